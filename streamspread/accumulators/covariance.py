@@ -1,0 +1,133 @@
+"""The scatter matrix itself, in row panels of its lower triangle: one pass, exact, ≈ D²/2 numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from streamspread import kernels
+from streamspread.accumulators.finish import FinishOptions, finish, finish_bytes
+from streamspread.accumulators.staging import Staging
+from streamspread.errors import OptionError
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.spectrum import Spectrum
+
+
+class Covariance:
+    """Running sums of N samples of D features: count, Σ(x − pilot), and Σ(x − pilot)(x − pilot)ᵀ in panels.
+
+    Rows are staged and added a buffer at a time, because every rank update reads and writes the whole triangle.
+    Two states merge whatever their pilots and scales (pairwise, Chan, Golub & LeVeque 1979).
+    """
+
+    method = "covariance"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        rounding: str,
+        device: torch.device,
+        staging_rows: int = 1024,
+        panel_rows: int = 1024,
+        layer: str = "",
+    ) -> None:
+        self.dim, self.rounding, self.device, self.layer = dim, rounding, device, layer
+        self.staging = Staging(dim, staging_rows, rounding, device, layer)
+        self.panels = SymmetricPanels(dim, panel_rows, kernels.SUM_DTYPES[rounding], device)
+
+    @staticmethod
+    def passes() -> int:
+        """How often the data goes through the network."""
+        return 1
+
+    @staticmethod
+    def nbytes(
+        dim: int, *, rounding: str, device: torch.device, staging_rows: int, panel_rows: int
+    ) -> tuple[int, int]:
+        """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
+        dtype = kernels.SUM_DTYPES[rounding]
+        state = SymmetricPanels.nbytes(dim, panel_rows, dtype)
+        state += Staging.nbytes(dim, staging_rows, rounding, device)
+        return state, finish_bytes(dim, panel_rows, dtype, device, correction_rank=1)
+
+    @property
+    def samples(self) -> int:
+        return self.staging.count
+
+    def update(self, x_ND: torch.Tensor) -> None:
+        """Add a batch (n, D): any float dtype, on the accumulator's device, features in one order for all batches."""
+        begin = 0
+        while begin < x_ND.shape[0]:
+            free = self.staging.rows - self.staging.filled
+            self.staging.push(x_ND[begin : begin + free])
+            begin += free
+            if self.staging.filled == self.staging.rows:
+                self._flush()
+
+    def end_pass(self) -> None:
+        """Add what is still staged, and check that all of it was finite."""
+        self._flush()
+        self.staging.check()
+
+    def merge(self, other: Covariance) -> None:
+        """Add another state over other samples of the same layer; ``other`` is used up.
+
+        Raises:
+            OptionError: another dim, rounding or panel height.
+        """
+        mine, theirs = self.staging, other.staging
+        if (self.dim, self.rounding, self.panels.rows) != (other.dim, other.rounding, other.panels.rows):
+            raise OptionError(
+                f"only states of one layer merge: {self.dim} features at {self.rounding} in panels of "
+                f"{self.panels.rows}, got {other.dim} at {other.rounding} in {other.panels.rows}"
+            )
+        self._flush()
+        other._flush()
+        if theirs.pilot_D is None:
+            return
+        if mine.pilot_D is None:
+            self.staging, self.panels = theirs, other.panels
+            return
+        # Their sums about my pilot: x − p = (x − q) + (q − p), all in my scale.
+        ratio = mine.scale / theirs.scale
+        sum_D = theirs.sum_D * ratio
+        shift_D = (theirs.pilot_D.double() - mine.pilot_D.double()) * mine.scale
+        self.panels.add(other.panels, ratio**2)
+        u_D2 = torch.stack([sum_D, shift_D], dim=1)
+        m_22 = torch.tensor([[0.0, 1.0], [1.0, theirs.count]], dtype=torch.float64, device=self.device)
+        self.panels.add_low_rank(u_D2, m_22)
+        mine.squares += theirs.squares * ratio**2 + 2 * shift_D @ sum_D + theirs.count * shift_D @ shift_D
+        mine.sum_D += sum_D + theirs.count * shift_D
+        torch.minimum(mine.first_bad, theirs.first_bad, out=mine.first_bad)
+        mine.count += theirs.count
+
+    def spectrum(self, thresholds: Sequence[float], options: FinishOptions | None = None) -> Spectrum:
+        """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof.
+
+        The state stays usable for further updates, except after a proof by Cholesky factorisation, which is made in
+        the panels themselves (``Spectrum.proof`` says so).
+
+        Raises:
+            DataError: fewer than two samples were seen.
+        """
+        self.end_pass()
+        staging = self.staging
+        if staging.count >= 2:
+            # S about the mean is S about the pilot − N·δδᵀ, with δ the mean that the pilot left.
+            self.panels.u_NR = staging.remaining_mean()[:, None]
+            self.panels.m_RR = torch.full((1, 1), -float(staging.count), dtype=torch.float64, device=self.device)
+        return finish(
+            self.panels,
+            dim=self.dim,
+            samples=staging.count,
+            total=staging.total() if staging.count else 0.0,
+            scale=staging.scale,
+            thresholds=thresholds,
+            options=options or FinishOptions(),
+        )
+
+    def _flush(self) -> None:
+        if self.staging.filled:
+            self.panels.add_outer(self.staging.staged().T)

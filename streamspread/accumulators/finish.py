@@ -1,0 +1,110 @@
+"""From finished sums to a spectrum: the step that covariance and gram share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from streamspread.errors import DataError
+from streamspread.linalg.eigenvalues import (
+    FULL_LIMIT,
+    Eigenvalues,
+    all_eigenvalues,
+    full_dtype,
+    leading_eigenvalues,
+    workspace_bytes,
+)
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.spectrum import Spectrum
+
+
+@dataclass(frozen=True)
+class FinishOptions:
+    """How to find the eigenvalues.
+
+    Attributes:
+        full_limit: up to this order all eigenvalues are computed; None: where that is cheap on the device.
+        proof: whether a costly proof (a Cholesky factorisation in the panels) may be made.
+        block: starting block of the subspace iteration; ``max_block``: at the most, None: a quarter of the order.
+        seed: of the random start.
+    """
+
+    full_limit: int | None = None
+    proof: bool = True
+    block: int = 256
+    max_block: int | None = None
+    seed: int = 0
+
+
+def default_max_block(order: int) -> int:
+    """The largest block that the subspace iteration grows to, and that the planner reserves memory for."""
+    return max(16, min(order // 8, 2048))
+
+
+def finish_bytes(
+    order: int, panel_rows: int, dtype: torch.dtype, device: torch.device, correction_rank: int
+) -> int:
+    """Peak bytes of the eigenvalue step beside the panels."""
+    chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
+    if order <= FULL_LIMIT[device.type]:
+        # The dense matrix and the copy that is reduced in its place; cuSOLVER asks for four times as much again.
+        copies = 6 if device.type == "cuda" else 2
+        return copies * order * order * full_dtype(order, device).itemsize + chunk
+    factor = 3 * min(panel_rows, order) ** 2 * dtype.itemsize
+    return max(workspace_bytes(order, default_max_block(order), dtype), factor) + chunk
+
+
+def finish(
+    panels: SymmetricPanels,
+    *,
+    dim: int,
+    samples: int,
+    total: float,
+    scale: float,
+    thresholds: Sequence[float],
+    options: FinishOptions,
+) -> Spectrum:
+    """The spectrum of the sample covariance whose scatter (or inner products) ``panels`` holds in scaled units.
+
+    Args:
+        panels: order D (scatter) or N (inner products), already corrected for the mean.
+        total: the trace in scaled units, summed in float64 from the rounded values.
+        scale: the power of two by which values were multiplied.
+
+    Raises:
+        DataError: fewer than two samples.
+    """
+    if samples < 2:
+        raise DataError(f"a covariance needs at least 2 samples, got {samples}")
+    unit = 1.0 / (scale * scale * (samples - 1))
+    rank_limit = min(dim, samples - 1)
+    if total <= 0.0:
+        found = Eigenvalues(np.zeros(0), True, 0.0, "constant layer")
+    else:
+        limit = FULL_LIMIT[panels.device.type] if options.full_limit is None else options.full_limit
+        if panels.n <= limit:
+            found = all_eigenvalues(panels, rank_limit)
+        else:
+            found = leading_eigenvalues(
+                panels,
+                total,
+                thresholds,
+                rank_limit,
+                block=options.block,
+                max_block=options.max_block or default_max_block(panels.n),
+                proof=options.proof,
+                seed=options.seed,
+            )
+    return Spectrum(
+        dim=dim,
+        samples=samples,
+        total_variance=total * unit,
+        eigenvalues=found.values * unit,
+        complete=found.complete,
+        upper_sums=found.upper_sums * unit,
+        sum_of_squares=found.sum_of_squares * unit * unit,
+        proof=found.proof,
+    )

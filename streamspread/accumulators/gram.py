@@ -1,0 +1,165 @@
+"""Inner products between samples, from feature tiles: exact at any D, ≈ N²/2 numbers, ⌈D/tile⌉ passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from streamspread import kernels
+from streamspread.accumulators.finish import FinishOptions, finish, finish_bytes
+from streamspread.accumulators.staging import Staging
+from streamspread.errors import ActivationError, OptionError
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.spectrum import Spectrum
+
+
+class Gram:
+    """X Xᵀ of N centred samples, whose non-zero eigenvalues are the scatter's.
+
+    A tile is a window of features. In each pass the tile's columns of all N samples are staged, and their products
+    added at the end of the pass; the features as a whole are never held. All passes must bring the same samples in the
+    same order.
+    """
+
+    method = "gram"
+
+    def __init__(
+        self,
+        dim: int,
+        samples: int,
+        *,
+        tile: int,
+        rounding: str,
+        device: torch.device,
+        panel_rows: int = 512,
+        layer: str = "",
+    ) -> None:
+        self.dim, self.samples, self.tile = dim, samples, min(tile, dim)
+        self.rounding, self.device, self.layer = rounding, device, layer
+        self.panels = SymmetricPanels(samples, panel_rows, kernels.SUM_DTYPES[rounding], device)
+        self.begin = 0  # first feature of the tile at hand
+        self.total = 0.0
+        self.scale = 1.0
+        self.mean_products_N = torch.zeros(samples, dtype=torch.float64, device=device)
+        self.mean_square = 0.0
+        self.staging: Staging | None = None
+
+    @staticmethod
+    def passes(dim: int, tile: int) -> int:
+        """How often the data goes through the network: ⌈D/tile⌉."""
+        return -(-dim // min(tile, dim))
+
+    @staticmethod
+    def nbytes(
+        dim: int, samples: int, *, tile: int, rounding: str, device: torch.device, panel_rows: int
+    ) -> tuple[int, int]:
+        """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
+        dtype = kernels.SUM_DTYPES[rounding]
+        state = SymmetricPanels.nbytes(samples, panel_rows, dtype) + 8 * samples
+        state += Staging.nbytes(min(tile, dim), samples, rounding, device)
+        return state, finish_bytes(samples, panel_rows, dtype, device, correction_rank=2)
+
+    def update(self, x_ND: torch.Tensor) -> None:
+        """Add a batch (n, D): any float dtype, on the accumulator's device, features in one order for all batches.
+
+        Raises:
+            ActivationError: more samples in a pass than were announced.
+        """
+        if self.staging is None:
+            width = min(self.tile, self.dim - self.begin)
+            self.staging = Staging(width, self.samples, self.rounding, self.device, self.layer)
+        if self.staging.filled + x_ND.shape[0] > self.samples:
+            raise ActivationError(f"layer {self.layer}: more than the {self.samples:,} samples that were announced")
+        self.staging.push(x_ND[:, self.begin : self.begin + self.staging.width])
+
+    def end_pass(self) -> None:
+        """Add the tile's products, and check that all of it was finite and complete.
+
+        Raises:
+            ActivationError: fewer samples in the pass than were announced, or NaN or Inf.
+            Overflow: rounding to fp16 overflowed.
+        """
+        staging = self.staging
+        if staging is None:
+            return
+        if staging.filled != self.samples:
+            raise ActivationError(
+                f"layer {self.layer}: {staging.filled:,} samples in this pass, {self.samples:,} were announced: "
+                "the data must repeat"
+            )
+        staging.check()
+        if self.begin == 0:
+            self.scale = staging.scale
+        elif staging.scale != self.scale:
+            # A power of two again; tiles must agree on one unit before their products are added.
+            self._rescale(staging.scale)
+        delta_D = staging.remaining_mean()
+        staged_ND = staging.staged()
+        self.panels.add_outer(staged_ND)
+        # Rows of G·1/N, kept in float64: (x_i − δ)ᵀ(x_j − δ) = x_iᵀx_j − x_iᵀδ − δᵀx_j + δᵀδ.
+        for begin in range(0, self.samples, 256):
+            self.mean_products_N[begin : begin + 256] += staged_ND[begin : begin + 256].double() @ delta_D
+        self.mean_square += float(delta_D @ delta_D)
+        self.total += staging.total()
+        self.begin += staging.width
+        self.staging = None
+
+    def merge(self, other: Gram) -> None:
+        """Add a state over **other features** of the same samples; ``other`` is used up.
+
+        Products between samples of two states were never formed, so states over other samples cannot merge.
+
+        Raises:
+            OptionError: another number of samples or rounding.
+        """
+        if (self.samples, self.rounding, self.panels.rows) != (other.samples, other.rounding, other.panels.rows):
+            raise OptionError(
+                f"only states over the same samples merge: {self.samples} at {self.rounding}, "
+                f"got {other.samples} at {other.rounding}"
+            )
+        if other.begin and other.scale != self.scale:
+            if self.begin == 0:
+                self.scale = other.scale
+            else:
+                other._rescale(self.scale)
+        self.panels.add(other.panels, 1.0)
+        self.mean_products_N += other.mean_products_N
+        self.mean_square += other.mean_square
+        self.total += other.total
+        self.dim += other.dim
+        self.begin += other.begin
+
+    def spectrum(self, thresholds: Sequence[float], options: FinishOptions | None = None) -> Spectrum:
+        """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof.
+
+        Raises:
+            ActivationError: not every tile has had its pass.
+        """
+        self.end_pass()
+        if self.begin != self.dim:
+            raise ActivationError(f"layer {self.layer}: {self.begin:,} of {self.dim:,} features had their pass")
+        ones_N = torch.ones_like(self.mean_products_N)
+        self.panels.u_NR = torch.stack([ones_N, self.mean_products_N], dim=1)
+        self.panels.m_RR = torch.tensor(
+            [[self.mean_square, -1.0], [-1.0, 0.0]], dtype=torch.float64, device=self.device
+        )
+        return finish(
+            self.panels,
+            dim=self.dim,
+            samples=self.samples,
+            total=self.total,
+            scale=self.scale,
+            thresholds=thresholds,
+            options=options or FinishOptions(),
+        )
+
+    def _rescale(self, scale: float) -> None:
+        """Bring all sums to another power-of-two scale, exactly."""
+        factor = (scale / self.scale) ** 2
+        for panel in self.panels.panels:
+            panel.mul_(factor)
+        self.mean_products_N *= factor
+        self.mean_square *= factor
+        self.total *= factor
+        self.scale = scale

@@ -1,0 +1,119 @@
+"""Centre, scale and round activations into a staging buffer, with the sums that every accumulator needs."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from streamspread import kernels
+from streamspread.errors import ActivationError
+
+# fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches 128 times
+# as much, and what is 2²³ times smaller than that maximum still has full precision.
+_FP16_TARGET = 9
+_FORMAT = "layer {layer}: {what} in batch {batch}"
+
+
+class Overflow(Exception):
+    """An activation lay beyond fp16's range once scaled: the layer must be summed again at another rounding."""
+
+
+class Staging:
+    """Rows of round((x − pilot)·scale), and Σ and Σ² of those rounded values.
+
+    The pilot is the first batch's mean, so that nothing is ever computed as E[x²] − E[x]²; what is left of the mean is
+    known from the sums, and taken off by the accumulator. All values here are in scaled units; the scale is a power
+    of two, so it costs no precision.
+
+    Attributes:
+        width: number of features staged. ``rows``: capacity. ``filled``: rows in use.
+        count: samples seen, an int. ``sum_D``: (D,) float64. ``squares``: (1,) float64.
+        pilot_D: (D,) in the sums' dtype, None before the first batch. ``scale``: float.
+    """
+
+    def __init__(self, width: int, rows: int, rounding: str, device: torch.device, layer: str = "") -> None:
+        self.width, self.rows, self.rounding, self.device, self.layer = width, rows, rounding, device, layer
+        self.buffer_ND = torch.empty(rows, width, dtype=kernels.staged_dtype(rounding, device), device=device)
+        self.sum_D = torch.zeros(width, dtype=torch.float64, device=device)
+        self.squares = torch.zeros(1, dtype=torch.float64, device=device)
+        self.first_bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=device)
+        self.pilot_D: torch.Tensor | None = None
+        self.scale = 1.0
+        self.count = self.filled = self.batches = 0
+
+    @staticmethod
+    def nbytes(width: int, rows: int, rounding: str, device: torch.device) -> int:
+        """Bytes of the buffer, the pilot and the sums."""
+        return width * (rows * kernels.staged_dtype(rounding, device).itemsize + 8 + 8)
+
+    def push(self, x_ND: torch.Tensor) -> None:
+        """Stage a batch that fits into the rows left."""
+        if self.pilot_D is None:
+            self._set_pilot(x_ND)
+        assert self.pilot_D is not None
+        rows = x_ND.shape[0]
+        kernels.for_device(self.device).stage(
+            x_ND,
+            self.pilot_D,
+            self.scale,
+            self.rounding,
+            self.buffer_ND[self.filled : self.filled + rows],
+            self.sum_D,
+            self.squares,
+            self.first_bad,
+            self.batches,
+        )
+        self.filled += rows
+        self.count += rows
+        self.batches += 1
+
+    def staged(self) -> torch.Tensor:
+        """The rows in use, (filled, D); the buffer counts as empty afterwards."""
+        rows_ND = self.buffer_ND[: self.filled]
+        self.filled = 0
+        return rows_ND
+
+    def check(self) -> None:
+        """Whether everything staged so far was finite; on CUDA this waits for the device.
+
+        Raises:
+            ActivationError: NaN or Inf came, naming the layer and the first such batch.
+            Overflow: rounding to fp16 overflowed.
+        """
+        bad_input, overflow = self.first_bad.tolist()
+        if bad_input != kernels.NEVER:
+            raise self._not_finite(bad_input)
+        if overflow != kernels.NEVER:
+            raise Overflow(_FORMAT.format(layer=self.layer, what="fp16 overflow", batch=overflow + 1))
+
+    def remaining_mean(self) -> torch.Tensor:
+        """(D,) float64: the mean of the staged values, which the pilot left."""
+        return self.sum_D / self.count
+
+    def total(self) -> float:
+        """Σ‖x − mean‖² of the staged values in float64, scaled units."""
+        return max(0.0, float(self.squares[0] - self.sum_D.square().sum() / self.count))
+
+    def _set_pilot(self, x_ND: torch.Tensor) -> None:
+        dtype = kernels.SUM_DTYPES[self.rounding]
+        # A copy in float64 of one column block at a time: the whole batch again would be as large as the batch.
+        mean_D = torch.empty(self.width, dtype=torch.float64, device=self.device)
+        largest = torch.zeros((), dtype=torch.float64, device=self.device)
+        for begin in range(0, self.width, 8192):
+            block = x_ND[:, begin : begin + 8192].double()
+            mean = block.mean(0)
+            mean_D[begin : begin + 8192] = mean
+            largest = torch.maximum(largest, (block - mean.to(dtype).double()).abs().max())
+        self.pilot_D = mean_D.to(dtype)
+        deviation = float(largest)
+        if not math.isfinite(deviation):
+            raise self._not_finite(self.batches)
+        target = _FP16_TARGET if self.rounding == "fp16" else 0
+        if deviation > 0:
+            exponent = target - math.frexp(deviation)[1]
+            self.scale = 2.0 ** max(-126, min(126, exponent))
+
+    def _not_finite(self, batch: int) -> ActivationError:
+        what = _FORMAT.format(layer=self.layer or "?", what="NaN or Inf in the activation", batch=batch + 1)
+        return ActivationError(f"{what}: check the weights and the input scale, or run the model in float32")

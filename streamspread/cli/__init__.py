@@ -1,0 +1,45 @@
+"""The command line: parse, one library call, render. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: the process's own) and return its exit code.
+
+    0: done. 2: bad input, said in one line on stderr. 130: interrupted. Anything unexpected is a defect and
+    keeps its traceback.
+    """
+    import typer
+
+    from streamspread.cli.app import app
+    from streamspread.errors import StreamspreadError
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # × or … on an ASCII terminal is no reason to crash
+    usage_error = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(args=arguments, prog_name="streamspread", standalone_mode=False)
+    except StreamspreadError as error:
+        return _fail(str(error))
+    except usage_error as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        return _fail(f"{error.format_message().rstrip('.')}{hint}")
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        print("interrupted", file=sys.stderr)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,43 @@
+"""The commands by name, and what ``streamspread`` says of itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from streamspread import __version__
+from streamspread.cli.layers import layers
+from streamspread.cli.plan import plan
+from streamspread.cli.run import run
+from streamspread.cli.show import show
+from streamspread.cli.train import train
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"streamspread {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def _streamspread(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Over how many principal components do a network's feature maps spread, layer by layer?"""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+for _command in (run, plan, layers, show, train):
+    app.command(epilog=_command.epilog)(_command)  # type: ignore[attr-defined]

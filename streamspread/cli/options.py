@@ -1,0 +1,164 @@
+"""The options that commands share: name, help and group, written once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_INPUT = "Network and data"
+_METHOD = "Method"
+_OUTPUT = "Output"
+
+
+class Split(StrEnum):
+    """Which part of the data."""
+
+    train = "train"
+    test = "test"
+
+
+class Method(StrEnum):
+    """Which accumulator."""
+
+    auto = "auto"
+    covariance = "covariance"
+    gram = "gram"
+    sketch = "sketch"
+
+
+class Rounding(StrEnum):
+    """To which precision activations are rounded, once, before they are summed."""
+
+    auto = "auto"
+    fp16 = "fp16"
+    bf16 = "bf16"
+    fp32 = "fp32"
+    fp64 = "fp64"
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        rich_help_panel=_INPUT,
+        help="no1 … no4, plan:64,64,M,128,128, torchvision:resnet50, or package.module:callable.",
+    ),
+]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_INPUT,
+        metavar="PATH|none",
+        help="A .safetensors, .pt or .pth file, or none for random weights. [dim]Default: those shipped.[/dim]",
+    ),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        "-d",
+        rich_help_panel=_INPUT,
+        metavar="SPEC",
+        help="cifar10[:ROOT], parquet:PATH, folder:PATH, patches or noise. "
+        "[dim]Default: cifar10 where it is to be had, else patches.[/dim]",
+    ),
+]
+SplitOption = Annotated[Split, typer.Option(rich_help_panel=_INPUT, help="Which part of the data.")]
+SamplesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--samples",
+        "-n",
+        rich_help_panel=_INPUT,
+        metavar="N",
+        help="How many images, drawn with --seed. [dim]Default: all on a GPU, 5,000 on a CPU.[/dim]",
+    ),
+]
+ImageSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        rich_help_panel=_INPUT,
+        metavar="PIXELS",
+        help="Side of the square images. [dim]Default: what the model is made for.[/dim]",
+    ),
+]
+LayersOption = Annotated[
+    str,
+    typer.Option(
+        "--layers",
+        "-l",
+        rich_help_panel=_INPUT,
+        metavar="all|GLOB,…",
+        help="Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]).",
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(rich_help_panel=_INPUT, metavar="N", help="Of the drawn images and of random weights."),
+]
+ThresholdsOption = Annotated[
+    str,
+    typer.Option(
+        "--thresholds",
+        "-t",
+        rich_help_panel=_METHOD,
+        metavar="τ,…",
+        help="Fractions of the variance, in (0, 1].",
+    ),
+]
+MethodOption = Annotated[
+    Method, typer.Option(rich_help_panel=_METHOD, help="How sums are kept; auto takes the cheapest that fits.")
+]
+RoundingOption = Annotated[
+    Rounding,
+    typer.Option(rich_help_panel=_METHOD, help="Precision of the activations that are summed."),
+]
+RankOption = Annotated[
+    str,
+    typer.Option(rich_help_panel=_METHOD, metavar="auto|L", help="Directions that a sketch keeps."),
+]
+NoProofOption = Annotated[
+    bool,
+    typer.Option("--no-proof", rich_help_panel=_METHOD, help="Skip costly proofs: faster, wider intervals."),
+]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=_METHOD,
+        metavar="SIZE",
+        help="Most memory to use, such as 8GiB. [dim]Default: most of what is free.[/dim]",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(rich_help_panel=_METHOD, metavar="auto|cpu|cuda:0", help="Where to compute.")
+]
+BatchSizeOption = Annotated[
+    int | None,
+    typer.Option(rich_help_panel=_METHOD, metavar="N", help="Images per forward pass. [dim]Default: chosen.[/dim]"),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        rich_help_panel=_OUTPUT,
+        metavar="FILE.arrow",
+        help="Where the result goes. [dim]Default: MODEL-TIME.arrow in the current folder.[/dim]",
+    ),
+]
+FormatOption = Annotated[Format, typer.Option(rich_help_panel=_OUTPUT, help="What is printed on stdout.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="No progress and no notes on stderr.")
+]

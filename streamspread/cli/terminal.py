@@ -1,0 +1,73 @@
+"""What reaches the user besides results: notes and progress on stderr, tables on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from streamspread.cli.options import Format
+from streamspread.spectrum import Spectra
+
+if TYPE_CHECKING:
+    from rich.progress import Task, TaskID
+
+    from streamspread.engine import Progress
+
+
+def note(line: str, quiet: bool) -> None:
+    """Print one line on stderr, unless ``quiet``."""
+    if not quiet:
+        print(line, file=sys.stderr)
+
+
+def print_result(spectra: Spectra, form: Format) -> None:
+    """Print spectra on stdout as a table, JSON or CSV."""
+    if form is Format.table:
+        from rich.console import Console
+
+        from streamspread.report.tables import print_spectra
+
+        print_spectra(spectra, Console())
+    else:
+        from streamspread.report import records
+
+        sys.stdout.write(records.to_json(spectra) if form is Format.json else records.to_csv(spectra))
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A callback that draws the engine's progress on stderr; None where stderr is no terminal, or ``quiet``."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    class Speed(TextColumn):
+        def render(self, task: Task):  # type: ignore[no-untyped-def]
+            from rich.text import Text
+
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Speed(""),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[tuple[str, int], TaskID] = {}
+
+        def show(report: Progress) -> None:
+            key = (report.stage, report.index)
+            of = f"{report.stage} {report.index} of {report.count}" if report.count > 1 else report.stage
+            description = f"{of}: {report.label}" if report.label else of
+            if key not in tasks:
+                tasks[key] = bars.add_task(description, total=report.total, unit=report.unit)
+            bars.update(tasks[key], completed=report.done, total=report.total, description=description)
+
+        yield show

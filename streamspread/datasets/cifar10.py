@@ -1,0 +1,132 @@
+"""CIFAR-10 as torchvision keeps it, downloaded where it is missing and the network is there."""
+
+import contextlib
+import io
+import os
+import shutil
+import socket
+import tempfile
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from streamspread.datasets.images import TensorPixels
+from streamspread.errors import DataError
+
+_FOLDER = "cifar-10-batches-py"
+_ANSWER_SECONDS = 5.0  # to the first answer: so long does a user without a network wait
+_STALL_SECONDS = 30.0  # within a download that runs
+
+
+class Cifar10MissingError(DataError):
+    """CIFAR-10 is neither there nor to be downloaded; `why` is the message without what to do."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why}; give cifar10:ROOT with the folder {_FOLDER} in ROOT, or patches, which needs none"
+        )
+        self.why = why
+
+
+def default_root() -> Path:
+    """Where data sets are looked for: $STREAMSPREAD_DATA, or ~/.cache/streamspread."""
+    return Path(os.environ.get("STREAMSPREAD_DATA") or Path.home() / ".cache" / "streamspread")
+
+
+def open_cifar10(root: Path, split: str, image_size: int | None = None) -> TensorPixels:
+    """The train (50,000) or test (10,000) images under root, in torchvision's layout, uint8 32x32 (or
+    resized).
+
+    Raises Cifar10MissingError (one line) where they are not there and cannot be downloaded within seconds.
+    """
+    from torchvision.datasets import CIFAR10
+
+    train = split == "train"
+    try:
+        found = CIFAR10(str(root), train=train)
+    except Exception as first:  # torchvision raises RuntimeError where files are missing, others where broken
+        if (root / _FOLDER).exists():
+            raise Cifar10MissingError(
+                f"CIFAR-10 in {root / _FOLDER} is broken (remove that folder to download it again)"
+            ) from first
+        try:
+            _download(root)
+            found = CIFAR10(str(root), train=train)
+        except Exception as error:  # network, disk, rights, checksum: for the user it is all one
+            reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+            raise Cifar10MissingError(
+                f"CIFAR-10 is not in {root} and cannot be downloaded ({reason})"
+            ) from error
+    return _pixels(found, image_size)
+
+
+def _pixels(found: Any, image_size: int | None) -> TensorPixels:
+    return TensorPixels(
+        torch.from_numpy(found.data).permute(0, 3, 1, 2),
+        torch.tensor(found.targets, dtype=torch.int64),
+        tuple(found.classes),
+        image_size,
+    )
+
+
+def _download(root: Path) -> None:
+    """Put the data set's folder under root: whole, or not at all."""
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity, extract_archive
+
+    archive = root / CIFAR10.filename
+    there = check_integrity(archive, CIFAR10.tgz_md5)
+    if not there:
+        _expect_answer(CIFAR10.url)
+    root.mkdir(parents=True, exist_ok=True)
+    beside = tempfile.mkdtemp(prefix=".cifar10-", dir=root)
+    try:
+        if there:
+            extract_archive(archive, beside)
+        else:
+            with _quiet(), _socket_timeout(_STALL_SECONDS):
+                CIFAR10(beside, download=True)
+        os.replace(Path(beside) / _FOLDER, root / _FOLDER)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _expect_answer(url: str) -> None:
+    """Raises OSError where the server gives no answer in time. In a thread, since no timeout covers the
+    look-up of a name; urllib, since it goes through a proxy where one is set."""
+    failure: list[Exception] = [TimeoutError(f"no answer within {_ANSWER_SECONDS:g} s")]
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_ANSWER_SECONDS):
+                failure.clear()
+        except Exception as error:
+            failure[:] = [error]
+
+    thread = threading.Thread(target=ask, name="streamspread-network", daemon=True)
+    thread.start()
+    thread.join(_ANSWER_SECONDS)
+    if failure:
+        raise failure[0]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar, and nothing else, on stdout and stderr."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """The timeout of sockets that are opened without one, as torchvision does."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,99 @@
+"""Turns encoded images (JPEG, PNG and what else Pillow reads) into RGB pixels of one size."""
+
+import io
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from streamspread.datasets.images import resize_and_crop
+from streamspread.errors import DataError
+
+_JPEG_START = b"\xff\xd8\xff"
+
+
+class EncodedSource(Protocol):
+    """Where encoded images come from, by row; labels and classes as in PixelSource."""
+
+    labels: torch.Tensor | None
+    classes: tuple[str, ...] | None
+
+    def __len__(self) -> int: ...
+
+    def read_encoded(self, rows: np.ndarray) -> Sequence[bytes | None]:
+        """The encoded images of some rows, None where a row has none. Called from several threads at once."""
+        ...
+
+    def where(self, row: int) -> str:
+        """How to name a row in a message."""
+        ...
+
+
+class DecodedPixels:
+    """The pixels of encoded images: RGB, all of the size of the first image read, or scaled and cropped to
+    image_size where that is given. read() raises DataError for a broken image and for one of another size."""
+
+    def __init__(self, source: EncodedSource, image_size: int | None) -> None:
+        self._source = source
+        self._image_size = image_size
+        self._first: tuple[int, tuple[int, ...]] | None = None
+        self.labels = source.labels
+        self.classes = source.classes
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, rows: np.ndarray) -> torch.Tensor:
+        images = self._decode(self._source.read_encoded(rows), rows)
+        if self._image_size is not None:
+            return self._resized(images, self._image_size)
+        if self._first is None:
+            self._first = int(rows[0]), tuple(images[0].shape)
+        first_row, shape = self._first
+        for row, image in zip(rows, images, strict=True):
+            if tuple(image.shape) != shape:
+                odd, first = self._source.where(int(row)), self._source.where(first_row)
+                raise DataError(
+                    f"{odd} is {_size(image.shape)} pixels, {first} is {_size(shape)}; "
+                    "give an image size, to which all are scaled and cropped"
+                )
+        return torch.stack(images)
+
+    def _decode(self, encoded: Sequence[bytes | None], rows: np.ndarray) -> list[torch.Tensor]:
+        """The images, each uint8 (3, H, W)."""
+        if all(data is not None and data.startswith(_JPEG_START) for data in encoded):
+            from torchvision.io import ImageReadMode, decode_jpeg
+
+            # A copy of each, as torch takes no read-only memory. The same pixels as Pillow's, in less time
+            # where images are small. Which image is broken it does not say: then Pillow goes one by one.
+            raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in encoded if data]
+            try:
+                return decode_jpeg(raw, mode=ImageReadMode.RGB)
+            except RuntimeError:
+                pass
+        return [self._decode_one(data, int(row)) for data, row in zip(encoded, rows, strict=True)]
+
+    def _decode_one(self, data: bytes | None, row: int) -> torch.Tensor:
+        from PIL import Image
+
+        if not data:
+            raise DataError(f"{self._source.where(row)} holds no image")
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                pixels = np.array(image.convert("RGB"))
+        except Exception as error:  # Pillow's readers raise many kinds for broken files
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{self._source.where(row)} cannot be decoded as an image ({reason})") from error
+        return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    @staticmethod
+    def _resized(images: list[torch.Tensor], size: int) -> torch.Tensor:
+        if all(image.shape == images[0].shape for image in images):
+            return resize_and_crop(torch.stack(images), size)
+        return torch.cat([resize_and_crop(image[None], size) for image in images])
+
+
+def _size(shape: Sequence[int]) -> str:
+    """Width x height, as image programs say it, of (3, H, W)."""
+    return f"{shape[2]}x{shape[1]}"

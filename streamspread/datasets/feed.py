@@ -1,0 +1,100 @@
+"""Moves batches to the device ahead of the work on them."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+
+_POLL_SECONDS = 0.05
+
+
+def prefetch(
+    batches: Iterable[torch.Tensor], device: torch.device | str, depth: int = 2
+) -> Iterator[torch.Tensor]:
+    """The same batches on `device`, in order. On CUDA a background thread reads them and copies them from
+    pinned memory on a stream of its own while the card works; up to depth + 2 batches are then on the card.
+    An exception of `batches` is raised here; closing this generator ends the thread. Elsewhere the batches
+    are just moved.
+    """
+    target = torch.device(device)
+    if target.type != "cuda":
+        for batch in batches:
+            yield batch.to(target)
+        return
+    if target.index is None:
+        target = torch.device("cuda", torch.cuda.current_device())
+    side = torch.cuda.Stream(target)
+
+    def copy(batch: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event]:
+        # The current device and stream belong to a thread, so both are set here, in the thread that copies.
+        with torch.cuda.device(target), torch.cuda.stream(side):
+            if batch.is_cuda:
+                # Made on the card by whoever gives the batches: the copy, and so the event, come after that
+                # work.
+                side.wait_stream(torch.cuda.default_stream(batch.device))
+                moved = batch.to(target, non_blocking=True)
+            else:
+                pinned = batch if batch.is_pinned() else batch.pin_memory()
+                moved = pinned.to(target, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record(side)
+        return moved, done
+
+    for moved, done in in_background(batches, copy, depth):
+        current = torch.cuda.current_stream(target)
+        current.wait_event(done)
+        # The memory belongs to the side stream; without this it could be given away while the consumer's
+        # stream still reads it.
+        moved.record_stream(current)
+        yield moved
+        del moved  # not kept alive here while the next one is waited for
+
+
+def in_background(items: Iterable[Any], work: Callable[[Any], Any], depth: int) -> Iterator[Any]:
+    """work(item) for each item in order, done in a thread that runs at most depth + 1 results ahead. An
+    exception of either is raised here, at its place in the order; closing this generator ends the thread."""
+    ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=max(1, depth))
+    stop = threading.Event()
+
+    def put(kind: str, value: Any) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                ready.put((kind, value), timeout=_POLL_SECONDS)
+                return
+
+    def run() -> None:
+        source = iter(items)
+        try:
+            for item in source:
+                put("result", work(item))
+                if stop.is_set():
+                    break
+            put("end", None)
+        except (
+            BaseException
+        ) as error:  # every kind must reach the consumer, who would wait for ever otherwise
+            put("error", error)
+        finally:
+            # Ended early, a generator is closed here, in the thread that ran it, and so lets go of what it
+            # holds.
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+
+    thread = threading.Thread(target=run, name="streamspread-prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, value = ready.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+            del value
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,194 @@
+"""Sets of RGB images: in memory as uint8, or read as they are used where they are too large for that."""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from streamspread.datasets.stream import Stream, resolve_batch_size
+from streamspread.errors import DataError, OptionError
+
+RESIDENT_BYTES = 4 * 2**30
+
+_MOST_READERS = 4
+
+
+class PixelSource(Protocol):
+    """Where the pixels of a set come from, by row.
+
+    labels: int64 (rows,), or None where there are none. classes: the names of the labels, or None.
+    """
+
+    labels: torch.Tensor | None
+    classes: tuple[str, ...] | None
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: np.ndarray) -> torch.Tensor:
+        """The images of some rows, uint8 (len(rows), 3, H, W). Called from several threads at once."""
+        ...
+
+
+class ImageData(Stream):
+    """A set of RGB images in memory.
+
+    images: uint8 (N, 3, H, W). labels: int64 (N,) or None. classes: the names of the labels, or None.
+    Raises DataError where these do not fit.
+    """
+
+    def __init__(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        classes: tuple[str, ...] | None = None,
+        name: str = "images",
+        description: str | None = None,
+    ) -> None:
+        if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8 or images.numel() == 0:
+            raise DataError(
+                f"{name}: images have shape {tuple(images.shape)} and {images.dtype}; "
+                "needed are uint8 (N, 3, H, W) with N of 1 or more"
+            )
+        if labels is not None and labels.shape != images.shape[:1]:
+            raise DataError(f"{name}: {images.shape[0]} images but labels of shape {tuple(labels.shape)}")
+        self.images = images
+        self.labels = labels
+        self.classes = classes
+        self.name = name
+        self.samples = images.shape[0]
+        self.description = description or f"{name}, {self.samples:,} images"
+
+    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+        """uint8 (n, 3, H, W), views of the images."""
+        return iter(self.images.split(resolve_batch_size(batch_size)))
+
+
+class StreamedImages(Stream):
+    """A set of RGB images that are read and decoded while they are used, by up to four threads, in row order.
+
+    labels: int64 (N,) or None. classes: the names of the labels, or None.
+    """
+
+    def __init__(self, source: PixelSource, rows: np.ndarray, name: str, description: str) -> None:
+        self._source = source
+        self._rows = rows
+        self.labels = None if source.labels is None else source.labels[torch.from_numpy(rows)]
+        self.classes = source.classes
+        self.name = name
+        self.samples = len(rows)
+        self.description = description
+
+    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+        """uint8 (n, 3, H, W)."""
+        size = resolve_batch_size(batch_size)
+        return self._read_ahead([self._rows[i : i + size] for i in range(0, len(self._rows), size)])
+
+    def peek(self, n: int) -> Iterator[torch.Tensor]:
+        return iter([self._source.read(self._rows[:n])])
+
+    def _read_ahead(self, parts: list[np.ndarray]) -> Iterator[torch.Tensor]:
+        # Threads, not processes: decoding and resizing let go of the interpreter's lock (measured: twice as
+        # fast on two cores), and nothing is to be started, pickled or put into shared memory.
+        readers = min(_MOST_READERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+        pool = ThreadPoolExecutor(readers, thread_name_prefix="streamspread-read")
+        ahead: deque[Future[torch.Tensor]] = deque()
+        try:
+            for part in parts:
+                ahead.append(pool.submit(self._source.read, part))
+                if len(ahead) > readers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class TensorPixels:
+    """Images that lie in memory, resized where another size is asked for.
+
+    images: uint8 (N, 3, H, W), in any memory layout.
+    """
+
+    def __init__(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor | None,
+        classes: tuple[str, ...] | None,
+        image_size: int | None,
+    ) -> None:
+        self._images = images
+        self._image_size = image_size
+        self.labels = labels
+        self.classes = classes
+
+    def __len__(self) -> int:
+        return self._images.shape[0]
+
+    def read(self, rows: np.ndarray) -> torch.Tensor:
+        images = self._images[torch.from_numpy(rows)].contiguous()
+        return images if self._image_size is None else resize_and_crop(images, self._image_size)
+
+
+def gather(
+    source: PixelSource, rows: np.ndarray, name: str, description: str, resident_bytes: int = RESIDENT_BYTES
+) -> ImageData | StreamedImages:
+    """The chosen rows (ascending) as one set; in memory where the images take resident_bytes or less."""
+    streamed = StreamedImages(source, rows, name, description)
+    first = source.read(rows[:1])
+    if first.numel() * len(rows) > resident_bytes:
+        return streamed
+    images = torch.empty((len(rows), *first.shape[1:]), dtype=torch.uint8)
+    done = 0
+    for batch in streamed.batches():
+        images[done : done + batch.shape[0]] = batch
+        done += batch.shape[0]
+    return ImageData(images, streamed.labels, streamed.classes, name, description)
+
+
+def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
+    """Which rows of `total` to use: all, or `samples` of them drawn without replacement, int64, ascending.
+
+    Raises OptionError for fewer than 2 samples or a negative seed, DataError for more than there are.
+    """
+    check_samples(samples, seed)
+    if total == 0:
+        raise DataError(f"{name}: no images in it; at least one is needed")
+    if samples is None:
+        return np.arange(total)
+    if samples > total:
+        raise DataError(
+            f"{name}: {samples:,} samples asked for, but there are {total:,}; ask for that many or fewer"
+        )
+    return np.sort(np.random.default_rng(seed).choice(total, samples, replace=False))
+
+
+def check_samples(samples: int | None, seed: int) -> None:
+    """Raises OptionError for a number of samples below 2, which have no spread, and for a negative seed."""
+    if samples is not None and samples < 2:
+        raise OptionError(f"{samples} samples asked for; a spread needs 2 or more")
+    if seed < 0:
+        raise OptionError(f"seed {seed} given; it must be 0 or more")
+
+
+def describe(name: str, chosen: int, total: int, seed: int, image_size: int | None = None) -> str:
+    """A set in a few words, as "CIFAR-10 train, 5,000 of 50,000 images (seed 0)"."""
+    counted = f"{total:,} images" if chosen == total else f"{chosen:,} of {total:,} images (seed {seed})"
+    return f"{name}, {counted}" + (f", at {image_size}x{image_size}" if image_size is not None else "")
+
+
+def resize_and_crop(images: torch.Tensor, size: int) -> torch.Tensor:
+    """uint8 (n, C, H, W) to (n, C, size, size): the shorter side is scaled to size (bilinear, antialiased),
+    then the middle is cut out, as torchvision's Resize and CenterCrop do. Images of that size already are
+    returned as they are."""
+    height, width = images.shape[-2:]
+    if (height, width) == (size, size):
+        return images
+    shorter = min(height, width)
+    scaled = (max(size, height * size // shorter), max(size, width * size // shorter))
+    images = torch.nn.functional.interpolate(images, size=scaled, mode="bilinear", antialias=True)
+    top, left = (round((side - size) / 2) for side in scaled)
+    return images[..., top : top + size, left : left + size].contiguous()

@@ -1,0 +1,130 @@
+"""Images in Parquet files with Hugging Face's columns; the only data set file that knows pyarrow."""
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+
+from streamspread.errors import DataError
+
+_LABEL_NAMES = ("label", "labels", "fine_label")
+_NO_LABEL = -1
+
+
+class ParquetImages:
+    """The encoded images and labels of one Parquet file, or of a folder's files of one split in name order.
+
+    The image column is the first struct column with a binary field `bytes`; the label column is one named
+    label, labels or fine_label, else the first integer column, else there are no labels (a missing label is
+    -1). Rows are read a row group at a time. Raises DataError for a missing path, a file that is not Parquet,
+    files without an image column.
+    """
+
+    def __init__(self, path: Path, split: str) -> None:
+        self._paths = _files(path, split)
+        footers = [_guarded(path, lambda file: (file.schema_arrow, file.metadata)) for path in self._paths]
+        schemas = [schema for schema, _ in footers]
+        self._image_columns = [
+            _image_column(schema, file) for schema, file in zip(schemas, self._paths, strict=True)
+        ]
+        groups = [
+            (file, group, meta.row_group(group).num_rows)
+            for file, (_, meta) in enumerate(footers)
+            for group in range(meta.num_row_groups)
+        ]
+        self._groups = [(file, group) for file, group, _ in groups]
+        # Group g holds the rows from starts[g] up to starts[g + 1].
+        self._starts = np.cumsum([0, *(rows for _, _, rows in groups)])
+        label = _label_column(schemas[0])
+        self.labels = None if label is None else self._read_labels(label, schemas)
+        self.classes = None if label is None else _class_names(schemas[0], label)
+        # A pass reads ascending rows in a few threads: only the last few row groups are asked for again.
+        self._images_of = functools.lru_cache(maxsize=4)(self._read_group)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def read_encoded(self, rows: np.ndarray) -> Sequence[bytes | None]:
+        """The encoded images of some rows, ascending; None where a row has none."""
+        found: list[bytes | None] = []
+        groups = np.searchsorted(self._starts, rows, side="right") - 1
+        for group in np.unique(groups):
+            inside = rows[groups == group] - self._starts[group]
+            found += self._images_of(int(group)).take(pa.array(inside)).to_pylist()
+        return found
+
+    def where(self, row: int) -> str:
+        """The file, and the row's number in it counted from 0."""
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        file = self._groups[group][0]
+        first = next(g for g, (f, _) in enumerate(self._groups) if f == file)
+        return f"row {row - int(self._starts[first])} of {self._paths[file]}"
+
+    def _read_group(self, group: int) -> Any:
+        file, inside = self._groups[group]
+        name = self._image_columns[file]
+        table = _guarded(self._paths[file], lambda f: f.read_row_group(inside, columns=[f"{name}.bytes"]))
+        return pc.struct_field(table.column(name), "bytes")
+
+    def _read_labels(self, name: str, schemas: list[pa.Schema]) -> torch.Tensor:
+        parts = []
+        for path, schema in zip(self._paths, schemas, strict=True):
+            if name not in schema.names or not pa.types.is_integer(schema.field(name).type):
+                raise DataError(f"{path} has no integer column {name}, which {self._paths[0]} has")
+            column = _guarded(path, lambda f: f.read(columns=[name])).column(name)
+            parts.append(pc.fill_null(column.cast(pa.int64(), safe=False), _NO_LABEL).to_numpy())
+        return torch.from_numpy(np.concatenate(parts).astype(np.int64))
+
+
+def _files(path: Path, split: str) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"no file or folder {path}; give a Parquet file or a folder of {split}*.parquet")
+    found = sorted(path.glob(f"{split}*.parquet"))
+    if not found:
+        others = ", ".join(p.name for p in sorted(path.glob("*.parquet"))[:5]) or "no Parquet file"
+        raise DataError(f"no {split}*.parquet in folder {path}, which holds {others}")
+    return found
+
+
+def _guarded(path: Path, read: Callable[[pq.ParquetFile], Any]) -> Any:
+    """read(file), with what goes wrong as a DataError."""
+    # Opened for every read: one open file is not for several threads at once.
+    try:
+        with pq.ParquetFile(path) as file:
+            return read(file)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as a Parquet file ({reason})") from error
+
+
+def _image_column(schema: pa.Schema, path: Path) -> str:
+    for field in schema:
+        if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+            kind = field.type.field("bytes").type
+            if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+                return field.name
+    columns = ", ".join(f"{field.name} ({field.type})" for field in schema) or "no columns"
+    raise DataError(f"{path} has no image column (a struct with binary field bytes); it has {columns}")
+
+
+def _label_column(schema: pa.Schema) -> str | None:
+    integers = [field.name for field in schema if pa.types.is_integer(field.type)]
+    return next((name for name in (*_LABEL_NAMES, *integers) if name in integers), None)
+
+
+def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """The names in Hugging Face's own metadata, None where it has none."""
+    try:
+        names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]["names"]
+        return tuple(str(name) for name in names)
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,41 @@
+"""The errors a user can cause, one class per kind; the command line prints one line and exits with code 2."""
+
+
+class StreamspreadError(Exception):
+    """Base of every error that bad input raises; its message is one clear line."""
+
+
+class ModelError(StreamspreadError):
+    """A model that is unknown, cannot be built or cannot be run."""
+
+
+class WeightsError(StreamspreadError):
+    """Weights that are missing, broken or of another shape."""
+
+
+class LayerError(StreamspreadError):
+    """A layer pattern that matches nothing, or a layer that cannot be observed."""
+
+
+class DataError(StreamspreadError):
+    """Data that is missing, broken, of differing shape, or that cannot be read as often as needed."""
+
+
+class OptionError(StreamspreadError):
+    """An option outside its range, or options that exclude each other."""
+
+
+class BudgetError(StreamspreadError):
+    """A memory budget that is unreadable or too small for what was asked."""
+
+
+class DeviceError(StreamspreadError):
+    """A device that is not there or lacks what it needs."""
+
+
+class ActivationError(StreamspreadError):
+    """An activation that holds NaN or Inf, or changes its shape between batches."""
+
+
+class StoreError(StreamspreadError):
+    """A result file that cannot be written, or cannot be read as one."""

@@ -1,0 +1,55 @@
+"""The few operations that touch every activation, once for the CPU (Numba) and once for CUDA (CuPy).
+
+Both modules offer the same functions with the same meaning on torch tensors:
+
+``stage(x_ND, pilot_D, scale, rounding, out_ND, sum_D, squares, first_bad, batch)``
+    One pass over a batch: centre, scale, round, write, and add Σ and Σ² of the rounded values.
+``add_product(c_MN, a_MK, b_KN)``
+    ``c += a @ b`` in place, products summed in c's dtype; a and b may be transposed views.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import torch
+
+from streamspread.errors import DeviceError
+
+# Rounding → the dtype that staged values have on the CPU and on CUDA, and the dtype in which they are summed.
+# The CPU has no fast 16-bit products: it rounds to 16 bits and stores the result in float32, which holds it exactly.
+SUM_DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float32, "bf16": torch.float32}
+_CUDA_STAGED = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+#: Unit roundoff of each rounding: a staged value is off by at most this share of itself.
+ROUNDOFF = {"fp64": 2.0**-53, "fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-8}
+
+#: ``first_bad`` entries before anything bad was seen.
+NEVER = 2**31 - 1
+
+
+def staged_dtype(rounding: str, device: torch.device) -> torch.dtype:
+    """The dtype of the staging buffer for a rounding on a device."""
+    return _CUDA_STAGED[rounding] if device.type == "cuda" else SUM_DTYPES[rounding]
+
+
+def for_device(device: torch.device) -> ModuleType:
+    """The kernel module for a device; imports Numba or CuPy on first use.
+
+    Raises:
+        DeviceError: a CUDA device without CuPy, or a device of another kind.
+    """
+    if device.type == "cpu":
+        from streamspread.kernels import cpu
+
+        return cpu
+    if device.type == "cuda":
+        try:
+            from streamspread.kernels import cuda
+        except ImportError as error:
+            raise DeviceError(
+                f"device {device} needs CuPy ({error}): pip install 'streamspread[cuda12]' or "
+                "'streamspread[cuda13]', or use --device cpu"
+            ) from None
+        return cuda
+    raise DeviceError(f"device {device} is not supported: use cpu or cuda:0")

@@ -1,0 +1,107 @@
+"""The kernels on the CPU: Numba for the elementwise pass, BLAS (through torch) for products."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+
+_BLOCK = 512  # columns a thread owns at a time: their sums and squares stay in the first-level cache
+_ROUNDINGS = {"fp64": 0, "fp32": 0, "fp16": 1, "bf16": 2}
+
+
+@numba.njit(inline="always")
+def _to_bfloat16(value):
+    """Round a float32 to 8 significant bits, ties to even."""
+    bits = np.float32(value).view(np.uint32)
+    up = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return np.uint32(np.uint32(bits + up) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+@numba.njit(inline="always")
+def _to_float16(value):
+    """Round a float32 to float16's values, ties to even; beyond its range: infinity."""
+    value = np.float32(value)
+    if abs(value) < np.float32(2.0**-14):  # subnormal: multiples of 2⁻²⁴, float32's spacing near 0.75
+        return (value + np.float32(0.75)) - np.float32(0.75)
+    if abs(value) >= np.float32(65520.0):
+        return np.float32(np.inf) if value > 0 else np.float32(-np.inf)
+    bits = value.view(np.uint32)
+    up = np.uint32(0xFFF) + ((bits >> np.uint32(13)) & np.uint32(1))
+    return np.uint32(np.uint32(bits + up) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+@numba.njit(parallel=True, cache=True)
+def _stage(x, pilot, scale, rounding, out, sums, squares, overflowed):
+    rows, columns = x.shape
+    blocks = (columns + _BLOCK - 1) // _BLOCK
+    block_squares = np.zeros(blocks)
+    for block in numba.prange(blocks):
+        begin = block * _BLOCK
+        end = min(columns, begin + _BLOCK)
+        column_squares = np.zeros(_BLOCK)
+        for n in range(rows):
+            for d in range(begin, end):
+                value = (x[n, d] - pilot[d]) * scale
+                if rounding == 1:
+                    value = _to_float16(value)
+                elif rounding == 2:
+                    value = _to_bfloat16(value)
+                out[n, d] = value
+                sums[d] += value
+                column_squares[d - begin] += np.float64(value) * np.float64(value)
+        block_squares[block] = column_squares.sum()
+    squares[0] += block_squares.sum()
+    if not np.isfinite(squares[0]):
+        # Rare path: was the input itself NaN or Inf, or did rounding overflow?
+        bad_input = False
+        for n in range(rows):
+            for d in range(columns):
+                if not np.isfinite(x[n, d]):
+                    bad_input = True
+        overflowed[1 if not bad_input else 0] = True
+
+
+def stage(
+    x_ND: torch.Tensor,
+    pilot_D: torch.Tensor,
+    scale: float,
+    rounding: str,
+    out_ND: torch.Tensor,
+    sum_D: torch.Tensor,
+    squares: torch.Tensor,
+    first_bad: torch.Tensor,
+    batch: int,
+) -> None:
+    """Centre, scale and round a batch into the staging buffer, and add its sums.
+
+    Args:
+        x_ND: (N, D) activation, any float dtype; rows may be strided (a window of columns).
+        pilot_D: (D,) the shift, in the dtype of ``out_ND``.
+        scale: a power of two.
+        rounding: fp64, fp32, fp16 or bf16.
+        out_ND: (N, D) float32 or float64, written: round((x − pilot)·scale).
+        sum_D: (D,) float64, added to: Σ of the rounded values.
+        squares: (1,) float64, added to: Σ of their squares.
+        first_bad: (2,) int32, lowered to ``batch`` at [0] where x holds NaN or Inf, at [1] where rounding overflowed.
+        batch: the number of this batch in the pass.
+    """
+    if x_ND.dtype in (torch.float16, torch.bfloat16):
+        x_ND = x_ND.float()
+    elif x_ND.dtype == torch.float64 and out_ND.dtype == torch.float32:
+        # Centre in float64 first: the shift may be much larger than what is left after it.
+        x_ND = (x_ND - pilot_D.double()).float()
+        pilot_D = torch.zeros_like(pilot_D)
+    out = out_ND.numpy()
+    flags = np.zeros(2, dtype=np.bool_)
+    kind = out.dtype.type
+    _stage(
+        x_ND.numpy(), pilot_D.numpy(), kind(scale), _ROUNDINGS[rounding], out, sum_D.numpy(), squares.numpy(), flags
+    )
+    for index in np.flatnonzero(flags):
+        first_bad[index] = min(int(first_bad[index]), batch)
+
+
+def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
+    """``c += a @ b`` in place through BLAS, all of one dtype (float32 or float64)."""
+    c_MN.addmm_(a_MK, b_KN)

@@ -1,0 +1,179 @@
+"""The kernels on CUDA: one fused CuPy kernel for the elementwise pass, cuBLAS for products.
+
+torch owns all memory; CuPy is handed addresses and torch's current stream, so nothing is copied and nothing waits.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import cupy
+import numpy as np
+import torch
+from cupy.cuda import device as cupy_device
+from cupy_backends.cuda.libs import cublas
+
+_TYPES = {
+    torch.float64: "double",
+    torch.float32: "float",
+    torch.float16: "__half",
+    torch.bfloat16: "__nv_bfloat16",
+}
+_THREADS = 256
+_ROWS = 32  # rows a thread walks: their sums stay in registers, in float32 for 16-bit values
+_CUDA_R = {torch.float32: 0, torch.float16: 2, torch.bfloat16: 14}  # cudaDataType_t
+
+_SOURCE = r"""
+#include <cuda_fp16.h>
+#include <cuda_bf16.h>
+
+template <typename T, int V> struct alignas(sizeof(T) * V) Pack { T v[V]; };
+
+template <typename W> __device__ inline W widen(W x) { return x; }
+__device__ inline float widen(__half x) { return __half2float(x); }
+__device__ inline float widen(__nv_bfloat16 x) { return __bfloat162float(x); }
+template <typename T> __device__ inline T narrow(double x) { return (T)x; }
+template <typename T> __device__ inline T narrow(float x) { return (T)x; }
+template <> __device__ inline __half narrow<__half>(float x) { return __float2half_rn(x); }
+template <> __device__ inline __nv_bfloat16 narrow<__nv_bfloat16>(float x) { return __float2bfloat16_rn(x); }
+
+// T: activation, P: pilot and arithmetic (float or double), O: staged value, V: columns a thread owns.
+template <typename T, typename P, typename O, int V>
+__global__ void stage(const T* x, long long x_stride, const P* pilot, P scale, O* out, long long out_stride,
+                      double* sums, double* squares, int* first_bad, int batch, int rows, int columns) {
+    const int column = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    const int begin = blockIdx.y * ROWS;
+    const int end = min(rows, begin + ROWS);
+    P square = 0;
+    bool bad_input = false, overflow = false;
+    if (column < columns) {
+        P shift[V], sum[V];
+        #pragma unroll
+        for (int j = 0; j < V; ++j) { shift[j] = pilot[column + j]; sum[j] = 0; }
+        #pragma unroll 4
+        for (int n = begin; n < end; ++n) {
+            const Pack<T, V> in = *reinterpret_cast<const Pack<T, V>*>(x + n * x_stride + column);
+            Pack<O, V> staged;
+            #pragma unroll
+            for (int j = 0; j < V; ++j) {
+                const P raw = (P)widen(in.v[j]);
+                staged.v[j] = narrow<O>((P)((raw - shift[j]) * scale));
+                const P value = (P)widen(staged.v[j]);
+                sum[j] += value;
+                square += value * value;
+                const bool finite_out = isfinite(value);
+                bad_input |= !isfinite(raw);
+                overflow |= !finite_out && isfinite(raw);
+            }
+            *reinterpret_cast<Pack<O, V>*>(out + n * out_stride + column) = staged;
+        }
+        #pragma unroll
+        for (int j = 0; j < V; ++j) atomicAdd(sums + column + j, (double)sum[j]);
+        if (bad_input) atomicMin(first_bad, batch);
+        if (overflow) atomicMin(first_bad + 1, batch);
+    }
+    __shared__ double partial[THREADS / 32];
+    double total = (double)square;
+    for (int offset = 16; offset > 0; offset /= 2) total += __shfl_down_sync(0xffffffff, total, offset);
+    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = total;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (int w = 1; w < THREADS / 32; ++w) total += partial[w];
+        atomicAdd(squares, total);
+    }
+}
+"""
+
+
+@functools.cache
+def _stage_kernel(source: torch.dtype, staged: torch.dtype, width: int) -> cupy.RawKernel:
+    arithmetic = "double" if torch.float64 in (source, staged) else "float"
+    name = f"stage<{_TYPES[source]}, {arithmetic}, {_TYPES[staged]}, {width}>"
+    module = cupy.RawModule(
+        code=_SOURCE,
+        options=("--std=c++17", f"-DTHREADS={_THREADS}", f"-DROWS={_ROWS}"),
+        name_expressions=(name,),
+    )
+    return module.get_function(name)
+
+
+def _stream(tensor: torch.Tensor) -> cupy.cuda.ExternalStream:
+    return cupy.cuda.ExternalStream(torch.cuda.current_stream(tensor.device).cuda_stream, tensor.device.index or 0)
+
+
+def stage(
+    x_ND: torch.Tensor,
+    pilot_D: torch.Tensor,
+    scale: float,
+    rounding: str,
+    out_ND: torch.Tensor,
+    sum_D: torch.Tensor,
+    squares: torch.Tensor,
+    first_bad: torch.Tensor,
+    batch: int,
+) -> None:
+    """The same as :func:`streamspread.kernels.cpu.stage`, in one kernel on torch's stream, without waiting for it.
+
+    ``out_ND`` has the 16-bit dtype itself where ``rounding`` is fp16 or bf16. Sums over rows are float32 within
+    32 rows and float64 beyond (float64 throughout for fp64); the order of the float64 additions is not fixed.
+    """
+    rows, columns = x_ND.shape
+    wide = torch.float64 in (x_ND.dtype, out_ND.dtype)
+    pilot = pilot_D.double() if wide else pilot_D
+    width = 8 if max(x_ND.element_size(), out_ND.element_size()) == 2 else 4
+    aligned = columns % width == 0 and all(
+        t.data_ptr() % (width * t.element_size()) == 0 and t.stride(0) % width == 0 for t in (x_ND, out_ND)
+    )
+    kernel = _stage_kernel(x_ND.dtype, out_ND.dtype, width if aligned else 1)
+    grid = (-(-columns // (_THREADS * (width if aligned else 1))), -(-rows // _ROWS))
+    with cupy.cuda.Device(x_ND.device.index or 0), _stream(x_ND):
+        kernel(
+            grid,
+            (_THREADS,),
+            (
+                x_ND.data_ptr(),
+                np.int64(x_ND.stride(0)),
+                pilot.data_ptr(),
+                (np.float64 if wide else np.float32)(scale),
+                out_ND.data_ptr(),
+                np.int64(out_ND.stride(0)),
+                sum_D.data_ptr(),
+                squares.data_ptr(),
+                first_bad.data_ptr(),
+                np.int32(batch),
+                np.int32(rows),
+                np.int32(columns),
+            ),
+        )
+
+
+def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
+    """``c += a @ b`` in place; 16-bit a and b go through tensor cores into float32 sums (cuBLAS ``gemmEx``)."""
+    if a_MK.dtype == c_MN.dtype:
+        c_MN.addmm_(a_MK, b_KN)
+        return
+    m, k = a_MK.shape
+    n = b_KN.shape[1]
+    # cuBLAS is column-major: it computes cᵀ += bᵀ aᵀ, and a row-major matrix is its own transpose to it.
+    one = np.ones(1, dtype=np.float32)
+    with cupy.cuda.Device(c_MN.device.index or 0), _stream(c_MN):
+        cublas.gemmEx(
+            cupy_device.get_cublas_handle(),
+            *(_operation(b_KN), _operation(a_MK)),
+            *(n, m, k),
+            one.ctypes.data,
+            *(b_KN.data_ptr(), _CUDA_R[b_KN.dtype], _leading(b_KN)),
+            *(a_MK.data_ptr(), _CUDA_R[a_MK.dtype], _leading(a_MK)),
+            one.ctypes.data,
+            *(c_MN.data_ptr(), _CUDA_R[c_MN.dtype], c_MN.stride(0)),
+            cublas.CUBLAS_COMPUTE_32F,
+            -1,  # CUBLAS_GEMM_DEFAULT
+        )
+
+
+def _operation(matrix: torch.Tensor) -> int:
+    return cublas.CUBLAS_OP_N if matrix.stride(1) == 1 else cublas.CUBLAS_OP_T
+
+
+def _leading(matrix: torch.Tensor) -> int:
+    return max(matrix.stride(0), matrix.stride(1))

@@ -1,0 +1,1 @@
+"""Linear algebra on packed symmetric matrices: panels, leading eigenvalues, certificates."""

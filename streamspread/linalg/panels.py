@@ -1,0 +1,132 @@
+"""Packed symmetric matrices: the lower triangle in row panels, half the memory and half the work of the square."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from streamspread import kernels
+
+_CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
+
+
+class SymmetricPanels:
+    """A symmetric n×n matrix A = P + U M Uᵀ: panels P of its lower triangle, and a correction of low rank.
+
+    Panel i holds rows i·t … (i+1)·t and columns 0 … (i+1)·t, so its diagonal block is whole. The correction is how a
+    mean is taken off: it is applied when the matrix is read, and never changes the running sums P.
+
+    Attributes:
+        n: the order. ``rows``: t. ``dtype``, ``device``: of the panels.
+        u_NR, m_RR: the correction in float64, or None.
+    """
+
+    def __init__(self, n: int, rows: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.n, self.rows, self.dtype, self.device = n, min(rows, n), dtype, device
+        self.panels = [
+            torch.zeros(end - begin, end, dtype=dtype, device=device) for begin, end in _spans(n, self.rows)
+        ]
+        self.u_NR: torch.Tensor | None = None
+        self.m_RR: torch.Tensor | None = None
+
+    @staticmethod
+    def nbytes(n: int, rows: int, dtype: torch.dtype) -> int:
+        """Bytes of the panels, about n²/2 numbers."""
+        rows = min(rows, n)
+        return sum((end - begin) * end for begin, end in _spans(n, rows)) * dtype.itemsize
+
+    def spans(self) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """(first row, one past the last row, panel) in order."""
+        for (begin, end), panel in zip(_spans(self.n, self.rows), self.panels, strict=True):
+            yield begin, end, panel
+
+    def add_outer(self, x_NK: torch.Tensor) -> None:
+        """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA."""
+        add_product = kernels.for_device(self.device).add_product
+        for begin, end, panel in self.spans():
+            add_product(panel, x_NK[begin:end], x_NK[:end].T)
+
+    def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
+        """``P += U M Uᵀ`` in place, for a symmetric M; products are formed in float64 and rounded once."""
+        right_RN = m_RR @ u_NR.T
+        for begin, end, panel in self.spans():
+            for top in range(begin, end, _CHUNK):
+                bottom = min(end, top + _CHUNK)
+                panel[top - begin : bottom - begin] += (u_NR[top:bottom] @ right_RN[:, :end]).to(self.dtype)
+
+    def add(self, other: SymmetricPanels, factor: float) -> None:
+        """``P += factor · other.P`` in place, for panels of the same layout."""
+        for mine, theirs in zip(self.panels, other.panels, strict=True):
+            mine.add_(theirs, alpha=factor)
+
+    def matmul(self, q_NL: torch.Tensor) -> torch.Tensor:
+        """A @ q (n, L) in the panels' dtype; the square matrix is never made."""
+        y_NL = torch.zeros_like(q_NL)
+        for begin, end, panel in self.spans():
+            y_NL[begin:end].addmm_(panel, q_NL[:end])
+            if begin:
+                y_NL[:begin].addmm_(panel[:, :begin].T, q_NL[begin:end])
+        if self.u_NR is not None and self.m_RR is not None:
+            y_NL += (self.u_NR @ (self.m_RR @ (self.u_NR.T @ q_NL.double()))).to(self.dtype)
+        return y_NL
+
+    def squared_norm(self) -> float:
+        """‖A‖²_F, summed in float64."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for begin, end, chunk in self._chunks():
+            total += 2.0 * chunk[:, :begin].square().sum() + chunk[:, begin:end].square().sum()
+        return float(total)
+
+    def dense(self, dtype: torch.dtype) -> torch.Tensor:
+        """A as a full (n, n) matrix of ``dtype``."""
+        full = torch.empty(self.n, self.n, dtype=dtype, device=self.device)
+        row = 0
+        for begin, end, chunk in self._chunks():
+            height = chunk.shape[0]
+            full[row : row + height, :end] = chunk.to(dtype)
+            full[:begin, row : row + height] = chunk[:, :begin].T.to(dtype)
+            row += height
+        return full
+
+    def is_positive_definite_(self) -> bool:
+        """Whether A is positive definite, by a Cholesky factorisation in place: the panels are destroyed.
+
+        Left-looking, block by block, so that it fits wherever the panels fit.
+        """
+        if self.u_NR is not None and self.m_RR is not None:
+            self.add_low_rank(self.u_NR, self.m_RR)
+            self.u_NR = self.m_RR = None
+        spans = list(self.spans())
+        for i, (begin, end, panel) in enumerate(spans):
+            for left, right, above in spans[:i]:
+                block = panel[:, left:right]
+                if left:
+                    block.addmm_(panel[:, :left], above[:, :left].T, alpha=-1.0)
+                # block ← block · L⁻ᵀ with L the factor of the diagonal block above
+                diagonal = above[:, left:right]
+                block.copy_(torch.linalg.solve_triangular(diagonal.T, block, upper=True, left=False))
+            diagonal = panel[:, begin:end]
+            if begin:
+                diagonal.addmm_(panel[:, :begin], panel[:, :begin].T, alpha=-1.0)
+            factor, info = torch.linalg.cholesky_ex(diagonal)
+            if int(info) != 0:
+                return False
+            diagonal.copy_(factor)
+        return True
+
+    def _chunks(self) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """(panel's first row, one past its last, rows of A as float64) in order, corrected."""
+        right_RN = self.m_RR @ self.u_NR.T if self.u_NR is not None and self.m_RR is not None else None
+        for begin, end, panel in self.spans():
+            for top in range(0, end - begin, _CHUNK):
+                chunk = panel[top : top + _CHUNK].to(torch.float64, copy=True)
+                if right_RN is not None and self.u_NR is not None:
+                    rows = slice(begin + top, begin + top + chunk.shape[0])
+                    chunk += self.u_NR[rows] @ right_RN[:, :end]
+                yield begin, end, chunk
+
+
+def _spans(n: int, rows: int) -> Iterator[tuple[int, int]]:
+    for begin in range(0, n, rows):
+        yield begin, min(n, begin + rows)

@@ -1,0 +1,105 @@
+"""Memory as the program speaks of it: sizes read and written, what is free on a device, and measured peaks."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from streamspread.errors import BudgetError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate(("K", "M", "G", "T"), start=1)}
+_SAMPLE_SECONDS = 0.005
+
+
+def parse_bytes(text: str | int) -> int:
+    """``8GiB``, ``500MB``, ``1.5G`` or a number of bytes, as bytes.
+
+    Raises:
+        BudgetError: unreadable, or not positive.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([KMGT]?I?)B?\s*", str(text).upper())
+    value = int(float(match[1]) * _UNITS[match[2]]) if match and match[2] in _UNITS else 0
+    if value <= 0:
+        raise BudgetError(f"memory {text!r} is not a size: write 8GiB, 500MB or a number of bytes")
+    return value
+
+
+def format_bytes(count: float) -> str:
+    """Bytes for people, in binary units: ``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes that are free on the device now (on Linux's CPU: what can be had without swapping)."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+        if found:
+            return int(found[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+class PeakMeter:
+    """Context manager that measures the most bytes in use on a device above what was in use at the start.
+
+    On CUDA: torch's allocator, exactly. On the CPU: the process's resident memory, sampled every 5 ms (Linux).
+    ``peak`` is valid inside and after the context; 0 where it cannot be measured.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.peak = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._base = 0
+
+    def __enter__(self) -> PeakMeter:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            torch.cuda.reset_peak_memory_stats(self.device)
+            self._base = torch.cuda.memory_allocated(self.device)
+        elif Path("/proc/self/statm").exists():
+            self._base = _resident()
+            self._thread = threading.Thread(target=self._watch, name="streamspread-memory", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.read()
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def read(self) -> int:
+        """The peak so far, in bytes."""
+        if self.device.type == "cuda":
+            self.peak = torch.cuda.max_memory_allocated(self.device) - self._base
+        elif self._thread is not None:
+            self.peak = max(self.peak, _resident() - self._base)
+        return self.peak
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_SAMPLE_SECONDS):
+            self.peak = max(self.peak, _resident() - self._base)
+
+
+def _resident() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,101 @@
+"""The reference networks: a stack of 3x3 convolutions built from a plan, every part of it a named module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from streamspread.errors import OptionError
+from streamspread.models.plans import IMAGE_SIZE, POOL, format_plan, parse_plan
+
+
+class ConvLayer(nn.Conv2d):
+    """A 3x3 convolution (padding 1, no bias) that owns the batch norm and the ReLU that follow it.
+
+    Its own output is that of the convolution alone, (N, C, H, W), so a hook on `c1` sees the convolution and
+    hooks on `c1.bn` and `c1.relu` see the two steps after it. The network calls the three in turn.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, kernel_size=3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(channels_out)
+        self.relu = nn.ReLU()  # not in place: the tap of c1.bn must keep what it saw
+
+
+class GlobalAveragePool(nn.Module):
+    """The mean over height and width: (N, C, H, W) to (N, C)."""
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return x_NCHW.mean(dim=(2, 3))
+
+
+class Network(nn.Module):
+    """Convolution, batch norm, ReLU for each number of the plan, a 2x2 max-pool for M, `gap`, `classifier`.
+
+    The modules are named `c1`, `c1.bn`, `c1.relu`, `c2`, ..., `gap`, `classifier`. The input is (N, 3, 32,
+    32) in the dtype of the parameters, the output (N, classes) logits. Raises ModelError for a plan that
+    cannot be built.
+    """
+
+    image_size = IMAGE_SIZE
+
+    def __init__(self, plan: str | Sequence[int | str], classes: int = 10) -> None:
+        super().__init__()
+        steps = parse_plan(plan)
+        self.plan = format_plan(steps)
+        self._steps: list[str] = []  # names of the layers, and M, in the order of the forward pass
+        channels = 3
+        for step in steps:
+            if isinstance(step, str):
+                self._steps.append(POOL)
+                continue
+            name = f"c{len(self._steps) - self._steps.count(POOL) + 1}"
+            self.add_module(name, ConvLayer(channels, step))
+            self._steps.append(name)
+            channels = step
+        self.gap = GlobalAveragePool()
+        self.classifier = nn.Linear(channels, classes)
+
+    @property
+    def default_layers(self) -> tuple[str, ...]:
+        """The taps that the study looks at: `c1` ... `cN` and `gap`."""
+        return (*(step for step in self._steps if step != POOL), "gap")
+
+    def forward(self, images: Tensor) -> Tensor:
+        x_NCHW = images
+        for step in self._steps:
+            if step == POOL:
+                x_NCHW = functional.max_pool2d(x_NCHW, 2)
+            else:
+                layer = self._modules[step]
+                assert isinstance(layer, ConvLayer)
+                x_NCHW = layer.relu(layer.bn(layer(x_NCHW)))
+        logits: Tensor = self.classifier(self.gap(x_NCHW))
+        return logits
+
+
+def build(plan: str | Sequence[int | str], seed: int) -> Network:
+    """Return a network with the random weights of `seed`, in channels_last; torch's generator is not moved.
+
+    channels_last is what both cuDNN's tensor cores and oneDNN's CPU convolutions are fastest in.
+    """
+    with seeded(seed):
+        return Network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch's CPU generator start at `seed` inside the context and stand where it stood before after it.
+
+    Only the CPU generator, since modules are built on the CPU: touching CUDA's would start CUDA for nothing.
+    Raises OptionError for a seed that is no whole number from 0 to 2**63 - 1.
+    """
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise OptionError(f"the seed must be a whole number from 0 to 2**63 - 1, not {seed!r}")
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

@@ -1,0 +1,92 @@
+"""Plans of the reference networks: channels and pooling as data, checked before anything is built."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+from streamspread.errors import ModelError
+
+IMAGE_SIZE = 32  # the reference networks are made for 32x32 images
+POOL = "M"  # a 2x2 max-pool, written as in the VGG tables
+
+PLANS: dict[str, str] = {
+    "no1": "64,64,M,128,128,M,256,256",
+    "no2": "32,32,M,64,64,M,128,128",
+    "no3": "64,64,M,128,128,128,128",
+    "no4": "64,64,M,128,M,256,256,256",
+}
+
+Plan = tuple[int | str, ...]
+
+
+def parse_plan(plan: str | Sequence[int | str], image_size: int = IMAGE_SIZE) -> Plan:
+    """Return a plan as a tuple of channel counts and ``"M"`` (max-pool), e.g. ``(64, 64, "M", 128)``.
+
+    A string separates its steps by commas or spaces. Raises ModelError where a step is neither a positive
+    integer nor M, where there is no convolution, or where pooling would leave nothing of an image of
+    `image_size` pixels.
+    """
+    steps: Iterable[object] = re.split(r"[,\s]+", plan.strip()) if isinstance(plan, str) else plan
+    parsed = tuple(_parse_step(step, plan) for step in steps)
+    if all(step == POOL for step in parsed):
+        raise ModelError(
+            f"plan {_shown(plan)} has no convolution; write channels and M, e.g. 64,64,M,128,128"
+        )
+    pools, most = parsed.count(POOL), image_size.bit_length() - 1
+    if pools > most:
+        raise ModelError(
+            f"plan {_shown(plan)} pools {pools} times, which leaves nothing of {image_size}x{image_size} "
+            f"pixels; use at most {most} M"
+        )
+    return parsed
+
+
+def format_plan(plan: Sequence[int | str]) -> str:
+    """Return the plan in its one written form, e.g. ``"64,64,M,128"``."""
+    return ",".join(str(step) for step in plan)
+
+
+def find_plan(spec: str) -> Plan:
+    """Return the plan of ``no1`` ... ``no4``, of ``plan:64,64,M,128`` or of the plan ``64,64,M,128`` itself.
+
+    Raises ModelError for any other text and names the nearest reference network.
+    """
+    if spec in PLANS:
+        return parse_plan(PLANS[spec])
+    text = spec.removeprefix("plan:")
+    if text == spec and not re.match(r"\s*[\dMm]", spec):
+        raise ModelError(
+            f"unknown reference network {spec!r}{did_you_mean(nearest(spec, PLANS))}; "
+            f"known: {', '.join(PLANS)}"
+        )
+    return parse_plan(text)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the word of `known` that `word` was most likely meant to be, or None where none is near."""
+    return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), None)
+
+
+def did_you_mean(guess: str | None) -> str:
+    """Return the guess as the tail of an error message, or nothing where there is none."""
+    return f", did you mean {guess!r}?" if guess else ""
+
+
+def _parse_step(step: object, plan: str | Sequence[int | str]) -> int | str:
+    if isinstance(step, int) and not isinstance(step, bool) and step > 0:
+        return step
+    if isinstance(step, str):
+        if step.upper() == POOL:
+            return POOL
+        if step.isascii() and step.isdigit() and int(step) > 0:
+            return int(step)
+    raise ModelError(
+        f"plan {_shown(plan)}: step {step!r} is neither a positive number of channels nor M (max-pool); "
+        "write e.g. 64,64,M,128,128"
+    )
+
+
+def _shown(plan: str | Sequence[int | str]) -> str:
+    return repr(plan if isinstance(plan, str) else format_plan(plan))

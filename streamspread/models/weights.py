@@ -1,0 +1,141 @@
+"""Weights on disk: written as fp16 safetensors with a note of how they came about, read back and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from streamspread.errors import WeightsError
+
+SHIPPED = Path(__file__).parent / "weights"
+READABLE = (".safetensors", ".pt", ".pth")
+
+_COUNTER = "num_batches_tracked"  # batch norm's step counter: no part of what a trained network computes
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep the state dict
+
+
+def shipped_weights(name: str) -> Path | None:
+    """Return the file of weights that the package has for the reference network `name`, or None."""
+    path = SHIPPED / f"{name}.safetensors"
+    return path if path.is_file() else None
+
+
+def rounded_state(module: nn.Module) -> dict[str, Tensor]:
+    """Return the state of `module` as it is stored: on the CPU, contiguous, in fp16, without step counters.
+
+    A tensor stays in float32 where fp16 would overflow or move it by more than 2**-11 of its largest number
+    (as with the running variance of a very large or very small activation). Whole numbers stay as they are.
+    """
+    state = {key: tensor for key, tensor in module.state_dict().items() if not key.endswith(_COUNTER)}
+    return {key: _rounded(tensor.detach().cpu()).contiguous() for key, tensor in state.items()}
+
+
+def save_weights(state: Mapping[str, Tensor], path: str | os.PathLike[str], note: Mapping[str, str]) -> str:
+    """Write `state` (see rounded_state) and `note` to a .safetensors file and return its SHA-256.
+
+    The file is written beside its place and renamed, so `path` never holds half a file. Raises WeightsError
+    where that cannot be done.
+    """
+    target = Path(path)
+    if target.suffix != ".safetensors":
+        raise WeightsError(f"cannot write weights to {target}: the name must end in .safetensors")
+    data = safetensors.torch.save(dict(state), metadata=dict(note))
+    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        try:
+            beside.write_bytes(data)
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise WeightsError(f"cannot write weights to {target}: {error.strerror or error}") from error
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str] | None, str]:
+    """Return the tensors of a .safetensors, .pt or .pth file, its note (or None) and its SHA-256.
+
+    A .pt or .pth file must hold a state dict, bare or under one of the usual names, and is unpickled with
+    `weights_only`. Raises WeightsError where the file is missing, broken or something else.
+    """
+    source = Path(path)
+    if source.suffix not in READABLE:
+        raise WeightsError(f"cannot read weights from {source}: the name must end in {', '.join(READABLE)}")
+    try:
+        data = source.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot read weights from {source}: {error.strerror or error}") from error
+    try:
+        if source.suffix == ".safetensors":
+            tensors, note = safetensors.torch.load(data), _note(data)
+        else:
+            tensors, note = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), None
+    except Exception as error:  # pickle, zip and safetensors each raise their own kinds
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise WeightsError(f"cannot read weights from {source}: {type(error).__name__}: {reason}") from error
+    return _state_dict(tensors, source), note, hashlib.sha256(data).hexdigest()
+
+
+def apply_weights(
+    module: nn.Module, tensors: Mapping[str, Tensor], source: str, note: Mapping[str, str] | None = None
+) -> None:
+    """Copy `tensors` into `module`, in the module's own dtypes. Step counters may be missing.
+
+    Raises WeightsError that names the first tensor that is missing, unexpected, of another shape or kind, or
+    that is not finite; the module is then as it was.
+    """
+    wanted = module.state_dict()
+    origin = f" (the file was written for the plan {note['plan']})" if note and "plan" in note else ""
+    refuse = f"weights {source} do not fit the model{origin}: "
+    converted: dict[str, Tensor] = {}
+    for key, want in wanted.items():
+        if key not in tensors:
+            if key.endswith(_COUNTER):
+                continue
+            raise WeightsError(f"{refuse}{key} is missing")
+        got = tensors[key]
+        if got.shape != want.shape:
+            raise WeightsError(f"{refuse}{key} is {_shape(got)} in the file and {_shape(want)} in the model")
+        if got.is_floating_point() != want.is_floating_point():
+            raise WeightsError(f"{refuse}{key} is {got.dtype} in the file and {want.dtype} in the model")
+        converted[key] = got.to(want.dtype)
+        if not converted[key].isfinite().all():
+            raise WeightsError(f"weights {source} are broken: {key} holds NaN or Inf")
+    unexpected = next((key for key in tensors if key not in wanted and not key.endswith(_COUNTER)), None)
+    if unexpected is not None:
+        raise WeightsError(f"{refuse}the model has no {unexpected}")
+    module.load_state_dict(converted, strict=False)
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    largest = tensor.abs().max() if tensor.numel() else torch.tensor(0.0)
+    moved = (half.to(tensor.dtype) - tensor).abs()
+    return half if bool((moved <= largest * 2**-11).all()) else tensor.float()
+
+
+def _note(data: bytes) -> dict[str, str] | None:
+    length = int.from_bytes(data[:8], "little")  # the file: 8 bytes of length, a JSON header, the tensors
+    return json.loads(data[8 : 8 + length]).get("__metadata__")
+
+
+def _state_dict(loaded: object, source: Path) -> dict[str, Tensor]:
+    if isinstance(loaded, dict):
+        inner = next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), dict)), loaded)
+        if inner and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in inner.items()):
+            return dict(inner)
+    raise WeightsError(f"cannot read weights from {source}: it holds no state dict (names with tensors)")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(size) for size in tensor.shape) or "a single number"

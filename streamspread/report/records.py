@@ -1,0 +1,71 @@
+"""Spectra as JSON or CSV for other programs: every number in full; eigenvalues are in the Arrow file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+from streamspread.spectrum import LayerSpectrum, Spectra
+
+
+def to_json(spectra: Spectra) -> str:
+    """One object: ``provenance``, ``thresholds``, and ``layers`` in network order. Unknown numbers are null."""
+    layers = [
+        _facts(spectrum)
+        | {"shape": list(spectrum.shape)}
+        | {"components": [_interval(spectrum, tau) for tau in spectra.thresholds]}
+        for spectrum in spectra.values()
+    ]
+    whole = {"provenance": spectra.provenance, "thresholds": list(spectra.thresholds), "layers": layers}
+    return json.dumps(whole, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def to_csv(spectra: Spectra) -> str:
+    """One line per layer and threshold, with a header. Unknown numbers are empty."""
+    rows = [
+        _facts(spectrum) | {"shape": "x".join(map(str, spectrum.shape))} | _interval(spectrum, tau)
+        for spectrum in spectra.values()
+        for tau in spectra.thresholds
+    ]
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, list(rows[0]) if rows else ["layer"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _facts(spectrum: LayerSpectrum) -> dict[str, Any]:
+    return {
+        "layer": spectrum.layer,
+        "shape": None,  # a list in JSON, a text in CSV
+        "dim": spectrum.dim,
+        "samples": spectrum.samples,
+        "method": spectrum.method,
+        "rounding": spectrum.rounding,
+        "passes": spectrum.passes,
+        "complete": spectrum.complete,
+        "proof": spectrum.proof,
+        "total_variance": spectrum.total_variance,
+        "participation_ratio": _known(spectrum.participation_ratio),
+        "effective_rank": _known(spectrum.effective_rank),
+        "seconds": _known(spectrum.seconds),
+        "peak_bytes": spectrum.peak_bytes,
+    }
+
+
+def _interval(spectrum: LayerSpectrum, tau: float) -> dict[str, float]:
+    components, spread = spectrum.components(tau), spectrum.spread(tau)
+    return {
+        "threshold": tau,
+        "low": int(components.low),
+        "high": int(components.high),
+        "spread_low": spread.low,
+        "spread_high": spread.high,
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,222 @@
+"""Spectra and plans as tables for a terminal or a pipe; rendering only, onto the console that is given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from streamspread.report import text
+from streamspread.spectrum import LayerSpectrum, Spectra
+
+if TYPE_CHECKING:
+    from streamspread.planner import LayerPlan, Plan
+
+_UNLIMITED = 100_000  # columns: wider than any table
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column and its cells. ``drop``: the higher, the sooner it goes where the terminal is narrow; 0 stays."""
+
+    header: str
+    cells: Sequence[str]
+    drop: int = 0
+    left: bool = False
+
+
+def print_spectra(spectra: Spectra, console: Console) -> None:
+    """Title, one row per layer, and what is not closed with how to close it.
+
+    On a terminal that is too narrow the least needed columns go first, and then each threshold gets a row of
+    its own; a number is never cut. Off a terminal every column is there, however wide the lines get.
+    """
+    facts = spectra.provenance
+    _print_line(console, facts.get("title") or f"{len(spectra)} layers", style="bold")
+    for note in facts.get("notes", ()):
+        _print_line(console, f"note: {note}")
+    if not spectra:
+        _print_line(console, "no layers")
+        return
+    layers, thresholds = list(spectra.values()), spectra.thresholds
+    layouts = [_wide(layers, thresholds)]
+    if len(thresholds) > 1:
+        layouts.append(_long(layers, thresholds))
+    _print_first_that_fits(console, layouts)
+    for line in _closing_lines(layers, thresholds):
+        _print_line(console, line)
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """What would run: a row per layer, then why each method was chosen, the passes, and the memory."""
+    rows = plan.layers
+    columns = [
+        _Column("layer", [row.layer for row in rows], left=True),
+        _Column("shape", [text.shape(row.shape) for row in rows], drop=2),
+        _Column("D", [text.count(row.dim) for row in rows]),
+        _Column("N", [text.count(row.samples) for row in rows], drop=3),
+        _Column("method", [f"{row.method} {row.rounding}" for row in rows], left=True),
+        _Column("in pass", [", ".join(str(index) for index in row.pass_indices) for row in rows], drop=1),
+        _Column("memory", [text.size(row.bytes) for row in rows]),
+        _Column("operations", [text.operations(row.operations) for row in rows]),
+    ]
+    _print_first_that_fits(console, [columns])
+    for names, why in _grouped((row.layer, row.why) for row in rows):
+        _print_line(console, f"{names}: {why}")
+    for names, why in _grouped((row.layer, reason) for row in rows for reason in row.rejected):
+        _print_line(console, f"{names}: not {why}", style="dim")
+    for step in plan.passes:
+        _print_line(
+            console, f"pass {step.index}: {', '.join(step.layers)}, up to {step.deepest}, {text.size(step.bytes)}"
+        )
+    _print_line(
+        console,
+        f"{plan.samples:,} images in batches of {plan.batch_size:,} on {plan.device}: "
+        f"peak {text.size(plan.peak_bytes)} of {text.size(plan.budget)}",
+    )
+
+
+def print_layers(rows: Sequence[tuple[str, tuple[int, ...], int, str]], console: Console) -> None:
+    """The taps of a model: name, shape of one image's activation, D, and the kind of module."""
+    columns = [
+        _Column("layer", [name for name, *_ in rows], left=True),
+        _Column("shape", [text.shape(shape) for _, shape, _, _ in rows]),
+        _Column("D", [text.count(dim) for _, _, dim, _ in rows]),
+        _Column("module", [kind for *_, kind in rows], drop=1, left=True),
+    ]
+    _print_first_that_fits(console, [columns])
+
+
+def _wide(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[_Column]:
+    """A row per layer, K and spread of every threshold beside each other."""
+    found = []
+    for tau in thresholds:
+        found.append(_Column(f"K({tau:g})", [text.interval(s.components(tau)) for s in layers]))
+        header = "spread" if len(thresholds) == 1 else f"spread({tau:g})"
+        found.append(_Column(header, [_spread(s, tau) for s in layers]))
+    return _columns(layers, found, [s.layer for s in layers])
+
+
+def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[_Column]:
+    """A row per layer and threshold; what belongs to the layer alone stands in its first row only."""
+    pairs = [(s, tau) for s in layers for tau in thresholds]
+    found = [
+        _Column("τ", [f"{tau:g}" for _, tau in pairs]),
+        _Column("K(τ)", [text.interval(s.components(tau)) for s, tau in pairs]),
+        _Column("spread", [_spread(s, tau) for s, tau in pairs]),
+    ]
+    repeats = len(thresholds)
+    return [
+        column if len(column.cells) == len(pairs) else _spaced(column, repeats)
+        for column in _columns(layers, found, [s.layer for s in layers])
+    ]
+
+
+def _spaced(column: _Column, repeats: int) -> _Column:
+    cells = [cell if index == 0 else "" for cell in column.cells for index in range(repeats)]
+    return _Column(column.header, cells, column.drop, column.left)
+
+
+def _columns(layers: Sequence[LayerSpectrum], found: list[_Column], names: list[str]) -> list[_Column]:
+    return [
+        _Column("layer", names, left=True),
+        _Column("shape", [text.shape(s.shape) for s in layers], drop=2),
+        _Column("D", [text.count(s.dim) for s in layers]),
+        _Column("N", [text.count(s.samples) for s in layers], drop=3),
+        *found,
+        _Column("method", [f"{s.method} {s.rounding}" for s in layers], drop=1, left=True),
+        _Column("passes", [text.count(s.passes) for s in layers], drop=4),
+        _Column("seconds", [text.seconds(s.seconds) for s in layers], drop=5),
+        _Column("peak", [text.size(s.peak_bytes) for s in layers], drop=6),
+    ]
+
+
+def _spread(spectrum: LayerSpectrum, tau: float) -> str:
+    return "constant" if spectrum.total_variance <= 0 else text.percent(spectrum.spread(tau))
+
+
+def _closing_lines(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> Iterator[str]:
+    """What a reader must know of the intervals, a line each."""
+    constant = [s.layer for s in layers if s.total_variance <= 0]
+    if constant:
+        yield f"constant (the same for every image, so no component is needed): {', '.join(constant)}"
+    still_open = {
+        s.layer: [tau for tau in thresholds if not s.components(tau).closed]
+        for s in layers
+        if not all(s.components(tau).closed for tau in thresholds)
+    }
+    if not still_open:
+        yield "closed: every K is one value, not a range"
+        return
+    listed = "; ".join(
+        f"{name} at τ = {', '.join(f'{tau:g}' for tau in taus)}" for name, taus in still_open.items()
+    )
+    yield f"low…high is a range that is proved to hold K; not closed: {listed}"
+    methods = {s.method for s in layers if s.layer in still_open}
+    yield f"to close it: {_how_to_close(methods)}"
+
+
+def _how_to_close(methods: set[str]) -> str:
+    if "sketch" in methods:
+        return "a larger --rank, or a larger --memory so that covariance or gram fits"
+    return "a larger --rank, and no --no-proof"
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Layers with the same reason in one line, in the order in which the reasons first come."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        by_reason.setdefault(reason, []).append(name)
+    return ((", ".join(names), reason) for reason, names in by_reason.items())
+
+
+def _print_first_that_fits(console: Console, layouts: Sequence[Sequence[_Column]]) -> None:
+    """Print the first layout, with as few columns dropped as the width asks for; the smallest if none fits."""
+    width = console.width if console.is_terminal else _UNLIMITED
+    for columns in layouts:
+        for most in sorted({column.drop for column in columns}, reverse=True):
+            table = _table([column for column in columns if column.drop <= most])
+            needed = _natural_width(console, table)
+            if needed <= width:
+                return _print_table(console, table, needed)
+    _print_table(console, table, needed)
+
+
+def _table(columns: Sequence[_Column]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in columns:
+        table.add_column(column.header, justify="left" if column.left else "right", no_wrap=True)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in row))  # Text, as a layer's name may look like markup
+    return table
+
+
+def _natural_width(console: Console, table: Table) -> int:
+    return Measurement.get(console, console.options.update(max_width=_UNLIMITED), table).maximum
+
+
+def _print_table(console: Console, table: Table, needed: int) -> None:
+    with _at_least(console, needed):
+        console.print(table, crop=False)
+
+
+@contextmanager
+def _at_least(console: Console, width: int) -> Iterator[None]:
+    # Rich would squeeze a table into the console's width and cut numbers; a terminal folds long lines itself.
+    before = console.width
+    console.width = max(width, before)
+    try:
+        yield
+    finally:
+        console.width = before
+
+
+def _print_line(console: Console, line: str, style: str | None = None) -> None:
+    console.print(Text(line), style=style, soft_wrap=not console.is_terminal)

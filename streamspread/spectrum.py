@@ -1,0 +1,183 @@
+"""Eigenvalues and totals in, components out: K(τ), spread K/D, participation ratio, effective rank."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamspread.errors import OptionError
+
+
+class Interval(NamedTuple):
+    """A closed interval [low, high] that holds the true value; ``closed`` says that it is a single value."""
+
+    low: float
+    high: float
+
+    @property
+    def closed(self) -> bool:
+        return self.low == self.high
+
+    def __str__(self) -> str:
+        return f"{self.low}" if self.closed else f"{self.low}…{self.high}"
+
+
+def check_thresholds(thresholds: Iterable[float]) -> tuple[float, ...]:
+    """The thresholds τ as floats, in the order given, without repeats.
+
+    Raises:
+        OptionError: none given, or one outside (0, 1].
+    """
+    values = []
+    for threshold in thresholds:
+        try:
+            value = float(threshold)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not 0.0 < value <= 1.0:
+            raise OptionError(f"thresholds must lie in (0, 1], got {threshold!r}: try 0.7 or 0.5,0.7,0.9")
+        values.append(value)
+    if not values:
+        raise OptionError("no threshold given: try 0.7 or 0.5,0.7,0.9")
+    return tuple(dict.fromkeys(values))
+
+
+def components_for(sums_k: np.ndarray, target: float) -> int | None:
+    """The smallest k with ``sums_k[k-1] >= target`` (ties count as reached), or None where no sum reaches it.
+
+    ``sums_k`` is non-decreasing float64; ``target`` is τ·T in the same unit.
+    """
+    k = int(np.searchsorted(sums_k, target, side="left"))
+    return k + 1 if k < len(sums_k) else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
+class Spectrum:
+    """The eigenvalues of a sample covariance (divisor N − 1), or bounds on them, and what follows from them.
+
+    Attributes:
+        dim: D, the number of features.
+        samples: N, the number of samples.
+        total_variance: T, the trace of the covariance.
+        eigenvalues: float64, descending, ≥ 0. All ``min(D, N)`` of them where ``complete``; otherwise lower
+            bounds (Ritz values) of the leading ones.
+        complete: whether every non-zero eigenvalue is there.
+        upper_sums: float64 of the same length: proved upper bounds of λ₁ + … + λ_k. Empty where ``complete``.
+        sum_of_squares: Σλ² = ‖C‖²_F, known also where the eigenvalues are not.
+        proof: how the intervals are proved, in a few words.
+    """
+
+    dim: int
+    samples: int
+    total_variance: float
+    eigenvalues: np.ndarray
+    complete: bool
+    upper_sums: np.ndarray = field(default_factory=lambda: np.empty(0))
+    sum_of_squares: float = math.nan
+    proof: str = "all eigenvalues"
+
+    @property
+    def rank_limit(self) -> int:
+        """min(D, N − 1): no sample covariance has more non-zero eigenvalues."""
+        return min(self.dim, self.samples - 1)
+
+    def components(self, threshold: float) -> Interval:
+        """K(τ) = min{k : λ₁ + … + λ_k ≥ τ·T} as an interval; (0, 0) for a constant layer.
+
+        Sums are float64. Where the eigenvalues are Ritz values their sums are lower bounds, so the k at which
+        they reach τ·T bounds K from above; ``upper_sums`` bound it from below in the same way.
+
+        Raises:
+            OptionError: a threshold outside (0, 1].
+        """
+        (threshold,) = check_thresholds([threshold])
+        if self.total_variance <= 0.0:
+            return Interval(0, 0)
+        target = threshold * self.total_variance
+        high = components_for(np.cumsum(self.eigenvalues), target)
+        if self.complete:
+            # At τ = 1 rounding can leave the last sum a hair under T: then every non-zero one is needed.
+            k = min(high or int(np.count_nonzero(self.eigenvalues)), self.rank_limit)
+            return Interval(k, k)
+        low = components_for(self.upper_sums, target) or len(self.upper_sums) + 1
+        high = min(high or self.rank_limit, self.rank_limit)
+        return Interval(min(low, high), high)
+
+    def spread(self, threshold: float) -> Interval:
+        """K(τ)/D as an interval."""
+        low, high = self.components(threshold)
+        return Interval(low / self.dim, high / self.dim)
+
+    @property
+    def participation_ratio(self) -> float:
+        """T² / Σλ², between 1 and D; NaN for a constant layer and where Σλ² is not known."""
+        squares = self.sum_of_squares
+        if math.isnan(squares) and self.complete:
+            squares = float(np.sum(np.square(self.eigenvalues)))
+        return self.total_variance**2 / squares if squares > 0 else math.nan
+
+    @property
+    def effective_rank(self) -> float:
+        """exp of the entropy of λ/T (Roy & Vetterli 2007); NaN unless every eigenvalue is known."""
+        if not self.complete or self.total_variance <= 0:
+            return math.nan
+        p = self.eigenvalues[self.eigenvalues > 0]
+        p = p / p.sum()
+        return float(np.exp(-np.sum(p * np.log(p))))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
+class LayerSpectrum(Spectrum):
+    """A layer's spectrum and how it was made.
+
+    Attributes:
+        layer: the tap's name. ``shape``: of one sample's activation, such as (C, H, W).
+        method: covariance, gram or sketch. ``rounding``: fp64, fp32, fp16 or bf16.
+        passes: how many times the data went through the network for this layer.
+        seconds: wall-clock seconds spent on this layer alone (sums and eigenvalues; the forward is shared).
+        peak_bytes: measured peak memory of the passes that this layer was part of, above what was in use
+            before.
+    """
+
+    layer: str
+    shape: tuple[int, ...]
+    method: str
+    rounding: str
+    passes: int
+    seconds: float = math.nan
+    peak_bytes: int = 0
+
+
+class Spectra(Mapping[str, LayerSpectrum]):
+    """Layers' spectra by name, in network order, with the thresholds asked for and the run's provenance."""
+
+    def __init__(
+        self,
+        layers: Iterable[LayerSpectrum],
+        thresholds: Sequence[float] = (0.7,),
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._layers = {spectrum.layer: spectrum for spectrum in layers}
+        self.thresholds = check_thresholds(thresholds)
+        self.provenance: dict[str, Any] = dict(provenance or {})
+
+    def __getitem__(self, layer: str) -> LayerSpectrum:
+        return self._layers[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __repr__(self) -> str:
+        parts = ", ".join(
+            f"{name}: K({tau:g}) = {s.components(tau)} of {s.dim:,}"
+            for name, s in self._layers.items()
+            for tau in self.thresholds[:1]
+        )
+        return f"Spectra({parts})"

@@ -1,0 +1,238 @@
+"""Named points of a network that are observed: what there is, which were asked for, and how to watch them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from streamspread.errors import ActivationError, LayerError, ModelError, StreamspreadError
+
+
+@dataclass(frozen=True)
+class TapInfo:
+    """One output of one module in one forward.
+
+    Attributes:
+        name: the module's name; from its second call in a forward on with ``#2``, ``#3``, …
+        module: the module's name alone. ``call``: 1 for its first call in a forward.
+        kind: the module's class name.
+        shape: of one sample's output. ``dim``: D, the product of it.
+        itemsize: bytes of one number of the output.
+        channels_last: whether the output lies in memory as (N, H, W, C).
+        operations: floating-point operations per sample of convolutions and linear layers up to here.
+        observable: whether it is a floating-point tensor with samples first.
+    """
+
+    name: str
+    module: str
+    call: int
+    kind: str
+    shape: tuple[int, ...]
+    dim: int
+    itemsize: int
+    channels_last: bool
+    operations: float
+    observable: bool
+
+
+class _Reached(BaseException):
+    """The deepest tap has been seen: the rest of the forward is not needed. Not an Exception: models catch those."""
+
+
+def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
+    """Every module output of one forward of ``sample`` (a small batch), in the order in which they appear.
+
+    Raises:
+        ModelError: the model does not run on the sample.
+    """
+    taps: list[TapInfo] = []
+    calls: dict[str, int] = {}
+    operations = 0.0
+
+    def hook(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal operations
+        operations += _operations(module, output)
+        calls[name] = calls.get(name, 0) + 1
+        x = first_tensor(output)
+        if x is None:
+            return
+        shape = tuple(x.shape[1:])
+        taps.append(
+            TapInfo(
+                name=name if calls[name] == 1 else f"{name}#{calls[name]}",
+                module=name,
+                call=calls[name],
+                kind=type(module).__name__,
+                shape=shape,
+                dim=math.prod(shape),
+                itemsize=x.element_size(),
+                channels_last=x.ndim == 4
+                and not x.is_contiguous()
+                and x.is_contiguous(memory_format=torch.channels_last),
+                operations=operations,
+                observable=x.is_floating_point() and x.ndim >= 2 and x.shape[0] == sample.shape[0],
+            )
+        )
+
+    with _hooked(((name, module) for name, module in model.named_modules() if name), hook):
+        _forward(model, sample)
+    return taps
+
+
+def select(taps: Sequence[TapInfo], patterns: str | Sequence[str], default: Sequence[str] = ()) -> list[TapInfo]:
+    """The taps that the glob patterns name, in network order.
+
+    ``all`` stands for ``default`` (the reference networks name theirs) or, where that is empty, for every convolution
+    and linear layer. A pattern without ``#`` matches all calls of a module.
+
+    Raises:
+        LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be observed.
+    """
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    chosen: dict[str, TapInfo] = {}
+    for pattern in patterns:
+        if pattern == "all":
+            found = [t for t in taps if (t.module in default if default else _is_linear_map(t.kind))]
+            if not found:
+                raise LayerError("layers 'all' names nothing in this model: give names or globs such as 'blocks.*'")
+        else:
+            found = [t for t in taps if fnmatchcase(t.name, pattern) or fnmatchcase(t.module, pattern)]
+        if not found:
+            names = list(dict.fromkeys(t.name for t in taps))
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
+            raise LayerError(
+                f"no layer matches {pattern!r}: nearest are {', '.join(near) or 'none'}; "
+                "`streamspread layers` lists them all"
+            )
+        chosen.update((t.name, t) for t in found)
+    for tap in chosen.values():
+        if not tap.observable:
+            raise LayerError(
+                f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output is not a floating-point tensor "
+                "with one row per sample"
+            )
+    return [t for t in taps if t.name in chosen]
+
+
+class Watch:
+    """Watches taps of a model: ``run`` sends a batch through it and hands over each tap's output, as (n, D) rows.
+
+    The forward stops after the deepest tap. What is handed over must be used at once: a later in-place operation of
+    the network may change it.
+    """
+
+    def __init__(self, model: nn.Module, taps: Sequence[TapInfo]) -> None:
+        self.model = model
+        self._wanted = {(tap.module, tap.call): tap for tap in taps}
+        modules = dict(model.named_modules())
+        self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
+
+    def run(self, batch: torch.Tensor, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
+        """One forward of ``batch``.
+
+        Raises:
+            ActivationError: a tap's shape differs from the first batch's, or a tap was not reached.
+            ModelError: the model does not run on the batch.
+        """
+        calls: dict[str, int] = {}
+        seen = 0
+
+        def hook(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+            nonlocal seen
+            calls[name] = calls.get(name, 0) + 1
+            tap = self._wanted.get((name, calls[name]))
+            if tap is None:
+                return
+            x = first_tensor(output)
+            if x is None or tuple(x.shape[1:]) != tap.shape or x.shape[0] != batch.shape[0]:
+                came = "no tensor" if x is None else f"{tuple(x.shape[1:])}"
+                raise ActivationError(
+                    f"layer {tap.name} gave {came} where the first batch gave {tap.shape}: "
+                    "all images must have one shape"
+                )
+            consume(tap, rows_of(x.detach(), tap.channels_last))
+            seen += 1
+            if seen == len(self._wanted):
+                raise _Reached
+
+        with _hooked(self._modules, hook):
+            try:
+                _forward(self.model, batch)
+            except _Reached:
+                return
+        missing = [t.name for key, t in self._wanted.items() if calls.get(key[0], 0) < key[1]]
+        raise ActivationError(f"layers {', '.join(missing)} were not reached by every batch")
+
+
+def rows_of(x: torch.Tensor, channels_last: bool) -> torch.Tensor:
+    """An activation as (n, D) in the order in which its layer lies in memory; a view wherever it lies so.
+
+    Eigenvalues do not depend on the order of the features, as long as all batches agree on it.
+    """
+    if channels_last:
+        x = x.permute(0, 2, 3, 1)
+    return x.reshape(x.shape[0], -1)
+
+
+def first_tensor(output: Any) -> torch.Tensor | None:
+    """The first tensor in a module's output: itself, or the first found in a tuple, list or dict."""
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, dict):
+        output = tuple(output.values())
+    if isinstance(output, (tuple, list)):
+        return next((x for x in map(first_tensor, output) if x is not None), None)
+    return None
+
+
+@contextmanager
+def _hooked(
+    modules: Any, hook: Callable[[str, nn.Module, Any, Any], None]
+) -> Iterator[None]:
+    handles: list[RemovableHandle] = []
+    try:
+        for name, module in modules:
+            # always_call stays off: a forward that fails must not be observed.
+            handles.append(
+                module.register_forward_hook(lambda m, i, o, name=name: hook(name, m, i, o))
+            )
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _forward(model: nn.Module, batch: torch.Tensor) -> None:
+    try:
+        with torch.no_grad():
+            model(batch)
+    except (StreamspreadError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"the model does not run on a batch of shape {tuple(batch.shape)}, {batch.dtype}: {first_line}"
+        ) from error
+
+
+def _is_linear_map(kind: str) -> bool:
+    return kind.startswith(("Conv", "Linear")) or kind.endswith("Linear")
+
+
+def _operations(module: nn.Module, output: Any) -> float:
+    """Multiplications and additions of a convolution or linear layer, per sample."""
+    weight = getattr(module, "weight", None)
+    x = first_tensor(output)
+    if x is None or not isinstance(weight, torch.Tensor) or weight.ndim < 2 or not x.shape[0]:
+        return 0.0
+    channels = weight.shape[0] if isinstance(module, nn.Linear) or weight.ndim > 2 else 0
+    return 2.0 * x.numel() / x.shape[0] * weight.numel() / channels if channels else 0.0

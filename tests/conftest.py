@@ -1,0 +1,37 @@
+"""Shared fixtures: where real data lies, and GPU tests skipped where there is no GPU."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked gpu unless PyTorch can use an NVIDIA GPU."""
+    gpu_items = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu_items:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in gpu_items:
+            item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU that PyTorch can use"))
+
+
+@pytest.fixture(scope="session")
+def data_path() -> Path:
+    """The folder of real data: STREAMSPREAD_DATA, or ../shared/data beside the repository; else skips."""
+    repository = Path(__file__).resolve().parent.parent
+    folder = Path(os.environ.get("STREAMSPREAD_DATA") or repository.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}: set STREAMSPREAD_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar_parquet(data_path: Path) -> Path:
+    """The folder with CIFAR-10 (JPEG) as train.parquet and test.parquet; skips where it is missing."""
+    folder = data_path / "cifar10-jpeg"
+    if not (folder / "test.parquet").is_file():
+        pytest.skip(f"no CIFAR-10 (JPEG) at {folder}")
+    return folder

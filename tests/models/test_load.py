@@ -1,0 +1,244 @@
+"""Specs: every form that `load` takes, with and without weights, and what it says to the rest."""
+
+import io
+import os
+import sys
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from streamspread.errors import ModelError, OptionError, WeightsError
+from streamspread.models import PLANS, Network, NormalizeUint8, default_layers, load, weights
+from streamspread.models.weights import SHIPPED, rounded_state, save_weights, shipped_weights
+
+BYTES = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    """A function that writes a module into the current folder, which is not on sys.path; returns its name."""
+    monkeypatch.chdir(tmp_path)
+    names = []
+
+    def write(source):
+        names.append(f"users_models_{os.getpid()}_{len(names)}_{tmp_path.name}")
+        (tmp_path / f"{names[-1]}.py").write_text("import torch\nfrom torch import nn\n" + source)
+        return names[-1]
+
+    yield write
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def test_a_reference_network_with_random_weights():
+    loaded = load("no2", "none")
+    assert isinstance(loaded.module, Network)
+    assert not loaded.module.training
+    assert loaded.module.c2.weight.is_contiguous(memory_format=torch.channels_last)
+    assert (loaded.name, loaded.plan, loaded.image_size) == ("no2", PLANS["no2"], 32)
+    assert loaded.default_layers == ("c1", "c2", "c3", "c4", "c5", "c6", "gap")
+    assert (loaded.weights, loaded.weights_sha256, loaded.note) == ("none", None, None)
+
+
+def test_random_weights_follow_the_seed_and_leave_the_generator():
+    before = torch.get_rng_state()
+    one, same, other = (load("plan:4,M,8", "none", seed=seed).module for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one(BYTES), same(BYTES))
+    assert not torch.equal(one(BYTES), other(BYTES))
+    for spec in ("plan:4", "torchvision:squeezenet1_1", "torch.nn:Identity"):
+        with pytest.raises(OptionError, match="the seed must be"):
+            load(spec, "none", seed=-1)
+
+
+def test_bytes_and_normalized_floats_give_the_same():
+    module = load("plan:4,M,8", "none").module
+    mean, std = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2470, 0.2435, 0.2616])
+    floats = (BYTES / 255 - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(module(BYTES), module(floats))
+
+
+def test_weights_from_a_file_and_what_it_says_of_itself(tmp_path):
+    source = load("plan:4,M,8", "none", seed=3).module
+    path = tmp_path / "w.safetensors"
+    sha256 = save_weights(rounded_state(source), path, {"plan": "4,M,8", "accuracy": "0.1"})
+    loaded = load("plan:4 M 8", path)
+    assert (loaded.weights, loaded.weights_sha256) == (str(path), sha256)
+    assert loaded.note == {"plan": "4,M,8", "accuracy": "0.1"}
+    assert loaded.plan == "4,M,8"
+    assert loaded.module.c1.weight.dtype == torch.float32
+    torch.testing.assert_close(loaded.module(BYTES), source(BYTES), rtol=1e-2, atol=1e-2)
+    with pytest.raises(WeightsError, match="do not fit the model"):
+        load("no2", str(path))
+
+
+def test_shipped_weights_are_taken_by_themselves(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path)
+    with pytest.raises(WeightsError, match="no weights for no2; give --weights PATH, or --weights none"):
+        load("no2")
+    sha256 = save_weights(
+        rounded_state(Network(PLANS["no2"])), tmp_path / "no2.safetensors", {"accuracy": "0.9"}
+    )
+    loaded = load("no2")
+    assert (loaded.weights, loaded.weights_sha256, loaded.note) == ("shipped", sha256, {"accuracy": "0.9"})
+
+
+@pytest.mark.parametrize("spec", ["plan:8,8", "torchvision:squeezenet1_1"])
+def test_models_without_shipped_weights_ask_for_them(spec):
+    with pytest.raises(WeightsError, match=f"no weights for {spec}; give --weights PATH, or --weights none"):
+        load(spec)
+
+
+def test_torchvision_models_have_their_size_their_layers_and_their_constants():
+    loaded = load("torchvision:resnet18", "none")
+    assert (loaded.plan, loaded.image_size, loaded.weights) == (None, 224, "none")
+    assert loaded.default_layers[:3] == ("conv1", "layer1.0.conv1", "layer1.0.conv2")
+    assert loaded.default_layers[-1] == "fc"
+    assert len(loaded.default_layers) == 21
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        floats = (BYTES / 255 - mean[:, None, None]) / std[:, None, None]
+        torch.testing.assert_close(loaded.module(BYTES), loaded.module(floats))
+
+
+def test_torchvision_models_are_random_by_seed():
+    one, same, other = (load("torchvision:squeezenet1_1", "none", seed=s).module for s in (1, 1, 2))
+    first = [module.features[0].weight for module in (one, same, other)]
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+
+
+def test_torchvision_weights_from_a_torch_file(tmp_path):
+    source = load("torchvision:squeezenet1_1", "none", seed=1).module
+    torch.save(source.state_dict(), tmp_path / "s.pth")
+    loaded = load("torchvision:squeezenet1_1", tmp_path / "s.pth")
+    assert torch.equal(loaded.module(BYTES), source(BYTES))
+
+
+@pytest.mark.parametrize(
+    ("spec", "size"), [("torchvision:efficientnet_b1", 240), ("torchvision:googlenet", 224)]
+)
+def test_every_default_layer_of_a_torchvision_model_runs(spec, size):
+    loaded = load(spec, "none")
+    assert loaded.image_size == size
+    ran = set()
+    modules = dict(loaded.module.named_modules())
+    for name in loaded.default_layers:
+        modules[name].register_forward_hook(lambda _m, _i, _o, name=name: ran.add(name))
+    with torch.no_grad():
+        loaded.module(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+    assert ran == set(loaded.default_layers)
+
+
+def test_segmentation_models_are_built_without_a_download():
+    pytest.importorskip("torchvision")
+    assert load("torchvision:lraspp_mobilenet_v3_large", "none").weights == "none"
+
+
+def test_attention_projections_that_never_run_are_no_default_layers():
+    block = nn.Sequential(nn.Conv1d(3, 4, 1), nn.TransformerEncoderLayer(4, 2, 8))
+    assert default_layers(block) == ("0", "1.linear1", "1.linear2")
+
+
+def test_a_users_callable_is_found_in_the_current_folder(user_module):
+    name = user_module(
+        "def build():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 2))\n"
+    )
+    path = list(sys.path)
+    loaded = load(f"{name}:build", seed=4)
+    assert sys.path == path
+    assert (loaded.weights, loaded.plan, loaded.default_layers) == ("as built", None, ("0", "3"))
+    assert not loaded.module.training
+    assert loaded.module(BYTES).shape == (2, 2)
+    assert torch.equal(load(f"{name}:build", seed=4).module(BYTES), loaded.module(BYTES))
+    assert load(f"{name}:build", "none").weights == "as built"
+    torch.save(loaded.module.state_dict(), "w.pt")
+    again = load(f"{name}:build", "w.pt", seed=5)
+    assert again.weights == "w.pt"
+    assert torch.equal(again.module(BYTES), loaded.module(BYTES))
+
+
+def test_a_users_module_may_bring_its_size_its_layers_and_its_constants(user_module):
+    name = user_module(
+        "from streamspread.models import NormalizeUint8\n"
+        "class Net(nn.Identity):\n"
+        "    image_size = 48\n"
+        "    default_layers = ('',)\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.register_forward_pre_hook(NormalizeUint8((0.0,) * 3, (1.0,) * 3))\n"
+    )
+    loaded = load(f"{name}:Net")
+    assert (loaded.image_size, loaded.default_layers) == (48, ("",))
+    assert sum(isinstance(h, NormalizeUint8) for h in loaded.module._forward_pre_hooks.values()) == 1
+    assert torch.equal(loaded.module(BYTES), BYTES / 255)
+
+
+def test_a_users_reference_network_keeps_its_plan(user_module):
+    name = user_module("from streamspread.models import Network\ndef build():\n    return Network('4,M,8')\n")
+    loaded = load(f"{name}:build")
+    assert (loaded.plan, loaded.default_layers) == ("4,M,8", ("c1", "c2", "gap"))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("build = 3\n", "TypeError: 'int' object is not callable"),
+        ("def build():\n    return 3\n", "must return a torch.nn.Module, but returned int"),
+        ("def build(width):\n    return nn.ReLU()\n", "TypeError: .* missing 1 required positional argument"),
+        ("def build():\n    raise RuntimeError('one\\ntwo')\n", "RuntimeError: one$"),
+        ("def other():\n    pass\n", "AttributeError: .*has no attribute 'build'"),
+        ("def build(:\n", "SyntaxError"),
+        ("import a_package_that_is_not_there\n", "No module named 'a_package_that_is_not_there'"),
+    ],
+)
+def test_a_callable_that_fails_is_refused_in_one_line(user_module, source, message):
+    with pytest.raises(ModelError, match=message) as caught:
+        load(f"{user_module(source)}:build")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("no5", r"unknown model 'no5', did you mean 'no\d'\?; a model is one of no1"),
+        ("resnet50", r"unknown model 'resnet50', did you mean 'torchvision:resnet50'\?"),
+        ("64,64,M", r"unknown model '64,64,M', did you mean 'plan:64,64,M'\?"),
+        ("zzzzzz", "unknown model 'zzzzzz'; a model is one of no1"),
+        ("", "unknown model ''; a model is one of no1"),
+        ("a b:c", "unknown model 'a b:c'"),
+        ("torchvision:resnet5", r"torchvision has no model 'resnet5', did you mean 'torchvision:resnet50'\?"),
+        ("torchvison:resnet50", r"No module named 'torchvison', did you mean 'torchvision:resnet50'\?"),
+        ("plan:64,Q", "step 'Q' is neither"),
+        (3, "a model is named by a text such as no1 .* not by int"),
+    ],
+)
+def test_an_unknown_spec_is_refused_with_the_nearest_known_one(spec, message):
+    with pytest.raises(ModelError, match=message):
+        load(spec, "none")
+
+
+@pytest.mark.parametrize("name", list(PLANS))
+def test_shipped_weights_are_as_good_as_they_say(name, cifar_parquet):
+    if shipped_weights(name) is None:
+        pytest.skip(f"{SHIPPED.name} holds no {name}")
+    loaded = load(name)
+    assert loaded.note["plan"] == PLANS[name]
+    said = float(loaded.note["accuracy"])
+    assert said > 0.88
+    images, labels = first_rows(cifar_parquet / "test.parquet", 400)
+    with torch.inference_mode():
+        measured = (loaded.module(images).argmax(dim=1) == labels).float().mean().item()
+    assert abs(measured - said) < 4 * (said * (1 - said) / len(labels)) ** 0.5  # four standard errors
+
+
+def first_rows(path, count):
+    """Return uint8 (count, 3, 32, 32) images and int64 labels of a parquet file."""
+    rows = parquet.read_table(path).slice(0, count).to_pylist()
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.tensor([row["label"] for row in rows])

@@ -1,0 +1,178 @@
+"""Weights on disk: what comes back is what was written, and what does not fit is named."""
+
+import hashlib
+import re
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from streamspread.errors import WeightsError
+from streamspread.models import Network
+from streamspread.models.weights import apply_weights, read_weights, rounded_state, save_weights
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    network = Network("4,M,6")
+    network.train()
+    network(torch.randn(8, 3, 32, 32))  # moves the running statistics off their start
+    return network.eval()
+
+
+def test_weights_come_back_as_they_were_rounded(network, tmp_path):
+    path = tmp_path / "a.safetensors"
+    state = rounded_state(network)
+    sha256 = save_weights(state, path, {"plan": "4,M,6", "accuracy": "0.5"})
+    tensors, note, read_sha256 = read_weights(path)
+    assert note == {"plan": "4,M,6", "accuracy": "0.5"}
+    assert sha256 == read_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert tensors.keys() == state.keys()
+    assert all(tensors[key].dtype == torch.float16 and torch.equal(tensors[key], state[key]) for key in state)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
+
+    twin = Network("4,M,6").to(memory_format=torch.channels_last).eval()
+    apply_weights(twin, tensors, str(path), note)
+    assert twin.c1.weight.dtype == torch.float32
+    assert twin.c2.weight.is_contiguous(memory_format=torch.channels_last)
+    for key, value in rounded_state(twin).items():
+        assert torch.equal(value, state[key])
+    images = torch.randn(2, 3, 32, 32)
+    torch.testing.assert_close(twin(images), network(images), rtol=5e-3, atol=5e-3)
+
+
+def test_step_counters_are_not_stored(network):
+    assert not any("num_batches_tracked" in key for key in rounded_state(network))
+
+
+def test_numbers_beyond_fp16_stay_in_float32(network):
+    network.c1.bn.running_var[0] = 1e6  # fp16 ends at 65504
+    network.c2.bn.running_var.fill_(3e-8)  # fp16 has steps of 6e-8 there
+    network.c2.bn.running_mean.zero_()
+    state = rounded_state(network)
+    for key in ("c1.bn.running_var", "c2.bn.running_var"):
+        assert state[key].dtype == torch.float32
+        assert torch.equal(state[key], network.state_dict()[key])
+    assert state["c2.bn.running_mean"].dtype == torch.float16
+
+
+def test_whole_numbers_stay_as_they_are():
+    module = nn.Module()
+    module.register_buffer("index", torch.tensor([70000, 3]))
+    assert rounded_state(module)["index"].tolist() == [70000, 3]
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+@pytest.mark.parametrize("wrap", [None, "state_dict", "model_state_dict", "model"])
+def test_torch_files_are_read_bare_and_wrapped(network, tmp_path, suffix, wrap):
+    state = network.state_dict()
+    path = tmp_path / f"a{suffix}"
+    torch.save(state if wrap is None else {wrap: state, "epoch": 3}, path)
+    tensors, note, _ = read_weights(path)
+    assert note is None
+    assert tensors.keys() == state.keys()
+    twin = Network("4,M,6").eval()
+    apply_weights(twin, tensors, str(path))
+    assert torch.equal(twin(torch.ones(1, 3, 32, 32)), network(torch.ones(1, 3, 32, 32)))
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"cannot read weights from .*none\.pt: No such file"):
+        read_weights(tmp_path / "none.pt")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"must end in \.safetensors, \.pt, \.pth"):
+        read_weights(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\xff" * 64])
+def test_a_broken_file_is_refused_in_one_line(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=re.escape(f"cannot read weights from {path}: ")) as caught:
+        read_weights(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_file_is_refused(network, tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_weights(rounded_state(network), path, {})
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(WeightsError, match="cannot read weights from"):
+        read_weights(path)
+
+
+class Unwelcome:
+    """Something that only a full unpickling would bring back."""
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {}, torch.ones(3), Unwelcome()])
+def test_a_torch_file_without_a_state_dict_is_refused(tmp_path, content):
+    path = tmp_path / "a.pt"
+    torch.save(content, path)
+    with pytest.raises(
+        WeightsError, match=r"cannot read weights from .*(no state dict|Weights only load failed)"
+    ):
+        read_weights(path)
+
+
+def changed(state, **changes):
+    state = dict(state)
+    for key, value in changes.items():
+        key = key.replace("__", ".")
+        if value is None:
+            del state[key]
+        else:
+            state[key] = value
+    return state
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"c2__weight": None}, r"c2\.weight is missing"),
+        (
+            {"c2__weight": torch.ones(6, 4, 1, 1)},
+            r"c2\.weight is 6x4x1x1 in the file and 6x4x3x3 in the model",
+        ),
+        ({"head": torch.ones(2)}, "the model has no head"),
+        ({"c1__bn__bias": torch.ones(4, dtype=torch.int64)}, r"c1\.bn\.bias is torch\.int64 in the file"),
+        ({"c1__bn__bias": torch.full((4,), float("nan"))}, r"are broken: c1\.bn\.bias holds NaN or Inf"),
+        ({"c1__bn__bias": torch.full((4,), 1e300, dtype=torch.float64)}, r"c1\.bn\.bias holds NaN or Inf"),
+    ],
+)
+def test_the_first_difference_is_named_and_the_model_stays_as_it_was(network, changes, message):
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    tensors = {key: value + 1 for key, value in rounded_state(network).items()}
+    with pytest.raises(WeightsError, match=message):
+        apply_weights(network, changed(tensors, **changes), "file.pt")
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_weights_of_another_plan_say_which(network):
+    with pytest.raises(
+        WeightsError, match=r"written for the plan 4,M,6\): c1\.weight is 4x3x3x3 in the file"
+    ):
+        apply_weights(Network("8,M,6"), rounded_state(network), "file", {"plan": "4,M,6"})
+
+
+def test_weights_cannot_be_written_elsewhere(network, tmp_path):
+    with pytest.raises(WeightsError, match="No such file or directory"):
+        save_weights(rounded_state(network), tmp_path / "missing" / "a.safetensors", {})
+    with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
+        save_weights(rounded_state(network), tmp_path / "a.pt", {})
+    folder = tmp_path / "folder.safetensors"
+    folder.mkdir()
+    with pytest.raises(WeightsError, match="cannot write weights to"):
+        save_weights(rounded_state(network), folder, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["folder.safetensors"]
+
+
+def test_a_file_of_other_tools_has_no_note(network, tmp_path):
+    path = tmp_path / "a.safetensors"
+    safetensors.torch.save_file(rounded_state(network), path)
+    assert read_weights(path)[1] is None
