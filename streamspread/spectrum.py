@@ -26,8 +26,8 @@ class Interval(NamedTuple):
         return f"{self.low}" if self.closed else f"{self.low}…{self.high}"
 
 
-def check_thresholds(thresholds: Iterable[float]) -> tuple[float, ...]:
-    """The thresholds τ as floats, in the order given, without repeats.
+def check_thresholds(thresholds: Iterable[float | str]) -> tuple[float, ...]:
+    """The thresholds τ, numbers or their texts, as floats, in the order given, without repeats.
 
     Raises:
         OptionError: none given, or one outside (0, 1].

@@ -154,12 +154,11 @@ def provenance(
 
 
 def _title(facts: dict[str, Any]) -> str:
-    weights = facts["weights"]
+    weights, plan = facts["weights"], facts["plan"]
     parts = [
-        f"{facts['model']} ({facts['plan']})" if facts["plan"] else facts["model"],
+        f"{facts['model']} ({plan})" if plan and plan not in facts["model"] else facts["model"],
         "random weights" if weights == "none" else f"{weights} weights" if weights else "",
         facts["data"],
-        f"{facts['samples']:,} images" if facts["samples"] else "",
         f"{facts['device']} ({facts['card']})" if facts["card"] else facts["device"],
     ]
     return " · ".join(part for part in parts if part)

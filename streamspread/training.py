@@ -131,7 +131,7 @@ def train(
                 if not best or accuracy > history[best_epoch - 1].accuracy:
                     best = {key: value.clone() for key, value in network.state_dict().items()}
                     best_epoch = epoch
-                top = max(accuracy, *(past.accuracy for past in history)) if history else accuracy
+                top = max([accuracy, *(past.accuracy for past in history)])
                 history.append(EpochReport(epoch, epochs, loss, accuracy, top, time.perf_counter() - began))
                 if progress is not None:
                     progress(history[-1])
@@ -148,28 +148,26 @@ def train(
     seconds = time.perf_counter() - began
     sha256 = None
     if target is not None:
-        note = {
+        ended = {
             "plan": format_plan(steps),
-            "data": data,
-            "train_images": str(len(train_labels)),
-            "test_images": str(len(test_labels)),
             "accuracy": f"{accuracy:.4f}",
             "accuracy_of": "the stored weights, in float32, on the test split, which also chose the epoch",
             "accuracy_last_epoch": f"{history[-1].accuracy:.4f}",
             "best_epoch": str(best_epoch),
             "epochs": f"{len(history)} of {epochs}" if interrupted else str(epochs),
+            "seconds": f"{seconds:.1f}",
+        }
+        given = {
+            "data": data,
+            "train_images": str(len(train_labels)),
+            "test_images": str(len(test_labels)),
             "batch_size": str(batch_size),
             "lr": f"{lr:g}",
-            "momentum": f"{MOMENTUM:g}",
-            "weight_decay": f"{WEIGHT_DECAY:g}",
             "label_smoothing": f"{label_smoothing:g}",
             "seed": str(seed),
-            "seconds": f"{seconds:.1f}",
-            "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
-            "versions": _versions(),
             "command": command,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        note = ended | given | _circumstances(where)
         sha256 = save_weights(stored, target, note)
     return TrainResult(
         plan=format_plan(steps),
@@ -384,9 +382,16 @@ def _check_out(out: str | os.PathLike[str] | None) -> Path | None:
     return target
 
 
-def _versions() -> str:
+def _circumstances(device: torch.device) -> dict[str, str]:
+    """What a training depends on besides its options."""
     try:
         own = version("streamspread")
     except PackageNotFoundError:
         own = "unknown"
-    return f"streamspread {own}, torch {torch.__version__}"
+    return {
+        "momentum": f"{MOMENTUM:g}",
+        "weight_decay": f"{WEIGHT_DECAY:g}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "versions": f"streamspread {own}, torch {torch.__version__}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -336,14 +336,16 @@ def test_provenance_says_what_ran_on_what_and_where():
         model="no1",
         plan="64 64 M",
         weights="none",
-        data="CIFAR-10 test",
+        data="CIFAR-10 test, 5,000 of 10,000 images (seed 3)",
         samples=5000,
         device="cpu",
         command=["streamspread", "run"],
         notes=["5,000 of 10,000 images"],
         seed=3,
     )
-    assert facts["title"] == "no1 (64 64 M) · random weights · CIFAR-10 test · 5,000 images · cpu"
+    assert facts["title"] == (
+        "no1 (64 64 M) · random weights · CIFAR-10 test, 5,000 of 10,000 images (seed 3) · cpu"
+    )
     assert facts["packages"]["numpy"] == np.__version__
     assert facts["packages"]["pyarrow"] == pa.__version__
     assert {"torch", "torchvision", "numba"} <= set(facts["packages"])
@@ -358,6 +360,7 @@ def test_provenance_says_what_ran_on_what_and_where():
 def test_a_given_title_stays_and_other_weights_are_named():
     assert store.provenance(model="m", title="mine")["title"] == "mine"
     assert store.provenance(model="m", weights="w.pt")["title"] == "m · w.pt weights · cpu"
+    assert store.provenance(model="plan:8,M", plan="8,M")["title"] == "plan:8,M · cpu"
 
 
 def test_provenance_does_not_import_cupy():

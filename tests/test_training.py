@@ -8,6 +8,7 @@ import torch
 from streamspread import training
 from streamspread.errors import DataError, DeviceError, ModelError, OptionError, WeightsError
 from streamspread.models import load
+from streamspread.models.network import build
 from streamspread.models.weights import read_weights, rounded_state
 from streamspread.training import augment, evaluate, one_cycle, train
 
@@ -71,6 +72,12 @@ def test_the_same_seed_trains_the_same_network_and_another_seed_another():
     one, same, other = (rounded_state(quick(epochs=1, seed=seed).network) for seed in (1, 1, 2))
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert not torch.equal(one["c2.weight"], other["c2.weight"])
+
+
+def test_the_seed_sets_the_order_and_the_augmentation_too(monkeypatch):
+    monkeypatch.setattr(training, "build", lambda steps, _: build(steps, 0))
+    one, other = (quick(epochs=1, seed=seed).network for seed in (1, 2))
+    assert not torch.equal(one.c2.weight, other.c2.weight)
 
 
 def test_training_leaves_the_global_generator_and_the_images(tmp_path):
@@ -228,8 +235,8 @@ def test_augmented_images_are_shifted_reflected_and_mirrored_ones():
             crops[crop.numpy().tobytes()] = (down, right, False)
             crops[crop.flip(2).contiguous().numpy().tobytes()] = (down, right, True)
     drawn = [crops[one.contiguous().numpy().tobytes()] for one in out]
-    for part, values in enumerate((range(9), range(9), (False, True))):
-        assert {choice[part] for choice in drawn} == set(values)
+    assert {down for down, _, _ in drawn} == set(range(9))
+    assert {choice[1:] for choice in drawn} == {(right, flip) for right in range(9) for flip in (False, True)}
     assert 0.35 < sum(mirrored for *_, mirrored in drawn) / count < 0.65
 
 

@@ -41,8 +41,6 @@ class Gram:
         self.begin = 0  # first feature of the tile at hand
         self.total = 0.0
         self.scale = 1.0
-        self.mean_products_N = torch.zeros(samples, dtype=torch.float64, device=device)
-        self.mean_square = 0.0
         self.staging: Staging | None = None
 
     @staticmethod
@@ -56,7 +54,7 @@ class Gram:
     ) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         dtype = kernels.SUM_DTYPES[rounding]
-        state = SymmetricPanels.nbytes(samples, panel_rows, dtype) + 8 * samples
+        state = SymmetricPanels.nbytes(samples, panel_rows, dtype)
         state += Staging.nbytes(min(tile, dim), samples, rounding, device)
         return state, finish_bytes(samples, panel_rows, dtype, device, correction_rank=2)
 
@@ -94,13 +92,7 @@ class Gram:
         elif staging.scale != self.scale:
             # A power of two again; tiles must agree on one unit before their products are added.
             self._rescale(staging.scale)
-        delta_D = staging.remaining_mean()
-        staged_ND = staging.staged()
-        self.panels.add_outer(staged_ND)
-        # Rows of G·1/N, kept in float64: (x_i − δ)ᵀ(x_j − δ) = x_iᵀx_j − x_iᵀδ − δᵀx_j + δᵀδ.
-        for begin in range(0, self.samples, 256):
-            self.mean_products_N[begin : begin + 256] += staged_ND[begin : begin + 256].double() @ delta_D
-        self.mean_square += float(delta_D @ delta_D)
+        self.panels.add_outer(staging.staged())
         self.total += staging.total()
         self.begin += staging.width
         self.staging = None
@@ -124,8 +116,6 @@ class Gram:
             else:
                 other._rescale(self.scale)
         self.panels.add(other.panels, 1.0)
-        self.mean_products_N += other.mean_products_N
-        self.mean_square += other.mean_square
         self.total += other.total
         self.dim += other.dim
         self.begin += other.begin
@@ -139,10 +129,12 @@ class Gram:
         self.end_pass()
         if self.begin != self.dim:
             raise ActivationError(f"layer {self.layer}: {self.begin:,} of {self.dim:,} features had their pass")
-        ones_N = torch.ones_like(self.mean_products_N)
-        self.panels.u_NR = torch.stack([ones_N, self.mean_products_N], dim=1)
+        # Taking each sample's mean product off both sides centres the samples: (I − 11ᵀ/N) G (I − 11ᵀ/N).
+        self.panels.u_NR = self.panels.m_RR = None
+        mean_N = self.panels.row_sums() / self.samples
+        self.panels.u_NR = torch.stack([torch.ones_like(mean_N), mean_N], dim=1)
         self.panels.m_RR = torch.tensor(
-            [[self.mean_square, -1.0], [-1.0, 0.0]], dtype=torch.float64, device=self.device
+            [[float(mean_N.mean()), -1.0], [-1.0, 0.0]], dtype=torch.float64, device=self.device
         )
         return finish(
             self.panels,
@@ -159,7 +151,5 @@ class Gram:
         factor = (scale / self.scale) ** 2
         for panel in self.panels.panels:
             panel.mul_(factor)
-        self.mean_products_N *= factor
-        self.mean_square *= factor
         self.total *= factor
         self.scale = scale

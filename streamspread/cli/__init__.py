@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -14,6 +15,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 2: bad input, said in one line on stderr. 130: interrupted. Anything unexpected is a defect and
     keeps its traceback.
     """
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:
+        print("interrupted", file=sys.stderr)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     import typer
 
     from streamspread.cli.app import app
@@ -22,10 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # × or … on an ASCII terminal is no reason to crash
-    usage_error = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    usage_error: type[Any] = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
+    command = typer.main.get_command(app)
     try:
-        command = typer.main.get_command(app)
         code = command.main(args=arguments, prog_name="streamspread", standalone_mode=False)
     except StreamspreadError as error:
         return _fail(str(error))
@@ -33,10 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
         return _fail(f"{error.format_message().rstrip('.')}{hint}")
-    except (KeyboardInterrupt, typer.Abort):
-        code = _INTERRUPTED
-    if code == _INTERRUPTED:
-        print("interrupted", file=sys.stderr)
+    except typer.Abort:
+        return _INTERRUPTED
     return code if isinstance(code, int) else 0
 
 

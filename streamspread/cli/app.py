@@ -7,11 +7,7 @@ from typing import Annotated
 import typer
 
 from streamspread import __version__
-from streamspread.cli.layers import layers
-from streamspread.cli.plan import plan
-from streamspread.cli.run import run
-from streamspread.cli.show import show
-from streamspread.cli.train import train
+from streamspread.cli import layers, plan, run, show, train
 
 app = typer.Typer(
     add_completion=False,
@@ -39,5 +35,8 @@ def _streamspread(
         print(context.get_help())
 
 
-for _command in (run, plan, layers, show, train):
-    app.command(epilog=_command.epilog)(_command)  # type: ignore[attr-defined]
+app.command(epilog=run.EPILOG)(run.run)
+app.command(epilog=plan.EPILOG)(plan.plan)
+app.command(epilog=layers.EPILOG)(layers.layers)
+app.command(epilog=show.EPILOG)(show.show)
+app.command(epilog=train.EPILOG)(train.train)

@@ -20,25 +20,6 @@ class Split(StrEnum):
     test = "test"
 
 
-class Method(StrEnum):
-    """Which accumulator."""
-
-    auto = "auto"
-    covariance = "covariance"
-    gram = "gram"
-    sketch = "sketch"
-
-
-class Rounding(StrEnum):
-    """To which precision activations are rounded, once, before they are summed."""
-
-    auto = "auto"
-    fp16 = "fp16"
-    bf16 = "bf16"
-    fp32 = "fp32"
-    fp64 = "fp64"
-
-
 class Format(StrEnum):
     """How a result is printed."""
 
@@ -61,7 +42,7 @@ WeightsOption = Annotated[
     typer.Option(
         rich_help_panel=_INPUT,
         metavar="PATH|none",
-        help="A .safetensors, .pt or .pth file, or none for random weights. [dim]Default: those shipped.[/dim]",
+        help="A .safetensors, .pt or .pth file, or none: random. [dim]Default: those shipped.[/dim]",
     ),
 ]
 DataOption = Annotated[
@@ -89,6 +70,7 @@ SamplesOption = Annotated[
 ImageSizeOption = Annotated[
     int | None,
     typer.Option(
+        min=1,
         rich_help_panel=_INPUT,
         metavar="PIXELS",
         help="Side of the square images. [dim]Default: what the model is made for.[/dim]",
@@ -119,11 +101,20 @@ ThresholdsOption = Annotated[
     ),
 ]
 MethodOption = Annotated[
-    Method, typer.Option(rich_help_panel=_METHOD, help="How sums are kept; auto takes the cheapest that fits.")
+    str,
+    typer.Option(
+        rich_help_panel=_METHOD,
+        metavar="NAME",
+        help="covariance or gram; auto takes the cheapest that fits.",
+    ),
 ]
 RoundingOption = Annotated[
-    Rounding,
-    typer.Option(rich_help_panel=_METHOD, help="Precision of the activations that are summed."),
+    str,
+    typer.Option(
+        rich_help_panel=_METHOD,
+        metavar="NAME",
+        help="fp16, bf16, fp32 or fp64: to what activations are rounded, once, before they are summed.",
+    ),
 ]
 RankOption = Annotated[
     str,
@@ -146,7 +137,12 @@ DeviceOption = Annotated[
 ]
 BatchSizeOption = Annotated[
     int | None,
-    typer.Option(rich_help_panel=_METHOD, metavar="N", help="Images per forward pass. [dim]Default: chosen.[/dim]"),
+    typer.Option(
+        min=1,
+        rich_help_panel=_METHOD,
+        metavar="N",
+        help="Images per forward pass. [dim]Default: chosen.[/dim]",
+    ),
 ]
 OutOption = Annotated[
     Path | None,
@@ -158,7 +154,9 @@ OutOption = Annotated[
         help="Where the result goes. [dim]Default: MODEL-TIME.arrow in the current folder.[/dim]",
     ),
 ]
-FormatOption = Annotated[Format, typer.Option(rich_help_panel=_OUTPUT, help="What is printed on stdout.")]
+FormatOption = Annotated[
+    Format, typer.Option("--format", rich_help_panel=_OUTPUT, help="What is printed on stdout.")
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="No progress and no notes on stderr.")
 ]

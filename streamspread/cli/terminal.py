@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from streamspread.cli.options import Format
-from streamspread.spectrum import Spectra
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
 
-    from streamspread.engine import Progress
+    from streamspread.engine import Progress as Report
+    from streamspread.spectrum import Spectra
 
 
 def note(line: str, quiet: bool) -> None:
@@ -37,8 +37,8 @@ def print_result(spectra: Spectra, form: Format) -> None:
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A callback that draws the engine's progress on stderr; None where stderr is no terminal, or ``quiet``."""
+def progress_bars(quiet: bool) -> Iterator[Callable[[Report], None] | None]:
+    """A callback that draws the engine's progress on stderr; None off a terminal, or where ``quiet``."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
@@ -62,7 +62,7 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[tuple[str, int], TaskID] = {}
 
-        def show(report: Progress) -> None:
+        def show(report: Report) -> None:
             key = (report.stage, report.index)
             of = f"{report.stage} {report.index} of {report.count}" if report.count > 1 else report.stage
             description = f"{of}: {report.label}" if report.label else of

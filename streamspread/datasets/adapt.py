@@ -16,6 +16,9 @@ _ACCEPTED = (
     "or an iterator of batches"
 )
 
+# What torch's default collation says where the samples of a batch differ; also when it comes from a process.
+_RAGGED = re.compile(r"equal size, but got \[(.*?)\] at entry 0 and \[(.*?)\] at entry (\d+)")
+
 
 def as_stream(data: Any) -> Stream:
     """The stream that `data` stands for; inputs only, so of a tuple, list or dict the first element is taken.
@@ -114,22 +117,17 @@ class LoaderStream(Stream):
             except StopIteration:
                 return
             except RuntimeError as error:
-                # What torch's default collation says where the images of a batch differ; also from a worker
-                # process.
-                ragged = re.search(
-                    r"equal size, but got \[(.*?)\] at entry 0 and \[(.*?)\] at entry (\d+)", str(error)
-                )
+                ragged = _RAGGED.search(str(error))
                 if ragged is None:
                     raise
-                first, other = (
-                    tuple(map(int, sizes.split(","))) if sizes else () for sizes in ragged.group(1, 2)
-                )
-                raise differing_shapes(
-                    self.description, seen + int(ragged.group(3)), other, first, other=seen
-                ) from error
+                break
             tensor = first_tensor(batch, f"{self.description}: a batch")
             seen += tensor.shape[0] if tensor.ndim else 0
             yield tensor
+        # Raised out here, so as to hold on to neither torch's error nor, through it, the loader's processes.
+        del source
+        first, other = (tuple(int(side) for side in sizes.split(",") if side) for sizes in ragged.group(1, 2))
+        raise differing_shapes(self.description, seen + int(ragged.group(3)), other, first, other=seen)
 
 
 class CallableStream(Stream):

@@ -78,6 +78,17 @@ class SymmetricPanels:
             total += 2.0 * chunk[:, :begin].square().sum() + chunk[:, begin:end].square().sum()
         return float(total)
 
+    def row_sums(self) -> torch.Tensor:
+        """(n,) float64: A·1, summed in float64."""
+        sums_N = torch.zeros(self.n, dtype=torch.float64, device=self.device)
+        row = 0
+        for begin, _, chunk in self._chunks():
+            height = chunk.shape[0]
+            sums_N[row : row + height] += chunk.sum(1)
+            sums_N[:begin] += chunk[:, :begin].sum(0)
+            row += height
+        return sums_N
+
     def dense(self, dtype: torch.dtype) -> torch.Tensor:
         """A as a full (n, n) matrix of ``dtype``."""
         full = torch.empty(self.n, self.n, dtype=dtype, device=self.device)

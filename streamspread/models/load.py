@@ -94,25 +94,14 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
 def default_layers(module: nn.Module) -> tuple[str, ...]:
     """Return the module's own `default_layers`, else the names of its convolutions and linear layers.
 
-    In the order of their definition. Left out are layers that never run when a model is evaluated: the
-    projections inside nn.MultiheadAttention, whose weights it reads itself, and the auxiliary classifiers of
-    Inception.
+    In the order of their definition. Some may never run in a forward pass (auxiliary classifiers, projections
+    whose weights an attention block reads itself): whoever observes them finds that out.
     """
     own = getattr(module, "default_layers", None)
     if isinstance(own, tuple):
         return own
-    modules = dict(module.named_modules())
-    silent = tuple(
-        f"{name}."
-        for name, child in modules.items()
-        if isinstance(child, nn.MultiheadAttention) or type(child).__name__ == "InceptionAux"
-    )
     kinds = (nn.Linear, nn.modules.conv._ConvNd)
-    return tuple(
-        name
-        for name, child in modules.items()
-        if isinstance(child, kinds) and name and not name.startswith(silent)
-    )
+    return tuple(name for name, child in module.named_modules() if name and isinstance(child, kinds))
 
 
 @dataclass(frozen=True)

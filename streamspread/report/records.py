@@ -12,7 +12,7 @@ from streamspread.spectrum import LayerSpectrum, Spectra
 
 
 def to_json(spectra: Spectra) -> str:
-    """One object: ``provenance``, ``thresholds``, and ``layers`` in network order. Unknown numbers are null."""
+    """One object: ``provenance``, ``thresholds``, ``layers`` in network order. Unknown numbers are null."""
     layers = [
         _facts(spectrum)
         | {"shape": list(spectrum.shape)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,14 +17,15 @@ from streamspread.report import text
 from streamspread.spectrum import LayerSpectrum, Spectra
 
 if TYPE_CHECKING:
-    from streamspread.planner import LayerPlan, Plan
+    from streamspread.planner import Plan
+    from streamspread.taps import TapInfo
 
 _UNLIMITED = 100_000  # columns: wider than any table
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column and its cells. ``drop``: the higher, the sooner it goes where the terminal is narrow; 0 stays."""
+    """A column and its cells. ``drop``: the higher, the sooner it goes on a narrow terminal; 0 stays."""
 
     header: str
     cells: Sequence[str]
@@ -50,48 +51,58 @@ def print_spectra(spectra: Spectra, console: Console) -> None:
     if len(thresholds) > 1:
         layouts.append(_long(layers, thresholds))
     _print_first_that_fits(console, layouts)
-    for line in _closing_lines(layers, thresholds):
+    for line in _closing_lines(layers, thresholds, proof=facts.get("proof", True)):
         _print_line(console, line)
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """What would run: a row per layer, then why each method was chosen, the passes, and the memory."""
+    """What would run: a row per layer, then the passes, the memory, and why each method was chosen."""
     rows = plan.layers
     columns = [
         _Column("layer", [row.layer for row in rows], left=True),
         _Column("shape", [text.shape(row.shape) for row in rows], drop=2),
         _Column("D", [text.count(row.dim) for row in rows]),
-        _Column("N", [text.count(row.samples) for row in rows], drop=3),
+        _Column("N", ["?" if row.samples is None else text.count(row.samples) for row in rows], drop=3),
         _Column("method", [f"{row.method} {row.rounding}" for row in rows], left=True),
-        _Column("in pass", [", ".join(str(index) for index in row.pass_indices) for row in rows], drop=1),
+        _Column("in pass", [_pass_numbers(row.pass_indices) for row in rows], drop=1),
         _Column("memory", [text.size(row.bytes) for row in rows]),
         _Column("operations", [text.operations(row.operations) for row in rows]),
     ]
     _print_first_that_fits(console, [columns])
-    for names, why in _grouped((row.layer, row.why) for row in rows):
-        _print_line(console, f"{names}: {why}")
-    for names, why in _grouped((row.layer, reason) for row in rows for reason in row.rejected):
-        _print_line(console, f"{names}: not {why}", style="dim")
+    for row in rows:
+        rejected = f"; rejected {'; '.join(row.rejected)}" if row.rejected else ""
+        _print_line(console, f"{row.layer}: {row.why}{rejected}")
     for step in plan.passes:
-        _print_line(
-            console, f"pass {step.index}: {', '.join(step.layers)}, up to {step.deepest}, {text.size(step.bytes)}"
-        )
+        names = ", ".join(step.layers)
+        line = f"pass {step.index + 1} of {len(plan.passes)}, cut off after {step.deepest}: {names}"
+        _print_line(console, f"{line} ({text.size(step.bytes)})")
     _print_line(
         console,
-        f"{plan.samples:,} images in batches of {plan.batch_size:,} on {plan.device}: "
-        f"peak {text.size(plan.peak_bytes)} of {text.size(plan.budget)}",
+        f"{_samples(plan.samples)} images in batches of {plan.batch_size:,} on {plan.device}: "
+        f"peak {text.size(plan.peak_bytes)} of a budget of {text.size(plan.budget)}",
+        style="bold",
     )
 
 
-def print_layers(rows: Sequence[tuple[str, tuple[int, ...], int, str]], console: Console) -> None:
+def print_layers(taps: Sequence[TapInfo], console: Console) -> None:
     """The taps of a model: name, shape of one image's activation, D, and the kind of module."""
     columns = [
-        _Column("layer", [name for name, *_ in rows], left=True),
-        _Column("shape", [text.shape(shape) for _, shape, _, _ in rows]),
-        _Column("D", [text.count(dim) for _, _, dim, _ in rows]),
-        _Column("module", [kind for *_, kind in rows], drop=1, left=True),
+        _Column("layer", [tap.name for tap in taps], left=True),
+        _Column("shape", [text.shape(tap.shape) for tap in taps]),
+        _Column("D", [text.count(tap.dim) for tap in taps]),
+        _Column("module", [tap.kind for tap in taps], drop=1, left=True),
     ]
     _print_first_that_fits(console, [columns])
+
+
+def _samples(samples: int | None) -> str:
+    return "an unknown number of" if samples is None else text.count(samples)
+
+
+def _pass_numbers(indices: tuple[int, ...]) -> str:
+    """Passes as people count them, from 1: 1, or 2–5."""
+    first, last = indices[0] + 1, indices[-1] + 1
+    return str(first) if first == last else f"{first}–{last}"
 
 
 def _wide(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[_Column]:
@@ -142,7 +153,9 @@ def _spread(spectrum: LayerSpectrum, tau: float) -> str:
     return "constant" if spectrum.total_variance <= 0 else text.percent(spectrum.spread(tau))
 
 
-def _closing_lines(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> Iterator[str]:
+def _closing_lines(
+    layers: Sequence[LayerSpectrum], thresholds: Sequence[float], proof: bool
+) -> Iterator[str]:
     """What a reader must know of the intervals, a line each."""
     constant = [s.layer for s in layers if s.total_variance <= 0]
     if constant:
@@ -160,25 +173,21 @@ def _closing_lines(layers: Sequence[LayerSpectrum], thresholds: Sequence[float])
     )
     yield f"low…high is a range that is proved to hold K; not closed: {listed}"
     methods = {s.method for s in layers if s.layer in still_open}
-    yield f"to close it: {_how_to_close(methods)}"
+    yield f"to close it: run {_how_to_close(methods, proof)}"
 
 
-def _how_to_close(methods: set[str]) -> str:
+def _how_to_close(methods: set[str], proof: bool) -> str:
+    ways = [] if proof else ["without --no-proof"]
+    ways.append("with these --thresholds")  # a result may be shown for others than it was made for
+    if methods - {"sketch"}:
+        ways.append("with --method gram on fewer --samples")
     if "sketch" in methods:
-        return "a larger --rank, or a larger --memory so that covariance or gram fits"
-    return "a larger --rank, and no --no-proof"
-
-
-def _grouped(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Layers with the same reason in one line, in the order in which the reasons first come."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in pairs:
-        by_reason.setdefault(reason, []).append(name)
-    return ((", ".join(names), reason) for reason, names in by_reason.items())
+        ways.append("with a larger --rank")
+    return ", or ".join(ways)
 
 
 def _print_first_that_fits(console: Console, layouts: Sequence[Sequence[_Column]]) -> None:
-    """Print the first layout, with as few columns dropped as the width asks for; the smallest if none fits."""
+    """Print the first layout that fits, with as few columns dropped as can be; the smallest if none."""
     width = console.width if console.is_terminal else _UNLIMITED
     for columns in layouts:
         for most in sorted({column.drop for column in columns}, reverse=True):

@@ -30,10 +30,10 @@ def size(value: int) -> str:
 
 
 def seconds(value: float) -> str:
-    """Seconds as 0.320; nothing where they were not measured."""
+    """Seconds as 0.320, 12.3 or 1,234; nothing where they were not measured."""
     if math.isnan(value):
         return ""
-    return f"{value:,.0f}" if value >= 1000 else _significant(value)
+    return f"{value:,.{3 if value < 10 else 1 if value < 1000 else 0}f}"
 
 
 def operations(value: float) -> str:

@@ -172,6 +172,22 @@ def test_weights_cannot_be_written_elsewhere(network, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["folder.safetensors"]
 
 
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(network, tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(
+        WeightsError, match=r"cannot write weights to .*a\.safetensors: No space left on device"
+    ):
+        save_weights(rounded_state(network), path, {})
+    assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
+    assert path.read_bytes() == b"old"
+
+
 def test_a_file_of_other_tools_has_no_note(network, tmp_path):
     path = tmp_path / "a.safetensors"
     safetensors.torch.save_file(rounded_state(network), path)

@@ -1,0 +1,45 @@
+# What the project does, one word each; works from a clean clone with Python 3.11 or newer and a package index.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# The first of these that is there and new enough; a venv may only be missing, so ask for that too.
+PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python,$(if $(shell \
+	$(p) -c 'import sys, venv, ensurepip; sys.version_info >= (3, 11) and print(1)' 2>/dev/null),$(p))))
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test gpu-test lint bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## analyse network no1 on CIFAR-10 (ARGS="--samples 1000 …" adds options)
+	$(PY) -m streamspread run --layers all $(ARGS)
+
+test: $(VENV)/.installed ## all tests that this machine can run
+	$(PY) -m pytest $(ARGS)
+
+gpu-test: $(VENV)/.installed ## the tests that need an NVIDIA GPU
+	$(PY) -m pytest -m gpu $(ARGS)
+
+lint: $(VENV)/.installed ## ruff and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: $(VENV)/.installed ## every benchmark; results go to benchmarks/results
+	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) $$file $(ARGS); done
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# CuPy comes in one package per CUDA release: where PyTorch has a GPU, take the one for PyTorch's.
+$(VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer with venv found: install one, or give PYTHON=…" >&2; exit 2; }
+	@echo "setting up $(VENV) (minutes the first time: PyTorch is large)"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@cuda=$$($(PY) -c 'import torch; print(torch.version.cuda.split(".")[0] if torch.cuda.is_available() else "")'); \
+	test -z "$$cuda" || $(PY) -m pip install --quiet --disable-pip-version-check -e ".[cuda$$cuda]"
+	@touch $@

@@ -1,0 +1,104 @@
+"""From option texts to what the library takes: names split, numbers read, model and data opened."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamspread.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+    from streamspread.datasets import Stream
+    from streamspread.models import LoadedModel
+
+CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half an hour
+
+
+def read_thresholds(text: str) -> tuple[float, ...]:
+    """``0.7,0.9`` as numbers; OptionError outside (0, 1]."""
+    from streamspread.spectrum import check_thresholds
+
+    return check_thresholds(split_names(text))
+
+
+def read_layers(text: str) -> str | list[str]:
+    """``all`` as it is, else the comma-separated globs; OptionError for none."""
+    names = split_names(text)
+    if not names:
+        raise OptionError("no layer given: --layers takes all, or names and globs such as c1,c2.*")
+    return "all" if names == ["all"] else names
+
+
+def read_rank(text: str) -> str | int:
+    """A whole number as such, any other text as it is: the library says which are wrong."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def split_names(text: str) -> list[str]:
+    """Comma-separated texts without surrounding spaces or empty ones."""
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def dated_name(model: str, suffix: str) -> Path:
+    """A file in the current folder named after the model and the time, as no1-20260131-235959.arrow."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")
+    return Path(f"{plain}-{datetime.now(UTC):%Y%m%d-%H%M%S}{suffix}")
+
+
+def command_line() -> list[str]:
+    """The command as it was given, for the provenance."""
+    return ["streamspread", *sys.argv[1:]]
+
+
+def open_data(
+    spec: str | None, split: str, samples: int | None, seed: int, image_size: int, device: torch.device
+) -> tuple[Stream, list[str]]:
+    """The images, and what must be said about the choice: a line each.
+
+    Without ``samples`` a GPU takes all images and a CPU at most CPU_SAMPLES of them. Errors as datasets.load.
+    """
+    from streamspread import datasets
+
+    notes = []
+    chosen = samples
+    if samples is None and device.type == "cpu":
+        chosen = CPU_SAMPLES
+        if spec is not None:
+            # resident_bytes=0: only count, decode nothing yet.
+            total = datasets.load(spec, split, None, seed, image_size, resident_bytes=0).samples or 0
+            chosen = min(total, CPU_SAMPLES) if total >= 2 else None
+        if chosen == CPU_SAMPLES:
+            notes.append(f"without a GPU at most {CPU_SAMPLES:,} images are used; --samples takes more")
+    if spec is not None:
+        return datasets.load(spec, split, chosen, seed, image_size), notes
+    stream, message = datasets.default(split, chosen, seed, image_size)
+    return stream, [message, *notes] if message else notes
+
+
+def run_facts(
+    loaded: LoadedModel, stream: Stream, device: torch.device, notes: list[str], **more: Any
+) -> dict[str, Any]:
+    """The provenance of a run from the command line."""
+    from streamspread.store import provenance
+
+    return provenance(
+        model=loaded.name,
+        plan=loaded.plan,
+        weights=loaded.weights,
+        weights_sha256=loaded.weights_sha256,
+        weights_note=loaded.note,
+        data=stream.description,
+        samples=stream.samples,
+        device=device,
+        command=command_line(),
+        notes=notes,
+        **more,
+    )

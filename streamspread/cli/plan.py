@@ -1,0 +1,81 @@
+"""``streamspread plan``: what run would do with the same options, and why."""
+
+from __future__ import annotations
+
+from streamspread.cli.inputs import open_data, read_layers, read_rank, read_thresholds
+from streamspread.cli.options import (
+    BatchSizeOption,
+    DataOption,
+    DeviceOption,
+    ImageSizeOption,
+    LayersOption,
+    MemoryOption,
+    MethodOption,
+    ModelOption,
+    NoProofOption,
+    QuietOption,
+    RankOption,
+    RoundingOption,
+    SamplesOption,
+    SeedOption,
+    Split,
+    SplitOption,
+    ThresholdsOption,
+    WeightsOption,
+)
+from streamspread.cli.terminal import note
+
+EPILOG = """Examples:
+
+streamspread plan --samples 50000 --memory 8GiB
+
+streamspread plan --model torchvision:resnet50 --weights none --data noise --samples 10000
+"""
+
+
+def plan(
+    model: ModelOption = "no1",
+    weights: WeightsOption = None,
+    data: DataOption = None,
+    split: SplitOption = Split.train,
+    samples: SamplesOption = None,
+    image_size: ImageSizeOption = None,
+    layers: LayersOption = "all",
+    seed: SeedOption = 0,
+    thresholds: ThresholdsOption = "0.7",
+    method: MethodOption = "auto",
+    rounding: RoundingOption = "auto",
+    rank: RankOption = "auto",
+    no_proof: NoProofOption = False,
+    memory: MemoryOption = None,
+    device: DeviceOption = "auto",
+    batch_size: BatchSizeOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Say what run would do: method, passes, memory and operations of each layer, and why."""
+    taus, globs, directions = read_thresholds(thresholds), read_layers(layers), read_rank(rank)
+
+    from rich.console import Console
+
+    from streamspread import engine, models
+    from streamspread.report.tables import print_plan
+
+    where = engine.resolve_device(device)
+    loaded = models.load(model, weights, seed)
+    stream, notes = open_data(data, split.value, samples, seed, image_size or loaded.image_size, where)
+    for line in notes:
+        note(line, quiet)
+    made = engine.plan(
+        loaded.module,
+        stream,
+        globs,
+        taus,
+        method=method,
+        rounding=rounding,
+        rank=directions,
+        memory=memory,
+        device=where,
+        batch_size=batch_size,
+        proof=not no_proof,
+    )
+    print_plan(made, Console())

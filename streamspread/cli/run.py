@@ -1,0 +1,92 @@
+"""``streamspread run``: analyse a network on data, print the table, write the result."""
+
+from __future__ import annotations
+
+from streamspread.cli.inputs import dated_name, open_data, read_layers, read_rank, read_thresholds, run_facts
+from streamspread.cli.options import (
+    BatchSizeOption,
+    DataOption,
+    DeviceOption,
+    Format,
+    FormatOption,
+    ImageSizeOption,
+    LayersOption,
+    MemoryOption,
+    MethodOption,
+    ModelOption,
+    NoProofOption,
+    OutOption,
+    QuietOption,
+    RankOption,
+    RoundingOption,
+    SamplesOption,
+    SeedOption,
+    Split,
+    SplitOption,
+    ThresholdsOption,
+    WeightsOption,
+)
+from streamspread.cli.terminal import note, print_result, progress_bars
+
+EPILOG = """Examples:
+
+streamspread run
+
+streamspread run --model no3 --samples 10000 --thresholds 0.5,0.7,0.9 --out no3.arrow
+
+streamspread run --model torchvision:resnet18 --weights resnet18.pth --data folder:photos --layers 'layer1.*'
+"""
+
+
+def run(
+    model: ModelOption = "no1",
+    weights: WeightsOption = None,
+    data: DataOption = None,
+    split: SplitOption = Split.train,
+    samples: SamplesOption = None,
+    image_size: ImageSizeOption = None,
+    layers: LayersOption = "all",
+    seed: SeedOption = 0,
+    thresholds: ThresholdsOption = "0.7",
+    method: MethodOption = "auto",
+    rounding: RoundingOption = "auto",
+    rank: RankOption = "auto",
+    no_proof: NoProofOption = False,
+    memory: MemoryOption = None,
+    device: DeviceOption = "auto",
+    batch_size: BatchSizeOption = None,
+    out: OutOption = None,
+    form: FormatOption = Format.table,
+    quiet: QuietOption = False,
+) -> None:
+    """Say how many principal components each layer needs, and write the result to a file."""
+    taus, globs, directions = read_thresholds(thresholds), read_layers(layers), read_rank(rank)
+
+    from streamspread import engine, models, store
+
+    path = out or dated_name(model, ".arrow")
+    store.check_writable(path)
+    where = engine.resolve_device(device)
+    loaded = models.load(model, weights, seed)
+    stream, notes = open_data(data, split.value, samples, seed, image_size or loaded.image_size, where)
+    for line in notes:
+        note(line, quiet)
+    with progress_bars(quiet) as progress:
+        spectra = engine.analyze(
+            loaded.module,
+            stream,
+            globs,
+            taus,
+            method=method,
+            rounding=rounding,
+            rank=directions,
+            memory=memory,
+            device=where,
+            batch_size=batch_size,
+            proof=not no_proof,
+            progress=progress,
+            provenance=run_facts(loaded, stream, where, notes, seed=seed, split=split.value),
+        )
+    store.write(spectra, path)
+    print_result(spectra, form)
+    note(f"wrote {path}", quiet)

@@ -1,0 +1,226 @@
+"""The exact accumulators against a dense float64 reference: accumulator × device × rounding × data × batch split."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamspread.accumulators.covariance import Covariance
+from streamspread.accumulators.finish import FinishOptions
+from streamspread.accumulators.gram import Gram
+from streamspread.accumulators.staging import Overflow
+from streamspread.errors import ActivationError, DataError, OptionError
+from tests.devices import CPU, DEVICES
+
+THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
+SPECTRA = {
+    "flat": lambda d: np.linspace(1.0, 0.9, d),
+    "steep": lambda d: 0.8 ** np.arange(d),
+    "rank-deficient": lambda d: np.where(np.arange(d) < 23, 1.0 / (1 + np.arange(d)), 0.0),
+    "one dominant": lambda d: np.concatenate([[1e4], 1.0 / np.arange(1, d)]),
+    "power law": lambda d: np.arange(1, d + 1) ** -0.8,
+}
+
+
+def make_data(name, samples, dim, offset, seed=0):
+    """(samples, dim) float32 with the prescribed variances in random directions, and a mean of offset deviations."""
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    x = rng.normal(size=(samples, dim)) * np.sqrt(SPECTRA[name](dim)) @ basis.T
+    return torch.from_numpy(x + offset * x.std() * rng.choice([-1.0, 1.0], dim)).float()
+
+
+def reference(x):
+    """(T, K at THRESHOLDS) of the very float32 numbers, by dense float64 eigenvalues."""
+    values = np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1].clip(0)
+    sums = np.cumsum(values)
+    return sums[-1], [int(np.searchsorted(sums, tau * sums[-1])) + 1 for tau in THRESHOLDS]
+
+
+def covariance(x, rounding, device, batch):
+    state = Covariance(x.shape[1], rounding=rounding, device=device, staging_rows=96, panel_rows=50)
+    for part in x.to(device).split(batch):
+        state.update(part)
+    return state
+
+
+def gram(x, rounding, device, batch):
+    tile = x.shape[1] // 3 + 1
+    state = Gram(x.shape[1], x.shape[0], tile=tile, rounding=rounding, device=device, panel_rows=50)
+    for _ in range(Gram.passes(x.shape[1], tile)):
+        for part in x.to(device).split(batch):
+            state.update(part)
+        state.end_pass()
+    return state
+
+
+METHODS = {"covariance": covariance, "gram": gram}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rounding", ["fp64", "fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize(("samples", "dim"), [(500, 130), (120, 300)])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_components_equal_the_dense_float64_reference(device, method, rounding, name, samples, dim, offset):
+    x = make_data(name, samples, dim, offset)
+    total, expected = reference(x)
+    spectrum = METHODS[method](x, rounding, device, 64).spectrum(THRESHOLDS)
+    found = [spectrum.components(tau) for tau in THRESHOLDS]
+    assert spectrum.samples == samples
+    if rounding in ("fp64", "fp32"):
+        assert found == [(k, k) for k in expected]
+        assert spectrum.total_variance == pytest.approx(total, rel=1e-6)
+    else:
+        assert all(interval.closed and abs(interval.low - k) <= 1 for interval, k in zip(found, expected, strict=True))
+        assert spectrum.total_variance == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rounding", ["fp64", "fp32"])
+@pytest.mark.parametrize("name", ["steep", "one dominant", "power law"])
+def test_leading_eigenvalues_give_the_same_answer(device, method, rounding, name):
+    x = make_data(name, 700, 260, 3.0)
+    _, expected = reference(x)
+    options = FinishOptions(full_limit=0, block=32, max_block=260)
+    spectrum = METHODS[method](x, rounding, device, 64).spectrum(THRESHOLDS[:3], options)
+    assert not spectrum.complete
+    assert [spectrum.components(tau) for tau in THRESHOLDS[:3]] == [(k, k) for k in expected[:3]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cuts=st.lists(st.integers(1, 199), max_size=6, unique=True),
+    method=st.sampled_from(sorted(METHODS)),
+    rounding=st.sampled_from(["fp32", "fp64"]),
+)
+def test_any_split_into_batches_gives_the_same_components(cuts, method, rounding):
+    x = make_data("power law", 200, 60, 10.0)
+    _, expected = reference(x)
+    sizes = np.diff([0, *sorted(cuts), 200]).tolist()
+    spectrum = METHODS[method](x, rounding, CPU, sizes).spectrum(THRESHOLDS)
+    assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cut=st.integers(1, 199),
+    rounding=st.sampled_from(["fp32", "fp64"]),
+    drift=st.sampled_from([0.0, 5.0, 300.0]),
+)
+def test_covariances_merge_whatever_their_pilots_and_scales(cut, rounding, drift):
+    x = make_data("power law", 200, 60, 2.0)
+    x[cut:] += drift  # the parts have different means, so different pilots and scales
+    total, expected = reference(x)
+    first, second = (covariance(part, rounding, CPU, 32) for part in (x[:cut], x[cut:]))
+    first.merge(second)
+    spectrum = first.spectrum(THRESHOLDS)
+    assert spectrum.samples == 200
+    assert spectrum.total_variance == pytest.approx(total, rel=1e-5)
+    assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
+
+
+def test_merging_with_an_empty_state_changes_nothing():
+    x = make_data("steep", 100, 40, 1.0)
+    _, expected = reference(x)
+    for pair in ((x, x[:0]), (x[:0], x)):
+        first, second = (covariance(part, "fp32", CPU, 32) for part in pair)
+        first.merge(second)
+        assert [first.spectrum(THRESHOLDS).components(tau).low for tau in THRESHOLDS] == expected
+
+
+def test_grams_over_other_features_merge():
+    x = make_data("power law", 80, 100, 1.0)
+    x[:, 60:] *= 1e-4  # the second half has another scale
+    _, expected = reference(x)
+    first, second = gram(x[:, :60], "fp64", CPU, 32), gram(x[:, 60:], "fp64", CPU, 32)
+    first.merge(second)
+    spectrum = first.spectrum(THRESHOLDS)
+    assert spectrum.dim == 100
+    assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
+
+
+def test_states_of_different_layers_do_not_merge():
+    with pytest.raises(OptionError, match="only states of one layer merge"):
+        covariance(torch.randn(4, 10), "fp32", CPU, 4).merge(covariance(torch.randn(4, 11), "fp32", CPU, 4))
+    with pytest.raises(OptionError, match="only states over the same samples merge"):
+        gram(torch.randn(4, 10), "fp32", CPU, 4).merge(gram(torch.randn(5, 10), "fp32", CPU, 5))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_spectrum_can_be_asked_for_again_and_sums_go_on(method):
+    x = make_data("power law", 200, 60, 5.0)
+    state = METHODS[method](x, "fp32", CPU, 50)
+    first, again = state.spectrum((0.7,)), state.spectrum((0.7,))
+    assert np.array_equal(first.eigenvalues, again.eigenvalues)
+    if method == "covariance":
+        more = make_data("power law", 100, 60, 5.0, seed=1)
+        state.update(more)
+        _, expected = reference(torch.cat([x, more]))
+        assert [state.spectrum(THRESHOLDS).components(tau).low for tau in THRESHOLDS] == expected
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [1e-25, 1e18])
+def test_extreme_magnitudes_neither_overflow_nor_vanish(method, size):
+    x = make_data("power law", 200, 60, 0.0)
+    _, expected = reference(x)
+    spectrum = METHODS[method](x * size, "fp32", CPU, 50).spectrum(THRESHOLDS)
+    assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_constant_layer_needs_no_component(device, method):
+    spectrum = METHODS[method](torch.full((50, 20), 3.25), "fp32", device, 16).spectrum((0.7,))
+    assert spectrum.total_variance == 0
+    assert spectrum.components(0.7) == (0, 0)
+    assert spectrum.proof == "constant layer"
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("row", [3, 90])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_not_finite_names_layer_and_batch(device, method, row, value):
+    x = make_data("steep", 100, 40, 0.0)
+    x[row, 5] = value
+    with pytest.raises(ActivationError, match=f"NaN or Inf in the activation in batch {row // 16 + 1}"):
+        METHODS[method](x, "fp32", device, 16).spectrum((0.7,))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+def test_fp16_overflow_is_never_silent(device, method):
+    x = make_data("steep", 100, 40, 0.0)
+    x[60:] *= 1e4  # far beyond the first batch's range
+    with pytest.raises(Overflow, match="fp16 overflow in batch"):
+        METHODS[method](x, "fp16", device, 16).spectrum((0.7,))
+
+
+def test_too_few_samples():
+    with pytest.raises(DataError, match="at least 2 samples, got 1"):
+        covariance(torch.randn(1, 5), "fp32", CPU, 1).spectrum((0.7,))
+
+
+def test_a_gram_insists_on_the_samples_that_were_announced():
+    state = Gram(10, 8, tile=4, rounding="fp32", device=CPU)
+    state.update(torch.randn(6, 10))
+    with pytest.raises(ActivationError, match="6 samples in this pass, 8 were announced"):
+        state.end_pass()
+    with pytest.raises(ActivationError, match="more than the 8 samples"):
+        state.update(torch.randn(3, 10))
+    state = Gram(10, 8, tile=4, rounding="fp32", device=CPU)
+    state.update(torch.randn(8, 10))
+    with pytest.raises(ActivationError, match="4 of 10 features had their pass"):
+        state.spectrum((0.7,))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_data_same_bits(method):
+    x = make_data("power law", 150, 80, 1.0)
+    values = [METHODS[method](x, "fp32", CPU, 40).spectrum((0.7,)).eigenvalues for _ in range(2)]
+    assert np.array_equal(*values)

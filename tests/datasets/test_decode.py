@@ -1,0 +1,106 @@
+"""Tests of decoding: exact pixels, any Pillow format, broken images and differing sizes."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from streamspread.datasets.decode import DecodedPixels
+from streamspread.datasets.images import resize_and_crop
+from streamspread.errors import DataError
+
+
+def encode(array, form="PNG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def photo(height=8, width=8, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+class Encoded:
+    """Encoded images in a list."""
+
+    labels = None
+    classes = None
+
+    def __init__(self, content):
+        self.content = content
+
+    def __len__(self):
+        return len(self.content)
+
+    def read_encoded(self, rows):
+        return [self.content[row] for row in rows]
+
+    def where(self, row):
+        return f"image {row}"
+
+
+def decoded(content, image_size=None):
+    return DecodedPixels(Encoded(content), image_size).read(np.arange(len(content)))
+
+
+def test_png_gives_the_very_pixels():
+    photos = [photo(seed=i) for i in range(3)]
+    got = decoded([encode(p) for p in photos])
+    assert got.dtype == torch.uint8
+    assert torch.equal(got, torch.from_numpy(np.stack(photos)).permute(0, 3, 1, 2))
+
+
+def test_jpeg_gives_pillows_pixels_alone_and_mixed_with_png():
+    photos = [photo(16, 24, seed=i) for i in range(4)]
+    jpegs = [encode(p, "JPEG", quality=90) for p in photos]
+    wanted = [np.array(Image.open(io.BytesIO(j)).convert("RGB")) for j in jpegs]
+    wanted = torch.from_numpy(np.stack(wanted)).permute(0, 3, 1, 2)
+    assert torch.equal(decoded(jpegs), wanted)
+    mixed = decoded([*jpegs, encode(photos[0])])
+    assert torch.equal(mixed[:4], wanted)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP", "TIFF"])
+def test_grey_images_become_three_equal_channels(form):
+    grey = np.full((8, 8), 90, dtype=np.uint8)
+    got = decoded([encode(grey, form)])
+    assert got.shape == (1, 3, 8, 8)
+    assert torch.all((got.int() - 90).abs() <= 1)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+@pytest.mark.parametrize("damage", ["cut", "noise", "empty", "none"])
+def test_a_broken_image_is_named(form, damage):
+    whole = encode(photo(32, 32), form)
+    broken = {"cut": whole[: len(whole) // 3], "noise": whole[:4] + b"\0" * 60, "empty": b"", "none": None}[
+        damage
+    ]
+    with pytest.raises(DataError, match=r"image 1 (cannot be decoded as an image|holds no image)") as caught:
+        decoded([whole, broken, whole])
+    assert "\n" not in str(caught.value)
+
+
+def test_differing_sizes_need_an_image_size():
+    content = [encode(photo(8, 8)), encode(photo(8, 12))]
+    with pytest.raises(DataError, match="image 1 is 12x8 pixels, image 0 is 8x8; give an image size"):
+        decoded(content)
+    got = decoded(content, 6)
+    assert got.shape == (2, 3, 6, 6)
+    wanted = torch.from_numpy(photo(8, 12)).permute(2, 0, 1)[None]
+    assert torch.equal(got[1:], resize_and_crop(wanted, 6))
+
+
+def test_a_size_that_differs_only_in_a_later_read():
+    pixels = DecodedPixels(Encoded([encode(photo(8, 8)), encode(photo(8, 8)), encode(photo(9, 8))]), None)
+    pixels.read(np.array([0, 1]))
+    with pytest.raises(DataError, match="image 2 is 8x9 pixels, image 0 is 8x8"):
+        pixels.read(np.array([2]))
+
+
+def test_batches_of_one_size_are_scaled_as_single_images_are():
+    photos = [photo(20, 30, seed=i) for i in range(3)]
+    content = [encode(p) for p in photos]
+    together = decoded(content, 11)
+    assert torch.equal(together, torch.cat([decoded([c], 11) for c in content]))

@@ -1,0 +1,83 @@
+"""Tests of folders with one folder per class."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from streamspread.datasets import load
+from streamspread.errors import DataError
+
+
+def fill(root, classes, size=(6, 6)):
+    """Two images per class, red = 10 * class + index."""
+    for c, name in enumerate(classes):
+        (root / name).mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", size, (10 * c + i, 0, 0)).save(root / name / f"{i}.png")
+    return root
+
+
+def reds(data):
+    return data.images[:, 0, 0, 0].tolist()
+
+
+def test_images_in_order_of_class_and_name(tmp_path):
+    data = load(f"folder:{fill(tmp_path, ['cat', 'dog', 'emu'])}")
+    assert reds(data) == [0, 1, 10, 11, 20, 21]
+    assert data.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert data.classes == ("cat", "dog", "emu")
+    assert data.description.endswith(f"{tmp_path.name} train, 6 images")
+
+
+def test_the_same_as_torchvisions_image_folder(tmp_path):
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms.v2 import CenterCrop, PILToTensor, Resize
+
+    rng = np.random.default_rng(0)
+    for name, shape in [("a/x.jpg", (40, 50)), ("a/y.png", (50, 40)), ("b/z.bmp", (33, 33))]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(tmp_path / name)
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    got = load(f"folder:{tmp_path}", image_size=24)
+    wanted = [CenterCrop(24)(Resize(24)(PILToTensor()(image))) for image, _ in ImageFolder(str(tmp_path))]
+    assert torch.equal(got.images, torch.stack(wanted))
+
+
+def test_a_splits_own_folder(tmp_path):
+    fill(tmp_path / "train", ["cat", "dog"])
+    with pytest.raises(DataError, match="has a folder train but none named test"):
+        load(f"folder:{tmp_path}", "test")
+    fill(tmp_path / "test", ["cat"])
+    assert len(load(f"folder:{tmp_path}").images) == 4
+    assert len(load(f"folder:{tmp_path}", "test").images) == 2
+
+
+def test_differing_sizes_and_broken_files_are_named(tmp_path):
+    fill(tmp_path, ["cat", "dog"])
+    Image.new("RGB", (9, 6)).save(tmp_path / "dog" / "odd.png")
+    with pytest.raises(DataError, match=r"odd.png is 9x6 pixels, .*0.png is 6x6; give an image size"):
+        load(f"folder:{tmp_path}")
+    assert load(f"folder:{tmp_path}", image_size=6).images.shape == (5, 3, 6, 6)
+    (tmp_path / "dog" / "odd.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"odd.png cannot be decoded as an image \("):
+        load(f"folder:{tmp_path}", image_size=6)
+
+
+def test_a_file_that_is_gone_when_it_is_read(tmp_path):
+    fill(tmp_path, ["cat", "dog"])
+    stream = load(f"folder:{tmp_path}", resident_bytes=1)
+    (tmp_path / "dog" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"1.png cannot be read \(No such file"):
+        list(stream.batches(2))
+
+
+def test_folders_that_are_none(tmp_path):
+    with pytest.raises(DataError, match=r"no folder .*nowhere; give a folder with one folder"):
+        load(f"folder:{tmp_path / 'nowhere'}")
+    with pytest.raises(DataError, match="is not a folder with one folder of images per class"):
+        load(f"folder:{tmp_path}")
+    (tmp_path / "cat").mkdir()
+    with pytest.raises(DataError, match="is not a folder with one folder of images per class") as caught:
+        load(f"folder:{tmp_path}")
+    assert "\n" not in str(caught.value)

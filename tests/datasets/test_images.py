@@ -1,0 +1,176 @@
+"""Tests of sets of images: in memory or read as they are used, chosen rows, scaling."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamspread.datasets import ImageData, StreamedImages, as_stream, head
+from streamspread.datasets.images import TensorPixels, choose, describe, gather, resize_and_crop
+from streamspread.errors import DataError, OptionError
+
+
+def pixels(n, height=4, width=5):
+    generator = torch.Generator().manual_seed(n)
+    return torch.randint(0, 256, (n, 3, height, width), dtype=torch.uint8, generator=generator)
+
+
+def source(n, image_size=None):
+    return TensorPixels(pixels(n), torch.arange(n) % 3, ("a", "b", "c"), image_size)
+
+
+def test_image_data_gives_views_of_its_images():
+    images = pixels(10)
+    data = ImageData(images, torch.arange(10), ("x",), "ten")
+    batches = list(data.batches(4))
+    assert [b.data_ptr() for b in batches] == [images[i].data_ptr() for i in (0, 4, 8)]
+    assert torch.equal(torch.cat(batches), images)
+    assert (data.samples, data.repeatable, data.ordered) == (10, True, True)
+    assert data.description == "ten, 10 images"
+    assert as_stream(data) is data
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        (torch.zeros(2, 3, 4, 4), None, r"shape \(2, 3, 4, 4\) and torch.float32"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, r"shape \(2, 1, 4, 4\)"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), None, r"shape \(3, 4, 4\)"),
+        (torch.zeros(0, 3, 4, 4, dtype=torch.uint8), None, "N of 1 or more"),
+        (pixels(2), torch.zeros(3), r"2 images but labels of shape \(3,\)"),
+    ],
+)
+def test_image_data_of_another_kind_is_refused(images, labels, said):
+    with pytest.raises(DataError, match=said):
+        ImageData(images, labels)
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 60), size=st.integers(1, 70), data=st.data())
+def test_streamed_and_resident_give_the_same_rows_in_order(n, size, data):
+    rows = np.array(sorted(data.draw(st.sets(st.integers(0, n - 1), min_size=1))))
+    wanted = pixels(n)[rows]
+    needed = wanted.numel()
+    resident = gather(source(n), rows, "set", "a set", resident_bytes=needed)
+    streamed = gather(source(n), rows, "set", "a set", resident_bytes=needed - 1)
+    assert type(resident) is ImageData
+    assert type(streamed) is StreamedImages
+    for stream in (resident, streamed, streamed):
+        assert torch.equal(torch.cat(list(stream.batches(size))), wanted)
+        assert torch.equal(stream.labels, torch.from_numpy(rows % 3))
+        assert (stream.samples, stream.classes) == (len(rows), ("a", "b", "c"))
+        assert (stream.name, stream.description) == ("set", "a set")
+        assert torch.equal(head(stream, 2), wanted[:2])
+
+
+def test_streamed_images_closed_early_read_no_further_and_leave_no_thread():
+    class Counting(TensorPixels):
+        reads = 0
+
+        def read(self, rows):
+            self.reads += 1
+            return super().read(rows)
+
+    counting = Counting(pixels(1000), None, None, None)
+    batches = StreamedImages(counting, np.arange(1000), "set", "a set").batches(1)
+    next(batches)
+    batches.close()
+    assert counting.reads <= 10
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("streamspread-read")]
+
+
+def test_an_error_while_streaming_reaches_the_consumer_at_its_place():
+    class Broken(TensorPixels):
+        def read(self, rows):
+            if 7 in rows:
+                raise DataError("row 7 is broken")
+            return super().read(rows)
+
+    batches = StreamedImages(Broken(pixels(20), None, None, None), np.arange(20), "set", "a set").batches(2)
+    assert [len(next(batches)) for _ in range(3)] == [2, 2, 2]
+    with pytest.raises(DataError, match="row 7 is broken"):
+        next(batches)
+
+
+def test_streamed_images_refuse_a_batch_size_below_one():
+    with pytest.raises(OptionError, match="batch size 0"):
+        StreamedImages(source(4), np.arange(4), "set", "a set").batches(0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(total=st.integers(2, 500), seed=st.integers(0, 2**32), data=st.data())
+def test_chosen_rows_are_distinct_ascending_and_as_many_as_asked_for(total, seed, data):
+    samples = data.draw(st.integers(2, total))
+    rows = choose(total, samples, seed, "set")
+    assert len(rows) == samples
+    assert np.all(np.diff(rows) > 0)
+    assert rows[0] >= 0
+    assert rows[-1] < total
+    assert np.array_equal(rows, choose(total, samples, seed, "set"))
+
+
+def test_another_seed_chooses_other_rows_and_no_number_means_all():
+    assert not np.array_equal(choose(1000, 100, 0, "set"), choose(1000, 100, 1, "set"))
+    assert np.array_equal(choose(5, None, 3, "set"), np.arange(5))
+
+
+def test_rows_are_chosen_evenly():
+    taken = np.zeros(10)
+    for seed in range(2000):
+        taken[choose(10, 3, seed, "set")] += 1
+    assert np.all(np.abs(taken / 2000 - 0.3) < 0.05)  # five deviations of a share of 0.3 in 2,000 draws
+
+
+def test_numbers_of_samples_that_cannot_be():
+    with pytest.raises(OptionError, match="1 samples asked for; a spread needs 2"):
+        choose(10, 1, 0, "set")
+    with pytest.raises(OptionError, match="seed -1"):
+        choose(10, 2, -1, "set")
+    with pytest.raises(DataError, match="set: 11 samples asked for, but there are 10"):
+        choose(10, 11, 0, "set")
+    with pytest.raises(DataError, match="set: no images"):
+        choose(0, None, 0, "set")
+
+
+def test_descriptions():
+    assert describe("CIFAR-10 train", 5000, 50000, 0) == "CIFAR-10 train, 5,000 of 50,000 images (seed 0)"
+    assert describe("CIFAR-10 test", 10000, 10000, 0) == "CIFAR-10 test, 10,000 images"
+    assert describe("set", 2, 2, 0, 64) == "set, 2 images, at 64x64"
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (33, 48), (48, 33), (17, 91), (64, 65), (20, 20)])
+@pytest.mark.parametrize("size", [20, 32, 51])
+def test_scaling_is_that_of_torchvisions_resize_and_centre_crop(shape, size):
+    from torchvision.transforms.v2 import CenterCrop, Resize
+
+    images = pixels(3, *shape)
+    got = resize_and_crop(images, size)
+    assert got.shape == (3, 3, size, size)
+    assert got.dtype == torch.uint8
+    assert torch.equal(got, CenterCrop(size)(Resize(size)(images)))
+
+
+def test_scaling_keeps_a_constant_and_images_of_that_size():
+    assert torch.all(resize_and_crop(torch.full((1, 3, 20, 30), 77, dtype=torch.uint8), 13) == 77)
+    images = pixels(2, 8, 8)
+    assert resize_and_crop(images, 8) is images
+
+
+def test_scaling_while_streaming_is_that_of_the_images_in_memory():
+    rows = np.arange(30)
+    resident = gather(source(30, 12), rows, "set", "a set")
+    streamed = gather(source(30, 12), rows, "set", "a set", resident_bytes=100)
+    assert resident.images.shape == (30, 3, 12, 12)
+    assert torch.equal(torch.cat(list(streamed.batches(7))), resident.images)
+    assert torch.equal(resident.images, resize_and_crop(pixels(30), 12))
+
+
+def test_pixels_in_another_memory_layout_are_read_right():
+    images = pixels(6)
+    other = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    got = gather(TensorPixels(other, None, None, None), np.array([1, 4]), "set", "a set")
+    assert got.images.is_contiguous()
+    assert torch.equal(got.images, images[[1, 4]])

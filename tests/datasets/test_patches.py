@@ -1,0 +1,82 @@
+"""Tests of crops of scikit-learn's photographs: distinct places, disjoint splits, true pixels."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_sample_images
+
+from streamspread.datasets import ImageData, StreamedImages, load
+from streamspread.datasets.patches import MOST, PatchPixels
+from streamspread.errors import DataError
+
+
+def places(split, size=32):
+    return PatchPixels(split, size)._places.tolist()
+
+
+def test_the_whole_sets():
+    train, test = load("patches"), load("patches", "test")
+    assert train.images.shape == (50_000, 3, 32, 32)
+    assert test.images.shape == (10_000, 3, 32, 32)
+    assert train.classes == ("china", "flower")
+    # Both photographs have the same number of places, so labels are a fair coin (five deviations).
+    assert abs(train.labels.double().mean() - 0.5) < 5 * 0.5 / 50_000**0.5
+    assert train.description == "patches train, 50,000 images"
+
+
+@pytest.mark.parametrize("size", [32, 100, 420])
+def test_places_are_distinct_and_the_splits_share_none(size):
+    train, test = places("train", size), places("test", size)
+    total = 2 * (427 - size + 1) * (640 - size + 1)
+    assert len(set(train) | set(test)) == len(train) + len(test) == min(total, 60_000)
+    assert 0 < len(test) <= len(train)
+    assert max(train + test) < total
+    assert MOST == {"train": 50_000, "test": 10_000}
+
+
+@pytest.mark.parametrize("size", [32, 427])
+def test_every_crop_is_cut_from_the_place_that_it_stands_for(size):
+    photographs = load_sample_images().images
+    source = PatchPixels("train", size)
+    rows = np.linspace(0, len(source) - 1, 25).astype(np.int64)
+    down, across = 427 - size + 1, 640 - size + 1
+    crops = source.read(rows)
+    for row, crop in zip(rows, crops, strict=True):
+        which, place = divmod(int(source._places[row]), down * across)
+        top, left = divmod(place, across)
+        wanted = photographs[which][top : top + size, left : left + size]
+        assert torch.equal(crop, torch.from_numpy(wanted.copy()).permute(2, 0, 1))
+        assert source.labels[row] == which
+
+
+def test_places_reach_every_edge_of_both_photographs():
+    source = PatchPixels("train", 300)
+    which, place = np.divmod(source._places, 128 * 341)
+    top, left = np.divmod(place, 341)
+    for photograph in (0, 1):
+        mine = which == photograph
+        assert (top[mine].min(), top[mine].max()) == (0, 127)
+        assert (left[mine].min(), left[mine].max()) == (0, 340)
+
+
+def test_samples_are_rows_of_the_whole_set_whatever_the_seed():
+    whole, some = load("patches", "test"), load("patches", "test", samples=50, seed=4)
+    rows = np.sort(np.random.default_rng(4).choice(10_000, 50, replace=False))
+    assert torch.equal(some.images, whole.images[rows])
+    assert torch.equal(some.labels, whole.labels[rows])
+
+
+def test_another_size_crops_and_large_sets_are_cut_as_they_are_used():
+    resident = load("patches", samples=40, image_size=64)
+    streamed = load("patches", samples=40, image_size=64, resident_bytes=1000)
+    assert type(resident) is ImageData
+    assert type(streamed) is StreamedImages
+    assert resident.images.shape == (40, 3, 64, 64)
+    assert torch.equal(torch.cat(list(streamed.batches(16))), resident.images)
+
+
+def test_more_than_there_are_and_larger_than_the_photographs():
+    with pytest.raises(DataError, match="patches train: 50,001 samples asked for, but there are 50,000"):
+        load("patches", samples=50_001)
+    with pytest.raises(DataError, match="428x428 crops asked for; the photographs give up to 427x427"):
+        load("patches", image_size=428)

@@ -1,0 +1,55 @@
+"""Tests of how a data spec is read, and of what is said of one that cannot be."""
+
+import pytest
+
+from streamspread.datasets import load
+from streamspread.errors import DataError, OptionError
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("cifra10", r"data 'cifra10' is unknown; did you mean cifar10\[:ROOT\]\? There are cifar10"),
+        ("parqet:x", r"did you mean parquet:PATH\?"),
+        ("patch", r"did you mean patches\?"),
+        (
+            "imagenet",
+            r"data 'imagenet' is unknown; There are cifar10\[:ROOT\], parquet:PATH, folder:PATH, patches",
+        ),
+        ("", "data '' is unknown"),
+        (":", "data ':' is unknown"),
+        ("parquet", "data 'parquet' names no path; give parquet:PATH"),
+        ("folder:", "data 'folder:' names no path; give folder:PATH"),
+        ("patches:here", "patches takes nothing after it"),
+        ("noise:1", "noise takes nothing after it"),
+        ("folder:~nobody-of-this-name/x", "no folder ~nobody-of-this-name/x"),
+    ],
+)
+def test_specs_that_cannot_be_read(spec, said):
+    with pytest.raises(DataError, match=said):
+        load(spec)
+
+
+def test_a_bare_path_is_told_its_spec(tmp_path):
+    with pytest.raises(DataError, match=f"did you mean folder:{tmp_path}"):
+        load(str(tmp_path))
+    (tmp_path / "x.parquet").touch()
+    with pytest.raises(DataError, match=f"did you mean parquet:{tmp_path}/x.parquet"):
+        load(f"{tmp_path}/x.parquet")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"split": "val"}, "split 'val' asked for; there are train and test"),
+        ({"samples": 1}, "1 samples asked for; a spread needs 2 or more"),
+        ({"samples": 0}, "0 samples asked for"),
+        ({"samples": -3}, "-3 samples asked for"),
+        ({"seed": -1}, "seed -1 given"),
+        ({"image_size": 0}, "image size 0 asked for"),
+    ],
+)
+@pytest.mark.parametrize("spec", ["noise", "patches", "cifar10:/nowhere", "parquet:/nowhere"])
+def test_options_out_of_range_are_refused_before_anything_is_read(spec, options, said):
+    with pytest.raises(OptionError, match=said):
+        load(spec, **options)

@@ -1,0 +1,115 @@
+"""Both kernel modules against plain torch in float64, one table for both devices."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamspread import kernels
+from streamspread.errors import DeviceError
+from tests.devices import CPU, DEVICES
+
+ROUNDED = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+SOURCES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+
+
+def run_stage(x_ND, pilot_D, scale, rounding, device, batch=0):
+    out = torch.full(
+        x_ND.shape, float("nan"), dtype=kernels.staged_dtype(rounding, device), device=device
+    )
+    sums = torch.zeros(x_ND.shape[1], dtype=torch.float64, device=device)
+    squares = torch.zeros(1, dtype=torch.float64, device=device)
+    bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=device)
+    kernels.for_device(device).stage(x_ND, pilot_D, scale, rounding, out, sums, squares, bad, batch)
+    return out, sums, squares, bad.tolist()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ROUNDED)
+@pytest.mark.parametrize("source", SOURCES, ids=str)
+@pytest.mark.parametrize("columns", [1, 3, 64, 520, 2056])
+def test_stage_centres_scales_rounds_and_sums(device, rounding, source, columns):
+    generator = torch.Generator().manual_seed(columns)
+    x = (torch.randn(37, columns, generator=generator, dtype=torch.float64) * 3 + 5).to(source)
+    pilot = x.double().mean(0).to(kernels.SUM_DTYPES[rounding])
+    scale = 4.0
+    out, sums, squares, bad = run_stage(x.to(device), pilot.to(device), scale, rounding, device)
+    wide = torch.float64 in (source, kernels.SUM_DTYPES[rounding])
+    arithmetic = torch.float64 if wide else torch.float32
+    expected = ((x.to(arithmetic) - pilot.to(arithmetic)) * scale).to(ROUNDED[rounding]).double()
+    if source == torch.float64 and rounding in ("fp16", "bf16"):
+        # centred in float64, then rounded to float32 on the way: half a unit in the last place at most
+        torch.testing.assert_close(out.double().cpu(), expected, rtol=kernels.ROUNDOFF[rounding] * 2, atol=1e-6)
+    else:
+        assert torch.equal(out.double().cpu(), expected)
+    staged = out.double().cpu()
+    torch.testing.assert_close(sums.cpu(), staged.sum(0), rtol=1e-6, atol=1e-4)
+    torch.testing.assert_close(squares.cpu(), staged.square().sum()[None], rtol=1e-6, atol=0)
+    assert bad == [kernels.NEVER, kernels.NEVER]
+
+
+@given(
+    values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-65000, max_value=65000)),
+    rounding=st.sampled_from(["fp16", "bf16"]),
+)
+def test_16_bit_rounding_on_the_cpu_is_ieee_to_nearest_even(values, rounding):
+    x = torch.tensor([values], dtype=torch.float32).reshape(1, -1)
+    if not x.numel():
+        return
+    out, *_ = run_stage(x, torch.zeros(x.shape[1]), 1.0, rounding, CPU)
+    assert torch.equal(out, x.to(ROUNDED[rounding]).float())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
+    x = torch.randn(8, 100, device=device)
+    pilot = torch.zeros(40, device=device)
+    buffer = torch.zeros(20, 40, device=device)
+    sums = torch.zeros(40, dtype=torch.float64, device=device)
+    squares = torch.zeros(1, dtype=torch.float64, device=device)
+    bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=device)
+    window = x[:, 33:73]
+    kernels.for_device(device).stage(window, pilot, 1.0, "fp32", buffer[5:13], sums, squares, bad, 0)
+    assert torch.equal(buffer[5:13], window)
+    assert not buffer[:5].any()
+    assert not buffer[13:].any()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("value", "rounding", "expected"),
+    [
+        (float("nan"), "fp32", [7, kernels.NEVER]),
+        (float("inf"), "fp64", [7, kernels.NEVER]),
+        (float("-inf"), "bf16", [7, kernels.NEVER]),
+        (1e6, "fp16", [kernels.NEVER, 7]),
+        (1e6, "bf16", [kernels.NEVER, kernels.NEVER]),
+        (65519.0, "fp16", [kernels.NEVER, kernels.NEVER]),
+        (65520.0, "fp16", [kernels.NEVER, 7]),
+    ],
+)
+def test_stage_tells_bad_input_from_overflow(device, value, rounding, expected):
+    x = torch.randn(5, 33, device=device)
+    x[3, 17] = value
+    *_, bad = run_stage(x, torch.zeros(33, dtype=kernels.SUM_DTYPES[rounding], device=device), 1.0, rounding, device, 7)
+    assert bad == expected
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ROUNDED)
+@pytest.mark.parametrize("transposed", [True, False])
+def test_add_product_adds_in_place_for_both_layouts(device, rounding, transposed):
+    dtype = kernels.staged_dtype(rounding, device)
+    a = torch.randn(24, 40, device=device).to(dtype)
+    b = torch.randn(40, 56, device=device).to(dtype)
+    c = torch.randn(24, 56, device=device, dtype=kernels.SUM_DTYPES[rounding])
+    expected = c.double() + a.double() @ b.double()
+    if transposed:
+        a, b = a.T.contiguous().T, b.T.contiguous().T
+    kernels.for_device(device).add_product(c, a, b)
+    torch.testing.assert_close(c.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_other_devices_are_refused():
+    with pytest.raises(DeviceError, match="meta is not supported"):
+        kernels.for_device(torch.device("meta"))

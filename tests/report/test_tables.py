@@ -1,0 +1,332 @@
+"""Tables as they are seen: at every width, on a terminal and in a pipe, and never a number cut."""
+
+import dataclasses
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from streamspread.planner import LayerPlan, PassPlan, Plan
+from streamspread.report import records, text
+from streamspread.report.tables import print_layers, print_plan, print_spectra
+from streamspread.spectrum import Interval, LayerSpectrum, Spectra
+from streamspread.taps import TapInfo
+
+
+def layer(name="c1", **changes):
+    # 1/i falls slowly, so that thresholds differ; the first K(0.7) of D = 65,536 is proved to an interval.
+    ritz = 1 / np.arange(1, 1025)
+    made = LayerSpectrum(
+        layer=name,
+        shape=(64, 32, 32),
+        dim=65_536,
+        samples=50_000,
+        method="covariance",
+        rounding="fp16",
+        passes=1,
+        total_variance=10.0,
+        eigenvalues=ritz,
+        complete=False,
+        upper_sums=np.cumsum(ritz) * 1.001,
+        seconds=0.3125,
+        peak_bytes=9 * 2**30,
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def closed(name="c2", **changes):
+    values = np.array([5.0, 2.0, 2.0, 1.0])
+    small = {"shape": (4,), "dim": 4, "samples": 10, "eigenvalues": values, "complete": True}
+    return layer(name, **(small | {"upper_sums": np.empty(0)} | changes))
+
+
+def rendered(show, what, width=200, terminal=True, encoding="utf-8"):
+    raw = io.BytesIO()
+    file = io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="")
+    console = Console(
+        file=file, width=width, force_terminal=terminal, color_system=None if terminal else "auto"
+    )
+    show(what, console)
+    file.flush()
+    return raw.getvalue().decode(encoding)
+
+
+def rows(output):
+    """The table's cells, line by line."""
+    return [re.split(r"\s{2,}", line.strip()) for line in output.splitlines()]
+
+
+def test_a_row_says_everything_of_a_layer():
+    output = rendered(print_spectra, Spectra([layer()]))
+    header, _, row = rows(output)[1:4]
+    assert header == ["layer", "shape", "D", "N", "K(0.7)", "spread", "method", "passes", "seconds", "peak"]
+    assert row == [
+        "c1",
+        "64×32×32",
+        "65,536",
+        "50,000",
+        "611…616",
+        "0.932…0.940 %",
+        "covariance fp16",
+        "1",
+        "0.312",
+        "9.00 GiB",
+    ]
+
+
+def test_a_closed_interval_is_one_number():
+    output = rendered(print_spectra, Spectra([closed()]))
+    assert rows(output)[3][:6] == ["c2", "4", "4", "10", "2", "50.0 %"]
+    assert "closed: every K is one value, not a range" in output
+
+
+def test_a_range_is_explained_and_told_how_to_close():
+    output = rendered(print_spectra, Spectra([layer(), closed(), layer("c3")], (0.3, 0.7)))
+    assert "not closed: c1 at τ = 0.7; c3 at τ = 0.7" in output
+    assert "to close it: run with these --thresholds, or with --method gram on fewer --samples" in output
+    assert "closed: every K" not in output
+
+
+def test_how_to_close_depends_on_what_was_run():
+    without_proof = rendered(print_spectra, Spectra([layer()], provenance={"proof": False}))
+    assert "to close it: run without --no-proof, or with these --thresholds, or" in without_proof
+    sketch = rendered(print_spectra, Spectra([layer(method="sketch")]))
+    assert "to close it: run with these --thresholds, or with a larger --rank" in sketch
+    both = rendered(print_spectra, Spectra([layer(), layer("c2", method="sketch")]))
+    assert "on fewer --samples, or with a larger --rank" in both
+
+
+def test_a_constant_layer_is_called_so():
+    dead = closed("dead", total_variance=0.0, eigenvalues=np.zeros(4))
+    output = rendered(print_spectra, Spectra([dead]))
+    assert rows(output)[3][4:6] == ["0", "constant"]
+    assert "constant (the same for every image, so no component is needed): dead" in output
+
+
+def test_title_and_notes_stand_above_the_table():
+    facts = {"title": "no1 · random weights · noise · cpu", "notes": ["[b]no CIFAR-10[/b]: patches instead"]}
+    lines = rendered(print_spectra, Spectra([closed()], provenance=facts)).splitlines()
+    assert lines[:2] == ["no1 · random weights · noise · cpu", "note: [b]no CIFAR-10[/b]: patches instead"]
+
+
+def test_names_that_look_like_markup_stay_as_they_are():
+    output = rendered(print_spectra, Spectra([closed("blocks[0].:smile:[bold]")]))
+    assert "blocks[0].:smile:[bold]" in output
+
+
+def test_no_layers_is_said():
+    assert rendered(print_spectra, Spectra([])) == "0 layers\nno layers\n"
+
+
+MANY = (0.5, 0.7, 0.8, 0.9)
+
+
+@pytest.mark.parametrize("thresholds", [(0.7,), (0.5, 0.9), MANY], ids=str)
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_no_line_is_wider_than_the_terminal_and_no_number_is_cut(width, thresholds):
+    spectra = Spectra([layer(), closed(), layer("features.12")], thresholds)
+    output = rendered(print_spectra, spectra, width)
+    assert max(map(len, output.splitlines())) <= width
+    for spectrum in spectra.values():
+        assert spectrum.layer in output
+        assert f"{spectrum.dim:,}" in output
+        for tau in thresholds:
+            assert text.interval(spectrum.components(tau)) in output
+            assert text.percent(spectrum.spread(tau)) in output
+
+
+def test_a_narrow_terminal_loses_the_least_needed_columns_first():
+    spectra = Spectra([layer()])
+    kept = {width: rows(rendered(print_spectra, spectra, width))[1] for width in (200, 80, 60)}
+    assert kept[200][-3:] == ["passes", "seconds", "peak"]
+    assert kept[80] == ["layer", "shape", "D", "N", "K(0.7)", "spread", "method"]
+    assert kept[60] == ["layer", "D", "K(0.7)", "spread", "method"]
+
+
+def test_many_thresholds_get_a_row_each_where_they_do_not_fit_beside_each_other():
+    lines = rows(rendered(print_spectra, Spectra([layer(), closed()], MANY), 80))
+    assert lines[1] == ["layer", "shape", "D", "τ", "K(τ)", "spread", "method"]
+    assert lines[3][:4] == ["c1", "64×32×32", "65,536", "0.5"]
+    assert [line[0] for line in lines[4:7]] == ["0.7", "0.8", "0.9"]
+    assert lines[7][:4] == ["c2", "4", "4", "0.5"]
+
+
+def test_far_too_narrow_a_terminal_still_gets_every_digit():
+    output = rendered(print_spectra, Spectra([layer()]), 20)
+    assert "65,536" in output
+    assert "611…616" in output
+
+
+def test_a_pipe_gets_every_column_on_one_line_and_no_colour():
+    facts = {"title": "a title that is longer than eighty columns " * 3}
+    output = rendered(print_spectra, Spectra([layer()], MANY, facts), width=80, terminal=False)
+    assert "\x1b" not in output
+    lines = output.splitlines()
+    assert lines[0].strip() == facts["title"].strip()
+    assert "K(0.9)" in lines[1]
+    assert "9.00 GiB" in lines[3]
+
+
+def test_the_console_is_as_wide_afterwards_as_before():
+    console = Console(file=io.StringIO(), width=20, force_terminal=True)
+    print_spectra(Spectra([layer()]), console)
+    assert console.width == 20
+
+
+def test_an_ascii_terminal_gets_its_table_too():
+    output = rendered(print_spectra, Spectra([closed(shape=(2, 2))]), encoding="ascii")
+    assert "c2" in output
+    assert "50.0 %" in output
+
+
+def plan(samples=50_000):
+    def one(name, dim, passes, rejected=()):
+        return LayerPlan(
+            layer=name,
+            shape=(dim,),
+            dim=dim,
+            samples=samples,
+            method="gram",
+            rounding="fp16",
+            pass_indices=passes,
+            tile=dim,
+            staging_rows=8192,
+            panel_rows=2048,
+            state_bytes=3 * 2**30,
+            finish_bytes=2**30,
+            operations=2.147e14,
+            why=f"because of {name}",
+            rejected=rejected,
+        )
+
+    return Plan(
+        layers=(one("c1", 65_536, (0, 1, 2), ("covariance: needs 17.0 GiB",)), one("c2", 512, (1,))),
+        passes=tuple(
+            PassPlan(i, ("c1", "c2") if i == 1 else ("c1",), "c2" if i == 1 else "c1", 2**31)
+            for i in range(3)
+        ),
+        device="cuda:0",
+        budget=8 * 2**30,
+        batch_size=500,
+        samples=samples,
+    )
+
+
+def test_a_plan_says_what_would_run_and_why():
+    output = rendered(print_plan, plan())
+    lines = rows(output)
+    assert lines[0] == ["layer", "shape", "D", "N", "method", "in pass", "memory", "operations"]
+    assert lines[2] == ["c1", "65536", "65,536", "50,000", "gram fp16", "1–3", "4.00 GiB", "215 TFLOP"]
+    assert lines[3][5] == "2"
+    assert "c1: because of c1; rejected covariance: needs 17.0 GiB" in output
+    assert "c2: because of c2\n" in output
+    assert "pass 2 of 3, cut off after c2: c1, c2 (2.00 GiB)" in output
+    assert "50,000 images in batches of 500 on cuda:0: peak 2.00 GiB of a budget of 8.00 GiB" in output
+
+
+def test_a_plan_for_data_of_unknown_length_says_so():
+    output = rendered(print_plan, plan(samples=None))
+    assert rows(output)[2][3] == "?"
+    assert "an unknown number of images in batches of 500" in output
+
+
+def test_a_plan_fits_eighty_columns():
+    table = rendered(print_plan, plan(), 80).splitlines()[:4]
+    assert max(map(len, table)) <= 80
+    assert "4.00 GiB" in table[2]
+
+
+def test_layers_are_listed_with_shape_and_dim():
+    tap = TapInfo(
+        name="c1",
+        module="c1",
+        call=1,
+        kind="Conv2d",
+        shape=(64, 32, 32),
+        dim=65_536,
+        itemsize=4,
+        channels_last=False,
+        operations=1.0,
+        observable=True,
+    )
+    assert rows(rendered(print_layers, [tap]))[2] == ["c1", "64×32×32", "65,536", "Conv2d"]
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        ((0.0, 0.0), "0 %"),
+        ((1 / 65_536, 1 / 65_536), "0.00153 %"),
+        ((1e-9, 1e-9), "0.000000100 %"),
+        ((0.00368, 0.00368), "0.368 %"),
+        ((0.1234, 0.1234), "12.3 %"),
+        ((0.99999, 0.99999), "100 %"),
+        ((1.0, 1.0), "100 %"),
+        ((0.0092, 0.0104), "0.920…1.04 %"),
+    ],
+)
+def test_shares_have_three_digits_and_no_exponent(share, expected):
+    assert text.percent(Interval(*share)) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, ""),
+        (512, "512 B"),
+        (1000, "0.977 KiB"),
+        (1024, "1.00 KiB"),
+        (1536, "1.50 KiB"),
+        (2**20 - 1, "1.00 MiB"),
+        (9_000_000_000, "8.38 GiB"),
+        (5 * 2**50, "5120 TiB"),
+    ],
+)
+def test_sizes(value, expected):
+    assert text.size(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(float("nan"), ""), (0.0004, "0.000"), (0.32, "0.320"), (12.34, "12.3"), (4321, "4,321")],
+)
+def test_seconds(value, expected):
+    assert text.seconds(value) == expected
+
+
+def test_json_has_every_number_in_full_and_null_for_the_unknown():
+    spectra = Spectra([layer(), closed()], (0.7, 0.9), {"model": "no1"})
+    found = json.loads(records.to_json(spectra))
+    assert found["provenance"] == {"model": "no1"}
+    assert found["thresholds"] == [0.7, 0.9]
+    first, second = found["layers"]
+    assert first["shape"] == [64, 32, 32]
+    assert first["effective_rank"] is None
+    assert first["components"][0] == {
+        "threshold": 0.7,
+        "low": 611,
+        "high": 616,
+        "spread_low": 611 / 65_536,
+        "spread_high": 616 / 65_536,
+    }
+    assert second["effective_rank"] == spectra["c2"].effective_rank
+
+
+def test_csv_has_a_line_per_layer_and_threshold():
+    import csv
+
+    spectra = Spectra([layer(), closed("with,comma")], (0.7, 0.9))
+    found = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
+    assert [(line["layer"], line["threshold"]) for line in found] == [
+        ("c1", "0.7"),
+        ("c1", "0.9"),
+        ("with,comma", "0.7"),
+        ("with,comma", "0.9"),
+    ]
+    assert found[0]["shape"] == "64x32x32"
+    assert found[0]["effective_rank"] == ""
+    assert float(found[2]["effective_rank"]) == spectra["with,comma"].effective_rank
+    assert records.to_csv(Spectra([])) == "layer\n"
