@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,10 +16,10 @@ from streamspread import planner
 from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.finish import FinishOptions
 from streamspread.accumulators.gram import Gram
-from streamspread.accumulators.staging import Overflow
-from streamspread.datasets import Stream, as_stream, count, fingerprint, head, prefetch
-from streamspread.errors import DataError, DeviceError, OptionError
-from streamspread.memory import PeakMeter, free_bytes, parse_bytes
+from streamspread.accumulators.staging import Overflow, Staging
+from streamspread.datasets import Stream, as_stream, count, fingerprint, prefetch
+from streamspread.errors import ActivationError, DataError, DeviceError, OptionError
+from streamspread.memory import LiveBytes, PeakMeter, free_bytes, parse_bytes
 from streamspread.planner import LayerPlan, LayerShape, Plan
 from streamspread.spectrum import LayerSpectrum, Spectra, Spectrum, check_thresholds
 from streamspread.taps import TapInfo, Watch, list_taps, select
@@ -28,6 +28,7 @@ BATCH_SIZE = {"cpu": 128, "cuda": 500}
 ROUNDING = {"cpu": "fp32", "cuda": "fp16"}
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
 _CUDA_OVERHEAD = 96 << 20  # cuBLAS and cuSOLVER workspaces that torch allocates
+_PREFETCHED = 4  # batches that are on the card at once
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,9 @@ def analyze(
     options = _Options(method, rounding, rank, memory, device, batch_size, thresholds, proof, seed)
     with _session(model, data, layers, options) as session:
         report = progress or (lambda event: None)
+        _load_kernels(session.device, session.plan.layers[0].rounding)
         with PeakMeter(session.device) as meter:
-            try:
-                found = session.run(session.plan, report, meter)
-            except torch.OutOfMemoryError as error:
-                raise DeviceError(
-                    f"{session.device} ran out of memory: lower --memory below {session.plan.budget} bytes or "
-                    "--batch-size"
-                ) from error
+            found = session.run(session.plan, report, meter)
         facts = {**session.facts(), **dict(provenance or {})}
     ordered = [found[tap.name] for tap in session.taps]
     return Spectra(ordered, thresholds, facts)
@@ -140,11 +136,13 @@ def resolve_device(device: str | torch.device, model: nn.Module | None = None) -
     if resolved.type == "cuda":
         cards = torch.cuda.device_count()
         if not torch.cuda.is_available() or (resolved.index or 0) >= cards:
-            raise DeviceError(f"device {device} is not there: torch sees {cards} CUDA devices; use --device cpu")
+            raise DeviceError(
+                f"device {device} is not there: torch sees {cards} CUDA devices; use --device cpu"
+            )
         return torch.device("cuda", resolved.index or 0)
     if resolved.type != "cpu":
         raise DeviceError(f"device {device} is not supported: use auto, cpu or cuda:0")
-    return resolved
+    return torch.device("cpu")
 
 
 def _has_cupy() -> bool:
@@ -177,8 +175,25 @@ class _Session:
     dtype: torch.dtype
     batch_size: int
     options: _Options
-    plan: Plan
+    samples: int | None
+    budget: int
     forward_bytes: int
+    plan: Plan = field(init=False)
+
+    def make_plan(self, taps: Sequence[TapInfo], rounding: str) -> Plan:
+        """The plan for some of the taps."""
+        return planner.make_plan(
+            [LayerShape(t.name, t.shape, t.dim, t.operations) for t in taps],
+            self.samples,
+            budget=self.budget,
+            device=self.device,
+            rounding=rounding,
+            method=self.options.method,
+            batch_size=self.batch_size,
+            forward_bytes=self.forward_bytes,
+            repeatable=self.stream.repeatable,
+            ordered=self.stream.ordered,
+        )
 
     def run(
         self, plan: Plan, report: Callable[[Progress], None], meter: PeakMeter
@@ -187,15 +202,33 @@ class _Session:
         by_name = {p.layer: p for p in plan.layers}
         taps = {t.name: t for t in self.taps}
         running: dict[str, _Running] = {}
+        peaks: dict[str, int] = {}
         found: dict[str, LayerSpectrum] = {}
         overflowed: list[str] = []
         prints: list[int] | None = [] if len(plan.passes) > 1 else None
         for step in plan.passes:
-            for name in step.layers:
+            names = [name for name in step.layers if name not in overflowed]
+            if not names:
+                continue
+            meter.restart()
+            for name in names:
                 if name not in running:
                     running[name] = _Running(by_name[name], self.device)
-            self._pass(plan, step.index, [taps[name] for name in step.layers], running, prints, report)
-            ending = [name for name in step.layers if by_name[name].pass_indices[-1] == step.index]
+            self._pass(plan, step.index, [taps[name] for name in names], running, prints, report)
+            for name in names:
+                try:
+                    running[name].end_pass()
+                except Overflow as error:
+                    if by_name[name].rounding != "fp16":
+                        raise ActivationError(
+                            f"{error}: its range is too wide for rounding {by_name[name].rounding}; "
+                            "check the weights, or try --rounding fp64"
+                        ) from None
+                    overflowed.append(name)
+                    del running[name]
+            ending = [
+                name for name in names if name in running and by_name[name].pass_indices[-1] == step.index
+            ]
             for position, name in enumerate(ending):
                 report(
                     Progress(
@@ -203,13 +236,10 @@ class _Session:
                     )
                 )
                 one = running.pop(name)
-                try:
-                    spectrum = one.spectrum(self.options)
-                except Overflow:
-                    overflowed.append(name)
-                    continue
-                found[name] = _layer_spectrum(one, spectrum, meter.read())
+                spectrum = one.spectrum(self.options)
+                found[name] = _layer_spectrum(one, spectrum, max(meter.read(), peaks.get(name, 0)))
                 del one
+            peaks.update((name, max(meter.read(), peaks.get(name, 0))) for name in running)
             if ending:
                 report(
                     Progress(
@@ -223,7 +253,7 @@ class _Session:
                     )
                 )
         if overflowed:
-            again = _make_plan(self, [taps[name] for name in overflowed], "bf16")
+            again = self.make_plan([t for t in self.taps if t.name in overflowed], "bf16")
             found |= self.run(again, report, meter)
         return found
 
@@ -244,18 +274,16 @@ class _Session:
             running[tap.name].update(x_ND)
 
         report(Progress("pass", index + 1, len(plan.passes), 0, self.plan.samples, "images", label))
-        for number, batch in enumerate(self._batches(prints, first=index == 0)):
+        for batch in self._batches(prints, first=index == 0):
             watch.run(batch, consume)
             done += batch.shape[0]
             report(Progress("pass", index + 1, len(plan.passes), done, self.plan.samples, "images", label))
-            del batch, number
+            del batch  # before the next one is made
         if self.plan.samples is not None and done != self.plan.samples:
             raise DataError(
                 f"{self.stream.description}: {done:,} samples came in pass {index + 1}, "
                 f"{self.plan.samples:,} were announced"
             )
-        for tap in taps:
-            running[tap.name].end_pass()
 
     def _batches(self, prints: list[int] | None, first: bool) -> Iterator[torch.Tensor]:
         """The stream's batches on the device in the model's dtype; checked to be the same in every pass."""
@@ -274,11 +302,7 @@ class _Session:
                 yield batch
 
         for batch in prefetch(checked(), self.device):
-            yield self.as_input(batch)
-
-    def as_input(self, batch: torch.Tensor) -> torch.Tensor:
-        """A batch as the model takes it: on the device, floating-point numbers in the model's dtype."""
-        return batch.to(self.device, self.dtype if batch.is_floating_point() else None)
+            yield _as_input(batch, self.device, self.dtype)
 
     def facts(self) -> dict[str, Any]:
         """How the numbers were made, for the provenance."""
@@ -346,14 +370,14 @@ class _Clock:
     def __enter__(self) -> None:
         if self._device.type == "cuda":
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            begin.record()
+            begin.record(torch.cuda.current_stream(self._device))
             self._events.append((begin, end))
         else:
             self._began = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
         if self._device.type == "cuda":
-            self._events[-1][1].record()
+            self._events[-1][1].record(torch.cuda.current_stream(self._device))
         else:
             self._seconds += time.perf_counter() - self._began
 
@@ -372,85 +396,129 @@ def _session(
     """Look at the first batch, choose taps and plan; leave the model and torch's settings as they were."""
     if not isinstance(model, nn.Module):
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
+    if options.batch_size is not None and options.batch_size < 1:
+        raise OptionError(f"batch size {options.batch_size} asked for; it must be 1 or more")
+    budget = None if options.memory is None else parse_bytes(options.memory)
     device = resolve_device(options.device, model)
     stream = as_stream(data)
-    batch_size = options.batch_size or BATCH_SIZE[device.type]
-    with _prepared(model, device):
-        dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-        rounding = options.rounding
-        if rounding == "auto":
-            rounding = "fp64" if dtype == torch.float64 else ROUNDING[device.type]
-        session = _Session(
-            model, stream, [], device, dtype, batch_size, replace(options, rounding=rounding), None, 0  # type: ignore[arg-type]
-        )
-        first = session.as_input(head(stream, batch_size))
-        batch_size = session.batch_size = first.shape[0] if stream.samples is None else batch_size
-        session.forward_bytes, taps = _probe(model, first, batch_size, device)
-        session.taps = select(taps, layers, getattr(model, "default_layers", ()))
-        session.plan = _make_plan(session, session.taps, rounding)
-        del first
-        yield session
+    try:
+        with _prepared(model, device):
+            first = _first_batch(stream, options.batch_size or BATCH_SIZE[device.type])
+            dtype = _model_dtype(model, first)
+            batch_size = first.shape[0]  # a stream may come in batches of its own
+            forward_bytes, taps = _probe(model, _as_input(first, device, dtype), device)
+            del first
+            rounding = options.rounding
+            if rounding == "auto":
+                rounding = "fp64" if dtype == torch.float64 else ROUNDING[device.type]
+            samples = count(stream) if stream.repeatable or stream.samples is not None else None
+            if samples is not None and samples < 2:
+                raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
+            if budget is None:
+                budget = int(_BUDGET_SHARE * free_bytes(device))
+            chosen = select(taps, layers, _default_layers(model))
+            session = _Session(
+                model, stream, chosen, device, dtype, batch_size, options, samples, budget, forward_bytes
+            )
+            session.plan = session.make_plan(chosen, rounding)
+            yield session
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error
 
 
-def _make_plan(session: _Session, taps: Sequence[TapInfo], rounding: str) -> Plan:
-    options, stream = session.options, session.stream
-    samples = count(stream) if stream.repeatable or stream.samples is not None else None
-    if samples is not None and samples < 2:
-        raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
-    if options.memory is None:
-        budget = int(_BUDGET_SHARE * free_bytes(session.device))
-    else:
-        budget = parse_bytes(options.memory)
-    return planner.make_plan(
-        [LayerShape(t.name, t.shape, t.dim, t.operations) for t in taps],
-        samples,
-        budget=budget,
-        device=session.device,
-        rounding=rounding,
-        method=options.method,
-        batch_size=session.batch_size,
-        forward_bytes=session.forward_bytes,
-        repeatable=stream.repeatable,
-        ordered=stream.ordered,
-    )
+def _first_batch(stream: Stream, batch_size: int) -> torch.Tensor:
+    """The first batch, as large as the stream will make them; nothing is lost, also not of a one-shot stream."""
+    for batch in stream.peek(batch_size):
+        return batch
+    raise DataError(f"{stream.description}: no samples in it; at least two are needed")
 
 
-def _probe(
-    model: nn.Module, first: torch.Tensor, batch_size: int, device: torch.device
-) -> tuple[int, list[TapInfo]]:
-    """(bytes that the forward of a batch needs, every tap). Measured on CUDA; on the CPU twice the largest output."""
+def _model_dtype(model: nn.Module, first: torch.Tensor) -> torch.dtype:
+    """The dtype of the parameters; without any, that of the data, where it has floating-point numbers."""
+    numbers = first.dtype if first.is_floating_point() else torch.float32
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), numbers)
+
+
+def _default_layers(model: nn.Module) -> Sequence[str]:
+    own = getattr(model, "default_layers", ())
+    return own if isinstance(own, (tuple, list)) else ()
+
+
+def _as_input(batch: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """A batch as the model takes it: on the device, floating-point numbers in the model's dtype."""
+    return batch.to(device, dtype if batch.is_floating_point() else None)
+
+
+def _probe(model: nn.Module, batch: torch.Tensor, device: torch.device) -> tuple[int, list[TapInfo]]:
+    """(bytes that a pass needs for a batch beside the accumulators, every tap)."""
+    input_bytes = batch.numel() * batch.element_size()
     if device.type == "cuda":
         with PeakMeter(device) as meter:
-            taps = list_taps(model, first)
-            meter.read()
-        return int(meter.peak * batch_size / first.shape[0]) + _CUDA_OVERHEAD, taps
-    taps = list_taps(model, first[: min(2, first.shape[0])])
-    largest = max((t.dim * t.itemsize for t in taps), default=0)
-    inputs = first[0].numel() * 4
-    return (2 * largest + inputs) * batch_size, taps
+            taps = list_taps(model, batch)
+        needed = meter.peak + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
+    else:
+        few = batch[:2]
+        with LiveBytes() as live:
+            taps = list_taps(model, few)
+        needed = live.peak * batch.shape[0] // few.shape[0] + input_bytes
+        # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
+        needed += batch.shape[0] * max((4 * t.dim for t in taps if t.itemsize == 2), default=0)
+    return needed + Staging.first_bytes(max((t.dim for t in taps), default=0), batch.shape[0]), taps
+
+
+def _load_kernels(device: torch.device, rounding: str) -> None:
+    """Import and compile the kernels before memory and time are measured: they are the process's, not the layer's.
+
+    Raises:
+        DeviceError: CuPy is missing.
+    """
+    tiny = Staging(1, 2, rounding, device)
+    tiny.push(torch.zeros(2, 1, device=device))
 
 
 @contextmanager
 def _prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
     """The model in eval mode on the device, float32 without TF32, fixed algorithms; all restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
-    home = next((p.device for p in model.parameters()), None)
     cudnn = torch.backends.cudnn
     flags = (cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32)
+    random_state = torch.get_rng_state()  # a DataLoader draws from it at every pass
     try:
-        model.eval()
-        if home is not None and home != device:
-            model.to(device)
         # TF32 rounds products to 11 bits and biases them; autotuning may pick another algorithm in another run.
         cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = False, False, True
         torch.backends.cuda.matmul.allow_tf32 = False
-        yield
+        with _placed(model, device):
+            model.eval()
+            yield
     finally:
         cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32 = flags
-        if home is not None and home != device:
-            model.to(home)
+        torch.set_rng_state(random_state)
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def _placed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """The model on the device. Afterwards it has its own memory again, not a copy that came back: so what shares
+    that memory still does, and a model that is spread over devices still is."""
+    if all(tensor.device == device for tensor in (*model.parameters(), *model.buffers())):
+        yield
+        return
+    parameters = [(p, p.data, p.grad, None if p.grad is None else p.grad.data) for p in model.parameters()]
+    buffers = [
+        (module, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()
+    ]
+    try:
+        model.to(device)
+        yield
+    finally:
+        for parameter, data, grad, grad_data in parameters:
+            parameter.data = data
+            if grad is not None and grad_data is not None:
+                grad.data = grad_data
+                parameter.grad = grad
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer
 
 
 def _layer_spectrum(one: _Running, spectrum: Spectrum, peak: int) -> LayerSpectrum:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from streamspread.errors import BudgetError
 
@@ -39,6 +44,14 @@ def format_bytes(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
+def at_least(count: int) -> str:
+    """Bytes as a size that :func:`parse_bytes` reads back as no less, for advice that must hold: ``1537MiB``."""
+    for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= 10 * size:
+            return f"{-(-count // size)}{unit}"
+    return f"{count}B"
+
+
 def free_bytes(device: torch.device) -> int:
     """Bytes that are free on the device now (on Linux's CPU: what can be had without swapping)."""
     if device.type == "cuda":
@@ -55,12 +68,14 @@ class PeakMeter:
     """Context manager that measures the most bytes in use on a device above what was in use at the start.
 
     On CUDA: torch's allocator, exactly. On the CPU: the process's resident memory, sampled every 5 ms (Linux).
-    ``peak`` is valid inside and after the context; 0 where it cannot be measured.
+    ``peak`` is valid after the context; 0 where it cannot be measured.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.peak = 0
+        self._recent = 0  # since the last restart
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._base = 0
@@ -82,22 +97,67 @@ class PeakMeter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.read()
+        self.restart()
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
 
     def read(self) -> int:
-        """The peak so far, in bytes."""
-        if self.device.type == "cuda":
-            self.peak = torch.cuda.max_memory_allocated(self.device) - self._base
-        elif self._thread is not None:
-            self.peak = max(self.peak, _resident() - self._base)
-        return self.peak
+        """The peak since the last restart, in bytes above the start of the context."""
+        with self._lock:
+            if self.device.type == "cuda":
+                self._recent = torch.cuda.max_memory_allocated(self.device) - self._base
+            elif self._thread is not None:
+                self._recent = max(self._recent, _resident() - self._base)
+            return self._recent
+
+    def restart(self) -> None:
+        """Let :meth:`read` give the peak from now on."""
+        self.peak = max(self.peak, self.read())
+        with self._lock:
+            if self.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self.device)
+            self._recent = 0
 
     def _watch(self) -> None:
         while not self._stop.wait(_SAMPLE_SECONDS):
-            self.peak = max(self.peak, _resident() - self._base)
+            self.read()
+
+
+class LiveBytes(TorchDispatchMode):
+    """Context manager that counts the bytes of the tensors that are made inside it; ``peak`` is the most at once.
+
+    Exact for tensors, and the same on a small batch and a large one; workspaces inside an operation do not show.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch's own answer imports its compiler, which takes over a second
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = {
+            storage._cdata for storage in _storages((args, kwargs))
+        }  # a view or an in-place result is not new
+        result = func(*args, **(kwargs or {}))
+        self._live = {key: held for key, held in self._live.items() if not held[0].expired()}
+        for storage in _storages(result):
+            if storage._cdata not in given:
+                self._live[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        self.peak = max(self.peak, sum(nbytes for _, nbytes in self._live.values()))
+        return result
+
+
+def _storages(tree: Any) -> Iterator[torch.UntypedStorage]:
+    for leaf in tree_leaves(tree):
+        if isinstance(leaf, torch.Tensor) and leaf.layout == torch.strided:
+            yield leaf.untyped_storage()
 
 
 def _resident() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +11,7 @@ from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.gram import Gram
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.linalg.eigenvalues import FULL_LIMIT
-from streamspread.memory import format_bytes
+from streamspread.memory import at_least, format_bytes
 
 METHODS = ("auto", "covariance", "gram")
 ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")
@@ -25,6 +24,7 @@ _PANEL_ROWS = {"cpu": 512, "cuda": 2048}
 # would grow with N·D, which is what this program exists to avoid.
 _TILE_BYTES = {"cpu": 1 << 30, "cuda": 4 << 30}
 _LEAST_TILE = 64
+_LEAST_STAGING = 128
 _ALIGN = 64  # columns: keeps tiles aligned for wide loads
 
 # Rates relative to matrix products, measured: LAPACK's symmetric eigenvalues run at a quarter of the product's rate
@@ -140,11 +140,10 @@ def make_plan(
         raise OptionError(f"method {method!r} is unknown: choose from {', '.join(METHODS)}")
     if rounding not in ROUNDINGS:
         raise OptionError(f"rounding {rounding!r} is unknown: choose from {', '.join(ROUNDINGS)}")
-    room = budget - forward_bytes
-    chosen = [
-        _choose(layer, samples, room, budget, device, rounding, method, repeatable and ordered) for layer in layers
-    ]
-    plan = _pack(chosen, layers, samples, budget, device, batch_size, forward_bytes)
+    setting = _Setting(samples, budget, device, rounding, forward_bytes, repeatable and ordered)
+    _check_budget(layers, setting, method)
+    chosen = [_choose(layer, setting, method) for layer in layers]
+    plan = _pack(chosen, setting, batch_size)
     if len(plan.passes) > 1 and not repeatable:
         raise DataError(
             f"{len(plan.passes)} passes are needed and the data is a one-shot iterator: give a callable that "
@@ -153,71 +152,100 @@ def make_plan(
     return plan
 
 
-def _choose(
-    layer: LayerShape,
-    samples: int | None,
-    room: int,
-    budget: int,
-    device: torch.device,
-    rounding: str,
-    method: str,
-    same_again: bool,
-) -> LayerPlan:
-    candidates = [_covariance(layer, samples, room, device, rounding)]
-    rejected: list[str] = []
-    if samples is None:
-        rejected.append("gram: the number of samples is not known before the pass")
+@dataclass(frozen=True)
+class _Setting:
+    """What is the same for all layers. ``same_again``: whether the data repeats in the same order."""
+
+    samples: int | None
+    budget: int
+    device: torch.device
+    rounding: str
+    forward_bytes: int
+    same_again: bool
+
+    def peak(self, plans: Sequence[LayerPlan]) -> int:
+        """Peak bytes of a pass with these layers: all states at once, and with them either the network's forward or,
+        after the pass, one eigenvalue step after the other."""
+        states = sum(plan.state_bytes for plan in plans)
+        return states + max(self.forward_bytes, *(plan.finish_bytes for plan in plans))
+
+
+def _candidates(layer: LayerShape, setting: _Setting, method: str) -> tuple[list[LayerPlan], list[str]]:
+    """The methods that can do the layer, each in the largest form that fits the budget or else in its smallest; and
+    the others, each with its reason.
+
+    Raises:
+        OptionError: the method asked for cannot do the layer whatever the budget.
+    """
+    plans: list[LayerPlan] = []
+    impossible: list[str] = []
+    plans.append(_covariance(layer, setting))
+    if setting.samples is None:
+        impossible.append("gram: the number of samples is not known before the pass")
     else:
-        candidates.append(_gram(layer, samples, room, device, rounding))
-    fitting = []
-    for plan in candidates:
-        if method not in ("auto", plan.method):
-            rejected.append(f"{plan.method}: {method} was asked for")
-        elif plan.bytes > room:
-            rejected.append(f"{plan.method}: needs {format_bytes(plan.bytes + budget - room)}")
-        elif not same_again and plan.tile < plan.dim:
-            rejected.append(f"{plan.method}: needs {plan.passes} passes over the same samples in the same order")
-        else:
-            fitting.append(plan)
-    if not fitting:
-        asked = [p for p in candidates if method in ("auto", p.method)]
-        if not asked:
-            raise OptionError(
-                f"layer {layer.name}: {rejected[0]}; give the data as a tensor, Dataset or DataLoader, or name N"
-            )
-        least = min(p.bytes for p in asked) + budget - room
-        raise BudgetError(
-            f"layer {layer.name} (D = {layer.dim:,}, N = {samples or 'unknown'}) fits by no method into "
-            f"{format_bytes(budget)}: the smallest budget that would do is {format_bytes(math.ceil(least * 1.01))} "
-            f"({'; '.join(rejected)})"
+        plans.append(_gram(layer, setting, setting.samples))
+    asked = [plan for plan in plans if method in ("auto", plan.method)]
+    if not asked:
+        raise OptionError(
+            f"layer {layer.name}: {impossible[0]}; give the data as a tensor, Dataset or DataLoader, or name N"
         )
+    impossible += [f"{plan.method}: {method} was asked for" for plan in plans if plan not in asked]
+    return asked, impossible
+
+
+def _check_budget(layers: Sequence[LayerShape], setting: _Setting, method: str) -> None:
+    """Raise BudgetError where a layer fits by no method, naming the smallest budget that does for all layers."""
+    smallest = replace(setting, budget=0)
+    needs = []
+    for layer in layers:
+        plans, impossible = _candidates(layer, smallest, method)
+        reasons = [f"{plan.method}: needs {at_least(setting.peak([plan]))}" for plan in plans] + impossible
+        needs.append((min(setting.peak([plan]) for plan in plans), layer, reasons))
+    least, layer, reasons = max(needs, key=lambda need: need[0])
+    if least > setting.budget:
+        raise BudgetError(
+            f"layer {layer.name} (D = {layer.dim:,}, N = {setting.samples or 'unknown'}) fits by no method into "
+            f"{format_bytes(setting.budget)}: the smallest budget that would do is {at_least(least)} "
+            f"({'; '.join(reasons)})"
+        )
+
+
+def _choose(layer: LayerShape, setting: _Setting, method: str) -> LayerPlan:
+    """Of the methods that fit the budget (one does: it was checked) the one with the least work."""
+    plans, rejected = _candidates(layer, setting, method)
+    fitting = [plan for plan in plans if setting.peak([plan]) <= setting.budget]
+    rejected += [f"{p.method}: needs {at_least(setting.peak([p]))}" for p in plans if p not in fitting]
     best = min(fitting, key=lambda p: p.operations)
-    rejected += [f"{p.method}: {p.operations / best.operations:.1f}× the work" for p in fitting if p is not best]
+    rejected += [
+        f"{p.method}: {p.operations / best.operations:.1f}× the work" for p in fitting if p is not best
+    ]
     return replace(best, rejected=tuple(rejected))
 
 
-def _covariance(
-    layer: LayerShape, samples: int | None, room: int, device: torch.device, rounding: str
-) -> LayerPlan:
+def _covariance(layer: LayerShape, setting: _Setting) -> LayerPlan:
+    device = setting.device
     panel_rows = _PANEL_ROWS[device.type]
-    staging_rows = min(_STAGING_ROWS[device.type], samples or _STAGING_ROWS[device.type])
+    staging_rows = min(_STAGING_ROWS[device.type], setting.samples or _STAGING_ROWS[device.type])
 
     def need(rows: int) -> tuple[int, int]:
         return Covariance.nbytes(
-            layer.dim, rounding=rounding, device=device, staging_rows=rows, panel_rows=panel_rows
+            layer.dim, rounding=setting.rounding, device=device, staging_rows=rows, panel_rows=panel_rows
         )
 
-    while staging_rows > 128 and sum(need(staging_rows)) > room:
+    def too_large(state: int, finish: int) -> bool:
+        return state + max(finish, setting.forward_bytes) > setting.budget
+
+    while staging_rows > _LEAST_STAGING and too_large(*need(staging_rows)):
         staging_rows //= 2
     state, finish = need(staging_rows)
-    n = samples or 50_000
+    n = setting.samples or 50_000
     return LayerPlan(
         layer=layer.name,
         shape=layer.shape,
         dim=layer.dim,
-        samples=samples,
+        samples=setting.samples,
         method="covariance",
-        rounding=rounding,
+        rounding=setting.rounding,
         pass_indices=(0,),
         tile=layer.dim,
         staging_rows=staging_rows,
@@ -230,23 +258,27 @@ def _covariance(
     )
 
 
-def _gram(
-    layer: LayerShape, samples: int, room: int, device: torch.device, rounding: str
-) -> LayerPlan:
+def _gram(layer: LayerShape, setting: _Setting, samples: int) -> LayerPlan:
+    device = setting.device
     panel_rows = _PANEL_ROWS[device.type]
 
     def need(tile: int) -> tuple[int, int]:
         return Gram.nbytes(
-            layer.dim, samples, tile=tile, rounding=rounding, device=device, panel_rows=panel_rows
+            layer.dim, samples, tile=tile, rounding=setting.rounding, device=device, panel_rows=panel_rows
         )
 
-    least = min(_LEAST_TILE, layer.dim)
-    per_column = max(1, need(2 * least)[0] - need(least)[0]) / least if layer.dim >= 2 * least else samples * 8
-    fixed = sum(need(least)) - per_column * least
-    most = int(min(room - fixed, _TILE_BYTES[device.type]) / per_column)
-    passes = -(-layer.dim // max(least, most))
-    tile = min(layer.dim, -(-layer.dim // passes // _ALIGN) * _ALIGN) if passes > 1 else layer.dim
-    passes = -(-layer.dim // tile)
+    tile = layer.dim
+    if setting.same_again:
+        least = min(_LEAST_TILE, layer.dim)
+        per_feature = need(least)[0] - need(least - 1)[0] if least > 1 else need(1)[0]
+        room = setting.budget - setting.forward_bytes - (need(least)[0] - per_feature * least)
+        most = min(room, _TILE_BYTES[device.type]) // per_feature
+        passes = -(-layer.dim // max(least, most))
+        if passes > 1:
+            tile = -(-layer.dim // passes // _ALIGN) * _ALIGN
+            # Rounded up to the alignment it may be too large, rounded down it may be none.
+            tile = min(tile, max(least, most // _ALIGN * _ALIGN))
+    passes = Gram.passes(layer.dim, tile)
     state, finish = need(tile)
     operations = float(samples) ** 2 * layer.dim + _solve_operations(samples, device)
     operations += (passes - 1) * layer.operations * samples
@@ -256,7 +288,7 @@ def _gram(
         dim=layer.dim,
         samples=samples,
         method="gram",
-        rounding=rounding,
+        rounding=setting.rounding,
         pass_indices=tuple(range(passes)),
         tile=tile,
         staging_rows=samples,
@@ -276,21 +308,13 @@ def _solve_operations(n: int, device: torch.device) -> float:
     return 6 * 2.0 * 512 * float(n) ** 2 + float(n) ** 3 / 3
 
 
-def _pack(
-    chosen: Sequence[LayerPlan],
-    layers: Sequence[LayerShape],
-    samples: int | None,
-    budget: int,
-    device: torch.device,
-    batch_size: int,
-    forward_bytes: int,
-) -> Plan:
+def _pack(chosen: Sequence[LayerPlan], setting: _Setting, batch_size: int) -> Plan:
     """Put each layer into the earliest passes that have room, in network order, so that shallow layers share the
     shallow passes and a pass is cut off as early as its layers allow."""
     members: list[list[LayerPlan]] = []
 
     def fits(index: int, plan: LayerPlan) -> bool:
-        return index >= len(members) or _pass_bytes([*members[index], plan]) + forward_bytes <= budget
+        return index >= len(members) or setting.peak([*members[index], plan]) <= setting.budget
 
     placed = []
     for plan in chosen:
@@ -303,19 +327,13 @@ def _pack(
             if index == len(members):
                 members.append([])
             members[index].append(plan)
-    order = {layer.name: position for position, layer in enumerate(layers)}
     passes = tuple(
         PassPlan(
             index=index,
-            layers=tuple(p.layer for p in group),
-            deepest=max((p.layer for p in group), key=order.__getitem__),
-            bytes=_pass_bytes(group) + forward_bytes,
+            layers=tuple(plan.layer for plan in group),
+            deepest=group[-1].layer,  # layers came in network order
+            bytes=setting.peak(group),
         )
         for index, group in enumerate(members)
     )
-    return Plan(tuple(placed), passes, str(device), budget, batch_size, samples)
-
-
-def _pass_bytes(group: Sequence[LayerPlan]) -> int:
-    """All states at once, and one eigenvalue step after the other."""
-    return sum(p.state_bytes for p in group) + max(p.finish_bytes for p in group)
+    return Plan(tuple(placed), passes, str(setting.device), setting.budget, batch_size, setting.samples)

@@ -88,22 +88,28 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
     return taps
 
 
-def select(taps: Sequence[TapInfo], patterns: str | Sequence[str], default: Sequence[str] = ()) -> list[TapInfo]:
+def select(
+    taps: Sequence[TapInfo], patterns: str | Sequence[str], default: Sequence[str] = ()
+) -> list[TapInfo]:
     """The taps that the glob patterns name, in network order.
 
     ``all`` stands for ``default`` (the reference networks name theirs) or, where that is empty, for every convolution
-    and linear layer. A pattern without ``#`` matches all calls of a module.
+    and linear layer that can be observed. A pattern without ``#`` matches all calls of a module.
 
     Raises:
         LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be observed.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    if not patterns:
+        raise LayerError("no layer asked for: give all, or names and globs such as 'blocks.*'")
     chosen: dict[str, TapInfo] = {}
     for pattern in patterns:
         if pattern == "all":
-            found = [t for t in taps if (t.module in default if default else _is_linear_map(t.kind))]
+            found = [t for t in taps if (t.module in default if default else _is_usual(t))]
             if not found:
-                raise LayerError("layers 'all' names nothing in this model: give names or globs such as 'blocks.*'")
+                raise LayerError(
+                    "layers 'all' names nothing in this model: give names or globs such as 'blocks.*'"
+                )
         else:
             found = [t for t in taps if fnmatchcase(t.name, pattern) or fnmatchcase(t.module, pattern)]
         if not found:
@@ -153,11 +159,11 @@ class Watch:
             if tap is None:
                 return
             x = first_tensor(output)
-            if x is None or tuple(x.shape[1:]) != tap.shape or x.shape[0] != batch.shape[0]:
-                came = "no tensor" if x is None else f"{tuple(x.shape[1:])}"
+            if x is None or tuple(x.shape) != (batch.shape[0], *tap.shape):
+                came = "no tensor" if x is None else f"{tuple(x.shape)}"
                 raise ActivationError(
-                    f"layer {tap.name} gave {came} where the first batch gave {tap.shape}: "
-                    "all images must have one shape"
+                    f"layer {tap.name} gave {came} for a batch of {batch.shape[0]}, where the first batch gave "
+                    f"{tap.shape} per sample: all images must have one shape"
                 )
             consume(tap, rows_of(x.detach(), tap.channels_last))
             seen += 1
@@ -195,16 +201,12 @@ def first_tensor(output: Any) -> torch.Tensor | None:
 
 
 @contextmanager
-def _hooked(
-    modules: Any, hook: Callable[[str, nn.Module, Any, Any], None]
-) -> Iterator[None]:
+def _hooked(modules: Any, hook: Callable[[str, nn.Module, Any, Any], None]) -> Iterator[None]:
     handles: list[RemovableHandle] = []
     try:
         for name, module in modules:
             # always_call stays off: a forward that fails must not be observed.
-            handles.append(
-                module.register_forward_hook(lambda m, i, o, name=name: hook(name, m, i, o))
-            )
+            handles.append(module.register_forward_hook(lambda m, i, o, name=name: hook(name, m, i, o)))
         yield
     finally:
         for handle in handles:
@@ -224,8 +226,9 @@ def _forward(model: nn.Module, batch: torch.Tensor) -> None:
         ) from error
 
 
-def _is_linear_map(kind: str) -> bool:
-    return kind.startswith(("Conv", "Linear")) or kind.endswith("Linear")
+def _is_usual(tap: TapInfo) -> bool:
+    """Whether ``all`` means this tap in a model that does not say itself."""
+    return tap.observable and (tap.kind.startswith(("Conv", "Linear")) or tap.kind.endswith("Linear"))
 
 
 def _operations(module: nn.Module, output: Any) -> float:

@@ -117,7 +117,9 @@ class Covariance:
         if staging.count >= 2:
             # S about the mean is S about the pilot − N·δδᵀ, with δ the mean that the pilot left.
             self.panels.u_NR = staging.remaining_mean()[:, None]
-            self.panels.m_RR = torch.full((1, 1), -float(staging.count), dtype=torch.float64, device=self.device)
+            self.panels.m_RR = torch.full(
+                (1, 1), -float(staging.count), dtype=torch.float64, device=self.device
+            )
         return finish(
             self.panels,
             dim=self.dim,

@@ -54,9 +54,10 @@ class Gram:
     ) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         dtype = kernels.SUM_DTYPES[rounding]
-        state = SymmetricPanels.nbytes(samples, panel_rows, dtype)
-        state += Staging.nbytes(min(tile, dim), samples, rounding, device)
-        return state, finish_bytes(samples, panel_rows, dtype, device, correction_rank=2)
+        panels = SymmetricPanels.nbytes(samples, panel_rows, dtype)
+        staging = Staging.nbytes(min(tile, dim), samples, rounding, device)
+        finish = finish_bytes(samples, panel_rows, dtype, device, correction_rank=2)
+        return panels + staging, max(0, finish - staging)  # the tile is gone when the eigenvalue step begins
 
     def update(self, x_ND: torch.Tensor) -> None:
         """Add a batch (n, D): any float dtype, on the accumulator's device, features in one order for all batches.
@@ -68,7 +69,9 @@ class Gram:
             width = min(self.tile, self.dim - self.begin)
             self.staging = Staging(width, self.samples, self.rounding, self.device, self.layer)
         if self.staging.filled + x_ND.shape[0] > self.samples:
-            raise ActivationError(f"layer {self.layer}: more than the {self.samples:,} samples that were announced")
+            raise ActivationError(
+                f"layer {self.layer}: more than the {self.samples:,} samples that were announced"
+            )
         self.staging.push(x_ND[:, self.begin : self.begin + self.staging.width])
 
     def end_pass(self) -> None:
@@ -105,7 +108,11 @@ class Gram:
         Raises:
             OptionError: another number of samples or rounding.
         """
-        if (self.samples, self.rounding, self.panels.rows) != (other.samples, other.rounding, other.panels.rows):
+        if (self.samples, self.rounding, self.panels.rows) != (
+            other.samples,
+            other.rounding,
+            other.panels.rows,
+        ):
             raise OptionError(
                 f"only states over the same samples merge: {self.samples} at {self.rounding}, "
                 f"got {other.samples} at {other.rounding}"
@@ -128,7 +135,9 @@ class Gram:
         """
         self.end_pass()
         if self.begin != self.dim:
-            raise ActivationError(f"layer {self.layer}: {self.begin:,} of {self.dim:,} features had their pass")
+            raise ActivationError(
+                f"layer {self.layer}: {self.begin:,} of {self.dim:,} features had their pass"
+            )
         # Taking each sample's mean product off both sides centres the samples: (I − 11ᵀ/N) G (I − 11ᵀ/N).
         self.panels.u_NR = self.panels.m_RR = None
         mean_N = self.panels.row_sums() / self.samples

@@ -12,6 +12,7 @@ from streamspread.errors import ActivationError
 # fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches 128 times
 # as much, and what is 2²³ times smaller than that maximum still has full precision.
 _FP16_TARGET = 9
+_PILOT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
 _FORMAT = "layer {layer}: {what} in batch {batch}"
 
 
@@ -46,6 +47,11 @@ class Staging:
     def nbytes(width: int, rows: int, rounding: str, device: torch.device) -> int:
         """Bytes of the buffer, the pilot and the sums."""
         return width * (rows * kernels.staged_dtype(rounding, device).itemsize + 8 + 8)
+
+    @staticmethod
+    def first_bytes(width: int, rows: int) -> int:
+        """Extra bytes while the first batch sets the pilot: a block in float64, its deviations, and their size."""
+        return 3 * rows * min(width, _PILOT_COLUMNS) * 8
 
     def push(self, x_ND: torch.Tensor) -> None:
         """Stage a batch that fits into the rows left."""
@@ -100,10 +106,10 @@ class Staging:
         # A copy in float64 of one column block at a time: the whole batch again would be as large as the batch.
         mean_D = torch.empty(self.width, dtype=torch.float64, device=self.device)
         largest = torch.zeros((), dtype=torch.float64, device=self.device)
-        for begin in range(0, self.width, 8192):
-            block = x_ND[:, begin : begin + 8192].double()
+        for begin in range(0, self.width, _PILOT_COLUMNS):
+            block = x_ND[:, begin : begin + _PILOT_COLUMNS].double()
             mean = block.mean(0)
-            mean_D[begin : begin + 8192] = mean
+            mean_D[begin : begin + _PILOT_COLUMNS] = mean
             largest = torch.maximum(largest, (block - mean.to(dtype).double()).abs().max())
         self.pilot_D = mean_D.to(dtype)
         deviation = float(largest)

@@ -36,13 +36,19 @@ def _run(arguments: list[str]) -> int:
     usage_error: type[Any] = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
     command = typer.main.get_command(app)
     try:
-        code = command.main(args=arguments, prog_name="streamspread", standalone_mode=False)
+        # obj: the command line as given, which a result keeps.
+        code = command.main(
+            args=list(arguments),
+            prog_name="streamspread",
+            standalone_mode=False,
+            obj=["streamspread", *arguments],
+        )
     except StreamspreadError as error:
         return _fail(str(error))
     except usage_error as error:
         context = getattr(error, "ctx", None)
-        hint = f" (see {context.command_path} --help)" if context else ""
-        return _fail(f"{error.format_message().rstrip('.')}{hint}")
+        where = context.command_path if context else "streamspread"
+        return _fail(f"{error.format_message().rstrip('.')} (see {where} --help)")
     except typer.Abort:
         return _INTERRUPTED
     return code if isinstance(code, int) else 0

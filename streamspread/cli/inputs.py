@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,11 +52,6 @@ def dated_name(model: str, suffix: str) -> Path:
     return Path(f"{plain}-{datetime.now(UTC):%Y%m%d-%H%M%S}{suffix}")
 
 
-def command_line() -> list[str]:
-    """The command as it was given, for the provenance."""
-    return ["streamspread", *sys.argv[1:]]
-
-
 def open_data(
     spec: str | None, split: str, samples: int | None, seed: int, image_size: int, device: torch.device
 ) -> tuple[Stream, list[str]]:
@@ -84,9 +78,14 @@ def open_data(
 
 
 def run_facts(
-    loaded: LoadedModel, stream: Stream, device: torch.device, notes: list[str], **more: Any
+    loaded: LoadedModel,
+    stream: Stream,
+    device: torch.device,
+    command: list[str],
+    notes: list[str],
+    **more: Any,
 ) -> dict[str, Any]:
-    """The provenance of a run from the command line."""
+    """The provenance of a run from the command line; ``command``: that line, as it was given."""
     from streamspread.store import provenance
 
     return provenance(
@@ -98,7 +97,7 @@ def run_facts(
         data=stream.description,
         samples=stream.samples,
         device=device,
-        command=command_line(),
+        command=command,
         notes=notes,
         **more,
     )

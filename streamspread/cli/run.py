@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typer
+
 from streamspread.cli.inputs import dated_name, open_data, read_layers, read_rank, read_thresholds, run_facts
 from streamspread.cli.options import (
     BatchSizeOption,
@@ -39,6 +41,7 @@ streamspread run --model torchvision:resnet18 --weights resnet18.pth --data fold
 
 
 def run(
+    context: typer.Context,
     model: ModelOption = "no1",
     weights: WeightsOption = None,
     data: DataOption = None,
@@ -85,7 +88,7 @@ def run(
             batch_size=batch_size,
             proof=not no_proof,
             progress=progress,
-            provenance=run_facts(loaded, stream, where, notes, seed=seed, split=split.value),
+            provenance=run_facts(loaded, stream, where, context.obj, notes, seed=seed, split=split.value),
         )
     store.write(spectra, path)
     print_result(spectra, form)

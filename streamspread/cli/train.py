@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamspread.cli.inputs import command_line, dated_name
+from streamspread.cli.inputs import dated_name
 from streamspread.cli.options import QuietOption
 from streamspread.cli.terminal import note
 from streamspread.errors import DataError
@@ -31,6 +31,7 @@ _WHOLE = 1 << 60  # bytes: training reads the images in random order, so all of 
 
 
 def train(
+    context: typer.Context,
     model: Annotated[str, typer.Option("--model", "-m", help="no1 … no4, or plan:64,64,M,128,128.")] = "no1",
     data: Annotated[
         str, typer.Option("--data", "-d", metavar="SPEC", help="cifar10[:ROOT], parquet:PATH or folder:PATH.")
@@ -74,7 +75,7 @@ def train(
             out=path,
             progress=progress,
             data=described,
-            command=shlex.join(command_line()),
+            command=shlex.join(context.obj),
         )
     print(
         f"{result.plan}: {result.accuracy:.2%} of the test images right "

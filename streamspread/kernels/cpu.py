@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ _ROUNDINGS = {"fp64": 0, "fp32": 0, "fp16": 1, "bf16": 2}
 
 
 @numba.njit(inline="always")
-def _to_bfloat16(value):
+def _to_bfloat16(value: Any) -> Any:
     """Round a float32 to 8 significant bits, ties to even."""
     bits = np.float32(value).view(np.uint32)
     up = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
@@ -19,7 +21,7 @@ def _to_bfloat16(value):
 
 
 @numba.njit(inline="always")
-def _to_float16(value):
+def _to_float16(value: Any) -> Any:
     """Round a float32 to float16's values, ties to even; beyond its range: infinity."""
     value = np.float32(value)
     if abs(value) < np.float32(2.0**-14):  # subnormal: multiples of 2⁻²⁴, float32's spacing near 0.75
@@ -32,7 +34,9 @@ def _to_float16(value):
 
 
 @numba.njit(parallel=True, cache=True)
-def _stage(x, pilot, scale, rounding, out, sums, squares, overflowed):
+def _stage(
+    x: Any, pilot: Any, scale: Any, rounding: int, out: Any, sums: Any, squares: Any, overflowed: Any
+) -> None:
     rows, columns = x.shape
     blocks = (columns + _BLOCK - 1) // _BLOCK
     block_squares = np.zeros(blocks)
@@ -96,7 +100,14 @@ def stage(
     flags = np.zeros(2, dtype=np.bool_)
     kind = out.dtype.type
     _stage(
-        x_ND.numpy(), pilot_D.numpy(), kind(scale), _ROUNDINGS[rounding], out, sum_D.numpy(), squares.numpy(), flags
+        x_ND.numpy(),
+        pilot_D.numpy(),
+        kind(scale),
+        _ROUNDINGS[rounding],
+        out,
+        sum_D.numpy(),
+        squares.numpy(),
+        flags,
     )
     for index in np.flatnonzero(flags):
         first_bad[index] = min(int(first_bad[index]), batch)

@@ -98,7 +98,9 @@ def _stage_kernel(source: torch.dtype, staged: torch.dtype, width: int) -> cupy.
 
 
 def _stream(tensor: torch.Tensor) -> cupy.cuda.ExternalStream:
-    return cupy.cuda.ExternalStream(torch.cuda.current_stream(tensor.device).cuda_stream, tensor.device.index or 0)
+    return cupy.cuda.ExternalStream(
+        torch.cuda.current_stream(tensor.device).cuda_stream, tensor.device.index or 0
+    )
 
 
 def stage(

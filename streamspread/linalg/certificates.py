@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def frobenius_upper_sums(ritz_L: np.ndarray, trace: float, sum_of_squares: float, rank_limit: int) -> np.ndarray:
+def frobenius_upper_sums(
+    ritz_L: np.ndarray, trace: float, sum_of_squares: float, rank_limit: int
+) -> np.ndarray:
     """Upper bounds of λ₁ + … + λ_k, k = 1 … L, from ‖A‖²_F and the trace.
 
     Among all spectra with λᵢ ≥ θᵢ (i ≤ L), Σλ² = ``sum_of_squares`` and Σλ = ``trace``, the sum of the first k is
@@ -50,8 +52,8 @@ def _water_filled(ritz_L: np.ndarray, spare: float) -> np.ndarray:
     return np.maximum.accumulate(result)
 
 
-def shifted_upper_sums(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float, trace: float) -> np.ndarray:
-    """Upper bounds of λ₁ + … + λ_k, k = 1 … L, once no eigenvalue outside the basis exceeds ``shift``.
+def shifted_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float) -> np.ndarray:
+    """Upper bounds of λ₁ … λ_L, once no eigenvalue outside the basis exceeds ``shift``.
 
     With an orthonormal basis Q of the Ritz vectors and residual R = AQ − QΘ (orthogonal to Q), A is unitarily
     [[Θ, Rᵀ], [R, E]] with E ≤ ``shift``·I, so A ≤ [[Θ, Rᵀ], [R, shift·I]] in the Loewner order and the eigenvalues of
@@ -61,7 +63,6 @@ def shifted_upper_sums(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float
         ritz_L: (L,) Ritz values, descending.
         residual_LL: (L, L) RᵀR in the same order.
         shift: an upper bound of λmax(E), such as a Cholesky factorisation of shift·I − A + QΘQᵀ proves.
-        trace: of A, another upper bound.
     """
     count = len(ritz_L)
     values, vectors = np.linalg.eigh(residual_LL)
@@ -71,5 +72,9 @@ def shifted_upper_sums(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float
     bound[count:, :count] = w_LL
     bound[:count, count:] = w_LL.T
     bound[count:, count:] = shift * np.eye(count)
-    top = np.linalg.eigvalsh(bound)[::-1][:count]
-    return np.minimum(np.cumsum(np.maximum(top, ritz_L)), trace)
+    return np.maximum(np.linalg.eigvalsh(bound)[::-1][:count], ritz_L)
+
+
+def shifted_upper_sums(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float, trace: float) -> np.ndarray:
+    """Upper bounds of λ₁ + … + λ_k, k = 1 … L: the sums of :func:`shifted_upper_values`, and at most ``trace``."""
+    return np.minimum(np.cumsum(shifted_upper_values(ritz_L, residual_LL, shift)), trace)

@@ -19,8 +19,9 @@ FULL_LIMIT = {"cpu": 6144, "cuda": 4096}
 FLOAT64_LIMIT = {"cpu": 6144, "cuda": 4096}
 
 _CHUNK = 8192  # rows widened to float64 at a time in inner products
-_PRODUCTS = 8  # block products at one block size before the block grows
-_GUARD = 1.3  # block size over K: vectors beyond K make the leading ones converge
+_ROUGH_PRODUCTS = 24  # to find the subspace, over all block sizes
+_FINE_PRODUCTS = 8  # in the panels' own precision
+_GUARD = 1.6  # block size over K
 
 
 @dataclass(frozen=True)
@@ -71,66 +72,154 @@ def leading_eigenvalues(
 ) -> Eigenvalues:
     """Enough leading eigenvalues to close K at every threshold, by block subspace iteration with Rayleigh–Ritz.
 
-    Each product A·Q gives Ritz values, whose sums bound K from above, and two bounds from below: from ‖A‖²_F and the
-    trace, at no cost; and, where that leaves K open and ``proof`` is asked for, from a Cholesky factorisation of
-    s·I − A + QΘQᵀ, which proves that no eigenvalue above s was missed. The factorisation is made in the panels
-    themselves: **it destroys the matrix**, so it comes last and only once, when Q has converged so far that its
-    success would close every threshold.
+    First the subspace is found, with products that may be fast and rough: the block doubles until K is in reach and
+    stays the same from one product to the next. Then products in the panels' own precision give Ritz values, whose
+    sums bound K from above, and two bounds from below: from ‖A‖²_F and the trace, at no cost; and, where that leaves
+    K open and ``proof`` is asked for, from a Cholesky factorisation of s·I − A + QΘQᵀ, which proves that no
+    eigenvalue above s was missed. The factorisation is made in the panels themselves: **it destroys the matrix**, so
+    it comes last and only once, when Q has converged so far that its success would close every threshold.
 
     Args:
         matrix: positive semi-definite, order n.
         trace: of the matrix, float64.
         thresholds: fractions of the trace that are asked for.
         rank_limit: at most so many eigenvalues are non-zero.
-        block: columns of Q at the start; ``max_block``: at the most. The block doubles until K is in reach.
+        block: columns of Q at the start; ``max_block``: at the most.
         proof: whether the factorisation may be made.
         seed: of the random start.
     """
     targets = [tau * trace for tau in thresholds]
     squares = matrix.squared_norm()
-    generator = torch.Generator(device=matrix.device).manual_seed(seed)
-    max_block = max(1, min(max_block, matrix.n))
-    q_NL = torch.randn(
-        matrix.n, min(block, max_block), generator=generator, device=matrix.device, dtype=matrix.dtype
-    )
-    q_NL = _orthonormal(q_NL)
-    products = at_this_size = 0
-    while True:
-        y_NL = matrix.matmul(q_NL)
-        products += 1
-        at_this_size += 1
-        ritz_L, q_NL, y_NL = _rayleigh_ritz(q_NL, y_NL)
-        sums_L = np.cumsum(ritz_L)
-        highs = [components_for(sums_L, target) for target in targets]
-        reached = all(high is not None for high in highs)
-        size = q_NL.shape[1]
-        upper = frobenius_upper_sums(ritz_L, trace, squares, rank_limit)
-        if reached and _closed(upper, targets, highs):
-            return Eigenvalues(ritz_L, False, squares, "Frobenius norm", upper, products)
-        wanted = _GUARD * max(high for high in highs if high is not None) if reached else np.inf
-        if at_this_size >= 2 and size < max_block and (wanted > size or at_this_size >= _PRODUCTS):
-            added = torch.randn(
-                matrix.n,
-                min(size, max_block - size),
-                generator=generator,
-                device=matrix.device,
-                dtype=matrix.dtype,
-            )
-            q_NL = _orthonormal(torch.cat([y_NL / _column_scale(ritz_L, y_NL), added], dim=1))
-            at_this_size = 0
-            continue
-        if reached and at_this_size >= 2:
-            residual_LL = _inner(*(2 * (y_NL - q_NL * _as_row(ritz_L, q_NL),))).cpu().numpy()
-            # The largest missed eigenvalue that a factorisation may leave possible, and still close every threshold.
-            shift = _largest_closing_shift(ritz_L, residual_LL, targets, highs, trace)
-            if shift is not None and (not proof or shift > 1.05 * _largest_outside(matrix, q_NL, generator)):
-                if proof and _exceeds_nothing_(matrix, q_NL, ritz_L, shift):
-                    upper = np.minimum(upper, shifted_upper_sums(ritz_L, residual_LL, shift, trace))
-                    return Eigenvalues(ritz_L, False, squares, "Cholesky factorisation", upper, products)
-                return Eigenvalues(ritz_L, False, squares, "Frobenius norm", upper, products)
-        if at_this_size >= _PRODUCTS and size >= max_block:
-            return Eigenvalues(ritz_L, False, squares, "Frobenius norm", upper, products)
-        q_NL = _orthonormal(y_NL / _column_scale(ritz_L, y_NL))
+    # What float32 (or float64) sums leave uncertain; the bounds are loosened by it, so that rounding cannot close K.
+    slack = 8 * torch.finfo(matrix.dtype).eps
+    basis = _Subspace(matrix, min(block, max_block), seed)
+    before: list[int | None] = []
+    for _ in range(_ROUGH_PRODUCTS):
+        basis.multiply(rough=True)
+        highs = basis.highs(targets)
+        reached = None not in highs
+        if basis.products_at_size >= 2 and basis.size < max_block and basis.size < _guarded(highs):
+            basis.grow(max_block)
+        elif reached and highs == before:
+            break
+        else:
+            basis.advance()
+        before = highs
+    for step in range(_FINE_PRODUCTS):
+        if step or basis.rough:
+            basis.advance()
+            basis.multiply(rough=False)
+        highs = basis.highs(targets)
+        upper = frobenius_upper_sums(basis.ritz_L, trace, squares * (1 + slack), rank_limit)
+        upper = np.minimum(upper + slack * trace, trace)
+        if None in highs or _closed(upper, targets, highs):
+            break
+        # Deflate half as many again as K needs: then the shift has room between what is deflated and λ_K.
+        k = max(high for high in highs if high is not None)
+        count = min(basis.size, k + k // 2 + 8)
+        residual_PP = basis.residual_products(count)
+        ritz_P = basis.ritz_L[:count]
+        outside = basis.largest_outside(count)
+        shift = float(np.sqrt(ritz_P[k - 1] * max(outside, ritz_P[-1])))
+        bound = shifted_upper_sums(ritz_P, residual_PP, shift + slack * ritz_P[0], trace) + slack * trace
+        if outside * 1.02 < shift and _closed(bound, targets, highs):
+            if proof and basis.nothing_exceeds_(count, shift):
+                upper[:count] = np.minimum(upper[:count], np.minimum(bound, trace))
+                return basis.found(squares, "Cholesky factorisation", upper)
+            break
+    return basis.found(squares, "Frobenius norm", upper)
+
+
+class _Subspace:
+    """An orthonormal block Q of a matrix A, its product Y = A·Q, and the Ritz values of its span."""
+
+    def __init__(self, matrix: SymmetricPanels, size: int, seed: int) -> None:
+        self.matrix = matrix
+        self.generator = torch.Generator(device=matrix.device).manual_seed(seed)
+        self.q_NL = _orthonormal(self._random(size))
+        self.y_NL = self.q_NL
+        self.ritz_L = np.zeros(size)
+        self.products = self.products_at_size = 0
+        self.rough = True
+
+    @property
+    def size(self) -> int:
+        return self.q_NL.shape[1]
+
+    def multiply(self, rough: bool) -> None:
+        """Y = A·Q, then Q and Y rotated to Ritz vectors. A rough product may use TF32 (on CUDA)."""
+        del self.y_NL
+        self.y_NL = self.matrix.matmul(self.q_NL, rough=rough)
+        self.ritz_L, self.q_NL, self.y_NL = _rayleigh_ritz(self.q_NL, self.y_NL)
+        # On the CPU there is nothing rougher than the panels' own precision.
+        self.rough = rough and self.matrix.device.type == "cuda"
+        self.products += 1
+        self.products_at_size += 1
+
+    def advance(self) -> None:
+        """Q ← an orthonormal basis of Y's columns: one power step."""
+        self.q_NL = _orthonormal(self.y_NL / self._column_scale())
+
+    def grow(self, max_size: int) -> None:
+        """A power step, and as many random directions again."""
+        added = self._random(min(self.size, max_size - self.size))
+        self.q_NL = _orthonormal(torch.cat([self.y_NL / self._column_scale(), added], dim=1))
+        self.products_at_size = 0
+
+    def highs(self, targets: Sequence[float]) -> list[int | None]:
+        """The number of Ritz values whose sum reaches each target, None where all do not."""
+        sums_L = np.cumsum(self.ritz_L)
+        return [components_for(sums_L, target) for target in targets]
+
+    def residual_products(self, count: int) -> np.ndarray:
+        """RᵀR (count, count) of the residuals R = A·Q − QΘ of the first Ritz vectors."""
+        r_NP = self.y_NL[:, :count] - self.q_NL[:, :count] * _as_row(self.ritz_L[:count], self.q_NL)
+        return _inner(r_NP, r_NP).cpu().numpy()
+
+    def largest_outside(self, count: int) -> float:
+        """An estimate, from below, of λmax of A outside the first Ritz vectors: is a proof worth trying?"""
+        if count < self.size:
+            return float(self.ritz_L[count])
+        q_NP = self.q_NL
+        z = self._random(8)
+        largest = 0.0
+        for _ in range(6):
+            z = torch.linalg.qr(z - q_NP @ (q_NP.T @ z))[0]
+            z = self.matrix.matmul(z)
+            z -= q_NP @ (q_NP.T @ z)
+            largest = float(torch.linalg.matrix_norm(z, ord=2))
+        return largest
+
+    def nothing_exceeds_(self, count: int, shift: float) -> bool:
+        """Whether s·I − A + QΘQᵀ is positive definite for the first Ritz pairs, which proves λmax of A outside their
+        span below s. Destroys A."""
+        matrix = self.matrix
+        matrix.apply_low_rank_()
+        q_NP = self.q_NL[:, :count].contiguous()
+        weighted_NP = q_NP * _as_row(self.ritz_L[:count], q_NP)
+        del self.y_NL
+        for begin, end, panel in matrix.spans():
+            torch.addmm(panel, weighted_NP[begin:end], q_NP[:end].T, beta=-1.0, out=panel)
+            panel[:, begin:end].diagonal().add_(shift)
+        return matrix.is_positive_definite_()
+
+    def found(self, squares: float, proof: str, upper: np.ndarray) -> Eigenvalues:
+        return Eigenvalues(self.ritz_L, False, squares, proof, upper, self.products)
+
+    def _column_scale(self) -> torch.Tensor:
+        """Columns of Y divided by their Ritz values have norms near 1: a stable orthonormalisation."""
+        return _as_row(np.maximum(self.ritz_L, max(self.ritz_L[0], 1e-300) * 1e-7), self.y_NL)
+
+    def _random(self, columns: int) -> torch.Tensor:
+        matrix = self.matrix
+        return torch.randn(
+            matrix.n, columns, generator=self.generator, device=matrix.device, dtype=matrix.dtype
+        )
+
+
+def _guarded(highs: Sequence[int | None]) -> float:
+    """The block that K calls for: some vectors beyond K make the leading ones converge."""
+    return np.inf if None in highs else _GUARD * max(high for high in highs if high is not None)
 
 
 def workspace_bytes(n: int, block: int, dtype: torch.dtype) -> int:
@@ -144,11 +233,6 @@ def _closed(upper: np.ndarray, targets: Sequence[float], highs: Sequence[int | N
 
 def _as_row(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)[None, :]
-
-
-def _column_scale(ritz_L: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """Columns of A·Q divided by their Ritz values have norms near 1, which keeps the orthonormalisation stable."""
-    return _as_row(np.maximum(ritz_L, max(ritz_L[0], 1e-300) * 1e-7), like)
 
 
 def _inner(a_NL: torch.Tensor, b_NL: torch.Tensor) -> torch.Tensor:
@@ -183,47 +267,3 @@ def _rayleigh_ritz(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[np.ndarray, 
     rotation = torch.linalg.solve_triangular(factor.T, vectors.flip(1), upper=True).to(q_NL.dtype)
     ritz_L = np.maximum(values.flip(0).cpu().numpy(), 0.0)
     return ritz_L, q_NL @ rotation, y_NL @ rotation
-
-
-def _largest_closing_shift(
-    ritz_L: np.ndarray,
-    residual_LL: np.ndarray,
-    targets: Sequence[float],
-    highs: Sequence[int | None],
-    trace: float,
-) -> float | None:
-    """The largest s at which ``shifted_upper_sums`` closes every threshold, to a few per cent; None if none does."""
-    low, high = float(ritz_L[-1]), float(ritz_L[max(k for k in highs if k is not None) - 1])
-    if not _closed(shifted_upper_sums(ritz_L, residual_LL, low, trace), targets, highs):
-        return None
-    for _ in range(5):
-        middle = np.sqrt(low * high) if low > 0 else high / 2
-        if _closed(shifted_upper_sums(ritz_L, residual_LL, middle, trace), targets, highs):
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def _largest_outside(matrix: SymmetricPanels, q_NL: torch.Tensor, generator: torch.Generator) -> float:
-    """An estimate (from below) of λmax of A outside span(q), by a few block power steps: is the proof worth trying?"""
-    z = torch.randn(matrix.n, 8, generator=generator, device=matrix.device, dtype=matrix.dtype)
-    largest = 0.0
-    for _ in range(6):
-        z = torch.linalg.qr(z - q_NL @ (q_NL.T @ z))[0]
-        z = matrix.matmul(z)
-        z -= q_NL @ (q_NL.T @ z)
-        largest = float(torch.linalg.matrix_norm(z, ord=2))
-    return largest
-
-
-def _exceeds_nothing_(matrix: SymmetricPanels, q_NL: torch.Tensor, ritz_L: np.ndarray, shift: float) -> bool:
-    """Whether s·I − A + QΘQᵀ is positive definite, which proves λmax of A outside span(Q) below s. Destroys A."""
-    if matrix.u_NR is not None and matrix.m_RR is not None:
-        matrix.add_low_rank(matrix.u_NR, matrix.m_RR)
-        matrix.u_NR = matrix.m_RR = None
-    weighted = q_NL * _as_row(ritz_L, q_NL)
-    for begin, end, panel in matrix.spans():
-        panel.neg_().addmm_(weighted[begin:end], q_NL[:end].T)
-        panel[:, begin:end].diagonal().add_(shift)
-    return matrix.is_positive_definite_()

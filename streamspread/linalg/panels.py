@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -55,18 +56,25 @@ class SymmetricPanels:
                 bottom = min(end, top + _CHUNK)
                 panel[top - begin : bottom - begin] += (u_NR[top:bottom] @ right_RN[:, :end]).to(self.dtype)
 
+    def apply_low_rank_(self) -> None:
+        """P ← A: the correction goes into the panels."""
+        if self.u_NR is not None and self.m_RR is not None:
+            self.add_low_rank(self.u_NR, self.m_RR)
+            self.u_NR = self.m_RR = None
+
     def add(self, other: SymmetricPanels, factor: float) -> None:
         """``P += factor · other.P`` in place, for panels of the same layout."""
         for mine, theirs in zip(self.panels, other.panels, strict=True):
             mine.add_(theirs, alpha=factor)
 
-    def matmul(self, q_NL: torch.Tensor) -> torch.Tensor:
-        """A @ q (n, L) in the panels' dtype; the square matrix is never made."""
+    def matmul(self, q_NL: torch.Tensor, rough: bool = False) -> torch.Tensor:
+        """A @ q (n, L) in the panels' dtype; the square matrix is never made. ``rough`` allows TF32 on CUDA."""
         y_NL = torch.zeros_like(q_NL)
-        for begin, end, panel in self.spans():
-            y_NL[begin:end].addmm_(panel, q_NL[:end])
-            if begin:
-                y_NL[:begin].addmm_(panel[:, :begin].T, q_NL[begin:end])
+        with _tf32(rough and self.device.type == "cuda"):
+            for begin, end, panel in self.spans():
+                y_NL[begin:end].addmm_(panel, q_NL[:end])
+                if begin:
+                    y_NL[:begin].addmm_(panel[:, :begin].T, q_NL[begin:end])
         if self.u_NR is not None and self.m_RR is not None:
             y_NL += (self.u_NR @ (self.m_RR @ (self.u_NR.T @ q_NL.double()))).to(self.dtype)
         return y_NL
@@ -105,18 +113,17 @@ class SymmetricPanels:
 
         Left-looking, block by block, so that it fits wherever the panels fit.
         """
-        if self.u_NR is not None and self.m_RR is not None:
-            self.add_low_rank(self.u_NR, self.m_RR)
-            self.u_NR = self.m_RR = None
+        self.apply_low_rank_()
         spans = list(self.spans())
+        inverses: list[
+            torch.Tensor
+        ] = []  # of the diagonal blocks' factors: one product instead of many solves
         for i, (begin, end, panel) in enumerate(spans):
-            for left, right, above in spans[:i]:
+            for (left, right, above), inverse in zip(spans[:i], inverses, strict=True):
                 block = panel[:, left:right]
                 if left:
                     block.addmm_(panel[:, :left], above[:, :left].T, alpha=-1.0)
-                # block ← block · L⁻ᵀ with L the factor of the diagonal block above
-                diagonal = above[:, left:right]
-                block.copy_(torch.linalg.solve_triangular(diagonal.T, block, upper=True, left=False))
+                block.copy_(block @ inverse.T)
             diagonal = panel[:, begin:end]
             if begin:
                 diagonal.addmm_(panel[:, :begin], panel[:, :begin].T, alpha=-1.0)
@@ -124,6 +131,8 @@ class SymmetricPanels:
             if int(info) != 0:
                 return False
             diagonal.copy_(factor)
+            identity = torch.eye(end - begin, dtype=self.dtype, device=self.device)
+            inverses.append(torch.linalg.solve_triangular(factor, identity, upper=False))
         return True
 
     def _chunks(self) -> Iterator[tuple[int, int, torch.Tensor]]:
@@ -136,6 +145,17 @@ class SymmetricPanels:
                     rows = slice(begin + top, begin + top + chunk.shape[0])
                     chunk += self.u_NR[rows] @ right_RN[:, :end]
                 yield begin, end, chunk
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Products of float32 by tensor cores inside, where that is allowed; as before afterwards."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = allowed or before
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _spans(n: int, rows: int) -> Iterator[tuple[int, int]]:

@@ -74,7 +74,10 @@ def test_components_equal_the_dense_float64_reference(device, method, rounding, 
         assert found == [(k, k) for k in expected]
         assert spectrum.total_variance == pytest.approx(total, rel=1e-6)
     else:
-        assert all(interval.closed and abs(interval.low - k) <= 1 for interval, k in zip(found, expected, strict=True))
+        assert all(
+            interval.closed and abs(interval.low - k) <= 1
+            for interval, k in zip(found, expected, strict=True)
+        )
         assert spectrum.total_variance == pytest.approx(total, rel=1e-4)
 
 

@@ -100,6 +100,7 @@ def test_only_chosen_rows_are_decoded(tmp_path):
         ({"text": ["a", "b"]}, None, None),
         ({"labels": pa.array([3, None], pa.uint8())}, None, [3, -1]),
         ({"label": [3, 4]}, "fine_label", [3, 4]),
+        ({"id": pa.array([2**64 - 3, 1], pa.uint64())}, None, [-3, 1]),  # a number, if no label: no error
     ],
 )
 def test_the_label_column(tmp_path, columns, label, wanted):

@@ -14,9 +14,7 @@ SOURCES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 
 def run_stage(x_ND, pilot_D, scale, rounding, device, batch=0):
-    out = torch.full(
-        x_ND.shape, float("nan"), dtype=kernels.staged_dtype(rounding, device), device=device
-    )
+    out = torch.full(x_ND.shape, float("nan"), dtype=kernels.staged_dtype(rounding, device), device=device)
     sums = torch.zeros(x_ND.shape[1], dtype=torch.float64, device=device)
     squares = torch.zeros(1, dtype=torch.float64, device=device)
     bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=device)
@@ -39,7 +37,9 @@ def test_stage_centres_scales_rounds_and_sums(device, rounding, source, columns)
     expected = ((x.to(arithmetic) - pilot.to(arithmetic)) * scale).to(ROUNDED[rounding]).double()
     if source == torch.float64 and rounding in ("fp16", "bf16"):
         # centred in float64, then rounded to float32 on the way: half a unit in the last place at most
-        torch.testing.assert_close(out.double().cpu(), expected, rtol=kernels.ROUNDOFF[rounding] * 2, atol=1e-6)
+        torch.testing.assert_close(
+            out.double().cpu(), expected, rtol=kernels.ROUNDOFF[rounding] * 2, atol=1e-6
+        )
     else:
         assert torch.equal(out.double().cpu(), expected)
     staged = out.double().cpu()
@@ -49,7 +49,9 @@ def test_stage_centres_scales_rounds_and_sums(device, rounding, source, columns)
 
 
 @given(
-    values=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-65000, max_value=65000)),
+    values=st.lists(
+        st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-65000, max_value=65000)
+    ),
     rounding=st.sampled_from(["fp16", "bf16"]),
 )
 def test_16_bit_rounding_on_the_cpu_is_ieee_to_nearest_even(values, rounding):
@@ -91,7 +93,9 @@ def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
 def test_stage_tells_bad_input_from_overflow(device, value, rounding, expected):
     x = torch.randn(5, 33, device=device)
     x[3, 17] = value
-    *_, bad = run_stage(x, torch.zeros(33, dtype=kernels.SUM_DTYPES[rounding], device=device), 1.0, rounding, device, 7)
+    *_, bad = run_stage(
+        x, torch.zeros(33, dtype=kernels.SUM_DTYPES[rounding], device=device), 1.0, rounding, device, 7
+    )
     assert bad == expected
 
 

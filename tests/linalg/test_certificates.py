@@ -19,7 +19,12 @@ def random_case(seed, n, basis, power):
     ritz, q = ritz[::-1], q @ rotation[:, ::-1]
     residual = matrix @ q - q * ritz
     outside = np.eye(n) - q @ q.T
-    return values, np.maximum(ritz, 0), residual.T @ residual, np.linalg.eigvalsh(outside @ matrix @ outside)[-1]
+    return (
+        values,
+        np.maximum(ritz, 0),
+        residual.T @ residual,
+        np.linalg.eigvalsh(outside @ matrix @ outside)[-1],
+    )
 
 
 cases = {

@@ -81,7 +81,13 @@ def test_a_block_that_cannot_grow_far_enough_says_so():
 def test_same_seed_same_bits():
     runs = [
         leading_eigenvalues(
-            prescribed(SPECTRA["harmonic"], CPU, torch.float32), 6.57, (0.7,), N, block=32, max_block=N, seed=3
+            prescribed(SPECTRA["harmonic"], CPU, torch.float32),
+            6.57,
+            (0.7,),
+            N,
+            block=32,
+            max_block=N,
+            seed=3,
         )
         for _ in range(2)
     ]

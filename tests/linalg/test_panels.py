@@ -77,7 +77,9 @@ def test_cholesky_in_place_gives_the_factor_or_refuses(device, n, rows, dtype):
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
 def test_nbytes_is_what_the_panels_take(n, rows):
     panels, _ = packed(n, rows, torch.device("cpu"), torch.float32)
-    assert sum(p.numel() * p.element_size() for p in panels.panels) == SymmetricPanels.nbytes(n, rows, torch.float32)
+    assert sum(p.numel() * p.element_size() for p in panels.panels) == SymmetricPanels.nbytes(
+        n, rows, torch.float32
+    )
 
 
 def test_half_the_square_at_many_panels():

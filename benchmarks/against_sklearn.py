@@ -1,0 +1,211 @@
+"""How long, and in how much memory, from the features of one layer to K, against what people use today?
+
+Features: no1's c1 over 5,000 images, stored in a file of float32 that each contender maps. streamspread reads it batch
+by batch; scikit-learn's full PCA, its IncrementalPCA and torch.pca_lowrank need it as an array. Every contender runs
+in a process of its own; its peak is the most resident memory that is not the mapped file, above the imports'.
+
+    python -m benchmarks.against_sklearn --data parquet:PATH
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.environment import environment, save
+
+THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
+RANK = 512
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--data", default="patches", help="as for `streamspread run`")
+    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--weights", default=None, help="shipped unless a path or `none` is given")
+    parser.add_argument("--only", nargs="*", default=list(CONTENDERS))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "c1.npy"
+        described = store_features(path, options)
+        rows = {name: measured(name, path) for name in options.only}
+    show(rows, described)
+    print("written:", save("against-sklearn", data=described, thresholds=THRESHOLDS, contenders=rows))
+
+
+def store_features(path: Path, options: argparse.Namespace) -> str:
+    """c1's features (N, D) float32 in a .npy file, written batch by batch; returns what they are."""
+    import torch
+
+    from streamspread import datasets, models
+
+    stream = datasets.load(options.data, "train", samples=options.samples)
+    loaded = models.load("no1", weights=options.weights)
+    features = None
+    row = 0
+    with torch.no_grad():
+        for batch in stream.batches(100):
+            x = _c1(loaded.module, batch)
+            if features is None:
+                shape = (stream.samples, x.shape[1])
+                features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            features[row : row + len(x)] = x
+            row += len(x)
+    assert features is not None
+    features.flush()
+    return f"no1 c1, weights {loaded.weights}, {stream.description}"
+
+
+def _c1(network: Any, batch: Any) -> np.ndarray:
+    from streamspread.taps import Watch, list_taps, select
+
+    caught = []
+    watch = Watch(network, select(list_taps(network, batch[:2]), ["c1"]))
+    watch.run(batch, lambda tap, x: caught.append(x.numpy().copy()))
+    return caught[0]
+
+
+def components(values: np.ndarray, total: float) -> list[int | None]:
+    sums = np.cumsum(values)
+    return [int(np.searchsorted(sums, t * total)) + 1 if sums[-1] >= t * total else None for t in THRESHOLDS]
+
+
+def streamspread(features: np.ndarray) -> list[str]:
+    import torch
+
+    from streamspread.accumulators.gram import Gram
+
+    samples, dim = features.shape
+    state = Gram(dim, samples, tile=dim // 8, rounding="fp32", device=torch.device("cpu"))
+    for _ in range(Gram.passes(dim, dim // 8)):
+        for begin in range(0, samples, 128):
+            state.update(torch.from_numpy(features[begin : begin + 128]))
+        state.end_pass()
+    spectrum = state.spectrum(THRESHOLDS)
+    return [str(spectrum.components(threshold)) for threshold in THRESHOLDS]
+
+
+def sklearn_full(features: np.ndarray) -> list[int | None]:
+    from sklearn.decomposition import PCA
+
+    found = PCA(svd_solver="full").fit(features)
+    return components(
+        found.explained_variance_.astype(np.float64), float(found.explained_variance_.sum(dtype=float))
+    )
+
+
+def sklearn_incremental(features: np.ndarray) -> list[int | None]:
+    from sklearn.decomposition import IncrementalPCA
+
+    found = IncrementalPCA(n_components=RANK).fit(features)
+    return components(
+        found.explained_variance_, float(found.var_.sum() * len(features) / (len(features) - 1))
+    )
+
+
+def torch_lowrank(features: np.ndarray) -> list[int | None]:
+    import torch
+
+    x = torch.from_numpy(np.array(features))
+    x -= x.mean(0)
+    _, values, _ = torch.pca_lowrank(x, q=RANK, center=False)
+    return components(values.double().numpy() ** 2, float(x.double().square().sum()))
+
+
+CONTENDERS: dict[str, Callable[[np.ndarray], list[Any]]] = {
+    "streamspread": streamspread,
+    "sklearn PCA(svd_solver='full')": sklearn_full,
+    f"sklearn IncrementalPCA({RANK})": sklearn_incremental,
+    f"torch.pca_lowrank(q={RANK})": torch_lowrank,
+}
+
+
+def measured(name: str, path: Path) -> dict[str, Any]:
+    """Run one contender in a fresh process."""
+    print(f"{name} …", file=sys.stderr, flush=True)
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_contend, args=(name, str(path), sender))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        return {"failed": f"exit code {process.exitcode}"}
+    finally:
+        process.join()
+
+
+def _contend(name: str, path: str, sender: Any) -> None:
+    # Imports and compilation happen once per process and are nobody's arithmetic: warm up on a corner.
+    corner = np.random.default_rng(0).normal(size=(RANK + 88, 640)).astype(np.float32)
+    CONTENDERS[name](corner)
+    features = np.load(path, mmap_mode="c")  # copy on write: torch refuses read-only memory
+    for begin in range(0, len(features), 256):  # all of it in the page cache, for everybody
+        features[begin : begin + 256].sum()
+    base = peak = _anonymous_bytes()
+    stop = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not stop.wait(0.01):
+            peak = max(peak, _anonymous_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    began = time.perf_counter()
+    found = CONTENDERS[name](features)
+    seconds = time.perf_counter() - began
+    stop.set()
+    watcher.join()
+    sender.send({"seconds": seconds, "peak_bytes": peak - base, "components": found})
+
+
+def _anonymous_bytes() -> int:
+    """Resident memory that is not a mapped file, so that the stored features count for nobody until copied."""
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("RssAnon"):
+                return int(line.split()[1]) * 1024
+    raise RuntimeError("no RssAnon in /proc/self/status: this benchmark needs Linux")
+
+
+def show(rows: dict[str, dict[str, Any]], described: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    facts = environment()
+    table = Table(
+        title=f"From stored features to K — {described}\n{facts['processor']}, {facts['cores']} cores"
+    )
+    for heading in ("", "seconds", "× ours", "peak", "× ours", *(f"K({t:g})" for t in THRESHOLDS)):
+        table.add_column(heading, justify="right")
+    ours = rows.get("streamspread", {})
+    for name, row in rows.items():
+        if "failed" in row:
+            table.add_row(name, row["failed"])
+            continue
+        table.add_row(
+            name,
+            f"{row['seconds']:.1f}",
+            f"{row['seconds'] / ours['seconds']:.1f}" if "seconds" in ours else "",
+            f"{row['peak_bytes'] / 2**30:.2f} GiB",
+            f"{row['peak_bytes'] / ours['peak_bytes']:.1f}" if "peak_bytes" in ours else "",
+            *("not reached" if k is None else str(k) for k in row["components"]),
+        )
+    Console(width=160).print(table)
+    print(json.dumps(facts["packages"]))
+
+
+if __name__ == "__main__":
+    main()

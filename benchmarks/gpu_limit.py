@@ -1,0 +1,401 @@
+"""How near is the GPU path to what the card can do, is it right, and what would a user do instead?
+
+Everything in one run on one card: measured copy and matrix rates, the rank updates and the fused kernel against them,
+all seven layers of no1 over 50,000 images with and without proof, a 12 GiB budget, K against float64 sums, and the
+usual alternatives on the same features.
+
+    python -m benchmarks.gpu_limit --data parquet:PATH [--weights PATH]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.environment import environment, save
+from streamspread import datasets, kernels, models
+from streamspread.accumulators.covariance import Covariance
+from streamspread.engine import analyze, plan
+from streamspread.memory import format_bytes
+from streamspread.taps import Watch, list_taps, select
+
+THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
+DEVICE = torch.device("cuda", 0)
+DIM = 65_536
+console = Console(width=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--data", default="patches", help="as for `streamspread run`")
+    parser.add_argument("--weights", default=None)
+    parser.add_argument("--skip", nargs="*", default=[], choices=["accuracy", "rivals", "budget"])
+    options = parser.parse_args()
+    stream = datasets.load(options.data, "train")
+    images = stream.images.to(DEVICE)
+    loaded = models.load("no1", weights=options.weights)
+    network = loaded.module.to(DEVICE)
+    described = f"no1, weights {loaded.weights}, {stream.description}"
+    console.print(f"{environment()['card']}: {described}")
+
+    result: dict[str, Any] = {"data": described}
+    try:
+        result |= rates()
+        result["rank_updates"] = rank_updates(result["matrix_flops"])
+        result["fused_kernel"] = fused_kernel(result["copy_bytes_per_second"])
+        result["whole"] = whole(network, images, result["matrix_flops"])
+        result["proof_at_65536"] = proof_alone(network, images)
+        if "budget" not in options.skip:
+            result["budget_12_gib"] = small_budget(network, images)
+        if "accuracy" not in options.skip:
+            result["accuracy"] = accuracy(network, images)
+        if "rivals" not in options.skip:
+            result["rivals"] = rivals(network, images)
+    finally:
+        print("written:", save("gpu-limit", **result))
+
+
+def timed(work: Callable[[], Any], repeats: int = 5, warm: int = 2) -> float:
+    """Median seconds of ``work`` on the card."""
+    for _ in range(warm):
+        work()
+    seconds = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def rates() -> dict[str, float]:
+    a = torch.randn(8192, 8192, device=DEVICE, dtype=torch.bfloat16)
+    b = torch.randn_like(a)
+    matrix = 10 * 2 * 8192**3 / timed(lambda: [a @ b for _ in range(10)])
+    source = torch.randn(2**29, device=DEVICE)
+    target = torch.empty_like(source)
+    copy = 2 * source.numel() * 4 / timed(lambda: target.copy_(source))
+    console.print(f"measured: bf16 matrix products {matrix / 1e12:.0f} TFLOP/s, copy {copy / 1e12:.2f} TB/s")
+    return {"matrix_flops": matrix, "copy_bytes_per_second": copy}
+
+
+def rank_updates(matrix_flops: float) -> list[dict[str, Any]]:
+    """N·D² operations of one triangle over the time of an update, as a share of the measured matrix rate."""
+    rows = []
+    for rounding in ("fp16", "bf16"):
+        for staging_rows in (4096, 8192, 16384):
+            for panel_rows in (1024, 2048, 4096):
+                state = Covariance(
+                    DIM, rounding=rounding, device=DEVICE, staging_rows=staging_rows, panel_rows=panel_rows
+                )
+                state.staging.buffer_ND.normal_()
+                x_DN = state.staging.buffer_ND.T
+                seconds = timed(
+                    lambda state=state, x_DN=x_DN: state.panels.add_outer(x_DN), repeats=3, warm=1
+                )
+                share = staging_rows * DIM**2 / seconds / matrix_flops
+                rows.append(
+                    {
+                        "rounding": rounding,
+                        "staging_rows": staging_rows,
+                        "panel_rows": panel_rows,
+                        "share": share,
+                    }
+                )
+                del state, x_DN
+                torch.cuda.empty_cache()
+    table = Table(title=f"Rank updates at D = {DIM:,}: share of the measured bf16 matrix rate")
+    for heading in ("rounding", "staged images", "panel rows", "share"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row["rounding"], str(row["staging_rows"]), str(row["panel_rows"]), f"{row['share']:.1%}"
+        )
+    console.print(table)
+    return rows
+
+
+def fused_kernel(copy_rate: float) -> list[dict[str, Any]]:
+    """Bytes read and written by the fused kernel over its time, as a share of the measured copy rate."""
+    rows = []
+    stage = kernels.for_device(DEVICE).stage
+    count, batches = 500, 16
+    for source in (torch.float32, torch.bfloat16):
+        for rounding in ("fp16", "bf16", "fp32"):
+            xs = [torch.randn(count, DIM, device=DEVICE).to(source) for _ in range(4)]
+            out = torch.empty(
+                count * batches, DIM, device=DEVICE, dtype=kernels.staged_dtype(rounding, DEVICE)
+            )
+            pilot = torch.zeros(DIM, device=DEVICE)
+            sums = torch.zeros(DIM, device=DEVICE, dtype=torch.float64)
+            squares = torch.zeros(1, device=DEVICE, dtype=torch.float64)
+            bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=DEVICE)
+
+            def work(xs=xs, out=out, pilot=pilot, sums=sums, squares=squares, bad=bad, rounding=rounding):
+                for i in range(batches):
+                    rows_out = out[count * i : count * (i + 1)]
+                    stage(xs[i % 4], pilot, 1.0, rounding, rows_out, sums, squares, bad, i)
+
+            moved = batches * count * DIM * (xs[0].element_size() + out.element_size())
+            share = moved / timed(work) / copy_rate
+            rows.append({"activation": str(source), "rounding": rounding, "share": share})
+            console.print(f"fused kernel {source} → {rounding}: {share:.1%} of the copy rate")
+    return rows
+
+
+def whole(network: torch.nn.Module, images: torch.Tensor, matrix_flops: float) -> dict[str, Any]:
+    """All seven layers, K(0.7): the engine against the forward alone plus the arithmetic of one triangle a layer."""
+    chosen = plan(network, images, device=DEVICE)
+    taps = select(list_taps(network, images[:2]), "all", network.default_layers)
+    watch = Watch(network, taps)
+
+    def forward() -> None:
+        for batch in images.split(chosen.batch_size):
+            watch.run(batch, lambda tap, x: None)
+
+    allowed = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    forward_seconds = timed(forward, repeats=3, warm=1)
+    torch.backends.cudnn.allow_tf32 = allowed
+    samples = len(images)
+    limit_seconds = sum(samples * float(tap.dim) ** 2 for tap in taps) / matrix_flops
+    limit = forward_seconds + limit_seconds
+    console.print(
+        f"forward alone, float32 without TF32: {forward_seconds:.3f} s; N·D² of all layers at the matrix rate: "
+        f"{limit_seconds:.3f} s"
+    )
+    result: dict[str, Any] = {"forward_seconds": forward_seconds, "arithmetic_seconds": limit_seconds}
+    for name, proof in (("without proof", False), ("every K proved", True)):
+        analyze(network, images, device=DEVICE, proof=proof)
+        torch.cuda.empty_cache()
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        spectra = analyze(network, images, device=DEVICE, proof=proof)
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - began
+        peak = max(s.peak_bytes for s in spectra.values())
+        result[name] = {
+            "seconds": seconds,
+            "ratio": seconds / limit,
+            "peak_bytes": peak,
+            "planned_bytes": chosen.peak_bytes,
+            "layers": {k: layer_row(s) for k, s in spectra.items()},
+        }
+        console.print(
+            f"{name}: {seconds:.2f} s, {seconds / limit:.2f} × limit; peak {format_bytes(peak)}, planned "
+            f"{format_bytes(chosen.peak_bytes)}"
+        )
+        for layer, s in spectra.items():
+            console.print(
+                f"  {layer}: {s.method} {s.rounding}, K(0.7) = {s.components(0.7)}, {s.seconds:.3f} s, {s.proof}"
+            )
+    return result
+
+
+def layer_row(s: Any, thresholds: tuple[float, ...] = (0.7,)) -> dict[str, Any]:
+    return {
+        "method": s.method,
+        "rounding": s.rounding,
+        "components": {t: list(s.components(t)) for t in thresholds},
+        "seconds": s.seconds,
+        "proof": s.proof,
+        "total_variance": s.total_variance,
+    }
+
+
+def proof_alone(network: torch.nn.Module, images: torch.Tensor) -> dict[str, Any]:
+    """c1 as a covariance, D = 65,536: seconds of its sums and eigenvalues with and without the proof."""
+    seconds = {}
+    for proof in (False, True, False, True):
+        spectra = analyze(network, images, ["c1"], device=DEVICE, method="covariance", proof=proof)
+        seconds[proof] = spectra["c1"].seconds
+    console.print(
+        f"D = {DIM:,} as a covariance: {seconds[False]:.2f} s without proof, {seconds[True]:.2f} s with it; the proof "
+        f"takes {seconds[True] - seconds[False]:.2f} s; K(0.7) = {spectra['c1'].components(0.7)}, {spectra['c1'].proof}"
+    )
+    return {"without": seconds[False], "with": seconds[True], "layer": layer_row(spectra["c1"])}
+
+
+def small_budget(network: torch.nn.Module, images: torch.Tensor) -> dict[str, Any]:
+    budget = "12GiB"
+    chosen = plan(network, images, device=DEVICE, memory=budget)
+    torch.cuda.empty_cache()
+    began = time.perf_counter()
+    spectra = analyze(network, images, device=DEVICE, memory=budget)
+    seconds = time.perf_counter() - began
+    peak = max(s.peak_bytes for s in spectra.values())
+    console.print(
+        f"--memory {budget}: {seconds:.1f} s in {len(chosen.passes)} passes, peak {format_bytes(peak)}; "
+        + ", ".join(f"{k} {s.components(0.7)} ({s.method})" for k, s in spectra.items())
+    )
+    return {
+        "seconds": seconds,
+        "passes": len(chosen.passes),
+        "peak_bytes": peak,
+        "planned_bytes": chosen.peak_bytes,
+        "layers": {k: layer_row(s) for k, s in spectra.items()},
+    }
+
+
+def accuracy(network: torch.nn.Module, images: torch.Tensor) -> dict[str, Any]:
+    """K at every threshold and rounding against float64 sums of the same float32 activations, layer by layer."""
+    result: dict[str, Any] = {}
+    table = Table(title="K against float64 sums (differences in brackets) and the relative error of T")
+    for heading in ("layer", "rounding", *(f"K({t:g})" for t in THRESHOLDS), "T", "seconds"):
+        table.add_column(heading, justify="right")
+    for layer in ("c1", "c2", "c3", "c4", "c5"):
+        rows = {}
+        for rounding in ("fp64", "fp32", "fp16", "bf16"):
+            spectra = analyze(network, images, [layer], THRESHOLDS, device=DEVICE, rounding=rounding)
+            s = spectra[layer]
+            rows[rounding] = layer_row(s, THRESHOLDS)
+            truth = rows["fp64"]
+            cells = []
+            for t in THRESHOLDS:
+                low, high = s.components(t)
+                reference_low, reference_high = truth["components"][t]
+                off = (
+                    "" if (low, high) == (reference_low, reference_high) else f" ({high - reference_high:+d})"
+                )
+                cells.append(f"{s.components(t)}{off}")
+            error = s.total_variance / truth["total_variance"] - 1
+            table.add_row(layer, rounding, *cells, f"{error:+.1e}", f"{s.seconds:.2f}")
+            torch.cuda.empty_cache()
+        result[layer] = rows
+    console.print(table)
+    return result
+
+
+def features_of(network: torch.nn.Module, images: torch.Tensor, layer: str) -> torch.Tensor:
+    """(N, D) float32 on the card: what the alternatives start from."""
+    taps = select(list_taps(network, images[:2]), [layer])
+    x_ND = torch.empty(len(images), taps[0].dim, device=DEVICE)
+    watch, row = Watch(network, taps), 0
+
+    def keep(tap: Any, x: torch.Tensor) -> None:
+        x_ND[row : row + len(x)] = x
+
+    for batch in images.split(500):
+        watch.run(batch, keep)
+        row += len(batch)
+    return x_ND
+
+
+def rivals(network: torch.nn.Module, images: torch.Tensor) -> list[dict[str, Any]]:
+    """What a user would do instead, on stored float32 features of the same layers."""
+    rows: list[dict[str, Any]] = []
+    for layer, contenders in (
+        (
+            "c1",
+            (
+                "torch.pca_lowrank(q=1024, niter=2)",
+                "float32 covariance + eigvalsh",
+                "TorchDR ExactIncrementalPCA",
+            ),
+        ),
+        ("c3", ("torch.pca_lowrank(q=1024, niter=2)", "float32 covariance + eigvalsh")),
+        (
+            "c5",
+            (
+                "torch.pca_lowrank(q=1024, niter=2)",
+                "float32 covariance + eigvalsh",
+                "TorchDR ExactIncrementalPCA",
+            ),
+        ),
+    ):
+        ours = analyze(network, images, [layer], (0.7,), device=DEVICE)[layer]
+        rows.append(
+            {
+                "layer": layer,
+                "what": "streamspread, proved",
+                "seconds": ours.seconds,
+                "peak_bytes": ours.peak_bytes,
+                "components": str(ours.components(0.7)),
+            }
+        )
+        for name in contenders:
+            torch.cuda.empty_cache()
+            row: dict[str, Any] = {"layer": layer, "what": name}
+            try:
+                x_ND = features_of(network, images, layer)
+                torch.cuda.reset_peak_memory_stats()
+                torch.cuda.synchronize()
+                began = time.perf_counter()
+                row["components"] = RIVALS[name](x_ND)
+                torch.cuda.synchronize()
+                row |= {
+                    "seconds": time.perf_counter() - began,
+                    "peak_bytes": torch.cuda.max_memory_allocated(),
+                }
+            except torch.OutOfMemoryError:
+                row["failed"] = "does not fit"
+            except ImportError as error:
+                row["failed"] = f"not installed ({error.name})"
+            except RuntimeError as error:
+                row["failed"] = str(error).splitlines()[0][:100]
+            x_ND = None
+            rows.append(row)
+    table = Table(title="K(0.7) by other means, from features already stored on the card")
+    for heading in ("layer", "what", "seconds", "peak", "K(0.7)"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        if "failed" in row:
+            table.add_row(row["layer"], row["what"], row["failed"], "", "")
+        else:
+            table.add_row(
+                row["layer"],
+                row["what"],
+                f"{row['seconds']:.2f}",
+                format_bytes(row["peak_bytes"]),
+                str(row["components"]),
+            )
+    console.print(table)
+    return rows
+
+
+def reached(values: torch.Tensor, total: float) -> int | None:
+    sums = values.double().cumsum(0)
+    k = int((sums < 0.7 * total).sum())
+    return k + 1 if k < len(sums) else None
+
+
+def lowrank(x_ND: torch.Tensor) -> int | None:
+    x_ND -= x_ND.mean(0)
+    total = float(sum(part.double().square().sum() for part in x_ND.split(1000)))
+    _, values, _ = torch.pca_lowrank(x_ND, q=1024, center=False, niter=2)
+    return reached(values.double() ** 2, total)
+
+
+def covariance_eigvalsh(x_ND: torch.Tensor) -> int | None:
+    x_ND -= x_ND.mean(0)
+    values = torch.linalg.eigvalsh(x_ND.T @ x_ND).flip(0)
+    return reached(values, float(values.double().sum()))
+
+
+def torchdr_exact(x_ND: torch.Tensor) -> int | None:
+    from torchdr import ExactIncrementalPCA
+
+    found = ExactIncrementalPCA(n_components=1024, device="cuda")
+    found.compute_mean(x_ND.split(1000))
+    found.fit(x_ND.split(1000))
+    total = float(sum((part - found.mean_).double().square().sum() for part in x_ND.split(1000)))
+    return reached(found.explained_variance_ * (len(x_ND) - 1), total)
+
+
+RIVALS: dict[str, Callable[[torch.Tensor], int | None]] = {
+    "torch.pca_lowrank(q=1024, niter=2)": lowrank,
+    "float32 covariance + eigvalsh": covariance_eigvalsh,
+    "TorchDR ExactIncrementalPCA": torchdr_exact,
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,244 @@
+"""Frequent Directions, then Rayleigh–Ritz passes on its basis: a proved interval for K at any D and N."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from streamspread import kernels
+from streamspread.accumulators.staging import Staging
+from streamspread.errors import ActivationError, DataError, OptionError
+from streamspread.linalg.chunks import chunk_nbytes
+from streamspread.linalg.frequent_directions import Decomposition, FrequentDirections
+from streamspread.linalg.intervals import SketchFacts, enclose
+from streamspread.linalg.ritz import RitzFacts, RitzPass
+from streamspread.spectrum import Spectrum, components_for
+
+# Directions of the basis for each component of the largest K: those beyond K make the leading ones converge, and what
+# they leave outside must stay below the K-th eigenvalue.
+_GUARD = 2.0
+_LEAST_GUARD = 32
+
+
+class Sketch:
+    """A few rows that stand for the scatter matrix (first pass), then that matrix seen from their span (later passes).
+
+    The first pass alone gives an interval. Every later pass over the same samples narrows it: :meth:`end_pass` ends a
+    pass, and the next :meth:`update` begins another one. States over other samples merge as long as only the first
+    pass was made.
+    """
+
+    method = "sketch"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        rank: int,
+        thresholds: Sequence[float],
+        rounding: str,
+        device: torch.device,
+        staging_rows: int,
+        layer: str = "",
+    ) -> None:
+        if rank < 1:
+            raise OptionError(f"a sketch keeps at least one direction, rank {rank} was asked for")
+        self.dim, self.rank, self.thresholds = dim, min(rank, dim), tuple(thresholds)
+        self.rounding, self.device, self.layer = rounding, device, layer
+        self.staging = Staging(dim, staging_rows, rounding, device, layer)
+        self.sketch = FrequentDirections(dim, self.rank, kernels.SUM_DTYPES[rounding], device)
+        self.passes_done = 0
+        self._reread = 0.0  # ‖·‖_F by which a second reading may be rounded otherwise, after a merge
+        self._ended = False
+        self._found: Decomposition | None = None
+        self._facts: SketchFacts | None = None
+        self._ritz: RitzPass | None = None
+        self._ritz_facts: RitzFacts | None = None
+
+    @staticmethod
+    def passes(max_passes: int) -> int:
+        """How often the data goes through the network at the most; the first pass in which every K is closed ends it."""
+        return max_passes
+
+    @staticmethod
+    def nbytes(
+        dim: int, *, rank: int, rounding: str, device: torch.device, staging_rows: int, max_passes: int
+    ) -> tuple[int, int]:
+        """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
+        rank = min(rank, dim)
+        height = rank + staging_rows + 1
+        state = rank * dim * kernels.SUM_DTYPES[rounding].itemsize
+        state += Staging.nbytes(dim, staging_rows, rounding, device) + 5 * 8 * dim
+        if max_passes > 1:
+            state += 8 * rank * dim  # Y
+        state += 2 * chunk_nbytes(height, dim, device)
+        # A Gram matrix, its eigenvectors and LAPACK's workspace; the bound on eigenvalues is of twice the rank.
+        state += 6 * 8 * height**2
+        return state, 10 * 8 * (2 * rank) ** 2
+
+    @property
+    def samples(self) -> int:
+        return self._found.count if self._found is not None else self.staging.count
+
+    def update(self, x_ND: torch.Tensor) -> None:
+        """Add a batch (n, D): any float dtype, on the accumulator's device, features in one order for all batches."""
+        if self._ended:
+            self._begin_pass()
+        begin = 0
+        while begin < x_ND.shape[0]:
+            free = self.staging.rows - self.staging.filled
+            self.staging.push(x_ND[begin : begin + free])
+            begin += free
+            if self.staging.filled == self.staging.rows:
+                self._flush()
+
+    def end_pass(self) -> None:
+        """End the pass over the data, and check that all of it was finite and, after the first pass, the same.
+
+        Raises:
+            ActivationError: NaN or Inf, or other data than in the first pass.
+            Overflow: rounding to fp16 overflowed.
+        """
+        if self._ended:
+            return
+        self.staging.check()
+        if self._ritz is None:
+            if self.staging.count + self.sketch.count:
+                # The last rows need no shrinking: what is left in the buffer is a sketch of more rows.
+                self._found = self.sketch.decompose(self.staging.buffer_ND[: self.staging.filled])
+                self._facts = self._sketch_facts(self._found)
+        else:
+            self._flush()
+            self._check_repeated(self._ritz)
+            self._ritz_facts = self._ritz.facts()
+        self._ended = True
+        self.passes_done += 1
+
+    def merge(self, other: Sketch) -> None:
+        """Add another state over other samples of the same layer, both in or after their first pass; ``other`` is used
+        up.
+
+        Raises:
+            OptionError: another dim, rank or rounding, or a state that is past its first pass.
+        """
+        if (self.dim, self.rank, self.rounding) != (other.dim, other.rank, other.rounding):
+            raise OptionError(
+                f"only states of one layer merge: {self.dim} features at {self.rounding} and rank {self.rank}, "
+                f"got {other.dim} at {other.rounding} and rank {other.rank}"
+            )
+        if self._ritz is not None or other._ritz is not None:
+            raise OptionError("sketches merge in their first pass: these have begun a second one")
+        self._reopen()
+        other._reopen()
+        mine, theirs = self.staging, other.staging
+        if theirs.pilot_D is None:
+            return
+        if mine.pilot_D is None:
+            self.staging, self.sketch = theirs, other.sketch
+            self._reread = other._reread
+            return
+        assert mine.pilot_D is not None
+        ratio = mine.scale / theirs.scale
+        shift_D = (theirs.pilot_D.double() - mine.pilot_D.double()) * mine.scale
+        if ratio != 1.0 or bool(shift_D.any()):
+            self._reread += other._rounded_otherwise(ratio, shift_D)
+        self._reread += other._reread * ratio
+        self.sketch.merge(other.sketch, ratio, shift_D)
+        torch.minimum(mine.first_bad, theirs.first_bad, out=mine.first_bad)
+        mine.count += theirs.count
+
+    def spectrum(self, thresholds: Sequence[float] | None = None, options: object = None) -> Spectrum:
+        """What is proved so far; the state stays usable for another pass.
+
+        Args:
+            thresholds: fractions that the upper sums must reach; None: those of the constructor.
+
+        Raises:
+            DataError: fewer than two samples were seen.
+        """
+        self.end_pass()
+        if self._found is None or self._facts is None or self._found.count < 2:
+            raise DataError(f"a covariance needs at least 2 samples, got {self.samples}")
+        unit = 1.0 / (self.staging.scale**2 * (self._found.count - 1))
+        rank_limit = min(self.dim, self._found.count - 1)
+        common = {"dim": self.dim, "samples": self._found.count}
+        total = self._facts.total if self._ritz_facts is None else self._ritz_facts.total
+        if total <= 0.0:
+            return Spectrum(
+                **common, total_variance=0.0, eigenvalues=np.zeros(0), complete=True, proof="constant layer"
+            )
+        enclosure = enclose(self._facts, self._ritz_facts, rank_limit, max(thresholds or self.thresholds))
+        return Spectrum(
+            **common,
+            total_variance=total * unit,
+            eigenvalues=enclosure.lower_K * unit,
+            complete=enclosure.complete,
+            upper_sums=np.empty(0) if enclosure.complete else enclosure.upper_sums * unit,
+            proof="Frequent Directions" if self._ritz is None else "Frequent Directions + Rayleigh–Ritz",
+        )
+
+    def _flush(self) -> None:
+        self.staging.check()
+        rows_ND = self.staging.staged()
+        if self._ritz is None:
+            self.sketch.absorb(rows_ND)
+        else:
+            self._ritz.add(rows_ND)
+
+    def _begin_pass(self) -> None:
+        if self._ritz is None:
+            assert self._found is not None and self._facts is not None
+            q_LD, missed = self.sketch.basis_(self._found, self._basis_size())
+            missed += 2 * self._facts.total**0.5 * self._reread + self._reread**2
+            self._ritz = RitzPass(q_LD, missed, self._found.mean_D)
+        else:
+            assert self._ritz_facts is not None
+            self._ritz = self._ritz.advance_(self._ritz_facts)
+        # The same pilot and scale as before: the same rounded numbers.
+        self.staging.count = self.staging.filled = self.staging.batches = 0
+        self._ended = False
+
+    def _basis_size(self) -> int:
+        """Directions that the thresholds need, going by the sketch's own eigenvalues."""
+        assert self._facts is not None
+        needed = components_for(np.cumsum(self._facts.values_M), max(self.thresholds) * self._facts.total)
+        return self.rank if needed is None else min(self.rank, int(_GUARD * needed) + _LEAST_GUARD)
+
+    def _sketch_facts(self, found: Decomposition) -> SketchFacts:
+        sketch = self.sketch
+        return SketchFacts(
+            found.squares_M.cpu().numpy(),
+            sketch.shrinkage,
+            sketch.rounding_norm,
+            sketch.rounding_trace,
+            found.total,
+            found.error * found.stack.height**0.5,
+        )
+
+    def _reopen(self) -> None:
+        """Back to before the end of the first pass, with nothing staged."""
+        self._ended, self.passes_done = False, 0
+        self._found = self._facts = None
+        self._flush()
+
+    def _check_repeated(self, ritz: RitzPass) -> None:
+        assert self._found is not None and self._facts is not None
+        allowed = 1e-6 * self._facts.total + 4 * self._facts.total**0.5 * self._reread + self._reread**2
+        if ritz.count != self._found.count or abs(ritz.total - self._facts.total) > allowed:
+            raise ActivationError(
+                f"layer {self.layer}: pass {self.passes_done + 1} brought other data than the first "
+                f"({ritz.count:,} and {self._found.count:,} samples): the data must repeat"
+            )
+
+    def _rounded_otherwise(self, ratio: float, shift_D: torch.Tensor) -> float:
+        """A bound on ‖·‖_F of the change in my samples if they were staged with another pilot and scale."""
+        unit = kernels.ROUNDOFF[self.rounding] + 2 * kernels.ROUNDOFF["fp32"]
+        count, sketch = self.sketch.count, self.sketch
+        mine = (sketch.total + count * float(sketch.mean_D.square().sum())) ** 0.5 * ratio
+        theirs = (
+            sketch.total * ratio**2 + count * float((sketch.mean_D * ratio + shift_D).square().sum())
+        ) ** 0.5
+        tiny = 2.0**-24 * (count * self.dim) ** 0.5 if self.rounding == "fp16" else 0.0  # fp16's subnormals
+        return unit * (mine + theirs) + tiny * (1.0 + ratio)

@@ -1,0 +1,222 @@
+"""Frequent Directions with every rounding error counted: ℓ rows that stand for a scatter matrix that fits nowhere.
+
+The rows B are stored as the activations are (float32, or float64 at rounding fp64); everything computed from them is
+float64, by column chunks, so that products leave errors of 1e-16 and only the stored rows are rounded. With C the
+scatter about the mean of all samples so far, after every step
+
+    BᵀB − E  ≤  C  ≤  BᵀB + shrinkage·I + E,      ‖E‖₂ ≤ rounding_norm,  ‖E‖∗ ≤ rounding_trace
+
+in the Loewner order (Liberty 2013; Ghashami, Liberty, Phillips & Woodruff 2016, plus E). A group of rows enters
+centred at its own mean, with one more row for the distance of the two means (Chan, Golub & LeVeque 1979), so that C
+needs no correction afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
+
+_BLOCK = 256  # rows of a Gram matrix formed at a time: only its lower triangle is computed
+
+
+@dataclass
+class Stack:
+    """The (M, D) matrix whose rows are the sketch's, a group's less their mean, and the link between both means.
+
+    It is never formed: :meth:`chunks` gives it in float64, some columns at a time.
+    """
+
+    rows_LD: torch.Tensor
+    x_ND: torch.Tensor
+    mean_D: torch.Tensor | None
+    link_D: torch.Tensor | None
+
+    @property
+    def height(self) -> int:
+        return self.rows_LD.shape[0] + self.x_ND.shape[0] + (self.link_D is not None)
+
+    @property
+    def width(self) -> int:
+        return self.x_ND.shape[1]
+
+    @property
+    def terms(self) -> int:
+        """Roundings that any term of a sum over all columns goes through: within its chunk, then from chunk to chunk."""
+        columns = chunk_columns(self.height, self.width, self.x_ND.device)
+        return columns + -(-self.width // columns)
+
+    def chunks(self) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """(first column, one past the last, (M, columns) float64), one buffer for all."""
+        old, new = self.rows_LD.shape[0], self.x_ND.shape[0]
+        device = self.x_ND.device
+        for begin, end, buffer in column_chunks(self.height, self.width, device):
+            buffer[:old] = self.rows_LD[:, begin:end]
+            buffer[old : old + new] = self.x_ND[:, begin:end]
+            if self.mean_D is not None:
+                buffer[old : old + new] -= self.mean_D[begin:end]
+            if self.link_D is not None:
+                buffer[-1] = self.link_D[begin:end]
+            yield begin, end, buffer
+
+    def gram(self) -> torch.Tensor:
+        """(M, M) float64: the inner products of the rows, lower triangle."""
+        count = self.height
+        gram_MM = torch.zeros(count, count, dtype=torch.float64, device=self.x_ND.device)
+        for _, _, chunk in self.chunks():
+            for top in range(0, count, _BLOCK):
+                bottom = min(count, top + _BLOCK)
+                gram_MM[top:bottom, :bottom].addmm_(chunk[top:bottom], chunk[:bottom].T)
+        return gram_MM
+
+    def rotate_into(self, out_KD: torch.Tensor, transform_KM: torch.Tensor) -> torch.Tensor:
+        """``out = transform @ stack``, rounded once; ``out`` may be the stack's own rows.
+
+        Returns:
+            (K,) float64: the squared norm of what rounding each row left.
+        """
+        lost_K = torch.zeros(transform_KM.shape[0], dtype=torch.float64, device=self.x_ND.device)
+        for begin, end, chunk in self.chunks():
+            exact = transform_KM @ chunk
+            stored = out_KD[:, begin:end]
+            stored.copy_(exact)
+            lost_K += exact.sub_(stored).square_().sum(1)
+        return lost_K
+
+
+@dataclass
+class Decomposition:
+    """A stack's squared singular values (descending, (M,) float64) and left singular vectors, with what its group
+    brings: ``count``, ``mean_D`` and ``total`` are those of all samples together."""
+
+    stack: Stack
+    squares_M: torch.Tensor
+    vectors_MM: torch.Tensor
+    count: int
+    mean_D: torch.Tensor
+    total: float
+    trace: float  # of the stack's Gram matrix
+    error: float  # of any square
+
+
+class FrequentDirections:
+    """A sketch of at most ``rank`` rows of a growing scatter matrix.
+
+    Attributes:
+        rows_LD: (rank, D) of ``dtype``; the first ``filled`` are in use.
+        count: samples. ``mean_D``: (D,) float64. ``total``: the scatter's trace in float64.
+        shrinkage, rounding_norm, rounding_trace: the bounds of the module's docstring.
+    """
+
+    def __init__(self, dim: int, rank: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.dim, self.rank = dim, rank
+        self.rows_LD = torch.empty(rank, dim, dtype=dtype, device=device)
+        self.mean_D = torch.zeros(dim, dtype=torch.float64, device=device)
+        self.filled = self.count = 0
+        self.total = self.shrinkage = self.rounding_norm = self.rounding_trace = 0.0
+
+    def absorb(self, x_ND: torch.Tensor) -> None:
+        """Add a group of samples (n, D), any float dtype; the sketch shrinks back to ``rank`` rows."""
+        if x_ND.shape[0]:
+            self._compress(self.decompose(x_ND))
+
+    def decompose(self, x_ND: torch.Tensor) -> Decomposition:
+        """The sketch with a last group (may be empty) and without shrinking; changes nothing."""
+        mean_D = torch.zeros_like(self.mean_D)
+        if x_ND.shape[0]:
+            for begin, end, chunk in column_chunks(x_ND.shape[0], self.dim, x_ND.device):
+                chunk.copy_(x_ND[:, begin:end])
+                mean_D[begin:end] = chunk.mean(0)
+        return self._decompose(x_ND, mean_D, mean_D, x_ND.shape[0], None)
+
+    def merge(self, other: FrequentDirections, ratio: float, shift_D: torch.Tensor) -> None:
+        """Add another sketch, whose values are ``ratio`` (a power of two) times smaller and whose origin lies at
+        ``shift_D`` (float64) in this one's units; ``other`` is used up."""
+        if other.count == 0:
+            return
+        rows_KD = other.rows_LD[: other.filled].mul_(ratio)
+        mean_D = other.mean_D * ratio + shift_D
+        self._compress(self._decompose(rows_KD, None, mean_D, other.count, other.total * ratio**2))
+        self.shrinkage += other.shrinkage * ratio**2
+        self.rounding_norm += other.rounding_norm * ratio**2
+        self.rounding_trace += other.rounding_trace * ratio**2
+
+    def basis_(self, found: Decomposition, directions: int) -> tuple[torch.Tensor, float]:
+        """The leading right singular vectors in the sketch's own memory, which **destroys the sketch**.
+
+        Returns:
+            q_LD: (≤ ``directions``, D) rows of unit length, nearly orthogonal; vectors of squares below 1e-13 of
+            the largest are left out.
+            missed: a bound on λ_max of P C P, with P the projection onto what is orthogonal to q.
+        """
+        squares_M = found.squares_M
+        worth = int((squares_M > 1e-13 * float(squares_M[0])).sum())
+        count = max(1, min(directions, worth, self.rank))
+        scale_K = squares_M[:count].rsqrt()
+        q_LD = self.rows_LD[:count]
+        lost_K = found.stack.rotate_into(q_LD, found.vectors_MM[:, :count].T * scale_K[:, None])
+        # Of a stored direction q + f with unit q and square σ², P leaves at most σ‖f‖ in its row of the stack.
+        missed = float((lost_K * squares_M[:count]).sum())
+        if count < len(squares_M):
+            missed += max(0.0, float(squares_M[count]))
+        self.filled = 0
+        return q_LD, missed + found.error + self.shrinkage + self.rounding_norm
+
+    def _decompose(
+        self,
+        x_ND: torch.Tensor,
+        centre_D: torch.Tensor | None,
+        mean_D: torch.Tensor,
+        count: int,
+        scatter: float | None,
+    ) -> Decomposition:
+        """``centre_D``: taken off x; ``mean_D``, ``scatter``: of the ``count`` samples that x stands for (None: x
+        itself)."""
+        together = self.count + count
+        link_D = None
+        if self.count and count:
+            link_D = (mean_D - self.mean_D).mul_((self.count / together * count) ** 0.5)
+        stack = Stack(self.rows_LD[: self.filled], x_ND, centre_D, link_D)
+        gram_MM = stack.gram()
+        diagonal_M = gram_MM.diagonal()[self.filled :]
+        total = self.total
+        if scatter is None:
+            total += float(diagonal_M.sum())
+        else:
+            total += scatter + (float(diagonal_M[-1]) if link_D is not None else 0.0)
+        squares_M, vectors_MM = torch.linalg.eigh(gram_MM)  # reads the lower triangle
+        trace = float(gram_MM.diagonal().sum())
+        # Forming the Gram matrix, and the backward error of a symmetric eigenvalue solver (LAPACK Users' Guide, 4.7).
+        error = trace * (summation_error(stack.terms) + 8 * UNIT * stack.height)
+        if together:
+            mean_D = self.mean_D + (mean_D - self.mean_D) * (count / together)
+        return Decomposition(
+            stack,
+            squares_M.flip(0).clamp_(min=0.0),
+            vectors_MM.flip(1),
+            together,
+            mean_D,
+            total,
+            trace,
+            error,
+        )
+
+    def _compress(self, found: Decomposition) -> None:
+        squares_M = found.squares_M
+        kept = min(self.rank, len(squares_M))
+        shrinkage = float(squares_M[kept]) if kept < len(squares_M) else 0.0
+        left_K = squares_M[:kept] - shrinkage
+        weights_K = (left_K / squares_M[:kept]).nan_to_num_(0.0).sqrt_()
+        lost_K = found.stack.rotate_into(
+            self.rows_LD[:kept], found.vectors_MM[:, :kept].T * weights_K[:, None]
+        )
+        self.filled, self.count, self.mean_D, self.total = kept, found.count, found.mean_D, found.total
+        # Rows r stored as r + f: the products 2 rᵀf are E's, in norm and (Cauchy and Schwarz) in trace.
+        lost = float(lost_K.sum()) ** 0.5
+        lost += summation_error(len(squares_M)) * (kept * found.trace) ** 0.5  # of the product itself
+        self.shrinkage += shrinkage
+        self.rounding_norm += 2 * float(left_K[0]) ** 0.5 * lost + lost**2 + found.error
+        self.rounding_trace += 2 * float(left_K.sum()) ** 0.5 * lost + lost**2 + len(squares_M) * found.error

@@ -1,0 +1,148 @@
+"""A Rayleigh–Ritz pass: what a basis of rows sees of a scatter matrix C that is only ever met as a stream of samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
+
+_NEGLIGIBLE = 1e-13  # of the largest Ritz value: smaller ones are noise in float64
+
+
+@dataclass
+class RitzFacts:
+    """What a finished pass proves about C.
+
+    Attributes:
+        ritz_K: (K,) float64, descending: Ritz values of the basis.
+        residual_KK: (K, K) float64: RᵀR of the residuals R = C·q − q·θ, in the same order.
+        improved_K: (K,) float64, descending: Ritz values of C^½·basis, at least as large.
+        missed: a bound on λ_max of C outside the basis.
+        total: C's trace. ``error``: a bound on the rounding error of any sum of Ritz values.
+        next_KL: rows of coefficients: next = coefficients @ (C·q) is the orthonormal basis of the next pass.
+        dropped: what leaving negligible directions out of that basis adds to ``missed``.
+    """
+
+    ritz_K: np.ndarray
+    residual_KK: np.ndarray
+    improved_K: np.ndarray
+    missed: float
+    total: float
+    error: float
+    next_KL: torch.Tensor
+    dropped: float
+
+
+class RitzPass:
+    """Sums over one pass of the data: H = QCQᵀ and Y = QC for a basis of L rows Q; all products in float64.
+
+    Attributes:
+        q_LD: the basis, near orthonormal, in the dtype in which sketches are stored.
+        y_LD: float64. ``h_LL``: float64. ``count``: samples.
+        missed: the bound on what the basis misses, from whoever made it.
+    """
+
+    def __init__(self, q_LD: torch.Tensor, missed: float, mean_D: torch.Tensor) -> None:
+        self.q_LD, self.missed, self.mean_D = q_LD, missed, mean_D
+        size, dim = q_LD.shape
+        self.y_LD = torch.zeros(size, dim, dtype=torch.float64, device=q_LD.device)
+        self.h_LL = torch.zeros(size, size, dtype=torch.float64, device=q_LD.device)
+        self.drift_D = torch.zeros(dim, dtype=torch.float64, device=q_LD.device)
+        self.total = 0.0
+        self.count = self.groups = 0
+
+    def add(self, x_ND: torch.Tensor) -> None:
+        """Add a group of samples (n, D), any float dtype."""
+        rows, dim = x_ND.shape
+        if rows == 0:
+            return
+        device = x_ND.device
+        size = self.q_LD.shape[0]
+        p_NL = torch.zeros(rows, size, dtype=torch.float64, device=device)
+        squares = torch.zeros((), dtype=torch.float64, device=device)
+        for begin, end, both in column_chunks(rows + size, dim, device):
+            x, q = both[:rows], both[rows:]
+            torch.sub(x_ND[:, begin:end], self.mean_D[begin:end], out=x)
+            q.copy_(self.q_LD[:, begin:end])
+            p_NL.addmm_(x, q.T)
+            self.drift_D[begin:end] += x.sum(0)
+            squares += torch.linalg.vector_norm(x) ** 2
+        for begin, end, x in column_chunks(rows, dim, device):
+            torch.sub(x_ND[:, begin:end], self.mean_D[begin:end], out=x)
+            self.y_LD[:, begin:end].addmm_(p_NL.T, x)
+        self.h_LL.addmm_(p_NL.T, p_NL)
+        self.total += float(squares)
+        self.count += rows
+        self.groups += 1
+
+    def facts(self) -> RitzFacts:
+        """Ritz values, residuals and the next basis; changes nothing."""
+        size, dim = self.q_LD.shape
+        device = self.q_LD.device
+        metric_LL, squares_LL = torch.zeros_like(self.h_LL), torch.zeros_like(self.h_LL)
+        for begin, end, chunk in column_chunks(size, dim, device):
+            chunk.copy_(self.q_LD[:, begin:end])
+            metric_LL.addmm_(chunk, chunk.T)
+            y = self.y_LD[:, begin:end]
+            squares_LL.addmm_(y, y.T)
+        # The basis is orthonormal to storage precision only: solve H v = θ G v with its metric G.
+        factor_LL = torch.linalg.cholesky(metric_LL)
+        h_LL = torch.linalg.solve_triangular(factor_LL, self.h_LL, upper=False)
+        h_LL = torch.linalg.solve_triangular(factor_LL, h_LL.T.contiguous(), upper=False)
+        ritz_L, vectors_LL = torch.linalg.eigh((h_LL + h_LL.T) / 2)
+        ritz_L, vectors_LL = ritz_L.flip(0).clamp_(min=0.0), vectors_LL.flip(1)
+        largest = float(ritz_L[0])
+        size = max(1, int((ritz_L > _NEGLIGIBLE * largest).sum()))
+        missed = self.missed + (float(ritz_L[size]) if size < len(ritz_L) else 0.0)
+        ritz_K = ritz_L[:size]
+        rotation_KL = torch.linalg.solve_triangular(factor_LL.T, vectors_LL[:, :size], upper=True).T
+        squares_KK = rotation_KL @ squares_LL @ rotation_KL.T
+        # Y Yᵀ scaled by Θ^-½ from both sides has the Ritz values of C^½Q: half a step of power iteration for nothing.
+        root_K = ritz_K.clamp(min=torch.finfo(torch.float64).tiny).rsqrt()
+        improved_K, improved_KK = torch.linalg.eigh(root_K[:, None] * squares_KK * root_K)
+        improved_K, improved_KK = improved_K.flip(0).clamp_(min=0.0), improved_KK.flip(1)
+        kept = max(1, int((improved_K > _NEGLIGIBLE * float(improved_K[0])).sum()))
+        next_KL = (improved_KK[:, :kept].T * root_K) @ rotation_KL
+        next_KL *= improved_K[:kept].clamp(min=torch.finfo(torch.float64).tiny).rsqrt()[:, None]
+        terms = chunk_columns(size, dim, device) + dim // 256 + self.count + size
+        return RitzFacts(
+            ritz_K=ritz_K.cpu().numpy(),
+            residual_KK=(squares_KK - torch.diag(ritz_K.square())).cpu().numpy(),
+            improved_K=improved_K.cpu().numpy(),
+            missed=missed,
+            total=self.total,
+            error=4 * size**0.5 * (summation_error(terms) + 8 * UNIT * size) * self.total
+            + float(self.drift_D.square().sum()) / max(1, self.count),
+            next_KL=next_KL,
+            dropped=float(improved_K[kept]) if kept < len(improved_K) else 0.0,
+        )
+
+    def advance_(self, facts: RitzFacts) -> RitzPass:
+        """The next pass, on an orthonormal basis of C·Q, in this one's memory.
+
+        What the new basis misses is bounded as before: with z orthogonal to C·Q, z = Qᵀa + b, the terms of zᵀCz that
+        hold a are −aᵀΘa ≤ 0, and what is left is at most ``missed``·‖b‖². A row stored as q + f instead of q adds at
+        most its Ritz value times ‖f‖².
+        """
+        lost = 0.0
+        rows = facts.next_KL.shape[0]
+        improved_K = torch.as_tensor(facts.improved_K[:rows], device=self.q_LD.device)
+        for begin in range(0, self.q_LD.shape[1], 4096):
+            exact = facts.next_KL @ self.y_LD[:, begin : begin + 4096]
+            stored = self.q_LD[:rows, begin : begin + 4096]
+            stored.copy_(exact)
+            lost += float((exact.sub_(stored).square_().sum(1) * improved_K).sum())
+        following = RitzPass.__new__(RitzPass)
+        following.q_LD, following.missed, following.mean_D = (
+            self.q_LD[:rows],
+            facts.missed + facts.dropped + lost + facts.error,
+            self.mean_D,
+        )
+        following.y_LD = self.y_LD[:rows].zero_()
+        following.h_LL = torch.zeros(rows, rows, dtype=torch.float64, device=self.q_LD.device)
+        following.drift_D = self.drift_D.zero_()
+        following.total, following.count, following.groups = 0.0, 0, 0
+        return following

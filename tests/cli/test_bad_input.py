@@ -1,0 +1,148 @@
+"""Every kind of bad input to run and plan: one line that says what is wrong, exit code 2, nothing touched."""
+
+import os
+import re
+
+import pytest
+
+GOOD = {
+    "--model": "plan:4,M,6",
+    "--weights": "none",
+    "--data": "noise",
+    "--samples": "24",
+    "--device": "cpu",
+    "--out": "old.arrow",
+}
+
+BAD = [
+    # model
+    ({"--model": "no9"}, r"unknown model 'no9', did you mean 'no\d'"),
+    ({"--model": "resnet18"}, r"did you mean 'torchvision:resnet18'"),
+    ({"--model": "torchvision:resnet19"}, r"torchvision has no model 'resnet19', did you mean"),
+    ({"--model": "plan:4,X,8"}, r"step 'X' is neither"),
+    ({"--model": "plan:4,M,M,M,M,M,M"}, r"leaves nothing of 32x32"),
+    ({"--model": "nowhere.to.be:found"}, r"cannot build the model 'nowhere\.to\.be:found'"),
+    # layers
+    ({"--layers": "c9"}, r"no layer matches 'c9': nearest are .*c2"),
+    ({"--layers": "c1,gao"}, r"no layer matches 'gao': nearest are .*gap"),
+    ({"--layers": ","}, r"no layer given"),
+    # data
+    ({"--data": "cifar100"}, r"data 'cifar100' is unknown; did you mean cifar10"),
+    ({"--data": "cifar10"}, r"CIFAR-10 in .* is broken"),
+    ({"--data": "parquet:missing.parquet"}, r"missing\.parquet"),
+    ({"--data": "parquet:broken"}, r"broken"),
+    ({"--data": "parquet:"}, r"names no path"),
+    ({"--data": "folder:missing"}, r"no folder missing"),
+    ({"--data": "folder:empty"}, r"empty"),
+    # weights
+    ({"--weights": "missing.safetensors"}, r"cannot read weights from missing\.safetensors"),
+    ({"--weights": "broken"}, r"broken"),
+    ({"--weights": "broken.safetensors"}, r"cannot read weights from broken\.safetensors"),
+    ({"--weights": "other.safetensors"}, r"other\.safetensors.*c2"),
+    ({"--weights": None}, r"has no weights for plan:4,M,6; give --weights PATH, or --weights none"),
+    # thresholds
+    ({"--thresholds": "0"}, r"thresholds must lie in \(0, 1\], got '0'"),
+    ({"--thresholds": "0.7,1.01"}, r"thresholds must lie in \(0, 1\], got '1\.01'"),
+    ({"--thresholds": "70%"}, r"thresholds must lie in \(0, 1\], got '70%'"),
+    ({"--thresholds": ""}, r"no threshold given"),
+    # samples
+    ({"--samples": "1"}, r"1 samples asked for; a spread needs 2 or more"),
+    ({"--samples": "-5"}, r"-5 samples asked for"),
+    ({"--data": "folder:two", "--samples": "3"}, r"3 samples asked for, but there are 2"),
+    ({"--seed": "-1"}, r"seed"),
+    # memory
+    ({"--memory": "1KiB"}, r"fits by no method into .*: the smallest budget that would do is \d+[KM]iB"),
+    ({"--memory": "plenty"}, r"memory 'plenty' is not a size: write 8GiB"),
+    ({"--memory": "0"}, r"memory '0' is not a size"),
+    # method
+    ({"--method": "pca"}, r"method 'pca' is unknown: choose from auto, "),
+    ({"--rounding": "fp8"}, r"rounding 'fp8' is unknown: choose from auto, "),
+    ({"--rank": "0"}, r"rank 0 is neither auto nor a positive number"),
+    ({"--rank": "high"}, r"rank 'high' is neither auto nor a positive number"),
+    # device
+    ({"--device": "cuda:63"}, r"device cuda:63 is not there"),
+    ({"--device": "tpu"}, r"device 'tpu' is unknown: use auto, cpu or cuda:0"),
+    # a size that the network cannot take
+    ({"--image-size": "1"}, r"does not run on a batch of shape"),
+]
+
+BAD_OUT = [
+    ({"--out": "missing/x.arrow"}, r"the folder '.*missing' does not exist"),
+    ({"--out": "empty"}, r"it is a folder: give a file"),
+    ({"--out": "/dev/null"}, r"it is not a regular file"),
+]
+
+
+@pytest.fixture
+def things(tmp_path):
+    """Broken and ill-fitting files to name, and an older result that must survive."""
+    from PIL import Image
+    from safetensors.torch import save_file
+
+    (tmp_path / "old.arrow").write_bytes(b"an older result")
+    (tmp_path / "broken").write_bytes(b"PAR1 but no more")
+    (tmp_path / "broken.safetensors").write_bytes(b"\xff" * 64)
+    (tmp_path / "empty").mkdir()
+    for index, name in enumerate("ab"):
+        (tmp_path / "two" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32), (index * 90, 7, 7)).save(tmp_path / "two" / name / "0.png")
+    from streamspread import models
+
+    wider = models.load("plan:4,M,12", "none").module.state_dict()
+    save_file({name: value.contiguous() for name, value in wider.items()}, tmp_path / "other.safetensors")
+
+
+def argv(command, changes):
+    options = GOOD | changes
+    if command == "plan":
+        del options["--out"]
+    return [
+        command,
+        *(text for name, value in options.items() if value is not None for text in (name, value)),
+    ]
+
+
+def snapshot(folder):
+    return {
+        os.path.join(where, name): os.path.getsize(os.path.join(where, name))
+        for where, _, names in os.walk(folder)
+        for name in names
+    }
+
+
+def name_of(changes):
+    return " ".join(f"{name}={value}" for name, value in changes.items()) if isinstance(changes, dict) else ""
+
+
+def refused(cli, tmp_path, command, changes, words):
+    before = snapshot(tmp_path)
+    code, out, err = cli(*argv(command, changes))
+    assert (code, out) == (2, ""), err
+    *notes, line = err.splitlines()
+    assert line.startswith("error: ")
+    assert re.search(words, line), line
+    assert len(notes) <= 1
+    assert "Traceback" not in err
+    assert snapshot(tmp_path) == before
+    assert (tmp_path / "old.arrow").read_bytes() == b"an older result"
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD + BAD_OUT, ids=name_of)
+def test_run_refuses(cli, things, tmp_path, changes, words):
+    refused(cli, tmp_path, "run", changes, words)
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD, ids=name_of)
+def test_plan_refuses(cli, things, tmp_path, changes, words):
+    refused(cli, tmp_path, "plan", changes, words)
+
+
+def test_the_smallest_budget_that_is_named_would_do(cli, things):
+    refusal = cli(*argv("plan", {"--memory": "1KiB"})).err
+    smallest = re.search(r"would do is (\w+)", refusal)[1]
+    assert cli(*argv("plan", {"--memory": smallest})).code == 0
+
+
+def test_the_good_options_are_good(cli, things):
+    assert cli(*argv("run", {})).code == 0
+    assert cli(*argv("plan", {})).code == 0

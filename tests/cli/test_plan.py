@@ -1,0 +1,45 @@
+"""``plan`` and ``layers``: what would run, and what can be asked for."""
+
+import os
+
+
+def test_a_plan_names_method_pass_memory_and_reason_of_every_layer(cli, tiny, tmp_path):
+    code, out, err = cli("plan", *tiny)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["layer", "shape", "D", "N", "method", "in", "pass", "memory", "operations"]
+    assert [line.split()[0] for line in lines[2:5]] == ["c1", "c2", "gap"]
+    assert [line.split(":")[0] for line in lines[5:8]] == ["c1", "c2", "gap"]
+    assert lines[8].startswith("pass 1 of 1, cut off after gap: c1, c2, gap (")
+    assert lines[9].startswith("24 images in batches of ")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_small_budget_plans_more_passes(cli, tiny):
+    code, out, _ = cli(
+        "plan", *tiny, "--layers", "c1", "--method", "gram", "--samples", "512", "--memory", "16MB"
+    )
+    assert code == 0
+    assert "pass 2 of " in out
+    assert "of a budget of 15.3 MiB" in out
+
+
+def test_layers_lists_what_the_layers_option_takes(cli):
+    code, out, err = cli("layers", "--model", "plan:4,M,6")
+    assert (code, err) == (0, "")
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["layer", "shape", "D", "module"]
+    assert ["c1.relu", "4×32×32", "4,096", "ReLU"] in rows
+    assert ["c2", "6×16×16", "1,536"] in [row[:3] for row in rows]
+    assert ["gap", "6", "6"] in [row[:3] for row in rows]
+
+
+def test_layers_of_other_image_sizes(cli):
+    _, out, _ = cli("layers", "--model", "plan:4,M,6", "--image-size", "64")
+    assert ["c1", "4×64×64", "16,384"] in [line.split()[:3] for line in out.splitlines()]
+
+
+def test_layers_of_an_unknown_model_names_the_nearest(cli):
+    code, out, err = cli("layers", "--model", "resnet18")
+    assert (code, out) == (2, "")
+    assert "torchvision:resnet18" in err

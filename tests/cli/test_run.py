@@ -1,0 +1,242 @@
+"""``run`` for real on a tiny network: table, file, notes, progress, and what an interruption leaves."""
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import streamspread
+from streamspread import engine, store
+from streamspread.cli import inputs
+
+
+def test_a_run_prints_the_table_and_writes_the_file(cli, tiny, tmp_path):
+    code, out, err = cli("run", *tiny, "--out", "tiny.arrow", "--thresholds", "0.5,0.9")
+    assert code == 0
+    assert err == "wrote tiny.arrow\n"
+    spectra = store.read(tmp_path / "tiny.arrow")
+    assert list(spectra) == ["c1", "c2", "gap"]
+    assert [s.dim for s in spectra.values()] == [4 * 32 * 32, 6 * 16 * 16, 6]
+    assert {s.samples for s in spectra.values()} == {24}
+    assert spectra.thresholds == (0.5, 0.9)
+    for name, spectrum in spectra.items():
+        for tau in (0.5, 0.9):
+            assert re.search(rf"^{name} .* {spectrum.components(tau).low} ", out, re.MULTILINE)
+    assert "random weights" in out.splitlines()[0]
+    assert "\x1b" not in out
+
+
+def test_a_result_says_what_made_it(cli, tiny, tmp_path):
+    cli("run", *tiny, "--out", "tiny.arrow", "--seed", "3", "--quiet")
+    facts = store.read(tmp_path / "tiny.arrow").provenance
+    command = ["streamspread", "run", *tiny, "--out", "tiny.arrow", "--seed", "3", "--quiet"]
+    assert facts["command"] == command
+    assert facts["plan"] == "4,M,6"
+    assert facts["weights"] == "none"
+    assert facts["samples"] == 24
+    assert facts["seed"] == 3
+    assert facts["split"] == "train"
+    assert facts["device"] == "cpu"
+    assert facts["version"] == streamspread.__version__
+    assert facts["packages"]["torch"] == torch.__version__
+
+
+def test_without_out_the_file_is_named_after_model_and_time(cli, tiny, tmp_path):
+    _, _, err = cli("run", *tiny)
+    (written,) = tmp_path.glob("*.arrow")
+    assert re.fullmatch(r"plan-4-M-6-\d{8}-\d{6}\.arrow", written.name)
+    assert err == f"wrote {written.name}\n"
+
+
+def test_quiet_leaves_the_table_only(cli, tiny):
+    code, out, err = cli("run", *tiny, "--out", "tiny.arrow", "--quiet")
+    assert (code, err) == (0, "")
+    assert "K(0.7)" in out
+
+
+def test_chosen_layers_only(cli, tiny, tmp_path):
+    cli("run", *tiny, "--layers", "c2*, gap", "--out", "tiny.arrow")
+    assert list(store.read(tmp_path / "tiny.arrow")) == ["c2", "c2.bn", "c2.relu", "gap"]
+
+
+def test_other_formats_go_to_stdout_whole(cli, tiny):
+    _, out, _ = cli("run", *tiny, "--out", "tiny.arrow", "--format", "json")
+    assert [layer["layer"] for layer in json.loads(out)["layers"]] == ["c1", "c2", "gap"]
+    _, out, _ = cli("run", *tiny, "--out", "tiny.arrow", "--format", "csv")
+    assert len(out.splitlines()) == 4
+
+
+def test_an_older_result_is_replaced_at_the_end_only(cli, tiny, tmp_path, monkeypatch):
+    (tmp_path / "old.arrow").write_text("old")
+
+    def interrupt(*args, **options):
+        assert (tmp_path / "old.arrow").read_text() == "old"
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "analyze", interrupt)
+        assert cli("run", *tiny, "--out", "old.arrow") == (130, "", "interrupted\n")
+    assert (tmp_path / "old.arrow").read_text() == "old"
+    assert os.listdir(tmp_path) == ["old.arrow"]
+    assert cli("run", *tiny, "--out", "old.arrow").code == 0
+    assert list(store.read(tmp_path / "old.arrow")) == ["c1", "c2", "gap"]
+
+
+def test_a_path_that_cannot_be_written_is_refused_before_any_work(cli, tiny, monkeypatch):
+    def never(*args, **options):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(inputs, "open_data", never)
+    monkeypatch.setattr(engine, "analyze", never)
+    code, _, err = cli("run", *tiny, "--out", "missing/x.arrow")
+    assert code == 2
+    assert "does not exist" in err
+
+
+def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
+    seen = {}
+
+    def spy(model, data, layers, thresholds, **options):
+        seen.update(options, layers=layers, thresholds=thresholds, samples=data.samples)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "analyze", spy)
+    options = "--layers c1,c2 --thresholds 0.2,1 --method gram --rounding bf16 --rank 12 --memory 2GiB"
+    cli("run", *tiny, *options.split(), "--batch-size", "7", "--no-proof", "--split", "test")
+    del seen["provenance"]
+    assert seen == {
+        "layers": ["c1", "c2"],
+        "thresholds": (0.2, 1.0),
+        "samples": 24,
+        "method": "gram",
+        "rounding": "bf16",
+        "rank": 12,
+        "memory": "2GiB",
+        "device": torch.device("cpu"),
+        "batch_size": 7,
+        "proof": False,
+        "progress": None,
+    }
+
+
+class FakeStream:
+    samples = 2
+    description = "fake"
+
+
+@pytest.mark.parametrize(
+    ("device", "spec", "total", "asked", "expected", "noted"),
+    [
+        ("cpu", "noise", 50_000, None, 5_000, True),
+        ("cpu", "noise", 600, None, 600, False),
+        ("cpu", "noise", 50_000, 20_000, 20_000, False),
+        ("cuda:0", "noise", 50_000, None, None, False),
+        ("cpu", None, 50_000, None, 5_000, True),
+        ("cuda:0", None, 50_000, None, None, False),
+    ],
+)
+def test_how_many_images_without_samples(monkeypatch, device, spec, total, asked, expected, noted):
+    from streamspread import datasets
+
+    loaded = []
+
+    def load(spec, split, samples, seed, image_size, resident_bytes=None):
+        loaded.append(samples)
+        stream = FakeStream()
+        stream.samples = samples or total
+        return stream
+
+    monkeypatch.setattr(datasets, "load", load)
+    monkeypatch.setattr(datasets, "default", lambda *args: (load("cifar10", *args), None))
+    _, notes = inputs.open_data(spec, "train", asked, 0, None, torch.device(device))
+    assert loaded[-1] == expected
+    assert notes == (["without a GPU at most 5,000 images are used; --samples takes more"] if noted else [])
+
+
+def test_without_data_the_substitute_is_named_in_notes_title_and_file(cli, tmp_path):
+    options = ["--weights", "none", "--samples", "16", "--device", "cpu", "--layers", "gap"]
+    code, out, err = cli("run", "--model", "plan:4", *options, "--out", "x.arrow")
+    assert code == 0
+    assert "patches" in err
+    assert out.splitlines()[0].startswith("plan:4 · random weights · patches train")
+    assert re.search(r"^note: .*using patches instead", out, re.MULTILINE)
+    assert "using patches instead" in store.read(tmp_path / "x.arrow").provenance["notes"][0]
+
+
+def test_a_terminal_gets_progress_on_stderr_and_a_table_that_fits(tiny, tmp_path):
+    # A pseudo-terminal of 80 columns for both: what a person sees.
+    output, code = on_terminal(["run", *tiny, "--samples", "500", "--out", "tiny.arrow"], tmp_path)
+    assert code == 0, output
+    assert "images/s" in output
+    assert "500/500" in output
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
+    table = plain[plain.index("layer ") :].splitlines()
+    assert max(map(len, table)) <= 80
+    assert "wrote tiny.arrow" in plain
+
+
+def test_ctrl_c_stops_at_once_and_leaves_nothing(tiny, tmp_path):
+    def interrupt_when_running(seen):
+        return b"\x03" if b"images/s" in seen else None
+
+    command = [
+        "run",
+        *tiny,
+        "--samples",
+        "20000",
+        "--layers",
+        "c1",
+        "--method",
+        "covariance",
+        "--out",
+        "x.arrow",
+    ]
+    output, code = on_terminal(command, tmp_path, interrupt_when_running)
+    assert code == 130, output
+    assert "interrupted" in output
+    assert "Traceback" not in output
+    assert os.listdir(tmp_path) == []
+
+
+def on_terminal(arguments, folder, reply=None, seconds=120):
+    """Run the command on a pseudo-terminal of 80 columns; ``reply(seen)`` gives bytes to type, once."""
+    root = Path(streamspread.__file__).parent.parent
+    environment = os.environ | {"PYTHONPATH": str(root), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    leader, follower = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "streamspread", *arguments],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+    )
+    os.close(follower)
+    seen = b""
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            ready, _, _ = select.select([leader], [], [], 1)
+            if ready:
+                try:
+                    seen += os.read(leader, 65536)
+                except OSError:  # the terminal's other side is closed: the command has ended
+                    break
+            if reply and (typed := reply(seen)):
+                os.write(leader, typed)
+                reply = None
+        return seen.decode(errors="replace"), child.wait(10)
+    finally:
+        child.kill()
+        child.wait()
+        os.close(leader)

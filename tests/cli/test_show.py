@@ -1,0 +1,69 @@
+"""``show``: stored results again, for the same thresholds or others, one or several."""
+
+import json
+
+import numpy as np
+import pytest
+
+from streamspread import store
+from streamspread.spectrum import LayerSpectrum, Spectra
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Two results of one layer with eigenvalues 4, 3, 2, 1, named a.arrow and b.arrow."""
+    values = np.array([4.0, 3.0, 2.0, 1.0])
+    layer = LayerSpectrum(
+        layer="c1",
+        shape=(4,),
+        dim=4,
+        samples=9,
+        method="gram",
+        rounding="fp32",
+        passes=1,
+        total_variance=10.0,
+        eigenvalues=values,
+        complete=True,
+    )
+    for name in ("a", "b"):
+        store.write(Spectra([layer], (0.7,), {"title": f"result {name}"}), tmp_path / f"{name}.arrow")
+
+
+def test_the_table_again(cli, stored):
+    code, out, err = cli("show", "a.arrow")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "result a"
+    assert "K(0.7)" in out
+    assert "50.0 %" in out
+
+
+def test_other_thresholds_need_no_new_run(cli, stored):
+    code, out, _ = cli("show", "a.arrow", "--thresholds", "0.4,0.95")
+    assert code == 0
+    assert "K(0.4)" in out
+    assert "K(0.95)" in out
+    assert "25.0 %" in out
+    assert "100 %" in out
+    assert "K(0.7)" not in out
+
+
+def test_several_results_one_after_the_other(cli, stored):
+    code, out, _ = cli("show", "a.arrow", "b.arrow")
+    assert code == 0
+    assert out.index("result a") < out.index("result b")
+
+
+def test_a_bad_file_among_several_shows_none(cli, stored):
+    code, out, err = cli("show", "a.arrow", "missing.arrow")
+    assert (code, out) == (2, "")
+    assert "no such file: 'missing.arrow'" in err
+
+
+def test_json_and_csv_are_whole_documents(cli, stored):
+    assert json.loads(cli("show", "a.arrow", "--format", "json").out)["layers"][0]["dim"] == 4
+    header, line = cli("show", "a.arrow", "--format", "csv", "-t", "0.4").out.splitlines()
+    assert header.startswith("layer,shape,dim,samples,")
+    assert line.startswith("c1,4,4,9,gram,")
+    code, out, err = cli("show", "a.arrow", "b.arrow", "--format", "json")
+    assert (code, out) == (2, "")
+    assert "json takes one file at a time" in err

@@ -1,0 +1,90 @@
+"""``train`` for real on a handful of images, and what Ctrl-C keeps."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from streamspread import models, training
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """folder: data with two classes, dark and light, in train and test; 8 images each."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for name, level in (("dark", 40), ("light", 200)):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for index in range(8):
+                pixels = rng.integers(level - 30, level + 30, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+    return tmp_path / "photos"
+
+
+TINY = ["--model", "plan:4,M", "--epochs", "2", "--batch-size", "8", "--lr", "0.05", "--device", "cpu"]
+
+
+def test_training_writes_weights_that_run_takes(cli, photos, tmp_path):
+    code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors")
+    assert code == 0
+    assert re.search(r"^4,M: \d+\.\d\d% of the test images right \(epoch [12] of 2, ", out)
+    assert re.search(r"^epoch 1 of 2: loss .* s left$", err, re.MULTILINE)
+    assert re.search(r"^epoch 2 of 2: .* 0 s left$", err, re.MULTILINE)
+    assert err.endswith("wrote w.safetensors\n")
+    loaded = models.load("plan:4,M", tmp_path / "w.safetensors")
+    assert loaded.weights_sha256 is not None
+    assert "streamspread train --model plan:4,M" in loaded.note["command"]
+    assert loaded.note["label_smoothing"] == "0"
+    run = ["run", "--model", "plan:4,M", "--weights", "w.safetensors", "--data", f"folder:{photos}"]
+    code, out, _ = cli(*run, "--device", "cpu", "--layers", "gap", "--out", "x.arrow")
+    assert code == 0
+    assert "w.safetensors weights" in out.splitlines()[0]
+
+
+def test_quiet_training_prints_the_outcome_only(cli, photos):
+    code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors", "--quiet")
+    assert (code, err) == (0, "")
+    assert out.count("\n") == 1
+
+
+def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
+    real = training.evaluate
+    evaluated = []
+
+    def interrupt_in_the_second_epoch(*args, **options):
+        evaluated.append(1)
+        if len(evaluated) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    monkeypatch.setattr(training, "evaluate", interrupt_in_the_second_epoch)
+    code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors")
+    assert code == 130
+    assert "(epoch 1 of 1, " in out
+    assert err.endswith("wrote w.safetensors\ninterrupted\n")
+    assert models.load("plan:4,M", tmp_path / "w.safetensors").note["epochs"] == "1 of 2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "noise"], "training needs a label for every image"),
+        (["--data", "cifar10"], "CIFAR-10 in .* is broken"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--lr", "-1"], "learning rate"),
+        (["--label-smoothing", "1"], "label smoothing must be"),
+        (["--model", "no5"], "no5"),
+        (["--device", "cuda:9"], "cuda:9"),
+        (["--out", "w.txt"], r"w\.txt"),
+        (["--out", "missing/w.safetensors"], "missing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line(cli, photos, tmp_path, arguments, words):
+    defaults = [*TINY, "--data", f"folder:{photos}", "--out", "w.safetensors"]
+    code, out, err = cli("train", *defaults, *arguments)
+    assert (code, out) == (2, "")
+    assert re.match(rf"error: .*{words}.*\n\Z", err)
+    assert not list(tmp_path.glob("*.safetensors"))
