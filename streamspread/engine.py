@@ -20,6 +20,7 @@ from streamspread.accumulators.staging import Overflow, Staging
 from streamspread.datasets import Stream, as_stream, count, fingerprint, prefetch
 from streamspread.errors import ActivationError, DataError, DeviceError, OptionError
 from streamspread.memory import LiveBytes, PeakMeter, free_bytes, parse_bytes
+from streamspread.placement import as_input, model_dtype, prepared, resolve_device
 from streamspread.planner import LayerPlan, LayerShape, Plan
 from streamspread.spectrum import LayerSpectrum, Spectra, Spectrum, check_thresholds
 from streamspread.taps import TapInfo, Watch, list_taps, select
@@ -115,40 +116,6 @@ def plan(
     )
     with _session(model, data, layers, options) as session:
         return session.plan
-
-
-def resolve_device(device: str | torch.device, model: nn.Module | None = None) -> torch.device:
-    """``auto`` is the model's own card, else the first card where CuPy is there too, else the CPU.
-
-    Raises:
-        DeviceError: a device that is not there.
-    """
-    if isinstance(device, str) and device == "auto":
-        if model is not None:
-            placed = next((p.device for p in model.parameters()), None)
-            if placed is not None and placed.type == "cuda":
-                return placed
-        return torch.device("cuda:0" if torch.cuda.is_available() and _has_cupy() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise DeviceError(f"device {device!r} is unknown: use auto, cpu or cuda:0") from None
-    if resolved.type == "cuda":
-        cards = torch.cuda.device_count()
-        if not torch.cuda.is_available() or (resolved.index or 0) >= cards:
-            raise DeviceError(
-                f"device {device} is not there: torch sees {cards} CUDA devices; use --device cpu"
-            )
-        return torch.device("cuda", resolved.index or 0)
-    if resolved.type != "cpu":
-        raise DeviceError(f"device {device} is not supported: use auto, cpu or cuda:0")
-    return torch.device("cpu")
-
-
-def _has_cupy() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("cupy") is not None
 
 
 @dataclass(frozen=True)
@@ -302,7 +269,7 @@ class _Session:
                 yield batch
 
         for batch in prefetch(checked(), self.device):
-            yield _as_input(batch, self.device, self.dtype)
+            yield as_input(batch, self.device, self.dtype)
 
     def facts(self) -> dict[str, Any]:
         """How the numbers were made, for the provenance."""
@@ -402,11 +369,11 @@ def _session(
     device = resolve_device(options.device, model)
     stream = as_stream(data)
     try:
-        with _prepared(model, device):
+        with prepared(model, device):
             first = _first_batch(stream, options.batch_size or BATCH_SIZE[device.type])
-            dtype = _model_dtype(model, first)
+            dtype = model_dtype(model, first)
             batch_size = first.shape[0]  # a stream may come in batches of its own
-            forward_bytes, taps = _probe(model, _as_input(first, device, dtype), device)
+            forward_bytes, taps = _probe(model, as_input(first, device, dtype), device)
             del first
             rounding = options.rounding
             if rounding == "auto":
@@ -433,20 +400,9 @@ def _first_batch(stream: Stream, batch_size: int) -> torch.Tensor:
     raise DataError(f"{stream.description}: no samples in it; at least two are needed")
 
 
-def _model_dtype(model: nn.Module, first: torch.Tensor) -> torch.dtype:
-    """The dtype of the parameters; without any, that of the data, where it has floating-point numbers."""
-    numbers = first.dtype if first.is_floating_point() else torch.float32
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), numbers)
-
-
 def _default_layers(model: nn.Module) -> Sequence[str]:
     own = getattr(model, "default_layers", ())
     return own if isinstance(own, (tuple, list)) else ()
-
-
-def _as_input(batch: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """A batch as the model takes it: on the device, floating-point numbers in the model's dtype."""
-    return batch.to(device, dtype if batch.is_floating_point() else None)
 
 
 def _probe(model: nn.Module, batch: torch.Tensor, device: torch.device) -> tuple[int, list[TapInfo]]:
@@ -474,51 +430,6 @@ def _load_kernels(device: torch.device, rounding: str) -> None:
     """
     tiny = Staging(1, 2, rounding, device)
     tiny.push(torch.zeros(2, 1, device=device))
-
-
-@contextmanager
-def _prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The model in eval mode on the device, float32 without TF32, fixed algorithms; all restored afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    cudnn = torch.backends.cudnn
-    flags = (cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32)
-    random_state = torch.get_rng_state()  # a DataLoader draws from it at every pass
-    try:
-        # TF32 rounds products to 11 bits and biases them; autotuning may pick another algorithm in another run.
-        cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = False, False, True
-        torch.backends.cuda.matmul.allow_tf32 = False
-        with _placed(model, device):
-            model.eval()
-            yield
-    finally:
-        cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32 = flags
-        torch.set_rng_state(random_state)
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
-def _placed(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The model on the device. Afterwards it has its own memory again, not a copy that came back: so what shares
-    that memory still does, and a model that is spread over devices still is."""
-    if all(tensor.device == device for tensor in (*model.parameters(), *model.buffers())):
-        yield
-        return
-    parameters = [(p, p.data, p.grad, None if p.grad is None else p.grad.data) for p in model.parameters()]
-    buffers = [
-        (module, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()
-    ]
-    try:
-        model.to(device)
-        yield
-    finally:
-        for parameter, data, grad, grad_data in parameters:
-            parameter.data = data
-            if grad is not None and grad_data is not None:
-                grad.data = grad_data
-                parameter.grad = grad
-        for module, name, buffer in buffers:
-            module._buffers[name] = buffer
 
 
 def _layer_spectrum(one: _Running, spectrum: Spectrum, peak: int) -> LayerSpectrum:

@@ -39,3 +39,7 @@ class ActivationError(StreamspreadError):
 
 class StoreError(StreamspreadError):
     """A result file that cannot be written, or cannot be read as one."""
+
+
+class MissingError(StreamspreadError):
+    """A package, font or program that is optional, asked for, and not installed."""

@@ -203,8 +203,9 @@ def _check_budget(layers: Sequence[LayerShape], setting: _Setting, method: str) 
         needs.append((min(setting.peak([plan]) for plan in plans), layer, reasons))
     least, layer, reasons = max(needs, key=lambda need: need[0])
     if least > setting.budget:
+        samples = "unknown" if setting.samples is None else f"{setting.samples:,}"
         raise BudgetError(
-            f"layer {layer.name} (D = {layer.dim:,}, N = {setting.samples or 'unknown'}) fits by no method into "
+            f"layer {layer.name} (D = {layer.dim:,}, N = {samples}) fits by no method into "
             f"{format_bytes(setting.budget)}: the smallest budget that would do is {at_least(least)} "
             f"({'; '.join(reasons)})"
         )

@@ -44,8 +44,15 @@ class TapInfo:
     observable: bool
 
 
-class _Reached(BaseException):
-    """The deepest tap has been seen: the rest of the forward is not needed. Not an Exception: models catch those."""
+class _Stop(BaseException):
+    """Ends a forward from within a hook: the deepest tap has been seen, or there is an error that is not the model's.
+
+    Not an Exception, since models catch those.
+    """
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error = error
 
 
 def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
@@ -161,19 +168,26 @@ class Watch:
             x = first_tensor(output)
             if x is None or tuple(x.shape) != (batch.shape[0], *tap.shape):
                 came = "no tensor" if x is None else f"{tuple(x.shape)}"
-                raise ActivationError(
-                    f"layer {tap.name} gave {came} for a batch of {batch.shape[0]}, where the first batch gave "
-                    f"{tap.shape} per sample: all images must have one shape"
+                raise _Stop(
+                    ActivationError(
+                        f"layer {tap.name} gave {came} for a batch of {batch.shape[0]}, where the first batch "
+                        f"gave {tap.shape} per sample: all images must have one shape"
+                    )
                 )
-            consume(tap, rows_of(x.detach(), tap.channels_last))
+            try:
+                consume(tap, rows_of(x.detach(), tap.channels_last))
+            except Exception as error:
+                raise _Stop(error) from error
             seen += 1
             if seen == len(self._wanted):
-                raise _Reached
+                raise _Stop
 
         with _hooked(self._modules, hook):
             try:
                 _forward(self.model, batch)
-            except _Reached:
+            except _Stop as stop:
+                if stop.error is not None:
+                    raise stop.error from None
                 return
         missing = [t.name for key, t in self._wanted.items() if calls.get(key[0], 0) < key[1]]
         raise ActivationError(f"layers {', '.join(missing)} were not reached by every batch")

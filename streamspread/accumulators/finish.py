@@ -61,7 +61,7 @@ def finish_bytes(
     # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
     factor = (order + 3 * panel_rows) * min(panel_rows, order) * dtype.itemsize
     factor += 2 * order * default_max_block(order, device) * dtype.itemsize
-    return max(workspace_bytes(order, default_max_block(order, device), dtype), factor) + chunk
+    return max(workspace_bytes(order, default_max_block(order, device), dtype, device), factor) + chunk
 
 
 def finish(

@@ -16,10 +16,14 @@ from streamspread.linalg.intervals import SketchFacts, enclose
 from streamspread.linalg.ritz import RitzFacts, RitzPass
 from streamspread.spectrum import Spectrum, components_for
 
-# Directions of the basis for each component of the largest K: those beyond K make the leading ones converge, and what
-# they leave outside must stay below the K-th eigenvalue.
-_GUARD = 2.0
-_LEAST_GUARD = 32
+# The basis of the second pass goes beyond K: by a few directions at least, and until what it misses is so small a share
+# of the K-th eigenvalue.
+_LEAST_GUARD = 16
+_MISSED_SHARE = 0.6
+# Rows staged before the sketch takes them in, for each row it holds: for n new rows and r old ones a sample costs
+# (3r²/n + 4r + n)·D products, least at n = √3·r.
+_STAGED_SHARE = 1.75
+_LEAST_STAGED = {"cpu": 128, "cuda": 1024}
 
 
 class Sketch:
@@ -41,14 +45,18 @@ class Sketch:
         rounding: str,
         device: torch.device,
         staging_rows: int,
+        adaptive: bool = False,
         layer: str = "",
     ) -> None:
+        """``adaptive``: keep fewer than ``rank`` rows where the thresholds need fewer."""
         if rank < 1:
             raise OptionError(f"a sketch keeps at least one direction, rank {rank} was asked for")
         self.dim, self.rank, self.thresholds = dim, min(rank, dim), tuple(thresholds)
         self.rounding, self.device, self.layer = rounding, device, layer
         self.staging = Staging(dim, staging_rows, rounding, device, layer)
-        self.sketch = FrequentDirections(dim, self.rank, kernels.SUM_DTYPES[rounding], device)
+        enough = max(self.thresholds) if adaptive else None
+        self.sketch = FrequentDirections(dim, self.rank, kernels.SUM_DTYPES[rounding], device, enough)
+        self._rows_wanted = staging_rows
         self.passes_done = 0
         self._reread = 0.0  # ‖·‖_F by which a second reading may be rounded otherwise, after a merge
         self._ended = False
@@ -88,10 +96,10 @@ class Sketch:
             self._begin_pass()
         begin = 0
         while begin < x_ND.shape[0]:
-            free = self.staging.rows - self.staging.filled
+            free = self._rows_wanted - self.staging.filled
             self.staging.push(x_ND[begin : begin + free])
             begin += free
-            if self.staging.filled == self.staging.rows:
+            if self.staging.filled == self._rows_wanted:
                 self._flush()
 
     def end_pass(self) -> None:
@@ -180,12 +188,15 @@ class Sketch:
         )
 
     def _flush(self) -> None:
-        self.staging.check()
         rows_ND = self.staging.staged()
-        if self._ritz is None:
-            self.sketch.absorb(rows_ND)
-        else:
+        if min(self.staging.first_bad.tolist()) != kernels.NEVER:
+            return  # the end of the pass says what came; until then nothing of it may reach the sketch
+        if self._ritz is not None:
             self._ritz.add(rows_ND)
+            return
+        self.sketch.absorb(rows_ND)
+        wanted = max(_LEAST_STAGED[self.device.type], int(_STAGED_SHARE * self.sketch.filled))
+        self._rows_wanted = min(self.staging.rows, wanted)
 
     def _begin_pass(self) -> None:
         if self._ritz is None:
@@ -196,6 +207,7 @@ class Sketch:
         else:
             assert self._ritz_facts is not None
             self._ritz = self._ritz.advance_(self._ritz_facts)
+        self._rows_wanted = self.staging.rows
         # The same pilot and scale as before: the same rounded numbers.
         self.staging.count = self.staging.filled = self.staging.batches = 0
         self._ended = False
@@ -203,8 +215,12 @@ class Sketch:
     def _basis_size(self) -> int:
         """Directions that the thresholds need, going by the sketch's own eigenvalues."""
         assert self._facts is not None
-        needed = components_for(np.cumsum(self._facts.values_M), max(self.thresholds) * self._facts.total)
-        return self.rank if needed is None else min(self.rank, int(_GUARD * needed) + _LEAST_GUARD)
+        values_M = self._facts.values_M
+        needed = components_for(np.cumsum(values_M), max(self.thresholds) * self._facts.total)
+        if needed is None:
+            return self.rank
+        allowed = _MISSED_SHARE * values_M[needed - 1] - self._facts.shrinkage
+        return min(self.rank, max(needed + _LEAST_GUARD, int(np.count_nonzero(values_M > allowed))))
 
     def _sketch_facts(self, found: Decomposition) -> SketchFacts:
         sketch = self.sketch

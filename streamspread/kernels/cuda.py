@@ -39,8 +39,8 @@ template <> __device__ inline __nv_bfloat16 narrow<__nv_bfloat16>(float x) { ret
 
 // T: activation, P: pilot and arithmetic (float or double), O: staged value, V: columns a thread owns.
 template <typename T, typename P, typename O, int V>
-__global__ void stage(const T* x, long long x_stride, const P* pilot, P scale, O* out, long long out_stride,
-                      double* sums, double* squares, int* first_bad, int batch, int rows, int columns) {
+__global__ void stage(const T* __restrict__ x, long long x_stride, const P* __restrict__ pilot, P scale,
+                      O* __restrict__ out, long long out_stride, double* sums, double* squares, int* first_bad, int batch, int rows, int columns) {
     const int column = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     const int begin = blockIdx.y * ROWS;
     const int end = min(rows, begin + ROWS);
@@ -50,7 +50,7 @@ __global__ void stage(const T* x, long long x_stride, const P* pilot, P scale, O
         P shift[V], sum[V];
         #pragma unroll
         for (int j = 0; j < V; ++j) { shift[j] = pilot[column + j]; sum[j] = 0; }
-        #pragma unroll 4
+        #pragma unroll 8
         for (int n = begin; n < end; ++n) {
             const Pack<T, V> in = *reinterpret_cast<const Pack<T, V>*>(x + n * x_stride + column);
             Pack<O, V> staged;
@@ -122,7 +122,7 @@ def stage(
     rows, columns = x_ND.shape
     wide = torch.float64 in (x_ND.dtype, out_ND.dtype)
     pilot = pilot_D.double() if wide else pilot_D
-    width = 8 if max(x_ND.element_size(), out_ND.element_size()) == 2 else 4
+    width = 4
     aligned = columns % width == 0 and all(
         t.data_ptr() % (width * t.element_size()) == 0 and t.stride(0) % width == 0 for t in (x_ND, out_ND)
     )

@@ -19,7 +19,7 @@ FULL_LIMIT = {"cpu": 6144, "cuda": 4096}
 FLOAT64_LIMIT = {"cpu": 6144, "cuda": 4096}
 
 _CHUNK = 8192  # rows widened to float64 at a time in inner products
-_ROUGH_PRODUCTS = 24  # to find the subspace, over all block sizes
+_DOUBLINGS = 16  # of the block; more than any order that fits allows
 _FINE_PRODUCTS = 8  # in the panels' own precision
 _GUARD = 1.6  # block size over K
 
@@ -92,38 +92,34 @@ def leading_eigenvalues(
     squares = matrix.squared_norm()
     # What float32 (or float64) sums leave uncertain; the bounds are loosened by it, so that rounding cannot close K.
     slack = 8 * torch.finfo(matrix.dtype).eps
+
+    def from_norm(ritz_L: np.ndarray) -> np.ndarray:
+        upper = frobenius_upper_sums(ritz_L, trace, squares * (1 + slack), rank_limit)
+        return np.minimum(upper + slack * trace, trace)
+
     basis = _Subspace(matrix, min(block, max_block), seed)
-    before: list[int | None] = []
-    for _ in range(_ROUGH_PRODUCTS):
-        basis.multiply(rough=True)
-        highs = basis.highs(targets)
-        reached = None not in highs
-        if basis.products_at_size >= 2 and basis.size < max_block and basis.size < _guarded(highs):
-            basis.grow(max_block)
-        elif reached and highs == before:
-            break
-        else:
-            basis.advance()
-        before = highs
+    highs = basis.search(targets, max_block)
+    if None not in highs and not _closed(from_norm(basis.ritz_L), targets, highs):
+        # The norm alone will not do: go on with what a factorisation needs, half as many again as K.
+        basis.truncate(_deflated(highs))
     for step in range(_FINE_PRODUCTS):
-        if step or basis.rough:
-            basis.advance()
-            basis.multiply(rough=False)
-        highs = basis.highs(targets)
-        upper = frobenius_upper_sums(basis.ritz_L, trace, squares * (1 + slack), rank_limit)
-        upper = np.minimum(upper + slack * trace, trace)
-        if None in highs or _closed(upper, targets, highs):
+        basis.advance()
+        basis.multiply()
+        before, highs = highs, basis.rayleigh_ritz(targets)
+        upper = from_norm(basis.ritz_L)
+        if None in highs or _closed(upper, targets, highs) or (not proof and (highs == before or step == 2)):
             break
-        # Deflate half as many again as K needs: then the shift has room between what is deflated and λ_K.
+        if not proof:
+            continue
         k = max(high for high in highs if high is not None)
-        count = min(basis.size, k + k // 2 + 8)
+        count = min(basis.size, _deflated(highs))
         residual_PP = basis.residual_products(count)
         ritz_P = basis.ritz_L[:count]
         outside = basis.largest_outside(count)
         shift = float(np.sqrt(ritz_P[k - 1] * max(outside, ritz_P[-1])))
         bound = shifted_upper_sums(ritz_P, residual_PP, shift + slack * ritz_P[0], trace) + slack * trace
         if outside * 1.02 < shift and _closed(bound, targets, highs):
-            if proof and basis.nothing_exceeds_(count, shift):
+            if basis.nothing_exceeds_(count, shift):
                 upper[:count] = np.minimum(upper[:count], np.minimum(bound, trace))
                 return basis.found(squares, "Cholesky factorisation", upper)
             break
@@ -139,37 +135,56 @@ class _Subspace:
         self.q_NL = _orthonormal(self._random(size))
         self.y_NL = self.q_NL
         self.ritz_L = np.zeros(size)
-        self.products = self.products_at_size = 0
-        self.rough = True
+        self.products = 0
 
     @property
     def size(self) -> int:
         return self.q_NL.shape[1]
 
-    def multiply(self, rough: bool) -> None:
-        """Y = A·Q, then Q and Y rotated to Ritz vectors. A rough product may use TF32 (on CUDA)."""
-        del self.y_NL
+    def search(self, targets: Sequence[float], max_size: int) -> list[int | None]:
+        """Power steps with rough products until the block is large enough for K, and a few more; K's by target."""
+        for _ in range(_DOUBLINGS):
+            self._power_steps(1)
+            highs = self.rayleigh_ritz(targets)
+            if self.size >= min(max_size, _guarded(highs)):
+                break
+            self.grow(max_size)
+        self.advance()
+        self._power_steps(2)
+        return self.rayleigh_ritz(targets)
+
+    def _power_steps(self, count: int) -> None:
+        for _ in range(count):
+            self.multiply(rough=True)
+            self.advance()
+        self.multiply(rough=True)
+
+    def multiply(self, rough: bool = False) -> None:
+        """Y = A·Q. A rough product may use TF32 (on CUDA)."""
+        self.y_NL = self.q_NL  # lets go of the last product before the next is made
         self.y_NL = self.matrix.matmul(self.q_NL, rough=rough)
-        self.ritz_L, self.q_NL, self.y_NL = _rayleigh_ritz(self.q_NL, self.y_NL)
-        # On the CPU there is nothing rougher than the panels' own precision.
-        self.rough = rough and self.matrix.device.type == "cuda"
         self.products += 1
-        self.products_at_size += 1
+
+    def rayleigh_ritz(self, targets: Sequence[float]) -> list[int | None]:
+        """Rotate Q and Y to Ritz vectors; the number of Ritz values whose sum reaches each target, None where none."""
+        self.ritz_L, self.q_NL, self.y_NL = _rayleigh_ritz(self.q_NL, self.y_NL)
+        sums_L = np.cumsum(self.ritz_L)
+        return [components_for(sums_L, target) for target in targets]
 
     def advance(self) -> None:
         """Q ← an orthonormal basis of Y's columns: one power step."""
-        self.q_NL = _orthonormal(self.y_NL / self._column_scale())
+        self.q_NL = _orthonormal(self.y_NL)
 
     def grow(self, max_size: int) -> None:
         """A power step, and as many random directions again."""
         added = self._random(min(self.size, max_size - self.size))
-        self.q_NL = _orthonormal(torch.cat([self.y_NL / self._column_scale(), added], dim=1))
-        self.products_at_size = 0
+        scale = float(torch.linalg.vector_norm(self.y_NL, dim=0).mean() / added.shape[0] ** 0.5)
+        self.q_NL = _orthonormal(torch.cat([self.y_NL, added * scale], dim=1))
 
-    def highs(self, targets: Sequence[float]) -> list[int | None]:
-        """The number of Ritz values whose sum reaches each target, None where all do not."""
-        sums_L = np.cumsum(self.ritz_L)
-        return [components_for(sums_L, target) for target in targets]
+    def truncate(self, count: int) -> None:
+        """Keep the first Ritz vectors."""
+        self.q_NL, self.y_NL = self.q_NL[:, :count].contiguous(), self.y_NL[:, :count].contiguous()
+        self.ritz_L = self.ritz_L[:count]
 
     def residual_products(self, count: int) -> np.ndarray:
         """RᵀR (count, count) of the residuals R = A·Q − QΘ of the first Ritz vectors."""
@@ -206,10 +221,6 @@ class _Subspace:
     def found(self, squares: float, proof: str, upper: np.ndarray) -> Eigenvalues:
         return Eigenvalues(self.ritz_L, False, squares, proof, upper, self.products)
 
-    def _column_scale(self) -> torch.Tensor:
-        """Columns of Y divided by their Ritz values have norms near 1: a stable orthonormalisation."""
-        return _as_row(np.maximum(self.ritz_L, max(self.ritz_L[0], 1e-300) * 1e-7), self.y_NL)
-
     def _random(self, columns: int) -> torch.Tensor:
         matrix = self.matrix
         return torch.randn(
@@ -217,14 +228,23 @@ class _Subspace:
         )
 
 
+def _deflated(highs: Sequence[int | None]) -> int:
+    """How many Ritz vectors a factorisation deflates: the shift then has room between them and λ_K."""
+    k = max((high for high in highs if high is not None), default=0)
+    return k + k // 2 + 8
+
+
 def _guarded(highs: Sequence[int | None]) -> float:
     """The block that K calls for: some vectors beyond K make the leading ones converge."""
     return np.inf if None in highs else _GUARD * max(high for high in highs if high is not None)
 
 
-def workspace_bytes(n: int, block: int, dtype: torch.dtype) -> int:
+def workspace_bytes(n: int, block: int, dtype: torch.dtype, device: torch.device) -> int:
     """Peak bytes that :func:`leading_eigenvalues` needs beside the panels: Q, A·Q, and a rotated copy of each."""
-    return 4 * n * block * dtype.itemsize + 12 * (2 * block) ** 2 * 8 + 2 * 8 * min(n, _CHUNK) * block
+    small = 8 * block**2 * 8 + 2 * 8 * min(n, _CHUNK) * block
+    if device.type == "cpu":
+        small += 3 * (2 * block) ** 2 * 8  # the certificate's matrix, which NumPy holds
+    return 4 * n * block * dtype.itemsize + small
 
 
 def _closed(upper: np.ndarray, targets: Sequence[float], highs: Sequence[int | None]) -> bool:
@@ -244,12 +264,14 @@ def _inner(a_NL: torch.Tensor, b_NL: torch.Tensor) -> torch.Tensor:
 
 
 def _orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
-    """An orthonormal basis of z's columns: Cholesky QR in float64 sums, Householder where that breaks down."""
-    factor, info = torch.linalg.cholesky_ex(_inner(z_NL, z_NL))
-    if int(info) == 0:
-        inverse = torch.linalg.inv(factor.T)
-        if bool(torch.isfinite(inverse).all()) and float(inverse.abs().max()) < 1e6:
-            return z_NL @ inverse.to(z_NL.dtype)
+    """An orthonormal basis of z's columns: Cholesky QR with float64 sums, Householder where that breaks down."""
+    gram_LL = _inner(z_NL, z_NL)
+    # Columns scaled to norm 1: what is left of the condition is the angles between them.
+    norm_L = gram_LL.diagonal().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
+    factor, info = torch.linalg.cholesky_ex(gram_LL / norm_L[:, None] / norm_L[None, :])
+    inverse = torch.linalg.solve_triangular(factor.T, torch.eye(len(norm_L), device=z_NL.device).double(), upper=True)
+    if int(info) == 0 and float(inverse.abs().max()) < 1e5:
+        return z_NL @ (inverse / norm_L[:, None]).to(z_NL.dtype)
     return torch.linalg.qr(z_NL)[0]
 
 

@@ -16,11 +16,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
+from streamspread.spectrum import components_for
 
 _BLOCK = 256  # rows of a Gram matrix formed at a time: only its lower triangle is computed
+_SHRINKAGE_SHARE = 0.6  # of the K-th eigenvalue: with so little the second pass closes K nearly always
 
 
 @dataclass
@@ -105,14 +108,19 @@ class Decomposition:
 class FrequentDirections:
     """A sketch of at most ``rank`` rows of a growing scatter matrix.
 
+    With ``enough``, a share τ of the trace, it keeps fewer rows where fewer will do: as few as keep the shrinkage
+    small against the eigenvalue at which the sum reaches τ.
+
     Attributes:
         rows_LD: (rank, D) of ``dtype``; the first ``filled`` are in use.
         count: samples. ``mean_D``: (D,) float64. ``total``: the scatter's trace in float64.
         shrinkage, rounding_norm, rounding_trace: the bounds of the module's docstring.
     """
 
-    def __init__(self, dim: int, rank: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.dim, self.rank = dim, rank
+    def __init__(
+        self, dim: int, rank: int, dtype: torch.dtype, device: torch.device, enough: float | None = None
+    ) -> None:
+        self.dim, self.rank, self.enough = dim, rank, enough
         self.rows_LD = torch.empty(rank, dim, dtype=dtype, device=device)
         self.mean_D = torch.zeros(dim, dtype=torch.float64, device=device)
         self.filled = self.count = 0
@@ -206,7 +214,7 @@ class FrequentDirections:
 
     def _compress(self, found: Decomposition) -> None:
         squares_M = found.squares_M
-        kept = min(self.rank, len(squares_M))
+        kept = self._worth_keeping(squares_M, found.total)
         shrinkage = float(squares_M[kept]) if kept < len(squares_M) else 0.0
         left_K = squares_M[:kept] - shrinkage
         weights_K = (left_K / squares_M[:kept]).nan_to_num_(0.0).sqrt_()
@@ -220,3 +228,17 @@ class FrequentDirections:
         self.shrinkage += shrinkage
         self.rounding_norm += 2 * float(left_K[0]) ** 0.5 * lost + lost**2 + found.error
         self.rounding_trace += 2 * float(left_K.sum()) ** 0.5 * lost + lost**2 + len(squares_M) * found.error
+
+    def _worth_keeping(self, squares_M: torch.Tensor, total: float) -> int:
+        """With r rows the shrinkage stays below (what the first k leave of the trace)/(r − k), for every k < r."""
+        most = min(self.rank, len(squares_M))
+        if self.enough is None:
+            return most
+        squares = squares_M.cpu().numpy()
+        sums = np.cumsum(squares)
+        last = components_for(sums, self.enough * total)
+        if last is None or squares[last - 1] <= 0.0:
+            return most
+        allowed = _SHRINKAGE_SHARE * squares[last - 1]
+        rows = np.arange(1, len(sums) + 1) + np.maximum(total - sums, 0.0) / allowed
+        return min(most, max(last + 1, int(np.ceil(rows.min()))))

@@ -9,6 +9,7 @@ import numpy as np
 from streamspread.linalg.certificates import shifted_upper_values
 from streamspread.linalg.ritz import RitzFacts
 
+_EXACT = 1e-10  # share of the trace: with a smaller rounding error, values that hold all of the trace are all there is
 
 @dataclass(frozen=True)
 class SketchFacts:
@@ -70,7 +71,7 @@ def enclose(
     others = np.append(np.cumsum(lower_K[::-1])[::-1][1:], 0.0)
     others = _extended(others, 0.0, length)
     upper = np.minimum(upper, total - others)
-    complete = total - float(lower_K.sum()) <= error
+    complete = total - float(lower_K.sum()) <= error <= _EXACT * total
     if lower_K[0] > 0:
         # Sums are proved to within `error`; taken off in proportion, it keeps the order.
         lower_K = lower_K * max(0.0, 1.0 - error / lower_K[0])

@@ -1,0 +1,101 @@
+"""Each layer's images as points in the plane: passes, principal components, t-SNE."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from streamspread.datasets import as_stream, count, head
+from streamspread.embedding import Embedding, LayerEmbedding
+from streamspread.engine import BATCH_SIZE, Progress
+from streamspread.errors import DataError, OptionError
+from streamspread.latent.plane import check_perplexity, check_tsne, to_plane
+from streamspread.latent.scores import leading_scores
+from streamspread.placement import as_input, model_dtype, prepared, resolve_device
+from streamspread.taps import list_taps, select
+
+
+def embed(
+    model: nn.Module,
+    data: Any,
+    layers: str | Sequence[str] = "all",
+    *,
+    axes: int = 50,
+    perplexity: float = 30.0,
+    device: str | torch.device = "auto",
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Embedding:
+    """A t-SNE of each layer from its ``axes`` leading principal components.
+
+    Args:
+        model, data, layers, device, batch_size, progress, provenance: as of :func:`streamspread.analyze`; the
+            data must repeat in the same order. Its ``labels`` and ``classes``, where it has them, go along.
+        axes: k, the principal components that t-SNE sees. perplexity: of t-SNE, about how many neighbours count.
+        seed: of the random start of the axes and of t-SNE.
+
+    Raises:
+        StreamspreadError: one of its subclasses, with one line that says what to do.
+    """
+    check_tsne()
+    if axes < 2:
+        raise OptionError(f"{axes} principal components asked for; a plane needs 2 or more")
+    if not isinstance(model, nn.Module):
+        raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
+    where = resolve_device(device, model)
+    stream = as_stream(data)
+    if not (stream.repeatable and stream.ordered):
+        raise DataError(f"{stream.description}: an embedding needs data that repeats in the same order")
+    samples = stream.samples if stream.samples is not None else count(stream)
+    check_perplexity(perplexity, samples)
+    report = progress or (lambda event: None)
+    size = batch_size or BATCH_SIZE[where.type]
+    with prepared(model, where):
+        first = head(stream, 2)
+        taps = select(
+            list_taps(model, as_input(first, where, model_dtype(model, first))),
+            layers,
+            getattr(model, "default_layers", ()),
+        )
+        found = leading_scores(
+            model, stream, taps, axes, device=where, batch_size=size, seed=seed, report=report
+        )
+    made = []
+    for index, scores in enumerate(found):
+        report(Progress("t-SNE", 1, 1, index, len(found), "layers", scores.tap.name))
+        began = time.perf_counter()
+        points_N2, divergence = to_plane(scores.scores_NK, perplexity, seed, torch.get_num_threads())
+        made.append(
+            LayerEmbedding(
+                layer=scores.tap.name,
+                shape=scores.tap.shape,
+                dim=scores.tap.dim,
+                axes=scores.scores_NK.shape[1],
+                share=scores.share,
+                points_N2=points_N2,
+                divergence=divergence,
+                seconds=time.perf_counter() - began,
+            )
+        )
+        report(Progress("t-SNE", 1, 1, index + 1, len(found), "layers", scores.tap.name))
+    labels = getattr(stream, "labels", None)
+    facts = {
+        "device": str(where),
+        "data": stream.description,
+        "samples": samples,
+        "axes": axes,
+        "perplexity": perplexity,
+        "seed": seed,
+    }
+    return Embedding(
+        made,
+        labels_N=None if labels is None else labels.numpy(),
+        classes=getattr(stream, "classes", None),
+        provenance={**facts, **dict(provenance or {})},
+    )

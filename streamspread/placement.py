@@ -1,0 +1,101 @@
+"""A model put where it is to run: on a device, in eval mode, with exact arithmetic; all restored afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from streamspread.errors import DeviceError
+
+
+def resolve_device(device: str | torch.device, model: nn.Module | None = None) -> torch.device:
+    """``auto`` is the model's own card, else the first card where CuPy is there too, else the CPU.
+
+    Raises:
+        DeviceError: a device that is not there.
+    """
+    if isinstance(device, str) and device == "auto":
+        if model is not None:
+            placed = next((p.device for p in model.parameters()), None)
+            if placed is not None and placed.type == "cuda":
+                return placed
+        return torch.device("cuda:0" if torch.cuda.is_available() and _has_cupy() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise DeviceError(f"device {device!r} is unknown: use auto, cpu or cuda:0") from None
+    if resolved.type == "cuda":
+        cards = torch.cuda.device_count()
+        if not torch.cuda.is_available() or (resolved.index or 0) >= cards:
+            raise DeviceError(
+                f"device {device} is not there: torch sees {cards} CUDA devices; use --device cpu"
+            )
+        return torch.device("cuda", resolved.index or 0)
+    if resolved.type != "cpu":
+        raise DeviceError(f"device {device} is not supported: use auto, cpu or cuda:0")
+    return torch.device("cpu")
+
+
+@contextmanager
+def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """The model in eval mode on the device, float32 without TF32, fixed algorithms; restored afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    cudnn = torch.backends.cudnn
+    flags = (cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32)
+    random_state = torch.get_rng_state()  # a DataLoader draws from it at every pass
+    try:
+        # TF32 rounds products to 11 bits and biases them; autotuning may choose differently in another run.
+        cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = False, False, True
+        torch.backends.cuda.matmul.allow_tf32 = False
+        with _placed(model, device):
+            model.eval()
+            yield
+    finally:
+        cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32 = flags
+        torch.set_rng_state(random_state)
+        for module, training in modes:
+            module.training = training
+
+
+def model_dtype(model: nn.Module, first: torch.Tensor) -> torch.dtype:
+    """The dtype of the parameters; without any, that of the data, where it has floating-point numbers."""
+    numbers = first.dtype if first.is_floating_point() else torch.float32
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), numbers)
+
+
+def as_input(batch: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """A batch as the model takes it: on the device, floating-point numbers in the model's dtype."""
+    return batch.to(device, dtype if batch.is_floating_point() else None)
+
+
+@contextmanager
+def _placed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """The model on the device. Afterwards it has its own memory again, not a copy that came back: so what
+    shares that memory still does, and a model that is spread over devices still is."""
+    if all(tensor.device == device for tensor in (*model.parameters(), *model.buffers())):
+        yield
+        return
+    parameters = [(p, p.data, p.grad, None if p.grad is None else p.grad.data) for p in model.parameters()]
+    buffers = [
+        (module, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()
+    ]
+    try:
+        model.to(device)
+        yield
+    finally:
+        for parameter, data, grad, grad_data in parameters:
+            parameter.data = data
+            if grad is not None and grad_data is not None:
+                grad.data = grad_data
+                parameter.grad = grad
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer
+
+
+def _has_cupy() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("cupy") is not None

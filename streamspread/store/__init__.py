@@ -1,0 +1,17 @@
+"""Results on disk: Arrow files that Polars, DuckDB and pandas read as they are, with how they were made."""
+
+from streamspread.store.embeddings import read_embedding, write_embedding
+from streamspread.store.facts import provenance
+from streamspread.store.files import check_writable
+from streamspread.store.results import read_any
+from streamspread.store.spectra import read, write
+
+__all__ = [
+    "check_writable",
+    "provenance",
+    "read",
+    "read_any",
+    "read_embedding",
+    "write",
+    "write_embedding",
+]

@@ -1,0 +1,120 @@
+"""Embeddings as Arrow files, one row per layer and image; a layer's own facts are in the metadata."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamspread.embedding import Embedding, LayerEmbedding
+from streamspread.errors import StoreError
+from streamspread.store import files
+
+KIND = "embedding"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("layer", pa.string(), nullable=False),
+        pa.field("image", pa.int64(), nullable=False),
+        pa.field("label", pa.int64()),
+        pa.field("x", pa.float32(), nullable=False),
+        pa.field("y", pa.float32(), nullable=False),
+    ]
+)
+
+
+def write_embedding(embedding: Embedding, path: str | Path) -> None:
+    """Write an embedding; errors as :func:`streamspread.store.write`."""
+    header = {
+        "kind": KIND,
+        "layers": [_facts(layer) for layer in embedding.values()],
+        "classes": embedding.classes,
+        "provenance": embedding.provenance,
+    }
+    files.save(_table(embedding), header, path)
+
+
+def read_embedding(path: str | Path) -> Embedding:
+    """Read what :func:`write_embedding` wrote.
+
+    Raises:
+        StoreError: no such file, or not a whole embedding of a format this version reads.
+    """
+    return from_table(*files.load(path), path)
+
+
+def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> Embedding:
+    """The embedding in a table that was loaded from ``path``; errors as :func:`read_embedding`."""
+    if header.get("kind") != KIND:
+        raise StoreError(f"{str(path)!r} holds no embedding: give a file that embed wrote")
+    table = files.conform(table, SCHEMA, path, "embed")
+    try:
+        return _embedding(table, header)
+    except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
+        raise files.other_kind(path, error, "embed") from error
+
+
+def _table(embedding: Embedding) -> pa.Table:
+    count, layers = embedding.samples, list(embedding.values())
+    points = np.concatenate([layer.points_N2 for layer in layers]) if layers else np.empty((0, 2), np.float32)
+    labels = None if embedding.labels_N is None else np.tile(embedding.labels_N, len(layers))
+    columns = {
+        "layer": np.repeat([layer.layer for layer in layers], count).tolist(),
+        "image": np.tile(np.arange(count), len(layers)),
+        "label": pa.nulls(len(points), pa.int64()) if labels is None else labels,
+        "x": points[:, 0],
+        "y": points[:, 1],
+    }
+    return pa.table(columns, SCHEMA)
+
+
+def _facts(layer: LayerEmbedding) -> dict[str, Any]:
+    return {
+        "layer": layer.layer,
+        "shape": layer.shape,
+        "dim": layer.dim,
+        "axes": layer.axes,
+        "share": _or_none(layer.share),
+        "divergence": _or_none(layer.divergence),
+        "seconds": _or_none(layer.seconds),
+    }
+
+
+def _embedding(table: pa.Table, header: Mapping[str, Any]) -> Embedding:
+    facts = header["layers"]
+    count = table.num_rows // len(facts) if facts else 0
+    if table["layer"].to_pylist() != [fact["layer"] for fact in facts for _ in range(count)]:
+        raise ValueError("the rows are not those of the layers that the metadata names")
+    points = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1)
+    labels = table["label"].slice(0, count)
+    return Embedding(
+        [_layer(fact, points[index * count : (index + 1) * count]) for index, fact in enumerate(facts)],
+        labels_N=None if labels.null_count else labels.to_numpy(),
+        classes=header["classes"],
+        provenance=header["provenance"],
+    )
+
+
+def _layer(fact: Mapping[str, Any], points_N2: np.ndarray) -> LayerEmbedding:
+    return LayerEmbedding(
+        layer=fact["layer"],
+        shape=tuple(fact["shape"]),
+        dim=fact["dim"],
+        axes=fact["axes"],
+        share=_or_nan(fact["share"]),
+        points_N2=points_N2,
+        divergence=_or_nan(fact["divergence"]),
+        seconds=_or_nan(fact["seconds"]),
+    )
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

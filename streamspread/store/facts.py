@@ -1,0 +1,102 @@
+"""What a result must travel with to be judged and repeated."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamspread import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+
+def provenance(
+    *,
+    model: str,
+    plan: str | None = None,
+    weights: str | None = None,
+    weights_sha256: str | None = None,
+    data: str = "",
+    samples: int | None = None,
+    device: str | torch.device = "cpu",
+    command: str | Iterable[str] | None = None,
+    title: str | None = None,
+    notes: Iterable[str] = (),
+    **more: Any,
+) -> dict[str, Any]:
+    """What a result must travel with to be judged and repeated; a dict that JSON holds.
+
+    Args:
+        model, plan, weights, weights_sha256: which network; ``weights`` is "none" where they are random.
+        data, samples: a description of the data, and how many images were used.
+        device: where it ran; a CUDA device adds the card's name and CUDA's version.
+        command: the command line as a list of arguments, or None for a call from Python.
+        title: one line over every table and figure; made from the above where None.
+        notes: what a reader of the table should know besides, a line each.
+        more: anything else; kept as it is.
+    """
+    import torch
+
+    facts: dict[str, Any] = {
+        "version": __version__,
+        "command": command if command is None or isinstance(command, str) else list(command),
+        "model": model,
+        "plan": plan,
+        "weights": weights,
+        "weights_sha256": weights_sha256,
+        "data": data,
+        "samples": samples,
+        "device": str(device),
+        "card": None,
+        "time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packages": _package_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "notes": list(notes),
+    }
+    if facts["device"].startswith("cuda"):
+        facts["card"] = torch.cuda.get_device_name(device)
+        facts["cuda"] = torch.version.cuda
+    facts["title"] = title or _title(facts)
+    return facts | more
+
+
+def _title(facts: dict[str, Any]) -> str:
+    weights, plan = facts["weights"], facts["plan"]
+    parts = [
+        f"{facts['model']} ({plan})" if plan and plan not in facts["model"] else facts["model"],
+        "random weights" if weights == "none" else f"{weights} weights" if weights else "",
+        facts["data"],
+        f"{facts['device']} ({facts['card']})" if facts["card"] else facts["device"],
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _package_versions() -> dict[str, str]:
+    names = ("torch", "torchvision", "numba", "numpy", "pyarrow", "cupy", "cupy-cuda12x", "cupy-cuda13x")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _cpu_name() -> str:
+    if sys.platform.startswith("linux"):
+        try:
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+        except OSError:
+            pass
+    return platform.processor() or platform.machine()

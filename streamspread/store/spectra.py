@@ -1,0 +1,138 @@
+"""Spectra as Arrow files, one row per layer, with the run's provenance in the schema metadata."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamspread.errors import OptionError, StoreError
+from streamspread.spectrum import LayerSpectrum, Spectra
+from streamspread.store import files
+
+KIND = "spectra"
+
+SCHEMA = pa.schema(
+    [
+        pa.field("layer", pa.string(), nullable=False),
+        pa.field("shape", pa.list_(pa.int64()), nullable=False),
+        pa.field("dim", pa.int64(), nullable=False),
+        pa.field("samples", pa.int64(), nullable=False),
+        pa.field("method", pa.string(), nullable=False),
+        pa.field("rounding", pa.string(), nullable=False),
+        pa.field("passes", pa.int64(), nullable=False),
+        pa.field("total_variance", pa.float64(), nullable=False),
+        pa.field("eigenvalues", pa.list_(pa.float64()), nullable=False),
+        pa.field("complete", pa.bool_(), nullable=False),
+        pa.field(
+            "components",
+            pa.list_(pa.struct({"threshold": pa.float64(), "low": pa.int64(), "high": pa.int64()})),
+            nullable=False,
+        ),
+        pa.field("participation_ratio", pa.float64()),
+        pa.field("effective_rank", pa.float64()),
+        pa.field("seconds", pa.float64()),
+        pa.field("peak_bytes", pa.int64(), nullable=False),
+        pa.field("sum_of_squares", pa.float64()),
+        pa.field("upper_sums", pa.list_(pa.float64()), nullable=False),
+        pa.field("proof", pa.string(), nullable=False),
+    ]
+)
+
+
+def write(spectra: Spectra, path: str | Path) -> None:
+    """Write ``spectra`` as an Arrow IPC file; written beside and renamed, so no reader ever sees half a file.
+
+    Raises:
+        StoreError: the file cannot be written. What was at ``path`` before is then still there, untouched.
+    """
+    header = {"kind": KIND, "thresholds": spectra.thresholds, "provenance": spectra.provenance}
+    files.save(_table(spectra), header, path)
+
+
+def read(path: str | Path) -> Spectra:
+    """Read what :func:`write` wrote; every float64 comes back bit for bit.
+
+    Raises:
+        StoreError: no such file, or not a whole streamspread result of a format this version reads.
+    """
+    return from_table(*files.load(path), path)
+
+
+def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> Spectra:
+    """The spectra in a table that was loaded from ``path``; errors as :func:`read`."""
+    if (kind := header.get("kind", KIND)) != KIND:
+        raise StoreError(f"{str(path)!r} holds an {kind}, not spectra: give a file that run wrote")
+    table = files.conform(table, SCHEMA, path, "run")
+    try:
+        layers = [_layer(table, row) for row in range(table.num_rows)]
+        return Spectra(layers, header["thresholds"], header["provenance"])
+    except (pa.ArrowException, ValueError, TypeError, KeyError, OptionError) as error:
+        raise files.other_kind(path, error, "run") from error
+
+
+def _table(spectra: Spectra) -> pa.Table:
+    layers = list(spectra.values())
+    columns: dict[str, list[Any]] = {
+        "layer": [s.layer for s in layers],
+        "shape": [list(s.shape) for s in layers],
+        "dim": [s.dim for s in layers],
+        "samples": [s.samples for s in layers],
+        "method": [s.method for s in layers],
+        "rounding": [s.rounding for s in layers],
+        "passes": [s.passes for s in layers],
+        "total_variance": [s.total_variance for s in layers],
+        "eigenvalues": [np.asarray(s.eigenvalues, np.float64) for s in layers],
+        "complete": [s.complete for s in layers],
+        "components": [_components(s, spectra.thresholds) for s in layers],
+        "participation_ratio": [_or_null(s.participation_ratio) for s in layers],
+        "effective_rank": [_or_null(s.effective_rank) for s in layers],
+        "seconds": [_or_null(s.seconds) for s in layers],
+        "peak_bytes": [s.peak_bytes for s in layers],
+        "sum_of_squares": [_or_null(s.sum_of_squares) for s in layers],
+        "upper_sums": [np.asarray(s.upper_sums, np.float64) for s in layers],
+        "proof": [s.proof for s in layers],
+    }
+    return pa.table(columns, SCHEMA)
+
+
+def _components(spectrum: LayerSpectrum, thresholds: Iterable[float]) -> list[dict[str, float]]:
+    intervals = ((tau, spectrum.components(tau)) for tau in thresholds)
+    return [{"threshold": tau, "low": int(k.low), "high": int(k.high)} for tau, k in intervals]
+
+
+def _or_null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _layer(table: pa.Table, row: int) -> LayerSpectrum:
+    def value(name: str) -> Any:
+        return table[name][row].as_py()
+
+    def number(name: str) -> float:
+        return math.nan if (found := value(name)) is None else found
+
+    def floats(name: str) -> np.ndarray:
+        return table[name][row].values.to_numpy(zero_copy_only=False)
+
+    return LayerSpectrum(
+        layer=value("layer"),
+        shape=tuple(value("shape")),
+        dim=value("dim"),
+        samples=value("samples"),
+        method=value("method"),
+        rounding=value("rounding"),
+        passes=value("passes"),
+        total_variance=value("total_variance"),
+        eigenvalues=floats("eigenvalues"),
+        complete=value("complete"),
+        upper_sums=floats("upper_sums"),
+        sum_of_squares=number("sum_of_squares"),
+        proof=value("proof"),
+        seconds=number("seconds"),
+        peak_bytes=value("peak_bytes"),
+    )

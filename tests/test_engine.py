@@ -1,0 +1,861 @@
+"""The whole job on small networks: against dense float64 references, on every form of data, leaving nothing behind."""
+
+import re
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import streamspread
+from streamspread import engine
+from streamspread.errors import (
+    ActivationError,
+    BudgetError,
+    DataError,
+    DeviceError,
+    LayerError,
+    ModelError,
+    OptionError,
+)
+from streamspread.memory import parse_bytes
+from streamspread.models.inputs import accept_uint8
+from streamspread.models.network import build
+
+TAUS = (0.5, 0.7, 0.9, 0.95, 0.99)
+DEVICES = ["cpu", pytest.param("cuda:0", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Matrices are small here: a second thread would gain nothing, and on a busy machine costs a hundredfold."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# Networks, each with an input that fits
+
+
+class Attention(nn.Module):
+    """A transformer of one block, whose parts return tuples; the attention map is its second output."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Linear(6, 8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.block = nn.TransformerEncoderLayer(8, 2, dim_feedforward=24, batch_first=True, dropout=0.3)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x):
+        x = self.embed(x)
+        x = x + self.attention(x, x, x)[0]
+        return self.head(self.block(x).mean(1))
+
+
+class Twice(nn.Module):
+    """One convolution and one in-place ReLU, each called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        return self.relu(self.conv(self.relu(self.conv(x))))
+
+
+def cnn():
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1, bias=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(12 * 16, 10),
+    )
+    net[1].running_mean.normal_()
+    net[1].running_var.uniform_(0.5, 2)
+    return net
+
+
+def images(n, seed=0, size=8):
+    """(n, 3, size, size) with neighbouring pixels alike, as in photographs, so that spectra fall off."""
+    x = torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
+    return x.cumsum(-1).cumsum(-2) / 4
+
+
+NETWORKS = {
+    "cnn": (cnn, images),
+    "mlp": (
+        lambda: nn.Sequential(nn.Linear(30, 90), nn.ReLU(), nn.Linear(90, 40), nn.Tanh()),
+        lambda n: images(n, 1, 4)[:, :, :, :].flatten(1)[:, :30],
+    ),
+    "transformer": (Attention, lambda n: images(n, 2, 6)[:, 0]),
+    "twice": (Twice, lambda n: images(n, 3, 6)),
+}
+
+
+def network(kind, n):
+    torch.manual_seed(7)
+    make, inputs = NETWORKS[kind]
+    return make().eval(), inputs(n)
+
+
+# The reference: every feature kept, dense covariance and its eigenvalues in float64
+
+
+def features(model, x):
+    """Each module output of one forward, (N, D) float64, by tap name."""
+    kept, calls = {}, {}
+
+    def hook(name, output):
+        calls[name] = calls.get(name, 0) + 1
+        output = output[0] if isinstance(output, tuple) else output
+        kept[name if calls[name] == 1 else f"{name}#{calls[name]}"] = (
+            output.flatten(1).double().numpy().copy()
+        )
+
+    handles = [
+        module.register_forward_hook(lambda m, i, o, name=name: hook(name, o))
+        for name, module in model.named_modules()
+        if name
+    ]
+    with torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    return kept
+
+
+def dense(x_ND):
+    """(eigenvalues in descending order, total variance) of the sample covariance."""
+    centred = x_ND - x_ND.mean(0)
+    n, d = x_ND.shape
+    matrix = centred @ centred.T if n < d else centred.T @ centred
+    values = np.linalg.eigvalsh(matrix)[::-1] / (n - 1)
+    return np.maximum(values, 0), float((centred**2).sum() / (n - 1))
+
+
+def reference_ks(x_ND):
+    values, total = dense(x_ND)
+    sums = np.cumsum(values)
+    return [int(np.searchsorted(sums, tau * total)) + 1 for tau in TAUS]
+
+
+def ks(spectrum):
+    found = [spectrum.components(tau) for tau in TAUS]
+    assert all(k.closed for k in found)
+    return [k.low for k in found]
+
+
+def check_exact(spectrum, x_ND, rel=1e-5):
+    """The spectrum is the reference's: T, every K, and the leading eigenvalues."""
+    values, total = dense(x_ND)
+    assert (spectrum.samples, spectrum.dim) == x_ND.shape
+    assert spectrum.total_variance == pytest.approx(total, rel=rel)
+    assert ks(spectrum) == reference_ks(x_ND)
+    leading = min(10, len(values), len(spectrum.eigenvalues))
+    np.testing.assert_allclose(
+        spectrum.eigenvalues[:leading], values[:leading], rtol=50 * rel, atol=rel * total
+    )
+
+
+def check_near(spectrum, x_ND, rel=1e-4):
+    """The spectrum is the reference's to one component, and T to ``rel``."""
+    assert spectrum.total_variance == pytest.approx(dense(x_ND)[1], rel=rel)
+    for got, want in zip(ks(spectrum), reference_ks(x_ND), strict=True):
+        assert abs(got - want) <= 1
+
+
+# Exactness
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ["fp32", "fp64"])
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("samples", [60, 600])
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_layer_equals_the_dense_reference(kind, samples, method, rounding, device):
+    model, x = network(kind, samples)
+    want = features(model, x)
+    spectra = engine.analyze(
+        model, x, "*", TAUS, method=method, rounding=rounding, device=device, batch_size=37, memory="1GiB"
+    )
+    assert list(spectra) == [name for name in spectra if name in want]  # in network order, nothing else
+    assert {"block", "attention", "relu#2", "conv#2", "7", "3"} & set(want) <= set(spectra)
+    for name, spectrum in spectra.items():
+        check_exact(spectrum, want[name], rel=1e-4 if device != "cpu" else 1e-5)
+        assert (spectrum.method, spectrum.rounding, spectrum.passes) == (method, rounding, 1)
+        assert spectrum.complete
+        assert np.prod(spectrum.shape) == spectrum.dim
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ["fp16", "bf16"])
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("samples", [100, 1000])
+def test_sixteen_bit_roundings_are_right_to_one_component(samples, method, rounding, device):
+    model, x = network("cnn", samples)
+    want = features(model, x)
+    spectra = engine.analyze(
+        model, x, ["0", "1", "4", "5"], TAUS, method=method, rounding=rounding, device=device
+    )
+    for name, spectrum in spectra.items():
+        check_near(spectrum, want[name])
+        assert spectrum.rounding == rounding
+
+
+def prescribed(spectrum, samples, mean=0.0):
+    """(samples, D) float64 whose sample covariance has exactly these eigenvalues, up to rounding."""
+    random = np.random.default_rng(3)
+    dim = len(spectrum)
+    rank = min(dim, samples - 1)
+    noise = random.standard_normal((samples, rank))
+    u_NR = np.linalg.qr(noise - noise.mean(0))[0]
+    v_DR = np.linalg.qr(random.standard_normal((dim, dim)))[0][:, :rank]
+    return (u_NR * np.sqrt((samples - 1) * np.asarray(spectrum[:rank]))) @ v_DR.T + mean
+
+
+SPECTRA = {
+    "flat": np.ones(63),  # 63·τ is whole for no τ asked for: no ties for rounding to decide
+    "steep": 0.7 ** np.arange(63),
+    "rank-deficient": np.r_[np.linspace(3, 1, 9), np.zeros(54)],
+    "one dominant": np.r_[1e6, np.linspace(2, 1, 62)],
+}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("mean", [0.0, 1000.0])
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("kind", SPECTRA)
+def test_prescribed_spectra_are_found(kind, method, mean, device):
+    values = (
+        SPECTRA[kind] / SPECTRA[kind].max()
+    )  # deviations of about 1: the mean is up to 1000 times as large
+    x = torch.from_numpy(prescribed(values, 300, mean)).float()
+    model = nn.Sequential(nn.Identity())
+    for rounding in ("fp32", "fp64"):
+        found = engine.analyze(
+            model, x, "0", TAUS, method=method, rounding=rounding, device=device, batch_size=64
+        )
+        check_exact(found["0"], x.double().numpy())
+        if mean == 0.0:  # beyond it the float32 input itself differs from what was prescribed
+            sums = np.cumsum(values)
+            assert ks(found["0"]) == [int(np.searchsorted(sums, tau * sums[-1])) + 1 for tau in TAUS]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_float64_networks_are_summed_in_float64_unless_told_otherwise(device):
+    model, x = network("cnn", 200)
+    model = model.double()
+    found = engine.analyze(model, x.double(), ["0", "4"], TAUS, device=device)
+    want = features(model, x.double())
+    for name, spectrum in found.items():
+        assert spectrum.rounding == "fp64"
+        check_exact(spectrum, want[name], rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_networks_are_observed_as_they_are(dtype):
+    model, x = network("cnn", 300)
+    model = model.to(dtype)
+    want = features(model, x.to(dtype))
+    found = engine.analyze(
+        model, x, ["0", "2", "5"], TAUS, batch_size=300
+    )  # data are cast to the model's dtype
+    for name, spectrum in found.items():
+        check_exact(spectrum, want[name])
+
+
+def test_channels_last_gives_the_same():
+    model, x = network("cnn", 300)
+    want = features(model, x)
+    model = model.to(memory_format=torch.channels_last)
+    for form in (x, x.contiguous(memory_format=torch.channels_last)):
+        for name, spectrum in engine.analyze(model, form, ["0", "1", "5"], TAUS).items():
+            check_exact(spectrum, want[name])
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 150), min_size=1, max_size=12),
+    method=st.sampled_from(["covariance", "gram"]),
+    kind=st.sampled_from(["mlp", "cnn"]),
+)
+def test_any_split_into_batches_gives_the_same(sizes, method, kind):
+    model, x = network(kind, 220)
+    bounds = np.minimum(np.cumsum([0, *sizes, 220]), 220)
+    batches = [x[a:b] for a, b in pairwise(bounds)]
+    spectra = engine.analyze(model, lambda: iter(batches), "*", TAUS, method=method)
+    for name, values in features(model, x).items():
+        check_exact(spectra[name], values)
+
+
+def test_the_same_run_gives_the_same_bits():
+    model, x = network("cnn", 400)
+
+    def run():
+        return engine.analyze(model, x, "*", TAUS, seed=5)
+
+    first, second = run(), run()
+    for name, spectrum in first.items():
+        assert np.array_equal(spectrum.eigenvalues, second[name].eigenvalues)
+        assert spectrum.total_variance == second[name].total_variance
+
+
+# What the package offers is what is tested here
+
+
+def test_the_package_offers_analyze_and_plan():
+    assert streamspread.analyze is engine.analyze
+    assert streamspread.plan is engine.plan
+    model, x = network("mlp", 50)
+    spectra = streamspread.analyze(model, x, ["0"], thresholds=(0.7,), provenance={"note": "kept"})
+    assert spectra.thresholds == (0.7,)
+    assert spectra.provenance["note"] == "kept"
+    assert spectra.provenance["samples"] == 50
+    assert spectra.provenance["planned_peak_bytes"] == streamspread.plan(model, x, ["0"]).peak_bytes
+    assert spectra["0"].spread(0.7).low == spectra["0"].components(0.7).low / 90
+
+
+def test_all_means_the_layers_a_reference_network_names():
+    model = build("4,M,6", 0)
+    assert list(engine.analyze(model, images(40, size=32))) == ["c1", "c2", "gap"]
+
+
+# Forms of data
+
+
+def forms(x):
+    whole = TensorDataset(x, torch.zeros(len(x)))
+    return {
+        "tensor": x,
+        "dataset": whole,
+        "loader": DataLoader(whole, batch_size=48),
+        "shuffled loader": DataLoader(whole, batch_size=48, shuffle=True),
+        "callable": lambda: iter(x.split(48)),
+        "list callable": lambda: [(part, "label") for part in x.split(48)],
+        "one-shot": iter(x.split(48)),
+    }
+
+
+@pytest.mark.parametrize("form", forms(torch.zeros(4, 3)))
+def test_every_form_of_data_gives_the_same(form):
+    model, x = network("mlp", 250)  # the last batch of 48 is smaller
+    spectra = engine.analyze(model, forms(x)[form], "*", TAUS, batch_size=48)
+    for name, values in features(model, x).items():
+        check_exact(spectra[name], values)
+
+
+def test_uint8_images_reach_a_network_that_takes_them():
+    model = build("4,M,6", 0)
+    accept_uint8(model, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    x = torch.randint(0, 256, (90, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    want = features(model.eval(), x)
+    for name, spectrum in engine.analyze(model, x, ["c1.relu", "c2", "gap"], TAUS).items():
+        check_exact(spectrum, want[name])
+
+
+def test_a_one_shot_iterator_is_refused_where_two_passes_are_needed():
+    model, x = network("cnn", 300)
+    budget = engine.plan(model, lambda: iter(x.split(50)), ["0"], method="covariance").peak_bytes
+    spectra = engine.analyze(model, iter(x.split(50)), ["0"], TAUS, memory=budget)
+    assert ks(spectra["0"]) == reference_ks(features(model, x)["0"])
+    with pytest.raises(
+        DataError, match=r"2 passes are needed and the data is a one-shot iterator: give a callable"
+    ):
+        engine.analyze(model, iter(x.split(50)), ["0", "1"], TAUS, memory=budget)
+
+
+# Several passes
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_tiles_in_several_passes_give_what_one_pass_gives(device):
+    model, x = network("cnn", 150)
+    names = ["0", "1", "4"]
+    whole = engine.analyze(model, x, names, TAUS, method="gram", device=device)
+    want = features(model, x)
+    counts = set()
+    least = smallest_budget(model, x, names, method="gram", device=device)
+    for budget in (least, least + 60_000, least + 200_000):
+        plan = engine.plan(model, x, names, method="gram", memory=budget, device=device)
+        parts = engine.analyze(model, x, names, TAUS, method="gram", memory=budget, device=device)
+        counts.add(len(plan.passes))
+        for name in names:
+            check_exact(parts[name], want[name])
+            assert parts[name].total_variance == pytest.approx(whole[name].total_variance, rel=1e-9)
+            np.testing.assert_allclose(parts[name].eigenvalues, whole[name].eigenvalues, atol=1e-4)
+            assert parts[name].passes == next(p.passes for p in plan.layers if p.layer == name)
+    assert max(counts) > 4
+    assert len(counts) > 1
+
+
+def test_layers_in_passes_of_their_own_give_what_one_pass_gives():
+    model, x = network("cnn", 700)
+    names = ["0", "1", "2"]
+    budget = smallest_budget(model, x, names, method="covariance")
+    plan = engine.plan(model, x, names, method="covariance", memory=budget)
+    assert len(plan.passes) == 3
+    assert plan.peak_bytes <= budget
+    parts = engine.analyze(model, x, names, TAUS, method="covariance", memory=budget)
+    for name, values in features(model, x).items():
+        if name in names:
+            check_exact(parts[name], values)
+
+
+def smallest_budget(model, x, names, **options):
+    """The budget that the error names for what does not fit into a byte."""
+    with pytest.raises(BudgetError, match="smallest budget that would do is") as caught:
+        engine.analyze(model, x, names, TAUS, memory=1, **options)
+    return parse_bytes(re.search(r"would do is (\w+)", str(caught.value))[1])
+
+
+@pytest.mark.parametrize("method", ["auto", "covariance", "gram"])
+def test_the_smallest_budget_that_an_error_names_does(method):
+    model, x = network("cnn", 150)
+    names = ["0", "4", "7"]
+    budget = smallest_budget(model, x, names, method=method)
+    spectra = engine.analyze(model, x, names, TAUS, memory=budget, method=method)
+    want = features(model, x)
+    for name, spectrum in spectra.items():
+        assert spectrum.total_variance == pytest.approx(dense(want[name])[1], rel=1e-4)
+        for tau, k in zip(TAUS, reference_ks(want[name]), strict=True):
+            low, high = spectrum.components(tau)
+            assert low <= k <= high
+
+
+def test_a_pass_goes_no_deeper_than_its_layers():
+    model, x = network("cnn", 60)
+    calls = []
+    for name, module in model.named_modules():
+        module.register_forward_pre_hook(lambda m, i, name=name: calls.append(name))
+    engine.plan(model, x, ["1"])
+    calls.clear()
+    engine.analyze(model, x, ["1"], batch_size=60)
+    # One forward looks at the shapes of the whole network, the other is the pass.
+    assert calls[-3:] == ["", "0", "1"]
+    assert calls.count("2") == 1
+
+
+def test_progress_tells_each_pass_and_each_layer():
+    model, x = network("cnn", 150)
+    events = []
+    options = {"method": "gram", "batch_size": 40}
+    budget = smallest_budget(model, x, ["0", "1"], **options)
+    engine.analyze(model, x, ["0", "1"], memory=budget, progress=events.append, **options)
+    passes = [e for e in events if e.stage == "pass"]
+    count = passes[0].count
+    assert count > 1
+    assert [e.done for e in passes if e.index == 1] == [0, 40, 80, 120, 150]
+    assert {e.index for e in passes} == set(range(1, count + 1))
+    assert all(e.total == 150 and e.unit == "images" for e in passes)
+    solved = [e for e in events if e.stage == "eigenvalues"]
+    assert {e.label for e in solved} == {"0", "1"}
+    assert solved[-1].done == solved[-1].total
+
+
+# Overflow at fp16
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+def test_a_layer_that_overflows_at_fp16_is_done_again_at_bf16(method, device):
+    # The scale follows the first batch; what comes later is a million times as large. The tanh stays in range.
+    x = torch.cat([images(100).flatten(1) * 1e-3, images(500, 1).flatten(1) * 1e3])
+    model = nn.Sequential(nn.Identity(), nn.Tanh())
+    spectra = engine.analyze(
+        model, x, "*", TAUS, method=method, rounding="fp16", batch_size=100, device=device
+    )
+    assert [s.rounding for s in spectra.values()] == ["bf16", "fp16"]
+    check_near(spectra["0"], x.double().numpy())
+    check_near(spectra["1"], x.tanh().double().numpy(), rel=1e-3)
+
+
+def test_an_overflow_in_one_of_several_passes_is_done_again():
+    x = torch.cat([images(50).flatten(1) * 1e-3, images(100, 1).flatten(1) * 1e3])
+    model = nn.Sequential(nn.Identity(), nn.Tanh())
+    budget = smallest_budget(model, x, ["0", "1"], method="gram", rounding="fp16", batch_size=50)
+    plan = engine.plan(model, x, ["0", "1"], method="gram", rounding="fp16", memory=budget, batch_size=50)
+    assert [p.passes > 1 for p in plan.layers] == [True, True]
+    spectra = engine.analyze(
+        model, x, "*", TAUS, method="gram", rounding="fp16", memory=budget, batch_size=50
+    )
+    assert [s.rounding for s in spectra.values()] == ["bf16", "fp16"]
+    check_near(spectra["0"], x.double().numpy())
+
+
+@pytest.mark.parametrize("rounding", ["fp32", "bf16"])
+def test_a_range_that_no_rounding_holds_is_an_error_and_not_a_loop(rounding):
+    x = torch.cat([torch.randn(20, 4) * 1e-30, torch.randn(20, 4) * 1e30])
+    with pytest.raises(
+        ActivationError, match=rf"layer 0: .* batch 2: its range is too wide for rounding {rounding}"
+    ):
+        engine.analyze(nn.Sequential(nn.Identity()), x, "0", rounding=rounding, batch_size=20)
+
+
+# Nothing is left behind
+
+
+def marked_model():
+    """A network in a state of its own: modes mixed, hooks, frozen parameters, gradients."""
+    model, x = network("cnn", 200)
+    model.train()
+    model[1].eval()
+    model[4].requires_grad_(False)
+    model[0].register_forward_hook(lambda m, i, o: None)
+    model.register_forward_pre_hook(lambda m, i: None)
+    model[7].register_full_backward_hook(lambda m, i, o: None)
+    model(x[:8]).sum().backward()
+    return model, x
+
+
+def state_of(model):
+    """All that an analysis might have changed."""
+    hooks = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_forward_hooks_with_kwargs"
+    tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+    return {
+        "modes": [module.training for module in model.modules()],
+        "hooks": [list(getattr(module, name)) for module in model.modules() for name in hooks],
+        "tensors": {
+            name: (id(t), t.data_ptr(), t.dtype, str(t.device), t.requires_grad, t.stride())
+            for name, t in tensors.items()
+        },
+        "gradients": {name: None if p.grad is None else id(p.grad) for name, p in model.named_parameters()},
+        "values": {name: t.detach().clone() for name, t in model.state_dict().items()},
+        "grad mode": torch.is_grad_enabled(),
+        "threads": sorted(t.name for t in threading.enumerate()),
+    }
+
+
+def check_unchanged(before, model):
+    after = state_of(model)
+    for name, value in before.pop("values").items():
+        assert torch.equal(value, after["values"][name]), name
+    del after["values"]
+    assert after == before
+
+
+def interrupt(event):
+    if event.stage == "pass" and event.done:
+        raise KeyboardInterrupt
+
+
+def broken_stream(x):
+    yield x[:50]
+    raise OSError("the disk is gone")
+
+
+def with_nan(x):
+    x = x.clone()
+    x[120, 0, 3, 3] = torch.nan
+    return x
+
+
+ENDINGS = {
+    "well": (lambda x: (x, {}), None, None),
+    "at an interruption": (lambda x: (x, {"progress": interrupt}), KeyboardInterrupt, "^$"),
+    "at a NaN": (lambda x: (with_nan(x), {}), ActivationError, "NaN"),
+    "at a broken stream": (lambda x: (lambda: broken_stream(x), {"method": "covariance"}), OSError, "disk"),
+    "at an unknown layer": (lambda x: (x, {"layers": "nine"}), LayerError, "nine"),
+    "at a small budget": (lambda x: (x, {"memory": 10}), BudgetError, "smallest"),
+    "at the first forward": (lambda x: (x[:, :1], {}), ModelError, "does not run"),
+}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_model_is_left_exactly_as_it_was(ending, device):
+    model, x = marked_model()
+    make, error, match = ENDINGS[ending]
+    data, options = make(x)
+    options = {"layers": "*", "device": device} | options
+    before = state_of(model)
+    if error is None:
+        engine.analyze(model, data, batch_size=50, **options)
+    else:
+        with pytest.raises(error, match=match):
+            engine.analyze(model, data, batch_size=50, **options)
+    check_unchanged(before, model)
+
+
+def test_planning_leaves_the_model_as_it_was():
+    model, x = marked_model()
+    before = state_of(model)
+    engine.plan(model, x, "*")
+    check_unchanged(before, model)
+
+
+@pytest.mark.gpu
+def test_a_model_that_shares_memory_still_does_after_it_was_on_the_card():
+    model, x = network("cnn", 100)
+    weights = model[0].weight.detach()
+    statistics = model[1].running_mean
+    engine.analyze(model, x, "0", device="cuda:0")
+    weights.add_(1)
+    assert torch.equal(model[0].weight.detach(), weights)
+    assert model[1].running_mean is statistics
+
+
+FLAGS = [
+    (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.cudnn, "deterministic"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+]
+
+
+@pytest.mark.parametrize("value", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_torchs_settings_are_as_before(value, fails, monkeypatch):
+    for owner, name in FLAGS:
+        monkeypatch.setattr(owner, name, value)
+    model, x = network("mlp", 100)
+    inside = []
+    progress = [interrupt, lambda event: inside.append([getattr(*flag) for flag in FLAGS])][not fails]
+    if fails:
+        with pytest.raises(KeyboardInterrupt, match="^$"):
+            engine.analyze(model, x, progress=progress)
+    else:
+        engine.analyze(model, x, progress=progress)
+        assert inside[0] == [False, False, True, False]
+    assert [getattr(*flag) for flag in FLAGS] == [value] * 4
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_the_random_state_is_not_moved(shuffle):
+    model, x = network("mlp", 100)
+    loader = DataLoader(TensorDataset(x), batch_size=32, shuffle=shuffle)
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    engine.analyze(model, loader, "*", method="covariance")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(np.random.get_state()[1], numpy_before)
+
+
+def test_dropout_and_batch_norm_are_those_of_evaluation():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(30, 20), nn.Dropout(0.5), nn.BatchNorm1d(20)).train()
+    x = network("mlp", 200)[1]
+    spectra = engine.analyze(model, x, "*", TAUS)
+    want = features(model.eval(), x)
+    for name, spectrum in spectra.items():
+        check_exact(spectrum, want[name])
+
+
+# Bad input
+
+
+@pytest.mark.parametrize("thresholds", [(), (0.0,), (1.2,), (0.7, -1), ("most",), (float("nan"),)])
+def test_thresholds_outside_their_range_are_refused(thresholds):
+    model, x = network("mlp", 20)
+    with pytest.raises(OptionError, match="threshold"):
+        engine.analyze(model, x, thresholds=thresholds)
+    with pytest.raises(OptionError, match="threshold"):
+        engine.plan(model, x, thresholds=thresholds)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"memory": "plenty"}, BudgetError, "memory 'plenty' is not a size: write 8GiB"),
+        ({"memory": "0"}, BudgetError, "memory '0' is not a size"),
+        (
+            {"memory": "2KB"},
+            BudgetError,
+            r"fits by no method into 2\.0 KiB: the smallest budget that would do is",
+        ),
+        ({"device": "tpu"}, DeviceError, "device 'tpu' is unknown: use auto, cpu or cuda:0"),
+        ({"device": "mps"}, DeviceError, "device mps is not supported"),
+        ({"device": "cuda:99"}, DeviceError, r"device cuda:99 is not there: torch sees \d+ CUDA devices"),
+        ({"method": "magic"}, OptionError, "method 'magic' is unknown: choose from auto, covariance, gram"),
+        ({"rounding": "fp8"}, OptionError, "rounding 'fp8' is unknown: choose from auto, fp16"),
+        ({"rank": 0}, OptionError, "rank 0 is neither auto nor a positive number"),
+        ({"rank": "many"}, OptionError, "rank 'many' is neither auto nor a positive number"),
+        ({"batch_size": 0}, OptionError, "batch size 0 asked for; it must be 1 or more"),
+        ({"batch_size": -3}, OptionError, "batch size -3 asked for"),
+        ({"layers": ["0", "conv*"]}, LayerError, r"no layer matches 'conv\*': nearest are"),
+        ({"layers": []}, LayerError, "no layer asked for"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, error, match):
+    model, x = network("mlp", 20)
+    with pytest.raises(error, match=match):
+        engine.analyze(model, x, **options)
+    with pytest.raises(error, match=match):
+        engine.plan(model, x, **options)
+
+
+def test_what_is_no_model_and_what_is_no_data_is_refused():
+    model, x = network("mlp", 20)
+    with pytest.raises(OptionError, match=r"the model must be a torch\.nn\.Module, got function"):
+        engine.analyze(network, x)
+    with pytest.raises(DataError, match="data of type int cannot be read; give a tensor"):
+        engine.analyze(model, 3)
+    with pytest.raises(DataError, match="no samples"):
+        engine.analyze(model, iter([]))
+    with pytest.raises(ModelError, match=r"does not run on a batch of shape \(2, 7\), torch\.float32: mat1"):
+        engine.analyze(model, torch.zeros(20, 7))
+
+
+@pytest.mark.parametrize("data", [lambda x: x, lambda x: iter([x]), lambda x: lambda: iter([x])])
+def test_one_sample_has_no_covariance(data):
+    model, x = network("mlp", 1)
+    with pytest.raises(DataError, match="a covariance needs at least 2 samples, got 1"):
+        engine.analyze(model, data(x))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("where", [0, 70, 149])
+@pytest.mark.parametrize("rounding", ["fp32", "fp16"])
+def test_nan_and_infinity_name_layer_and_batch(bad, method, where, rounding):
+    x = images(150).flatten(1)
+    x[where, 5] = bad
+    match = (
+        rf"layer 0: NaN or Inf in the activation in batch {where // 10 + 1}: check the weights and the input"
+    )
+    with pytest.raises(ActivationError, match=match):
+        engine.analyze(nn.Sequential(nn.Identity()), x, "0", method=method, batch_size=10, rounding=rounding)
+
+
+def test_a_batch_is_counted_once_also_where_it_does_not_fit_the_buffer():
+    x = torch.randn(2600, 6)  # more than a staging buffer, in batches that do not divide it
+    x[2510] = torch.nan
+    with pytest.raises(ActivationError, match=r"layer 0: NaN or Inf in the activation in batch 26:"):
+        engine.analyze(nn.Sequential(nn.Identity()), x, "0", method="covariance", batch_size=100)
+
+
+def test_the_layer_where_nan_first_arises_is_named():
+    class Log(nn.Module):
+        def forward(self, x):
+            return x.log()
+
+    model = nn.Sequential(nn.Identity(), Log(), nn.Linear(6, 3))
+    x = torch.rand(90, 6) + 0.1
+    x[80, 2] = -1.0
+    with pytest.raises(ActivationError, match="layer 1: NaN or Inf in the activation in batch 9"):
+        engine.analyze(model, x, "*", batch_size=10)
+
+
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64"])
+def test_a_constant_layer_has_no_components(method, rounding):
+    model = nn.Sequential(nn.Linear(30, 20), nn.Hardtanh(5.0, 5.5))
+    model[0].weight.data.zero_()
+    model[0].bias.data.fill_(0.1)  # 0.1 has no exact binary form: its mean must not leave a residue
+    spectra = engine.analyze(model, network("mlp", 150)[1], "*", TAUS, method=method, rounding=rounding)
+    for spectrum in spectra.values():
+        assert spectrum.total_variance == 0
+        assert ks(spectrum) == [0] * len(TAUS)
+        assert len(spectrum.eigenvalues) == 0
+
+
+def test_images_of_differing_shape_are_refused():
+    parts = [torch.randn(8, 3, 8, 8), torch.randn(8, 3, 9, 9)]
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(2))
+    with pytest.raises(DataError, match=r"sample 8 has shape \(3, 9, 9\), sample 0 has \(3, 8, 8\)"):
+        engine.analyze(model, lambda: iter(parts), "1")
+    with pytest.raises(DataError, match=r"all samples must have one shape"):
+        engine.analyze(model, iter(parts), "1", batch_size=4)
+
+
+def test_a_shuffled_loader_is_refused_where_a_layer_needs_several_passes():
+    model, x = network("cnn", 150)
+    budget = smallest_budget(model, x, ["0"], method="gram")
+    ordered = DataLoader(TensorDataset(x), batch_size=50)
+    assert engine.plan(model, ordered, ["0"], method="gram", memory=budget).layers[0].passes > 1
+    shuffled = DataLoader(TensorDataset(x), batch_size=50, shuffle=True)
+    with pytest.raises(
+        BudgetError, match=r"fits by no method .* the smallest budget that would do is"
+    ) as caught:
+        engine.analyze(model, shuffled, ["0"], method="gram", memory=budget)
+    enough = parse_bytes(re.search(r"would do is (\w+)", str(caught.value))[1])
+    spectra = engine.analyze(model, shuffled, ["0"], TAUS, method="gram", memory=enough)
+    check_exact(spectra["0"], features(model, x)["0"])
+
+
+def test_a_shuffled_loader_is_fine_where_each_layer_needs_one_of_several_passes():
+    model, x = network("cnn", 300)
+    budget = smallest_budget(model, x, ["0", "1"], method="covariance", batch_size=50)
+    shuffled = DataLoader(TensorDataset(x), batch_size=50, shuffle=True)
+    options = {"method": "covariance", "memory": budget}
+    assert len(engine.plan(model, shuffled, ["0", "1"], **options).passes) == 2
+    spectra = engine.analyze(model, shuffled, ["0", "1"], TAUS, **options)
+    for name in ("0", "1"):
+        check_exact(spectra[name], features(model, x)[name])
+
+
+def changing(x, change):
+    """A callable whose third call and later ones give other batches: the first two look at shapes and count."""
+    calls = []
+
+    def make():
+        calls.append(None)
+        parts = list(x.split(50))
+        return iter(parts if len(calls) < 4 else change(parts))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda parts: [parts[0], parts[1] + 1, *parts[2:]],
+            "batch 2 differs between passes; the data must repeat",
+        ),
+        (lambda parts: [parts[1], parts[0], *parts[2:]], "batch 1 differs between passes"),
+        (lambda parts: parts[:-1], "100 samples came in pass 2, 150 were announced"),
+        (lambda parts: [*parts, parts[0]], "batch 4 differs between passes"),
+    ],
+)
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+def test_data_that_change_between_passes_are_refused(change, match, method):
+    model, x = network("cnn", 150)
+    budget = smallest_budget(model, x, ["0", "1"], method=method, batch_size=50)
+    with pytest.raises(DataError, match=match):
+        engine.analyze(model, changing(x, change), ["0", "1"], method=method, memory=budget)
+
+
+# Memory
+
+
+PEAK = """
+import json, sys, torch
+from torch import nn
+from streamspread import engine
+from streamspread.models.network import build
+
+def make():
+    if sys.argv[1] == "gram":
+        return build("64,64", 0), torch.randn(800, 3, 32, 32), {}
+    net = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False))
+    return net, torch.randn(1500, 4, 28, 28), {"method": "covariance"}
+
+model, data, options = make()
+plan = engine.plan(model, data, **options)
+spectra = engine.analyze(model, data, **options)
+print(json.dumps([plan.peak_bytes, max(s.peak_bytes for s in spectra.values()), [s.method for s in spectra.values()]]))
+"""
+
+
+@pytest.mark.parametrize("case", ["gram", "covariance"])
+def test_the_peak_is_what_the_plan_promised(case):
+    import json
+
+    done = subprocess.run([sys.executable, "-c", PEAK, case], capture_output=True, text=True, check=True)
+    planned, measured, methods = json.loads(done.stdout)
+    assert case in methods
+    assert measured > 150e6
+    assert measured <= 1.1 * planned
+    assert planned <= 1.5 * measured

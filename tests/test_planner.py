@@ -1,0 +1,272 @@
+"""Plans: they fit the budget, cover every feature of every layer, and say why; all without allocating anything."""
+
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamspread.accumulators.covariance import Covariance
+from streamspread.accumulators.gram import Gram
+from streamspread.errors import BudgetError, DataError, OptionError
+from streamspread.memory import parse_bytes
+from streamspread.planner import LayerShape, make_plan
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+MIB, GIB = 1 << 20, 1 << 30
+
+
+def layer(dim, name="c1", operations=1e6):
+    return LayerShape(name, (dim,), dim, operations)
+
+
+def planned(layers, samples, budget, device=CPU, rounding="fp32", **options):
+    return make_plan(layers, samples, budget=budget, device=device, rounding=rounding, **options)
+
+
+# no1 at 32×32, and the operations of its forward up to each layer
+NO1 = [
+    layer(dim, name, operations)
+    for name, dim, operations in [
+        ("c1", 65536, 3.5e6),
+        ("c2", 65536, 79e6),
+        ("c3", 32768, 117e6),
+        ("c4", 32768, 192e6),
+        ("c5", 16384, 230e6),
+        ("c6", 16384, 305e6),
+        ("gap", 256, 305e6),
+    ]
+]
+
+settings_of_any_kind = st.fixed_dictionaries(
+    {
+        "dims": st.lists(st.integers(1, 70_000), min_size=1, max_size=5),
+        "samples": st.none() | st.integers(2, 60_000),
+        "budget": st.integers(12, 37).map(lambda power: 1 << power) | st.integers(1, 80 * GIB),
+        "forward_bytes": st.sampled_from([0, 10_000, 40 * MIB, 3 * GIB]),
+        "device": st.sampled_from([CPU, CUDA]),
+        "rounding": st.sampled_from(["fp16", "bf16", "fp32", "fp64"]),
+        "method": st.sampled_from(["auto", "auto", "covariance", "gram"]),
+        "ordered": st.booleans(),
+    }
+)
+
+
+def plan_of(case, **changes):
+    case = case | changes
+    layers = [layer(dim, f"l{i}", 1e5 * (i + 1)) for i, dim in enumerate(case.pop("dims"))]
+    if case["samples"] is None and case["method"] == "gram":
+        case["method"] = "auto"
+    return planned(layers, case.pop("samples"), case.pop("budget"), **case)
+
+
+@settings(max_examples=150, deadline=None)
+@given(settings_of_any_kind)
+def test_every_plan_fits_and_covers_everything_once(case):
+    try:
+        plan = plan_of(case)
+    except BudgetError:
+        return
+    assert plan.peak_bytes == max(step.bytes for step in plan.passes) <= case["budget"]
+    assert [p.layer for p in plan.layers] == [f"l{i}" for i in range(len(case["dims"]))]
+    order = {p.layer: i for i, p in enumerate(plan.layers)}
+    for one, dim in zip(plan.layers, case["dims"], strict=True):
+        assert one.dim == dim
+        first = one.pass_indices[0]
+        assert one.pass_indices == tuple(range(first, first + one.passes))
+        if one.method == "gram":
+            assert one.passes == Gram.passes(dim, one.tile)
+            assert (one.passes - 1) * one.tile < dim <= one.passes * one.tile
+            assert one.passes == 1 or case["ordered"]
+        if one.method == "covariance":
+            assert one.passes == 1
+        in_passes = tuple(step.index for step in plan.passes if one.layer in step.layers)
+        assert in_passes == one.pass_indices
+    for index, step in enumerate(plan.passes):
+        assert step.index == index
+        assert step.layers
+        assert sorted(step.layers, key=order.__getitem__) == list(step.layers)
+        assert step.deepest == step.layers[-1]
+        members = [plan.layers[order[name]] for name in step.layers]
+        held = sum(one.state_bytes for one in members)
+        assert held + case["forward_bytes"] <= step.bytes
+        assert held + max(one.finish_bytes for one in members) <= step.bytes
+
+
+@settings(max_examples=100, deadline=None)
+@given(settings_of_any_kind)
+def test_the_smallest_budget_named_does_and_a_smaller_one_does_not(case):
+    with pytest.raises(BudgetError, match="smallest budget that would do") as caught:
+        plan_of(case, budget=1)
+    named = re.search(r"that would do is (\d+)(\w+) \(", str(caught.value))
+    smallest = parse_bytes(named[1] + named[2])
+    assert plan_of(case, budget=smallest).peak_bytes <= smallest
+    with pytest.raises(BudgetError, match="fits by no method"):
+        plan_of(case, budget=smallest - parse_bytes(f"1{named[2]}"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(settings_of_any_kind)
+def test_a_larger_budget_is_never_refused(case):
+    try:
+        plan_of(case)
+    except BudgetError:
+        return
+    larger = case["budget"] + case["budget"] // 3 + 1
+    assert plan_of(case, budget=larger).peak_bytes <= larger
+
+
+# The bytes that a plan counts are those the accumulators say
+
+
+@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64"])
+@pytest.mark.parametrize("device", [CPU, CUDA])
+def test_bytes_are_those_of_the_accumulator(device, rounding):
+    wide, long = layer(20_000), layer(300)
+    gram = planned([wide], 1000, 40 * GIB, device, rounding, method="gram").layers[0]
+    state, finish = Gram.nbytes(
+        20_000, 1000, tile=gram.tile, rounding=rounding, device=device, panel_rows=gram.panel_rows
+    )
+    assert (gram.state_bytes, gram.finish_bytes) == (state, finish)
+    covariance = planned([long], 1000, 40 * GIB, device, rounding, method="covariance").layers[0]
+    state, finish = Covariance.nbytes(
+        300,
+        rounding=rounding,
+        device=device,
+        staging_rows=covariance.staging_rows,
+        panel_rows=covariance.panel_rows,
+    )
+    assert (covariance.state_bytes, covariance.finish_bytes) == (state, finish)
+    assert covariance.bytes == state + finish
+
+
+def test_the_network_and_the_eigenvalue_step_do_not_need_memory_at_once():
+    alone = planned([layer(300)], 1000, GIB).layers[0]
+    assert planned([layer(300)], 1000, GIB, forward_bytes=1).peak_bytes == alone.bytes
+    larger = planned([layer(300)], 1000, GIB, forward_bytes=100 * MIB)
+    assert larger.peak_bytes == alone.state_bytes + 100 * MIB
+
+
+# Which method, and why
+
+
+@pytest.mark.parametrize(
+    ("dim", "samples", "method"),
+    [
+        (65536, 1000, "gram"),
+        (65536, 5000, "gram"),
+        (256, 50_000, "covariance"),
+        (4096, 50_000, "covariance"),
+        (16384, 50_000, "covariance"),
+        (16384, 5000, "gram"),
+        (3, 2, "gram"),
+    ],
+)
+@pytest.mark.parametrize("device", [CPU, CUDA])
+def test_the_shorter_side_is_chosen(dim, samples, method, device):
+    chosen = planned([layer(dim)], samples, 60 * GIB, device).layers[0]
+    assert chosen.method == method
+    other = {"gram": "covariance", "covariance": "gram"}[method]
+    reason = next(text for text in chosen.rejected if text.startswith(other))
+    assert re.fullmatch(rf"{other}: \d+\.\d× the work", reason)
+    assert float(re.search(r"([\d.]+)×", reason)[1]) >= 1.0
+
+
+def test_a_plan_says_why_in_words_with_numbers():
+    gram = planned([layer(65536)], 5000, 20 * GIB).layers[0]
+    assert re.fullmatch(r"inner products of 5,000 samples from 2 tiles of 32,768 features", gram.why)
+    covariance = planned([layer(256)], 5000, 20 * GIB).layers[0]
+    assert re.fullmatch(r"the triangle of 256² takes [\d.]+ [KM]iB, in one pass", covariance.why)
+
+
+def test_a_method_that_does_not_fit_is_rejected_with_what_it_needs():
+    chosen = planned([layer(4096)], 50_000, GIB).layers[0]
+    assert chosen.method == "covariance"
+    reason = next(text for text in chosen.rejected if text.startswith("gram"))
+    need = parse_bytes(re.fullmatch(r"gram: needs (\w+)", reason)[1])
+    assert need > GIB
+    assert planned([layer(4096)], 50_000, need, method="gram").layers[0].method == "gram"
+
+
+def test_a_method_can_be_forced_and_the_others_say_so():
+    for method in ("covariance", "gram"):
+        chosen = planned([layer(2000)], 700, GIB, method=method).layers[0]
+        assert chosen.method == method
+        other = {"gram": "covariance", "covariance": "gram"}[method]
+        assert f"{other}: {method} was asked for" in chosen.rejected
+
+
+def test_unknown_methods_and_roundings_are_refused():
+    with pytest.raises(OptionError, match=r"method 'magic' is unknown: choose from auto, covariance, gram"):
+        planned([layer(20)], 10, GIB, method="magic")
+    with pytest.raises(
+        OptionError, match=r"rounding 'fp8' is unknown: choose from auto, fp16, bf16, fp32, fp64"
+    ):
+        planned([layer(20)], 10, GIB, rounding="fp8")
+
+
+def test_without_a_number_of_samples_only_one_pass_methods_are_to_be_had():
+    chosen = planned([layer(3000)], None, GIB).layers[0]
+    assert chosen.method == "covariance"
+    assert "gram: the number of samples is not known before the pass" in chosen.rejected
+    with pytest.raises(OptionError, match=r"layer c1: gram: the number of samples is not known .* or name N"):
+        planned([layer(3000)], None, GIB, method="gram")
+
+
+# Passes
+
+
+def test_one_pass_where_everything_fits():
+    plan = planned(NO1, 2000, 60 * GIB, CUDA, "fp16")
+    assert len(plan.passes) == 1
+    assert plan.passes[0].layers == tuple(one.name for one in NO1)
+    assert plan.passes[0].deepest == "gap"
+
+
+def test_less_memory_means_more_passes():
+    plan = planned(NO1, 5000, 2 * GIB, method="gram")
+    fewer = planned(NO1, 5000, 8 * GIB, method="gram")
+    assert len(plan.passes) > len(fewer.passes) > 1
+    assert plan.passes[0].layers[0] == fewer.passes[0].layers[0] == "c1"
+
+
+def test_a_tile_is_bounded_whatever_the_budget_so_that_memory_does_not_grow_with_the_features():
+    chosen = planned([layer(65536)], 50_000, 200 * GIB, method="gram").layers[0]
+    assert chosen.passes > 1
+    assert chosen.samples * chosen.tile * 4 <= GIB
+
+
+def test_staging_shrinks_before_a_layer_is_refused():
+    roomy = planned([layer(4096)], 50_000, 8 * GIB, method="covariance").layers[0]
+    tight = planned([layer(4096)], 50_000, roomy.bytes - 1, method="covariance").layers[0]
+    assert tight.staging_rows < roomy.staging_rows
+    assert tight.bytes < roomy.bytes
+
+
+def test_data_in_another_order_each_time_takes_no_second_tile():
+    budget = 40 * MIB
+    assert planned([layer(65536)], 500, budget).layers[0].passes > 1
+    with pytest.raises(BudgetError, match=r"fits by no method .* gram: needs 1\d\dMiB") as caught:
+        planned([layer(65536)], 500, budget, ordered=False)
+    enough = parse_bytes(re.search(r"would do is (\w+)", str(caught.value))[1])
+    assert planned([layer(65536)], 500, enough, ordered=False).layers[0].passes == 1
+
+
+def test_a_one_shot_iterator_is_taken_for_one_pass_only():
+    layers = [layer(4096, "a"), layer(4096, "b")]
+    assert len(planned(layers, None, 2 * GIB, repeatable=False).passes) == 1
+    one = planned(layers[:1], None, 2 * GIB).peak_bytes
+    with pytest.raises(
+        DataError, match=r"2 passes are needed and the data is a one-shot iterator: give a callable"
+    ):
+        planned(layers, None, one, repeatable=False)
+
+
+def test_the_error_names_the_layer_that_needs_most_and_serves_all():
+    layers = [layer(100, "small"), layer(60_000, "big"), layer(10, "tiny")]
+    match = r"layer big \(D = 60,000, N = 3,000\) fits by no method into 1\.0 MiB"
+    with pytest.raises(BudgetError, match=match) as caught:
+        planned(layers, 3000, MIB)
+    enough = parse_bytes(re.search(r"would do is (\w+)", str(caught.value))[1])
+    assert len(planned(layers, 3000, enough).layers) == 3
