@@ -29,6 +29,7 @@ BATCH_SIZE = {"cpu": 128, "cuda": 500}
 ROUNDING = {"cpu": "fp32", "cuda": "fp16"}
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
 _CUDA_OVERHEAD = 96 << 20  # cuBLAS and cuSOLVER workspaces that torch allocates
+_RESIDENT_SHARE = 0.1  # of the budget that a data set may take on the card
 _PREFETCHED = 4  # batches that are on the card at once
 
 
@@ -82,8 +83,6 @@ def analyze(
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
     thresholds = check_thresholds(thresholds)
-    if rank != "auto" and (not isinstance(rank, int) or rank < 1):
-        raise OptionError(f"rank {rank!r} is neither auto nor a positive number")
     options = _Options(method, rounding, rank, memory, device, batch_size, thresholds, proof, seed)
     with _session(model, data, layers, options) as session:
         report = progress or (lambda event: None)
@@ -268,7 +267,12 @@ class _Session:
                         )
                 yield batch
 
-        for batch in prefetch(checked(), self.device):
+        # A tensor repeats by its nature, and one that lies on the device needs no way there.
+        tensor = self.stream.tensor
+        batches = self.stream.batches(self.batch_size) if tensor is not None else checked()
+        if tensor is None or tensor.device != self.device:
+            batches = prefetch(batches, self.device)
+        for batch in batches:
             yield as_input(batch, self.device, self.dtype)
 
     def facts(self) -> dict[str, Any]:
@@ -321,7 +325,8 @@ class _Running:
     def spectrum(self, options: _Options) -> Spectrum:
         with self.clock:
             return self.accumulator.spectrum(
-                options.thresholds, FinishOptions(proof=options.proof, seed=options.seed)
+                options.thresholds,
+                FinishOptions(proof=options.proof, max_block=self.layer.max_block, seed=options.seed),
             )
 
 
@@ -363,6 +368,8 @@ def _session(
     """Look at the first batch, choose taps and plan; leave the model and torch's settings as they were."""
     if not isinstance(model, nn.Module):
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
+    if options.rank != "auto" and (not isinstance(options.rank, int) or options.rank < 1):
+        raise OptionError(f"rank {options.rank!r} is neither auto nor a positive number")
     if options.batch_size is not None and options.batch_size < 1:
         raise OptionError(f"batch size {options.batch_size} asked for; it must be 1 or more")
     budget = None if options.memory is None else parse_bytes(options.memory)
@@ -370,10 +377,14 @@ def _session(
     stream = as_stream(data)
     try:
         with prepared(model, device):
+            if budget is None:
+                budget = int(_BUDGET_SHARE * free_bytes(device))
+            stream, resident_bytes = _resident(stream, device, budget)
             first = _first_batch(stream, options.batch_size or BATCH_SIZE[device.type])
             dtype = model_dtype(model, first)
             batch_size = first.shape[0]  # a stream may come in batches of its own
             forward_bytes, taps = _probe(model, as_input(first, device, dtype), device)
+            forward_bytes += resident_bytes
             del first
             rounding = options.rounding
             if rounding == "auto":
@@ -381,8 +392,6 @@ def _session(
             samples = count(stream) if stream.repeatable or stream.samples is not None else None
             if samples is not None and samples < 2:
                 raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
-            if budget is None:
-                budget = int(_BUDGET_SHARE * free_bytes(device))
             chosen = select(taps, layers, _default_layers(model))
             session = _Session(
                 model, stream, chosen, device, dtype, batch_size, options, samples, budget, forward_bytes
@@ -391,6 +400,19 @@ def _session(
             yield session
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error
+
+
+def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream, int]:
+    """The stream with its data moved to the card where that is small beside the budget, and the bytes it takes."""
+    tensor = stream.tensor
+    if device.type != "cuda" or tensor is None or tensor.device == device:
+        return stream, 0
+    size = tensor.numel() * tensor.element_size()
+    if size > _RESIDENT_SHARE * budget:
+        return stream, 0
+    moved = as_stream(tensor.to(device))
+    moved.description = stream.description
+    return moved, size
 
 
 def _first_batch(stream: Stream, batch_size: int) -> torch.Tensor:

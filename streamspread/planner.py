@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from streamspread.accumulators.covariance import Covariance
+from streamspread.accumulators.finish import default_max_block
 from streamspread.accumulators.gram import Gram
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.linalg.eigenvalues import FULL_LIMIT
@@ -27,9 +28,14 @@ _LEAST_TILE = 64
 _LEAST_STAGING = 128
 _ALIGN = 64  # columns: keeps tiles aligned for wide loads
 
+# The search for leading eigenvalues needs memory for the vectors of its largest block: halved until it fits.
+_LEAST_BLOCK = 256
+
 # Rates relative to matrix products, measured: LAPACK's symmetric eigenvalues run at a quarter of the product's rate
 # on two CPU cores (N = 5,000: 3.9 s against 0.6 s for as many operations).
 _DENSE_SOLVE_FACTOR = 4.0
+# A forward in float32 without TF32 runs at 28 TFLOP/s on an H100 where 16-bit rank updates run at 620.
+_FORWARD_FACTOR = {"cpu": 1.0, "cuda": 20.0}
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class LayerPlan:
     Attributes:
         pass_indices: the passes (from 0) in which it takes part.
         tile: features a pass takes (gram), or D.
-        staging_rows, panel_rows: sizes of the accumulator.
+        staging_rows, panel_rows: sizes of the accumulator. max_block: of the search for leading eigenvalues.
         state_bytes: while data streams; ``finish_bytes``: in addition, in the eigenvalue step.
         operations: estimated, of sums and eigenvalues and of the forwards that only this layer needs.
         why: the choice in a sentence. ``rejected``: the other methods, each with its reason.
@@ -65,6 +71,7 @@ class LayerPlan:
     tile: int
     staging_rows: int
     panel_rows: int
+    max_block: int
     state_bytes: int
     finish_bytes: int
     operations: float
@@ -218,7 +225,7 @@ def _choose(layer: LayerShape, setting: _Setting, method: str) -> LayerPlan:
     rejected += [f"{p.method}: needs {at_least(setting.peak([p]))}" for p in plans if p not in fitting]
     best = min(fitting, key=lambda p: p.operations)
     rejected += [
-        f"{p.method}: {p.operations / best.operations:.1f}× the work" for p in fitting if p is not best
+        f"{p.method}: {p.operations / best.operations:,.1f}× the work" for p in fitting if p is not best
     ]
     return replace(best, rejected=tuple(rejected))
 
@@ -228,17 +235,27 @@ def _covariance(layer: LayerShape, setting: _Setting) -> LayerPlan:
     panel_rows = _PANEL_ROWS[device.type]
     staging_rows = min(_STAGING_ROWS[device.type], setting.samples or _STAGING_ROWS[device.type])
 
-    def need(rows: int) -> tuple[int, int]:
+    max_block = default_max_block(layer.dim, device)
+
+    def need() -> tuple[int, int]:
         return Covariance.nbytes(
-            layer.dim, rounding=setting.rounding, device=device, staging_rows=rows, panel_rows=panel_rows
+            layer.dim,
+            rounding=setting.rounding,
+            device=device,
+            staging_rows=staging_rows,
+            panel_rows=panel_rows,
+            max_block=max_block,
         )
 
-    def too_large(state: int, finish: int) -> bool:
+    def too_large() -> bool:
+        state, finish = need()
         return state + max(finish, setting.forward_bytes) > setting.budget
 
-    while staging_rows > _LEAST_STAGING and too_large(*need(staging_rows)):
+    while max_block > _LEAST_BLOCK and too_large():
+        max_block //= 2
+    while staging_rows > _LEAST_STAGING and too_large():
         staging_rows //= 2
-    state, finish = need(staging_rows)
+    state, finish = need()
     n = setting.samples or 50_000
     return LayerPlan(
         layer=layer.name,
@@ -251,6 +268,7 @@ def _covariance(layer: LayerShape, setting: _Setting) -> LayerPlan:
         tile=layer.dim,
         staging_rows=staging_rows,
         panel_rows=panel_rows,
+        max_block=max_block,
         state_bytes=state,
         finish_bytes=finish,
         operations=n * float(layer.dim) ** 2 + _solve_operations(layer.dim, device),
@@ -263,11 +281,21 @@ def _gram(layer: LayerShape, setting: _Setting, samples: int) -> LayerPlan:
     device = setting.device
     panel_rows = _PANEL_ROWS[device.type]
 
+    max_block = default_max_block(samples, device)
+
     def need(tile: int) -> tuple[int, int]:
         return Gram.nbytes(
-            layer.dim, samples, tile=tile, rounding=setting.rounding, device=device, panel_rows=panel_rows
+            layer.dim,
+            samples,
+            tile=tile,
+            rounding=setting.rounding,
+            device=device,
+            panel_rows=panel_rows,
+            max_block=max_block,
         )
 
+    while max_block > _LEAST_BLOCK and sum(need(min(_LEAST_TILE, layer.dim))) > setting.budget:
+        max_block //= 2
     tile = layer.dim
     if setting.same_again:
         least = min(_LEAST_TILE, layer.dim)
@@ -282,7 +310,7 @@ def _gram(layer: LayerShape, setting: _Setting, samples: int) -> LayerPlan:
     passes = Gram.passes(layer.dim, tile)
     state, finish = need(tile)
     operations = float(samples) ** 2 * layer.dim + _solve_operations(samples, device)
-    operations += (passes - 1) * layer.operations * samples
+    operations += _FORWARD_FACTOR[device.type] * (passes - 1) * layer.operations * samples
     return LayerPlan(
         layer=layer.name,
         shape=layer.shape,
@@ -294,6 +322,7 @@ def _gram(layer: LayerShape, setting: _Setting, samples: int) -> LayerPlan:
         tile=tile,
         staging_rows=samples,
         panel_rows=panel_rows,
+        max_block=max_block,
         state_bytes=state,
         finish_bytes=finish,
         operations=operations,

@@ -119,7 +119,7 @@ def test_an_error_of_the_package_passes_through_the_forward():
         def forward(self, x):
             raise DataError("images must be square")
 
-    with pytest.raises(DataError, match="^images must be square$"):
+    with pytest.raises(DataError, match=r"^images must be square$"):
         list_taps(nn.Sequential(Picky()), torch.zeros(2, 7))
 
 

@@ -44,13 +44,13 @@ class Covariance:
 
     @staticmethod
     def nbytes(
-        dim: int, *, rounding: str, device: torch.device, staging_rows: int, panel_rows: int
+        dim: int, *, rounding: str, device: torch.device, staging_rows: int, panel_rows: int, max_block: int
     ) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         dtype = kernels.SUM_DTYPES[rounding]
         state = SymmetricPanels.nbytes(dim, panel_rows, dtype)
         state += Staging.nbytes(dim, staging_rows, rounding, device)
-        return state, finish_bytes(dim, panel_rows, dtype, device, correction_rank=1)
+        return state, finish_bytes(dim, panel_rows, dtype, device, correction_rank=1, max_block=max_block)
 
     @property
     def samples(self) -> int:

@@ -50,7 +50,12 @@ def default_max_block(order: int, device: torch.device) -> int:
 
 
 def finish_bytes(
-    order: int, panel_rows: int, dtype: torch.dtype, device: torch.device, correction_rank: int
+    order: int,
+    panel_rows: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    correction_rank: int,
+    max_block: int,
 ) -> int:
     """Peak bytes of the eigenvalue step beside the panels."""
     chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
@@ -60,8 +65,8 @@ def finish_bytes(
         return copies * order * order * full_dtype(order, device).itemsize + chunk
     # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
     factor = (order + 3 * panel_rows) * min(panel_rows, order) * dtype.itemsize
-    factor += 2 * order * default_max_block(order, device) * dtype.itemsize
-    return max(workspace_bytes(order, default_max_block(order, device), dtype, device), factor) + chunk
+    factor += 2 * order * max_block * dtype.itemsize
+    return max(workspace_bytes(order, max_block, dtype, device), factor) + chunk
 
 
 def finish(

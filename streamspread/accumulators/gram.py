@@ -50,13 +50,20 @@ class Gram:
 
     @staticmethod
     def nbytes(
-        dim: int, samples: int, *, tile: int, rounding: str, device: torch.device, panel_rows: int
+        dim: int,
+        samples: int,
+        *,
+        tile: int,
+        rounding: str,
+        device: torch.device,
+        panel_rows: int,
+        max_block: int,
     ) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         dtype = kernels.SUM_DTYPES[rounding]
         panels = SymmetricPanels.nbytes(samples, panel_rows, dtype)
         staging = Staging.nbytes(min(tile, dim), samples, rounding, device)
-        finish = finish_bytes(samples, panel_rows, dtype, device, correction_rank=2)
+        finish = finish_bytes(samples, panel_rows, dtype, device, correction_rank=2, max_block=max_block)
         return panels + staging, max(0, finish - staging)  # the tile is gone when the eigenvalue step begins
 
     def update(self, x_ND: torch.Tensor) -> None:

@@ -58,6 +58,7 @@ class Sketch:
         self.sketch = FrequentDirections(dim, self.rank, kernels.SUM_DTYPES[rounding], device, enough)
         self._rows_wanted = staging_rows
         self.passes_done = 0
+        self.count = 0  # samples of the first pass, once it has ended
         self._reread = 0.0  # ‖·‖_F by which a second reading may be rounded otherwise, after a merge
         self._ended = False
         self._found: Decomposition | None = None
@@ -88,7 +89,7 @@ class Sketch:
 
     @property
     def samples(self) -> int:
-        return self._found.count if self._found is not None else self.staging.count
+        return self.count or self.staging.count
 
     def update(self, x_ND: torch.Tensor) -> None:
         """Add a batch (n, D): any float dtype, on the accumulator's device, features in one order for all batches."""
@@ -117,6 +118,7 @@ class Sketch:
                 # The last rows need no shrinking: what is left in the buffer is a sketch of more rows.
                 self._found = self.sketch.decompose(self.staging.buffer_ND[: self.staging.filled])
                 self._facts = self._sketch_facts(self._found)
+                self.count = self._found.count
         else:
             self._flush()
             self._check_repeated(self._ritz)
@@ -162,28 +164,26 @@ class Sketch:
 
         Args:
             thresholds: fractions that the upper sums must reach; None: those of the constructor.
+            options: of the exact methods; there are none here.
 
         Raises:
             DataError: fewer than two samples were seen.
         """
         self.end_pass()
-        if self._found is None or self._facts is None or self._found.count < 2:
-            raise DataError(f"a covariance needs at least 2 samples, got {self.samples}")
-        unit = 1.0 / (self.staging.scale**2 * (self._found.count - 1))
-        rank_limit = min(self.dim, self._found.count - 1)
-        common = {"dim": self.dim, "samples": self._found.count}
+        if self._facts is None or self.count < 2:
+            raise DataError(f"a covariance needs at least 2 samples, got {self.count}")
+        unit = 1.0 / (self.staging.scale**2 * (self.count - 1))
         total = self._facts.total if self._ritz_facts is None else self._ritz_facts.total
+        common = {"dim": self.dim, "samples": self.count, "total_variance": max(0.0, total * unit)}
         if total <= 0.0:
-            return Spectrum(
-                **common, total_variance=0.0, eigenvalues=np.zeros(0), complete=True, proof="constant layer"
-            )
-        enclosure = enclose(self._facts, self._ritz_facts, rank_limit, max(thresholds or self.thresholds))
+            return Spectrum(**common, eigenvalues=np.zeros(0), complete=True, proof="constant layer")
+        limit = min(self.dim, self.count - 1)
+        found = enclose(self._facts, self._ritz_facts, limit, max(thresholds or self.thresholds))
         return Spectrum(
             **common,
-            total_variance=total * unit,
-            eigenvalues=enclosure.lower_K * unit,
-            complete=enclosure.complete,
-            upper_sums=np.empty(0) if enclosure.complete else enclosure.upper_sums * unit,
+            eigenvalues=found.lower_K * unit,
+            complete=found.complete,
+            upper_sums=np.empty(0) if found.complete else found.upper_sums * unit,
             proof="Frequent Directions" if self._ritz is None else "Frequent Directions + Rayleigh–Ritz",
         )
 
@@ -204,6 +204,7 @@ class Sketch:
             q_LD, missed = self.sketch.basis_(self._found, self._basis_size())
             missed += 2 * self._facts.total**0.5 * self._reread + self._reread**2
             self._ritz = RitzPass(q_LD, missed, self._found.mean_D)
+            self._found = None
         else:
             assert self._ritz_facts is not None
             self._ritz = self._ritz.advance_(self._ritz_facts)
@@ -237,15 +238,16 @@ class Sketch:
         """Back to before the end of the first pass, with nothing staged."""
         self._ended, self.passes_done = False, 0
         self._found = self._facts = None
+        self.count = 0
         self._flush()
 
     def _check_repeated(self, ritz: RitzPass) -> None:
-        assert self._found is not None and self._facts is not None
+        assert self._facts is not None
         allowed = 1e-6 * self._facts.total + 4 * self._facts.total**0.5 * self._reread + self._reread**2
-        if ritz.count != self._found.count or abs(ritz.total - self._facts.total) > allowed:
+        if ritz.count != self.count or abs(ritz.total - self._facts.total) > allowed:
             raise ActivationError(
                 f"layer {self.layer}: pass {self.passes_done + 1} brought other data than the first "
-                f"({ritz.count:,} and {self._found.count:,} samples): the data must repeat"
+                f"({ritz.count:,} and {self.count:,} samples): the data must repeat"
             )
 
     def _rounded_otherwise(self, ratio: float, shift_D: torch.Tensor) -> float:

@@ -53,7 +53,7 @@ class TensorStream(Stream):
             raise DataError(
                 f"a tensor of shape {tuple(data.shape)} has no samples; give one of shape (N, ...)"
             )
-        self._data = data
+        self._data = self.tensor = data
         self.samples = data.shape[0]
         self.description = f"tensor {tuple(data.shape)}"
 

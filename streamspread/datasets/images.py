@@ -55,7 +55,7 @@ class ImageData(Stream):
             )
         if labels is not None and labels.shape != images.shape[:1]:
             raise DataError(f"{name}: {images.shape[0]} images but labels of shape {tuple(labels.shape)}")
-        self.images = images
+        self.images = self.tensor = images
         self.labels = labels
         self.classes = classes
         self.name = name

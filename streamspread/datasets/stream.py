@@ -20,12 +20,14 @@ class Stream(ABC):
     repeatable: whether batches() may be called more than once.
     ordered: whether every call of batches() gives the same samples in the same order.
     description: a few words for messages and for the provenance of a result.
+    tensor: what all batches are slices of, in order, where there is such a tensor; else None.
     """
 
     samples: int | None = None
     repeatable: bool = True
     ordered: bool = True
     description: str = "data"
+    tensor: torch.Tensor | None = None
 
     @abstractmethod
     def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:

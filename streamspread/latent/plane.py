@@ -32,9 +32,7 @@ def check_tsne() -> None:
     try:
         import openTSNE  # noqa: F401
     except ImportError as error:
-        raise MissingError(
-            f"t-SNE needs openTSNE ({error}): pip install 'streamspread[figures]'"
-        ) from error
+        raise MissingError(f"t-SNE needs openTSNE ({error}): pip install 'streamspread[figures]'") from error
 
 
 def to_plane(scores_NK: np.ndarray, perplexity: float, seed: int, threads: int) -> tuple[np.ndarray, float]:

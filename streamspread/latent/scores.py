@@ -74,12 +74,16 @@ def leading_scores(
                 lambda tap, x_ND, scoring=scoring: layers[tap.name].add(x_ND.float(), keep_scores=scoring),
             )
             done += batch.shape[0]
-            report(Progress("pass", index + 1, len(_STAGES), done, None if looking else total, "images", stage))
+            report(
+                Progress("pass", index + 1, len(_STAGES), done, None if looking else total, "images", stage)
+            )
         counts.append(done)
         for layer in layers.values():
             layer.end_pass(turn=not scoring)
     if counts[1] != counts[2]:
-        raise DataError(f"{stream.description}: {counts[1]:,} images came in one pass and {counts[2]:,} in the next")
+        raise DataError(
+            f"{stream.description}: {counts[1]:,} images came in one pass and {counts[2]:,} in the next"
+        )
     return [layer.scores() for layer in layers.values()]
 
 

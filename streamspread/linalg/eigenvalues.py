@@ -269,7 +269,9 @@ def _orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
     # Columns scaled to norm 1: what is left of the condition is the angles between them.
     norm_L = gram_LL.diagonal().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
     factor, info = torch.linalg.cholesky_ex(gram_LL / norm_L[:, None] / norm_L[None, :])
-    inverse = torch.linalg.solve_triangular(factor.T, torch.eye(len(norm_L), device=z_NL.device).double(), upper=True)
+    inverse = torch.linalg.solve_triangular(
+        factor.T, torch.eye(len(norm_L), device=z_NL.device).double(), upper=True
+    )
     if int(info) == 0 and float(inverse.abs().max()) < 1e5:
         return z_NL @ (inverse / norm_L[:, None]).to(z_NL.dtype)
     return torch.linalg.qr(z_NL)[0]

@@ -162,7 +162,11 @@ class FrequentDirections:
         """
         squares_M = found.squares_M
         worth = int((squares_M > 1e-13 * float(squares_M[0])).sum())
-        count = max(1, min(directions, worth, self.rank))
+        count = min(directions, worth, self.rank)
+        if count == 0:  # constant so far: any direction will do
+            q_LD = self.rows_LD[:1].zero_()
+            q_LD[0, 0] = 1.0
+            return q_LD, self.shrinkage + self.rounding_norm
         scale_K = squares_M[:count].rsqrt()
         q_LD = self.rows_LD[:count]
         lost_K = found.stack.rotate_into(q_LD, found.vectors_MM[:, :count].T * scale_K[:, None])

@@ -11,6 +11,7 @@ from streamspread.linalg.ritz import RitzFacts
 
 _EXACT = 1e-10  # share of the trace: with a smaller rounding error, values that hold all of the trace are all there is
 
+
 @dataclass(frozen=True)
 class SketchFacts:
     """What Frequent Directions prove of C: BᵀB − E ≤ C ≤ BᵀB + shrinkage·I + E.
