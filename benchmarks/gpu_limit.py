@@ -212,16 +212,16 @@ def layer_row(s: Any, thresholds: tuple[float, ...] = (0.7,)) -> dict[str, Any]:
 
 
 def proof_alone(network: torch.nn.Module, images: torch.Tensor) -> dict[str, Any]:
-    """c1 as a covariance, D = 65,536: seconds of its sums and eigenvalues with and without the proof."""
+    """c2 as a covariance, D = 65,536: seconds of its sums and eigenvalues with and without the proof."""
     seconds = {}
     for proof in (False, True, False, True):
-        spectra = analyze(network, images, ["c1"], device=DEVICE, method="covariance", proof=proof)
-        seconds[proof] = spectra["c1"].seconds
+        spectra = analyze(network, images, ["c2"], device=DEVICE, method="covariance", proof=proof)
+        seconds[proof] = spectra["c2"].seconds
     console.print(
         f"D = {DIM:,} as a covariance: {seconds[False]:.2f} s without proof, {seconds[True]:.2f} s with it; the proof "
         f"takes {seconds[True] - seconds[False]:.2f} s; K(0.7) = {spectra['c1'].components(0.7)}, {spectra['c1'].proof}"
     )
-    return {"without": seconds[False], "with": seconds[True], "layer": layer_row(spectra["c1"])}
+    return {"without": seconds[False], "with": seconds[True], "layer": layer_row(spectra["c2"])}
 
 
 def small_budget(network: torch.nn.Module, images: torch.Tensor) -> dict[str, Any]:
@@ -246,26 +246,38 @@ def small_budget(network: torch.nn.Module, images: torch.Tensor) -> dict[str, An
 
 
 def accuracy(network: torch.nn.Module, images: torch.Tensor) -> dict[str, Any]:
-    """K at every threshold and rounding against float64 sums of the same float32 activations, layer by layer."""
+    """K at every threshold and rounding against float64 sums of the same float32 activations, layer by layer.
+
+    The float64 run is proved as far as it goes; the others are compared by the upper end of their intervals, which
+    converged Ritz values give without a proof.
+    """
     result: dict[str, Any] = {}
-    table = Table(title="K against float64 sums (differences in brackets) and the relative error of T")
+    table = Table(title="K against float64 sums (difference in brackets), and the relative difference of T")
     for heading in ("layer", "rounding", *(f"K({t:g})" for t in THRESHOLDS), "T", "seconds"):
         table.add_column(heading, justify="right")
     for layer in ("c1", "c2", "c3", "c4", "c5"):
-        rows = {}
+        rows: dict[str, Any] = {}
         for rounding in ("fp64", "fp32", "fp16", "bf16"):
-            spectra = analyze(network, images, [layer], THRESHOLDS, device=DEVICE, rounding=rounding)
+            spectra = analyze(
+                network,
+                images,
+                [layer],
+                THRESHOLDS,
+                device=DEVICE,
+                rounding=rounding,
+                proof=rounding == "fp64",
+            )
             s = spectra[layer]
             rows[rounding] = layer_row(s, THRESHOLDS)
             truth = rows["fp64"]
             cells = []
             for t in THRESHOLDS:
-                low, high = s.components(t)
-                reference_low, reference_high = truth["components"][t]
-                off = (
-                    "" if (low, high) == (reference_low, reference_high) else f" ({high - reference_high:+d})"
+                high = s.components(t).high
+                difference = high - truth["components"][t][1]
+                cells.append(
+                    f"{s.components(t) if rounding == 'fp64' else high}"
+                    + f" ({difference:+d})" * bool(difference)
                 )
-                cells.append(f"{s.components(t)}{off}")
             error = s.total_variance / truth["total_variance"] - 1
             table.add_row(layer, rounding, *cells, f"{error:+.1e}", f"{s.seconds:.2f}")
             torch.cuda.empty_cache()

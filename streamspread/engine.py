@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,7 @@ _PREFETCHED = 4  # batches that are on the card at once
 
 @dataclass(frozen=True)
 class Progress:
-    """A sign of life: ``stage`` is "pass" or "eigenvalues", ``index`` of ``count`` of them, ``done`` of ``total``."""
+    """A sign of life: ``stage`` is "pass" or "eigenvalues", ``index`` of ``count``; ``done`` of ``total``."""
 
     stage: str
     index: int
@@ -67,12 +67,12 @@ def analyze(
 
     Args:
         model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
-        data: a tensor, Dataset, DataLoader, or a callable that returns a fresh iterator of batches; a one-shot
-            iterator is accepted where one pass is enough.
+        data: a tensor, Dataset, DataLoader, or a callable that returns a fresh iterator of batches; a
+            one-shot iterator is accepted where one pass is enough.
         layers: ``all``, or glob patterns of module names.
         thresholds: fractions τ of the variance.
-        method: auto, covariance or gram. rounding: auto, fp16, bf16, fp32 or fp64, the precision to which centred
-            activations are rounded before they are summed. rank: of the sketch method.
+        method: auto, covariance or gram. rounding: auto, fp16, bf16, fp32 or fp64, the precision to which
+            centred activations are rounded before they are summed. rank: of the sketch method.
         memory: budget in bytes or as ``8GiB``; None: 80 % of what is free on the device.
         device: auto, cpu or cuda:0. batch_size: None for 128 on the CPU and 500 on CUDA.
         proof: whether a costly proof may be made where K would stay an interval otherwise.
@@ -240,18 +240,19 @@ class _Session:
             running[tap.name].update(x_ND)
 
         report(Progress("pass", index + 1, len(plan.passes), 0, self.plan.samples, "images", label))
-        for batch in self._batches(prints, first=index == 0):
-            watch.run(batch, consume)
-            done += batch.shape[0]
-            report(Progress("pass", index + 1, len(plan.passes), done, self.plan.samples, "images", label))
-            del batch  # before the next one is made
+        with closing(self._batches(prints, first=index == 0)) as batches:  # at once, also after an error
+            for batch in batches:
+                watch.run(batch, consume)
+                done += batch.shape[0]
+                report(Progress("pass", index + 1, len(plan.passes), done, plan.samples, "images", label))
+                del batch  # before the next one is made
         if self.plan.samples is not None and done != self.plan.samples:
             raise DataError(
                 f"{self.stream.description}: {done:,} samples came in pass {index + 1}, "
                 f"{self.plan.samples:,} were announced"
             )
 
-    def _batches(self, prints: list[int] | None, first: bool) -> Iterator[torch.Tensor]:
+    def _batches(self, prints: list[int] | None, first: bool) -> Generator[torch.Tensor, None, None]:
         """The stream's batches on the device in the model's dtype; checked to be the same in every pass."""
 
         def checked() -> Iterator[torch.Tensor]:
@@ -262,8 +263,8 @@ class _Session:
                         prints.append(value)
                     elif number >= len(prints) or prints[number] != value:
                         raise DataError(
-                            f"{self.stream.description}: batch {number + 1} differs between passes; the data must "
-                            "repeat (no shuffling, no random augmentation)"
+                            f"{self.stream.description}: batch {number + 1} differs between passes; the data "
+                            "must repeat (no shuffling, no random augmentation)"
                         )
                 yield batch
 
@@ -403,7 +404,7 @@ def _session(
 
 
 def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream, int]:
-    """The stream with its data moved to the card where that is small beside the budget, and the bytes it takes."""
+    """The stream, its data moved to the card where it is small beside the budget, and the bytes it takes."""
     tensor = stream.tensor
     if device.type != "cuda" or tensor is None or tensor.device == device:
         return stream, 0
@@ -416,7 +417,7 @@ def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream
 
 
 def _first_batch(stream: Stream, batch_size: int) -> torch.Tensor:
-    """The first batch, as large as the stream will make them; nothing is lost, also not of a one-shot stream."""
+    """The first batch, as large as the stream makes them; nothing is lost, also not of a one-shot stream."""
     for batch in stream.peek(batch_size):
         return batch
     raise DataError(f"{stream.description}: no samples in it; at least two are needed")
@@ -445,7 +446,7 @@ def _probe(model: nn.Module, batch: torch.Tensor, device: torch.device) -> tuple
 
 
 def _load_kernels(device: torch.device, rounding: str) -> None:
-    """Import and compile the kernels before memory and time are measured: they are the process's, not the layer's.
+    """Import and compile the kernels before memory and time are measured: they are no layer's.
 
     Raises:
         DeviceError: CuPy is missing.

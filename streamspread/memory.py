@@ -1,4 +1,4 @@
-"""Memory as the program speaks of it: sizes read and written, what is free on a device, and measured peaks."""
+"""Memory as the program speaks of it: sizes read and written, what is free on a device, measured peaks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def format_bytes(count: float) -> str:
 
 
 def at_least(count: int) -> str:
-    """Bytes as a size that :func:`parse_bytes` reads back as no less, for advice that must hold: ``1537MiB``."""
+    """Bytes as a size that :func:`parse_bytes` reads as no less, for advice that must hold: ``1537MiB``."""
     for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= 10 * size:
             return f"{-(-count // size)}{unit}"
@@ -67,8 +67,8 @@ def free_bytes(device: torch.device) -> int:
 class PeakMeter:
     """Context manager that measures the most bytes in use on a device above what was in use at the start.
 
-    On CUDA: torch's allocator, exactly. On the CPU: the process's resident memory, sampled every 5 ms (Linux).
-    ``peak`` is valid after the context; 0 where it cannot be measured.
+    On CUDA: torch's allocator, exactly. On the CPU: the process's resident memory, sampled every 5 ms
+    (Linux). ``peak`` is valid after the context; 0 where it cannot be measured.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -125,9 +125,9 @@ class PeakMeter:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Context manager that counts the bytes of the tensors that are made inside it; ``peak`` is the most at once.
+    """Context manager that counts the bytes of tensors made inside it; ``peak`` is the most at once.
 
-    Exact for tensors, and the same on a small batch and a large one; workspaces inside an operation do not show.
+    Exact for tensors, so that it grows with the batch alone; workspaces inside an operation do not show.
     """
 
     @classmethod

@@ -1,7 +1,8 @@
-"""Shapes and a budget in, a plan out: which method for which layer, in which pass, in how many bytes, and why. Pure."""
+"""Shapes and a budget in, a plan out: each layer's method, its passes, their bytes, and why. Pure."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,19 +11,20 @@ import torch
 from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.finish import default_max_block
 from streamspread.accumulators.gram import Gram
+from streamspread.accumulators.sketch import Sketch
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.linalg.eigenvalues import FULL_LIMIT
 from streamspread.memory import at_least, format_bytes
 
-METHODS = ("auto", "covariance", "gram")
+METHODS = ("auto", "covariance", "gram", "sketch")
 ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")
 
-# Samples staged before a rank update, and rows of a panel. Every update reads and writes the whole triangle, so many
-# samples are staged first; wider panels make larger products but waste half of each diagonal block.
+# Samples staged before a rank update, and rows of a panel. Every update reads and writes the whole triangle,
+# so many samples are staged first; wider panels make larger products but waste half of each diagonal block.
 _STAGING_ROWS = {"cpu": 1024, "cuda": 8192}
 _PANEL_ROWS = {"cpu": 512, "cuda": 2048}
-# A gram tile holds N × tile features. A tile of this size keeps the products efficient; with a larger one memory
-# would grow with N·D, which is what this program exists to avoid.
+# A gram tile holds N × tile features. A tile of this size keeps the products efficient; with a larger one
+# memory would grow with N·D, which is what this program exists to avoid.
 _TILE_BYTES = {"cpu": 1 << 30, "cuda": 4 << 30}
 _LEAST_TILE = 64
 _LEAST_STAGING = 128
@@ -31,11 +33,24 @@ _ALIGN = 64  # columns: keeps tiles aligned for wide loads
 # The search for leading eigenvalues needs memory for the vectors of its largest block: halved until it fits.
 _LEAST_BLOCK = 256
 
-# Rates relative to matrix products, measured: LAPACK's symmetric eigenvalues run at a quarter of the product's rate
-# on two CPU cores (N = 5,000: 3.9 s against 0.6 s for as many operations).
+# Directions that a sketch keeps at the most where no number is asked for: the first that fits into its share
+# of the budget. Rows are staged at least so many at a time, for the products' sake.
+_RANKS = (1024, 768, 512, 384, 256, 192, 128, 96, 64)
+_SKETCH_STAGING = 128
+_LEAST_SKETCH_STAGING = 16
+_SKETCH_SHARE = 4  # layers that should fit into the budget together: else every layer takes passes of its own
+
+# Rates relative to matrix products, measured: LAPACK's symmetric eigenvalues run at a quarter of the
+# product's rate on two CPU cores (N = 5,000: 3.9 s against 0.6 s for as many operations).
 _DENSE_SOLVE_FACTOR = 4.0
 # A forward in float32 without TF32 runs at 28 TFLOP/s on an H100 where 16-bit rank updates run at 620.
 _FORWARD_FACTOR = {"cpu": 1.0, "cuda": 20.0}
+# A sketch's products are made in float64: at half the rate of float32 on a CPU, at a twelfth of that of 16
+# bits on an H100.
+_FLOAT64_FACTOR = {"cpu": 2.0, "cuda": 12.0}
+# An exact method also gives what a sketch leaves open (the participation ratio, other thresholds), so it may
+# take this many times the work.
+_EXACT_WORTH = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,7 @@ class LayerPlan:
         pass_indices: the passes (from 0) in which it takes part.
         tile: features a pass takes (gram), or D.
         staging_rows, panel_rows: sizes of the accumulator. max_block: of the search for leading eigenvalues.
+        rank: directions that a sketch keeps at the most; ``adaptive``: fewer where the thresholds need fewer.
         state_bytes: while data streams; ``finish_bytes``: in addition, in the eigenvalue step.
         operations: estimated, of sums and eigenvalues and of the forwards that only this layer needs.
         why: the choice in a sentence. ``rejected``: the other methods, each with its reason.
@@ -77,6 +93,8 @@ class LayerPlan:
     operations: float
     why: str
     rejected: tuple[str, ...]
+    rank: int = 0
+    adaptive: bool = False
 
     @property
     def passes(self) -> int:
@@ -100,7 +118,7 @@ class PassPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would run: layers in network order, passes in order, and the most bytes that will be in use at once."""
+    """What would run: layers in network order, passes in order, and the most bytes in use at once."""
 
     layers: tuple[LayerPlan, ...]
     passes: tuple[PassPlan, ...]
@@ -126,6 +144,8 @@ def make_plan(
     forward_bytes: int = 0,
     repeatable: bool = True,
     ordered: bool = True,
+    rank: int | str = "auto",
+    max_passes: int = 3,
 ) -> Plan:
     """Choose a method and passes for every layer so that no pass needs more than the budget.
 
@@ -136,7 +156,9 @@ def make_plan(
         rounding: fp16, bf16, fp32 or fp64.
         method: auto, or one method for all layers.
         forward_bytes: what the network itself needs for a batch.
-        repeatable: whether the data can be read more than once; ``ordered``: whether in the same order each time.
+        repeatable: whether the data can be read more than once; ``ordered``: whether in the same order each
+            time.
+        rank: directions that a sketch keeps, or auto. max_passes: that a sketch may take.
 
     Raises:
         BudgetError: a layer fits by no method; the message names the smallest budget that would do.
@@ -147,7 +169,18 @@ def make_plan(
         raise OptionError(f"method {method!r} is unknown: choose from {', '.join(METHODS)}")
     if rounding not in ROUNDINGS:
         raise OptionError(f"rounding {rounding!r} is unknown: choose from {', '.join(ROUNDINGS)}")
-    setting = _Setting(samples, budget, device, rounding, forward_bytes, repeatable and ordered)
+    same_again = repeatable and ordered
+    setting = _Setting(
+        samples,
+        budget,
+        device,
+        rounding,
+        forward_bytes,
+        same_again,
+        rank,
+        max_passes if same_again else 1,
+        min(len(layers), _SKETCH_SHARE),
+    )
     _check_budget(layers, setting, method)
     chosen = [_choose(layer, setting, method) for layer in layers]
     plan = _pack(chosen, setting, batch_size)
@@ -161,7 +194,8 @@ def make_plan(
 
 @dataclass(frozen=True)
 class _Setting:
-    """What is the same for all layers. ``same_again``: whether the data repeats in the same order."""
+    """What is the same for all layers. ``same_again``: whether the data repeats in the same order; ``share``:
+    layers that should fit into the budget together."""
 
     samples: int | None
     budget: int
@@ -169,17 +203,20 @@ class _Setting:
     rounding: str
     forward_bytes: int
     same_again: bool
+    rank: int | str
+    max_passes: int
+    share: int
 
     def peak(self, plans: Sequence[LayerPlan]) -> int:
-        """Peak bytes of a pass with these layers: all states at once, and with them either the network's forward or,
-        after the pass, one eigenvalue step after the other."""
+        """Peak bytes of a pass with these layers: all states at once, and with them either the network's
+        forward or, after the pass, one eigenvalue step after the other."""
         states = sum(plan.state_bytes for plan in plans)
         return states + max(self.forward_bytes, *(plan.finish_bytes for plan in plans))
 
 
 def _candidates(layer: LayerShape, setting: _Setting, method: str) -> tuple[list[LayerPlan], list[str]]:
-    """The methods that can do the layer, each in the largest form that fits the budget or else in its smallest; and
-    the others, each with its reason.
+    """The methods that can do the layer, each in the largest form that fits the budget or else in its
+    smallest; and the others, each with its reason.
 
     Raises:
         OptionError: the method asked for cannot do the layer whatever the budget.
@@ -191,17 +228,19 @@ def _candidates(layer: LayerShape, setting: _Setting, method: str) -> tuple[list
         impossible.append("gram: the number of samples is not known before the pass")
     else:
         plans.append(_gram(layer, setting, setting.samples))
+    plans.append(_sketch(layer, setting))
     asked = [plan for plan in plans if method in ("auto", plan.method)]
     if not asked:
         raise OptionError(
-            f"layer {layer.name}: {impossible[0]}; give the data as a tensor, Dataset or DataLoader, or name N"
+            f"layer {layer.name}: {impossible[0]}; give the data as a tensor, Dataset or DataLoader, or "
+            "name N"
         )
     impossible += [f"{plan.method}: {method} was asked for" for plan in plans if plan not in asked]
     return asked, impossible
 
 
 def _check_budget(layers: Sequence[LayerShape], setting: _Setting, method: str) -> None:
-    """Raise BudgetError where a layer fits by no method, naming the smallest budget that does for all layers."""
+    """Raise BudgetError where a layer fits by no method, naming the smallest budget that serves all."""
     smallest = replace(setting, budget=0)
     needs = []
     for layer in layers:
@@ -223,11 +262,19 @@ def _choose(layer: LayerShape, setting: _Setting, method: str) -> LayerPlan:
     plans, rejected = _candidates(layer, setting, method)
     fitting = [plan for plan in plans if setting.peak([plan]) <= setting.budget]
     rejected += [f"{p.method}: needs {at_least(setting.peak([p]))}" for p in plans if p not in fitting]
-    best = min(fitting, key=lambda p: p.operations)
+    best = _least_work(fitting)
     rejected += [
         f"{p.method}: {p.operations / best.operations:,.1f}× the work" for p in fitting if p is not best
     ]
     return replace(best, rejected=tuple(rejected))
+
+
+def _least_work(plans: Sequence[LayerPlan]) -> LayerPlan:
+    best = min(plans, key=_operations)
+    # A single pass of a sketch leaves K open: then any exact method is better.
+    worth = _EXACT_WORTH if best.passes > 1 else math.inf
+    exact = [p for p in plans if p.method != "sketch" and p.operations <= worth * best.operations]
+    return min(exact, default=best, key=_operations)
 
 
 def _covariance(layer: LayerShape, setting: _Setting) -> LayerPlan:
@@ -326,9 +373,73 @@ def _gram(layer: LayerShape, setting: _Setting, samples: int) -> LayerPlan:
         state_bytes=state,
         finish_bytes=finish,
         operations=operations,
-        why=f"inner products of {samples:,} samples from {passes} tile{'s' * (passes > 1)} of {tile:,} features",
+        why=f"inner products of {samples:,} samples from "
+        f"{passes} tile{'s' * (passes > 1)} of {tile:,} features",
         rejected=(),
     )
+
+
+def _sketch(layer: LayerShape, setting: _Setting) -> LayerPlan:
+    device, samples = setting.device, setting.samples
+    limit = layer.dim if samples is None else max(1, min(layer.dim, samples - 1))
+    adaptive = not isinstance(setting.rank, int)
+    ranks = [min(limit, rank) for rank in (_RANKS if adaptive else (int(setting.rank),))]
+    rank = staging = 0
+
+    def need() -> tuple[int, int]:
+        return Sketch.nbytes(
+            layer.dim,
+            rank=rank,
+            rounding=setting.rounding,
+            device=device,
+            staging_rows=staging,
+            max_passes=setting.max_passes,
+        )
+
+    def too_large(share: int) -> bool:
+        state, finish = need()
+        return state * share + max(finish, setting.forward_bytes) > setting.budget
+
+    for rank in ranks:
+        staging = max(rank, _SKETCH_STAGING)
+        staging = staging if samples is None else min(staging, samples)
+        if not too_large(setting.share):
+            break
+    while staging > _LEAST_SKETCH_STAGING and too_large(1):
+        staging //= 2
+    state, finish = need()
+    n = float(samples or 50_000)
+    again = min(1, setting.max_passes - 1)  # a third pass is seldom needed
+    # A buffer of r + r rows takes 8r·D operations a sample, a later pass over r directions 4r·D.
+    products = (8.0 + 4.0 * again) * rank * layer.dim * n
+    rate = 1.0 if setting.rounding == "fp64" else _FLOAT64_FACTOR[device.type]
+    solves = n / rank * _DENSE_SOLVE_FACTOR * 4 * (2.0 * rank) ** 3
+    forwards = _FORWARD_FACTOR[device.type] * again * layer.operations * n
+    passes = f"{setting.max_passes} passes" if setting.max_passes > 1 else "one pass"
+    return LayerPlan(
+        layer=layer.name,
+        shape=layer.shape,
+        dim=layer.dim,
+        samples=samples,
+        method="sketch",
+        rounding=setting.rounding,
+        pass_indices=tuple(range(setting.max_passes)),
+        tile=layer.dim,
+        staging_rows=staging,
+        panel_rows=0,
+        max_block=0,
+        state_bytes=state,
+        finish_bytes=finish,
+        operations=rate * products + solves + forwards,
+        why=f"at most {rank:,} directions of {layer.dim:,}, in at most {passes}: a proved interval",
+        rejected=(),
+        rank=rank,
+        adaptive=adaptive,
+    )
+
+
+def _operations(plan: LayerPlan) -> float:
+    return plan.operations
 
 
 def _solve_operations(n: int, device: torch.device) -> float:
@@ -339,8 +450,8 @@ def _solve_operations(n: int, device: torch.device) -> float:
 
 
 def _pack(chosen: Sequence[LayerPlan], setting: _Setting, batch_size: int) -> Plan:
-    """Put each layer into the earliest passes that have room, in network order, so that shallow layers share the
-    shallow passes and a pass is cut off as early as its layers allow."""
+    """Put each layer into the earliest passes that have room, in network order, so that shallow layers share
+    the shallow passes and a pass is cut off as early as its layers allow."""
     members: list[list[LayerPlan]] = []
 
     def fits(index: int, plan: LayerPlan) -> bool:

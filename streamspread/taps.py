@@ -45,7 +45,7 @@ class TapInfo:
 
 
 class _Stop(BaseException):
-    """Ends a forward from within a hook: the deepest tap has been seen, or there is an error that is not the model's.
+    """Ends a forward from within a hook: the deepest tap has been seen, or there is an error not the model's.
 
     Not an Exception, since models catch those.
     """
@@ -100,11 +100,12 @@ def select(
 ) -> list[TapInfo]:
     """The taps that the glob patterns name, in network order.
 
-    ``all`` stands for ``default`` (the reference networks name theirs) or, where that is empty, for every convolution
-    and linear layer that can be observed. A pattern without ``#`` matches all calls of a module.
+    ``all`` stands for ``default`` (the reference networks name theirs) or, where that is empty, for every
+    convolution and linear layer that can be observed. A pattern without ``#`` matches all calls of a module.
 
     Raises:
-        LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be observed.
+        LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be
+            observed.
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     if not patterns:
@@ -130,17 +131,17 @@ def select(
     for tap in chosen.values():
         if not tap.observable:
             raise LayerError(
-                f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output is not a floating-point tensor "
-                "with one row per sample"
+                f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output is not a floating-point "
+                "tensor with one row per sample"
             )
     return [t for t in taps if t.name in chosen]
 
 
 class Watch:
-    """Watches taps of a model: ``run`` sends a batch through it and hands over each tap's output, as (n, D) rows.
+    """Watches taps of a model: ``run`` sends a batch through it and hands over each tap's output as (n, D).
 
-    The forward stops after the deepest tap. What is handed over must be used at once: a later in-place operation of
-    the network may change it.
+    The forward stops after the deepest tap. What is handed over must be used at once: a later in-place
+    operation of the network may change it.
     """
 
     def __init__(self, model: nn.Module, taps: Sequence[TapInfo]) -> None:
@@ -170,8 +171,8 @@ class Watch:
                 came = "no tensor" if x is None else f"{tuple(x.shape)}"
                 raise _Stop(
                     ActivationError(
-                        f"layer {tap.name} gave {came} for a batch of {batch.shape[0]}, where the first batch "
-                        f"gave {tap.shape} per sample: all images must have one shape"
+                        f"layer {tap.name} gave {came} for a batch of {batch.shape[0]}, where the first "
+                        f"batch gave {tap.shape} per sample: all images must have one shape"
                     )
                 )
             try:

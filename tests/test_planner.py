@@ -1,4 +1,4 @@
-"""Plans: they fit the budget, cover every feature of every layer, and say why, without allocating anything."""
+"""Plans: they fit the budget, cover every feature of every layer, and say why; nothing is allocated."""
 
 import re
 
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.gram import Gram
+from streamspread.accumulators.sketch import Sketch
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.memory import parse_bytes
 from streamspread.planner import LayerShape, make_plan
@@ -47,7 +48,7 @@ settings_of_any_kind = st.fixed_dictionaries(
         "forward_bytes": st.sampled_from([0, 10_000, 40 * MIB, 3 * GIB]),
         "device": st.sampled_from([CPU, CUDA]),
         "rounding": st.sampled_from(["fp16", "bf16", "fp32", "fp64"]),
-        "method": st.sampled_from(["auto", "auto", "covariance", "gram"]),
+        "method": st.sampled_from(["auto", "auto", "covariance", "gram", "sketch"]),
         "ordered": st.booleans(),
     }
 )
@@ -81,6 +82,9 @@ def test_every_plan_fits_and_covers_everything_once(case):
             assert one.passes == 1 or case["ordered"]
         if one.method == "covariance":
             assert one.passes == 1
+        if one.method == "sketch":
+            assert one.passes == (3 if case["ordered"] else 1)
+            assert 1 <= one.rank <= max(1, min(dim, (case["samples"] or 60_000) - 1), 64)
         in_passes = tuple(step.index for step in plan.passes if one.layer in step.layers)
         assert in_passes == one.pass_indices
     for index, step in enumerate(plan.passes):
@@ -219,6 +223,51 @@ def test_without_a_number_of_samples_only_one_pass_methods_are_to_be_had():
     assert "gram: the number of samples is not known before the pass" in chosen.rejected
     with pytest.raises(OptionError, match=r"layer c1: gram: the number of samples is not known .* or name N"):
         planned([layer(3000)], None, GIB, method="gram")
+
+
+def test_both_sides_long_is_a_sketch_and_the_exact_methods_say_what_they_would_cost():
+    chosen = planned([layer(65536)], 50_000, 16 * GIB).layers[0]
+    assert (chosen.method, chosen.rank, chosen.adaptive, chosen.passes) == ("sketch", 1024, True, 3)
+    assert chosen.why == "at most 1,024 directions of 65,536, in at most 3 passes: a proved interval"
+    assert {text.split(":")[0] for text in chosen.rejected} == {"covariance", "gram"}
+    for text in chosen.rejected:
+        assert float(re.search(r"([\d.]+)×", text)[1]) > 2.0
+
+
+def test_where_an_exact_method_takes_less_than_twice_the_work_it_is_preferred():
+    chosen = planned([layer(32768)], 50_000, 60 * GIB).layers[0]
+    assert chosen.method == "covariance"
+    share = float(re.search(r"sketch: ([\d.]+)× the work", "; ".join(chosen.rejected))[1])
+    assert 0.5 <= share < 1.0
+
+
+def test_a_sketch_keeps_as_many_directions_as_its_share_of_the_budget_holds():
+    wide = [layer(3_211_264, "features.0")]
+    few = planned(wide, 50_000, 16 * GIB, method="sketch").layers[0]
+    more = planned(wide, 50_000, 64 * GIB, method="sketch").layers[0]
+    assert 64 <= few.rank < more.rank
+    shared = planned([layer(3_211_264, name) for name in "abcd"], 50_000, 64 * GIB, method="sketch")
+    assert shared.layers[0].rank < more.rank
+    assert len(shared.passes) == 3
+    state, finish = Sketch.nbytes(
+        3_211_264, rank=few.rank, rounding="fp32", device=CPU, staging_rows=few.staging_rows, max_passes=3
+    )
+    assert (few.state_bytes, few.finish_bytes) == (state, finish)
+
+
+def test_a_rank_asked_for_is_kept():
+    chosen = planned([layer(20_000)], 5000, 8 * GIB, method="sketch", rank=300, max_passes=2).layers[0]
+    assert (chosen.rank, chosen.adaptive, chosen.passes) == (300, False, 2)
+    assert planned([layer(100)], 5000, GIB, method="sketch", rank=300).layers[0].rank == 100
+    assert planned([layer(1000)], 50, GIB, method="sketch", rank=300).layers[0].rank == 49
+
+
+def test_a_sketch_of_data_that_cannot_be_read_again_has_one_pass_and_yields_to_any_exact_method():
+    for again in ({"repeatable": False}, {"ordered": False}):
+        chosen = planned([layer(30_000)], None, 8 * GIB, **again).layers[0]
+        assert chosen.method == "covariance"
+        only = planned([layer(300_000)], None, 8 * GIB, **again).layers[0]
+        assert (only.method, only.passes) == ("sketch", 1)
 
 
 # Passes

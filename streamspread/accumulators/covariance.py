@@ -17,8 +17,8 @@ from streamspread.spectrum import Spectrum
 class Covariance:
     """Running sums of N samples of D features: count, Σ(x − pilot), and Σ(x − pilot)(x − pilot)ᵀ in panels.
 
-    Rows are staged and added a buffer at a time, because every rank update reads and writes the whole triangle.
-    Two states merge whatever their pilots and scales (pairwise, Chan, Golub & LeVeque 1979).
+    Rows are staged and added a buffer at a time, because every rank update reads and writes the whole
+    triangle. Two states merge whatever their pilots and scales (pairwise, Chan, Golub & LeVeque 1979).
     """
 
     method = "covariance"
@@ -57,7 +57,7 @@ class Covariance:
         return self.staging.count
 
     def update(self, x_ND: torch.Tensor) -> None:
-        """Add a batch (n, D): any float dtype, on the accumulator's device, features in one order for all batches."""
+        """Add a batch (n, D): any float dtype, on the accumulator's device, its features in one order."""
         begin = 0
         while begin < x_ND.shape[0]:
             free = self.staging.rows - self.staging.filled
@@ -106,8 +106,8 @@ class Covariance:
     def spectrum(self, thresholds: Sequence[float], options: FinishOptions | None = None) -> Spectrum:
         """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof.
 
-        The state stays usable for further updates, except after a proof by Cholesky factorisation, which is made in
-        the panels themselves (``Spectrum.proof`` says so).
+        The state stays usable for further updates, except after a proof by Cholesky factorisation, which is
+        made in the panels themselves (``Spectrum.proof`` says so).
 
         Raises:
             DataError: fewer than two samples were seen.

@@ -28,7 +28,8 @@ class FinishOptions:
     Attributes:
         full_limit: up to this order all eigenvalues are computed; None: where that is cheap on the device.
         proof: whether a costly proof (a Cholesky factorisation in the panels) may be made.
-        block, max_block: columns of the subspace iteration at the start and at the most; None: as suits the device.
+        block, max_block: columns of the subspace iteration at the start and at the most; None: as suits the
+            device.
         seed: of the random start.
     """
 
@@ -60,7 +61,7 @@ def finish_bytes(
     """Peak bytes of the eigenvalue step beside the panels."""
     chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
     if order <= FULL_LIMIT[device.type]:
-        # The dense matrix and the copy that is reduced in its place; cuSOLVER asks for four times as much again.
+        # The dense matrix and the copy that is reduced in its place; cuSOLVER asks for four more of them.
         copies = 6 if device.type == "cuda" else 2
         return copies * order * order * full_dtype(order, device).itemsize + chunk
     # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
@@ -79,7 +80,7 @@ def finish(
     thresholds: Sequence[float],
     options: FinishOptions,
 ) -> Spectrum:
-    """The spectrum of the sample covariance whose scatter (or inner products) ``panels`` holds in scaled units.
+    """The spectrum of the sample covariance from its scatter (or inner products) in scaled units.
 
     Args:
         panels: order D (scatter) or N (inner products), already corrected for the mean.

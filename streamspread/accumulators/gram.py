@@ -17,9 +17,9 @@ from streamspread.spectrum import Spectrum
 class Gram:
     """X Xᵀ of N centred samples, whose non-zero eigenvalues are the scatter's.
 
-    A tile is a window of features. In each pass the tile's columns of all N samples are staged, and their products
-    added at the end of the pass; the features as a whole are never held. All passes must bring the same samples in the
-    same order.
+    A tile is a window of features. In each pass the tile's columns of all N samples are staged, and their
+    products added at the end of the pass; the features as a whole are never held. All passes must bring the
+    same samples in the same order.
     """
 
     method = "gram"
@@ -67,7 +67,7 @@ class Gram:
         return panels + staging, max(0, finish - staging)  # the tile is gone when the eigenvalue step begins
 
     def update(self, x_ND: torch.Tensor) -> None:
-        """Add a batch (n, D): any float dtype, on the accumulator's device, features in one order for all batches.
+        """Add a batch (n, D): any float dtype, on the accumulator's device, its features in one order.
 
         Raises:
             ActivationError: more samples in a pass than were announced.
@@ -93,8 +93,8 @@ class Gram:
             return
         if staging.filled != self.samples:
             raise ActivationError(
-                f"layer {self.layer}: {staging.filled:,} samples in this pass, {self.samples:,} were announced: "
-                "the data must repeat"
+                f"layer {self.layer}: {staging.filled:,} samples in this pass, {self.samples:,} were "
+                "announced: the data must repeat"
             )
         staging.check()
         if self.begin == 0:

@@ -95,9 +95,10 @@ class Sketch:
         """Add a batch (n, D): any float dtype, on the accumulator's device, features in one order for all batches."""
         if self._ended:
             self._begin_pass()
-        begin = 0
+        begin, batch = 0, self.staging.batches
         while begin < x_ND.shape[0]:
             free = self._rows_wanted - self.staging.filled
+            self.staging.batches = batch  # also where it takes several pushes
             self.staging.push(x_ND[begin : begin + free])
             begin += free
             if self.staging.filled == self._rows_wanted:
@@ -214,8 +215,10 @@ class Sketch:
         self._ended = False
 
     def _basis_size(self) -> int:
-        """Directions that the thresholds need, going by the sketch's own eigenvalues."""
+        """Directions that the thresholds need, going by the sketch's own eigenvalues; all where that gives them all."""
         assert self._facts is not None
+        if self._facts.shrinkage <= self._facts.error:
+            return self.rank
         values_M = self._facts.values_M
         needed = components_for(np.cumsum(values_M), max(self.thresholds) * self._facts.total)
         if needed is None:
@@ -260,3 +263,28 @@ class Sketch:
         ) ** 0.5
         tiny = 2.0**-24 * (count * self.dim) ** 0.5 if self.rounding == "fp16" else 0.0  # fp16's subnormals
         return unit * (mine + theirs) + tiny * (1.0 + ratio)
+
+
+def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float]) -> int | None:
+    """An estimate of the rank at which a sketch closes every threshold; None where all are closed.
+
+    Where the eigenvalues found do not reach a threshold, the others are taken to fall as a power of their index, with
+    the exponent that uses up the rest of the trace.
+    """
+    still_open = [tau for tau in thresholds if not spectrum.components(tau).closed]
+    if not still_open:
+        return None
+    target = max(still_open) * spectrum.total_variance
+    values, limit = spectrum.eigenvalues, spectrum.rank_limit
+    needed = components_for(np.cumsum(values), target)
+    if needed is None:
+        rest = spectrum.total_variance - float(values.sum())
+        index = np.arange(len(values) + 1, limit + 1, dtype=np.float64)
+        low, high = 0.0, 64.0  # a larger exponent leaves less
+        for _ in range(40):
+            middle = (low + high) / 2
+            sums = np.cumsum(values[-1] * (index / len(values)) ** -middle)
+            low, high = (middle, high) if len(sums) and sums[-1] > rest else (low, middle)
+        sums *= rest / max(float(sums[-1]), np.finfo(np.float64).tiny) if len(sums) else 1.0
+        needed = len(values) + (components_for(sums, target - float(values.sum())) or len(index))
+    return int(min(limit, -(-max(2 * needed, 3 * len(values) // 2) // 64) * 64))

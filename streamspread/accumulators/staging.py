@@ -9,23 +9,23 @@ import torch
 from streamspread import kernels
 from streamspread.errors import ActivationError
 
-# fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches 128 times
-# as much, and what is 2²³ times smaller than that maximum still has full precision.
+# fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches
+# 128 times as much, and what is 2²³ times smaller than that maximum still has full precision.
 _FP16_TARGET = 9
 _PILOT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
 _FORMAT = "layer {layer}: {what} in batch {batch}"
 
 
 class Overflow(Exception):
-    """An activation lay beyond fp16's range once scaled: the layer must be summed again at another rounding."""
+    """An activation lay beyond fp16's range once scaled: it must be summed again, rounded otherwise."""
 
 
 class Staging:
     """Rows of round((x − pilot)·scale), and Σ and Σ² of those rounded values.
 
-    The pilot is the first batch's mean, so that nothing is ever computed as E[x²] − E[x]²; what is left of the mean is
-    known from the sums, and taken off by the accumulator. All values here are in scaled units; the scale is a power
-    of two, so it costs no precision.
+    The pilot is the first batch's mean, so that nothing is ever computed as E[x²] − E[x]²; what is left of
+    the mean is known from the sums, and taken off by the accumulator. All values here are in scaled units;
+    the scale is a power of two, so it costs no precision.
 
     Attributes:
         width: number of features staged. ``rows``: capacity. ``filled``: rows in use.
@@ -50,7 +50,7 @@ class Staging:
 
     @staticmethod
     def first_bytes(width: int, rows: int) -> int:
-        """Extra bytes while the first batch sets the pilot: a block in float64, its deviations, and their size."""
+        """Extra bytes while the first batch sets the pilot: a block in float64, and its deviations twice."""
         return 3 * rows * min(width, _PILOT_COLUMNS) * 8
 
     def push(self, x_ND: torch.Tensor) -> None:
@@ -103,7 +103,7 @@ class Staging:
 
     def _set_pilot(self, x_ND: torch.Tensor) -> None:
         dtype = kernels.SUM_DTYPES[self.rounding]
-        # A copy in float64 of one column block at a time: the whole batch again would be as large as the batch.
+        # A copy in float64 of one column block at a time: the whole of it would be larger than the batch.
         mean_D = torch.empty(self.width, dtype=torch.float64, device=self.device)
         largest = torch.zeros((), dtype=torch.float64, device=self.device)
         for begin in range(0, self.width, _PILOT_COLUMNS):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from streamspread.engine import Progress as Report
     from streamspread.spectrum import Spectra
+    from streamspread.training import EpochReport
 
 
 def note(line: str, quiet: bool) -> None:
@@ -71,3 +72,18 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Report], None] | None]:
             bars.update(tasks[key], completed=report.done, total=report.total, description=description)
 
         yield show
+
+
+@contextmanager
+def epoch_lines(quiet: bool) -> Iterator[Callable[[EpochReport], None] | None]:
+    """A line on stderr for every epoch, with the time that is left; nothing where ``quiet``."""
+
+    def show(report: EpochReport) -> None:
+        left = report.seconds / report.epoch * (report.epochs - report.epoch)
+        note(
+            f"epoch {report.epoch} of {report.epochs}: loss {report.loss:.3f}, "
+            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), {left:.0f} s left",
+            quiet,
+        )
+
+    yield None if quiet else show

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from streamspread.cli.inputs import dated_name
 from streamspread.cli.options import QuietOption
-from streamspread.cli.terminal import note
-from streamspread.errors import DataError
-
-if TYPE_CHECKING:
-    import torch
-
-    from streamspread.training import EpochReport
+from streamspread.cli.terminal import epoch_lines, note
 
 EPILOG = """Examples:
 
@@ -26,8 +18,6 @@ streamspread train --model no1 --out no1.safetensors
 
 streamspread train --model plan:32,M,64 --data parquet:cifar10 --epochs 8 --out small.safetensors
 """
-
-_WHOLE = 1 << 60  # bytes: training reads the images in random order, so all of them stay in memory
 
 
 def train(
@@ -54,18 +44,19 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a reference network and write the weights of its best epoch; Ctrl-C keeps the best so far."""
+    from streamspread.datasets import load_labelled
+    from streamspread.models.plans import IMAGE_SIZE
     from streamspread.training import train as train_network
 
     path = out or dated_name(model, ".safetensors")
-    train_images, train_labels, described = _labelled(data, "train")
-    test_images, test_labels, _ = _labelled(data, "test")
-    with _epoch_lines(quiet) as progress:
+    train_split, test_split = (load_labelled(data, split, IMAGE_SIZE) for split in ("train", "test"))
+    with epoch_lines(quiet) as progress:
         result = train_network(
             model,
-            train_images,
-            train_labels,
-            test_images,
-            test_labels,
+            train_split.images,
+            train_split.labels,
+            test_split.images,
+            test_split.labels,
             epochs=epochs,
             batch_size=batch_size,
             lr=lr,
@@ -74,7 +65,7 @@ def train(
             device=device,
             out=path,
             progress=progress,
-            data=described,
+            data=train_split.description,
             command=shlex.join(context.obj),
         )
     print(
@@ -84,28 +75,3 @@ def train(
     note(f"wrote {path}", quiet)
     if result.interrupted:
         raise typer.Exit(130)
-
-
-def _labelled(spec: str, split: str) -> tuple[torch.Tensor, torch.Tensor, str]:
-    from streamspread import datasets
-    from streamspread.models.plans import IMAGE_SIZE
-
-    found = datasets.load(spec, split, image_size=IMAGE_SIZE, resident_bytes=_WHOLE)
-    if not isinstance(found, datasets.ImageData) or found.labels is None:
-        raise DataError(f"{found.description}: training needs a label for every image, and there are none")
-    return found.images, found.labels, found.description
-
-
-@contextmanager
-def _epoch_lines(quiet: bool) -> Iterator[Callable[[EpochReport], None] | None]:
-    """A line on stderr for every epoch, with the time that is left; nothing where ``quiet``."""
-
-    def show(report: EpochReport) -> None:
-        left = report.seconds / report.epoch * (report.epochs - report.epoch)
-        note(
-            f"epoch {report.epoch} of {report.epochs}: loss {report.loss:.3f}, "
-            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), {left:.0f} s left",
-            quiet,
-        )
-
-    yield None if quiet else show

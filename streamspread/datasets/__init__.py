@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamspread.datasets.adapt import as_stream
     from streamspread.datasets.feed import prefetch
-    from streamspread.datasets.images import ImageData, StreamedImages
+    from streamspread.datasets.images import ImageData, StreamedImages, nested
+    from streamspread.datasets.labelled import load_labelled
     from streamspread.datasets.specs import default, load
     from streamspread.datasets.stream import DEFAULT_BATCH_SIZE, Stream, count, fingerprint, head
 
@@ -21,6 +22,8 @@ __all__ = [
     "fingerprint",
     "head",
     "load",
+    "load_labelled",
+    "nested",
     "prefetch",
 ]
 
@@ -35,6 +38,8 @@ _HOMES = {
     "fingerprint": "stream",
     "head": "stream",
     "load": "specs",
+    "load_labelled": "labelled",
+    "nested": "images",
     "prefetch": "feed",
 }
 

@@ -66,6 +66,12 @@ class ImageData(Stream):
         """uint8 (n, 3, H, W), views of the images."""
         return iter(self.images.split(resolve_batch_size(batch_size)))
 
+    def subset(self, rows: np.ndarray, description: str) -> "ImageData":
+        """The images of some rows (int64, ascending), copied."""
+        chosen = torch.from_numpy(rows)
+        labels = None if self.labels is None else self.labels[chosen]
+        return ImageData(self.images[chosen], labels, self.classes, self.name, description)
+
 
 class StreamedImages(Stream):
     """A set of RGB images that are read and decoded while they are used, by up to four threads, in row order.
@@ -89,6 +95,10 @@ class StreamedImages(Stream):
 
     def peek(self, n: int) -> Iterator[torch.Tensor]:
         return iter([self._source.read(self._rows[:n])])
+
+    def subset(self, rows: np.ndarray, description: str) -> "StreamedImages":
+        """The images of some rows (int64, ascending), still read as they are used."""
+        return StreamedImages(self._source, self._rows[rows], self.name, description)
 
     def _read_ahead(self, parts: list[np.ndarray]) -> Iterator[torch.Tensor]:
         # Threads, not processes: decoding and resizing let go of the interpreter's lock (measured: twice as
@@ -172,6 +182,19 @@ def check_samples(samples: int | None, seed: int) -> None:
         raise OptionError(f"{samples} samples asked for; a spread needs 2 or more")
     if seed < 0:
         raise OptionError(f"seed {seed} given; it must be 0 or more")
+
+
+def nested(images: ImageData | StreamedImages, samples: int, seed: int) -> ImageData | StreamedImages:
+    """``samples`` of the images, drawn with `seed` without replacement and kept in order: what a smaller number
+    draws a larger one draws too. Errors as choose()."""
+    total = images.samples or 0
+    check_samples(samples, seed)
+    if samples > total:
+        raise DataError(f"{images.name}: {samples:,} samples asked for, but there are {total:,}")
+    if samples == total:
+        return images
+    rows = np.sort(np.random.default_rng(seed).permutation(total)[:samples])
+    return images.subset(rows, f"{images.description}, {samples:,} of these (nested, seed {seed})")
 
 
 def describe(name: str, chosen: int, total: int, seed: int, image_size: int | None = None) -> str:

@@ -17,7 +17,7 @@ import torch
 from streamspread.errors import DeviceError
 
 # Rounding → the dtype that staged values have on the CPU and on CUDA, and the dtype in which they are summed.
-# The CPU has no fast 16-bit products: it rounds to 16 bits and stores the result in float32, which holds it exactly.
+# The CPU has no fast 16-bit products: it rounds to 16 bits and stores the result in float32, exactly.
 SUM_DTYPES = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float32, "bf16": torch.float32}
 _CUDA_STAGED = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 

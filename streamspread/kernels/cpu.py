@@ -87,7 +87,8 @@ def stage(
         out_ND: (N, D) float32 or float64, written: round((x − pilot)·scale).
         sum_D: (D,) float64, added to: Σ of the rounded values.
         squares: (1,) float64, added to: Σ of their squares.
-        first_bad: (2,) int32, lowered to ``batch`` at [0] where x holds NaN or Inf, at [1] where rounding overflowed.
+        first_bad: (2,) int32, lowered to ``batch`` at [0] where x holds NaN or Inf, at [1] where rounding
+            overflowed.
         batch: the number of this batch in the pass.
     """
     if x_ND.dtype in (torch.float16, torch.bfloat16):

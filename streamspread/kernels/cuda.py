@@ -1,6 +1,6 @@
 """The kernels on CUDA: one fused CuPy kernel for the elementwise pass, cuBLAS for products.
 
-torch owns all memory; CuPy is handed addresses and torch's current stream, so nothing is copied and nothing waits.
+torch owns all memory; CuPy is handed addresses and torch's current stream, so nothing is copied or waits.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ template <> __device__ inline __nv_bfloat16 narrow<__nv_bfloat16>(float x) { ret
 // T: activation, P: pilot and arithmetic (float or double), O: staged value, V: columns a thread owns.
 template <typename T, typename P, typename O, int V>
 __global__ void stage(const T* __restrict__ x, long long x_stride, const P* __restrict__ pilot, P scale,
-                      O* __restrict__ out, long long out_stride, double* sums, double* squares, int* first_bad, int batch, int rows, int columns) {
+                      O* __restrict__ out, long long out_stride, double* sums, double* squares,
+                      int* first_bad, int batch, int rows, int columns) {
     const int column = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     const int begin = blockIdx.y * ROWS;
     const int end = min(rows, begin + ROWS);
@@ -114,10 +115,12 @@ def stage(
     first_bad: torch.Tensor,
     batch: int,
 ) -> None:
-    """The same as :func:`streamspread.kernels.cpu.stage`, in one kernel on torch's stream, without waiting for it.
+    """The same as :func:`streamspread.kernels.cpu.stage`, in one kernel on torch's stream, without waiting
+    for it.
 
-    ``out_ND`` has the 16-bit dtype itself where ``rounding`` is fp16 or bf16. Sums over rows are float32 within
-    32 rows and float64 beyond (float64 throughout for fp64); the order of the float64 additions is not fixed.
+    ``out_ND`` has the 16-bit dtype itself where ``rounding`` is fp16 or bf16. Sums over rows are float32
+    within 32 rows and float64 beyond (float64 throughout for fp64); the order of the float64 additions is not
+    fixed.
     """
     rows, columns = x_ND.shape
     wide = torch.float64 in (x_ND.dtype, out_ND.dtype)
@@ -150,7 +153,7 @@ def stage(
 
 
 def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
-    """``c += a @ b`` in place; 16-bit a and b go through tensor cores into float32 sums (cuBLAS ``gemmEx``)."""
+    """``c += a @ b`` in place; 16-bit a and b through tensor cores into float32 sums (cuBLAS ``gemmEx``)."""
     if a_MK.dtype == c_MN.dtype:
         c_MN.addmm_(a_MK, b_KN)
         return

@@ -1,4 +1,4 @@
-"""The latent space as a picture: each layer's images on its leading principal components, then in the plane."""
+"""The latent space as points: images on a layer's leading principal components, then in the plane."""
 
 from streamspread.latent.embed import embed
 

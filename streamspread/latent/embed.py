@@ -37,7 +37,8 @@ def embed(
     Args:
         model, data, layers, device, batch_size, progress, provenance: as of :func:`streamspread.analyze`; the
             data must repeat in the same order. Its ``labels`` and ``classes``, where it has them, go along.
-        axes: k, the principal components that t-SNE sees. perplexity: of t-SNE, about how many neighbours count.
+        axes: k, the principal components that t-SNE sees. perplexity: of t-SNE, about how many neighbours
+            count for a point.
         seed: of the random start of the axes and of t-SNE.
 
     Raises:

@@ -11,6 +11,9 @@ from streamspread.errors import MissingError, OptionError
 #: t-SNE looks at three neighbours per unit of perplexity.
 NEIGHBOURS = 3
 
+#: From so many points on an interpolated gradient (FIt-SNE) takes less time than a tree of points (Barnes-Hut).
+_INTERPOLATE_FROM = 5_000
+
 
 def check_perplexity(perplexity: float, samples: int) -> None:
     """Refuse a perplexity that ``samples`` images cannot have.
@@ -38,8 +41,7 @@ def check_tsne() -> None:
 def to_plane(scores_NK: np.ndarray, perplexity: float, seed: int, threads: int) -> tuple[np.ndarray, float]:
     """t-SNE of the scores: (points, float32 (N, 2); the Kullback-Leibler divergence it ended with).
 
-    It starts from the two leading components, and its gradient is interpolated (FIt-SNE): 10,000 points take
-    seconds. The same seed gives the same points on the same machine.
+    It starts from the two leading components. The same seed gives the same points on the same machine.
     """
     from openTSNE import TSNE
 
@@ -49,7 +51,7 @@ def to_plane(scores_NK: np.ndarray, perplexity: float, seed: int, threads: int) 
     tsne = TSNE(
         perplexity=perplexity,
         initialization="pca",
-        negative_gradient_method="fft",
+        negative_gradient_method="bh" if len(scores_NK) < _INTERPOLATE_FROM else "fft",
         random_state=seed,
         n_jobs=threads,
     )

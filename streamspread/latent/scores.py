@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from streamspread.accumulators.staging import Staging
 from streamspread.datasets import Stream, prefetch
 from streamspread.engine import Progress
-from streamspread.errors import ActivationError, DataError
+from streamspread.errors import DataError
 from streamspread.placement import as_input, model_dtype
 from streamspread.taps import TapInfo, Watch
 
-#: Directions that the passes keep per axis that is wanted. On no1's layers three times as many as axes hold at
-#: least 99 % of the variance that the exact axes do, the same number 81 to 93 %.
+#: Directions that the passes keep per axis that is wanted. On no1's layers the leading axes among three times as
+#: many hold 99 % or more of the variance that the exact axes hold.
 DIRECTIONS_PER_AXIS = 3
 
 #: Images of the first look, which only has to turn random directions roughly the right way.
@@ -52,9 +53,9 @@ def leading_scores(
 ) -> list[Scores]:
     """The scores of every image of ``stream`` on the ``axes`` leading principal axes of each tap.
 
-    Block subspace iteration on the covariance, which is never formed: a product with it is Xᵀ(XQ), summed batch
-    by batch. A first look at some of the images turns random directions Q roughly, a pass over all of them
-    turns them closely, and a last pass keeps XQ, whose own principal components are the scores. ``model`` is
+    Block subspace iteration on the covariance, which is never formed: a product with it is Xᵀ(XQ), summed
+    batch by batch. A first look at some of the images turns random directions Q roughly, a pass over all of
+    them turns them closely, and a last pass keeps XQ, whose own principal components are the scores. ``model`` is
     in eval mode on ``device``. Needs the stream to repeat in the same order.
 
     Raises:
@@ -71,15 +72,16 @@ def leading_scores(
         for batch in _batches(model, stream, device, batch_size, stride if looking else 1):
             watch.run(
                 batch,
-                lambda tap, x_ND, scoring=scoring: layers[tap.name].add(x_ND.float(), keep_scores=scoring),
+                lambda tap, x_ND, scoring=scoring: layers[tap.name].add(x_ND, keep_scores=scoring),
             )
             done += batch.shape[0]
             report(
                 Progress("pass", index + 1, len(_STAGES), done, None if looking else total, "images", stage)
             )
         counts.append(done)
-        for layer in layers.values():
-            layer.end_pass(turn=not scoring)
+        if not scoring:
+            for layer in layers.values():
+                layer.turn()
     if counts[1] != counts[2]:
         raise DataError(
             f"{stream.description}: {counts[1]:,} images came in one pass and {counts[2]:,} in the next"
@@ -90,68 +92,65 @@ def leading_scores(
 def _batches(
     model: torch.nn.Module, stream: Stream, device: torch.device, batch_size: int, stride: int
 ) -> Iterator[torch.Tensor]:
-    """Every ``stride``-th batch, as the model takes it: data that is sorted by class still shows all of it."""
+    """Every ``stride``-th batch, as the model takes it: so data that is sorted by class shows all classes."""
     chosen = (batch for number, batch in enumerate(stream.batches(batch_size)) if number % stride == 0)
     for batch in prefetch(chosen, device):
         yield as_input(batch, device, model_dtype(model, batch))
 
 
 class _Layer:
-    """One tap's directions and the running sums of a pass."""
+    """One tap's directions, and the sums of the pass that is running."""
 
     def __init__(self, tap: TapInfo, axes: int, device: torch.device, seed: int) -> None:
-        self.tap = tap
+        self.tap, self.device = tap, device
         self.axes = min(axes, tap.dim)
         directions = min(DIRECTIONS_PER_AXIS * axes, tap.dim)
         # Made on the CPU: the same numbers on every device.
         random = torch.randn(tap.dim, directions, generator=torch.Generator().manual_seed(seed))
         self.q_DL = random.to(device)
-        self.pilot_D: torch.Tensor | None = None
         self.kept: list[torch.Tensor] = []
-        self._begin()
-
-    def _begin(self) -> None:
-        self.count = 0
-        self.squares = 0.0
-        self.sum_D = torch.zeros(self.tap.dim, dtype=torch.float64, device=self.q_DL.device)
-        self.product_DL = torch.zeros_like(self.q_DL)
+        self.staging: Staging | None = None
 
     def add(self, x_ND: torch.Tensor, keep_scores: bool) -> None:
-        """One batch of features. They are shifted by the first batch's mean, so that no sum cancels."""
-        if self.pilot_D is None:
-            self.pilot_D = x_ND.mean(0)
-        x_ND = x_ND - self.pilot_D
-        xq_NL = x_ND @ self.q_DL
-        if keep_scores:
-            self.kept.append(xq_NL)
-        else:
-            self.product_DL.addmm_(x_ND.T, xq_NL)
-        self.sum_D += x_ND.sum(0, dtype=torch.float64)
-        self.squares += float(torch.linalg.vector_norm(x_ND, dtype=torch.float64)) ** 2
-        self.count += x_ND.shape[0]
+        """One batch of features; staging shifts them by the first batch's mean, so that no sum cancels."""
+        if self.staging is None:
+            self.staging = Staging(self.tap.dim, x_ND.shape[0], "fp32", self.device, self.tap.name)
+            self.product_DL = torch.zeros_like(self.q_DL)
+        for rows_ND in x_ND.split(self.staging.rows):
+            self.staging.push(rows_ND)
+            shifted_ND = self.staging.staged()
+            xq_NL = shifted_ND @ self.q_DL
+            if keep_scores:
+                self.kept.append(xq_NL)
+            else:
+                self.product_DL.addmm_(shifted_ND.T, xq_NL)
 
-    def end_pass(self, turn: bool) -> None:
-        """``turn``: the directions become an orthonormal basis of covariance × directions."""
-        if not math.isfinite(self.squares):
-            raise ActivationError(f"layer {self.tap.name} holds NaN or Inf: check the weights")
-        mean_D = self.sum_D / self.count
-        self.scatter = max(self.squares - self.count * float(mean_D @ mean_D), 0.0)
-        if turn:
-            mean_D = mean_D.float()
-            self.product_DL -= self.count * torch.outer(mean_D, mean_D @ self.q_DL)
-            self.q_DL = torch.linalg.qr(self.product_DL)[0]
-            self._begin()
+    def turn(self) -> None:
+        """End a pass: the directions become an orthonormal basis of covariance × directions."""
+        staging = self._ended()
+        mean_D = staging.remaining_mean()
+        left_L = staging.sum_D.float() @ self.q_DL
+        self.product_DL.addr_(mean_D.float(), left_L, alpha=-1)
+        self.q_DL = torch.linalg.qr(self.product_DL)[0]
 
     def scores(self) -> Scores:
+        """End the last pass."""
+        staging = self._ended()
         z_NL = torch.cat(self.kept).double()
         self.kept.clear()
         z_NL -= z_NL.mean(0)
         axes_LK = torch.linalg.eigh(z_NL.T @ z_NL)[1].flip(1)[:, : self.axes]
         scores_NK = z_NL @ axes_LK
-        held = float(torch.linalg.vector_norm(scores_NK)) ** 2
+        held, whole = float(torch.linalg.vector_norm(scores_NK)) ** 2, staging.total()
         return Scores(
             tap=self.tap,
-            scores_NK=scores_NK.float().cpu().numpy(),
-            total_variance=self.scatter / (self.count - 1),
-            share=min(held / self.scatter, 1.0) if self.scatter > 0 else math.nan,
+            scores_NK=(scores_NK / staging.scale).float().cpu().numpy(),
+            total_variance=whole / staging.scale**2 / (staging.count - 1),
+            share=min(held / whole, 1.0) if whole > 0 else math.nan,
         )
+
+    def _ended(self) -> Staging:
+        assert self.staging is not None  # a pass has at least one batch
+        ended, self.staging = self.staging, None
+        ended.check()
+        return ended

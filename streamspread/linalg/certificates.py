@@ -34,22 +34,19 @@ def frobenius_upper_sums(
 
 def _water_filled(ritz_L: np.ndarray, spare: float) -> np.ndarray:
     """max Σ_{i≤k} λᵢ subject to λᵢ ≥ θᵢ and Σ_{i≤k} (λᵢ² − θᵢ²) ≤ ``spare``, for k = 1 … L."""
+    count = len(ritz_L)
     squares = np.concatenate([[0.0], np.cumsum(ritz_L**2)])
     sums = np.concatenate([[0.0], np.cumsum(ritz_L)])
-    result = np.empty(len(ritz_L))
-    for k in range(1, len(ritz_L) + 1):
-        # The level ν raises θ_{j+1} … θ_k; j is the largest head that stays above it. Bisection: ν grows as j falls.
-        low, high = 0, k - 1
-        while low < high:
-            j = (low + high) // 2
-            level = np.sqrt((spare + squares[k] - squares[j]) / (k - j))
-            if ritz_L[j] >= level:  # θ_{j+1} needs no raising: a longer head
-                low = j + 1
-            else:
-                high = j
-        level = np.sqrt((spare + squares[k] - squares[low]) / (k - low))
-        result[k - 1] = sums[low] + (k - low) * max(level, ritz_L[k - 1])
-    return np.maximum.accumulate(result)
+    k = np.arange(1, count + 1)
+    # The level ν raises θ_{j+1} … θ_k, and the head θ_1 … θ_j stays above it: bisection for j, for all k at once.
+    low, high = np.zeros(count, dtype=int), k - 1
+    while np.any(low < high):
+        j = (low + high) // 2
+        level = np.sqrt((spare + squares[k] - squares[j]) / (k - j))
+        stays = ritz_L[j] >= level  # θ_{j+1} needs no raising: a longer head
+        low, high = np.where(stays & (low < high), j + 1, low), np.where(stays, high, j)
+    level = np.sqrt((spare + squares[k] - squares[low]) / (k - low))
+    return np.maximum.accumulate(sums[low] + (k - low) * np.maximum(level, ritz_L))
 
 
 def shifted_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float) -> np.ndarray:

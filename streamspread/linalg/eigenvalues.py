@@ -150,7 +150,7 @@ class _Subspace:
                 break
             self.grow(max_size)
         self.advance()
-        self._power_steps(2)
+        self._power_steps(1)
         return self.rayleigh_ritz(targets)
 
     def _power_steps(self, count: int) -> None:

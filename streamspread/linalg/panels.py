@@ -80,20 +80,22 @@ class SymmetricPanels:
         return y_NL
 
     def squared_norm(self) -> float:
-        """‖A‖²_F, summed in float64."""
+        """‖A‖²_F: squares summed in the panels' dtype within a row of a chunk, and in float64 beyond."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for begin, end, chunk in self._chunks():
-            total += 2.0 * chunk[:, :begin].square().sum() + chunk[:, begin:end].square().sum()
+        for begin, _, chunk in self._chunks(self.dtype):
+            square_of_rows = chunk.square_().sum(1).double().sum()
+            left_of_the_diagonal_block = chunk[:, :begin].sum(1).double().sum()
+            total += square_of_rows + left_of_the_diagonal_block
         return float(total)
 
     def row_sums(self) -> torch.Tensor:
-        """(n,) float64: A·1, summed in float64."""
+        """(n,) float64: A·1, summed as :meth:`squared_norm` is."""
         sums_N = torch.zeros(self.n, dtype=torch.float64, device=self.device)
         row = 0
-        for begin, _, chunk in self._chunks():
+        for begin, _, chunk in self._chunks(self.dtype):
             height = chunk.shape[0]
-            sums_N[row : row + height] += chunk.sum(1)
-            sums_N[:begin] += chunk[:, :begin].sum(0)
+            sums_N[row : row + height] += chunk.sum(1).double()
+            sums_N[:begin] += chunk[:, :begin].sum(0).double()
             row += height
         return sums_N
 
@@ -135,15 +137,17 @@ class SymmetricPanels:
             inverses.append(torch.linalg.solve_triangular(factor, identity, upper=False))
         return True
 
-    def _chunks(self) -> Iterator[tuple[int, int, torch.Tensor]]:
-        """(panel's first row, one past its last, rows of A as float64) in order, corrected."""
-        right_RN = self.m_RR @ self.u_NR.T if self.u_NR is not None and self.m_RR is not None else None
+    def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; each a copy."""
+        corrected = self.u_NR is not None and self.m_RR is not None
+        u_NR = self.u_NR.to(dtype) if self.u_NR is not None else None
+        right_RN = (self.m_RR @ self.u_NR.T).to(dtype) if corrected else None  # type: ignore[operator, union-attr]
+        height = _CHUNK * 8 // dtype.itemsize
         for begin, end, panel in self.spans():
-            for top in range(0, end - begin, _CHUNK):
-                chunk = panel[top : top + _CHUNK].to(torch.float64, copy=True)
-                if right_RN is not None and self.u_NR is not None:
-                    rows = slice(begin + top, begin + top + chunk.shape[0])
-                    chunk += self.u_NR[rows] @ right_RN[:, :end]
+            for top in range(0, end - begin, height):
+                chunk = panel[top : top + height].to(dtype, copy=True)
+                if u_NR is not None and right_RN is not None:
+                    chunk.addmm_(u_NR[begin + top : begin + top + chunk.shape[0]], right_RN[:, :end])
                 yield begin, end, chunk
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.accumulators.sketch import Sketch
+from streamspread.accumulators.sketch import Sketch, rank_to_close
 from streamspread.accumulators.staging import Overflow, Staging
 from streamspread.errors import ActivationError, DataError, OptionError
 from tests.devices import CPU, DEVICES
@@ -123,3 +123,172 @@ def test_the_interval_holds_the_true_k(case):
         spectrum = check_holds(merged, sums)
     centred = x.double() - x.double().mean(0)
     np.testing.assert_allclose(spectrum.total_variance, float(centred.square().sum()) / (len(x) - 1), rtol=1e-5)
+
+
+def random_samples(seed=0, samples=400, dim=90, power=1.0, offset=0.0):
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    x = rng.normal(size=(samples, dim)) * np.arange(1, dim + 1) ** (-power / 2) @ basis.T
+    return torch.from_numpy(x + offset).float()
+
+
+def make(dim=90, rank=40, rounding="fp32", device=CPU, thresholds=(0.5, 0.7), **more):
+    return Sketch(
+        dim, rank=rank, thresholds=thresholds, rounding=rounding, device=device, staging_rows=rank, **more
+    )
+
+
+def run(state, x, passes, batch=64):
+    for _ in range(passes):
+        for part in x.split(batch):
+            state.update(part)
+        state.end_pass()
+    return state
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ["fp64", "fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_it_closes_on_the_k_of_the_rounded_samples(device, rounding, offset):
+    x = random_samples(offset=offset).to(device)
+    staging = Staging(90, 400, rounding, device)
+    for part in x.split(64):
+        staging.push(part)
+    sums = true_sums(staging.staged().float().cpu() if rounding != "fp64" else staging.staged().cpu())
+    spectrum = check_holds(run(make(rounding=rounding, device=device), x, 3), sums, (0.3, 0.5, 0.7))
+    for threshold in (0.3, 0.5, 0.7):
+        assert spectrum.components(threshold).closed
+    assert not spectrum.complete
+
+
+def test_every_pass_narrows_the_interval():
+    x = random_samples(power=0.7)
+    state, widths = make(), []
+    for _ in range(3):
+        found = run(state, x, 1).spectrum().components(0.5)
+        widths.append(found.high - found.low)
+    assert widths[0] > widths[1] >= widths[2] == 0
+    assert state.passes_done == 3
+
+
+def test_a_threshold_beyond_the_rank_has_a_low_and_says_which_rank_closes_it():
+    x = random_samples(power=0.3)
+    sums = true_sums(x)
+    spectrum = check_holds(run(make(rank=10, thresholds=(0.9,)), x, 2), sums)
+    found = spectrum.components(0.9)
+    assert found.high == 90
+    assert found.low > 10
+    enough = rank_to_close(spectrum, (0.9,))
+    assert enough is not None and enough > 10
+    closed = run(make(rank=enough, thresholds=(0.9,)), x, 3).spectrum()
+    assert closed.components(0.9).closed
+    assert rank_to_close(closed, (0.9,)) is None
+
+
+def test_with_room_for_all_samples_the_spectrum_is_complete():
+    x = random_samples(samples=30)
+    spectrum = run(make(rank=40), x, 2).spectrum()
+    assert spectrum.complete
+    assert len(spectrum.upper_sums) == 0
+    expected = np.linalg.svd((x - x.double().mean(0)).numpy(), compute_uv=False)[:29] ** 2 / 29
+    np.testing.assert_allclose(spectrum.eigenvalues, expected, rtol=1e-6)
+    assert not run(make(rank=20), x, 2).spectrum().complete
+
+
+def test_lower_bounds_are_below_and_upper_sums_above_every_true_sum():
+    x = random_samples(power=0.8)
+    values = np.linalg.svd((x.double() - x.double().mean(0)).numpy(), compute_uv=False) ** 2 / 399
+    state = make()
+    for _ in range(3):
+        spectrum = run(state, x, 1).spectrum()
+        count = min(len(spectrum.eigenvalues), len(spectrum.upper_sums))
+        assert count >= 20
+        truth = np.cumsum(values)
+        assert np.all(np.cumsum(spectrum.eigenvalues)[:count] <= truth[:count] * (1 + 1e-6))
+        assert np.all(spectrum.upper_sums <= spectrum.total_variance * (1 + 1e-12))
+        assert np.all(spectrum.upper_sums >= truth[: len(spectrum.upper_sums)] * (1 - 1e-6))
+        assert np.all(np.diff(spectrum.upper_sums) >= 0)
+        assert np.all(np.diff(spectrum.eigenvalues) <= 0)
+
+
+def test_merged_parts_close_on_the_same_k_as_the_whole():
+    x = random_samples(offset=50.0)
+    parts = [run(make(), part, 1) for part in (x[:150], x[150:260], x[260:])]
+    merged = parts[0]
+    for part in parts[1:]:
+        merged.merge(part)
+    assert merged.spectrum().samples == 400
+    alone = run(make(), x, 2).spectrum().components(0.7)
+    assert run(merged, x, 1).spectrum().components(0.7) == alone
+
+
+def test_merging_with_an_empty_state_changes_nothing():
+    x = random_samples()
+    alone = run(make(), x, 1).spectrum().components(0.5)
+    left, right = make(), run(make(), x, 1)
+    left.merge(right)
+    assert left.spectrum().components(0.5) == alone
+    left.merge(make())
+    assert left.spectrum().components(0.5) == alone
+
+
+def test_states_of_other_layers_or_later_passes_do_not_merge():
+    x = random_samples()
+    with pytest.raises(OptionError, match="got 91 at fp32 and rank 40"):
+        make().merge(make(dim=91))
+    second = run(make(), x, 1)
+    second.update(x[:64])
+    with pytest.raises(OptionError, match="merge in their first pass"):
+        second.merge(make())
+
+
+def test_a_second_pass_must_bring_the_same_samples():
+    x = random_samples()
+    with pytest.raises(ActivationError, match=r"pass 2 brought other data than the first \(399 and 400 samples\)"):
+        run(run(make(layer="c1"), x, 1), x[:399], 1)
+    with pytest.raises(ActivationError, match="layer c1: pass 2 brought other data"):
+        run(run(make(layer="c1"), x, 1), x * 1.01, 1)
+
+
+def test_a_constant_layer_needs_no_component():
+    state = run(make(), torch.full((100, 90), 0.1), 1)
+    assert state.spectrum().total_variance == 0.0
+    assert state.spectrum().components(0.7) == (0, 0)
+    assert run(state, torch.full((100, 90), 0.1), 1).spectrum().components(0.7) == (0, 0)
+
+
+def test_what_cannot_be_summed_is_named():
+    x = random_samples()
+    x[200, 7] = torch.nan
+    with pytest.raises(ActivationError, match="layer c9: NaN or Inf in the activation in batch 4"):
+        run(make(layer="c9"), x, 1)
+    wide = random_samples()
+    wide[300] *= 1e6
+    with pytest.raises(Overflow, match="layer c9: fp16 overflow in batch 5"):
+        run(make(rounding="fp16", layer="c9"), wide, 1)
+    with pytest.raises(DataError, match="at least 2 samples, got 1"):
+        run(make(), random_samples()[:1], 1).spectrum()
+    with pytest.raises(OptionError, match="at least one direction"):
+        make(rank=0)
+
+
+def test_an_adaptive_sketch_keeps_what_the_threshold_needs():
+    x = random_samples(samples=2000, dim=300, power=1.5)
+    fixed, adaptive = make(dim=300, rank=128), make(dim=300, rank=128, adaptive=True)
+    assert run(fixed, x, 1).sketch.filled == 128
+    assert 10 < run(adaptive, x, 1).sketch.filled < 60
+    sums = true_sums(x)
+    assert check_holds(run(adaptive, x, 1), sums).components(0.7).closed
+
+
+def test_memory_is_as_announced_and_does_not_grow_with_the_samples():
+    state, finish = Sketch.nbytes(
+        10_000, rank=64, rounding="fp32", device=CPU, staging_rows=64, max_passes=3
+    )
+    one_pass, _ = Sketch.nbytes(
+        10_000, rank=64, rounding="fp32", device=CPU, staging_rows=64, max_passes=1
+    )
+    assert state - one_pass == 8 * 64 * 10_000
+    rows = 2 * 64 * 10_000 * 4
+    assert rows < one_pass < rows + 70e6
+    assert finish < 10e6

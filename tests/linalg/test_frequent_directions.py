@@ -1,0 +1,156 @@
+"""The sketch brackets the scatter matrix in the Loewner order, and a Ritz pass sees what the dense matrix says."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamspread.linalg import chunks
+from streamspread.linalg.frequent_directions import FrequentDirections
+from streamspread.linalg.intervals import SketchFacts, enclose
+from streamspread.linalg.ritz import RitzPass
+from tests.devices import CPU, DEVICES
+
+
+def samples(seed, count, dim, power=0.8, offset=0.0):
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    x = rng.normal(size=(count, dim)) * np.arange(1, dim + 1) ** (-power / 2) @ basis.T
+    return torch.from_numpy(x + offset * rng.normal(size=dim)).float()
+
+
+def scatter(x):
+    centred = x.double().cpu() - x.double().cpu().mean(0)
+    return (centred.T @ centred).numpy()
+
+
+def bracket(sketch, truth):
+    """Smallest and largest eigenvalue of C − BᵀB."""
+    rows = sketch.rows_LD[: sketch.filled].double().cpu().numpy()
+    values = np.linalg.eigvalsh(truth - rows.T @ rows)
+    return values[0], values[-1]
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    rank=st.integers(1, 30),
+    group=st.integers(1, 40),
+    power=st.floats(0, 2),
+    offset=st.sampled_from([0.0, 3.0]),
+    enough=st.sampled_from([None, 0.5, 0.9]),
+)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_the_scatter_lies_between_the_sketch_and_the_sketch_with_its_shrinkage(
+    seed, rank, group, power, offset, enough
+):
+    x = samples(seed, 100, 25, power, offset)
+    sketch = FrequentDirections(25, rank, torch.float32, CPU, enough)
+    for part in x.split(group):
+        sketch.absorb(part)
+    low, high = bracket(sketch, scatter(x))
+    float64 = 1e-12 * sketch.total  # of this test's own sums
+    assert low >= -sketch.rounding_norm - float64
+    assert high <= sketch.shrinkage + sketch.rounding_norm + float64
+    assert sketch.count == 100
+    assert sketch.total == pytest.approx(np.trace(scatter(x)), rel=1e-12)
+    if enough is None:
+        assert sketch.shrinkage * rank <= sketch.total  # Liberty's bound
+    np.testing.assert_allclose(sketch.mean_D.numpy(), x.double().mean(0).numpy(), atol=1e-12)
+
+
+def test_rounding_is_counted_where_the_stored_rows_are_rounded():
+    x = samples(1, 300, 25)
+    exact, rounded = (FrequentDirections(25, 30, dtype, CPU) for dtype in (torch.float64, torch.float32))
+    for part in x.split(20):
+        exact.absorb(part)
+        rounded.absorb(part)
+    assert exact.shrinkage <= 1e-13 * exact.total
+    assert rounded.shrinkage <= 1e-13 * rounded.total
+    off = np.abs(bracket(rounded, scatter(x))).max()
+    assert 1e-10 * rounded.total < off <= rounded.rounding_norm < 1e-5 * rounded.total
+    assert np.abs(bracket(exact, scatter(x))).max() <= exact.rounding_norm < 1e-10 * exact.total
+
+
+def test_two_sketches_merge_across_origins_and_scales():
+    x = samples(2, 160, 25, offset=2.0)
+    left, right = (FrequentDirections(25, 12, torch.float32, CPU) for _ in range(2))
+    shift = torch.from_numpy(np.random.default_rng(0).normal(size=25))
+    for part in x[:70].split(30):
+        left.absorb(part)
+    for part in ((x[70:].double() - shift) / 4).split(30):
+        right.absorb(part)
+    left.merge(right, 4.0, shift)
+    low, high = bracket(left, scatter(x))
+    assert low >= -left.rounding_norm - 1e-12 * left.total
+    assert high <= left.shrinkage + left.rounding_norm + 1e-12 * left.total
+    assert left.total == pytest.approx(np.trace(scatter(x)), rel=1e-10)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_ritz_passes_agree_with_the_dense_matrix(device):
+    x = samples(3, 200, 40).to(device)
+    truth = scatter(x)
+    sketch = FrequentDirections(40, 12, torch.float32, device)
+    for part in x.split(25):
+        sketch.absorb(part)
+    found = sketch.decompose(x[:0])
+    ritz = RitzPass(*sketch.basis_(found, 12), found.mean_D)
+    for _ in range(2):
+        for part in x.split(70):
+            ritz.add(part)
+        facts = ritz.facts()
+        q = np.linalg.qr(ritz.q_LD.double().cpu().numpy().T)[0]
+        theta, vectors = np.linalg.eigh(q.T @ truth @ q)
+        theta, q = theta[::-1], q @ vectors[:, ::-1]
+        np.testing.assert_allclose(facts.ritz_K, theta, rtol=1e-9)
+        residual = truth @ q - q * theta
+        np.testing.assert_allclose(
+            np.linalg.eigvalsh(facts.residual_KK), np.linalg.eigvalsh(residual.T @ residual), atol=1e-9 * theta[0]
+        )
+        outside = np.eye(40) - q @ q.T
+        assert np.linalg.eigvalsh(outside @ truth @ outside)[-1] <= facts.missed
+        assert np.all(facts.improved_K >= facts.ritz_K * (1 - 1e-12))
+        assert np.all(facts.improved_K <= np.linalg.eigvalsh(truth)[::-1][:12] * (1 + 1e-12))
+        assert facts.total == pytest.approx(np.trace(truth), rel=1e-12)
+        ritz = ritz.advance_(facts)
+
+
+def test_directions_that_a_basis_lacks_are_counted_as_missed():
+    x = samples(4, 120, 30)
+    sketch = FrequentDirections(30, 20, torch.float32, CPU)
+    sketch.absorb(x[:60])
+    found = sketch.decompose(x[60:])
+    q_LD, missed = sketch.basis_(found, 5)
+    assert q_LD.shape == (5, 30)
+    q = np.linalg.qr(q_LD.double().numpy().T)[0]
+    outside = np.eye(30) - q @ q.T
+    largest = np.linalg.eigvalsh(outside @ scatter(x) @ outside)[-1]
+    assert largest <= missed <= largest * 1.5
+
+
+def test_upper_sums_reach_past_the_sketch_until_the_threshold():
+    facts = SketchFacts(np.array([3.0, 1.0]), 0.5, 0.0, 0.0, 10.0, 0.0)
+    found = enclose(facts, None, rank_limit=100, largest_threshold=0.9)
+    np.testing.assert_allclose(found.upper_sums[:4], [3.5, 5.0, 5.5, 6.0])
+    assert found.upper_sums[-1] >= 9.0
+    assert len(found.upper_sums) < 20
+    assert len(enclose(facts, None, rank_limit=3, largest_threshold=0.9).upper_sums) == 3
+
+
+def test_what_the_lower_bounds_of_the_others_take_is_not_left_for_the_first():
+    facts = SketchFacts(np.array([3.0, 2.0, 1.0]), 0.5, 0.0, 0.0, 6.5, 0.0)
+    found = enclose(facts, None, rank_limit=3, largest_threshold=0.5)
+    np.testing.assert_allclose(found.upper_sums, [3.5, 5.5, 6.5])
+    assert not found.complete
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 1000), (5000, 300)])
+def test_chunks_cover_all_columns_once(height, width):
+    seen = []
+    for begin, end, chunk in chunks.column_chunks(height, width, CPU):
+        assert chunk.shape == (height, end - begin)
+        assert chunk.dtype == torch.float64
+        assert chunk.nbytes <= chunks.chunk_nbytes(height, width, CPU)
+        seen += range(begin, end)
+    assert seen == list(range(width))
