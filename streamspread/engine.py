@@ -16,6 +16,7 @@ from streamspread import planner
 from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.finish import FinishOptions
 from streamspread.accumulators.gram import Gram
+from streamspread.accumulators.sketch import Sketch, rank_to_close
 from streamspread.accumulators.staging import Overflow, Staging
 from streamspread.datasets import Stream, as_stream, count, fingerprint, prefetch
 from streamspread.errors import ActivationError, DataError, DeviceError, OptionError
@@ -55,6 +56,8 @@ def analyze(
     method: str = "auto",
     rounding: str = "auto",
     rank: str | int = "auto",
+    width: int = 0,
+    max_passes: int = 3,
     memory: str | int | None = None,
     device: str | torch.device = "auto",
     batch_size: int | None = None,
@@ -71,8 +74,11 @@ def analyze(
             one-shot iterator is accepted where one pass is enough.
         layers: ``all``, or glob patterns of module names.
         thresholds: fractions τ of the variance.
-        method: auto, covariance or gram. rounding: auto, fp16, bf16, fp32 or fp64, the precision to which
-            centred activations are rounded before they are summed. rank: of the sketch method.
+        method: auto, covariance, gram or sketch. rounding: auto, fp16, bf16, fp32 or fp64, the precision to
+            which centred activations are rounded before they are summed.
+        rank: directions that a sketch keeps; auto takes what the thresholds need and the budget holds.
+        width, max_passes: a sketch takes further passes, so many at the most, until high − low is no more than
+            the width at every threshold.
         memory: budget in bytes or as ``8GiB``; None: 80 % of what is free on the device.
         device: auto, cpu or cuda:0. batch_size: None for 128 on the CPU and 500 on CUDA.
         proof: whether a costly proof may be made where K would stay an interval otherwise.
@@ -83,13 +89,17 @@ def analyze(
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
     thresholds = check_thresholds(thresholds)
-    options = _Options(method, rounding, rank, memory, device, batch_size, thresholds, proof, seed)
+    options = _Options(
+        method, rounding, rank, width, max_passes, memory, device, batch_size, thresholds, proof, seed
+    )
     with _session(model, data, layers, options) as session:
         report = progress or (lambda event: None)
         _load_kernels(session.device, session.plan.layers[0].rounding)
         with PeakMeter(session.device) as meter:
             found = session.run(session.plan, report, meter)
         facts = {**session.facts(), **dict(provenance or {})}
+        if notes := session.ranks_to_close(found):
+            facts["notes"] = [*facts.get("notes", ()), *notes]
     ordered = [found[tap.name] for tap in session.taps]
     return Spectra(ordered, thresholds, facts)
 
@@ -103,6 +113,8 @@ def plan(
     method: str = "auto",
     rounding: str = "auto",
     rank: str | int = "auto",
+    width: int = 0,
+    max_passes: int = 3,
     memory: str | int | None = None,
     device: str | torch.device = "auto",
     batch_size: int | None = None,
@@ -110,8 +122,9 @@ def plan(
     seed: int = 0,
 ) -> Plan:
     """What :func:`analyze` would run with the same arguments; nothing but a first look at shapes is run."""
+    thresholds = check_thresholds(thresholds)
     options = _Options(
-        method, rounding, rank, memory, device, batch_size, check_thresholds(thresholds), proof, seed
+        method, rounding, rank, width, max_passes, memory, device, batch_size, thresholds, proof, seed
     )
     with _session(model, data, layers, options) as session:
         return session.plan
@@ -122,6 +135,8 @@ class _Options:
     method: str
     rounding: str
     rank: str | int
+    width: int
+    max_passes: int
     memory: str | int | None
     device: str | torch.device
     batch_size: int | None
@@ -159,6 +174,8 @@ class _Session:
             forward_bytes=self.forward_bytes,
             repeatable=self.stream.repeatable,
             ordered=self.stream.ordered,
+            rank=self.options.rank,
+            max_passes=self.options.max_passes,
         )
 
     def run(
@@ -173,13 +190,13 @@ class _Session:
         overflowed: list[str] = []
         prints: list[int] | None = [] if len(plan.passes) > 1 else None
         for step in plan.passes:
-            names = [name for name in step.layers if name not in overflowed]
+            names = [name for name in step.layers if name not in overflowed and name not in found]
             if not names:
                 continue
             meter.restart()
             for name in names:
                 if name not in running:
-                    running[name] = _Running(by_name[name], self.device)
+                    running[name] = _Running(by_name[name], self.options, self.device)
             self._pass(plan, step.index, [taps[name] for name in names], running, prints, report)
             for name in names:
                 try:
@@ -193,7 +210,10 @@ class _Session:
                     overflowed.append(name)
                     del running[name]
             ending = [
-                name for name in names if name in running and by_name[name].pass_indices[-1] == step.index
+                name
+                for name in names
+                if name in running
+                and (by_name[name].pass_indices[-1] == step.index or running[name].is_narrow_enough())
             ]
             for position, name in enumerate(ending):
                 report(
@@ -202,7 +222,7 @@ class _Session:
                     )
                 )
                 one = running.pop(name)
-                spectrum = one.spectrum(self.options)
+                spectrum = one.spectrum()
                 found[name] = _layer_spectrum(one, spectrum, max(meter.read(), peaks.get(name, 0)))
                 del one
             peaks.update((name, max(meter.read(), peaks.get(name, 0))) for name in running)
@@ -276,6 +296,17 @@ class _Session:
         for batch in batches:
             yield as_input(batch, self.device, self.dtype)
 
+    def ranks_to_close(self, found: Mapping[str, LayerSpectrum]) -> list[str]:
+        """For every sketch that left K open, a line with the rank that should close it."""
+        notes = []
+        for layer in self.plan.layers:
+            spectrum = found[layer.layer]
+            if spectrum.method == "sketch":
+                rank = rank_to_close(spectrum, self.options.thresholds, layer.rank)
+                if rank is not None:
+                    notes.append(f"{layer.layer}: open at rank {layer.rank}, --rank {rank} should close it")
+        return notes
+
     def facts(self) -> dict[str, Any]:
         """How the numbers were made, for the provenance."""
         on_card = self.device.type == "cuda"
@@ -299,21 +330,31 @@ class _Session:
 class _Running:
     """A layer's accumulator, made when its first batch comes, and the time spent on it."""
 
-    def __init__(self, layer: LayerPlan, device: torch.device) -> None:
-        self.layer = layer
+    def __init__(self, layer: LayerPlan, options: _Options, device: torch.device) -> None:
+        self.layer, self.options = layer, options
         self.clock = _Clock(device)
-        common: dict[str, Any] = {
-            "rounding": layer.rounding,
-            "device": device,
-            "panel_rows": layer.panel_rows,
-            "layer": layer.layer,
-        }
-        self.accumulator: Covariance | Gram
-        if layer.method == "gram":
+        self.passes = 0
+        self._spectrum: Spectrum | None = None
+        common: dict[str, Any] = {"rounding": layer.rounding, "device": device, "layer": layer.layer}
+        self.accumulator: Covariance | Gram | Sketch
+        if layer.method == "sketch":
+            self.accumulator = Sketch(
+                layer.dim,
+                rank=layer.rank,
+                thresholds=options.thresholds,
+                staging_rows=layer.staging_rows,
+                adaptive=layer.adaptive,
+                **common,
+            )
+        elif layer.method == "gram":
             assert layer.samples is not None
-            self.accumulator = Gram(layer.dim, layer.samples, tile=layer.tile, **common)
+            self.accumulator = Gram(
+                layer.dim, layer.samples, tile=layer.tile, panel_rows=layer.panel_rows, **common
+            )
         else:
-            self.accumulator = Covariance(layer.dim, staging_rows=layer.staging_rows, **common)
+            self.accumulator = Covariance(
+                layer.dim, staging_rows=layer.staging_rows, panel_rows=layer.panel_rows, **common
+            )
 
     def update(self, x_ND: torch.Tensor) -> None:
         with self.clock:
@@ -322,13 +363,33 @@ class _Running:
     def end_pass(self) -> None:
         with self.clock:
             self.accumulator.end_pass()
+        self.passes += 1
+        self._spectrum = None
 
-    def spectrum(self, options: _Options) -> Spectrum:
-        with self.clock:
-            return self.accumulator.spectrum(
-                options.thresholds,
-                FinishOptions(proof=options.proof, max_block=self.layer.max_block, seed=options.seed),
+    def is_narrow_enough(self) -> bool:
+        """Whether another pass, of a method that gains by one, would be for nothing."""
+        if not isinstance(self.accumulator, Sketch):
+            return False
+        spectrum, width = self.spectrum(), self.options.width
+        still_open = [
+            tau
+            for tau in self.options.thresholds
+            if (found := spectrum.components(tau)).high - found.low > width
+        ]
+        if still_open and self.passes > 1:
+            # Where not even the upper bound reaches τ with this many directions, no later pass will.
+            most = float(spectrum.upper_sums[: len(spectrum.eigenvalues)][-1])
+            still_open = [tau for tau in still_open if tau * spectrum.total_variance <= most]
+        return not still_open
+
+    def spectrum(self) -> Spectrum:
+        if self._spectrum is None:
+            options = FinishOptions(
+                proof=self.options.proof, max_block=self.layer.max_block, seed=self.options.seed
             )
+            with self.clock:
+                self._spectrum = self.accumulator.spectrum(self.options.thresholds, options)
+        return self._spectrum
 
 
 class _Clock:
@@ -371,6 +432,11 @@ def _session(
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
     if options.rank != "auto" and (not isinstance(options.rank, int) or options.rank < 1):
         raise OptionError(f"rank {options.rank!r} is neither auto nor a positive number")
+    if options.max_passes < 1 or options.width < 0:
+        raise OptionError(
+            f"width {options.width} and max passes {options.max_passes} asked for: give a width of 0 or more, and "
+            "1 pass or more"
+        )
     if options.batch_size is not None and options.batch_size < 1:
         raise OptionError(f"batch size {options.batch_size} asked for; it must be 1 or more")
     budget = None if options.memory is None else parse_bytes(options.memory)
@@ -463,7 +529,7 @@ def _layer_spectrum(one: _Running, spectrum: Spectrum, peak: int) -> LayerSpectr
         shape=layer.shape,
         method=layer.method,
         rounding=layer.rounding,
-        passes=layer.passes,
+        passes=one.passes,
         seconds=one.clock.seconds(),
         peak_bytes=peak,
     )

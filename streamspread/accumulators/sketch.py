@@ -265,8 +265,9 @@ class Sketch:
         return unit * (mine + theirs) + tiny * (1.0 + ratio)
 
 
-def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float]) -> int | None:
-    """An estimate of the rank at which a sketch closes every threshold; None where all are closed.
+def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float], rank: int) -> int | None:
+    """An estimate of the rank at which a sketch closes every threshold that it left open at ``rank``; None where it
+    left none.
 
     Where the eigenvalues found do not reach a threshold, the others are taken to fall as a power of their index, with
     the exponent that uses up the rest of the trace.
@@ -287,4 +288,4 @@ def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float]) -> int | None
             low, high = (middle, high) if len(sums) and sums[-1] > rest else (low, middle)
         sums *= rest / max(float(sums[-1]), np.finfo(np.float64).tiny) if len(sums) else 1.0
         needed = len(values) + (components_for(sums, target - float(values.sum())) or len(index))
-    return int(min(limit, -(-max(2 * needed, 3 * len(values) // 2) // 64) * 64))
+    return int(min(limit, -(-max(2 * needed, 3 * rank // 2) // 64) * 64))

@@ -185,8 +185,10 @@ def check_samples(samples: int | None, seed: int) -> None:
 
 
 def nested(images: ImageData | StreamedImages, samples: int, seed: int) -> ImageData | StreamedImages:
-    """``samples`` of the images, drawn with `seed` without replacement and kept in order: what a smaller number
-    draws a larger one draws too. Errors as choose()."""
+    """``samples`` of the images, drawn with `seed` without replacement and kept in order.
+
+    What a smaller number draws a larger one draws too. Errors as choose().
+    """
     total = images.samples or 0
     check_samples(samples, seed)
     if samples > total:

@@ -11,7 +11,7 @@ from streamspread.errors import MissingError, OptionError
 #: t-SNE looks at three neighbours per unit of perplexity.
 NEIGHBOURS = 3
 
-#: From so many points on an interpolated gradient (FIt-SNE) takes less time than a tree of points (Barnes-Hut).
+#: From so many points on an interpolated gradient (FIt-SNE) is faster than a tree of points (Barnes-Hut).
 _INTERPOLATE_FROM = 5_000
 
 

@@ -16,8 +16,8 @@ from streamspread.errors import DataError
 from streamspread.placement import as_input, model_dtype
 from streamspread.taps import TapInfo, Watch
 
-#: Directions that the passes keep per axis that is wanted. On no1's layers the leading axes among three times as
-#: many hold 99 % or more of the variance that the exact axes hold.
+#: Directions that the passes keep per axis that is wanted: so many that on no1's layers the axes found hold at
+#: least 99 % of the variance that the exact ones hold.
 DIRECTIONS_PER_AXIS = 3
 
 #: Images of the first look, which only has to turn random directions roughly the right way.
@@ -55,8 +55,8 @@ def leading_scores(
 
     Block subspace iteration on the covariance, which is never formed: a product with it is Xᵀ(XQ), summed
     batch by batch. A first look at some of the images turns random directions Q roughly, a pass over all of
-    them turns them closely, and a last pass keeps XQ, whose own principal components are the scores. ``model`` is
-    in eval mode on ``device``. Needs the stream to repeat in the same order.
+    them turns them closely, and a last pass keeps XQ, whose own principal components are the scores.
+    ``model`` is in eval mode on ``device``; the stream repeats in the same order.
 
     Raises:
         ActivationError: NaN or Inf in a layer. DataError: the passes differ in their number of images.

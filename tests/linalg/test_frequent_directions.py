@@ -106,7 +106,9 @@ def test_ritz_passes_agree_with_the_dense_matrix(device):
         np.testing.assert_allclose(facts.ritz_K, theta, rtol=1e-9)
         residual = truth @ q - q * theta
         np.testing.assert_allclose(
-            np.linalg.eigvalsh(facts.residual_KK), np.linalg.eigvalsh(residual.T @ residual), atol=1e-9 * theta[0]
+            np.linalg.eigvalsh(facts.residual_KK),
+            np.linalg.eigvalsh(residual.T @ residual),
+            atol=1e-9 * theta[0],
         )
         outside = np.eye(40) - q @ q.T
         assert np.linalg.eigvalsh(outside @ truth @ outside)[-1] <= facts.missed
