@@ -77,8 +77,8 @@ def analyze(
         method: auto, covariance, gram or sketch. rounding: auto, fp16, bf16, fp32 or fp64, the precision to
             which centred activations are rounded before they are summed.
         rank: directions that a sketch keeps; auto takes what the thresholds need and the budget holds.
-        width, max_passes: a sketch takes further passes, so many at the most, until high − low is no more than
-            the width at every threshold.
+        width, max_passes: a sketch takes further passes, so many at the most, until high − low is no more
+            than the width at every threshold.
         memory: budget in bytes or as ``8GiB``; None: 80 % of what is free on the device.
         device: auto, cpu or cuda:0. batch_size: None for 128 on the CPU and 500 on CUDA.
         proof: whether a costly proof may be made where K would stay an interval otherwise.
@@ -176,6 +176,7 @@ class _Session:
             ordered=self.stream.ordered,
             rank=self.options.rank,
             max_passes=self.options.max_passes,
+            proof=self.options.proof,
         )
 
     def run(
@@ -434,8 +435,8 @@ def _session(
         raise OptionError(f"rank {options.rank!r} is neither auto nor a positive number")
     if options.max_passes < 1 or options.width < 0:
         raise OptionError(
-            f"width {options.width} and max passes {options.max_passes} asked for: give a width of 0 or more, and "
-            "1 pass or more"
+            f"width {options.width} and max passes {options.max_passes} asked for: a width is 0 or more, "
+            "and so many passes are 1 or more"
         )
     if options.batch_size is not None and options.batch_size < 1:
         raise OptionError(f"batch size {options.batch_size} asked for; it must be 1 or more")

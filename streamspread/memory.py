@@ -56,12 +56,24 @@ def free_bytes(device: torch.device) -> int:
     """Bytes that are free on the device now (on Linux's CPU: what can be had without swapping)."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
         if found:
-            return int(found[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+            free = int(found[1]) * 1024
+    allowed = _container_bytes(Path("/sys/fs/cgroup"))
+    return free if allowed is None else min(free, allowed)
+
+
+def _container_bytes(group: Path) -> int | None:
+    """Bytes that a container may still take (its control group, version 2), None where it has no limit."""
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        cached = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+    except (OSError, ValueError):  # no such files, or no limit: "max"
+        return None
+    return max(0, limit - used + (int(cached[1]) if cached else 0))
 
 
 class PeakMeter:

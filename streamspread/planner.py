@@ -21,7 +21,7 @@ ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")
 
 # Samples staged before a rank update, and rows of a panel. Every update reads and writes the whole triangle,
 # so many samples are staged first; wider panels make larger products but waste half of each diagonal block.
-_STAGING_ROWS = {"cpu": 1024, "cuda": 8192}
+_STAGING_ROWS = {"cpu": 1024, "cuda": 16384}
 _PANEL_ROWS = {"cpu": 512, "cuda": 2048}
 # A gram tile holds N × tile features. A tile of this size keeps the products efficient; with a larger one
 # memory would grow with N·D, which is what this program exists to avoid.
@@ -43,14 +43,16 @@ _SKETCH_SHARE = 4  # layers that should fit into the budget together: else every
 # Rates relative to matrix products, measured: LAPACK's symmetric eigenvalues run at a quarter of the
 # product's rate on two CPU cores (N = 5,000: 3.9 s against 0.6 s for as many operations).
 _DENSE_SOLVE_FACTOR = 4.0
-# A forward in float32 without TF32 runs at 28 TFLOP/s on an H100 where 16-bit rank updates run at 620.
+# On an H100, 16-bit rank updates run at 620 TFLOP/s, a forward in float32 without TF32 at 28, and the float32 products
+# of a search for eigenvalues and its proof at 43.
 _FORWARD_FACTOR = {"cpu": 1.0, "cuda": 20.0}
+_FLOAT32_FACTOR = {"cpu": 1.0, "cuda": 15.0}
 # A sketch's products are made in float64: at half the rate of float32 on a CPU, at a twelfth of that of 16
 # bits on an H100.
 _FLOAT64_FACTOR = {"cpu": 2.0, "cuda": 12.0}
 # An exact method also gives what a sketch leaves open (the participation ratio, other thresholds), so it may
-# take this many times the work.
-_EXACT_WORTH = 2.0
+# take this many times the work; on a card, whose tensor cores a sketch leaves idle, any.
+_EXACT_WORTH = {"cpu": 2.0, "cuda": math.inf}
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def make_plan(
     ordered: bool = True,
     rank: int | str = "auto",
     max_passes: int = 3,
+    proof: bool = True,
 ) -> Plan:
     """Choose a method and passes for every layer so that no pass needs more than the budget.
 
@@ -159,6 +162,7 @@ def make_plan(
         repeatable: whether the data can be read more than once; ``ordered``: whether in the same order each
             time.
         rank: directions that a sketch keeps, or auto. max_passes: that a sketch may take.
+        proof: whether a factorisation may be made where K would stay open.
 
     Raises:
         BudgetError: a layer fits by no method; the message names the smallest budget that would do.
@@ -180,6 +184,7 @@ def make_plan(
         rank,
         max_passes if same_again else 1,
         min(len(layers), _SKETCH_SHARE),
+        proof,
     )
     _check_budget(layers, setting, method)
     chosen = [_choose(layer, setting, method) for layer in layers]
@@ -206,6 +211,7 @@ class _Setting:
     rank: int | str
     max_passes: int
     share: int
+    proof: bool
 
     def peak(self, plans: Sequence[LayerPlan]) -> int:
         """Peak bytes of a pass with these layers: all states at once, and with them either the network's
@@ -262,17 +268,17 @@ def _choose(layer: LayerShape, setting: _Setting, method: str) -> LayerPlan:
     plans, rejected = _candidates(layer, setting, method)
     fitting = [plan for plan in plans if setting.peak([plan]) <= setting.budget]
     rejected += [f"{p.method}: needs {at_least(setting.peak([p]))}" for p in plans if p not in fitting]
-    best = _least_work(fitting)
+    best = _least_work(fitting, setting.device)
     rejected += [
         f"{p.method}: {p.operations / best.operations:,.1f}× the work" for p in fitting if p is not best
     ]
     return replace(best, rejected=tuple(rejected))
 
 
-def _least_work(plans: Sequence[LayerPlan]) -> LayerPlan:
+def _least_work(plans: Sequence[LayerPlan], device: torch.device) -> LayerPlan:
     best = min(plans, key=_operations)
     # A single pass of a sketch leaves K open: then any exact method is better.
-    worth = _EXACT_WORTH if best.passes > 1 else math.inf
+    worth = _EXACT_WORTH[device.type] if best.passes > 1 else math.inf
     exact = [p for p in plans if p.method != "sketch" and p.operations <= worth * best.operations]
     return min(exact, default=best, key=_operations)
 
@@ -318,7 +324,7 @@ def _covariance(layer: LayerShape, setting: _Setting) -> LayerPlan:
         max_block=max_block,
         state_bytes=state,
         finish_bytes=finish,
-        operations=n * float(layer.dim) ** 2 + _solve_operations(layer.dim, device),
+        operations=n * float(layer.dim) ** 2 + _solve_operations(layer.dim, setting),
         why=f"the triangle of {layer.dim:,}² takes {format_bytes(state)}, in one pass",
         rejected=(),
     )
@@ -356,7 +362,7 @@ def _gram(layer: LayerShape, setting: _Setting, samples: int) -> LayerPlan:
             tile = min(tile, max(least, most // _ALIGN * _ALIGN))
     passes = Gram.passes(layer.dim, tile)
     state, finish = need(tile)
-    operations = float(samples) ** 2 * layer.dim + _solve_operations(samples, device)
+    operations = float(samples) ** 2 * layer.dim + _solve_operations(samples, setting)
     operations += _FORWARD_FACTOR[device.type] * (passes - 1) * layer.operations * samples
     return LayerPlan(
         layer=layer.name,
@@ -442,11 +448,12 @@ def _operations(plan: LayerPlan) -> float:
     return plan.operations
 
 
-def _solve_operations(n: int, device: torch.device) -> float:
+def _solve_operations(n: int, setting: _Setting) -> float:
     """Estimated operations of the eigenvalue step, as equivalents of matrix products."""
-    if n <= FULL_LIMIT[device.type]:
+    kind = setting.device.type
+    if n <= FULL_LIMIT[kind]:
         return _DENSE_SOLVE_FACTOR * 4 / 3 * float(n) ** 3
-    return 6 * 2.0 * 512 * float(n) ** 2 + float(n) ** 3 / 3
+    return _FLOAT32_FACTOR[kind] * (6 * 2.0 * 512 * float(n) ** 2 + setting.proof * float(n) ** 3 / 3)
 
 
 def _pack(chosen: Sequence[LayerPlan], setting: _Setting, batch_size: int) -> Plan:

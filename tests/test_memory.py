@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamspread import memory
 from streamspread.errors import BudgetError
 from streamspread.memory import LiveBytes, PeakMeter, at_least, format_bytes, free_bytes, parse_bytes
 
@@ -81,6 +82,22 @@ def test_free_memory_is_what_the_system_says():
     with open("/proc/meminfo") as meminfo:
         total = int(meminfo.readline().split()[1]) * 1024
     assert 0 < free < total
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "cached", "free"),
+    [(1000, 600, 100, 500), (1000, 1600, 100, 0), (1000, 600, None, 400), ("max", 600, 100, None)],
+)
+def test_a_container_may_take_what_its_limit_leaves(limit, used, cached, free, tmp_path):
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text(f"{used}\n")
+    stat = "anon 3\nfile 4\n" + ("" if cached is None else f"inactive_file {cached}\nslab 7\n")
+    (tmp_path / "memory.stat").write_text(stat)
+    assert memory._container_bytes(tmp_path) == free
+
+
+def test_where_there_is_no_container_there_is_no_limit(tmp_path):
+    assert memory._container_bytes(tmp_path) is None
 
 
 @on_linux

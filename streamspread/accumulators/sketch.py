@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,22 +17,22 @@ from streamspread.linalg.intervals import SketchFacts, enclose
 from streamspread.linalg.ritz import RitzFacts, RitzPass
 from streamspread.spectrum import Spectrum, components_for
 
-# The basis of the second pass goes beyond K: by a few directions at least, and until what it misses is so small a share
-# of the K-th eigenvalue.
+# The basis of the second pass goes beyond K: by a few directions at least, and until what it misses is so
+# small a share of the K-th eigenvalue.
 _LEAST_GUARD = 16
 _MISSED_SHARE = 0.6
-# Rows staged before the sketch takes them in, for each row it holds: for n new rows and r old ones a sample costs
-# (3r²/n + 4r + n)·D products, least at n = √3·r.
+# Rows staged before the sketch takes them in, for each row it holds: for n new rows and r old ones a sample
+# costs (3r²/n + 4r + n)·D products, least at n = √3·r.
 _STAGED_SHARE = 1.75
 _LEAST_STAGED = {"cpu": 128, "cuda": 1024}
 
 
 class Sketch:
-    """A few rows that stand for the scatter matrix (first pass), then that matrix seen from their span (later passes).
+    """A few rows that stand for the scatter matrix (first pass), then that matrix seen from their span.
 
-    The first pass alone gives an interval. Every later pass over the same samples narrows it: :meth:`end_pass` ends a
-    pass, and the next :meth:`update` begins another one. States over other samples merge as long as only the first
-    pass was made.
+    The first pass alone gives an interval. Every later pass over the same samples narrows it:
+    :meth:`end_pass` ends a pass, and the next :meth:`update` begins another one. States over other samples
+    merge as long as only the first pass was made.
     """
 
     method = "sketch"
@@ -68,7 +69,7 @@ class Sketch:
 
     @staticmethod
     def passes(max_passes: int) -> int:
-        """How often the data goes through the network at the most; the first pass in which every K is closed ends it."""
+        """How often the data goes through the network at the most; a pass that closes every K is the last."""
         return max_passes
 
     @staticmethod
@@ -83,7 +84,7 @@ class Sketch:
         if max_passes > 1:
             state += 8 * rank * dim  # Y
         state += 2 * chunk_nbytes(height, dim, device)
-        # A Gram matrix, its eigenvectors and LAPACK's workspace; the bound on eigenvalues is of twice the rank.
+        # A Gram matrix, its eigenvectors and LAPACK's workspace; the last bound takes twice the rank.
         state += 6 * 8 * height**2
         return state, 10 * 8 * (2 * rank) ** 2
 
@@ -92,7 +93,7 @@ class Sketch:
         return self.count or self.staging.count
 
     def update(self, x_ND: torch.Tensor) -> None:
-        """Add a batch (n, D): any float dtype, on the accumulator's device, features in one order for all batches."""
+        """Add a batch (n, D): any float dtype, on the accumulator's device, features always in one order."""
         if self._ended:
             self._begin_pass()
         begin, batch = 0, self.staging.batches
@@ -105,7 +106,7 @@ class Sketch:
                 self._flush()
 
     def end_pass(self) -> None:
-        """End the pass over the data, and check that all of it was finite and, after the first pass, the same.
+        """End the pass over the data; check that all was finite and, after the first pass, the same again.
 
         Raises:
             ActivationError: NaN or Inf, or other data than in the first pass.
@@ -128,16 +129,16 @@ class Sketch:
         self.passes_done += 1
 
     def merge(self, other: Sketch) -> None:
-        """Add another state over other samples of the same layer, both in or after their first pass; ``other`` is used
-        up.
+        """Add another state over other samples of the same layer, neither past its first pass; ``other`` is
+        used up.
 
         Raises:
             OptionError: another dim, rank or rounding, or a state that is past its first pass.
         """
         if (self.dim, self.rank, self.rounding) != (other.dim, other.rank, other.rounding):
             raise OptionError(
-                f"only states of one layer merge: {self.dim} features at {self.rounding} and rank {self.rank}, "
-                f"got {other.dim} at {other.rounding} and rank {other.rank}"
+                f"only states of one layer merge: {self.dim} features at {self.rounding} and rank {self.rank}"
+                f", got {other.dim} at {other.rounding} and rank {other.rank}"
             )
         if self._ritz is not None or other._ritz is not None:
             raise OptionError("sketches merge in their first pass: these have begun a second one")
@@ -175,7 +176,7 @@ class Sketch:
             raise DataError(f"a covariance needs at least 2 samples, got {self.count}")
         unit = 1.0 / (self.staging.scale**2 * (self.count - 1))
         total = self._facts.total if self._ritz_facts is None else self._ritz_facts.total
-        common = {"dim": self.dim, "samples": self.count, "total_variance": max(0.0, total * unit)}
+        common: dict[str, Any] = {"dim": self.dim, "samples": self.count, "total_variance": total * unit}
         if total <= 0.0:
             return Spectrum(**common, eigenvalues=np.zeros(0), complete=True, proof="constant layer")
         limit = min(self.dim, self.count - 1)
@@ -201,7 +202,8 @@ class Sketch:
 
     def _begin_pass(self) -> None:
         if self._ritz is None:
-            assert self._found is not None and self._facts is not None
+            assert self._found is not None
+            assert self._facts is not None
             q_LD, missed = self.sketch.basis_(self._found, self._basis_size())
             missed += 2 * self._facts.total**0.5 * self._reread + self._reread**2
             self._ritz = RitzPass(q_LD, missed, self._found.mean_D)
@@ -215,7 +217,7 @@ class Sketch:
         self._ended = False
 
     def _basis_size(self) -> int:
-        """Directions that the thresholds need, going by the sketch's own eigenvalues; all where that gives them all."""
+        """Directions that the thresholds need, by the sketch's own values; all where nothing was shrunk."""
         assert self._facts is not None
         if self._facts.shrinkage <= self._facts.error:
             return self.rank
@@ -266,11 +268,11 @@ class Sketch:
 
 
 def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float], rank: int) -> int | None:
-    """An estimate of the rank at which a sketch closes every threshold that it left open at ``rank``; None where it
-    left none.
+    """An estimate of the rank at which a sketch closes every threshold that it left open at ``rank``; None
+    where it left none.
 
-    Where the eigenvalues found do not reach a threshold, the others are taken to fall as a power of their index, with
-    the exponent that uses up the rest of the trace.
+    Where the eigenvalues found do not reach a threshold, the others are taken to fall as a power of their
+    index, with the exponent that uses up the rest of the trace.
     """
     still_open = [tau for tau in thresholds if not spectrum.components(tau).closed]
     if not still_open:

@@ -20,6 +20,13 @@ class Split(StrEnum):
     test = "test"
 
 
+class Lang(StrEnum):
+    """The language of a figure or page."""
+
+    en = "en"
+    ja = "ja"
+
+
 class Format(StrEnum):
     """How a result is printed."""
 
@@ -105,7 +112,7 @@ MethodOption = Annotated[
     typer.Option(
         rich_help_panel=_METHOD,
         metavar="NAME",
-        help="covariance or gram; auto takes the cheapest that fits.",
+        help="covariance, gram or sketch; auto takes the cheapest that fits.",
     ),
 ]
 RoundingOption = Annotated[
@@ -119,6 +126,21 @@ RoundingOption = Annotated[
 RankOption = Annotated[
     str,
     typer.Option(rich_help_panel=_METHOD, metavar="auto|L", help="Directions that a sketch keeps."),
+]
+WidthOption = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        rich_help_panel=_METHOD,
+        metavar="N",
+        help="A sketch reads the data again until high − low is at most this.",
+    ),
+]
+MaxPassesOption = Annotated[
+    int,
+    typer.Option(
+        min=1, rich_help_panel=_METHOD, metavar="N", help="How often a sketch may read the data at the most."
+    ),
 ]
 NoProofOption = Annotated[
     bool,
@@ -157,6 +179,7 @@ OutOption = Annotated[
 FormatOption = Annotated[
     Format, typer.Option("--format", rich_help_panel=_OUTPUT, help="What is printed on stdout.")
 ]
+LangOption = Annotated[Lang, typer.Option(rich_help_panel=_OUTPUT, help="Language of figures and page.")]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="No progress and no notes on stderr.")
 ]

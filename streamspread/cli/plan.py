@@ -9,6 +9,7 @@ from streamspread.cli.options import (
     DeviceOption,
     ImageSizeOption,
     LayersOption,
+    MaxPassesOption,
     MemoryOption,
     MethodOption,
     ModelOption,
@@ -22,6 +23,7 @@ from streamspread.cli.options import (
     SplitOption,
     ThresholdsOption,
     WeightsOption,
+    WidthOption,
 )
 from streamspread.cli.terminal import note
 
@@ -46,6 +48,8 @@ def plan(
     method: MethodOption = "auto",
     rounding: RoundingOption = "auto",
     rank: RankOption = "auto",
+    width: WidthOption = 0,
+    max_passes: MaxPassesOption = 3,
     no_proof: NoProofOption = False,
     memory: MemoryOption = None,
     device: DeviceOption = "auto",
@@ -73,6 +77,8 @@ def plan(
         method=method,
         rounding=rounding,
         rank=directions,
+        width=width,
+        max_passes=max_passes,
         memory=memory,
         device=where,
         batch_size=batch_size,

@@ -13,6 +13,7 @@ from streamspread.cli.options import (
     FormatOption,
     ImageSizeOption,
     LayersOption,
+    MaxPassesOption,
     MemoryOption,
     MethodOption,
     ModelOption,
@@ -27,6 +28,7 @@ from streamspread.cli.options import (
     SplitOption,
     ThresholdsOption,
     WeightsOption,
+    WidthOption,
 )
 from streamspread.cli.terminal import note, print_result, progress_bars
 
@@ -54,6 +56,8 @@ def run(
     method: MethodOption = "auto",
     rounding: RoundingOption = "auto",
     rank: RankOption = "auto",
+    width: WidthOption = 0,
+    max_passes: MaxPassesOption = 3,
     no_proof: NoProofOption = False,
     memory: MemoryOption = None,
     device: DeviceOption = "auto",
@@ -83,6 +87,8 @@ def run(
             method=method,
             rounding=rounding,
             rank=directions,
+            width=width,
+            max_passes=max_passes,
             memory=memory,
             device=where,
             batch_size=batch_size,

@@ -16,8 +16,8 @@ from streamspread.errors import DataError
 from streamspread.placement import as_input, model_dtype
 from streamspread.taps import TapInfo, Watch
 
-#: Directions that the passes keep per axis that is wanted: so many that on no1's layers the axes found hold at
-#: least 99 % of the variance that the exact ones hold.
+#: Directions that the passes keep per axis that is wanted: so many that on no1's layers the axes found hold
+#: at least 99 % of the variance that the exact ones hold.
 DIRECTIONS_PER_AXIS = 3
 
 #: Images of the first look, which only has to turn random directions roughly the right way.

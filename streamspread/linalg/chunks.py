@@ -18,7 +18,7 @@ def chunk_columns(height: int, width: int, device: torch.device) -> int:
 
 
 def column_chunks(height: int, width: int, device: torch.device) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """(first column, one past the last, a float64 buffer of that size to fill) over all columns; one memory for all."""
+    """(first column, one past the last, a float64 buffer to fill) over all columns; one memory for all."""
     columns = chunk_columns(height, width, device)
     memory = torch.empty(height * columns, dtype=torch.float64, device=device)
     for begin in range(0, width, columns):
@@ -27,8 +27,8 @@ def column_chunks(height: int, width: int, device: torch.device) -> Iterator[tup
 
 
 def summation_error(terms: int) -> float:
-    """γ_n = n·u/(1 − n·u): a float64 sum of n products is off by at most so much of the sum of their sizes, in
-    whatever order it is formed (Higham 2002, section 3.1)."""
+    """γ_n = n·u/(1 − n·u): a float64 sum of n products is off by at most so much of the sum of their sizes,
+    in whatever order it is formed (Higham 2002, section 3.1)."""
     return terms * UNIT / (1.0 - terms * UNIT)
 
 

@@ -99,9 +99,12 @@ def leading_eigenvalues(
 
     basis = _Subspace(matrix, min(block, max_block), seed)
     highs = basis.search(targets, max_block)
-    if None not in highs and not _closed(from_norm(basis.ritz_L), targets, highs):
-        # The norm alone will not do: go on with what a factorisation needs, half as many again as K.
-        basis.truncate(_deflated(highs))
+    if None not in highs:
+        # Go on with as few vectors as close K by the norm alone, or else with what a factorisation needs.
+        count = least = _deflated(highs)
+        while count < basis.size and not _closed(from_norm(basis.ritz_L[:count]), targets, highs):
+            count += least // 2
+        basis.truncate(count if _closed(from_norm(basis.ritz_L[:count]), targets, highs) else least)
     for step in range(_FINE_PRODUCTS):
         basis.advance()
         basis.multiply()
@@ -145,8 +148,7 @@ class _Subspace:
         """Power steps with rough products until the block is large enough for K, and a few more; K's by target."""
         for _ in range(_DOUBLINGS):
             self._power_steps(1)
-            highs = self.rayleigh_ritz(targets)
-            if self.size >= min(max_size, _guarded(highs)):
+            if self.size >= min(max_size, _guarded(_reaching(_ritz_values(self.q_NL, self.y_NL), targets))):
                 break
             self.grow(max_size)
         self.advance()
@@ -168,8 +170,7 @@ class _Subspace:
     def rayleigh_ritz(self, targets: Sequence[float]) -> list[int | None]:
         """Rotate Q and Y to Ritz vectors; the number of Ritz values whose sum reaches each target, None where none."""
         self.ritz_L, self.q_NL, self.y_NL = _rayleigh_ritz(self.q_NL, self.y_NL)
-        sums_L = np.cumsum(self.ritz_L)
-        return [components_for(sums_L, target) for target in targets]
+        return _reaching(self.ritz_L, targets)
 
     def advance(self) -> None:
         """Q ← an orthonormal basis of Y's columns: one power step."""
@@ -247,6 +248,12 @@ def workspace_bytes(n: int, block: int, dtype: torch.dtype, device: torch.device
     return 4 * n * block * dtype.itemsize + small
 
 
+def _reaching(values_L: np.ndarray, targets: Sequence[float]) -> list[int | None]:
+    """How many values it takes to reach each target, None where all do not."""
+    sums_L = np.cumsum(values_L)
+    return [components_for(sums_L, target) for target in targets]
+
+
 def _closed(upper: np.ndarray, targets: Sequence[float], highs: Sequence[int | None]) -> bool:
     return all(components_for(upper, target) == high for target, high in zip(targets, highs, strict=True))
 
@@ -277,17 +284,28 @@ def _orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
     return torch.linalg.qr(z_NL)[0]
 
 
-def _rayleigh_ritz(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-    """Ritz values (descending) and q, y = A·q rotated to Ritz vectors.
+def _projected(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(factor F of G = qᵀq = FFᵀ, F⁻¹ qᵀy F⁻ᵀ): the problem H x = θ G x as a symmetric one, in float64.
 
-    Solved as the generalised problem H x = θ G x with G = qᵀq in float64, so that a basis that is orthonormal to
-    float32 only still gives the Ritz values of its span.
+    So a basis that is orthonormal to float32 only still gives the Ritz values of its span.
     """
     factor = torch.linalg.cholesky(_inner(q_NL, q_NL))
     h_LL = _inner(q_NL, y_NL)
     h_LL = torch.linalg.solve_triangular(factor, (h_LL + h_LL.T) / 2, upper=False)
     h_LL = torch.linalg.solve_triangular(factor, h_LL.T.contiguous(), upper=False)
-    values, vectors = torch.linalg.eigh((h_LL + h_LL.T) / 2)
+    return factor, (h_LL + h_LL.T) / 2
+
+
+def _ritz_values(q_NL: torch.Tensor, y_NL: torch.Tensor) -> np.ndarray:
+    """Ritz values of span(q) from y = A·q, descending, without their vectors."""
+    values = torch.linalg.eigvalsh(_projected(q_NL, y_NL)[1])
+    return np.maximum(values.flip(0).cpu().numpy(), 0.0)
+
+
+def _rayleigh_ritz(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+    """Ritz values (descending) and q, y = A·q rotated to Ritz vectors."""
+    factor, h_LL = _projected(q_NL, y_NL)
+    values, vectors = torch.linalg.eigh(h_LL)
     rotation = torch.linalg.solve_triangular(factor.T, vectors.flip(1), upper=True).to(q_NL.dtype)
     ritz_L = np.maximum(values.flip(0).cpu().numpy(), 0.0)
     return ritz_L, q_NL @ rotation, y_NL @ rotation

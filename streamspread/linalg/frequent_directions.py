@@ -1,14 +1,14 @@
-"""Frequent Directions with every rounding error counted: ℓ rows that stand for a scatter matrix that fits nowhere.
+"""Frequent Directions with every rounding error counted: rows that stand for a matrix that fits nowhere.
 
-The rows B are stored as the activations are (float32, or float64 at rounding fp64); everything computed from them is
-float64, by column chunks, so that products leave errors of 1e-16 and only the stored rows are rounded. With C the
-scatter about the mean of all samples so far, after every step
+The rows B are stored as the activations are (float32, or float64 at rounding fp64); everything computed
+from them is float64, by column chunks, so that products leave errors of 1e-16 and only the stored rows are
+rounded. With C the scatter about the mean of all samples so far, after every step
 
     BᵀB − E  ≤  C  ≤  BᵀB + shrinkage·I + E,      ‖E‖₂ ≤ rounding_norm,  ‖E‖∗ ≤ rounding_trace
 
-in the Loewner order (Liberty 2013; Ghashami, Liberty, Phillips & Woodruff 2016, plus E). A group of rows enters
-centred at its own mean, with one more row for the distance of the two means (Chan, Golub & LeVeque 1979), so that C
-needs no correction afterwards.
+in the Loewner order (Liberty 2013; Ghashami, Liberty, Phillips & Woodruff 2016, plus E). A group of rows
+enters centred at its own mean, with one more row for the distance of the two means (Chan, Golub & LeVeque
+1979), so that C needs no correction afterwards.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SHRINKAGE_SHARE = 0.6  # of the K-th eigenvalue: with so little the second pass
 
 @dataclass
 class Stack:
-    """The (M, D) matrix whose rows are the sketch's, a group's less their mean, and the link between both means.
+    """The (M, D) matrix of the sketch's rows, a group's rows less their mean, and the link of both means.
 
     It is never formed: :meth:`chunks` gives it in float64, some columns at a time.
     """
@@ -48,7 +48,7 @@ class Stack:
 
     @property
     def terms(self) -> int:
-        """Roundings that any term of a sum over all columns goes through: within its chunk, then from chunk to chunk."""
+        """Roundings that a term of a sum over all columns goes through: in its chunk, then between chunks."""
         columns = chunk_columns(self.height, self.width, self.x_ND.device)
         return columns + -(-self.width // columns)
 
@@ -92,8 +92,8 @@ class Stack:
 
 @dataclass
 class Decomposition:
-    """A stack's squared singular values (descending, (M,) float64) and left singular vectors, with what its group
-    brings: ``count``, ``mean_D`` and ``total`` are those of all samples together."""
+    """A stack's squared singular values ((M,) float64, descending) and left singular vectors, with what its
+    group brings: ``count``, ``mean_D`` and ``total`` are those of all samples together."""
 
     stack: Stack
     squares_M: torch.Tensor
@@ -108,8 +108,8 @@ class Decomposition:
 class FrequentDirections:
     """A sketch of at most ``rank`` rows of a growing scatter matrix.
 
-    With ``enough``, a share τ of the trace, it keeps fewer rows where fewer will do: as few as keep the shrinkage
-    small against the eigenvalue at which the sum reaches τ.
+    With ``enough``, a share τ of the trace, it keeps fewer rows where fewer will do: as few as keep the
+    shrinkage small against the eigenvalue at which the sum reaches τ.
 
     Attributes:
         rows_LD: (rank, D) of ``dtype``; the first ``filled`` are in use.
@@ -133,16 +133,12 @@ class FrequentDirections:
 
     def decompose(self, x_ND: torch.Tensor) -> Decomposition:
         """The sketch with a last group (may be empty) and without shrinking; changes nothing."""
-        mean_D = torch.zeros_like(self.mean_D)
-        if x_ND.shape[0]:
-            for begin, end, chunk in column_chunks(x_ND.shape[0], self.dim, x_ND.device):
-                chunk.copy_(x_ND[:, begin:end])
-                mean_D[begin:end] = chunk.mean(0)
+        mean_D = _mean(x_ND)
         return self._decompose(x_ND, mean_D, mean_D, x_ND.shape[0], None)
 
     def merge(self, other: FrequentDirections, ratio: float, shift_D: torch.Tensor) -> None:
-        """Add another sketch, whose values are ``ratio`` (a power of two) times smaller and whose origin lies at
-        ``shift_D`` (float64) in this one's units; ``other`` is used up."""
+        """Add another sketch, which is used up. Its values are ``ratio`` (a power of two) times smaller, and
+        its origin lies at ``shift_D`` (float64) in this one's units."""
         if other.count == 0:
             return
         rows_KD = other.rows_LD[: other.filled].mul_(ratio)
@@ -156,8 +152,8 @@ class FrequentDirections:
         """The leading right singular vectors in the sketch's own memory, which **destroys the sketch**.
 
         Returns:
-            q_LD: (≤ ``directions``, D) rows of unit length, nearly orthogonal; vectors of squares below 1e-13 of
-            the largest are left out.
+            q_LD: (≤ ``directions``, D) rows of unit length, nearly orthogonal; vectors of squares below
+            1e-13 of the largest are left out.
             missed: a bound on λ_max of P C P, with P the projection onto what is orthogonal to q.
         """
         squares_M = found.squares_M
@@ -170,7 +166,7 @@ class FrequentDirections:
         scale_K = squares_M[:count].rsqrt()
         q_LD = self.rows_LD[:count]
         lost_K = found.stack.rotate_into(q_LD, found.vectors_MM[:, :count].T * scale_K[:, None])
-        # Of a stored direction q + f with unit q and square σ², P leaves at most σ‖f‖ in its row of the stack.
+        # A direction q of square σ² is stored as q + f: P leaves at most σ‖f‖ of its row of the stack.
         missed = float((lost_K * squares_M[:count]).sum())
         if count < len(squares_M):
             missed += max(0.0, float(squares_M[count]))
@@ -185,8 +181,8 @@ class FrequentDirections:
         count: int,
         scatter: float | None,
     ) -> Decomposition:
-        """``centre_D``: taken off x; ``mean_D``, ``scatter``: of the ``count`` samples that x stands for (None: x
-        itself)."""
+        """``centre_D``: taken off x. ``mean_D`` and ``scatter``'s trace: of the ``count`` samples that x
+        stands for; None: x are the samples."""
         together = self.count + count
         link_D = None
         if self.count and count:
@@ -201,7 +197,7 @@ class FrequentDirections:
             total += scatter + (float(diagonal_M[-1]) if link_D is not None else 0.0)
         squares_M, vectors_MM = torch.linalg.eigh(gram_MM)  # reads the lower triangle
         trace = float(gram_MM.diagonal().sum())
-        # Forming the Gram matrix, and the backward error of a symmetric eigenvalue solver (LAPACK Users' Guide, 4.7).
+        # Of the Gram matrix, and of a backward stable eigenvalue solver (LAPACK Users' Guide, 4.7).
         error = trace * (summation_error(stack.terms) + 8 * UNIT * stack.height)
         if together:
             mean_D = self.mean_D + (mean_D - self.mean_D) * (count / together)
@@ -234,7 +230,7 @@ class FrequentDirections:
         self.rounding_trace += 2 * float(left_K.sum()) ** 0.5 * lost + lost**2 + len(squares_M) * found.error
 
     def _worth_keeping(self, squares_M: torch.Tensor, total: float) -> int:
-        """With r rows the shrinkage stays below (what the first k leave of the trace)/(r − k), for every k < r."""
+        """With r rows the shrinkage stays below (what the first k leave of the trace)/(r − k), for any k."""
         most = min(self.rank, len(squares_M))
         if self.enough is None:
             return most
@@ -246,3 +242,13 @@ class FrequentDirections:
         allowed = _SHRINKAGE_SHARE * squares[last - 1]
         rows = np.arange(1, len(sums) + 1) + np.maximum(total - sums, 0.0) / allowed
         return min(most, max(last + 1, int(np.ceil(rows.min()))))
+
+
+def _mean(x_ND: torch.Tensor) -> torch.Tensor:
+    """(D,) float64; zeros where there are no rows."""
+    mean_D = torch.zeros(x_ND.shape[1], dtype=torch.float64, device=x_ND.device)
+    if x_ND.shape[0]:
+        for begin, end, chunk in column_chunks(x_ND.shape[0], x_ND.shape[1], x_ND.device):
+            chunk.copy_(x_ND[:, begin:end])
+            mean_D[begin:end] = chunk.mean(0)
+    return mean_D

@@ -1,4 +1,4 @@
-"""From a sketch, or a sketch and a Ritz pass, to two rows of sums that enclose the sums of leading eigenvalues."""
+"""From a sketch, or a sketch and a Ritz pass, to sums that enclose those of the leading eigenvalues."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from streamspread.linalg.certificates import shifted_upper_values
 from streamspread.linalg.ritz import RitzFacts
 
-_EXACT = 1e-10  # share of the trace: with a smaller rounding error, values that hold all of the trace are all there is
+# Share of the trace: values that hold all of it, to a rounding error smaller than this, are all there are.
+_EXACT = 1e-10
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class SketchFacts:
 
 @dataclass(frozen=True)
 class Enclosure:
-    """Sums over ``lower_K`` (descending) are at most, ``upper_sums`` at least, those of C's leading eigenvalues.
+    """Sums over ``lower_K`` (descending) are at most, ``upper_sums`` at least, those of leading eigenvalues.
 
     ``complete``: ``lower_K`` holds all of C's trace, but for rounding.
     """
@@ -47,8 +48,8 @@ def enclose(
 ) -> Enclosure:
     """The tightest enclosure that the facts give.
 
-    Upper sums reach as far as the largest threshold's sum needs, past the rank of the sketch where it must be: every
-    eigenvalue has a bound, if only the shrinkage.
+    Upper sums reach as far as the largest threshold's sum needs, past the rank of the sketch where it must
+    be: every eigenvalue has a bound, if only the shrinkage.
     """
     total = sketch.total if ritz is None else ritz.total
     error = sketch.error if ritz is None else ritz.error
@@ -60,7 +61,7 @@ def enclose(
     else:
         lower_K = ritz.improved_K[:rank_limit]
         shifted_K = shifted_upper_values(ritz.ritz_K, ritz.residual_KK, ritz.missed)[:rank_limit]
-        # Beyond the basis, of K vectors, every eigenvalue is at most what the basis misses (Courant and Fischer).
+        # Past the K vectors of the basis no eigenvalue exceeds what it misses (Courant and Fischer).
         both = max(len(values_K), len(shifted_K))
         values_K = np.minimum(_extended(values_K, slack, both), _extended(shifted_K, ritz.missed, both))
         beyond = min(slack, ritz.missed)

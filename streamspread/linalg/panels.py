@@ -83,9 +83,9 @@ class SymmetricPanels:
         """‖A‖²_F: squares summed in the panels' dtype within a row of a chunk, and in float64 beyond."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for begin, _, chunk in self._chunks(self.dtype):
-            square_of_rows = chunk.square_().sum(1).double().sum()
-            left_of_the_diagonal_block = chunk[:, :begin].sum(1).double().sum()
-            total += square_of_rows + left_of_the_diagonal_block
+            # A column left of the diagonal block stands for one above it too.
+            for part in (chunk, chunk[:, :begin]):
+                total += torch.linalg.vector_norm(part, dim=1).double().square().sum()
         return float(total)
 
     def row_sums(self) -> torch.Tensor:
@@ -138,16 +138,17 @@ class SymmetricPanels:
         return True
 
     def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
-        """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; each a copy."""
+        """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read only."""
         corrected = self.u_NR is not None and self.m_RR is not None
         u_NR = self.u_NR.to(dtype) if self.u_NR is not None else None
         right_RN = (self.m_RR @ self.u_NR.T).to(dtype) if corrected else None  # type: ignore[operator, union-attr]
         height = _CHUNK * 8 // dtype.itemsize
         for begin, end, panel in self.spans():
             for top in range(0, end - begin, height):
-                chunk = panel[top : top + height].to(dtype, copy=True)
+                chunk = panel[top : top + height].to(dtype)
                 if u_NR is not None and right_RN is not None:
-                    chunk.addmm_(u_NR[begin + top : begin + top + chunk.shape[0]], right_RN[:, :end])
+                    rows = slice(begin + top, begin + top + chunk.shape[0])
+                    chunk = torch.addmm(chunk, u_NR[rows], right_RN[:, :end])
                 yield begin, end, chunk
 
 

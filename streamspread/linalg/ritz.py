@@ -1,4 +1,4 @@
-"""A Rayleigh–Ritz pass: what a basis of rows sees of a scatter matrix C that is only ever met as a stream of samples."""
+"""A Rayleigh–Ritz pass: what a basis of rows sees of a scatter matrix only met as a stream of samples."""
 
 from __future__ import annotations
 
@@ -45,38 +45,46 @@ class RitzPass:
         missed: the bound on what the basis misses, from whoever made it.
     """
 
-    def __init__(self, q_LD: torch.Tensor, missed: float, mean_D: torch.Tensor) -> None:
+    def __init__(
+        self, q_LD: torch.Tensor, missed: float, mean_D: torch.Tensor, y_LD: torch.Tensor | None = None
+    ) -> None:
+        """``y_LD``: zeros (L, D) of float64 to use, where there is such memory already."""
         self.q_LD, self.missed, self.mean_D = q_LD, missed, mean_D
         size, dim = q_LD.shape
-        self.y_LD = torch.zeros(size, dim, dtype=torch.float64, device=q_LD.device)
+        if y_LD is None:
+            y_LD = torch.zeros(size, dim, dtype=torch.float64, device=q_LD.device)
+        self.y_LD = y_LD
         self.h_LL = torch.zeros(size, size, dtype=torch.float64, device=q_LD.device)
         self.drift_D = torch.zeros(dim, dtype=torch.float64, device=q_LD.device)
         self.total = 0.0
-        self.count = self.groups = 0
+        self.count = 0
 
     def add(self, x_ND: torch.Tensor) -> None:
         """Add a group of samples (n, D), any float dtype."""
         rows, dim = x_ND.shape
         if rows == 0:
             return
-        device = x_ND.device
-        size = self.q_LD.shape[0]
-        p_NL = torch.zeros(rows, size, dtype=torch.float64, device=device)
-        squares = torch.zeros((), dtype=torch.float64, device=device)
-        for begin, end, both in column_chunks(rows + size, dim, device):
+        p_NL = self._project(x_ND)
+        for begin, end, x in column_chunks(rows, dim, x_ND.device):
+            torch.sub(x_ND[:, begin:end], self.mean_D[begin:end], out=x)
+            self.y_LD[:, begin:end].addmm_(p_NL.T, x)
+        self.h_LL.addmm_(p_NL.T, p_NL)
+        self.count += rows
+
+    def _project(self, x_ND: torch.Tensor) -> torch.Tensor:
+        """(n, L): the centred samples times the basis; their sums and squares are added up on the way."""
+        rows, size = x_ND.shape[0], self.q_LD.shape[0]
+        p_NL = torch.zeros(rows, size, dtype=torch.float64, device=x_ND.device)
+        squares = torch.zeros((), dtype=torch.float64, device=x_ND.device)
+        for begin, end, both in column_chunks(rows + size, x_ND.shape[1], x_ND.device):
             x, q = both[:rows], both[rows:]
             torch.sub(x_ND[:, begin:end], self.mean_D[begin:end], out=x)
             q.copy_(self.q_LD[:, begin:end])
             p_NL.addmm_(x, q.T)
             self.drift_D[begin:end] += x.sum(0)
             squares += torch.linalg.vector_norm(x) ** 2
-        for begin, end, x in column_chunks(rows, dim, device):
-            torch.sub(x_ND[:, begin:end], self.mean_D[begin:end], out=x)
-            self.y_LD[:, begin:end].addmm_(p_NL.T, x)
-        self.h_LL.addmm_(p_NL.T, p_NL)
         self.total += float(squares)
-        self.count += rows
-        self.groups += 1
+        return p_NL
 
     def facts(self) -> RitzFacts:
         """Ritz values, residuals and the next basis; changes nothing."""
@@ -100,7 +108,7 @@ class RitzPass:
         ritz_K = ritz_L[:size]
         rotation_KL = torch.linalg.solve_triangular(factor_LL.T, vectors_LL[:, :size], upper=True).T
         squares_KK = rotation_KL @ squares_LL @ rotation_KL.T
-        # Y Yᵀ scaled by Θ^-½ from both sides has the Ritz values of C^½Q: half a step of power iteration for nothing.
+        # Y Yᵀ scaled by Θ^-½ from both sides has the Ritz values of C^½Q: half a power step for nothing.
         root_K = ritz_K.clamp(min=torch.finfo(torch.float64).tiny).rsqrt()
         improved_K, improved_KK = torch.linalg.eigh(root_K[:, None] * squares_KK * root_K)
         improved_K, improved_KK = improved_K.flip(0).clamp_(min=0.0), improved_KK.flip(1)
@@ -123,9 +131,9 @@ class RitzPass:
     def advance_(self, facts: RitzFacts) -> RitzPass:
         """The next pass, on an orthonormal basis of C·Q, in this one's memory.
 
-        What the new basis misses is bounded as before: with z orthogonal to C·Q, z = Qᵀa + b, the terms of zᵀCz that
-        hold a are −aᵀΘa ≤ 0, and what is left is at most ``missed``·‖b‖². A row stored as q + f instead of q adds at
-        most its Ritz value times ‖f‖².
+        What the new basis misses is bounded as before: with z orthogonal to C·Q, z = Qᵀa + b, the terms of
+        zᵀCz that hold a are −aᵀΘa ≤ 0, and what is left is at most ``missed``·‖b‖². A row stored as q + f
+        instead of q adds at most its Ritz value times ‖f‖².
         """
         lost = 0.0
         rows = facts.next_KL.shape[0]
@@ -135,14 +143,5 @@ class RitzPass:
             stored = self.q_LD[:rows, begin : begin + 4096]
             stored.copy_(exact)
             lost += float((exact.sub_(stored).square_().sum(1) * improved_K).sum())
-        following = RitzPass.__new__(RitzPass)
-        following.q_LD, following.missed, following.mean_D = (
-            self.q_LD[:rows],
-            facts.missed + facts.dropped + lost + facts.error,
-            self.mean_D,
-        )
-        following.y_LD = self.y_LD[:rows].zero_()
-        following.h_LL = torch.zeros(rows, rows, dtype=torch.float64, device=self.q_LD.device)
-        following.drift_D = self.drift_D.zero_()
-        following.total, following.count, following.groups = 0.0, 0, 0
-        return following
+        missed = facts.missed + facts.dropped + lost + facts.error
+        return RitzPass(self.q_LD[:rows], missed, self.mean_D, self.y_LD[:rows].zero_())

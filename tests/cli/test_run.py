@@ -110,7 +110,8 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
 
     monkeypatch.setattr(engine, "analyze", spy)
     options = "--layers c1,c2 --thresholds 0.2,1 --method gram --rounding bf16 --rank 12 --memory 2GiB"
-    cli("run", *tiny, *options.split(), "--batch-size", "7", "--no-proof", "--split", "test")
+    options += " --width 5 --max-passes 2 --batch-size 7 --no-proof --split test"
+    cli("run", *tiny, *options.split())
     del seen["provenance"]
     assert seen == {
         "layers": ["c1", "c2"],
@@ -119,6 +120,8 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
         "method": "gram",
         "rounding": "bf16",
         "rank": 12,
+        "width": 5,
+        "max_passes": 2,
         "memory": "2GiB",
         "device": torch.device("cpu"),
         "batch_size": 7,

@@ -1,4 +1,4 @@
-"""The sketch brackets the scatter matrix in the Loewner order, and a Ritz pass sees what the dense matrix says."""
+"""The sketch brackets the scatter matrix in the Loewner order; a Ritz pass agrees with the dense matrix."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,160 @@
+"""The paper's claims, computed from spectra: for each the numbers, and whether it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from streamspread.report.runs import Collection, Run, short_names
+from streamspread.spectrum import Interval, LayerSpectrum
+
+TAU = 0.7  # the paper's
+EARLY_SHARE = 0.01
+EQUAL_NETWORK, EQUAL_LAYERS = "no3", ("c3", "c4", "c5", "c6")  # its layers of one dimension
+
+
+class Verdict(StrEnum):
+    """``unclear``: the intervals are too wide to say. ``absent``: no network to judge it by is there."""
+
+    holds = "holds"
+    fails = "fails"
+    unclear = "unclear"
+    absent = "absent"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One network's numbers for a claim: the layers looked at with their spread (or D), and the verdict.
+
+    fails: the layers, or pairs of layers from shallow to deep, that contradict the claim.
+    """
+
+    network: str
+    spreads: Mapping[str, Interval]
+    dims: Mapping[str, int]
+    fails: tuple[str, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim of the paper, by a name that labels explain, and the evidence of each network."""
+
+    name: str
+    tau: float
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return _worst([evidence.verdict for evidence in self.evidence])
+
+
+def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> tuple[Claim, ...]:
+    """The four claims for networks by model name, at a threshold, for one part of the layers.
+
+    The global average pooling has no batch norm of its own, so with ``part`` other than conv it is left out.
+    """
+    named = {name: run for name, run in short_names(networks).items() if run.layers(part)}
+    layers = {name: run.layers(part) for name, run in named.items()}
+    return (
+        Claim("early", tau, tuple(_early(name, found, tau) for name, found in layers.items())),
+        Claim("grows", tau, tuple(_grows(name, found, tau, list(found)) for name, found in layers.items())),
+        Claim(
+            "c3_over_c2", tau, tuple(_c3_over_c2(m, found, tau) for m, found in layers.items() if _has(found))
+        ),
+        Claim(
+            "equal_dims",
+            tau,
+            tuple(
+                _grows(name, found, tau, EQUAL_LAYERS)
+                for name, found in layers.items()
+                if named[name].model == EQUAL_NETWORK and set(EQUAL_LAYERS) <= set(found)
+            ),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """The same claims under other circumstances: ``kind`` is tau, part or training, ``value`` which."""
+
+    kind: str
+    value: float | str | tuple[int, float]
+    claims: tuple[Claim, ...]
+
+
+def dependence(collection: Collection) -> tuple[Case, ...]:
+    """The claims at every threshold, after each part of a layer, and for each training."""
+    networks = collection.networks
+    cases = [Case("tau", tau, evaluate(networks, tau)) for tau in collection.thresholds]
+    cases += [
+        Case("part", part, evaluate(networks, TAU, part))
+        for part in ("bn", "relu")
+        if any(run.layers(part) for run in networks)
+    ]
+    cases += [
+        Case("training", training, evaluate(runs, TAU)) for training, runs in collection.trainings.items()
+    ]
+    return tuple(cases)
+
+
+def _early(network: str, layers: Mapping[str, LayerSpectrum], tau: float) -> Evidence:
+    """The first half of the convolutions spread over at most 1 % of their dimensions."""
+    convolutions = [name for name in layers if name != "gap"]
+    names = convolutions[: (len(convolutions) + 1) // 2]
+    spreads = {name: layers[name].spread(tau) for name in names}
+    verdicts = {
+        name: _verdict(holds=spread.high <= EARLY_SHARE, fails=spread.low > EARLY_SHARE)
+        for name, spread in spreads.items()
+    }
+    return _evidence(network, layers, spreads, verdicts)
+
+
+def _grows(network: str, layers: Mapping[str, LayerSpectrum], tau: float, names: Sequence[str]) -> Evidence:
+    """Every layer's spread is larger than that of the one before it."""
+    spreads = {name: layers[name].spread(tau) for name in names}
+    verdicts = {f"{a} → {b}": _larger(spreads[b], spreads[a]) for a, b in pairwise(names)}
+    return _evidence(network, layers, spreads, verdicts)
+
+
+def _c3_over_c2(network: str, layers: Mapping[str, LayerSpectrum], tau: float) -> Evidence:
+    """c3 spreads over a larger share than c2, although c2 has more dimensions."""
+    spreads = {name: layers[name].spread(tau) for name in ("c2", "c3")}
+    return _evidence(network, layers, spreads, {"c2 → c3": _larger(spreads["c3"], spreads["c2"])})
+
+
+def _has(layers: Mapping[str, LayerSpectrum]) -> bool:
+    return "c2" in layers and "c3" in layers and layers["c2"].dim > layers["c3"].dim
+
+
+def _evidence(
+    network: str,
+    layers: Mapping[str, LayerSpectrum],
+    spreads: Mapping[str, Interval],
+    verdicts: Mapping[str, Verdict],
+) -> Evidence:
+    return Evidence(
+        network=network,
+        spreads=spreads,
+        dims={name: layers[name].dim for name in spreads},
+        fails=tuple(name for name, verdict in verdicts.items() if verdict is Verdict.fails),
+        verdict=_worst(list(verdicts.values())),
+    )
+
+
+def _larger(b: Interval, a: Interval) -> Verdict:
+    return _verdict(holds=b.low > a.high, fails=b.high <= a.low)
+
+
+def _verdict(*, holds: bool, fails: bool) -> Verdict:
+    return Verdict.holds if holds else Verdict.fails if fails else Verdict.unclear
+
+
+def _worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """A claim about several holds where it holds for each, and fails where it fails for one."""
+    for verdict in (Verdict.fails, Verdict.unclear):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.holds if verdicts else Verdict.absent

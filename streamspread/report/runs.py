@@ -1,0 +1,205 @@
+"""Stored results sorted by what they can be compared in: networks, numbers of images, depths, trainings."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from streamspread import store
+from streamspread.embedding import Embedding
+from streamspread.errors import OptionError, StoreError
+from streamspread.spectrum import LayerSpectrum, Spectra
+
+#: What follows a layer's name for the part of it that is observed; the name alone is the convolution.
+PARTS = {"conv": "", "bn": ".bn", "relu": ".relu"}
+
+_CONVOLUTION = re.compile(r"c\d+")
+
+
+class Difference(NamedTuple):
+    """Why two runs cannot be compared: the fact, and what it is in either."""
+
+    fact: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored result and what to call it. Equal names of files get their folders before them."""
+
+    name: str
+    path: Path
+    spectra: Spectra
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The provenance; a file that was written from Python may have hardly any."""
+        return self.spectra.provenance
+
+    @property
+    def part(self) -> str:
+        """Which part of the study it belongs to; what ``run`` wrote counts as a network."""
+        return str(self.facts.get("part") or "networks")
+
+    @property
+    def model(self) -> str:
+        return str(self.facts.get("model") or self.name)
+
+    @property
+    def samples(self) -> int:
+        return max((layer.samples for layer in self.spectra.values()), default=0)
+
+    @property
+    def data(self) -> str:
+        """The data without how much of it: descriptions are "name, 5,000 of 50,000 images …"."""
+        return str(self.facts.get("data") or "unknown data").split(",")[0]
+
+    @property
+    def note(self) -> Mapping[str, str]:
+        """What the weights say of themselves; empty where they are random."""
+        return self.facts.get("weights_note") or {}
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of test images that the weights get right, as their training measured it."""
+        try:
+            return float(self.note["accuracy"])
+        except (KeyError, ValueError):
+            return None
+
+    @property
+    def training(self) -> tuple[int, float] | None:
+        """(epochs, label smoothing); (0, 0.0) for random weights; None where it is not known."""
+        if self.facts.get("weights") == "none":
+            return 0, 0.0
+        try:
+            return int(self.note["epochs"]), float(self.note["label_smoothing"])
+        except (KeyError, ValueError):
+            return None
+
+    @property
+    def network(self) -> tuple[str, str, str]:
+        """What stays the same where only the number of images differs: plan, weights, data."""
+        weights = self.facts.get("weights_sha256") or f"random {self.facts.get('seed')}"
+        return str(self.facts.get("plan") or self.model), str(weights), self.data
+
+    def layers(self, part: str = "conv") -> dict[str, LayerSpectrum]:
+        """The layers of one part (a key of PARTS) by the name without its suffix, in network order."""
+        suffix = PARTS[part]
+        others = tuple(other for other in PARTS.values() if other and other != suffix)
+        return {
+            name.removesuffix(suffix): layer
+            for name, layer in self.spectra.items()
+            if name.endswith(suffix) and not name.endswith(others)
+        }
+
+    @property
+    def depth(self) -> int:
+        """The number of convolutions that were observed, by their names c1, c2, …"""
+        return sum(_CONVOLUTION.fullmatch(name) is not None for name in self.spectra)
+
+
+def short_names(runs: Sequence[Run]) -> dict[str, Run]:
+    """The runs by the name of their model, or by their own where several have the same model."""
+    counts = Counter(run.model for run in runs)
+    return {run.model if counts[run.model] == 1 else run.name: run for run in runs}
+
+
+def differences(a: Run, b: Run) -> list[Difference]:
+    """Why K of two runs cannot be compared; empty where it can."""
+    found = []
+    if a.data != b.data:
+        found.append(Difference("data", a.data, b.data))
+    if a.samples != b.samples:
+        found.append(Difference("samples", f"{a.samples:,}", f"{b.samples:,}"))
+    if not set(a.spectra) & set(b.spectra):
+        found.append(Difference("layers", ", ".join(a.spectra), ", ".join(b.spectra)))
+    return found
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All results of a report.
+
+    runs: in the order given. embeddings: by the name of their file.
+    """
+
+    runs: tuple[Run, ...]
+    embeddings: Mapping[str, Embedding]
+
+    @property
+    def networks(self) -> tuple[Run, ...]:
+        """The runs to be shown side by side: of each network, the one with the most images."""
+        most: dict[tuple[str, str, str], Run] = {}
+        for run in self.runs:
+            if run.part == "networks" and run.samples > getattr(most.get(run.network), "samples", 0):
+                most[run.network] = run
+        return tuple(most.values())
+
+    @property
+    def over_samples(self) -> dict[str, tuple[Run, ...]]:
+        """Networks that were analysed with several numbers of images, ascending, by the name of the largest."""
+        groups: dict[tuple[str, str, str], dict[int, Run]] = {}
+        for run in self.runs:
+            if run.part in ("networks", "samples"):
+                groups.setdefault(run.network, {}).setdefault(run.samples, run)
+        ordered = (tuple(group[n] for n in sorted(group)) for group in groups.values())
+        return {runs[-1].name: runs for runs in ordered if len(runs) > 1}
+
+    @property
+    def depths(self) -> tuple[Run, ...]:
+        """Networks of different depths, shallow ones first."""
+        return tuple(sorted((run for run in self.runs if run.part == "depth"), key=lambda run: run.depth))
+
+    @property
+    def trainings(self) -> dict[tuple[int, float], tuple[Run, ...]]:
+        """Networks by how they were trained: (epochs, label smoothing), short trainings first."""
+        found: dict[tuple[int, float], list[Run]] = {}
+        for run in self.runs:
+            if run.part == "training" and run.training is not None:
+                found.setdefault(run.training, []).append(run)
+        return {training: tuple(found[training]) for training in sorted(found)}
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """All thresholds that any run was made for, ascending."""
+        return tuple(sorted({tau for run in self.runs for tau in run.spectra.thresholds}))
+
+
+def collect(paths: Sequence[str | Path]) -> Collection:
+    """Read results of either kind.
+
+    Raises:
+        OptionError: no file, or no file with spectra. StoreError: a file that is none of ours, or without layers.
+    """
+    if not paths:
+        raise OptionError("no result given: name the .arrow files that run, study or embed wrote")
+    runs, embeddings = [], {}
+    for name, path in zip(_names([Path(path) for path in paths]), paths, strict=True):
+        result = store.read_any(path)
+        if not result:
+            raise StoreError(f"{str(path)!r} holds no layers: make it again with run")
+        if isinstance(result, Embedding):
+            embeddings[name] = result
+        else:
+            runs.append(Run(name, Path(path), result))
+    if not runs:
+        raise OptionError("only embeddings given: name at least one .arrow file that run or study wrote")
+    return Collection(tuple(runs), embeddings)
+
+
+def _names(paths: Sequence[Path]) -> Iterable[str]:
+    """The files' names without suffix; where some are the same, with their folders and then numbers."""
+    counts = Counter(path.stem for path in paths)
+    longer = [
+        path.stem if counts[path.stem] == 1 else f"{path.resolve().parent.name}/{path.stem}" for path in paths
+    ]
+    seen: Counter[str] = Counter()
+    for name in longer:
+        seen[name] += 1
+        yield name if seen[name] == 1 else f"{name} ({seen[name]})"

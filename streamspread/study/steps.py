@@ -1,0 +1,141 @@
+"""What the study consists of, as data: a step for every result, none of them carried out yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from streamspread.errors import OptionError
+from streamspread.models.plans import PLANS, find_plan
+
+THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
+NETWORKS = tuple(PLANS)
+
+#: What can be asked for, in the order in which it is done.
+PARTS = {
+    "networks": "every tap of the networks: c*, c*.bn, c*.relu and gap",
+    "samples": "the same layers from fewer images, 500 up to all",
+    "depth": "networks of 4, 6, 8 and 10 convolutions, trained here",
+    "training": "no1 and no3 trained for other lengths, with and without label smoothing",
+    "latent": "t-SNE of every layer",
+}
+#: What needs no training and no more than minutes without a GPU.
+CHEAP = ("networks", "samples")
+
+#: no1's three stages, halved between, with more or fewer convolutions in each; 6 is no1's own plan.
+DEPTHS = {
+    4: "64,M,128,M,256,256",
+    6: "64,64,M,128,128,M,256,256",
+    8: "64,64,M,128,128,128,M,256,256,256",
+    10: "64,64,64,M,128,128,128,M,256,256,256,256",
+}
+
+#: Times the usual number of epochs, and label smoothing.
+TRAININGS = ((0, 0.0), (1 / 4, 0.0), (1, 0.0), (1, 0.1), (4, 0.0), (4, 0.1))
+TRAINED = ("no1", "no3")  # the networks that the paper's claims speak of by name or as the base
+
+FEWEST = 500
+LATENT_SAMPLES = 10_000
+
+_EVERY_TAP = ("all", "*.bn", "*.relu")
+_LAYERS = ("all",)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How weights are made; no epochs at all leaves them random."""
+
+    epochs: int
+    label_smoothing: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.epochs:
+            return "untrained"
+        smoothing = f"-smoothing{self.label_smoothing:g}" if self.label_smoothing else ""
+        return f"{self.epochs}epochs{smoothing}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One result of the study.
+
+    Attributes:
+        name: of its file, without suffix. ``part``: one of PARTS.
+        model: no1 … no4 or a plan. ``layers``: taps by name or glob.
+        samples: how many of the study's images; None: all.
+        training: how the weights are made; None: those that the package ships, else the usual training.
+    """
+
+    name: str
+    part: str
+    model: str
+    layers: tuple[str, ...] = _LAYERS
+    samples: int | None = None
+    training: Training | None = None
+
+
+def steps(models: Sequence[str], parts: Sequence[str], samples: int, epochs: int) -> list[Step]:
+    """The steps of the ``parts`` for ``models`` on ``samples`` images, where a usual training has ``epochs``.
+
+    Raises:
+        OptionError: an unknown part, or no part or model at all.
+        ModelError: a model that is not built from a plan.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise OptionError(f"unknown part {part!r}: choose from all, {', '.join(PARTS)}")
+    if not parts or not models:
+        raise OptionError(f"nothing to do: name at least one {'model' if parts else 'part'}")
+    for model in models:
+        find_plan(model)
+    made = {
+        "networks": _networks(models),
+        "samples": _samples(models, samples),
+        "depth": _depth(epochs),
+        "training": _training([model for model in models if model in TRAINED], epochs),
+        "latent": _latent(models, samples),
+    }
+    return [step for part in PARTS if part in parts for step in made[part]]
+
+
+def fewer(samples: int) -> list[int]:
+    """500, 1,000, 2,000, … below ``samples``."""
+    found = [FEWEST]
+    while found[-1] < samples:
+        found.append(2 * found[-1])
+    return found[:-1]
+
+
+def _networks(models: Sequence[str]) -> Iterator[Step]:
+    for model in models:
+        yield Step(_slug(model), "networks", model, _EVERY_TAP)
+
+
+def _samples(models: Sequence[str], samples: int) -> Iterator[Step]:
+    for model in models:
+        for n in fewer(samples):
+            yield Step(f"{_slug(model)}-n{n}", "samples", model, samples=n)
+
+
+def _depth(epochs: int) -> Iterator[Step]:
+    for depth, plan in DEPTHS.items():
+        yield Step(f"depth{depth}", "depth", f"plan:{plan}", training=Training(epochs))
+
+
+def _training(models: Sequence[str], epochs: int) -> Iterator[Step]:
+    lengths = ((round(times * epochs), times, smoothing) for times, smoothing in TRAININGS)
+    trainings = [Training(n, smoothing) for n, times, smoothing in lengths if n or not times]
+    for model in models:
+        for training in trainings:
+            yield Step(f"{_slug(model)}-{training}", "training", model, training=training)
+
+
+def _latent(models: Sequence[str], samples: int) -> Iterator[Step]:
+    most = min(samples, LATENT_SAMPLES)
+    for model in models:
+        yield Step(f"{_slug(model)}-tsne", "latent", model, samples=most)
+
+
+def _slug(model: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")

@@ -1,0 +1,220 @@
+"""The study carried out step by step; a result that is there and was made the same way is not made again."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from streamspread import __version__, engine, latent, models, store, training
+from streamspread.datasets import ImageData, StreamedImages, fingerprint, head, load_labelled, nested
+from streamspread.errors import StoreError, StreamspreadError
+from streamspread.models.plans import IMAGE_SIZE, find_plan, format_plan
+from streamspread.models.weights import read_weights, shipped_weights
+from streamspread.study.steps import Step, Training
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a step: its file, whether it was kept, and what had changed where it was replaced."""
+
+    path: Path
+    kept: bool
+    changed: tuple[str, ...]
+    seconds: float
+
+
+class Study:
+    """Everything that the steps share: images, device, thresholds, and where results and weights go.
+
+    folder: gets ``results/NAME.arrow`` and ``weights/NAME.safetensors``. images: that all steps draw from.
+    data: the spec, for the labelled images that training needs. epochs: of a usual training.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        images: ImageData | StreamedImages,
+        *,
+        data: str,
+        device: torch.device,
+        thresholds: Sequence[float],
+        epochs: int,
+        seed: int = 0,
+        memory: str | None = None,
+        command: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.images, self.data, self.device = images, data, device
+        self.thresholds, self.epochs, self.seed, self.memory = tuple(thresholds), epochs, seed, memory
+        self.command, self.notes = list(command), list(notes)
+        self.results, self.weights = folder / "results", folder / "weights"
+
+    def prepare(self) -> None:
+        """Make the folders.
+
+        Raises:
+            StoreError: one of them cannot be made.
+        """
+        for folder in (self.results, self.weights):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                why = f"{error.strerror or error}: give another --out"
+                raise StoreError(f"cannot make the folder {str(folder)!r}: {why}") from error
+
+    def do(
+        self,
+        step: Step,
+        progress: Callable[[engine.Progress], None] | None = None,
+        epoch: Callable[[training.EpochReport], None] | None = None,
+    ) -> Outcome:
+        """Make the step's result, unless it is there and was made the same way."""
+        began = time.perf_counter()
+        path = self.results / f"{step.name}.arrow"
+        loaded = self._load(step, epoch)
+        images = self.images if step.samples is None else nested(self.images, step.samples, self.seed)
+        recipe = self._recipe(step, loaded, images)
+        changed = _changed(path, recipe)
+        if changed == ():
+            return Outcome(path, True, (), time.perf_counter() - began)
+        facts = self._facts(step, loaded, images, recipe)
+        if step.part == "latent":
+            embedding = latent.embed(
+                loaded.module,
+                images,
+                step.layers,
+                device=self.device,
+                seed=self.seed,
+                progress=progress,
+                provenance=facts,
+            )
+            store.write_embedding(embedding, path)
+        else:
+            spectra = engine.analyze(
+                loaded.module,
+                images,
+                step.layers,
+                self.thresholds,
+                device=self.device,
+                memory=self.memory,
+                seed=self.seed,
+                progress=progress,
+                provenance=facts,
+            )
+            store.write(spectra, path)
+        return Outcome(path, False, changed or (), time.perf_counter() - began)
+
+    def _load(self, step: Step, epoch: Callable[[training.EpochReport], None] | None) -> models.LoadedModel:
+        how = step.training
+        if how is None:
+            if shipped_weights(step.model) is not None:
+                return models.load(step.model)
+            how = Training(self.epochs)
+        if not how.epochs:
+            return models.load(step.model, "none", self.seed)
+        return models.load(step.model, self._trained(step.model, how, epoch), self.seed)
+
+    def _trained(
+        self, model: str, how: Training, epoch: Callable[[training.EpochReport], None] | None
+    ) -> Path:
+        """The weights of a training that is there already, or that is done now."""
+        plan = format_plan(find_plan(model))
+        path = self.weights / f"{plan.replace(',', '-')}-{how}.safetensors"
+        train, test = self._labelled
+        wanted = {
+            "plan": plan,
+            "epochs": str(how.epochs),
+            "label_smoothing": f"{how.label_smoothing:g}",
+            "seed": str(self.seed),
+            "data": train.description,
+        }
+        if path.is_file():
+            try:
+                note = read_weights(path)[1] or {}
+            except StreamspreadError:  # cut off or not ours: made again
+                note = {}
+            if {key: note.get(key) for key in wanted} == wanted:
+                return path
+        assert train.labels is not None
+        assert test.labels is not None
+        result = training.train(
+            model,
+            train.images,
+            train.labels,
+            test.images,
+            test.labels,
+            epochs=how.epochs,
+            label_smoothing=how.label_smoothing,
+            seed=self.seed,
+            device=self.device,
+            out=path,
+            progress=epoch,
+            data=train.description,
+            command=shlex.join(self.command),
+        )
+        if result.interrupted:  # the best so far is on disk, but it is not what was asked for
+            raise KeyboardInterrupt
+        return path
+
+    @cached_property
+    def _labelled(self) -> tuple[ImageData, ImageData]:
+        return load_labelled(self.data, "train", IMAGE_SIZE), load_labelled(self.data, "test", IMAGE_SIZE)
+
+    def _recipe(
+        self, step: Step, loaded: models.LoadedModel, images: ImageData | StreamedImages
+    ) -> dict[str, Any]:
+        """All that the result's numbers depend on, as JSON holds it."""
+        return {
+            "version": __version__,
+            "plan": loaded.plan,
+            "weights": loaded.weights_sha256 or f"random, seed {self.seed}",
+            "data": images.description,
+            "pixels": fingerprint(head(images, 1)),
+            "samples": images.samples,
+            "layers": list(step.layers),
+            "thresholds": list(self.thresholds),
+            "device": self.device.type,  # it decides on the rounding
+            "memory": self.memory,
+            "seed": self.seed,
+        }
+
+    def _facts(
+        self,
+        step: Step,
+        loaded: models.LoadedModel,
+        images: ImageData | StreamedImages,
+        recipe: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        return store.provenance(
+            model=loaded.name,
+            plan=loaded.plan,
+            weights=loaded.weights,
+            weights_sha256=loaded.weights_sha256,
+            weights_note=loaded.note,
+            data=images.description,
+            samples=images.samples,
+            device=self.device,
+            command=self.command,
+            notes=self.notes,
+            seed=self.seed,
+            part=step.part,
+            recipe=dict(recipe),
+        )
+
+
+def _changed(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """What differs between the recipe and that of the result at ``path``; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        made = store.read_any(path).provenance.get("recipe", {})
+    except StoreError:
+        return ("the file",)
+    return tuple(key for key in recipe if made.get(key) != recipe[key])
