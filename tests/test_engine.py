@@ -532,6 +532,17 @@ def test_an_overflow_in_one_of_several_passes_is_done_again():
     check_near(spectra["0"], dense(x.double().numpy()))
 
 
+@pytest.mark.parametrize("first", ["zeros", "constant", "one sample"])
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e3])
+def test_a_first_batch_without_deviations_does_not_lose_the_later_ones(first, size):
+    x = images(300).flatten(1) * size
+    constant = torch.full((20, 192), float(x.abs().max()))
+    start = {"zeros": torch.zeros(20, 192), "constant": constant, "one sample": x[:1]}[first]
+    batches = [start, *x[1:].split(90)]
+    spectra = engine.analyze(nn.Sequential(nn.Identity()), lambda: iter(batches), "0", TAUS, rounding="fp16")
+    check_near(spectra["0"], dense(torch.cat(batches).double().numpy()))
+
+
 @pytest.mark.parametrize("rounding", ["fp32", "bf16"])
 def test_a_range_that_no_rounding_holds_is_an_error_and_not_a_loop(rounding):
     x = torch.cat([torch.randn(20, 4) * 1e-30, torch.randn(20, 4) * 1e30])
@@ -790,6 +801,13 @@ def test_nan_and_infinity_name_layer_and_batch(bad, method, where, rounding):
     )
     with pytest.raises(ActivationError, match=match):
         engine.analyze(nn.Sequential(nn.Identity()), x, "0", method=method, batch_size=10, rounding=rounding)
+
+
+def test_a_batch_is_counted_once_also_where_it_does_not_fit_the_buffer():
+    x = torch.randn(2600, 6)  # more than a staging buffer, in batches that do not divide it
+    x[2510] = torch.nan
+    with pytest.raises(ActivationError, match=r"layer 0: NaN or Inf in the activation in batch 26:"):
+        engine.analyze(nn.Sequential(nn.Identity()), x, "0", method="covariance", batch_size=100)
 
 
 def test_the_layer_where_nan_first_arises_is_named():

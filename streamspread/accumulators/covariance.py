@@ -58,9 +58,10 @@ class Covariance:
 
     def update(self, x_ND: torch.Tensor) -> None:
         """Add a batch (n, D): any float dtype, on the accumulator's device, its features in one order."""
-        begin = 0
+        begin, batch = 0, self.staging.batches
         while begin < x_ND.shape[0]:
             free = self.staging.rows - self.staging.filled
+            self.staging.batches = batch  # also where it takes several pushes
             self.staging.push(x_ND[begin : begin + free])
             begin += free
             if self.staging.filled == self.staging.rows:

@@ -12,6 +12,7 @@ from streamspread.errors import ActivationError
 # fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches
 # 128 times as much, and what is 2²³ times smaller than that maximum still has full precision.
 _FP16_TARGET = 9
+_FP16_TINY = 2.0**-20  # the deviation to expect after a first batch of zeros
 _PILOT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
 _FORMAT = "layer {layer}: {what} in batch {batch}"
 
@@ -105,19 +106,24 @@ class Staging:
         dtype = kernels.SUM_DTYPES[self.rounding]
         # A copy in float64 of one column block at a time: the whole of it would be larger than the batch.
         mean_D = torch.empty(self.width, dtype=torch.float64, device=self.device)
-        largest = torch.zeros((), dtype=torch.float64, device=self.device)
+        largest = torch.zeros(2, dtype=torch.float64, device=self.device)  # deviation and value
         for begin in range(0, self.width, _PILOT_COLUMNS):
             block = x_ND[:, begin : begin + _PILOT_COLUMNS].double()
             mean = block.mean(0)
             mean_D[begin : begin + _PILOT_COLUMNS] = mean
-            largest = torch.maximum(largest, (block - mean.to(dtype).double()).abs().max())
+            deviation = (block - mean.to(dtype).double()).abs().max()
+            largest = torch.maximum(largest, torch.stack([deviation, block.abs().max()]))
         self.pilot_D = mean_D.to(dtype)
-        deviation = float(largest)
-        if not math.isfinite(deviation):
+        farthest, value = largest.tolist()
+        if not math.isfinite(farthest):
             raise self._not_finite(self.batches)
         target = _FP16_TARGET if self.rounding == "fp16" else 0
-        if deviation > 0:
-            exponent = target - math.frexp(deviation)[1]
+        # A first batch without deviations, such as one of a single sample, says of later ones' size only what
+        # its values say. Where these are zero too, fp16 takes a scale at which all but tiny deviations
+        # overflow: that is noticed and mended, where underflow would go unseen.
+        expected = farthest or value or (_FP16_TINY if self.rounding == "fp16" else 0.0)
+        if expected > 0:
+            exponent = target - math.frexp(expected)[1]
             self.scale = 2.0 ** max(-126, min(126, exponent))
 
     def _not_finite(self, batch: int) -> ActivationError:

@@ -22,6 +22,8 @@ TAU = 0.7
 
 _CURVE_POINTS = 200  # of a scree curve: more than a printed page resolves
 _GRID = np.linspace(0.05, 0.99, 95)  # τ of the curves over it
+_PAPER_SHARE = 0.01  # what the paper says that early layers stay under
+_DODGE = 0.05  # of a layer's place: curves that coincide stay visible beside each other
 
 
 def all_figures(collection: Collection, texts: Texts) -> dict[str, Callable[[], Figure]]:
@@ -49,10 +51,12 @@ def dimensions(networks: Sequence[Run], texts: Texts) -> Figure:
     """Figure 3: D of every layer."""
     figure, axes = _figure(6.4, 3.8)
     layers = _union([run.layers() for run in networks])
-    for (name, run), look in zip(short_names(networks).items(), looks(len(networks)), strict=True):
+    named = short_names(networks)
+    for index, ((name, run), look) in enumerate(zip(named.items(), looks(len(named)), strict=True)):
         found = run.layers()
-        points = [(layers.index(layer), spectrum.dim) for layer, spectrum in found.items()]
-        _line(axes, *zip(*points, strict=True), look, name)
+        shift = _DODGE * (index - (len(named) - 1) / 2)
+        places = [layers.index(layer) + shift for layer in found]
+        _line(axes, places, [spectrum.dim for spectrum in found.values()], look, name)
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter(lambda value, _: text.count(value))
     _layer_axis(axes, layers, texts)
@@ -286,10 +290,24 @@ def _layer_axis(axes: Axes, layers: Sequence[str], texts: Texts) -> None:
 
 
 def _share_axis(axes: Axes, texts: Texts, tau: float) -> None:
-    """Shares on a logarithmic axis, in percent: they reach over three powers of ten."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    """Shares on a logarithmic axis, in percent, with a line at the paper's 1 %."""
+    _log_axis(axes.yaxis, lambda value, _: f"{100 * value:g} %")
+    axes.axhline(_PAPER_SHARE, color="#555555", linewidth=0.8)
     axes.set_ylabel(texts["spread_axis"].format(tau=f"{tau:g}"))
+
+
+def _log_axis(axis: Any, form: Callable[[float, int], str]) -> None:
+    """A logarithmic axis with ticks at 1, 2 and 5 times every power of ten, all of them labelled."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis._set_axes_scale("log")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(form)
+
+
+def _count(value: float, _: int) -> str:
+    return text.count(value)
 
 
 def _note(axes: Axes, line: str) -> None:

@@ -50,8 +50,8 @@ def ordered_looks(count: int) -> list[Look]:
     """Looks for curves in an order, as layers: from dark to light, the same order in greyscale."""
     import matplotlib as mpl
 
-    colors = mpl.colormaps["cividis"]
-    steps = [0.9 * i / max(count - 1, 1) for i in range(count)]  # its lightest tenth is too pale on white
+    colors = mpl.colormaps["viridis"]
+    steps = [0.85 * i / max(count - 1, 1) for i in range(count)]  # what is lighter is too pale on white
     return [
         Look(mpl.colors.to_hex(colors(step)), _MARKERS[i % len(_MARKERS)], _DASHES[i % len(_DASHES)])
         for i, step in enumerate(steps)
