@@ -1,9 +1,11 @@
-"""Is K right, how fast and in how much memory, against incremental PCA of the same rank on the same stored data?
+"""Is K right, how fast and in how much memory, against incremental PCA of the same rank on the same stored
+data?
 
-Two kinds of data: features of one layer of network no1, and samples whose spectrum is prescribed, λ_i ∝ 1/√i in 1,000
-dimensions, at a rank well above the true K and at the true K itself. Both contenders read a file batch by batch.
-scikit-learn's IncrementalPCA has batches of its rank, the smallest that it takes and its cheapest. With a GPU and
-TorchDR installed, TorchDR's IncrementalPCA is measured on it, and streamspread on it too.
+Two kinds of data: features of one layer of network no1, and samples whose spectrum is prescribed, λ_i ∝
+1/√i in 1,000 dimensions, at a rank well above the true K and at the true K itself. Both contenders read a
+file batch by batch. scikit-learn's IncrementalPCA has batches of its rank, the smallest that it takes and
+its cheapest. With a GPU and TorchDR installed, TorchDR's IncrementalPCA is measured on it, and streamspread
+on it too.
 
     python -m benchmarks.against_incremental_pca --data parquet:PATH
 """
@@ -147,7 +149,7 @@ def batches(features: np.ndarray, size: int, least: int = 1) -> Iterator[np.ndar
 
 
 def as_k(values: np.ndarray, total: float) -> dict[str, Any]:
-    """K as the point estimate that an incremental PCA gives; None where its rank does not reach the threshold."""
+    """K as an incremental PCA estimates it; None where its rank does not reach the threshold."""
     sums = np.cumsum(values)
     if sums[-1] < THRESHOLD * total:
         return {"k": None}
@@ -193,11 +195,11 @@ def store_features(path: Path, options: argparse.Namespace) -> str:
     taps = select(list_taps(loaded.module, next(iter(stream.batches(2)))), [options.layer])
     shape = (stream.samples or options.samples, taps[0].dim)
     features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    watch, caught = Watch(loaded.module, taps), []
     row = 0
     for batch in stream.batches(128):
-        Watch(loaded.module, taps).run(
-            batch, lambda tap, x: features.__setitem__(slice(row, row + len(x)), x)
-        )
+        watch.run(batch, lambda tap, x: caught.append(x.numpy()))
+        features[row : row + len(batch)] = caught.pop()
         row += len(batch)
     features.flush()
     return f"no1 {options.layer}, weights {loaded.weights}, {stream.description}"
@@ -223,6 +225,7 @@ def show(rows: list[dict[str, Any]]) -> None:
         "× ours",
     ):
         table.add_column(heading, justify="left" if heading in ("data", "contender") else "right")
+    ours: dict[str, Any] = {}
     for row in rows:
         first = row["contender"] == "streamspread"
         ours = row if first else ours

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of one function call in a fresh process, so that contenders do not disturb each other."""
+"""Seconds and peak memory of a function call in a fresh process, so that contenders do not disturb another."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ def measured(
 ) -> dict[str, Any]:
     """``seconds``, ``peak_bytes`` and ``found`` (what the call returned), or ``failed``.
 
-    The peak is of resident memory that is no mapped file (Linux) above what there was before the call, or of torch's
-    CUDA allocator where the call used a card. ``warm_up`` runs first: imports and compilation are nobody's arithmetic.
+    The peak is of resident memory that is no mapped file (Linux) above what there was before the call, or
+    of torch's CUDA allocator where the call used a card. ``warm_up`` runs first: imports and compilation
+    are nobody's arithmetic.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)

@@ -63,7 +63,7 @@ def finish_bytes(
     if order <= FULL_LIMIT[device.type]:
         # The dense matrix and the copy that is reduced in its place; cuSOLVER asks for four more of them.
         copies = 6 if device.type == "cuda" else 2
-        return copies * order * order * full_dtype(order, device).itemsize + chunk
+        return copies * order * order * full_dtype(order, dtype).itemsize + chunk
     # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
     factor = (order + 3 * panel_rows) * min(panel_rows, order) * dtype.itemsize
     factor += 2 * order * max_block * dtype.itemsize

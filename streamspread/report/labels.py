@@ -1,10 +1,11 @@
-"""Every text of a figure, table or page, in English and Japanese."""
+"""Every text of a figure, table or page, by language; the English ones are here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from streamspread.errors import OptionError
+from streamspread.report.labels_ja import JA
 
 EN = {
     # figures
@@ -26,7 +27,7 @@ EN = {
     "over_threshold_title": "Components over the variance fraction",
     "samples_axis": "images N",
     "over_samples_title": "Components over the number of images, K({tau})",
-    "settled": "ends: growth of K from the second largest N to the largest",
+    "settled": "at the right: growth of K from the last but one N to the last",
     "depth_title": "Networks of different depth, {trained}",
     "depth_axis": "layer, from the first convolution (0) to the last (1)",
     "convolutions": "{n} convolutions",
@@ -36,8 +37,8 @@ EN = {
     "smoothed": "{epochs} epochs, label smoothing {smoothing}",
     "trained_as": "trained for {epochs} epochs",
     "interval": "bars: from the proved lower to the proved upper bound",
-    "latent_title": "t-SNE of {network}'s layers, {samples} images",
-    "latent_layer": "{layer}: {k} components hold {share} % of the variance",
+    "latent_title": "t-SNE of {network}, {samples} images; above each: components, variance they hold",
+    "latent_layer": "{layer}: {k} components, {share} %",
     "latent_constant": "{layer}: constant",
     # claims
     "claims": "The paper's claims",
@@ -46,6 +47,10 @@ EN = {
     "claim_grows": "The share grows from every layer to the next",
     "claim_c3_over_c2": "c3 spreads over a larger share than c2, although c2 has more dimensions",
     "claim_equal_dims": "In no3 the share grows from c3 to c6, which have the same dimensions",
+    "short_early": "first half ≤ 1 %",
+    "short_grows": "grows from layer to layer",
+    "short_c3_over_c2": "c3 > c2",
+    "short_equal_dims": "no3: grows from c3 to c6",
     "numbers": "numbers, K({tau})/D",
     "verdict": "verdict",
     "verdict_holds": "holds",
@@ -61,6 +66,7 @@ EN = {
     # tables
     "network": "network",
     "run": "run",
+    "plan": "plan",
     "shape": "shape",
     "method": "method",
     "accuracy": "test accuracy",
@@ -74,8 +80,8 @@ EN = {
     "title": "Where in the network the data spreads",
     "lead": (
         "A layer turns one image into D numbers. K(τ) is the number of principal components that hold the "
-        "fraction τ of the variance over all images; K/D is the share of the layer's dimensions that the data "
-        "needs. Where K is not one number but a range low…high, the range is proved to hold it."
+        "fraction τ of the variance over all images; K/D is the share of the layer's dimensions that the "
+        "data needs. Where K is not one number but a range low…high, the range is proved to hold it."
     ),
     "contents": "Contents",
     "section_summary": "Networks",
@@ -99,7 +105,9 @@ EN = {
     "over_threshold": "K over τ",
     "over_samples": "K over the number of images",
     "growth": "growth of K at the last step",
-    "growth_note": "K cannot exceed N − 1; where it still grows by more than a few percent it has not settled.",
+    "growth_note": (
+        "K cannot exceed N − 1; where it still grows by more than a few percent it has not settled."
+    ),
     "depth": "Depth",
     "training": "Training",
     "latent_note": (
@@ -132,129 +140,6 @@ EN = {
     "packages": "packages",
     "notes": "notes",
     "cut": "axis cut at",
-}
-
-JA = {
-    "layer": "層",
-    "dimensions": "次元数 D",
-    "dimensions_title": "特徴マップをベクトル化した時の次元数",
-    "spread": "K({tau}) / D",
-    "spread_title": "分散の {percent} % を説明する主成分数の次元数に対する割合",
-    "spread_axis": "次元数に対する割合 K({tau}) / D",
-    "components_axis": "主成分の数",
-    "components_tau_axis": "主成分の数 K({tau})",
-    "variance_axis": "累積寄与率",
-    "scree_title": "{network}：上位の主成分が説明する分散",
-    "parts_title": "層の各処理が分布の広がりに与える影響",
-    "part_conv": "畳み込み",
-    "part_bn": "Batch Norm",
-    "part_relu": "ReLU",
-    "threshold_axis": "分散の割合 τ",
-    "over_threshold_title": "分散の割合と主成分の数",
-    "samples_axis": "画像数 N",
-    "over_samples_title": "画像数と主成分の数 K({tau})",
-    "settled": "右端の値：最大の N とその一つ前の N の間での K の増加率",
-    "depth_title": "深さの異なるネットワーク（{trained}）",
-    "depth_axis": "層の位置（最初の畳み込み 0 から最後の畳み込み 1）",
-    "convolutions": "畳み込み {n} 層",
-    "training_title": "学習が分布の広がりに与える影響",
-    "untrained": "未学習",
-    "trained": "{epochs} エポック",
-    "smoothed": "{epochs} エポック、ラベル平滑化 {smoothing}",
-    "trained_as": "{epochs} エポック学習",
-    "interval": "縦棒：証明された下限から上限まで",
-    "latent_title": "{network} の各層の t-SNE（画像 {samples} 枚）",
-    "latent_layer": "{layer}：{k} 主成分で分散の {share} %",
-    "latent_constant": "{layer}：一定",
-    "claims": "論文の主張",
-    "claim": "主張",
-    "claim_early": "前半の畳み込み層では、データは次元数の 1 % 以下に分布する",
-    "claim_grows": "層が深くなるたびに割合が大きくなる",
-    "claim_c3_over_c2": "c2 の方が次元数は大きいが、割合は c3 の方が高い",
-    "claim_equal_dims": "no3 では、次元数の等しい c3 から c6 で割合が増加する",
-    "numbers": "数値 K({tau})/D",
-    "verdict": "判定",
-    "verdict_holds": "成り立つ",
-    "verdict_fails": "成り立たない",
-    "verdict_unclear": "判定できない（区間が広い）",
-    "verdict_absent": "未検証",
-    "fails_at": "{where} で成り立たない",
-    "depends": "主張が何に依存するか",
-    "circumstance": "条件",
-    "case_tau": "τ = {value}",
-    "case_part": "{value} の後",
-    "case_training": "{value}",
-    "network": "ネットワーク",
-    "run": "実行結果",
-    "shape": "形状",
-    "method": "手法",
-    "accuracy": "テスト精度",
-    "images": "画像数",
-    "data": "データ",
-    "device": "計算機",
-    "seconds": "秒",
-    "rank": "実効ランク",
-    "ratio": "参加率",
-    "title": "ネットワークのどの層でデータの分布が広がるか",
-    "lead": (
-        "各層は 1 枚の画像を D 個の数に変換する。K(τ) は全画像の分散のうち割合 τ を説明するのに必要な主成分の数、"
-        "K/D はデータがその層の次元のどれだけを必要とするかを表す。K が一つに定まらないときは、"
-        "真の値を含むことが証明された区間 下限…上限 を示す。"
-    ),
-    "contents": "目次",
-    "section_summary": "ネットワーク",
-    "section_claims": "論文の主張",
-    "section_figures": "図 3 と図 4",
-    "section_explore": "層を選ぶ",
-    "section_beyond": "論文の先へ",
-    "section_latent": "潜在空間",
-    "section_compare": "二つの結果を比べる",
-    "section_tables": "すべての数値",
-    "section_provenance": "数値の出どころ",
-    "figure_3": "図 3　特徴マップをベクトル化した時の次元数",
-    "figure_4": "図 4　各層の K(τ)/D",
-    "threshold": "閾値 τ",
-    "part": "観測する位置",
-    "choose_layer": "層",
-    "choose_run": "実行結果",
-    "scree": "スクリー曲線：上位の主成分が説明する分散",
-    "answer": "{dim} 次元のうち {k}：{share}",
-    "parts": "畳み込み、Batch Norm、ReLU",
-    "over_threshold": "τ と K",
-    "over_samples": "画像数と K",
-    "growth": "最後の段階での K の増加",
-    "growth_note": "K は N − 1 を超えない。まだ数パーセント以上増えていれば、収束していない。",
-    "depth": "深さ",
-    "training": "学習",
-    "latent_note": (
-        "点は 1 枚の画像、色はクラスを表す。意味があるのは点どうしの近さだけで、軸や群の間の距離には意味がない。"
-    ),
-    "class": "クラス",
-    "all_classes": "すべてのクラス",
-    "compare_note_differ": "この二つは比べられない：",
-    "compare_data": "データが異なる（{a} と {b}）",
-    "compare_samples": "画像数が異なる（{a} と {b}）。K は画像数とともに増える",
-    "compare_layers": "共通の層がない",
-    "comparable": "データも画像数も同じなので、比べることができる。",
-    "run_a": "A",
-    "run_b": "B",
-    "change": "B / A",
-    "command": "コマンド",
-    "commands": "結果を作ったコマンド",
-    "made": "作成",
-    "file": "ファイル",
-    "unknown": "不明",
-    "python_call": "Python からの呼び出し",
-    "made_with": "streamspread {version} で作成。",
-    "no_script": "表はこのままで完全だが、図の表示には JavaScript が必要。",
-    "log_scale": "対数",
-    "proof": "証明",
-    "weights": "重み",
-    "training_note": "学習条件",
-    "time": "日時 (UTC)",
-    "packages": "パッケージ",
-    "notes": "注記",
-    "cut": "軸の上限",
 }
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": EN, "ja": JA}

@@ -142,8 +142,15 @@ class Collection:
         return tuple(most.values())
 
     @property
+    def conflicts(self) -> list[tuple[str, str, list[Difference]]]:
+        """Networks that cannot be compared with the first one: both names, and why."""
+        named = list(short_names(self.networks).items())
+        found = [(named[0][0], name, differences(named[0][1], run)) for name, run in named[1:]]
+        return [conflict for conflict in found if conflict[2]]
+
+    @property
     def over_samples(self) -> dict[str, tuple[Run, ...]]:
-        """Networks that were analysed with several numbers of images, ascending, by the name of the largest."""
+        """Networks analysed with several numbers of images, ascending, by the name of the largest."""
         groups: dict[tuple[str, str, str], dict[int, Run]] = {}
         for run in self.runs:
             if run.part in ("networks", "samples"):
@@ -175,7 +182,8 @@ def collect(paths: Sequence[str | Path]) -> Collection:
     """Read results of either kind.
 
     Raises:
-        OptionError: no file, or no file with spectra. StoreError: a file that is none of ours, or without layers.
+        OptionError: no file, or no file with spectra.
+        StoreError: a file that is none of ours, or without layers.
     """
     if not paths:
         raise OptionError("no result given: name the .arrow files that run, study or embed wrote")

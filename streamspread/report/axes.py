@@ -1,0 +1,128 @@
+"""The parts that figures are made of: panels, curves, bars, axes, legends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamspread.report.style import Look
+from streamspread.spectrum import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Numbers = Sequence[float] | np.ndarray
+
+_PAPER_SHARE = 0.01  # what the paper says that early layers stay under
+_LABEL_GAP = 0.055  # of the height of an axes, between two labels
+
+
+def single(width: float, height: float) -> tuple[Figure, Axes]:
+    """A figure with one axes, in inches."""
+    from matplotlib.figure import Figure  # not pyplot: nothing global, and no display is looked for
+
+    figure = Figure(figsize=(width, height))
+    return figure, figure.add_subplot()
+
+
+def panels(count: int) -> tuple[Figure, list[Axes]]:
+    """``count`` axes of one height scale, at most two beside each other."""
+    from matplotlib.figure import Figure
+
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(4.6 * columns if columns > 1 else 6.4, 0.9 + 3.3 * rows))
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+    for spare in grid[count:]:
+        figure.delaxes(spare)
+    return figure, grid[:count]
+
+
+def outer_labels(grid: Sequence[Axes]) -> None:
+    """Only the leftmost panels say what the height is."""
+    for axes in grid:
+        spec = axes.get_subplotspec()
+        if spec is not None and not spec.is_first_col():
+            axes.set_ylabel("")
+
+
+def legend(figure: Figure, grid: Sequence[Axes]) -> None:
+    """One legend for all panels, under them."""
+    found = {}
+    for axes in grid:
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(name, handle)
+    columns = 7 if len(grid) > 1 else 4
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(len(found), columns))
+
+
+def line(axes: Axes, x: Numbers, y: Numbers, look: Look, label: str) -> None:
+    """A curve with a marker at every point."""
+    axes.plot(x, y, color=look.color, marker=look.marker, linestyle=look.dash, label=label)
+
+
+def band(axes: Axes, x: Numbers, low: Numbers, high: Numbers, look: Look, label: str) -> None:
+    """A curve of many points with few markers, and a band up to ``high`` where that is another."""
+    axes.plot(x, low, color=look.color, marker=look.marker, linestyle=look.dash, markevery=0.12, label=label)
+    axes.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0)
+
+
+def bars(axes: Axes, x: Numbers, intervals: Sequence[Interval], look: Look) -> bool:
+    """Bars from low to high where an interval is not closed; whether there was one."""
+    still_open = [(place, value) for place, value in zip(x, intervals, strict=True) if not value.closed]
+    for place, value in still_open:
+        reach = [[middle(value) - value.low], [value.high - middle(value)]]
+        axes.errorbar([place], [middle(value)], reach, color=look.color, capsize=3, fmt="none")
+    return bool(still_open)
+
+
+def middle(value: Interval) -> float:
+    """Where the marker of an interval stands."""
+    return (value.low + value.high) / 2
+
+
+def layer_axis(axes: Axes, layers: Sequence[str], label: str) -> None:
+    """Layers by name along the bottom; upright where their names are long."""
+    long = max((len(layer) for layer in layers), default=0) > 6
+    axes.set_xticks(range(len(layers)), layers, rotation=90 if long else 0)
+    axes.set_xlabel(label)
+
+
+def share_axis(axes: Axes, label: str) -> None:
+    """Shares in percent up a logarithmic axis, with a line at the paper's 1 %."""
+    log_axis(axes, "y")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    axes.axhline(_PAPER_SHARE, color="#555555", linewidth=0.8)
+    axes.set_ylabel(label)
+
+
+def log_axis(axes: Axes, which: str) -> None:
+    """A logarithmic x or y axis with labels at 1, 2 and 5 times every power of ten."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1000 else f"{value:g}")
+
+
+def end_labels(axes: Axes, ends: Sequence[tuple[float, str]]) -> None:
+    """Labels (height, text) right of an axes with a logarithmic height, moved apart where they meet.
+
+    To be called when the limits of the height are final.
+    """
+    bottom, top = np.log(axes.get_ylim())
+    ends = sorted(ends)
+    places = [(np.log(max(height, 1)) - bottom) / (top - bottom) for height, _ in ends]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + _LABEL_GAP)
+    limit = 1.0
+    for i in reversed(range(len(places))):  # what was moved over the top comes back down
+        places[i] = min(places[i], limit)
+        limit = places[i] - _LABEL_GAP
+    for place, (_, label) in zip(places, ends, strict=True):
+        axes.annotate(label, (1.01, place), xycoords="axes fraction", va="center", fontsize=7.5)

@@ -1,0 +1,115 @@
+"""The latent space as a figure: a t-SNE per layer, coloured by class, with the names of those that lie apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from streamspread.embedding import Embedding
+from streamspread.report import text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Ten colours of differing hue and lightness; where they do not tell classes apart, the names do.
+CLASS_COLORS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#882255",
+    "#999933",
+    "#332288",
+    "#CC79A7",
+    "#44433F",
+)
+
+_COLUMNS = 4
+_PANEL = 2.7  # inches
+_MOST_NAMED = 20  # classes in the legend
+_NAME_WIDTH, _NAME_HEIGHT = 0.22, 0.055  # of a panel: what a class's name needs
+
+
+def latent(embedding: Embedding, texts: Mapping[str, str]) -> Figure:
+    """A panel per layer, which says how many components it was made from and what they hold."""
+    from matplotlib.figure import Figure
+
+    columns = min(len(embedding), _COLUMNS)
+    rows = -(-len(embedding) // columns)
+    figure = Figure(figsize=(max(_PANEL * columns, 4), 0.4 + (_PANEL + 0.2) * rows))
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for layer, axes in zip(embedding.values(), grid, strict=False):
+        _points(axes, layer.points_N2, embedding)
+        if math.isnan(layer.share):
+            axes.set_title(texts["latent_constant"].format(layer=layer.layer), fontsize=9)
+        else:
+            share = f"{100 * layer.share:.1f}"
+            title = texts["latent_layer"].format(layer=layer.layer, k=layer.axes, share=share)
+            axes.set_title(title, fontsize=9)
+    for spare in grid[len(embedding) :]:
+        figure.delaxes(spare)
+    _legend(figure, embedding)
+    network = embedding.provenance.get("model") or texts["unknown"]
+    samples = text.count(embedding.samples)
+    figure.suptitle(texts["latent_title"].format(network=network, samples=samples), fontsize=11)
+    return figure
+
+
+def _points(axes: Axes, points_N2: np.ndarray, embedding: Embedding) -> None:
+    from matplotlib.patheffects import withStroke
+
+    size = float(np.clip(4000 / max(len(points_N2), 1), 0.8, 12))
+    axes.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    axes.grid(False)
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color("#bbbbbb")
+    if embedding.labels_N is None:
+        axes.scatter(*points_N2.T, s=size, c="#0072B2", linewidths=0, rasterized=True)
+        return
+    # All classes at once, in the order of the images: no class is painted over the others.
+    colors = np.array(CLASS_COLORS)[embedding.labels_N % len(CLASS_COLORS)]
+    axes.scatter(*points_N2.T, s=size, c=colors, linewidths=0, rasterized=True)
+    axes.apply_aspect()  # where names lie is judged within the final limits
+    taken: list[tuple[float, float]] = []
+    for label in np.unique(embedding.labels_N):
+        middle = np.median(points_N2[embedding.labels_N == label], axis=0)
+        x, y = axes.transAxes.inverted().transform(axes.transData.transform(middle))
+        if any(abs(x - a) < _NAME_WIDTH and abs(y - b) < _NAME_HEIGHT for a, b in taken):
+            continue  # classes that lie on each other have no place of their own: the legend names them
+        taken.append((x, y))
+        axes.annotate(
+            _class_name(embedding, label),
+            (x, y),
+            xycoords="axes fraction",
+            ha="center",
+            va="center",
+            fontsize=7,
+            weight="bold",
+            color=_color(label),
+            path_effects=[withStroke(linewidth=2.2, foreground="white")],
+        )
+
+
+def _legend(figure: Figure, embedding: Embedding) -> None:
+    from matplotlib.lines import Line2D
+
+    present = np.unique(embedding.labels_N) if embedding.labels_N is not None else []
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=_color(label), label=_class_name(embedding, label))
+        for label in present[:_MOST_NAMED]
+    ]
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 10), fontsize=8)
+
+
+def _class_name(embedding: Embedding, label: int) -> str:
+    return str(label) if embedding.classes is None else embedding.classes[label]
+
+
+def _color(label: int) -> str:
+    return CLASS_COLORS[label % len(CLASS_COLORS)]

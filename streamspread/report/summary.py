@@ -1,0 +1,168 @@
+"""The report's tables as rows of text, for Markdown and for the page alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from streamspread.report import text
+from streamspread.report.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
+from streamspread.report.labels import training_label
+from streamspread.report.runs import Collection, Run, short_names
+from streamspread.spectrum import Interval, LayerSpectrum
+
+Texts = Mapping[str, str]
+
+MARKS = {Verdict.holds: "✓", Verdict.fails: "✗", Verdict.unclear: "?", Verdict.absent: "–"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells; a cell is one line or several. ``numbers``: columns to be set flush right."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str | Sequence[str]]]
+    numbers: frozenset[int] = frozenset()
+
+
+def networks(collection: Collection, texts: Texts) -> Table:
+    """What was analysed: a row per network."""
+    rows = []
+    for name, run in short_names(collection.networks).items():
+        facts = run.facts
+        rows.append(
+            [
+                name,
+                str(facts.get("plan") or texts["unknown"]).replace(",", " "),
+                texts["unknown"] if run.training is None else training_label(run.training, texts),
+                "–" if run.accuracy is None else f"{100 * run.accuracy:.2f} %",
+                text.count(run.samples),
+                run.data,
+                str(facts.get("card") or facts.get("cpu") or facts.get("device") or texts["unknown"]),
+            ]
+        )
+    keys = ("network", "plan", "training", "accuracy", "images", "data", "device")
+    return Table([texts[key] for key in keys], rows, frozenset({3, 4}))
+
+
+def conflicts(collection: Collection, texts: Texts) -> list[str]:
+    """Why some of the networks cannot be compared with the first; a line for each of them."""
+    lines = []
+    for name_a, name_b, found in collection.conflicts:
+        reasons = "; ".join(texts[f"compare_{d.fact}"].format(a=d.a, b=d.b) for d in found)
+        lines.append(f"{name_a}, {name_b}: {reasons}")
+    return lines
+
+
+def shares(collection: Collection, texts: Texts, tau: float = TAU) -> Table:
+    """K(τ) and K(τ)/D: a row per layer, a column per network."""
+    named = short_names(collection.networks)
+    layers = list(dict.fromkeys(layer for run in named.values() for layer in run.layers()))
+    layers.sort(key=lambda layer: layer == "gap")  # stable: gap last
+    rows = [[layer, *(_share(run.layers().get(layer), tau) for run in named.values())] for layer in layers]
+    return Table([texts["layer"], *named], rows, frozenset(range(1, len(named) + 1)))
+
+
+def claims(collection: Collection, texts: Texts) -> Table:
+    """The paper's claims at its threshold, with each network's numbers."""
+    rows = []
+    for claim in evaluate(collection.networks):
+        lines = [_numbers(evidence) for evidence in claim.evidence]
+        rows.append([texts[f"claim_{claim.name}"], lines or ["–"], _verdict_lines(claim, texts)])
+    return Table([texts["claim"], texts["numbers"].format(tau=f"{TAU:g}"), texts["verdict"]], rows)
+
+
+def depends(collection: Collection, texts: Texts) -> Table:
+    """Whether the claims hold under other circumstances: a row each, a column per claim."""
+    cases = dependence(collection)
+    names = [claim.name for claim in cases[0].claims] if cases else []
+    rows = [[_circumstance(case, texts), *(_mark(claim, texts) for claim in case.claims)] for case in cases]
+    return Table([texts["circumstance"], *(texts[f"short_{name}"] for name in names)], rows)
+
+
+def over_samples(runs: Sequence[Run], texts: Texts, tau: float = TAU) -> Table:
+    """K(τ) for every number of images, and the growth from the last but one to the last."""
+    layers = list(runs[-1].layers())
+    rows = []
+    for layer in layers:
+        found = [run.layers()[layer].components(tau) if layer in run.layers() else None for run in runs]
+        rows.append([layer, *("–" if k is None else text.interval(k) for k in found), _growth(found[-2:])])
+    header = [texts["layer"], *(f"N = {text.count(run.samples)}" for run in runs), texts["growth"]]
+    return Table(header, rows, frozenset(range(1, len(header))))
+
+
+def numbers(run: Run, texts: Texts) -> Table:
+    """Everything about a run's layers."""
+    thresholds = run.spectra.thresholds
+    rows = [
+        [
+            layer.layer,
+            text.shape(layer.shape),
+            text.count(layer.dim),
+            *(
+                cell
+                for tau in thresholds
+                for cell in (text.interval(layer.components(tau)), _percent(layer, tau))
+            ),
+            _rounded(layer.participation_ratio),
+            _rounded(layer.effective_rank),
+            f"{layer.method} {layer.rounding}",
+        ]
+        for layer in run.spectra.values()
+    ]
+    per_tau = [head for tau in thresholds for head in (f"K({tau:g})", f"K({tau:g})/D")]
+    header = [texts["layer"], texts["shape"], "D", *per_tau, texts["ratio"], texts["rank"], texts["method"]]
+    return Table(header, rows, frozenset(range(2, len(header) - 1)))
+
+
+def _share(layer: LayerSpectrum | None, tau: float) -> str:
+    return "–" if layer is None else f"{text.interval(layer.components(tau))} ({_percent(layer, tau)})"
+
+
+def _percent(layer: LayerSpectrum, tau: float) -> str:
+    return text.percent(layer.spread(tau))
+
+
+def _numbers(evidence: Evidence) -> str:
+    listed = ", ".join(f"{layer} {text.percent(share)}" for layer, share in evidence.spreads.items())
+    return f"{evidence.network}: {listed}"
+
+
+def _verdict_lines(claim: Claim, texts: Texts) -> list[str]:
+    """The claim's verdict, and where each network contradicts it."""
+    lines = [f"{MARKS[claim.verdict]} {texts[f'verdict_{claim.verdict}']}"]
+    for evidence in claim.evidence:
+        if evidence.fails:
+            where = texts["fails_at"].format(where=", ".join(evidence.fails))
+            lines.append(f"{evidence.network}: {where}")
+    return lines
+
+
+def _mark(claim: Claim, texts: Texts) -> str:
+    """The verdict in short, and where any network contradicts the claim."""
+    fails = dict.fromkeys(where for evidence in claim.evidence for where in evidence.fails)
+    return " ".join([MARKS[claim.verdict], ", ".join(fails) or texts[f"verdict_{claim.verdict}"]])
+
+
+def _circumstance(case: Case, texts: Texts) -> str:
+    if case.kind == "tau":
+        value = f"{case.value:g}"
+    elif case.kind == "part":
+        value = texts[f"part_{case.value}"]
+    else:
+        value = training_label(case.value, texts)
+    return texts[f"case_{case.kind}"].format(value=value)
+
+
+def _growth(last_two: Sequence[Interval | None]) -> str:
+    if len(last_two) < 2 or None in last_two:
+        return "–"
+    before, after = last_two
+    if not (before.closed and after.closed and before.low):
+        return "–"
+    return f"{100 * (after.low / before.low - 1):+.1f} %"
+
+
+def _rounded(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:,.1f}"
