@@ -27,8 +27,10 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: $(VENV)/.installed ## every benchmark; results go to benchmarks/results
-	@set -e; for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) $$file $(ARGS); done
+BENCHMARKS := against_sklearn against_incremental_pca sketch_on_real_layers wide_layers gpu_limit
+
+bench: $(VENV)/.installed ## every benchmark (ARGS="--data parquet:PATH"); results go to benchmarks/results
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name $(ARGS); done
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,8 +1,9 @@
 """How long, and in how much memory, from the features of one layer to K, against what people use today?
 
-Features: no1's c1 over 5,000 images, stored in a file of float32 that each contender maps. streamspread reads it batch
-by batch; scikit-learn's full PCA, its IncrementalPCA and torch.pca_lowrank need it as an array. Every contender runs
-in a process of its own; its peak is the most resident memory that is not the mapped file, above the imports'.
+Features: no1's c1 over 5,000 images, stored in a file of float32 that each contender maps. streamspread
+reads it batch by batch; scikit-learn's full PCA, its IncrementalPCA and torch.pca_lowrank need it as an
+array. Every contender runs in a process of its own; its peak is the most resident memory that is not the
+mapped file, above the imports'.
 
     python -m benchmarks.against_sklearn --data parquet:PATH
 """
@@ -172,7 +173,8 @@ def _contend(name: str, path: str, sender: Any) -> None:
 
 
 def _anonymous_bytes() -> int:
-    """Resident memory that is not a mapped file, so that the stored features count for nobody until copied."""
+    """Resident memory that is not a mapped file, so that the stored features count for nobody until
+    copied."""
     with open("/proc/self/status") as status:
         for line in status:
             if line.startswith("RssAnon"):

@@ -1,8 +1,8 @@
 """How near is the GPU path to what the card can do, is it right, and what would a user do instead?
 
-Everything in one run on one card: measured copy and matrix rates, the rank updates and the fused kernel against them,
-all seven layers of no1 over 50,000 images with and without proof, a 12 GiB budget, K against float64 sums, and the
-usual alternatives on the same features.
+Everything in one run on one card: measured copy and matrix rates, the rank updates and the fused kernel
+against them, all seven layers of no1 over 50,000 images with and without proof, a 12 GiB budget, K against
+float64 sums, and the usual alternatives on the same features.
 
     python -m benchmarks.gpu_limit --data parquet:PATH [--weights PATH]
 """
@@ -38,6 +38,9 @@ def main() -> None:
     parser.add_argument("--weights", default=None)
     parser.add_argument("--skip", nargs="*", default=[], choices=["accuracy", "rivals", "budget"])
     options = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("not run: there is no NVIDIA GPU that PyTorch can use")
+        return
     stream = datasets.load(options.data, "train")
     images = stream.images.to(DEVICE)
     loaded = models.load("no1", weights=options.weights)
@@ -152,7 +155,8 @@ def fused_kernel(copy_rate: float) -> list[dict[str, Any]]:
 
 
 def whole(network: torch.nn.Module, images: torch.Tensor, matrix_flops: float) -> dict[str, Any]:
-    """All seven layers, K(0.7): the engine against the forward alone plus the arithmetic of one triangle a layer."""
+    """All seven layers, K(0.7): the engine against the forward alone plus the arithmetic of one triangle a
+    layer."""
     chosen = plan(network, images, device=DEVICE)
     planned = {True: chosen.peak_bytes, False: plan(network, images, device=DEVICE, proof=False).peak_bytes}
     taps = select(list_taps(network, images[:2]), "all", network.default_layers)
@@ -170,7 +174,7 @@ def whole(network: torch.nn.Module, images: torch.Tensor, matrix_flops: float) -
     limit_seconds = sum(samples * float(tap.dim) ** 2 for tap in taps) / matrix_flops
     limit = forward_seconds + limit_seconds
     console.print(
-        f"forward alone, float32 without TF32: {forward_seconds:.3f} s; N·D² of all layers at the matrix rate: "
+        f"forward alone, float32 without TF32: {forward_seconds:.3f} s; N·D² at the matrix rate: "
         f"{limit_seconds:.3f} s"
     )
     result: dict[str, Any] = {"forward_seconds": forward_seconds, "arithmetic_seconds": limit_seconds}
@@ -196,7 +200,8 @@ def whole(network: torch.nn.Module, images: torch.Tensor, matrix_flops: float) -
         )
         for layer, s in spectra.items():
             console.print(
-                f"  {layer}: {s.method} {s.rounding}, K(0.7) = {s.components(0.7)}, {s.seconds:.3f} s, {s.proof}"
+                f"  {layer}: {s.method} {s.rounding}, K(0.7) = {s.components(0.7)}, "
+                f"{s.seconds:.3f} s, {s.proof}"
             )
     return result
 
@@ -219,8 +224,9 @@ def proof_alone(network: torch.nn.Module, images: torch.Tensor) -> dict[str, Any
         spectra = analyze(network, images, ["c2"], device=DEVICE, method="covariance", proof=proof)
         seconds[proof] = spectra["c2"].seconds
     console.print(
-        f"D = {DIM:,} as a covariance: {seconds[False]:.2f} s without proof, {seconds[True]:.2f} s with it; the proof "
-        f"takes {seconds[True] - seconds[False]:.2f} s; K(0.7) = {spectra['c2'].components(0.7)}, {spectra['c2'].proof}"
+        f"D = {DIM:,} as a covariance: {seconds[False]:.2f} s without proof, {seconds[True]:.2f} s with it; "
+        f"the proof takes {seconds[True] - seconds[False]:.2f} s; "
+        f"K(0.7) = {spectra['c2'].components(0.7)}, {spectra['c2'].proof}"
     )
     return {"without": seconds[False], "with": seconds[True], "layer": layer_row(spectra["c2"])}
 
@@ -249,8 +255,8 @@ def small_budget(network: torch.nn.Module, images: torch.Tensor) -> dict[str, An
 def accuracy(network: torch.nn.Module, images: torch.Tensor) -> dict[str, Any]:
     """K at every threshold and rounding against float64 sums of the same float32 activations, layer by layer.
 
-    The float64 run is proved as far as it goes; the others are compared by the upper end of their intervals, which
-    converged Ritz values give without a proof.
+    The float64 run is proved as far as it goes; the others are compared by the upper end of their intervals,
+    which converged Ritz values give without a proof.
     """
     result: dict[str, Any] = {}
     table = Table(title="K against float64 sums (difference in brackets), and the relative difference of T")

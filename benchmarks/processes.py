@@ -1,4 +1,5 @@
-"""Seconds and peak memory of a function call in a fresh process, so that contenders do not disturb another."""
+"""Seconds and peak memory of a function call in a fresh process, so that contenders do not meet."""
+another."""
 
 from __future__ import annotations
 

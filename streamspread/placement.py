@@ -1,4 +1,5 @@
-"""A model put where it is to run: on a device, in eval mode, with exact arithmetic; all restored afterwards."""
+"""A model put where it is to run: on a device, in eval mode, with exact arithmetic; all restored
+afterwards."""
 
 from __future__ import annotations
 

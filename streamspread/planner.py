@@ -11,7 +11,7 @@ import torch
 from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.finish import default_max_block
 from streamspread.accumulators.gram import Gram
-from streamspread.accumulators.sketch import Sketch
+from streamspread.accumulators.sketch import Sketch, rows_to_stage
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.linalg.eigenvalues import FULL_LIMIT
 from streamspread.memory import at_least, format_bytes
@@ -34,17 +34,16 @@ _ALIGN = 64  # columns: keeps tiles aligned for wide loads
 _LEAST_BLOCK = 256
 
 # Directions that a sketch keeps at the most where no number is asked for: the first that fits into its share
-# of the budget. Rows are staged at least so many at a time, for the products' sake.
+# of the budget.
 _RANKS = (1024, 768, 512, 384, 256, 192, 128, 96, 64)
-_SKETCH_STAGING = 128
 _LEAST_SKETCH_STAGING = 16
 _SKETCH_SHARE = 4  # layers that should fit into the budget together: else every layer takes passes of its own
 
 # Rates relative to matrix products, measured: LAPACK's symmetric eigenvalues run at a quarter of the
 # product's rate on two CPU cores (N = 5,000: 3.9 s against 0.6 s for as many operations).
 _DENSE_SOLVE_FACTOR = 4.0
-# On an H100, 16-bit rank updates run at 620 TFLOP/s, a forward in float32 without TF32 at 28, and the float32 products
-# of a search for eigenvalues and its proof at 43.
+# On an H100, 16-bit rank updates run at 620 TFLOP/s, a forward in float32 without TF32 at 28, and the
+# float32 products of a search for eigenvalues and its proof at 43.
 _FORWARD_FACTOR = {"cpu": 1.0, "cuda": 20.0}
 _FLOAT32_FACTOR = {"cpu": 1.0, "cuda": 15.0}
 # A sketch's products are made in float64: at half the rate of float32 on a CPU, at a twelfth of that of 16
@@ -407,7 +406,7 @@ def _sketch(layer: LayerShape, setting: _Setting) -> LayerPlan:
         return state * share + max(finish, setting.forward_bytes) > setting.budget
 
     for rank in ranks:
-        staging = max(rank, _SKETCH_STAGING)
+        staging = rows_to_stage(layer.dim, rank, device)
         staging = staging if samples is None else min(staging, samples)
         if not too_large(setting.share):
             break

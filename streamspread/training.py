@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from streamspread import __version__
 from streamspread.errors import DataError, DeviceError, OptionError, WeightsError
 from streamspread.models.inputs import CIFAR_MEAN, CIFAR_STD, accept_uint8
 from streamspread.models.network import Network, build
@@ -384,14 +384,10 @@ def _check_out(out: str | os.PathLike[str] | None) -> Path | None:
 
 def _circumstances(device: torch.device) -> dict[str, str]:
     """What a training depends on besides its options."""
-    try:
-        own = version("streamspread")
-    except PackageNotFoundError:
-        own = "unknown"
     return {
         "momentum": f"{MOMENTUM:g}",
         "weight_decay": f"{WEIGHT_DECAY:g}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "versions": f"streamspread {own}, torch {torch.__version__}",
+        "versions": f"streamspread {__version__}, torch {torch.__version__}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -22,8 +22,10 @@ from streamspread.spectrum import Spectrum, components_for
 _LEAST_GUARD = 16
 _MISSED_SHARE = 0.6
 # Rows staged before the sketch takes them in, for each row it holds: for n new rows and r old ones a sample
-# costs (3r²/n + 4r + n)·D products, least at n = √3·r.
+# costs (3r²/n + 4r + n)·D products, least at n = √3·r. With few features the eigenvalues of (r + n)² numbers cost
+# more than the products, and n = r is better.
 _STAGED_SHARE = 1.75
+_MANY_FEATURES = 24  # for each row of the sketch
 _LEAST_STAGED = {"cpu": 128, "cuda": 1024}
 
 
@@ -197,8 +199,7 @@ class Sketch:
             self._ritz.add(rows_ND)
             return
         self.sketch.absorb(rows_ND)
-        wanted = max(_LEAST_STAGED[self.device.type], int(_STAGED_SHARE * self.sketch.filled))
-        self._rows_wanted = min(self.staging.rows, wanted)
+        self._rows_wanted = min(self.staging.rows, rows_to_stage(self.dim, self.sketch.filled, self.device))
 
     def _begin_pass(self) -> None:
         if self._ritz is None:
@@ -265,6 +266,12 @@ class Sketch:
         ) ** 0.5
         tiny = 2.0**-24 * (count * self.dim) ** 0.5 if self.rounding == "fp16" else 0.0  # fp16's subnormals
         return unit * (mine + theirs) + tiny * (1.0 + ratio)
+
+
+def rows_to_stage(dim: int, rank: int, device: torch.device) -> int:
+    """How many rows are best staged for a sketch that holds ``rank`` rows of ``dim`` features."""
+    share = _STAGED_SHARE if dim >= _MANY_FEATURES * rank else 1.0
+    return max(_LEAST_STAGED[device.type], int(share * rank))
 
 
 def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float], rank: int) -> int | None:

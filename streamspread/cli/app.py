@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streamspread import __version__
-from streamspread.cli import layers, plan, run, show, train
+from streamspread.cli import embed, layers, plan, report, run, show, study, train
 
 app = typer.Typer(
     add_completion=False,
@@ -39,4 +39,7 @@ app.command(epilog=run.EPILOG)(run.run)
 app.command(epilog=plan.EPILOG)(plan.plan)
 app.command(epilog=layers.EPILOG)(layers.layers)
 app.command(epilog=show.EPILOG)(show.show)
+app.command(epilog=report.EPILOG)(report.report)
+app.command(epilog=study.EPILOG)(study.study)
+app.command(epilog=embed.EPILOG)(embed.embed)
 app.command(epilog=train.EPILOG)(train.train)

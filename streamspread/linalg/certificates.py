@@ -1,7 +1,8 @@
-"""Upper bounds on sums of leading eigenvalues: what turns Ritz values into an interval that is proved to hold K.
+"""Upper bounds on sums of leading eigenvalues: what turns Ritz values into an interval that is proved to
+hold K.
 
-Ritz values θ₁ ≥ … ≥ θ_L of a symmetric positive semi-definite A bound its eigenvalues from below (Cauchy interlacing).
-The bounds here come from above, each from facts that are known without the other eigenvalues.
+Ritz values θ₁ ≥ … ≥ θ_L of a symmetric positive semi-definite A bound its eigenvalues from below (Cauchy
+interlacing). The bounds here come from above, each from facts that are known without the other eigenvalues.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ def frobenius_upper_sums(
 ) -> np.ndarray:
     """Upper bounds of λ₁ + … + λ_k, k = 1 … L, from ‖A‖²_F and the trace.
 
-    Among all spectra with λᵢ ≥ θᵢ (i ≤ L), Σλ² = ``sum_of_squares`` and Σλ = ``trace``, the sum of the first k is
-    largest where they are max(θᵢ, ν) for one level ν that uses up the squares left over (the conditions of Karush,
-    Kuhn and Tucker for a linear target under one quadratic constraint). What lies beyond L needs squares of its own:
-    at least (what trace is left)²/(``rank_limit`` − L), by Cauchy and Schwarz.
+    Among all spectra with λᵢ ≥ θᵢ (i ≤ L), Σλ² = ``sum_of_squares`` and Σλ = ``trace``, the sum of the first
+    k is largest where they are max(θᵢ, ν) for one level ν that uses up the squares left over (the conditions
+    of Karush, Kuhn and Tucker for a linear target under one quadratic constraint). What lies beyond L needs
+    squares of its own: at least (what trace is left)²/(``rank_limit`` − L), by Cauchy and Schwarz.
 
     Returns:
         (L,) float64, non-decreasing, at most ``trace``.
@@ -38,7 +39,8 @@ def _water_filled(ritz_L: np.ndarray, spare: float) -> np.ndarray:
     squares = np.concatenate([[0.0], np.cumsum(ritz_L**2)])
     sums = np.concatenate([[0.0], np.cumsum(ritz_L)])
     k = np.arange(1, count + 1)
-    # The level ν raises θ_{j+1} … θ_k, and the head θ_1 … θ_j stays above it: bisection for j, for all k at once.
+    # The level ν raises θ_{j+1} … θ_k, and the head θ_1 … θ_j stays above it: bisection for j, for all k at
+    # once.
     low, high = np.zeros(count, dtype=int), k - 1
     while np.any(low < high):
         j = (low + high) // 2
@@ -53,8 +55,8 @@ def shifted_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: flo
     """Upper bounds of λ₁ … λ_L, once no eigenvalue outside the basis exceeds ``shift``.
 
     With an orthonormal basis Q of the Ritz vectors and residual R = AQ − QΘ (orthogonal to Q), A is unitarily
-    [[Θ, Rᵀ], [R, E]] with E ≤ ``shift``·I, so A ≤ [[Θ, Rᵀ], [R, shift·I]] in the Loewner order and the eigenvalues of
-    that matrix, which are those of a 2L×2L one, bound A's one by one (Weyl).
+    [[Θ, Rᵀ], [R, E]] with E ≤ ``shift``·I, so A ≤ [[Θ, Rᵀ], [R, shift·I]] in the Loewner order and the
+    eigenvalues of that matrix, which are those of a 2L×2L one, bound A's one by one (Weyl).
 
     Args:
         ritz_L: (L,) Ritz values, descending.
@@ -73,5 +75,6 @@ def shifted_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: flo
 
 
 def shifted_upper_sums(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float, trace: float) -> np.ndarray:
-    """Upper bounds of λ₁ + … + λ_k, k = 1 … L: the sums of :func:`shifted_upper_values`, and at most ``trace``."""
+    """Upper bounds of λ₁ + … + λ_k, k = 1 … L: the sums of :func:`shifted_upper_values`, and at most
+    ``trace``."""
     return np.minimum(np.cumsum(shifted_upper_values(ritz_L, residual_LL, shift)), trace)

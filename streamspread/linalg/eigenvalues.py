@@ -1,4 +1,5 @@
-"""Eigenvalues of packed symmetric matrices: all of them where that is cheap, else the leading ones with a proof."""
+"""Eigenvalues of packed symmetric matrices: all of them where that is cheap, else the leading ones with a
+proof."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ from streamspread.linalg.certificates import frobenius_upper_sums, shifted_upper
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.spectrum import components_for
 
-#: Up to this order all eigenvalues are computed (dense, one LAPACK or cuSOLVER call). At 6,144 that takes about 7 s on
-#: two CPU cores in float64; on an H100 8,192 takes 0.5 s in float32, more than the leading ones and their proof.
+#: Up to this order all eigenvalues are computed (dense, one LAPACK or cuSOLVER call). At 6,144 that takes
+#: about 7 s on two CPU cores in float64; on an H100 8,192 takes 0.5 s in float32, more than the leading ones
+#: and their proof.
 FULL_LIMIT = {"cpu": 6144, "cuda": 4096}
-#: Up to this order the dense call is made in float64 whatever the panels hold; above, in the panels' own dtype (on
-#: two CPU cores 4.0 s in float32 against 6.1 s in float64 at 5,000).
+#: Up to this order the dense call is made in float64 whatever the panels hold; above, in the panels' own
+#: dtype (on two CPU cores 4.0 s in float32 against 6.1 s in float64 at 5,000).
 FLOAT64_LIMIT = 4096
 
 _CHUNK = 8192  # rows widened to float64 at a time in inner products
@@ -71,14 +73,16 @@ def leading_eigenvalues(
     proof: bool = True,
     seed: int = 0,
 ) -> Eigenvalues:
-    """Enough leading eigenvalues to close K at every threshold, by block subspace iteration with Rayleigh–Ritz.
+    """Enough leading eigenvalues to close K at every threshold, by block subspace iteration with
+    Rayleigh–Ritz.
 
-    First the subspace is found, with products that may be fast and rough: the block doubles until K is in reach and
-    stays the same from one product to the next. Then products in the panels' own precision give Ritz values, whose
-    sums bound K from above, and two bounds from below: from ‖A‖²_F and the trace, at no cost; and, where that leaves
-    K open and ``proof`` is asked for, from a Cholesky factorisation of s·I − A + QΘQᵀ, which proves that no
-    eigenvalue above s was missed. The factorisation is made in the panels themselves: **it destroys the matrix**, so
-    it comes last and only once, when Q has converged so far that its success would close every threshold.
+    First the subspace is found, with products that may be fast and rough: the block doubles until K is in
+    reach and stays the same from one product to the next. Then products in the panels' own precision give
+    Ritz values, whose sums bound K from above, and two bounds from below: from ‖A‖²_F and the trace, at no
+    cost; and, where that leaves K open and ``proof`` is asked for, from a Cholesky factorisation of s·I − A
+    + QΘQᵀ, which proves that no eigenvalue above s was missed. The factorisation is made in the panels
+    themselves: **it destroys the matrix**, so it comes last and only once, when Q has converged so far that
+    its success would close every threshold.
 
     Args:
         matrix: positive semi-definite, order n.
@@ -91,7 +95,8 @@ def leading_eigenvalues(
     """
     targets = [tau * trace for tau in thresholds]
     squares = matrix.squared_norm()
-    # What float32 (or float64) sums leave uncertain; the bounds are loosened by it, so that rounding cannot close K.
+    # What float32 (or float64) sums leave uncertain; the bounds are loosened by it, so that rounding cannot
+    # close K.
     slack = 8 * torch.finfo(matrix.dtype).eps
 
     def from_norm(ritz_L: np.ndarray) -> np.ndarray:
@@ -146,7 +151,8 @@ class _Subspace:
         return self.q_NL.shape[1]
 
     def search(self, targets: Sequence[float], max_size: int) -> list[int | None]:
-        """Power steps with rough products until the block is large enough for K, and a few more; K's by target."""
+        """Power steps with rough products until the block is large enough for K, and a few more; K's by
+        target."""
         for _ in range(_DOUBLINGS):
             self._power_steps(1)
             if self.size >= min(max_size, _guarded(_reaching(_ritz_values(self.q_NL, self.y_NL), targets))):
@@ -169,7 +175,8 @@ class _Subspace:
         self.products += 1
 
     def rayleigh_ritz(self, targets: Sequence[float]) -> list[int | None]:
-        """Rotate Q and Y to Ritz vectors; the number of Ritz values whose sum reaches each target, None where none."""
+        """Rotate Q and Y to Ritz vectors; the number of Ritz values whose sum reaches each target, None
+        where none."""
         self.ritz_L, self.q_NL, self.y_NL = _rayleigh_ritz(self.q_NL, self.y_NL)
         return _reaching(self.ritz_L, targets)
 
@@ -208,8 +215,8 @@ class _Subspace:
         return largest
 
     def nothing_exceeds_(self, count: int, shift: float) -> bool:
-        """Whether s·I − A + QΘQᵀ is positive definite for the first Ritz pairs, which proves λmax of A outside their
-        span below s. Destroys A."""
+        """Whether s·I − A + QΘQᵀ is positive definite for the first Ritz pairs, which proves λmax of A
+        outside their span below s. Destroys A."""
         matrix = self.matrix
         matrix.apply_low_rank_()
         q_NP = self.q_NL[:, :count].contiguous()
@@ -242,7 +249,8 @@ def _guarded(highs: Sequence[int | None]) -> float:
 
 
 def workspace_bytes(n: int, block: int, dtype: torch.dtype, device: torch.device) -> int:
-    """Peak bytes that :func:`leading_eigenvalues` needs beside the panels: Q, A·Q, and a rotated copy of each."""
+    """Peak bytes that :func:`leading_eigenvalues` needs beside the panels: Q, A·Q, and a rotated copy of
+    each."""
     small = 8 * block**2 * 8 + 2 * 8 * min(n, _CHUNK) * block
     if device.type == "cpu":
         small += 3 * (2 * block) ** 2 * 8  # the certificate's matrix, which NumPy holds
@@ -272,7 +280,8 @@ def _inner(a_NL: torch.Tensor, b_NL: torch.Tensor) -> torch.Tensor:
 
 
 def _orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
-    """An orthonormal basis of z's columns: Cholesky QR with float64 sums, Householder where that breaks down."""
+    """An orthonormal basis of z's columns: Cholesky QR with float64 sums, Householder where that breaks
+    down."""
     gram_LL = _inner(z_NL, z_NL)
     # Columns scaled to norm 1: what is left of the condition is the angles between them.
     norm_L = gram_LL.diagonal().sqrt().clamp_min(torch.finfo(torch.float64).tiny)

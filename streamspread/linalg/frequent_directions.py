@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
+from streamspread.linalg.products import add_gram, product
 from streamspread.spectrum import components_for
 
-_BLOCK = 256  # rows of a Gram matrix formed at a time: only its lower triangle is computed
 _SHRINKAGE_SHARE = 0.6  # of the K-th eigenvalue: with so little the second pass closes K nearly always
 
 
@@ -70,9 +70,7 @@ class Stack:
         count = self.height
         gram_MM = torch.zeros(count, count, dtype=torch.float64, device=self.x_ND.device)
         for _, _, chunk in self.chunks():
-            for top in range(0, count, _BLOCK):
-                bottom = min(count, top + _BLOCK)
-                gram_MM[top:bottom, :bottom].addmm_(chunk[top:bottom], chunk[:bottom].T)
+            add_gram(gram_MM, chunk)
         return gram_MM
 
     def rotate_into(self, out_KD: torch.Tensor, transform_KM: torch.Tensor) -> torch.Tensor:
@@ -83,7 +81,7 @@ class Stack:
         """
         lost_K = torch.zeros(transform_KM.shape[0], dtype=torch.float64, device=self.x_ND.device)
         for begin, end, chunk in self.chunks():
-            exact = transform_KM @ chunk
+            exact = product(transform_KM, chunk)
             stored = out_KD[:, begin:end]
             stored.copy_(exact)
             lost_K += exact.sub_(stored).square_().sum(1)

@@ -1,4 +1,5 @@
-"""Packed symmetric matrices: the lower triangle in row panels, half the memory and half the work of the square."""
+"""Packed symmetric matrices: the lower triangle in row panels, half the memory and half the work of the
+square."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in flo
 class SymmetricPanels:
     """A symmetric n×n matrix A = P + U M Uᵀ: panels P of its lower triangle, and a correction of low rank.
 
-    Panel i holds rows i·t … (i+1)·t and columns 0 … (i+1)·t, so its diagonal block is whole. The correction is how a
-    mean is taken off: it is applied when the matrix is read, and never changes the running sums P.
+    Panel i holds rows i·t … (i+1)·t and columns 0 … (i+1)·t, so its diagonal block is whole. The correction
+    is how a mean is taken off: it is applied when the matrix is read, and never changes the running sums P.
 
     Attributes:
         n: the order. ``rows``: t. ``dtype``, ``device``: of the panels.
@@ -68,7 +69,8 @@ class SymmetricPanels:
             mine.add_(theirs, alpha=factor)
 
     def matmul(self, q_NL: torch.Tensor, rough: bool = False) -> torch.Tensor:
-        """A @ q (n, L) in the panels' dtype; the square matrix is never made. ``rough`` allows TF32 on CUDA."""
+        """A @ q (n, L) in the panels' dtype; the square matrix is never made. ``rough`` allows TF32 on
+        CUDA."""
         y_NL = torch.zeros_like(q_NL)
         with _tf32(rough and self.device.type == "cuda"):
             for begin, end, panel in self.spans():
@@ -138,10 +140,11 @@ class SymmetricPanels:
         return True
 
     def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
-        """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read only."""
-        corrected = self.u_NR is not None and self.m_RR is not None
-        u_NR = self.u_NR.to(dtype) if self.u_NR is not None else None
-        right_RN = (self.m_RR @ self.u_NR.T).to(dtype) if corrected else None  # type: ignore[operator, union-attr]
+        """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read
+        only."""
+        u_NR = right_RN = None
+        if self.u_NR is not None and self.m_RR is not None:
+            u_NR, right_RN = self.u_NR.to(dtype), (self.m_RR @ self.u_NR.T).to(dtype)
         height = _CHUNK * 8 // dtype.itemsize
         for begin, end, panel in self.spans():
             for top in range(0, end - begin, height):

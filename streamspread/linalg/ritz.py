@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
+from streamspread.linalg.products import add_gram, add_product, product
 
 _NEGLIGIBLE = 1e-13  # of the largest Ritz value: smaller ones are noise in float64
 
@@ -66,9 +67,9 @@ class RitzPass:
             return
         p_NL = self._project(x_ND)
         for begin, end, x in column_chunks(rows, dim, x_ND.device):
-            torch.sub(x_ND[:, begin:end], self.mean_D[begin:end], out=x)
-            self.y_LD[:, begin:end].addmm_(p_NL.T, x)
-        self.h_LL.addmm_(p_NL.T, p_NL)
+            x.copy_(x_ND[:, begin:end]).sub_(self.mean_D[begin:end])
+            add_product(self.y_LD[:, begin:end], p_NL.T, x)
+        add_product(self.h_LL, p_NL.T, p_NL)
         self.count += rows
 
     def _project(self, x_ND: torch.Tensor) -> torch.Tensor:
@@ -78,9 +79,9 @@ class RitzPass:
         squares = torch.zeros((), dtype=torch.float64, device=x_ND.device)
         for begin, end, both in column_chunks(rows + size, x_ND.shape[1], x_ND.device):
             x, q = both[:rows], both[rows:]
-            torch.sub(x_ND[:, begin:end], self.mean_D[begin:end], out=x)
+            x.copy_(x_ND[:, begin:end]).sub_(self.mean_D[begin:end])
             q.copy_(self.q_LD[:, begin:end])
-            p_NL.addmm_(x, q.T)
+            add_product(p_NL, x, q.T)
             self.drift_D[begin:end] += x.sum(0)
             squares += torch.linalg.vector_norm(x) ** 2
         self.total += float(squares)
@@ -93,9 +94,9 @@ class RitzPass:
         metric_LL, squares_LL = torch.zeros_like(self.h_LL), torch.zeros_like(self.h_LL)
         for begin, end, chunk in column_chunks(size, dim, device):
             chunk.copy_(self.q_LD[:, begin:end])
-            metric_LL.addmm_(chunk, chunk.T)
-            y = self.y_LD[:, begin:end]
-            squares_LL.addmm_(y, y.T)
+            add_gram(metric_LL, chunk)
+            add_gram(squares_LL, chunk.copy_(self.y_LD[:, begin:end]))
+        squares_LL = squares_LL.tril() + squares_LL.tril(-1).T
         # The basis is orthonormal to storage precision only: solve H v = θ G v with its metric G.
         factor_LL = torch.linalg.cholesky(metric_LL)
         h_LL = torch.linalg.solve_triangular(factor_LL, self.h_LL, upper=False)
@@ -139,7 +140,7 @@ class RitzPass:
         rows = facts.next_KL.shape[0]
         improved_K = torch.as_tensor(facts.improved_K[:rows], device=self.q_LD.device)
         for begin in range(0, self.q_LD.shape[1], 4096):
-            exact = facts.next_KL @ self.y_LD[:, begin : begin + 4096]
+            exact = product(facts.next_KL, self.y_LD[:, begin : begin + 4096])
             stored = self.q_LD[:rows, begin : begin + 4096]
             stored.copy_(exact)
             lost += float((exact.sub_(stored).square_().sum(1) * improved_K).sum())

@@ -70,6 +70,7 @@ EN = {
     "shape": "shape",
     "method": "method",
     "accuracy": "test accuracy",
+    "image": "image {index}",
     "images": "images",
     "data": "data",
     "device": "device",

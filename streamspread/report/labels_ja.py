@@ -62,6 +62,7 @@ JA = {
     "shape": "形状",
     "method": "手法",
     "accuracy": "テスト精度",
+    "image": "画像 {index}",
     "images": "画像数",
     "data": "データ",
     "device": "計算機",

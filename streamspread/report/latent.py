@@ -1,4 +1,4 @@
-"""The latent space as a figure: a t-SNE per layer, coloured by class, with the names of those that lie apart."""
+"""The latent space as a figure: a t-SNE per layer, coloured by class; classes that lie apart are named."""
 
 from __future__ import annotations
 

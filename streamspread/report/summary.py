@@ -42,7 +42,7 @@ def networks(collection: Collection, texts: Texts) -> Table:
                 str(facts.get("card") or facts.get("cpu") or facts.get("device") or texts["unknown"]),
             ]
         )
-    keys = ("network", "plan", "training", "accuracy", "images", "data", "device")
+    keys = ("network", "plan", "training_note", "accuracy", "images", "data", "device")
     return Table([texts[key] for key in keys], rows, frozenset({3, 4}))
 
 
@@ -132,10 +132,12 @@ def _numbers(evidence: Evidence) -> str:
 def _verdict_lines(claim: Claim, texts: Texts) -> list[str]:
     """The claim's verdict, and where each network contradicts it."""
     lines = [f"{MARKS[claim.verdict]} {texts[f'verdict_{claim.verdict}']}"]
+    failing: dict[tuple[str, ...], list[str]] = {}
     for evidence in claim.evidence:
         if evidence.fails:
-            where = texts["fails_at"].format(where=", ".join(evidence.fails))
-            lines.append(f"{evidence.network}: {where}")
+            failing.setdefault(evidence.fails, []).append(evidence.network)
+    for fails, names in failing.items():
+        lines.append(f"{', '.join(names)}: {texts['fails_at'].format(where=', '.join(fails))}")
     return lines
 
 

@@ -1,4 +1,5 @@
-"""The exact accumulators against a dense float64 reference: accumulator × device × rounding × data × batch split."""
+"""The exact accumulators against a dense float64 reference: accumulator × device × rounding × data × batch
+split."""
 
 import numpy as np
 import pytest
@@ -24,7 +25,8 @@ SPECTRA = {
 
 
 def make_data(name, samples, dim, offset, seed=0):
-    """(samples, dim) float32 with the prescribed variances in random directions, and a mean of offset deviations."""
+    """(samples, dim) float32 with the prescribed variances in random directions, and a mean of offset
+    deviations."""
     rng = np.random.default_rng(seed)
     basis = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
     x = rng.normal(size=(samples, dim)) * np.sqrt(SPECTRA[name](dim)) @ basis.T

@@ -1,7 +1,6 @@
 """Upper bounds on eigenvalue sums: never below the truth, and tight where they should be."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +8,8 @@ from streamspread.linalg.certificates import frobenius_upper_sums, shifted_upper
 
 
 def random_case(seed, n, basis, power):
-    """(true eigenvalues, Ritz values, RᵀR, exact λmax outside the basis) for a random subspace near the leading one."""
+    """(true eigenvalues, Ritz values, RᵀR, exact λmax outside the basis) for a random subspace near the
+    leading one."""
     rng = np.random.default_rng(seed)
     values = np.sort(rng.random(n) ** power)[::-1] + 1e-9
     vectors = np.linalg.qr(rng.normal(size=(n, n)))[0]

@@ -3,8 +3,8 @@
 // A chart in SVG that fits its place, follows the colours of the page, and says its values when pointed at.
 //
 // drawChart(host, spec): spec = {
-//   x: {kind: "band", labels} or {kind: "log" | "linear", format, min, max}, xLabel,
-//   y: {kind: "log" | "linear", format, min, max}, yLabel,
+//   x: {kind: "band", labels} or {kind: "log" | "linear", format, min, max, ticks}, xLabel,
+//   y: the same, yLabel,
 //   series: [{name, color, shape, dash, points: [{x, y, low, high, tip}], marks: "all" | "few"}],
 //   rules: [{x} or {y}, label]                     lines across
 // }
@@ -65,21 +65,20 @@ function makeScale(axis, values, from, to, most) {
   if (!(high > low)) high = log ? low * 10 : low + 1;
   const map = log ? Math.log : value => value;
   const at = value => from + ((map(log ? Math.max(value, low) : value) - map(low)) / (map(high) - map(low))) * (to - from);
-  const ticks = (log ? logTicks : linearTicks)(low, high, most);
+  const ticks = axis.ticks ?? (log ? logTicks : linearTicks)(low, high, most);
   return {at, ticks: ticks.map(value => ({at: at(value), label: axis.format(value)}))};
 }
 
 function drawChart(host, spec) {
   host.spec = spec;
   host.hiddenNames ??= new Set();
-  if (!host.observer) {
-    host.observer = new ResizeObserver(() => {
-      if (host.clientWidth !== host.drawnWidth) paint(host);
-    });
-    host.observer.observe(host);
-  }
   paint(host);
 }
+
+// Only the window's width decides on a chart's: an observer of its place would be called by the painting itself.
+addEventListener("resize", () => {
+  for (const host of document.querySelectorAll(".chart")) if (host.spec && host.clientWidth !== host.drawnWidth) paint(host);
+});
 
 function paint(host) {
   const {spec, hiddenNames} = host;
@@ -88,7 +87,7 @@ function paint(host) {
   const height = Math.round(Math.min(400, Math.max(260, width * 0.62)));
   const shown = spec.series.filter(series => !hiddenNames.has(series.name));
   const points = shown.flatMap(series => series.points);
-  const left = 58, right = 14, top = 10, bottom = 46;
+  const left = 66, right = 14, top = 10, bottom = 46;
   const x = makeScale(spec.x, points.map(p => p.x), left, width - right, width / 70);
   const y = makeScale(spec.y, points.flatMap(p => [p.y, p.low ?? p.y, p.high ?? p.y]), height - bottom, top, 8);
 

@@ -1,5 +1,3 @@
-"use strict";
-
 // The latent space: points on a canvas, as there are thousands of them.
 
 function decode(text, Kind) {
@@ -34,17 +32,45 @@ function startLatent() {
     pen.scale(ratio, ratio);
     const {labels} = view.embedding, total = view.layer.points.length / 2;
     const radius = Math.max(1.1, Math.min(3.2, 160 / Math.sqrt(total)));
-    const soft = getComputedStyle(document.documentElement).getPropertyValue("--soft");
+    const style = getComputedStyle(document.documentElement);
+    const soft = style.getPropertyValue("--soft"), ground = style.getPropertyValue("--panel");
+    const colors = Array.from({length: 10}, (_, label) => style.getPropertyValue(`--c${label}`));
     for (let i = 0; i < total; i++) {
       const label = labels ? labels[i] : 0;
       const on = view.only < 0 || label === view.only;
       const [px, py] = place(view.layer, i, size);
       pen.globalAlpha = on ? 0.85 : 0.12;
-      pen.fillStyle = on ? data.classColors[label % data.classColors.length] : soft;
+      pen.fillStyle = on ? colors[label % 10] : soft;
       pen.beginPath();
       pen.arc(px, py, radius, 0, 7);
       pen.fill();
     }
+    pen.globalAlpha = 1;
+    pen.font = "600 13px system-ui, sans-serif";
+    pen.textAlign = "center";
+    pen.lineWidth = 4;
+    pen.strokeStyle = ground;
+    for (const {name, label, x, y} of namedPlaces(size, pen)) {
+      pen.fillStyle = colors[label % 10];
+      pen.strokeText(name, x, y);
+      pen.fillText(name, x, y);
+    }
+  }
+
+  // Where the classes that lie apart from each other are named: colours alone do not tell ten of them apart.
+  function namedPlaces(size, pen) {
+    const {labels} = view.embedding, found = [];
+    const median = values => values.sort((a, b) => a - b)[values.length >> 1];
+    names().forEach((name, label) => {
+      const places = [];
+      labels.forEach((other, i) => other === label && places.push(place(view.layer, i, size)));
+      if (!places.length || (view.only >= 0 && view.only !== label)) return;
+      const [x, y] = [median(places.map(p => p[0])), median(places.map(p => p[1])) + 4];
+      const width = pen.measureText(name).width;
+      if (found.every(one => Math.abs(one.x - x) > (one.width + width) / 2 + 4 || Math.abs(one.y - y) > 16))
+        found.push({name, label, x, y, width});
+    });
+    return found;
   }
 
   function show() {
@@ -56,7 +82,7 @@ function startLatent() {
       button.type = "button";
       button.setAttribute("aria-pressed", String(view.only < 0 || view.only === label));
       const key = element("svg", {viewBox: "0 0 30 12", "aria-hidden": "true"}, button);
-      element("circle", {cx: 15, cy: 6, r: 5, fill: data.classColors[label % data.classColors.length]}, key);
+      element("circle", {cx: 15, cy: 6, r: 5, fill: `var(--c${label % 10})`}, key);
       button.append(name);
       button.addEventListener("click", () => {
         view.only = view.only === label ? -1 : label;
@@ -92,7 +118,7 @@ function startLatent() {
     showTip(`${fill(texts.image, {index: count(best)})}\n${label}`.trim(), event.clientX, event.clientY);
   });
   canvas.addEventListener("pointerleave", hideTip);
-  new ResizeObserver(paintPoints).observe(canvas);
+  addEventListener("resize", paintPoints);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paintPoints);
   choose(data.embeddings[0], "");
 }

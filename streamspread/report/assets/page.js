@@ -1,5 +1,3 @@
-"use strict";
-
 // The page: one state (threshold, run, layer, part of the layer), and what is drawn of it.
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -61,9 +59,9 @@ const charts = {
         tip: `${layer.name}: ${layer.shape} = ${count(layer.dim)}`,
       })),
     }));
-    drawChart(host, {
-      x: {kind: "band", labels: names}, xLabel: texts.layer, y: {kind: "log", format: short}, yLabel: texts.dimensions, series,
-    });
+    const dims = [...new Set(series.flatMap(one => one.points.map(point => point.y)))];
+    const y = {kind: "log", format: count, ticks: dims.length <= 8 ? dims : undefined};
+    drawChart(host, {x: {kind: "band", labels: names}, xLabel: texts.layer, y, yLabel: texts.dimensions, series});
   },
 
   spread(host) {

@@ -1,0 +1,106 @@
+"""``streamspread embed``: a t-SNE of each layer, as a picture and as points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamspread.cli.inputs import dated_name, open_data, read_layers, run_facts
+from streamspread.cli.options import (
+    BatchSizeOption,
+    DataOption,
+    DeviceOption,
+    ImageSizeOption,
+    Lang,
+    LangOption,
+    LayersOption,
+    ModelOption,
+    QuietOption,
+    SeedOption,
+    Split,
+    SplitOption,
+    WeightsOption,
+)
+from streamspread.cli.terminal import note, progress_bars
+
+EPILOG = """Examples:
+
+streamspread embed
+
+streamspread embed --model no3 --data parquet:cifar10 --layers c1,c6,gap --samples 10000 --out no3-tsne.arrow
+"""
+
+
+def embed(
+    context: typer.Context,
+    model: ModelOption = "no1",
+    weights: WeightsOption = None,
+    data: DataOption = None,
+    split: SplitOption = Split.test,
+    samples: Annotated[
+        int, typer.Option("--samples", "-n", metavar="N", help="How many images at most, drawn with --seed.")
+    ] = 10_000,
+    image_size: ImageSizeOption = None,
+    layers: LayersOption = "all",
+    axes: Annotated[
+        int, typer.Option("--components", metavar="K", help="Leading principal components that t-SNE sees.")
+    ] = 50,
+    perplexity: Annotated[
+        float, typer.Option(metavar="X", help="About how many neighbours count for a point.")
+    ] = 30.0,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    batch_size: BatchSizeOption = None,
+    lang: LangOption = Lang.en,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE.arrow",
+            help="Where the points go; the picture goes beside it as .png and .svg. "
+            "[dim]Default: MODEL-TIME.arrow in the current folder.[/dim]",
+        ),
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw each layer's images in the plane, from the leading principal components alone, by t-SNE."""
+    globs = read_layers(layers)
+
+    from streamspread import datasets, engine, latent, models, store
+    from streamspread.report import build, style
+    from streamspread.report.labels import labels
+    from streamspread.report.latent import latent as draw
+
+    style.check(lang.value)
+    path = out or dated_name(f"{model}-tsne", ".arrow")
+    store.check_writable(path)
+    where = engine.resolve_device(device)
+    loaded = models.load(model, weights, seed)
+    images, notes = open_data(data, split.value, None, seed, image_size or loaded.image_size, where)
+    for line in notes:
+        note(line, quiet)
+    images = datasets.nested(images, min(samples, images.samples), seed)
+    with progress_bars(quiet) as progress:
+        embedding = latent.embed(
+            loaded.module,
+            images,
+            globs,
+            axes=axes,
+            perplexity=perplexity,
+            device=where,
+            batch_size=batch_size,
+            seed=seed,
+            progress=progress,
+            provenance=run_facts(loaded, images, where, context.obj, notes, seed=seed, split=split.value),
+        )
+    store.write_embedding(embedding, path)
+    with style.styled(lang.value):
+        build.save_figure(draw(embedding, labels(lang.value)), path.with_suffix(""))
+    for layer in embedding.values():
+        print(
+            f"{layer.layer}: {layer.axes} of {layer.dim:,} components hold {layer.share:.1%} of the variance"
+        )
+    note(f"wrote {path}, {path.with_suffix('.png').name} and {path.with_suffix('.svg').name}", quiet)

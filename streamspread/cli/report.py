@@ -1,0 +1,58 @@
+"""``streamspread report``: stored results as one page with figures, or as Markdown."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamspread.cli.options import Lang, LangOption, QuietOption
+from streamspread.cli.terminal import note
+
+EPILOG = """Examples:
+
+streamspread report no1.arrow no3.arrow --out report
+
+streamspread report study/results/*.arrow --format markdown
+"""
+
+
+class Form(StrEnum):
+    """What a report is."""
+
+    html = "html"
+    markdown = "markdown"
+
+
+def report(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE.arrow…", help="Results that run, study or embed wrote.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder for page and figures. [dim]Default: report; Markdown goes to stdout.[/dim]",
+        ),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--format", help="A page with figures, or tables to paste.")
+    ] = Form.html,
+    lang: LangOption = Lang.en,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a page that shows stored results, opens from disk and needs no network; figures beside it."""
+    from streamspread.report import build
+
+    if form is Form.markdown:
+        text = build.write_markdown(files, out, lang.value)
+        print(text, end="") if out is None else print(out / build.MARKDOWN)
+        return
+    folder = out or Path("report")
+    for line in build.write_page(files, folder, lang.value):
+        note(line, quiet)
+    print(folder / build.PAGE)

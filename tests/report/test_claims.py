@@ -1,0 +1,104 @@
+"""The claims on spectra that are made to meet them, to contradict them, and to leave them open."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
+
+from streamspread.report.claims import Verdict, dependence, evaluate
+from streamspread.report.runs import Collection, Run, collect
+from streamspread.spectrum import Spectra
+
+
+def verdicts(claims):
+    return {claim.name: claim.verdict.value for claim in claims}
+
+
+def test_all_four_hold_where_the_share_grows(growing):
+    runs = [make_run("a", NO1_DIMS, growing), make_run("b", NO3_DIMS, growing | {"c5": 320}, model="no3")]
+    claims = evaluate(runs)
+    assert set(verdicts(claims).values()) == {"holds"}
+    early = claims[0].evidence[0]
+    assert list(early.spreads) == ["c1", "c2", "c3"]
+    assert early.spreads["c1"] == (70 / 65536, 70 / 65536)  # ⌈0.7 · 100⌉ of 65,536
+    assert early.dims["c3"] == 32768
+    assert [evidence.network for evidence in claims[3].evidence] == ["no3"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "claim", "fails"),
+    [
+        ({"c3": 1000}, "early", ("c3",)),  # 700 of 32,768: 2.1 %
+        ({"c6": 100}, "grows", ("c5 → c6",)),
+        ({"c2": 50, "c5": 10}, "grows", ("c1 → c2", "c4 → c5")),
+        ({"c3": 90, "c4": 91}, "c3_over_c2", ("c2 → c3",)),
+        ({"c1": 200}, "grows", ("c1 → c2",)),  # equal is not larger
+    ],
+)
+def test_a_claim_fails_where_the_numbers_contradict_it(growing, changed, claim, fails):
+    claims = {found.name: found for found in evaluate([make_run("a", NO1_DIMS, growing | changed)])}
+    assert claims[claim].verdict is Verdict.fails
+    assert claims[claim].evidence[0].fails == fails
+
+
+def test_one_network_that_contradicts_is_enough(growing):
+    good = make_run("a", NO1_DIMS, growing)
+    bad = make_run("b", NO1_DIMS, growing | {"c6": 1}, model="no2")
+    grows = evaluate([good, bad])[1]
+    assert [evidence.verdict.value for evidence in grows.evidence] == ["holds", "fails"]
+    assert grows.verdict is Verdict.fails
+
+
+def test_no3_is_judged_by_no3_alone(growing):
+    assert verdicts(evaluate([make_run("a", NO1_DIMS, growing)]))["equal_dims"] == "absent"
+    falls = make_run("b", NO3_DIMS, growing | {"c5": 299}, model="no3")  # from 210 to 210 of 32,768
+    claim = evaluate([falls])[3]
+    assert (claim.verdict, claim.evidence[0].fails) == (Verdict.fails, ("c4 → c5",))
+
+
+def test_intervals_that_overlap_leave_a_claim_open_and_others_do_not(growing):
+    run = make_run("a", NO1_DIMS, growing)
+
+    def with_c2(low, high):
+        layers = dict(run.spectra) | {"c2": make_open_layer("c2", 65536, low, high)}
+        return evaluate([Run("a", run.path, Spectra(layers.values(), (0.7,), run.facts))])
+
+    assert verdicts(with_c2(100, 200))["c3_over_c2"] == "holds"  # up to 0.31 %, and c3 has 0.43 %
+    assert verdicts(with_c2(100, 600))["c3_over_c2"] == "unclear"
+    assert verdicts(with_c2(400, 600))["c3_over_c2"] == "fails"
+    assert verdicts(with_c2(100, 900))["early"] == "unclear"
+    assert verdicts(with_c2(700, 900))["early"] == "fails"
+
+
+@given(st.lists(st.integers(1, 400), min_size=7, max_size=7), st.sampled_from([0.5, 0.7, 0.9]))
+def test_claims_say_what_the_shares_say(counts, tau):
+    run = make_run("a", NO1_DIMS, dict(zip(NO1_DIMS, counts, strict=True)))
+    shares = [layer.spread(tau).low for layer in run.layers().values()]
+    found = verdicts(evaluate([run], tau))
+    assert (found["grows"] == "holds") == all(a < b for a, b in pairwise(shares))
+    assert (found["c3_over_c2"] == "holds") == (shares[2] > shares[1])
+    assert (found["early"] == "holds") == (max(shares[:3]) <= 0.01)
+
+
+def test_no_networks_no_verdicts():
+    assert {claim.verdict for claim in evaluate([])} == {Verdict.absent}
+    assert dependence(Collection((), {})) == ()
+
+
+def test_dependence_covers_thresholds_parts_and_trainings(study_files):
+    cases = dependence(collect(study_files))
+    assert [(case.kind, case.value) for case in cases] == [
+        ("tau", 0.5),
+        ("tau", 0.7),
+        ("part", "bn"),
+        ("part", "relu"),
+        ("training", (0, 0.0)),
+        ("training", (6, 0.0)),
+        ("training", (24, 0.1)),
+    ]
+    by_part = {case.value: case.claims for case in cases if case.kind == "part"}
+    # after ReLU the layers of the study's files have more components, and gap is not among them
+    assert list(by_part["relu"][1].evidence[0].spreads) == ["c1", "c2", "c3", "c4", "c5", "c6"]
+    assert by_part["relu"][0].evidence[0].spreads["c1"].low > by_part["bn"][0].evidence[0].spreads["c1"].low

@@ -1,0 +1,99 @@
+"""Results sorted into what can be compared."""
+
+import pytest
+from made_runs import NO1_DIMS, make_run, make_spectra
+
+from streamspread import store
+from streamspread.errors import OptionError, StoreError
+from streamspread.report.runs import Collection, collect, differences, short_names
+from streamspread.spectrum import Spectra
+
+EQUAL = dict.fromkeys(NO1_DIMS, 10)
+
+
+def test_a_study_is_sorted_into_its_parts(study_files):
+    found = collect(study_files)
+    assert [run.name for run in found.networks] == ["no1", "no3"]
+    assert {name: [run.samples for run in runs] for name, runs in found.over_samples.items()} == {
+        "no1": [500, 1000],
+        "no3": [500, 1000],
+    }
+    assert [run.depth for run in found.depths] == [4, 6]
+    assert list(found.trainings) == [(0, 0.0), (6, 0.0), (24, 0.1)]
+    assert list(found.embeddings) == ["no1-tsne"]
+    assert found.thresholds == (0.5, 0.7)
+    assert found.conflicts == []
+
+
+def test_a_run_knows_its_parts_accuracy_and_training(study_files):
+    run = collect(study_files).networks[0]
+    assert list(run.layers()) == list(NO1_DIMS)
+    assert list(run.layers("relu")) == ["c1", "c2", "c3", "c4", "c5", "c6"]
+    assert run.layers("relu")["c1"].layer == "c1.relu"
+    assert (run.accuracy, run.training, run.data) == (0.8805, (24, 0.0), "cifar10 train")
+
+
+def test_what_run_wrote_without_a_study_is_a_network_too(tmp_path):
+    for n in (500, 1000):
+        store.write(make_spectra(NO1_DIMS, EQUAL, samples=n), tmp_path / f"a{n}.arrow")
+    found = collect(sorted(tmp_path.glob("*.arrow")))
+    assert [run.name for run in found.networks] == ["a1000"]  # the larger one stands for the network
+    assert [run.samples for run in found.over_samples["a1000"]] == [500, 1000]
+
+
+def test_a_file_from_python_with_no_facts_at_all_is_shown(tmp_path):
+    store.write(Spectra(make_spectra(NO1_DIMS, EQUAL).values()), tmp_path / "bare.arrow")
+    (run,) = collect([tmp_path / "bare.arrow"]).networks
+    assert (run.model, run.data, run.accuracy, run.training) == ("bare", "unknown data", None, None)
+
+
+def test_networks_of_one_model_are_told_apart_by_the_names_of_their_files():
+    runs = [
+        make_run(name, NO1_DIMS, EQUAL, model=model)
+        for name, model in (("a", "no1"), ("b", "no1"), ("c", "no2"))
+    ]
+    assert list(short_names(runs)) == ["a", "b", "no2"]
+
+
+def test_files_of_one_name_get_their_folders(tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        store.write(make_spectra(NO1_DIMS, EQUAL), tmp_path / folder / "no1.arrow")
+    paths = [tmp_path / "x" / "no1.arrow", tmp_path / "y" / "no1.arrow", tmp_path / "y" / "no1.arrow"]
+    assert [run.name for run in collect(paths).runs] == ["x/no1", "y/no1", "y/no1 (2)"]
+
+
+@pytest.mark.parametrize(
+    ("options", "facts"),
+    [
+        ({}, []),
+        ({"samples": 999}, [("samples", "1,000", "999")]),
+        ({"data": "folder:other, 3 images"}, [("data", "cifar10 train", "folder:other")]),
+        ({"data": "cifar10 train, 1,000 of 50,000 images (seed 3)"}, []),
+    ],
+)
+def test_why_two_runs_cannot_be_compared(options, facts):
+    a, b = make_run("a", NO1_DIMS, EQUAL), make_run("b", NO1_DIMS, EQUAL, **options)
+    assert [tuple(difference) for difference in differences(a, b)] == facts
+
+
+def test_runs_without_a_common_layer_cannot_be_compared():
+    a, b = make_run("a", NO1_DIMS, {"c1": 3}), make_run("b", NO1_DIMS, {"c2": 3}, model="no2")
+    assert [tuple(difference) for difference in differences(a, b)] == [("layers", "c1", "c2")]
+    ((first, second, found),) = Collection((a, b), {}).conflicts
+    assert (first, second, [difference.fact for difference in found]) == ("no1", "no2", ["layers"])
+
+
+def test_bad_input_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="no result given"):
+        collect([])
+    store.write(Spectra([]), tmp_path / "none.arrow")
+    with pytest.raises(StoreError, match=r"none\.arrow' holds no layers"):
+        collect([tmp_path / "none.arrow"])
+    with pytest.raises(StoreError, match="no such file"):
+        collect([tmp_path / "missing.arrow"])
+
+
+def test_embeddings_alone_are_no_report(study_files):
+    with pytest.raises(OptionError, match="only embeddings given"):
+        collect([path for path in study_files if "tsne" in path.name])
