@@ -1,5 +1,4 @@
 """Seconds and peak memory of a function call in a fresh process, so that contenders do not meet."""
-another."""
 
 from __future__ import annotations
 

@@ -35,7 +35,6 @@ EN = {
     "untrained": "untrained",
     "trained": "{epochs} epochs",
     "smoothed": "{epochs} epochs, label smoothing {smoothing}",
-    "trained_as": "trained for {epochs} epochs",
     "interval": "bars: from the proved lower to the proved upper bound",
     "latent_title": "t-SNE of {network}, {samples} images; above each: components, variance they hold",
     "latent_layer": "{layer}: {k} components, {share} %",
@@ -74,7 +73,6 @@ EN = {
     "images": "images",
     "data": "data",
     "device": "device",
-    "seconds": "seconds",
     "rank": "effective rank",
     "ratio": "participation ratio",
     # the page
@@ -115,8 +113,6 @@ EN = {
         "Each point is an image, coloured by its class. Only which points are near each other means "
         "something; axes and distances between groups do not."
     ),
-    "class": "class",
-    "all_classes": "all classes",
     "compare_note_differ": "These runs cannot be compared:",
     "compare_data": "different data ({a} and {b})",
     "compare_samples": "different numbers of images ({a} and {b}), and K grows with them",
@@ -127,20 +123,17 @@ EN = {
     "change": "B / A",
     "command": "command",
     "commands": "The commands that made these results",
-    "made": "made",
     "file": "file",
     "unknown": "unknown",
     "python_call": "a call from Python",
     "made_with": "Made with streamspread {version}.",
     "no_script": "The tables below are complete; the figures need JavaScript.",
-    "log_scale": "logarithmic",
     "proof": "proof",
     "weights": "weights",
     "training_note": "training",
     "time": "time (UTC)",
     "packages": "packages",
     "notes": "notes",
-    "cut": "axis cut at",
 }
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": EN, "ja": JA}

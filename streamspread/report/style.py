@@ -51,7 +51,7 @@ def ordered_looks(count: int) -> list[Look]:
     import matplotlib as mpl
 
     colors = mpl.colormaps["viridis"]
-    steps = [0.85 * i / max(count - 1, 1) for i in range(count)]  # what is lighter is too pale on white
+    steps = [0.8 * i / max(count - 1, 1) for i in range(count)]  # what is lighter is too pale on white
     return [
         Look(mpl.colors.to_hex(colors(step)), _MARKERS[i % len(_MARKERS)], _DASHES[i % len(_DASHES)])
         for i, step in enumerate(steps)

@@ -26,7 +26,6 @@ def test_every_language_has_every_text_with_its_places(lang):
 
 def test_japanese_texts_are_japanese():
     same = {key for key, text in labels("ja").items() if text == EN[key]}
-    # formulae and names are the same in every language
     assert same <= {
         "spread",
         "part_relu",

@@ -1,0 +1,175 @@
+"""Figures hold the numbers of the spectra, in looks that survive greyscale."""
+
+import numpy as np
+import pytest
+from made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
+
+from streamspread.errors import MissingError
+from streamspread.report import build, figures, style
+from streamspread.report.labels import LANGUAGES, labels
+from streamspread.report.latent import latent
+from streamspread.report.runs import Run, collect
+from streamspread.spectrum import Spectra
+
+pytest.importorskip("matplotlib", reason="figures need matplotlib")
+TEXTS = labels("en")
+
+
+def curves(axes):
+    """Every named curve of an axes as (x, y)."""
+    return {
+        line.get_label(): (np.asarray(line.get_xdata()), np.asarray(line.get_ydata()))
+        for line in axes.lines
+        if not line.get_label().startswith("_")
+    }
+
+
+@pytest.fixture
+def networks(growing):
+    return make_run("a", NO1_DIMS, growing), make_run("b", NO3_DIMS, growing, model="no3")
+
+
+def test_figure_3_shows_the_dimensions(networks):
+    (axes,) = figures.dimensions(networks, TEXTS).axes
+    found = curves(axes)
+    assert list(found["no1"][1]) == list(NO1_DIMS.values())
+    assert list(found["no3"][1]) == list(NO3_DIMS.values())
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(NO1_DIMS)
+
+
+def test_figure_4_shows_the_shares(networks, growing):
+    (axes,) = figures.spread(networks, TEXTS, tau=0.5).axes
+    y = curves(axes)["no3"][1]
+    assert list(y) == [np.ceil(0.5 * growing[layer]) / dim for layer, dim in NO3_DIMS.items()]
+    assert axes.get_yscale() == "log"
+    assert "K(0.5)" in axes.get_ylabel()
+
+
+def test_an_interval_is_drawn_as_a_bar_from_bound_to_bound(growing):
+    run = make_run("a", NO1_DIMS, growing)
+    layers = dict(run.spectra) | {"c2": make_open_layer("c2", 65536, 100, 200)}
+    (axes,) = figures.spread([Run("a", run.path, Spectra(layers.values(), (0.7,), run.facts))], TEXTS).axes
+    (bar,) = axes.collections
+    assert np.allclose(bar.get_segments()[0], [[1, 100 / 65536], [1, 200 / 65536]])
+    assert any(TEXTS["interval"] in text.get_text() for text in axes.texts)
+
+
+def test_a_scree_curve_ends_at_all_the_variance_and_bounds_make_a_band(growing):
+    run = make_run("a", NO1_DIMS, growing)
+    (axes,) = figures.scree(run, "no1", TEXTS).axes
+    k, share = curves(axes)["c1"]
+    assert (k[0], k[-1]) == (1, growing["c1"])
+    assert share[-1] == pytest.approx(1)
+    assert np.all(np.diff(share) > 0)
+    still_open = Spectra([make_open_layer("c1", 65536, 100, 200)], (0.7,), run.facts)
+    (axes,) = figures.scree(Run("a", run.path, still_open), "no1", TEXTS).axes
+    (low,) = curves(axes).values()
+    assert low[1][-1] == pytest.approx(0.7)
+    assert axes.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(1)
+
+
+def test_growth_over_n_is_written_at_the_end(study_files):
+    groups = collect(study_files).over_samples
+    axes = figures.over_samples(groups, TEXTS).axes[0]
+    n, k = curves(axes)["c1"]
+    assert list(n) == [500, 1000]
+    assert list(k) == [67, 70]  # ⌈0.7 · 95⌉, ⌈0.7 · 100⌉
+    assert f"c1 {70 / 67 - 1:+.1%}" in [text.get_text() for text in axes.texts]
+
+
+def test_parts_threshold_depth_and_training_have_a_curve_each(study_files):
+    found = collect(study_files)
+    assert set(curves(figures.parts(found.networks, TEXTS).axes[0])) == {"convolution", "batch norm", "ReLU"}
+    assert set(curves(figures.over_threshold(found.networks, TEXTS).axes[1])) == set(NO3_DIMS)
+    assert set(curves(figures.depth(found.depths, TEXTS).axes[0])) == {"4 convolutions", "6 convolutions"}
+    trainings = figures.training(found.trainings, TEXTS).axes[0]
+    assert set(curves(trainings)) == {"untrained", "6 epochs", "24 epochs, label smoothing 0.1"}
+
+
+def test_all_that_can_be_drawn_is_and_nothing_else(study_files, growing):
+    names = {"figure3-dimensions", "figure4-spread", "scree-no1", "scree-no3", "over-threshold", "parts"}
+    names |= {"over-samples", "depth", "training"}
+    assert set(figures.all_figures(collect(study_files), TEXTS)) == names
+    lone = collect([path for path in study_files if path.stem == "depth4"])
+    assert set(figures.all_figures(lone, TEXTS)) == {"depth"}
+
+
+@pytest.mark.parametrize("make", [style.looks, style.ordered_looks])
+def test_no_two_curves_look_alike_in_greyscale(make):
+    from matplotlib.colors import to_rgb
+
+    looks = make(7)
+    shapes = [(look.marker, str(look.dash)) for look in looks]
+    assert len(set(shapes)) == 7
+    lightness = [np.dot(to_rgb(look.color), (0.2126, 0.7152, 0.0722)) for look in looks]
+    assert max(lightness) < 0.75  # visible on white
+
+
+def test_ordered_colours_go_from_dark_to_light():
+    from matplotlib.colors import to_rgb
+
+    lightness = [np.dot(to_rgb(look.color), (0.2126, 0.7152, 0.0722)) for look in style.ordered_looks(7)]
+    assert np.all(np.diff(lightness) > 0)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_files_are_written_in_every_language_without_a_missing_glyph(study_files, tmp_path, lang, recwarn):
+    try:
+        style.check(lang)
+    except MissingError as error:
+        pytest.skip(str(error))
+    assert build.write_page(study_files, tmp_path / "out", lang) == []
+    folder = tmp_path / "out" / "figures"
+    assert {path.suffix for path in folder.iterdir()} == {".png", ".svg"}
+    assert len(list(folder.iterdir())) == 2 * 10  # nine figures and one embedding
+    assert (folder / "figure4-spread.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (folder / "figure4-spread.svg").read_bytes()
+    assert [str(warning.message) for warning in recwarn] == []  # matplotlib warns of a glyph it has not
+
+
+def test_the_same_results_give_the_same_files(networks, tmp_path):
+    for name in ("one", "two"):
+        with style.styled("en"):
+            build.save_figure(figures.spread(networks, TEXTS), tmp_path / name)
+    for suffix in (".png", ".svg"):
+        assert (tmp_path / "one").with_suffix(suffix).read_bytes() == (tmp_path / "two").with_suffix(
+            suffix
+        ).read_bytes()
+
+
+def test_drawing_leaves_matplotlib_as_it_was(study_files):
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    with style.styled("en"):
+        figures.all_figures(collect(study_files), TEXTS)["parts"]()
+    assert dict(mpl.rcParams) == before
+
+
+def test_missing_fonts_are_one_clear_line(monkeypatch):
+    monkeypatch.setattr(style, "JAPANESE", ("No Such Font",))
+    with pytest.raises(MissingError, match=r"need a font such as No Such Font.*apt install fonts-noto-cjk"):
+        style.check("ja")
+    style.check("en")
+
+
+def test_a_missing_matplotlib_still_gives_the_page(study_files, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    (line,) = build.write_page(study_files, tmp_path, "en")
+    assert "figures need matplotlib" in line
+    assert "pip install 'streamspread[figures]'" in line
+    assert (tmp_path / "index.html").is_file()
+
+
+def test_the_embedding_says_k_and_the_variance_it_holds(study_files):
+    embedding = collect(study_files).embeddings["no1-tsne"]
+    figure = latent(embedding, TEXTS)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "c1: 4 components, 50.0 %",
+        "gap: 4 components, 90.0 %",
+    ]
+    assert "no1, 40 images" in figure.get_suptitle()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog", "ship"]
+    assert len(figure.axes[0].collections[0].get_offsets()) == 40

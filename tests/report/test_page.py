@@ -1,0 +1,152 @@
+"""The page as text: whole, self-contained, with the numbers of the spectra in it."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
+
+from streamspread import store
+from streamspread.report.labels import LANGUAGES, labels
+from streamspread.report.page import to_html
+from streamspread.report.runs import Collection, Run, collect
+from streamspread.spectrum import Spectra
+
+TEXTS = labels("en")
+VOID = {"meta", "input", "br", "link", "img", "hr"}
+
+
+class Outline(HTMLParser):
+    """What is opened and closed, which ids there are and what they are referred to by."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.targets, self.outside = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            if name == "href" and value.startswith("#"):
+                self.targets.append(value[1:])
+            elif name in ("src", "href", "srcset", "action"):
+                self.outside.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def data_of(page):
+    return json.loads(
+        re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)[1]
+    )
+
+
+@pytest.fixture
+def page(study_files):
+    return to_html(collect(study_files), TEXTS, "en")
+
+
+def test_the_page_is_whole_and_refers_to_nothing_outside(page):
+    outline = Outline()
+    outline.feed(page)
+    assert outline.open == []
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert set(outline.targets) <= set(outline.ids)
+    assert outline.outside == []
+    assert "{{" not in page.partition("<script")[0]
+    assert re.findall(r"https?://[^\s\"']+", page) == ["http://www.w3.org/2000/svg"]  # a name, not an address
+    assert "default-src 'none'" in page
+
+
+def test_every_section_is_there_and_linked(page):
+    sections = re.findall(r'<section id="([\w-]+)">', page)
+    expected = ["networks", "claims", "figures", "explore", "beyond", "latent-space", "compare", "tables"]
+    assert sections == [*expected, "provenance"]
+    assert re.findall(r'<a href="#([\w-]+)">', page) == sections
+
+
+def test_sections_without_results_are_left_out(study_files):
+    lone = collect([path for path in study_files if path.stem == "depth4"])
+    page = to_html(lone, TEXTS, "en")
+    assert re.findall(r'<section id="([\w-]+)">', page) == ["explore", "beyond", "tables", "provenance"]
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_the_page_speaks_its_language(study_files, lang):
+    page = to_html(collect(study_files), labels(lang), lang)
+    assert f'<html lang="{lang}">' in page
+    assert f"<title>{labels(lang)['title']}</title>" in page
+    assert data_of(page)["texts"] == labels(lang)
+
+
+def test_k_in_the_data_is_that_of_the_spectra_at_every_threshold(study_files):
+    found = collect(study_files)
+    data = data_of(to_html(found, TEXTS, "en"))
+    assert data["taus"][data["taus"].index(0.7)] == data["tau"]
+    for run, shown in zip(found.runs, data["runs"], strict=True):
+        assert [layer["name"] for layer in shown["layers"]] == list(run.spectra)
+        for layer in shown["layers"][:3]:
+            exact = [run.spectra[layer["name"]].components(tau).low for tau in data["taus"]]
+            assert layer["k"] == [exact]
+
+
+def test_an_open_interval_and_its_bounds_are_in_the_data(growing):
+    run = make_run("a", NO1_DIMS, growing)
+    layers = dict(run.spectra) | {"c2": make_open_layer("c2", 65536, 100, 200)}
+    open_run = Run("a", run.path, Spectra(layers.values(), (0.7,), run.facts))
+    data = data_of(to_html(Collection((open_run,), {}), TEXTS, "en"))
+    c2 = data["runs"][0]["layers"][1]
+    at = data["taus"].index(0.7)
+    assert (c2["k"][0][at], c2["k"][1][at]) == (100, 200)
+    k, low, high = c2["scree"]
+    assert (k[0], k[-1], low[-1], high[-1]) == (1, 200, 0.7, 1.0)
+    assert np.all(np.asarray(high) >= np.asarray(low))
+
+
+def test_points_come_through_within_a_sixteenth_bit(study_files):
+    embedding = collect(study_files).embeddings["no1-tsne"]
+    shown = data_of(to_html(collect(study_files), TEXTS, "en"))["embeddings"][0]
+    points = np.frombuffer(base64.b64decode(shown["layers"][0]["points"]), "<u2").reshape(-1, 2) / 65535
+    original = embedding["c1"].points_N2
+    size = (original.max(axis=0) - original.min(axis=0)).max()
+    assert np.allclose(points - points[0], (original - original[0]) / size, atol=2**-15)
+    labels_N = np.frombuffer(base64.b64decode(shown["labels"]), "<u2")
+    assert list(labels_N) == list(embedding.labels_N)
+    assert shown["layers"][0]["share"] == 0.5
+
+
+def test_how_it_was_made_is_told(page):
+    assert "streamspread study --data &#x27;parquet:it&#x27;&quot;&#x27;&quot;&#x27;s here&#x27;" in page
+    assert f"shipped (SHA-256 {'ab' * 32})" in page
+    assert "a call from Python" in page  # of the files that carry no command
+
+
+def test_names_from_outside_cannot_break_the_page(tmp_path):
+    evil = "</script><script>alert(1)</script>{{js}}"
+    spectra = make_spectra({evil: 10}, {evil: 5}, model=evil, title=evil, data=evil, command=evil)
+    store.write(spectra, tmp_path / "evil.arrow")
+    page = to_html(collect([tmp_path / "evil.arrow"]), TEXTS, "en")
+    assert "<script>alert" not in page
+    assert data_of(page)["runs"][0]["layers"][0]["name"] == evil
+    assert page.count('"use strict"') == 1  # no place of the template was filled by the data
+
+
+def test_what_cannot_be_compared_is_said_above_the_table():
+    equal = dict.fromkeys(NO1_DIMS, 10)
+    runs = (make_run("a", NO1_DIMS, equal), make_run("b", NO1_DIMS, equal, data="folder:x, 9", model="no2"))
+    page = to_html(Collection(runs, {}), TEXTS, "en")
+    notice = re.search(r'<p class="notice">(These runs.*?)</p>', page)[1]
+    assert "no1, no2: different data (cifar10 train and folder:x)" in notice
+
+
+def test_a_constant_layer_is_shown(tmp_path):
+    store.write(make_spectra({"c1": 10, "c2": 10}, {"c1": 0, "c2": 4}), tmp_path / "dead.arrow")
+    data = data_of(to_html(collect([tmp_path / "dead.arrow"]), TEXTS, "en"))
+    assert data["runs"][0]["layers"][0]["scree"] == [[], []]
+    assert set(data["runs"][0]["layers"][0]["k"][0]) == {0}
