@@ -67,6 +67,8 @@ def compared(data: str, path: Path, rank: int) -> list[dict[str, Any]]:
         "streamspread": partial(streamspread, str(path), rank, "cpu"),
         "sklearn IncrementalPCA": partial(sklearn_incremental, str(path), rank),
     }
+    if features.shape[1] <= 4096:
+        contenders["streamspread, the method it chooses itself"] = partial(covariance, str(path), rank)
     if _has_card():
         contenders["streamspread on the GPU"] = partial(streamspread, str(path), rank, "cuda:0")
         if find_spec("torchdr"):
@@ -90,7 +92,7 @@ def streamspread(path: str, rank: int, device: str) -> dict[str, Any]:
     """[low, high] after each pass, until they are one."""
     import torch
 
-    from streamspread.accumulators.sketch import Sketch
+    from streamspread.accumulators.sketch import Sketch, rows_to_stage
 
     where = torch.device(device)
     features = np.load(path, mmap_mode="c")  # torch refuses read-only memory
@@ -100,7 +102,7 @@ def streamspread(path: str, rank: int, device: str) -> dict[str, Any]:
         thresholds=(THRESHOLD,),
         rounding="fp32",
         device=where,
-        staging_rows=rank,
+        staging_rows=rows_to_stage(features.shape[1], rank, where),
     )
     found = []
     for _ in range(MAX_PASSES):
@@ -112,6 +114,19 @@ def streamspread(path: str, rank: int, device: str) -> dict[str, Any]:
         if interval.closed:
             break
     return {"low": found[-1][0], "high": found[-1][1], "after_each_pass": found}
+
+
+def covariance(path: str, _: int) -> dict[str, Any]:
+    """What the planner takes where D is this small: exact, in one pass."""
+    import torch
+
+    from streamspread.accumulators.covariance import Covariance
+
+    features = np.load(path, mmap_mode="c")
+    state = Covariance(features.shape[1], rounding="fp32", device=torch.device("cpu"))
+    for batch in batches(features, BATCH):
+        state.update(torch.from_numpy(batch))
+    return {"k": int(state.spectrum((THRESHOLD,)).components(THRESHOLD).high)}
 
 
 def sklearn_incremental(path: str, rank: int) -> dict[str, Any]:
@@ -241,7 +256,6 @@ def show(rows: list[dict[str, Any]]) -> None:
             f"{row['seconds'] / ours['seconds']:.1f}",
             f"{row['peak_bytes'] / 2**20:,.0f} MiB",
             f"{row['peak_bytes'] / ours['peak_bytes']:.1f}",
-            end_section=not first,
         )
     Console(width=200).print(table)
 

@@ -1,4 +1,4 @@
-"""The sketch through the engine: it closes on the true K, in as few passes as that takes, and says what is open."""
+"""The sketch through the engine: it closes on the true K in few passes, and says what it leaves open."""
 
 import numpy as np
 import pytest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ from streamspread.spectrum import Spectrum, components_for
 _LEAST_GUARD = 16
 _MISSED_SHARE = 0.6
 # Rows staged before the sketch takes them in, for each row it holds: for n new rows and r old ones a sample
-# costs (3r²/n + 4r + n)·D products, least at n = √3·r. With few features the eigenvalues of (r + n)² numbers cost
-# more than the products, and n = r is better.
+# costs (3r²/n + 4r + n)·D products, least at n = √3·r. With few features the eigenvalues of (r + n)²
+# numbers cost more than the products, and n = r is better.
 _STAGED_SHARE = 1.75
 _MANY_FEATURES = 24  # for each row of the sketch
 _LEAST_STAGED = {"cpu": 128, "cuda": 1024}
@@ -206,8 +207,13 @@ class Sketch:
             assert self._found is not None
             assert self._facts is not None
             q_LD, missed = self.sketch.basis_(self._found, self._basis_size())
-            missed += 2 * self._facts.total**0.5 * self._reread + self._reread**2
-            self._ritz = RitzPass(q_LD, missed, self._found.mean_D)
+            moved = 2 * self._facts.total**0.5 * self._reread + self._reread**2
+            self._facts = replace(
+                self._facts,
+                rounding_norm=self._facts.rounding_norm + moved,
+                rounding_trace=self._facts.rounding_trace + moved,
+            )
+            self._ritz = RitzPass(q_LD, missed + moved, self._found.mean_D)
             self._found = None
         else:
             assert self._ritz_facts is not None

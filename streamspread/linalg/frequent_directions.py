@@ -196,7 +196,7 @@ class FrequentDirections:
         squares_M, vectors_MM = torch.linalg.eigh(gram_MM)  # reads the lower triangle
         trace = float(gram_MM.diagonal().sum())
         # Of the Gram matrix, and of a backward stable eigenvalue solver (LAPACK Users' Guide, 4.7).
-        error = trace * (summation_error(stack.terms) + 8 * UNIT * stack.height)
+        error = trace * (2 * summation_error(stack.terms + count) + 8 * UNIT * stack.height)
         if together:
             mean_D = self.mean_D + (mean_D - self.mean_D) * (count / together)
         return Decomposition(

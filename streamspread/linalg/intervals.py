@@ -52,7 +52,7 @@ def enclose(
     be: every eigenvalue has a bound, if only the shrinkage.
     """
     total = sketch.total if ritz is None else ritz.total
-    error = sketch.error if ritz is None else ritz.error
+    error = sketch.error if ritz is None else max(sketch.error, ritz.error)
     slack = sketch.shrinkage + sketch.rounding_norm
     values_K, beyond = sketch.values_M[:rank_limit] + slack, slack
     if ritz is None:

@@ -1,7 +1,7 @@
 """Float64 products that add up in place: NumPy's BLAS on the CPU, torch on CUDA.
 
-On two cores of an AMD EPYC NumPy's OpenBLAS makes these products at 51–54 GFLOP/s and torch's MKL at 42–49; and for
-``a @ a.T`` NumPy computes one triangle, whole, where torch would have to be asked block by block.
+On two cores of an AMD EPYC NumPy's OpenBLAS makes these products at 51–54 GFLOP/s and torch's MKL at 42–49;
+and for ``a @ a.T`` NumPy computes one triangle, whole, where torch would have to be asked block by block.
 """
 
 from __future__ import annotations

@@ -117,14 +117,15 @@ class RitzPass:
         next_KL = (improved_KK[:, :kept].T * root_K) @ rotation_KL
         next_KL *= improved_K[:kept].clamp(min=torch.finfo(torch.float64).tiny).rsqrt()[:, None]
         terms = chunk_columns(size, dim, device) + dim // 256 + self.count + size
+        # What was summed is N·δδᵀ more than C, with δ the mean of the centred samples: mere rounding.
+        drift = float(self.drift_D.square().sum()) / max(1, self.count)
         return RitzFacts(
             ritz_K=ritz_K.cpu().numpy(),
             residual_KK=(squares_KK - torch.diag(ritz_K.square())).cpu().numpy(),
             improved_K=improved_K.cpu().numpy(),
-            missed=missed,
+            missed=missed + drift,
             total=self.total,
-            error=4 * size**0.5 * (summation_error(terms) + 8 * UNIT * size) * self.total
-            + float(self.drift_D.square().sum()) / max(1, self.count),
+            error=4 * size**0.5 * (summation_error(terms) + 8 * UNIT * size) * self.total + drift,
             next_KL=next_KL,
             dropped=float(improved_K[kept]) if kept < len(improved_K) else 0.0,
         )
@@ -144,5 +145,5 @@ class RitzPass:
             stored = self.q_LD[:rows, begin : begin + 4096]
             stored.copy_(exact)
             lost += float((exact.sub_(stored).square_().sum(1) * improved_K).sum())
-        missed = facts.missed + facts.dropped + lost + facts.error
+        missed = facts.missed + facts.dropped + 2 * lost + facts.error  # twice: with Y's own error
         return RitzPass(self.q_LD[:rows], missed, self.mean_D, self.y_LD[:rows].zero_())

@@ -135,9 +135,10 @@ class Collection:
     @property
     def networks(self) -> tuple[Run, ...]:
         """The runs to be shown side by side: of each network, the one with the most images."""
+        whole = [run for run in self.runs if run.part == "networks"]
         most: dict[tuple[str, str, str], Run] = {}
-        for run in self.runs:
-            if run.part == "networks" and run.samples > getattr(most.get(run.network), "samples", 0):
+        for run in whole or [run for run in self.runs if run.part == "samples"]:
+            if run.samples > getattr(most.get(run.network), "samples", 0):
                 most[run.network] = run
         return tuple(most.values())
 

@@ -12,7 +12,7 @@ from streamspread import store
 from streamspread.errors import DataError
 from streamspread.spectrum import Spectra
 
-COMMANDS = ["run", "plan", "layers", "show", "train"]
+COMMANDS = ["run", "plan", "layers", "show", "report", "study", "embed", "train"]
 
 
 def test_version(cli):

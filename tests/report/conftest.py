@@ -8,17 +8,16 @@ from streamspread import store
 from streamspread.embedding import Embedding, LayerEmbedding
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def growing():
     """Equal eigenvalues of no1's layers under which its share grows from layer to layer."""
     return dict(zip(NO1_DIMS, (100, 200, 200, 300, 250, 400, 20), strict=True))
 
 
-@pytest.fixture
-def study_files(tmp_path, growing):
+@pytest.fixture(scope="session")
+def study_files(tmp_path_factory, growing):
     """Files as a small study leaves them: networks with all parts, two N, depths, trainings, an embedding."""
-    folder = tmp_path / "results"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("results")
 
     def put(name, dims, equal, **options):
         store.write(make_spectra(dims, equal, **options), folder / f"{name}.arrow")

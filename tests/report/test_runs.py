@@ -41,6 +41,11 @@ def test_what_run_wrote_without_a_study_is_a_network_too(tmp_path):
     assert [run.samples for run in found.over_samples["a1000"]] == [500, 1000]
 
 
+def test_fewer_images_alone_are_shown_as_networks(study_files):
+    found = collect([path for path in study_files if path.stem.endswith("-n500")])
+    assert [run.name for run in found.networks] == ["no1-n500", "no3-n500"]
+
+
 def test_a_file_from_python_with_no_facts_at_all_is_shown(tmp_path):
     store.write(Spectra(make_spectra(NO1_DIMS, EQUAL).values()), tmp_path / "bare.arrow")
     (run,) = collect([tmp_path / "bare.arrow"]).networks

@@ -221,7 +221,7 @@ function draw() {
   for (const place of document.querySelectorAll(".run-name")) place.textContent = runs[state.run].name;
   for (const place of document.querySelectorAll(".part-name")) place.textContent = texts[`part_${state.part}`];
   drawExplore();
-  drawCompare();
+  if ($("compare")) drawCompare();
   for (const host of document.querySelectorAll(".chart")) charts[host.dataset.chart](host);
   remember();
 }
@@ -257,14 +257,15 @@ function start() {
   const names = runs.map((run, index) => [index, run.name]);
   options($("run"), names, state.run);
   options($("part"), data.parts.map(part => [part, texts[`part_${part}`]]), state.part);
-  const second = data.networks[1]?.run ?? Math.min(1, runs.length - 1);
-  options($("run-a"), names, data.networks[0]?.run ?? 0);
-  options($("run-b"), names, second);
+  if ($("compare")) {
+    options($("run-a"), names, data.networks[0]?.run ?? 0);
+    options($("run-b"), names, data.networks[1]?.run ?? 1);
+    for (const id of ["run-a", "run-b"]) $(id).addEventListener("change", draw);
+  }
   $("tau").addEventListener("input", () => { state.tau = Number($("tau").value); draw(); });
   $("run").addEventListener("change", () => { chooseRun(Number($("run").value)); draw(); });
   $("layer").addEventListener("change", () => { state.layer = $("layer").value; draw(); });
   $("part").addEventListener("change", () => { state.part = $("part").value; draw(); });
-  for (const id of ["run-a", "run-b"]) $(id).addEventListener("change", draw);
   $("controls").addEventListener("submit", event => event.preventDefault());
   draw();
   if (data.embeddings.length) startLatent();

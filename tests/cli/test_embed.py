@@ -1,0 +1,84 @@
+"""``embed``: points and a picture; bad input is one line and exit code 2."""
+
+import os
+import re
+
+import pytest
+
+from streamspread import store
+
+pytest.importorskip("matplotlib", reason="figures need matplotlib")
+pytest.importorskip("openTSNE", reason="t-SNE needs openTSNE")
+
+SMALL = {
+    "--model": "plan:4,M,6",
+    "--weights": "none",
+    "--data": "noise",
+    "--samples": "120",
+    "--components": "10",
+    "--device": "cpu",
+    "--out": "points.arrow",
+}
+
+
+def given(**changed):
+    options = SMALL | {f"--{name.replace('_', '-')}": value for name, value in changed.items()}
+    return [word for pair in options.items() for word in pair]
+
+
+def test_points_and_picture(cli, tmp_path):
+    code, out, err = cli("embed", *given())
+    assert code == 0
+    assert re.search(r"^c1: 10 of 4,096 components hold \d+\.\d% of the variance$", out, re.MULTILINE)
+    assert "gap: 6 of 6 components hold 100.0% of the variance" in out
+    assert err.splitlines()[-1] == "wrote points.arrow, points.png and points.svg"
+    assert sorted(os.listdir(tmp_path)) == ["points.arrow", "points.png", "points.svg"]
+    embedding = store.read_embedding(tmp_path / "points.arrow")
+    assert (list(embedding), embedding.samples) == (["c1", "c2", "gap"], 120)
+    facts = embedding.provenance
+    assert facts["command"][:2] == ["streamspread", "embed"]
+    assert (facts["split"], facts["axes"], facts["weights"]) == ("test", 10, "none")
+
+
+def test_its_points_join_a_report(cli, tmp_path):
+    cli("embed", *given())
+    cli(
+        "run",
+        "--model",
+        "plan:4,M,6",
+        "--weights",
+        "none",
+        "--data",
+        "noise",
+        "--samples",
+        "24",
+        "--out",
+        "r.arrow",
+    )
+    code, _, err = cli("report", "r.arrow", "points.arrow")
+    assert (code, err) == (0, "")
+    assert 'id="latent-space"' in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert (tmp_path / "report" / "figures" / "points.png").is_file()
+    assert "points.arrow' holds an embedding, not spectra" in cli("show", "points.arrow").err
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"samples": "90"}, r"perplexity 30 needs more than 90 images, and there are 90"),
+        ({"samples": "1"}, r"1 samples asked for"),
+        ({"components": "1"}, r"1 principal components asked for"),
+        ({"perplexity": "0"}, r"perplexity 0 asked for"),
+        ({"layers": "c9"}, r"no layer matches 'c9'"),
+        ({"weights": "missing.pt"}, r"cannot read weights from missing\.pt"),
+        ({"out": "missing/x.arrow"}, r"folder '.*missing' does not exist"),
+        ({"lang": "fr"}, r"'--lang'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, changed, words):
+    code, out, err = cli("embed", *given(**changed))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert re.search(words, err)
+    assert os.listdir(tmp_path) == []

@@ -1,0 +1,136 @@
+"""``report``: a page with figures, or Markdown, from stored results; bad input is one line, exit code 2."""
+
+import os
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from streamspread import store
+from streamspread.spectrum import LayerSpectrum, Spectra
+
+
+def layer(name, dim, equal, samples=20):
+    return LayerSpectrum(
+        layer=name,
+        shape=(dim,),
+        dim=dim,
+        samples=samples,
+        method="gram",
+        rounding="fp32",
+        passes=1,
+        total_variance=float(equal),
+        eigenvalues=np.ones(equal),
+        complete=True,
+    )
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """no1.arrow and no3.arrow, which can be compared, and fewer.arrow, which has fewer images."""
+    for name, samples in (("no1", 20), ("no3", 20), ("fewer", 10)):
+        facts = {"model": name, "data": "noise, 20 images", "title": f"result {name}"}
+        layers = [layer("c1", 64, 4, samples), layer("c2", 64, 6, samples), layer("c3", 32, 7, samples)]
+        store.write(Spectra(layers, (0.7,), facts), tmp_path / f"{name}.arrow")
+    return tmp_path
+
+
+def test_a_page_with_figures(cli, stored):
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    code, out, err = cli("report", "no1.arrow", "no3.arrow", "--out", "new/folder")
+    assert (code, out.strip(), err) == (0, os.path.join("new/folder", "index.html"), "")
+    page = (stored / "new" / "folder" / "index.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "result no3" in page
+    figures = {path.name for path in (stored / "new" / "folder" / "figures").iterdir()}
+    assert {
+        "figure3-dimensions.png",
+        "figure3-dimensions.svg",
+        "figure4-spread.png",
+        "figure4-spread.svg",
+    } <= figures
+    assert not list((stored / "new" / "folder").rglob("*.part"))
+
+
+def test_markdown_goes_to_stdout_or_into_the_folder(cli, stored):
+    code, out, err = cli("report", "no1.arrow", "--format", "markdown")
+    assert (code, err) == (0, "")
+    assert "| c1 | 3 (4.69 %) |" in out  # ⌈0.7 · 4⌉ of 64
+    assert sorted(os.listdir(stored)) == ["fewer.arrow", "no1.arrow", "no3.arrow"]
+    code, path, _ = cli("report", "no1.arrow", "--format", "markdown", "--out", "text")
+    assert (code, path.strip()) == (0, os.path.join("text", "report.md"))
+    assert (stored / "text" / "report.md").read_text(encoding="utf-8") == out
+
+
+def test_japanese(cli, stored):
+    out = cli("report", "no1.arrow", "--format", "markdown", "--lang", "ja").out
+    assert "### 論文の主張" in out
+
+
+def test_runs_that_cannot_be_compared_are_shown_with_the_reason(cli, stored):
+    code, out, _ = cli("report", "no1.arrow", "fewer.arrow", "--format", "markdown")
+    assert code == 0
+    assert "different numbers of images (20 and 10)" in out
+    assert "| c1 | 3 (4.69 %) | 3 (4.69 %) |" in out
+
+
+@pytest.fixture
+def broken(stored):
+    """Files that are no results, each in its own way."""
+    good = (stored / "no1.arrow").read_bytes()
+    (stored / "cut.arrow").write_bytes(good[: len(good) // 2])
+    (stored / "text.arrow").write_text("hello")
+    (stored / "empty.arrow").write_bytes(b"")
+    (stored / "folder.arrow").mkdir()
+    (stored / "file").write_text("")
+    with pa.ipc.open_file(stored / "no1.arrow") as reader:
+        table = reader.read_all()
+    store_as = {
+        "other.arrow": pa.table({"x": [1]}),
+        "columns.arrow": table.drop_columns(["eigenvalues", "proof"]),
+        "version.arrow": table.replace_schema_metadata({"streamspread": '{"format": 99}'}),
+    }
+    for name, content in store_as.items():
+        with pa.ipc.new_file(stored / name, content.schema) as writer:
+            writer.write_table(content)
+    store.write(Spectra([]), stored / "none.arrow")
+    return stored
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["cut.arrow"], r"'cut\.arrow' is cut off or damaged"),
+        (["text.arrow"], r"'text\.arrow' is not an Arrow file"),
+        (["empty.arrow"], r"'empty\.arrow' is not an Arrow file"),
+        (["folder.arrow"], r"'folder\.arrow' is a folder"),
+        (["missing.arrow"], r"no such file: 'missing\.arrow'"),
+        (["other.arrow"], r"an Arrow file of another program"),
+        (["columns.arrow"], r"lacks the columns eigenvalues, proof"),
+        (["version.arrow"], r"has format 99, this streamspread .* reads format 1"),
+        (["none.arrow"], r"'none\.arrow' holds no layers"),
+        (["no1.arrow", "cut.arrow"], r"'cut\.arrow' is cut off"),
+        ([], r"Missing argument 'FILE\.arrow"),
+        (["no1.arrow", "--out", "file"], r"cannot write into 'file': it is a file: give a folder"),
+        (["no1.arrow", "--out", "file/x"], r"cannot make the folder 'file/x'"),
+        (["no1.arrow", "--format", "markdown", "--out", "file"], r"'file': it is a file"),
+        (["no1.arrow", "--format", "pdf"], r"'--format'"),
+        (["no1.arrow", "--lang", "fr"], r"'--lang'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(cli, broken, arguments, words):
+    before = sorted(os.listdir(broken))
+    code, out, err = cli("report", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert re.search(words, err)
+    assert sorted(set(os.listdir(broken)) - {"report"}) == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_drawn(cli, stored):
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    (stored / "locked").mkdir(mode=0o500)
+    assert "read-only" in cli("report", "no1.arrow", "--out", "locked").err

@@ -1,0 +1,79 @@
+"""``study``: results, figures and a page in one command that can be interrupted and asked again."""
+
+import os
+import re
+
+import pytest
+
+from streamspread import store
+
+SMALL = ("--model", "plan:4,M,6", "--epochs", "0", "--data", "noise", "--device", "cpu")
+
+
+def test_results_figures_and_page(cli, tmp_path):
+    code, out, err = cli("study", *SMALL, "--samples", "600", "--out", "found")
+    assert (code, out.strip()) == (0, os.path.join("found", "index.html"))
+    lines = err.splitlines()
+    assert re.fullmatch(r"1 of 2  plan-4-M-6: made in [\d.]+ s", lines[0])
+    assert re.fullmatch(r"2 of 2  plan-4-M-6-n500: made in [\d.]+ s", lines[1])
+    assert lines[-1] == "left out: depth, training, latent (--parts all)"
+    assert sorted(os.listdir(tmp_path / "found" / "results")) == ["plan-4-M-6-n500.arrow", "plan-4-M-6.arrow"]
+    spectra = store.read(tmp_path / "found" / "results" / "plan-4-M-6.arrow")
+    assert list(spectra) == ["c1", "c1.bn", "c1.relu", "c2", "c2.bn", "c2.relu", "gap"]
+    assert spectra.thresholds == (0.5, 0.7, 0.8, 0.9, 0.95)
+    assert spectra.provenance["command"][:2] == ["streamspread", "study"]
+    page = (tmp_path / "found" / "index.html").read_text(encoding="utf-8")
+    assert "plan-4-M-6-n500" in page
+
+
+def test_asked_again_nothing_is_computed_and_a_change_only_what_it_touches(cli, tmp_path):
+    arguments = ("study", *SMALL, "--samples", "30", "--parts", "networks", "--out", "found")
+    cli(*arguments)
+    path = tmp_path / "found" / "results" / "plan-4-M-6.arrow"
+    before = path.stat().st_mtime_ns
+    assert "1 of 1  plan-4-M-6: kept" in cli(*arguments).err
+    assert path.stat().st_mtime_ns == before
+    err = cli(*arguments, "--thresholds", "0.6").err
+    assert "plan-4-M-6: made again (thresholds changed) in" in err
+    assert store.read(path).thresholds == (0.6,)
+
+
+def test_results_of_earlier_parts_stay_on_the_page(cli, tmp_path):
+    cli("study", *SMALL, "--samples", "600", "--parts", "samples", "--out", "found")
+    cli("study", *SMALL, "--samples", "600", "--parts", "networks,depth", "--out", "found", "--quiet")
+    page = (tmp_path / "found" / "index.html").read_text(encoding="utf-8")
+    assert all(
+        f"<summary>{name}: " in page for name in ("depth4", "depth10", "plan-4-M-6", "plan-4-M-6-n500")
+    )
+
+
+def test_quiet_says_only_where_the_page_is(cli):
+    code, out, err = cli("study", *SMALL, "--samples", "20", "--parts", "networks", "--quiet")
+    assert (code, out.strip(), err) == (0, os.path.join("study", "index.html"), "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--parts", "network"], r"unknown part 'network': choose from all, networks"),
+        (["--parts", ","], r"nothing to do: name at least one part"),
+        (["--model", "no9"], r"unknown reference network 'no9'"),
+        (["--thresholds", "7"], r"thresholds must lie in \(0, 1\]"),
+        (["--epochs", "-1"], r"'--epochs'"),
+        (["--lang", "fr"], r"'--lang'"),
+        (["--samples", "1"], r"1 samples asked for"),
+        (["--device", "tpu"], r"device 'tpu' is unknown"),
+        (["--memory", "much"], r"memory 'much' is not a size"),
+        (["--out", "file"], r"cannot make the folder 'file/results'"),
+        (["--epochs", "1", "--parts", "depth"], r"training needs a label for every image"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, arguments, words):
+    (tmp_path / "file").write_text("")
+    given = dict(zip(SMALL[::2], SMALL[1::2], strict=True)) | {"--samples": "20"}
+    given |= dict(zip(arguments[::2], arguments[1::2], strict=True))
+    code, out, err = cli("study", *(word for pair in given.items() for word in pair))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert re.search(words, err)

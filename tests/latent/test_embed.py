@@ -1,0 +1,101 @@
+"""Embeddings of layers: what goes in, what comes out, what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from streamspread import models
+from streamspread.datasets import ImageData, load
+from streamspread.errors import DataError, LayerError, MissingError, OptionError
+from streamspread.latent import embed
+from streamspread.latent.plane import to_plane
+
+pytest.importorskip("openTSNE", reason="t-SNE needs openTSNE")
+
+
+@pytest.fixture(scope="module")
+def images():
+    noise = load("noise", "train", 120, image_size=32)
+    return ImageData(noise.images, torch.arange(120) % 4, ("a", "b", "c", "d"), "made")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return models.load("plan:4,M,6", "none").module
+
+
+def test_every_layer_gets_points_labels_and_facts(network, images):
+    events = []
+    found = embed(
+        network.train(), images, axes=8, device="cpu", progress=events.append, provenance={"model": "m"}
+    )
+    assert list(found) == ["c1", "c2", "gap"]
+    assert [(layer.dim, layer.axes, layer.points_N2.shape) for layer in found.values()] == [
+        (4096, 8, (120, 2)),
+        (1536, 8, (120, 2)),
+        (6, 6, (120, 2)),
+    ]
+    assert 0 < found["c1"].share < 1
+    assert found["gap"].share == pytest.approx(1)
+    assert list(found.labels_N) == [i % 4 for i in range(120)]
+    assert found.classes == ("a", "b", "c", "d")
+    assert found.provenance["model"] == "m"
+    assert (found.provenance["axes"], found.provenance["perplexity"]) == (8, 30)
+    assert network.training  # as it was
+    assert {event.stage for event in events} == {"pass", "t-SNE"}
+
+
+def test_the_same_seed_gives_the_same_points(network, images):
+    one, two, other = (embed(network, images, "gap", axes=4, device="cpu", seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(one["gap"].points_N2, two["gap"].points_N2)
+    assert not np.array_equal(one["gap"].points_N2, other["gap"].points_N2)
+
+
+def test_groups_stay_together():
+    generator = torch.Generator().manual_seed(0)
+    label = torch.arange(200) % 4
+    x = 20 * torch.randn(4, 30, generator=generator)[label] + torch.randn(200, 30, generator=generator)
+    points = embed(nn.Sequential(nn.Identity()), x, "0", axes=10, device="cpu")["0"].points_N2
+    distance = np.linalg.norm(points[:, None] - points[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    assert np.mean(label.numpy()[distance.argmin(1)] == label.numpy()) == 1
+
+
+def test_a_constant_layer_is_one_point():
+    points, divergence = to_plane(np.zeros((50, 3), np.float32), 5, 0, 1)
+    assert not points.any()
+    assert divergence == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"axes": 1}, OptionError, "1 principal components asked for; a plane needs 2"),
+        ({"perplexity": 40}, OptionError, "perplexity 40 needs more than 120 images, and there are 120"),
+        ({"perplexity": 0.5}, OptionError, "it must be 1 or more"),
+        ({"perplexity": float("nan")}, OptionError, "it must be 1 or more"),
+        ({"layers": "c9"}, LayerError, "no layer matches 'c9'"),
+    ],
+)
+def test_bad_options_are_refused(network, images, options, error, words):
+    with pytest.raises(error, match=words):
+        embed(network, images, device="cpu", **options)
+
+
+def test_data_that_does_not_repeat_is_refused(network, images):
+    with pytest.raises(DataError, match="needs data that repeats in the same order"):
+        embed(network, iter(images.images.float().split(40)), device="cpu")
+
+
+def test_something_else_than_a_module_is_refused(images):
+    with pytest.raises(OptionError, match=r"must be a torch\.nn\.Module, got int"):
+        embed(3, images)
+
+
+def test_a_missing_opentsne_says_how_to_get_it(network, images, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    with pytest.raises(MissingError, match=r"pip install 'streamspread\[figures\]'"):
+        embed(network, images, device="cpu")

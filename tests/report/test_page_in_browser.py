@@ -1,0 +1,243 @@
+"""The page in a real browser: Debian's chromium, headless; skipped where it is missing."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from streamspread.report.labels import labels
+from streamspread.report.page import to_html
+from streamspread.report.runs import collect
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt install chromium")
+
+# Runs in the page once it is drawn, does what a reader does, and tells what is seen.
+PROBE = """
+const seen = {errors: window.problems, width: innerWidth, steps: {}};
+const find = selector => document.querySelector(selector);
+const all = selector => [...document.querySelectorAll(selector)];
+const text = id => document.getElementById(id)?.textContent ?? null;
+const curves = chart => [chart.dataset.chart, chart.querySelectorAll('svg > path[fill="none"]').length - 1];
+const note = name => seen.steps[name] = {
+  answer: text("answer"), tau: text("tau-value"), facts: text("layer-facts"), hash: location.hash,
+  verdict: text("compare-verdict"), verdictClass: find("#compare-verdict").className,
+  compare: text("compare-table"),
+  spread: find("#chart-spread svg").outerHTML.length, curves: Object.fromEntries(all(".chart").map(curves)),
+  latent: text("latent-caption"), tip: find("#tip").hidden ? null : text("tip"),
+};
+const set = (id, value, event = "change") => {
+  const control = document.getElementById(id);
+  control.value = value;
+  control.dispatchEvent(new Event(event, {bubbles: true}));
+};
+const option = (id, label) => [...document.getElementById(id).options].find(o => o.text === label).value;
+const pixels = () => find("#latent").toDataURL();
+try {
+  note("start");
+  set("tau", Number(find("#tau").value) - 20, "input"); note("tau");
+  set("layer", "c3"); note("layer");
+  set("part", "relu"); note("part");
+  set("run", option("run", "no3-n500")); note("run");
+  set("run-b", option("run-b", "no1-n500")); note("compare");
+  const before = pixels();
+  set("latent-layer", "c1"); note("latent");
+  find("#latent-legend button").click();
+  seen.latentChanges = pixels() !== before;
+  find("#chart-spread .legend button").click(); note("hidden");
+  find("#chart-spread .legend button").click();
+  const svg = find("#chart-dimensions svg");
+  const box = svg.querySelector("path[transform]").getBoundingClientRect();
+  const at = {clientX: box.left + box.width / 2, clientY: box.top + box.height / 2};
+  svg.dispatchEvent(new PointerEvent("pointermove", {...at, bubbles: true})); note("hover");
+  svg.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", cancelable: true})); note("key");
+  svg.dispatchEvent(new PointerEvent("pointerleave")); note("left");
+  seen.tooWide = document.documentElement.scrollWidth - innerWidth;
+  seen.scaled = all(".chart > svg").map(s => s.getBoundingClientRect().width / s.viewBox.baseVal.width);
+  seen.outside = all(".chart svg text, select, button, h1, h2, figcaption").filter(e => {
+    const r = e.getBoundingClientRect();
+    return r.width && (r.left < -1 || r.right > innerWidth + 1) && !e.closest(".scroll");
+  }).map(e => e.textContent);
+  const color = (node, what) => getComputedStyle(node)[what];
+  seen.ground = color(document.body, "backgroundColor");
+  const texts = ["body", ".lead", "nav a", ".holds", ".fails", ".legend button", "th"];
+  seen.inks = texts.map(selector => [selector, color(find(selector), "color")]);
+  seen.strokes = all(".legend line").map(node => color(node, "stroke"));
+  seen.loaded = performance.getEntriesByType("resource").map(entry => entry.name);
+} catch (error) {
+  seen.errors.push(String(error.stack));
+}
+parent.postMessage(JSON.stringify(seen), "*");
+"""
+
+LONE_PROBE = """
+parent.postMessage(JSON.stringify({
+  errors: window.problems, answer: document.getElementById("answer").textContent,
+  tooWide: document.documentElement.scrollWidth - innerWidth,
+}), "*");
+"""
+
+WATCH = """<script>
+window.problems = [];
+addEventListener("error", event => problems.push(String(event.message)));
+addEventListener("securitypolicyviolation", event => problems.push(`blocked: ${event.blockedURI}`));
+const complain = console.error;
+console.error = (...words) => { problems.push(words.join(" ")); complain(...words); };
+</script>"""
+
+# A window cannot be as narrow as a telephone, a frame can.
+FRAME = """<!doctype html><meta charset="utf-8"><pre id="seen"></pre><script>
+addEventListener("message", event => { document.getElementById("seen").textContent = event.data; });
+</script><iframe src="page.html" style="border: 0; width: WIDTHpx; height: 900px"></iframe>"""
+
+
+@pytest.fixture(scope="module")
+def browse(tmp_path_factory):
+    """browse(page, width, dark): what the probe saw, and what the browser wrote to its console."""
+
+    def run(page, width, dark, probe=PROBE):
+        folder = tmp_path_factory.mktemp("browser")
+        probed = page.replace("<head>", f"<head>{WATCH}", 1).replace(
+            "</body>", f"<script>{{{probe}}}</script></body>", 1
+        )
+        (folder / "page.html").write_text(probed, encoding="utf-8")
+        (folder / "frame.html").write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
+        command = [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",  # tests may run as root
+            "--disable-gpu",
+            "--disable-background-networking",
+            f"--user-data-dir={folder / 'profile'}",
+            f"--window-size={max(width, 600)},1000",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}",
+            "--enable-logging=stderr",
+            "--virtual-time-budget=5000",
+            "--dump-dom",
+            (folder / "frame.html").as_uri(),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+        found = html.unescape(re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)[1])
+        assert found, f"the probe said nothing: {done.stderr[-2000:]}"
+        return json.loads(found), console
+
+    return run
+
+
+@pytest.fixture(scope="module", params=[(400, False), (400, True), (1600, False), (1600, True)], ids=str)
+def view(request, browse, study_files):
+    width, dark = request.param
+    seen, console = browse(to_html(collect(study_files), labels("en"), "en"), width, dark)
+    return seen, console, width, dark
+
+
+def luminance(color):
+    def linear(value):
+        value = int(value) / 255
+        return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+
+    red, green, blue = (linear(value) for value in re.findall(r"\d+", color)[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(a, b):
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_no_error_and_nothing_is_loaded(view):
+    seen, console, *_ = view
+    assert seen["errors"] == []
+    assert console == []
+    assert seen["loaded"] == []
+
+
+def test_it_fits_its_width_without_shrinking(view):
+    seen, _, width, _ = view
+    assert seen["width"] == width
+    assert seen["tooWide"] <= 0
+    assert seen["outside"] == []
+    assert all(abs(scale - 1) < 0.02 for scale in seen["scaled"])  # its 12 px are 12 px
+    assert len(seen["scaled"]) == 9
+
+
+def test_dark_and_light_can_be_read(view):
+    seen, _, _, dark = view
+    assert (luminance(seen["ground"]) < 0.05) is dark
+    for place, ink in seen["inks"]:
+        assert contrast(ink, seen["ground"]) >= 4.5, place
+    assert all(contrast(stroke, seen["ground"]) >= 1.8 for stroke in seen["strokes"])
+
+
+def test_the_controls_change_what_is_shown(view):
+    seen, *_ = view
+    steps = seen["steps"]
+    # no1's c1 has 100 equal eigenvalues in 65,536 dimensions
+    assert steps["start"]["answer"] == "K(0.7) = 70 of 65,536 dimensions: 0.107 %"
+    assert (steps["tau"]["answer"], steps["tau"]["tau"]) == (
+        "K(0.5) = 50 of 65,536 dimensions: 0.0763 %",
+        "0.5",
+    )
+    assert steps["tau"]["spread"] != steps["start"]["spread"]
+    assert steps["layer"]["answer"] == "K(0.5) = 100 of 32,768 dimensions: 0.305 %"
+    assert steps["part"]["curves"]["spread"] == 2  # both networks, after ReLU
+    assert steps["run"]["answer"] == "K(0.5) = 98 of 32,768 dimensions: 0.299 %"  # 195 eigenvalues
+    assert "tau=0.5&run=no3-n500&layer=c3&part=relu" in steps["run"]["hash"]
+    assert "N500" in steps["run"]["facts"]
+
+
+def test_runs_are_compared_and_said_why_not(view):
+    seen, *_ = view
+    steps = seen["steps"]
+    assert steps["start"]["verdict"] == labels("en")["comparable"]
+    assert "c1.bn" in steps["start"]["compare"]
+    assert steps["compare"]["verdictClass"] == "notice"
+    assert "different numbers of images (1,000 and 500)" in steps["compare"]["verdict"]
+    assert "B: no1-n500" in steps["compare"]["compare"]  # and is shown all the same
+    assert "48 (0.0732 %)" in steps["compare"]["compare"]  # ⌈0.5 · 95⌉ of 65,536
+
+
+def test_every_chart_has_its_curves(view):
+    seen, *_ = view
+    assert seen["steps"]["start"]["curves"] == {
+        "dimensions": 2,
+        "spread": 2,
+        "scree": 7,
+        "parts": 3,
+        "threshold": 7,
+        "samples": 7,
+        "depth": 2,
+        "training": 3,
+        "compare": 2,
+    }
+    assert seen["steps"]["hidden"]["curves"]["spread"] == 1
+
+
+def test_values_are_shown_when_pointed_at(view):
+    seen, *_ = view
+    steps = seen["steps"]
+    assert steps["start"]["tip"] is None
+    assert steps["hover"]["tip"] == "no1\nc1: 65536 = 65,536"
+    assert steps["key"]["tip"] == "no1\nc2: 65536 = 65,536"
+    assert steps["left"]["tip"] is None
+
+
+def test_the_latent_space_changes_with_layer_and_class(view):
+    seen, *_ = view
+    assert seen["steps"]["start"]["latent"] == "gap: 4 components, 90.0 %"
+    assert seen["steps"]["latent"]["latent"] == "c1: 4 components, 50.0 %"
+    assert seen["latentChanges"] is True
+
+
+def test_a_lone_run_in_japanese_works_too(browse, study_files):
+    lone = [path for path in study_files if path.stem == "no1-n500"]
+    seen, console = browse(to_html(collect(lone), labels("ja"), "ja"), 400, False, LONE_PROBE)
+    assert (seen["errors"], console) == ([], [])
+    assert seen["answer"] == "K(0.7) = 65,536 次元のうち 67：0.102 %"  # noqa: RUF001
+    assert seen["tooWide"] <= 0

@@ -1,0 +1,88 @@
+"""What the study consists of."""
+
+import pytest
+
+from streamspread.errors import ModelError, OptionError
+from streamspread.models.plans import parse_plan
+from streamspread.study import NETWORKS, PARTS, steps
+from streamspread.study.steps import DEPTHS, Training, fewer
+
+
+def test_the_whole_study_has_a_result_of_its_own_for_every_step():
+    found = steps(NETWORKS, tuple(PARTS), 2000, 8)
+    assert len({step.name for step in found}) == len(found)
+    assert list(dict.fromkeys(step.part for step in found)) == list(PARTS)
+    assert [step.name for step in found if step.part == "networks"] == ["no1", "no2", "no3", "no4"]
+    assert [(step.name, step.samples) for step in found if step.part == "samples"][:3] == [
+        ("no1-n500", 500),
+        ("no1-n1000", 1000),
+        ("no2-n500", 500),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("samples", "numbers"),
+    [
+        (2, []),
+        (500, []),
+        (501, [500]),
+        (1000, [500]),
+        (50_000, [500, 1000, 2000, 4000, 8000, 16_000, 32_000]),
+    ],
+)
+def test_numbers_of_images_double_below_all(samples, numbers):
+    assert fewer(samples) == numbers
+
+
+def test_every_tap_of_the_networks_and_the_paper_s_elsewhere():
+    found = {step.name: step.layers for step in steps(["no1"], tuple(PARTS), 1000, 4)}
+    assert found["no1"] == ("all", "*.bn", "*.relu")
+    assert found["no1-n500"] == ("all",)
+
+
+def test_depths_differ_in_nothing_but_convolutions():
+    for depth, plan in DEPTHS.items():
+        parsed = parse_plan(plan)
+        assert len(parsed) - parsed.count("M") == depth
+        assert parsed.count("M") == 2
+        stages = " ".join("M" if step == "M" else str(step) for step in parsed).split("M")
+        assert [set(stage.split()) for stage in stages] == [{"64"}, {"128"}, {"256"}]
+
+
+def test_trainings_differ_in_length_and_smoothing():
+    found = [step for step in steps(["no1", "no2"], ["training"], 100, 8)]
+    assert [str(step.training) for step in found] == [
+        "untrained",
+        "2epochs",
+        "8epochs",
+        "8epochs-smoothing0.1",
+        "32epochs",
+        "32epochs-smoothing0.1",
+    ]
+    assert {step.model for step in found} == {"no1"}
+
+
+def test_without_epochs_nothing_is_trained():
+    found = steps(["no1"], ["depth", "training"], 100, 0)
+    assert {step.training for step in found} == {Training(0)}
+    assert [step.name for step in found] == ["depth4", "depth6", "depth8", "depth10", "no1-untrained"]
+
+
+def test_no_more_than_ten_thousand_points():
+    assert [step.samples for step in steps(["no1"], ["latent"], 50_000, 1)] == [10_000]
+    assert [step.samples for step in steps(["no1"], ["latent"], 700, 1)] == [700]
+
+
+@pytest.mark.parametrize(
+    ("models", "parts", "error", "words"),
+    [
+        (["no1"], ["network"], OptionError, "unknown part 'network': choose from all, networks, samples"),
+        (["no1"], [], OptionError, "name at least one part"),
+        ([], ["networks"], OptionError, "name at least one model"),
+        (["no9"], ["networks"], ModelError, "unknown reference network 'no9', did you mean"),
+        (["torchvision:resnet18"], ["networks"], ModelError, "unknown reference network"),
+    ],
+)
+def test_nonsense_is_refused(models, parts, error, words):
+    with pytest.raises(error, match=words):
+        steps(models, parts, 100, 4)

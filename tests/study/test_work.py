@@ -1,0 +1,194 @@
+"""Steps carried out, kept, and made again."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from streamspread import store
+from streamspread.datasets import ImageData, load, nested
+from streamspread.errors import StoreError
+from streamspread.models.weights import read_weights
+from streamspread.study import Step, Study
+from streamspread.study.steps import Training
+
+SMALL = "plan:4,M,6"
+STEP = Step("small", "networks", SMALL, ("all", "*.relu"), training=Training(0))
+
+
+def made_images(samples=40, seed=0):
+    return load("noise", "train", samples, seed, 32)
+
+
+def make_study(folder, images=None, **options):
+    given = {"data": "noise", "device": torch.device("cpu"), "thresholds": (0.5, 0.7), "epochs": 0}
+    study = Study(folder, images or made_images(), **(given | options))
+    study.prepare()
+    return study
+
+
+def test_a_result_says_how_it_was_made(tmp_path):
+    outcome = make_study(tmp_path, command=["streamspread", "study"], notes=["a note"]).do(STEP)
+    assert (outcome.path, outcome.kept, outcome.changed) == (tmp_path / "results" / "small.arrow", False, ())
+    spectra = store.read(outcome.path)
+    assert list(spectra) == ["c1", "c1.relu", "c2", "c2.relu", "gap"]
+    assert spectra.thresholds == (0.5, 0.7)
+    facts = spectra.provenance
+    assert (facts["part"], facts["model"], facts["plan"], facts["weights"]) == (
+        "networks",
+        SMALL,
+        "4,M,6",
+        "none",
+    )
+    assert (facts["command"], facts["notes"], facts["samples"]) == (["streamspread", "study"], ["a note"], 40)
+
+
+def test_what_was_made_the_same_way_is_not_made_again(tmp_path):
+    first = make_study(tmp_path).do(STEP)
+    before = (first.path.stat().st_mtime_ns, first.path.read_bytes())
+    again = make_study(tmp_path).do(STEP)  # another process would do the same
+    assert again.kept
+    assert (first.path.stat().st_mtime_ns, first.path.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ({"thresholds": (0.5, 0.9)}, ("thresholds",)),
+        ({"images": made_images(41)}, ("data", "pixels", "samples")),
+        ({"images": made_images(40, seed=1)}, ("data", "pixels")),
+        ({"seed": 3}, ("weights", "seed")),
+        ({"memory": "1GiB"}, ("memory",)),
+    ],
+)
+def test_what_was_made_another_way_is_made_again(tmp_path, options, changed):
+    make_study(tmp_path).do(STEP)
+    outcome = make_study(tmp_path, **options).do(STEP)
+    assert not outcome.kept
+    assert set(outcome.changed) <= set(changed)
+    assert outcome.changed
+
+
+def test_another_version_and_other_weights_count(tmp_path, monkeypatch):
+    make_study(tmp_path).do(STEP)
+    monkeypatch.setattr("streamspread.study.work.__version__", "99")
+    assert make_study(tmp_path).do(STEP).changed == ("version",)
+
+
+def test_other_layers_count(tmp_path):
+    make_study(tmp_path).do(STEP)
+    fewer = Step("small", "networks", SMALL, ("all",), training=Training(0))
+    assert make_study(tmp_path).do(fewer).changed == ("layers",)
+
+
+def test_a_cut_off_file_is_made_again(tmp_path):
+    path = make_study(tmp_path).do(STEP).path
+    path.write_bytes(path.read_bytes()[:500])
+    outcome = make_study(tmp_path).do(STEP)
+    assert (outcome.kept, outcome.changed) == (False, ("the file",))
+    assert list(store.read(path))
+
+
+def test_fewer_images_are_nested_in_more():
+    images = made_images(100)
+    small, large = nested(images, 10, 0), nested(images, 30, 0)
+    rows = {row.numpy().tobytes() for row in large.images}
+    assert all(row.numpy().tobytes() in rows for row in small.images)
+    assert nested(images, 100, 0) is images
+    assert "10 of these (nested, seed 0)" in small.description
+
+
+def test_a_step_of_fewer_images_uses_them(tmp_path):
+    study = make_study(tmp_path)
+    study.do(STEP)
+    path = study.do(Step("small-n20", "samples", SMALL, samples=20, training=Training(0))).path
+    spectra = store.read(path)
+    assert {layer.samples for layer in spectra.values()} == {20}
+    direct = np.asarray(nested(study.images, 20, 0).images)
+    assert len(direct) == 20
+
+
+def test_latent_steps_write_embeddings(tmp_path):
+    pytest.importorskip("openTSNE", reason="t-SNE needs openTSNE")
+    study = make_study(tmp_path, made_images(120))
+    step = Step("small-tsne", "latent", SMALL, training=Training(0))
+    embedding = store.read_embedding(study.do(step).path)
+    assert list(embedding) == ["c1", "c2", "gap"]
+    assert embedding.samples == 120
+    assert make_study(tmp_path, made_images(120)).do(step).kept
+
+
+@pytest.fixture
+def labelled(monkeypatch):
+    """Images of four plain colours, by class, in place of what a spec would give."""
+    labels = torch.arange(64) % 4
+    colors = torch.tensor([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0]], dtype=torch.uint8)
+    pixels = colors[labels][:, :, None, None].expand(-1, -1, 32, 32).clone()
+    calls = []
+
+    def load_labelled(spec, split, image_size):
+        calls.append((spec, split))
+        return ImageData(pixels, labels, None, "made", f"made {split}, 64 images")
+
+    monkeypatch.setattr("streamspread.study.work.load_labelled", load_labelled)
+    return calls
+
+
+def test_missing_weights_are_trained_once_by_their_recipe(tmp_path, labelled):
+    reports = []
+    step = Step("trained", "training", SMALL, training=Training(2, 0.1))
+    outcome = make_study(tmp_path, data="cifar10").do(step, epoch=reports.append)
+    assert [report.epoch for report in reports] == [1, 2]
+    (weights,) = (tmp_path / "weights").iterdir()
+    assert weights.name == "4-M-6-2epochs-smoothing0.1.safetensors"
+    note = read_weights(weights)[1]
+    assert (note["epochs"], note["label_smoothing"], note["data"]) == ("2", "0.1", "made train, 64 images")
+    facts = store.read(outcome.path).provenance
+    assert facts["weights_note"]["epochs"] == "2"
+    assert facts["weights_sha256"]
+    reports.clear()
+    assert make_study(tmp_path, data="cifar10").do(step, epoch=reports.append).kept
+    assert reports == []
+    assert labelled[0] == ("cifar10", "train")
+
+
+def test_a_network_without_shipped_weights_gets_a_usual_training(tmp_path, labelled):
+    path = make_study(tmp_path, epochs=1).do(Step("own", "networks", SMALL)).path
+    assert store.read(path).provenance["weights_note"]["epochs"] == "1"
+
+
+def test_weights_of_another_recipe_or_broken_ones_are_trained_again(tmp_path, labelled):
+    study = make_study(tmp_path, epochs=1)
+    step = Step("own", "networks", SMALL)
+    study.do(step)
+    (weights,) = (tmp_path / "weights").iterdir()
+    weights.write_bytes(b"broken")
+    reports = []
+    assert make_study(tmp_path, epochs=1).do(step, epoch=reports.append).changed == ("weights",)
+    assert len(reports) == 1
+    assert make_study(tmp_path, epochs=1, seed=1).do(step, epoch=reports.append).changed
+    assert len(reports) == 2
+
+
+def test_shipped_weights_are_used_where_there_are_any(tmp_path):
+    study = make_study(tmp_path)
+    facts = store.read(study.do(Step("no2", "networks", "no2", ("gap",))).path).provenance
+    assert facts["weights"] == "shipped"
+    assert facts["weights_sha256"] == read_weights_sha("no2")
+
+
+def read_weights_sha(name):
+    from streamspread.models.weights import shipped_weights
+
+    return read_weights(shipped_weights(name))[2]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot make the folder '.*file/results'.*give another --out"):
+        make_study(tmp_path / "file")
+    if os.geteuid():
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(StoreError, match="Permission denied"):
+            make_study(tmp_path / "locked")
