@@ -448,7 +448,7 @@ def smallest_budget(model, x, names, **options):
     return parse_bytes(re.search(r"would do is (\w+)", str(caught.value))[1])
 
 
-@pytest.mark.parametrize("method", ["auto", "covariance", "gram"])
+@pytest.mark.parametrize("method", ["auto", "covariance", "gram", "sketch"])
 def test_the_smallest_budget_that_an_error_names_does(method):
     model, x = network("cnn", 150)
     names = ["0", "4", "7"]
@@ -506,7 +506,7 @@ def growing(first, then, size=8):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
 def test_a_layer_that_overflows_at_fp16_is_done_again_at_bf16(method, device):
     x = growing(100, 500)
     model = nn.Sequential(nn.Identity(), Sign())
@@ -790,7 +790,7 @@ def test_one_sample_has_no_covariance(data):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
 @pytest.mark.parametrize("where", [0, 70, 149])
 @pytest.mark.parametrize("rounding", ["fp32", "fp16"])
 def test_nan_and_infinity_name_layer_and_batch(bad, method, where, rounding):
@@ -822,7 +822,7 @@ def test_the_layer_where_nan_first_arises_is_named():
         engine.analyze(model, x, "*", batch_size=10)
 
 
-@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
 @pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64"])
 def test_a_constant_layer_has_no_components(method, rounding):
     model = nn.Sequential(nn.Linear(30, 20), nn.Hardtanh(5.0, 5.5))

@@ -32,6 +32,8 @@ streamspread embed
 streamspread embed --model no3 --data parquet:cifar10 --layers c1,c6,gap --samples 10000 --out no3-tsne.arrow
 """
 
+MOST = 10_000  # points, unless more are asked for: minutes on two cores
+
 
 def embed(
     context: typer.Context,
@@ -40,8 +42,14 @@ def embed(
     data: DataOption = None,
     split: SplitOption = Split.test,
     samples: Annotated[
-        int, typer.Option("--samples", "-n", metavar="N", help="How many images at most, drawn with --seed.")
-    ] = 10_000,
+        int | None,
+        typer.Option(
+            "--samples",
+            "-n",
+            metavar="N",
+            help=f"How many images, drawn with --seed. [dim]Default: all, but at most {MOST:,}.[/dim]",
+        ),
+    ] = None,
     image_size: ImageSizeOption = None,
     layers: LayersOption = "all",
     axes: Annotated[
@@ -69,7 +77,7 @@ def embed(
     """Draw each layer's images in the plane, from the leading principal components alone, by t-SNE."""
     globs = read_layers(layers)
 
-    from streamspread import datasets, engine, latent, models, store
+    from streamspread import engine, latent, models, store
     from streamspread.report import build, style
     from streamspread.report.labels import labels
     from streamspread.report.latent import latent as draw
@@ -79,10 +87,10 @@ def embed(
     store.check_writable(path)
     where = engine.resolve_device(device)
     loaded = models.load(model, weights, seed)
-    images, notes = open_data(data, split.value, None, seed, image_size or loaded.image_size, where)
+    size = image_size or loaded.image_size
+    images, notes = open_data(data, split.value, samples, seed, size, where, most=MOST)
     for line in notes:
         note(line, quiet)
-    images = datasets.nested(images, min(samples, images.samples), seed)
     with progress_bars(quiet) as progress:
         embedding = latent.embed(
             loaded.module,

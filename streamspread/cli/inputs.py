@@ -12,7 +12,7 @@ from streamspread.errors import OptionError
 if TYPE_CHECKING:
     import torch
 
-    from streamspread.datasets import Stream
+    from streamspread.datasets import ImageData, Stream, StreamedImages
     from streamspread.models import LoadedModel
 
 CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half an hour
@@ -53,23 +53,31 @@ def dated_name(model: str, suffix: str) -> Path:
 
 
 def open_data(
-    spec: str | None, split: str, samples: int | None, seed: int, image_size: int, device: torch.device
-) -> tuple[Stream, list[str]]:
+    spec: str | None,
+    split: str,
+    samples: int | None,
+    seed: int,
+    image_size: int,
+    device: torch.device,
+    most: int | None = None,
+) -> tuple[ImageData | StreamedImages, list[str]]:
     """The images, and what must be said about the choice: a line each.
 
-    Without ``samples`` a GPU takes all images and a CPU at most CPU_SAMPLES of them. Errors as datasets.load.
+    Without ``samples`` a GPU takes all images and a CPU at most CPU_SAMPLES of them, or both take at most
+    ``most``. Errors as datasets.load.
     """
     from streamspread import datasets
 
     notes = []
     chosen = samples
-    if samples is None and device.type == "cpu":
-        chosen = CPU_SAMPLES
+    limit = most or (CPU_SAMPLES if device.type == "cpu" else None)
+    if samples is None and limit is not None:
+        chosen = limit
         if spec is not None:
             # resident_bytes=0: only count, decode nothing yet.
             total = datasets.load(spec, split, None, seed, image_size, resident_bytes=0).samples or 0
-            chosen = min(total, CPU_SAMPLES) if total >= 2 else None
-        if chosen == CPU_SAMPLES:
+            chosen = min(total, limit) if total >= 2 else None
+        if chosen == limit and most is None:
             notes.append(f"without a GPU at most {CPU_SAMPLES:,} images are used; --samples takes more")
     if spec is not None:
         return datasets.load(spec, split, chosen, seed, image_size), notes
