@@ -195,6 +195,7 @@ def plan(samples=50_000):
             tile=dim,
             staging_rows=8192,
             panel_rows=2048,
+            max_block=256,
             state_bytes=3 * 2**30,
             finish_bytes=2**30,
             operations=2.147e14,
