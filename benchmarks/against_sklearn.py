@@ -87,8 +87,8 @@ def streamspread(features: np.ndarray) -> list[str]:
     from streamspread.accumulators.gram import Gram
 
     samples, dim = features.shape
-    state = Gram(dim, samples, tile=dim // 2, rounding="fp32", device=torch.device("cpu"))
-    for _ in range(Gram.passes(dim, dim // 2)):
+    state = Gram(dim, samples, tile=dim // 8, rounding="fp32", device=torch.device("cpu"))
+    for _ in range(Gram.passes(dim, dim // 8)):
         for begin in range(0, samples, 128):
             state.update(torch.from_numpy(features[begin : begin + 128]))
         state.end_pass()

@@ -59,7 +59,7 @@ def test_numbers_that_cannot_be_are_refused(images, samples, error, words):
 def test_training_needs_labels(tmp_path):
     from PIL import Image
 
-    with pytest.raises(DataError, match="noise train.*training needs a label for every image"):
+    with pytest.raises(DataError, match=r"noise train.*training needs a label for every image"):
         load_labelled("noise", "train", 32)
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
