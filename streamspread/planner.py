@@ -22,7 +22,7 @@ ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")
 # Samples staged before a rank update, and rows of a panel. Every update reads and writes the whole triangle,
 # so many samples are staged first; wider panels make larger products but waste half of each diagonal block.
 _STAGING_ROWS = {"cpu": 1024, "cuda": 16384}
-_PANEL_ROWS = {"cpu": 512, "cuda": 2048}
+_PANEL_ROWS = {"cpu": 1024, "cuda": 2048}
 # A gram tile holds N × tile features. A tile of this size keeps the products efficient; with a larger one
 # memory would grow with N·D, which is what this program exists to avoid.
 _TILE_BYTES = {"cpu": 1 << 30, "cuda": 4 << 30}

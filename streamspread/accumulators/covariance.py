@@ -50,6 +50,7 @@ class Covariance:
         dtype = kernels.SUM_DTYPES[rounding]
         state = SymmetricPanels.nbytes(dim, panel_rows, dtype)
         state += Staging.nbytes(dim, staging_rows, rounding, device)
+        state += kernels.product_bytes(min(panel_rows, dim), dim, dtype, device)
         return state, finish_bytes(dim, panel_rows, dtype, device, correction_rank=1, max_block=max_block)
 
     @property

@@ -32,7 +32,7 @@ class Gram:
         tile: int,
         rounding: str,
         device: torch.device,
-        panel_rows: int = 512,
+        panel_rows: int = 1024,
         layer: str = "",
     ) -> None:
         self.dim, self.samples, self.tile = dim, samples, min(tile, dim)
@@ -63,6 +63,7 @@ class Gram:
         dtype = kernels.SUM_DTYPES[rounding]
         panels = SymmetricPanels.nbytes(samples, panel_rows, dtype)
         staging = Staging.nbytes(min(tile, dim), samples, rounding, device)
+        staging += kernels.product_bytes(min(panel_rows, samples), samples, dtype, device)
         finish = finish_bytes(samples, panel_rows, dtype, device, correction_rank=2, max_block=max_block)
         return panels + staging, max(0, finish - staging)  # the tile is gone when the eigenvalue step begins
 

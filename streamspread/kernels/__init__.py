@@ -6,6 +6,8 @@ Both modules offer the same functions with the same meaning on torch tensors:
     One pass over a batch: centre, scale, round, write, and add Σ and Σ² of the rounded values.
 ``add_product(c_MN, a_MK, b_KN)``
     ``c += a @ b`` in place, products summed in c's dtype; a and b may be transposed views.
+``add_gram_rows(c_RN, x_NK)``
+    ``c += (x xᵀ)[N − R:]`` in place: a row panel of a rank update.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ _CUDA_STAGED = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.floa
 #: Unit roundoff of each rounding: a staged value is off by at most this share of itself.
 ROUNDOFF = {"fp64": 2.0**-53, "fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-8}
 
+#: Numbers of a product that the CPU holds at once before it adds them.
+PRODUCT_NUMBERS = 1 << 22
+
 #: ``first_bad`` entries before anything bad was seen.
 NEVER = 2**31 - 1
 
@@ -31,6 +36,13 @@ NEVER = 2**31 - 1
 def staged_dtype(rounding: str, device: torch.device) -> torch.dtype:
     """The dtype of the staging buffer for a rounding on a device."""
     return _CUDA_STAGED[rounding] if device.type == "cuda" else SUM_DTYPES[rounding]
+
+
+def product_bytes(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Peak bytes beside the sums that adding a product of that size takes."""
+    if device.type == "cuda":
+        return 0
+    return min(rows * columns, max(PRODUCT_NUMBERS, rows**2)) * dtype.itemsize
 
 
 def for_device(device: torch.device) -> ModuleType:

@@ -176,6 +176,12 @@ def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> N
         )
 
 
+def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor) -> None:
+    """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, in one product."""
+    rows, count = c_RN.shape
+    add_product(c_RN, x_NK[count - rows :], x_NK.T)
+
+
 def _operation(matrix: torch.Tensor) -> int:
     return cublas.CUBLAS_OP_N if matrix.stride(1) == 1 else cublas.CUBLAS_OP_T
 

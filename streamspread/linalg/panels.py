@@ -45,9 +45,9 @@ class SymmetricPanels:
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
         """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA."""
-        add_product = kernels.for_device(self.device).add_product
-        for begin, end, panel in self.spans():
-            add_product(panel, x_NK[begin:end], x_NK[:end].T)
+        add_gram_rows = kernels.for_device(self.device).add_gram_rows
+        for _, end, panel in self.spans():
+            add_gram_rows(panel, x_NK[:end])
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
         """``P += U M Uᵀ`` in place, for a symmetric M; products are formed in float64 and rounded once."""

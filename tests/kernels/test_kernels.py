@@ -114,6 +114,20 @@ def test_add_product_adds_in_place_for_both_layouts(device, rounding, transposed
     torch.testing.assert_close(c.double(), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ROUNDED)
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize("rows", [1, 24, 56])
+def test_add_gram_rows_adds_the_last_rows(device, rounding, transposed, rows):
+    x = torch.randn(56, 40, device=device).to(kernels.staged_dtype(rounding, device))
+    c = torch.randn(rows, 64, device=device, dtype=kernels.SUM_DTYPES[rounding])[:, 4:60]
+    expected = c.double() + (x.double() @ x.double().T)[56 - rows :]
+    if transposed:
+        x = x.T.contiguous().T
+    kernels.for_device(device).add_gram_rows(c, x)
+    torch.testing.assert_close(c.double(), expected, rtol=1e-5, atol=1e-4)
+
+
 def test_other_devices_are_refused():
     with pytest.raises(DeviceError, match="meta is not supported"):
         kernels.for_device(torch.device("meta"))
