@@ -7,13 +7,14 @@ if TYPE_CHECKING:
     from streamspread.datasets.adapt import as_stream
     from streamspread.datasets.feed import prefetch
     from streamspread.datasets.images import ImageData, StreamedImages, nested
-    from streamspread.datasets.labelled import load_labelled
+    from streamspread.datasets.labelled import Labelled, load_labelled
     from streamspread.datasets.specs import default, load
     from streamspread.datasets.stream import DEFAULT_BATCH_SIZE, Stream, count, fingerprint, head
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
     "ImageData",
+    "Labelled",
     "Stream",
     "StreamedImages",
     "as_stream",
@@ -30,6 +31,7 @@ __all__ = [
 _HOMES = {
     "DEFAULT_BATCH_SIZE": "stream",
     "ImageData": "images",
+    "Labelled": "labelled",
     "Stream": "stream",
     "StreamedImages": "images",
     "as_stream": "adapt",

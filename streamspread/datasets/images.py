@@ -40,6 +40,8 @@ class ImageData(Stream):
     Raises DataError where these do not fit.
     """
 
+    samples: int
+
     def __init__(
         self,
         images: torch.Tensor,
@@ -78,6 +80,8 @@ class StreamedImages(Stream):
 
     labels: int64 (N,) or None. classes: the names of the labels, or None.
     """
+
+    samples: int
 
     def __init__(self, source: PixelSource, rows: np.ndarray, name: str, description: str) -> None:
         self._source = source

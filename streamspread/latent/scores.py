@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -70,10 +71,7 @@ def leading_scores(
         looking, scoring = stage == _STAGES[0], stage == _STAGES[-1]
         done = 0
         for batch in _batches(model, stream, device, batch_size, stride if looking else 1):
-            watch.run(
-                batch,
-                lambda tap, x_ND, scoring=scoring: layers[tap.name].add(x_ND, keep_scores=scoring),
-            )
+            watch.run(batch, partial(_add, layers, scoring))
             done += batch.shape[0]
             report(
                 Progress("pass", index + 1, len(_STAGES), done, None if looking else total, "images", stage)
@@ -87,6 +85,10 @@ def leading_scores(
             f"{stream.description}: {counts[1]:,} images came in one pass and {counts[2]:,} in the next"
         )
     return [layer.scores() for layer in layers.values()]
+
+
+def _add(layers: dict[str, _Layer], keep_scores: bool, tap: TapInfo, x_ND: torch.Tensor) -> None:
+    layers[tap.name].add(x_ND, keep_scores)
 
 
 def _batches(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def outer_labels(grid: Sequence[Axes]) -> None:
 
 def legend(figure: Figure, grid: Sequence[Axes]) -> None:
     """One legend for all panels, under them."""
-    found = {}
+    found: dict[str, Any] = {}
     for axes in grid:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from streamspread.errors import MissingError, StoreError
@@ -50,7 +51,7 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     try:
         with style.styled(lang):
             drawn = figures.all_figures(collection, texts)
-            drawn |= {name: lambda e=e: latent(e, texts) for name, e in collection.embeddings.items()}
+            drawn |= {name: partial(latent, e, texts) for name, e in collection.embeddings.items()}
             check_folder(folder / FIGURES)
             for name, draw in drawn.items():
                 save_figure(draw(), folder / FIGURES / name)

@@ -103,8 +103,8 @@ def scree(run: Run, name: str, texts: Texts) -> Figure:
         if spectrum.total_variance > 0 and len(spectrum.eigenvalues):
             band(axes, *_scree_points(spectrum), look, layer)
     axes.axhline(TAU, color="#555555", linewidth=0.8)
-    at_right = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom", "fontsize": 8}
-    axes.annotate(f"τ = {TAU:g}", (1, TAU), **at_right)
+    corner = ("axes fraction", "data")
+    axes.annotate(f"τ = {TAU:g}", (1, TAU), xycoords=corner, ha="right", va="bottom", fontsize=8)
     log_axis(axes, "x")
     axes.set(xlabel=texts["components_axis"], ylabel=texts["variance_axis"], ylim=(0, 1.02))
     axes.set_title(texts["scree_title"].format(network=name))

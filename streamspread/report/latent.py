@@ -69,11 +69,11 @@ def _points(axes: Axes, points_N2: np.ndarray, embedding: Embedding) -> None:
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color("#bbbbbb")
     if embedding.labels_N is None:
-        axes.scatter(*points_N2.T, s=size, c="#0072B2", linewidths=0, rasterized=True)
+        axes.scatter(points_N2[:, 0], points_N2[:, 1], s=size, c="#0072B2", linewidths=0, rasterized=True)
         return
     # All classes at once, in the order of the images: no class is painted over the others.
     colors = np.array(CLASS_COLORS)[embedding.labels_N % len(CLASS_COLORS)]
-    axes.scatter(*points_N2.T, s=size, c=colors, linewidths=0, rasterized=True)
+    axes.scatter(points_N2[:, 0], points_N2[:, 1], s=size, c=colors, linewidths=0, rasterized=True)
     axes.apply_aspect()  # where names lie is judged within the final limits
     taken: list[tuple[float, float]] = []
     for label in np.unique(embedding.labels_N):
@@ -98,7 +98,7 @@ def _points(axes: Axes, points_N2: np.ndarray, embedding: Embedding) -> None:
 def _legend(figure: Figure, embedding: Embedding) -> None:
     from matplotlib.lines import Line2D
 
-    present = np.unique(embedding.labels_N) if embedding.labels_N is not None else []
+    present = [] if embedding.labels_N is None else np.unique(embedding.labels_N).tolist()
     handles = [
         Line2D([], [], marker="o", linestyle="", color=_color(label), label=_class_name(embedding, label))
         for label in present[:_MOST_NAMED]

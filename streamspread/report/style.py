@@ -79,7 +79,7 @@ def styled(lang: str) -> Iterator[None]:
     check(lang)
     import matplotlib as mpl
 
-    settings = {
+    settings: dict[Any, Any] = {  # newer matplotlib knows its keys as literals, older as strings
         "font.family": _fonts(lang),
         "font.size": 10,
         "axes.titlesize": 11,

@@ -148,9 +148,9 @@ def _mark(claim: Claim, texts: Texts) -> str:
 
 
 def _circumstance(case: Case, texts: Texts) -> str:
-    if case.kind == "tau":
+    if isinstance(case.value, float):
         value = f"{case.value:g}"
-    elif case.kind == "part":
+    elif isinstance(case.value, str):
         value = texts[f"part_{case.value}"]
     else:
         value = training_label(case.value, texts)
@@ -158,10 +158,10 @@ def _circumstance(case: Case, texts: Texts) -> str:
 
 
 def _growth(last_two: Sequence[Interval | None]) -> str:
-    if len(last_two) < 2 or None in last_two:
+    if len(last_two) < 2:
         return "–"
     before, after = last_two
-    if not (before.closed and after.closed and before.low):
+    if before is None or after is None or not (before.closed and after.closed and before.low):
         return "–"
     return f"{100 * (after.low / before.low - 1):+.1f} %"
 

@@ -13,7 +13,15 @@ from typing import Any
 import torch
 
 from streamspread import __version__, engine, latent, models, store, training
-from streamspread.datasets import ImageData, StreamedImages, fingerprint, head, load_labelled, nested
+from streamspread.datasets import (
+    ImageData,
+    Labelled,
+    StreamedImages,
+    fingerprint,
+    head,
+    load_labelled,
+    nested,
+)
 from streamspread.errors import StoreError, StreamspreadError
 from streamspread.models.plans import IMAGE_SIZE, find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
@@ -142,8 +150,6 @@ class Study:
                 note = {}
             if {key: note.get(key) for key in wanted} == wanted:
                 return path
-        assert train.labels is not None
-        assert test.labels is not None
         result = training.train(
             model,
             train.images,
@@ -164,7 +170,7 @@ class Study:
         return path
 
     @cached_property
-    def _labelled(self) -> tuple[ImageData, ImageData]:
+    def _labelled(self) -> tuple[Labelled, Labelled]:
         return load_labelled(self.data, "train", IMAGE_SIZE), load_labelled(self.data, "test", IMAGE_SIZE)
 
     def _recipe(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from streamspread import store
-from streamspread.datasets import ImageData, load, nested
+from streamspread.datasets import Labelled, load, nested
 from streamspread.errors import StoreError
 from streamspread.models.weights import read_weights
 from streamspread.study import Step, Study
@@ -129,7 +129,7 @@ def labelled(monkeypatch):
 
     def load_labelled(spec, split, image_size):
         calls.append((spec, split))
-        return ImageData(pixels, labels, None, "made", f"made {split}, 64 images")
+        return Labelled(pixels, labels, f"made {split}, 64 images")
 
     monkeypatch.setattr("streamspread.study.work.load_labelled", load_labelled)
     return calls
