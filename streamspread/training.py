@@ -82,6 +82,7 @@ def train(
     label_smoothing: float = 0.0,
     out: str | os.PathLike[str] | None = None,
     progress: Callable[[EpochReport], None] | None = None,
+    on_batch: Callable[[int, int], None] | None = None,
     data: str = "",
     command: str = "",
 ) -> TrainResult:
@@ -91,6 +92,7 @@ def train(
     (N,), 0 to 9. lr: the peak of the one-cycle schedule of SGD with Nesterov momentum. device: "auto" (CUDA
     if there is one), "cpu" or "cuda:0"; bfloat16 autocast on CUDA, float32 on the CPU. out: a .safetensors
     file, whose note also keeps `data` and `command` as given. progress: called after each epoch.
+    on_batch: called after each batch with how many images were taken so far, and how many it will be in all.
 
     The test split chooses the best epoch, so its accuracy is optimistic by a little; the last epoch's, which
     nothing chose, is recorded beside it. Ctrl-C (KeyboardInterrupt) keeps the best epoch so far, provided
@@ -119,7 +121,7 @@ def train(
         trainer = _Trainer(network, train_split, epochs, batch_size, lr, label_smoothing, seed)
         try:
             for epoch in range(1, epochs + 1):
-                loss = trainer.run_epoch()
+                loss = trainer.run_epoch(on_batch)
                 if not math.isfinite(loss):
                     raise OptionError(
                         f"the training loss became {loss} in epoch {epoch} at the learning rate {lr:g}; "
@@ -269,7 +271,7 @@ class _Trainer:
             fused=self.device.type == "cuda",
         )
 
-    def run_epoch(self) -> float:
+    def run_epoch(self, on_batch: Callable[[int, int], None] | None = None) -> float:
         """Take every image once, in a new order; return the mean loss (the only wait for the device)."""
         self.network.train()
         order = torch.randperm(len(self.split.labels), device=self.device, generator=self.generator)
@@ -288,6 +290,8 @@ class _Trainer:
             self.optimizer.step()
             self.step += 1
             total += loss.detach()
+            if on_batch is not None:
+                on_batch(self.step * self.batch_size, self.steps * self.batch_size)
         return float(total) / self.steps_per_epoch
 
 

@@ -60,6 +60,12 @@ def test_it_learns_separable_images_and_writes_what_it_says(tmp_path):
     assert "test split" in note["accuracy_of"]
 
 
+def test_every_batch_is_reported_with_how_many_images_are_still_to_come():
+    seen = []
+    quick(epochs=2, batch_size=100, on_batch=lambda done, total: seen.append((done, total)))
+    assert seen == [(100, 400), (200, 400), (300, 400), (400, 400)]  # a short last batch is left out
+
+
 def test_the_result_holds_the_network_as_stored():
     result = quick(epochs=1)
     assert (result.path, result.sha256) == (None, None)

@@ -21,7 +21,7 @@ from streamspread.cli.options import (
     Split,
     SplitOption,
 )
-from streamspread.cli.terminal import epoch_lines, note, progress_bars
+from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 
 if TYPE_CHECKING:
     from streamspread.study import Outcome, Step
@@ -112,7 +112,7 @@ def study(
     began = time.perf_counter()
     for number, step in enumerate(todo, start=1):
         with progress_bars(quiet) as progress, epoch_lines(quiet) as epoch:
-            outcome = work.do(step, progress, epoch)
+            outcome = work.do(step, progress, epoch, training_bar(progress))
         note(f"{number} of {len(todo)}  {_line(step, outcome)}", quiet)
     note(f"{len(todo)} results in {time.perf_counter() - began:.0f} s", quiet)
     files = sorted(work.results.glob("*.arrow"))

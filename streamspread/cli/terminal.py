@@ -74,6 +74,19 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Report], None] | None]:
         yield show
 
 
+def training_bar(show: Callable[[Report], None] | None) -> Callable[[int, int], None] | None:
+    """A training's batches on the bars of :func:`progress_bars`."""
+    if show is None:
+        return None
+
+    def on_batch(done: int, total: int) -> None:
+        from streamspread.engine import Progress
+
+        show(Progress("training", 0, 1, done, total, "images", ""))
+
+    return on_batch
+
+
 @contextmanager
 def epoch_lines(quiet: bool) -> Iterator[Callable[[EpochReport], None] | None]:
     """A line on stderr for every epoch, with the time that is left; nothing where ``quiet``."""

@@ -10,7 +10,7 @@ import typer
 
 from streamspread.cli.inputs import dated_name
 from streamspread.cli.options import QuietOption
-from streamspread.cli.terminal import epoch_lines, note
+from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 
 EPILOG = """Examples:
 
@@ -50,7 +50,7 @@ def train(
 
     path = out or dated_name(model, ".safetensors")
     train_split, test_split = (load_labelled(data, split, IMAGE_SIZE) for split in ("train", "test"))
-    with epoch_lines(quiet) as progress:
+    with progress_bars(quiet) as bars, epoch_lines(quiet) as progress:
         result = train_network(
             model,
             train_split.images,
@@ -65,6 +65,7 @@ def train(
             device=device,
             out=path,
             progress=progress,
+            on_batch=training_bar(bars),
             data=train_split.description,
             command=shlex.join(context.obj),
         )

@@ -17,18 +17,19 @@ PARTS = {
     "networks": "every tap of the networks: c*, c*.bn, c*.relu and gap",
     "samples": "the same layers from fewer images, 500 up to all",
     "depth": "networks of 4, 6, 8 and 10 convolutions, trained here",
-    "training": "no1 and no3 trained for other lengths, with and without label smoothing",
+    "training": "no1 and no3, or else the models given, trained for other lengths, with label smoothing",
     "latent": "t-SNE of every layer",
 }
 #: What needs no training and no more than minutes without a GPU.
 CHEAP = ("networks", "samples")
 
-#: no1's three stages, halved between, with more or fewer convolutions in each; 6 is no1's own plan.
+#: no2's three stages, halved between, with more or fewer convolutions in each; 6 is no2's own plan. No wider,
+#: so that a laptop can train them too.
 DEPTHS = {
-    4: "64,M,128,M,256,256",
-    6: "64,64,M,128,128,M,256,256",
-    8: "64,64,M,128,128,128,M,256,256,256",
-    10: "64,64,64,M,128,128,128,M,256,256,256,256",
+    4: "32,M,64,M,128,128",
+    6: "32,32,M,64,64,M,128,128",
+    8: "32,32,M,64,64,64,M,128,128,128",
+    10: "32,32,32,M,64,64,64,M,128,128,128,128",
 }
 
 #: Times the usual number of epochs, and label smoothing.
@@ -93,7 +94,7 @@ def steps(models: Sequence[str], parts: Sequence[str], samples: int, epochs: int
         "networks": _networks(models),
         "samples": _samples(models, samples),
         "depth": _depth(epochs),
-        "training": _training([model for model in models if model in TRAINED], epochs),
+        "training": _training([model for model in models if model in TRAINED] or models, epochs),
         "latent": _latent(models, samples),
     }
     return [step for part in PARTS if part in parts for step in made[part]]

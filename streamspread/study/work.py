@@ -82,11 +82,13 @@ class Study:
         step: Step,
         progress: Callable[[engine.Progress], None] | None = None,
         epoch: Callable[[training.EpochReport], None] | None = None,
+        on_batch: Callable[[int, int], None] | None = None,
     ) -> Outcome:
-        """Make the step's result, unless it is there and was made the same way."""
+        """Make the step's result, unless it is there and was made the same way; the callbacks are those of
+        engine.analyze and training.train."""
         began = time.perf_counter()
         path = self.results / f"{step.name}.arrow"
-        loaded = self._load(step, epoch)
+        loaded = self._load(step, epoch, on_batch)
         images = self.images if step.samples is None else nested(self.images, step.samples, self.seed)
         recipe = self._recipe(step, loaded, images)
         changed = _changed(path, recipe)
@@ -119,7 +121,12 @@ class Study:
             store.write(spectra, path)
         return Outcome(path, False, changed or (), time.perf_counter() - began)
 
-    def _load(self, step: Step, epoch: Callable[[training.EpochReport], None] | None) -> models.LoadedModel:
+    def _load(
+        self,
+        step: Step,
+        epoch: Callable[[training.EpochReport], None] | None,
+        on_batch: Callable[[int, int], None] | None,
+    ) -> models.LoadedModel:
         how = step.training
         if how is None:
             if shipped_weights(step.model) is not None:
@@ -127,10 +134,14 @@ class Study:
             how = Training(self.epochs)
         if not how.epochs:
             return models.load(step.model, "none", self.seed)
-        return models.load(step.model, self._trained(step.model, how, epoch), self.seed)
+        return models.load(step.model, self._trained(step.model, how, epoch, on_batch), self.seed)
 
     def _trained(
-        self, model: str, how: Training, epoch: Callable[[training.EpochReport], None] | None
+        self,
+        model: str,
+        how: Training,
+        epoch: Callable[[training.EpochReport], None] | None,
+        on_batch: Callable[[int, int], None] | None,
     ) -> Path:
         """The weights of a training that is there already, or that is done now."""
         plan = format_plan(find_plan(model))
@@ -162,6 +173,7 @@ class Study:
             device=self.device,
             out=path,
             progress=epoch,
+            on_batch=on_batch,
             data=train.description,
             command=shlex.join(self.command),
         )

@@ -46,7 +46,7 @@ def test_depths_differ_in_nothing_but_convolutions():
         assert len(parsed) - parsed.count("M") == depth
         assert parsed.count("M") == 2
         stages = " ".join("M" if step == "M" else str(step) for step in parsed).split("M")
-        assert [set(stage.split()) for stage in stages] == [{"64"}, {"128"}, {"256"}]
+        assert [set(stage.split()) for stage in stages] == [{"32"}, {"64"}, {"128"}]
 
 
 def test_trainings_differ_in_length_and_smoothing():
@@ -60,6 +60,7 @@ def test_trainings_differ_in_length_and_smoothing():
         "32epochs-smoothing0.1",
     ]
     assert {step.model for step in found} == {"no1"}
+    assert {step.model for step in steps(["no2"], ["training"], 100, 8)} == {"no2"}
 
 
 def test_without_epochs_nothing_is_trained():
