@@ -108,7 +108,7 @@ def scree(run: Run, name: str, texts: Texts) -> Figure:
     log_axis(axes, "x")
     axes.set(xlabel=texts["components_axis"], ylabel=texts["variance_axis"], ylim=(0, 1.02))
     axes.set_title(texts["scree_title"].format(network=name))
-    axes.legend(loc="upper left")
+    axes.legend(loc="upper left", frameon=True, framealpha=1, edgecolor="none")  # over the line at τ
     return figure
 
 
