@@ -33,8 +33,9 @@ EN = {
     "convolutions": "{n} convolutions",
     "training_title": "What training does to the spread",
     "untrained": "untrained",
-    "trained": "{epochs} epochs",
-    "smoothed": "{epochs} epochs, label smoothing {smoothing}",
+    "epoch": "{epochs} epoch",
+    "epochs": "{epochs} epochs",
+    "smoothed": "{trained}, label smoothing {smoothing}",
     "interval": "bars: from the proved lower to the proved upper bound",
     "latent_title": "t-SNE of {network}, {samples} images; above each: components, variance they hold",
     "latent_layer": "{layer}: {k} components, {share} %",
@@ -155,4 +156,5 @@ def training_label(training: tuple[int, float], texts: Mapping[str, str]) -> str
     epochs, smoothing = training
     if not epochs:
         return texts["untrained"]
-    return texts["smoothed" if smoothing else "trained"].format(epochs=epochs, smoothing=f"{smoothing:g}")
+    trained = texts["epoch" if epochs == 1 else "epochs"].format(epochs=epochs)
+    return texts["smoothed"].format(trained=trained, smoothing=f"{smoothing:g}") if smoothing else trained

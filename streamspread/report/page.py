@@ -89,7 +89,9 @@ def _networks(collection: Collection, texts: Texts) -> str:
     if lines := summary.conflicts(collection, texts):
         listed = "<br>".join(_escape(line) for line in lines)
         notice = f'<p class="notice">{_escape(texts["compare_note_differ"])}<br>{listed}</p>'
-    return notice + _table(summary.networks(collection, texts)) + _table(summary.shares(collection, texts))
+    title = f"<h3>{_escape(texts['spread'].format(tau=f'{summary.TAU:g}'))}</h3>"
+    tables = [_table(make(collection, texts)) for make in (summary.networks, summary.shares)]
+    return notice + title.join(tables)
 
 
 def _claims(collection: Collection, texts: Texts) -> str:

@@ -55,7 +55,12 @@ def test_an_unknown_language_is_refused():
 
 @pytest.mark.parametrize(
     ("training", "words"),
-    [((0, 0.0), "untrained"), ((24, 0.0), "24 epochs"), ((24, 0.1), "24 epochs, label smoothing 0.1")],
+    [
+        ((0, 0.0), "untrained"),
+        ((1, 0.1), "1 epoch, label smoothing 0.1"),
+        ((24, 0.0), "24 epochs"),
+        ((24, 0.1), "24 epochs, label smoothing 0.1"),
+    ],
 )
 def test_trainings_in_words(training, words):
     assert training_label(training, EN) == words
