@@ -168,10 +168,7 @@ def make_plan(
         OptionError: an unknown method or rounding.
         DataError: the layers need several passes together, and the data can be read once.
     """
-    if method not in METHODS:
-        raise OptionError(f"method {method!r} is unknown: choose from {', '.join(METHODS)}")
-    if rounding not in ROUNDINGS:
-        raise OptionError(f"rounding {rounding!r} is unknown: choose from {', '.join(ROUNDINGS)}")
+    check_names(method, rounding)
     same_again = repeatable and ordered
     setting = _Setting(
         samples,
@@ -194,6 +191,13 @@ def make_plan(
             "returns a fresh iterator, ask for fewer layers, or raise --memory"
         )
     return plan
+
+
+def check_names(method: str, rounding: str) -> None:
+    """Raise OptionError for an unknown method or rounding."""
+    for what, name, known in (("method", method, METHODS), ("rounding", rounding, ROUNDINGS)):
+        if name not in known:
+            raise OptionError(f"{what} {name!r} is unknown: choose from {', '.join(known)}")
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,19 @@ def read_rank(text: str) -> str | int:
         return text
 
 
+def check_choices(method: str, rounding: str, memory: str | None) -> None:
+    """What is wrong with these is said before any image is read.
+
+    Raises OptionError, BudgetError.
+    """
+    from streamspread.memory import parse_bytes
+    from streamspread.planner import check_names
+
+    check_names(method, rounding)
+    if memory is not None:
+        parse_bytes(memory)
+
+
 def split_names(text: str) -> list[str]:
     """Comma-separated texts without surrounding spaces or empty ones."""
     return [name for part in text.split(",") if (name := part.strip())]

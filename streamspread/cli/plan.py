@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamspread.cli.inputs import open_data, read_layers, read_rank, read_thresholds
+from streamspread.cli.inputs import check_choices, open_data, read_layers, read_rank, read_thresholds
 from streamspread.cli.options import (
     BatchSizeOption,
     DataOption,
@@ -58,6 +58,7 @@ def plan(
 ) -> None:
     """Say what run would do: method, passes, memory and operations of each layer, and why."""
     taus, globs, directions = read_thresholds(thresholds), read_layers(layers), read_rank(rank)
+    check_choices(method, rounding, memory)
 
     from rich.console import Console
 

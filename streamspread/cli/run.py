@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from streamspread.cli.inputs import dated_name, open_data, read_layers, read_rank, read_thresholds, run_facts
+from streamspread.cli.inputs import (
+    check_choices,
+    dated_name,
+    open_data,
+    read_layers,
+    read_rank,
+    read_thresholds,
+    run_facts,
+)
 from streamspread.cli.options import (
     BatchSizeOption,
     DataOption,
@@ -68,6 +76,7 @@ def run(
 ) -> None:
     """Say how many principal components each layer needs, and write the result to a file."""
     taus, globs, directions = read_thresholds(thresholds), read_layers(layers), read_rank(rank)
+    check_choices(method, rounding, memory)
 
     from streamspread import engine, models, store
 

@@ -146,3 +146,11 @@ def test_the_smallest_budget_that_is_named_would_do(cli, things):
 def test_the_good_options_are_good(cli, things):
     assert cli(*argv("run", {})).code == 0
     assert cli(*argv("plan", {})).code == 0
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--method", "pca"), ("--rounding", "fp8"), ("--memory", "plenty")]
+)
+def test_options_are_judged_before_any_image_is_read(cli, things, option, value):
+    refusal = cli(*argv("run", {"--data": "folder:nowhere", option: value}))
+    assert (refusal.code, f"'{value}'" in refusal.err) == (2, True)
