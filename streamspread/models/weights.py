@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from streamspread.errors import WeightsError
+from streamspread.replace import replace_file
 
 SHIPPED = Path(__file__).parent / "weights"
 READABLE = (".safetensors", ".pt", ".pth")
@@ -48,13 +49,8 @@ def save_weights(state: Mapping[str, Tensor], path: str | os.PathLike[str], note
     if target.suffix != ".safetensors":
         raise WeightsError(f"cannot write weights to {target}: the name must end in .safetensors")
     data = safetensors.torch.save(dict(state), metadata=dict(note))
-    beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        try:
-            beside.write_bytes(data)
-            os.replace(beside, target)
-        finally:
-            beside.unlink(missing_ok=True)
+        replace_file(target, data)
     except OSError as error:
         raise WeightsError(f"cannot write weights to {target}: {error.strerror or error}") from error
     return hashlib.sha256(data).hexdigest()

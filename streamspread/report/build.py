@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from streamspread.errors import MissingError, StoreError
+from streamspread.replace import replace_file
 from streamspread.report import figures, markdown, page, style
 from streamspread.report.labels import labels
 from streamspread.report.latent import latent
@@ -84,12 +85,7 @@ def save_figure(figure: figures.Figure, stem: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        try:
-            beside.write_bytes(content)
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
+        replace_file(path, content)
     except OSError as error:
         raise StoreError(f"cannot write {str(path)!r}: {error.strerror or error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from streamspread import __version__
 from streamspread.errors import StoreError
+from streamspread.replace import beside
 
 FORMAT = 1
 _KEY = b"streamspread"
@@ -25,7 +26,7 @@ def check_writable(path: str | Path) -> None:
     Raises:
         StoreError: the folder is missing or cannot be written, or the path is no regular file.
     """
-    with _beside(path):
+    with _part(path):
         pass
 
 
@@ -37,11 +38,11 @@ def save(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> None:
     """
     text = json.dumps({"format": FORMAT, **header}, default=str)
     table = table.replace_schema_metadata({_KEY: text})
-    with _beside(path) as (beside, target):
-        with pa.ipc.new_file(beside, table.schema) as writer:
+    with _part(path) as (part, target):
+        with pa.ipc.new_file(part, table.schema) as writer:
             writer.write_table(table)
-        beside.close()
-        os.replace(beside.name, target)
+        part.close()
+        os.replace(part.name, target)
 
 
 def load(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
@@ -95,18 +96,14 @@ def _target(path: str | Path) -> Path:
 
 
 @contextmanager
-def _beside(path: str | Path) -> Iterator[tuple[BinaryIO, Path]]:
+def _part(path: str | Path) -> Iterator[tuple[BinaryIO, Path]]:
     """A new file beside ``path``, open for writing, and the path to rename it to; gone unless renamed."""
     target = _target(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
+        with beside(target) as file:
             yield file, target
     except OSError as error:
         raise StoreError(f"cannot write {str(path)!r}: {_reason(error)}: give another path") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _reason(error: OSError) -> str:

@@ -1,0 +1,28 @@
+"""A file is the old one or the new one, never half of one, and nothing is left beside it."""
+
+import pytest
+
+from streamspread.replace import beside, replace_file
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    target = tmp_path / "x.bin"
+    target.write_bytes(b"old")
+    replace_file(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_was_there_survives_an_error_on_the_way(tmp_path):
+    target = tmp_path / "x.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="half way"), beside(target) as file:
+        file.write(b"ne")
+        raise RuntimeError("half way")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_missing_folder_is_the_system_s_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing"):
+        replace_file(tmp_path / "missing" / "x.bin", b"new")
