@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.environment import environment, save
+from benchmarks.processes import measured
 
 THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
 RANK = 512
@@ -39,7 +38,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "c1.npy"
         described = store_features(path, options)
-        rows = {name: measured(name, path) for name in options.only}
+        rows = {}
+        for name in options.only:
+            print(f"{name} …", file=sys.stderr, flush=True)
+            rows[name] = measured(contend, name, str(path), warm_up=partial(warm_up, name, str(path)))
     show(rows, described)
     print("written:", save("against-sklearn", data=described, thresholds=THRESHOLDS, contenders=rows))
 
@@ -131,55 +133,18 @@ CONTENDERS: dict[str, Callable[[np.ndarray], list[Any]]] = {
 }
 
 
-def measured(name: str, path: Path) -> dict[str, Any]:
-    """Run one contender in a fresh process."""
-    print(f"{name} …", file=sys.stderr, flush=True)
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_contend, args=(name, str(path), sender))
-    process.start()
-    sender.close()
-    try:
-        return receiver.recv()
-    except EOFError:
-        return {"failed": f"exit code {process.exitcode}"}
-    finally:
-        process.join()
+def contend(name: str, path: str) -> list[Any]:
+    """K at every threshold, from the stored features."""
+    return CONTENDERS[name](np.load(path, mmap_mode="c"))  # copy on write: torch refuses read-only memory
 
 
-def _contend(name: str, path: str, sender: Any) -> None:
-    # Imports and compilation happen once per process and are nobody's arithmetic: warm up on a corner.
+def warm_up(name: str, path: str) -> None:
+    """The same contender on a corner of random numbers, and the stored features into the page cache."""
     corner = np.random.default_rng(0).normal(size=(RANK + 88, 640)).astype(np.float32)
     CONTENDERS[name](corner)
-    features = np.load(path, mmap_mode="c")  # copy on write: torch refuses read-only memory
-    for begin in range(0, len(features), 256):  # all of it in the page cache, for everybody
+    features = np.load(path, mmap_mode="r")
+    for begin in range(0, len(features), 256):
         features[begin : begin + 256].sum()
-    base = peak = _anonymous_bytes()
-    stop = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not stop.wait(0.01):
-            peak = max(peak, _anonymous_bytes())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    began = time.perf_counter()
-    found = CONTENDERS[name](features)
-    seconds = time.perf_counter() - began
-    stop.set()
-    watcher.join()
-    sender.send({"seconds": seconds, "peak_bytes": peak - base, "components": found})
-
-
-def _anonymous_bytes() -> int:
-    """Resident memory that is not a mapped file, so that the stored features count for nobody until
-    copied."""
-    with open("/proc/self/status") as status:
-        for line in status:
-            if line.startswith("RssAnon"):
-                return int(line.split()[1]) * 1024
-    raise RuntimeError("no RssAnon in /proc/self/status: this benchmark needs Linux")
 
 
 def show(rows: dict[str, dict[str, Any]], described: str) -> None:
@@ -203,7 +168,7 @@ def show(rows: dict[str, dict[str, Any]], described: str) -> None:
             f"{row['seconds'] / ours['seconds']:.1f}" if "seconds" in ours else "",
             f"{row['peak_bytes'] / 2**30:.2f} GiB",
             f"{row['peak_bytes'] / ours['peak_bytes']:.1f}" if "peak_bytes" in ours else "",
-            *("not reached" if k is None else str(k) for k in row["components"]),
+            *("not reached" if k is None else str(k) for k in row["found"]),
         )
     Console(width=160).print(table)
     print(json.dumps(facts["packages"]))

@@ -49,11 +49,13 @@ def _measure(
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.perf_counter()
-    found = call(*arguments)
-    on_card = _card_peak()
-    seconds = time.perf_counter() - began
-    stop.set()
-    watcher.join()
+    try:
+        found = call(*arguments)
+        on_card = _card_peak()
+        seconds = time.perf_counter() - began
+    finally:  # also after an error: a thread that goes on would keep the process, and who waits for it
+        stop.set()
+        watcher.join()
     sender.send({"seconds": seconds, "peak_bytes": on_card or peak - base, "found": found})
 
 

@@ -16,9 +16,14 @@ def test_a_file_is_replaced_whole(tmp_path):
 def test_what_was_there_survives_an_error_on_the_way(tmp_path):
     target = tmp_path / "x.bin"
     target.write_bytes(b"old")
-    with pytest.raises(RuntimeError, match="half way"), beside(target) as file:
-        file.write(b"ne")
-        raise RuntimeError("half way")
+
+    def fail_half_way():
+        with beside(target) as file:
+            file.write(b"ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
