@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Numbers = Sequence[float] | np.ndarray
 
 _PAPER_SHARE = 0.01  # what the paper says that early layers stay under
+_HANDLE_WIDTH, _CHARACTER_WIDTH = 0.65, 0.085  # inches that an entry of a legend takes
 _LABEL_GAP = 0.055  # of the height of an axes, between two labels
 
 
@@ -55,8 +56,9 @@ def legend(figure: Figure, grid: Sequence[Axes]) -> None:
     for axes in grid:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
-    columns = 7 if len(grid) > 1 else 4
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=min(len(found), columns))
+    width = _HANDLE_WIDTH + _CHARACTER_WIDTH * max(map(len, found), default=0)
+    columns = max(1, min(len(found), int(figure.get_figwidth() / width)))
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
 
 
 def line(axes: Axes, x: Numbers, y: Numbers, look: Look, label: str) -> None:

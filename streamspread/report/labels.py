@@ -62,7 +62,7 @@ EN = {
     "circumstance": "circumstance",
     "case_tau": "τ = {value}",
     "case_part": "after {value}",
-    "case_training": "{value}",
+    "case_training": "{networks}: {value}",
     # tables
     "network": "network",
     "run": "run",

@@ -55,7 +55,7 @@ JA = {
     "circumstance": "条件",
     "case_tau": "τ = {value}",
     "case_part": "{value} の後",
-    "case_training": "{value}",
+    "case_training": "{networks}：{value}",
     "network": "ネットワーク",
     "run": "実行結果",
     "plan": "構成",

@@ -166,10 +166,13 @@ class Collection:
 
     @property
     def trainings(self) -> dict[tuple[int, float], tuple[Run, ...]]:
-        """Networks by how they were trained: (epochs, label smoothing), short trainings first."""
+        """Networks by how they were trained: (epochs, label smoothing), short trainings first; with the
+        results of the same networks as they are otherwise studied."""
+        trained = {run.model for run in self.runs if run.part == "training"}
         found: dict[tuple[int, float], list[Run]] = {}
         for run in self.runs:
-            if run.part == "training" and run.training is not None:
+            asked = run.part == "training" or (run.part == "networks" and run.model in trained)
+            if asked and run.training is not None:
                 found.setdefault(run.training, []).append(run)
         return {training: tuple(found[training]) for training in sorted(found)}
 

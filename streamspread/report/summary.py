@@ -154,7 +154,8 @@ def _circumstance(case: Case, texts: Texts) -> str:
         value = texts[f"part_{case.value}"]
     else:
         value = training_label(case.value, texts)
-    return texts[f"case_{case.kind}"].format(value=value)
+    networks = dict.fromkeys(evidence.network for claim in case.claims for evidence in claim.evidence)
+    return texts[f"case_{case.kind}"].format(value=value, networks=", ".join(networks))
 
 
 def _growth(last_two: Sequence[Interval | None]) -> str:

@@ -96,6 +96,7 @@ def test_dependence_covers_thresholds_parts_and_trainings(study_files):
         ("part", "relu"),
         ("training", (0, 0.0)),
         ("training", (6, 0.0)),
+        ("training", (24, 0.0)),
         ("training", (24, 0.1)),
     ]
     by_part = {case.value: case.claims for case in cases if case.kind == "part"}

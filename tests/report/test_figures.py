@@ -83,7 +83,7 @@ def test_parts_threshold_depth_and_training_have_a_curve_each(study_files):
     assert set(curves(figures.over_threshold(found.networks, TEXTS).axes[1])) == set(NO3_DIMS)
     assert set(curves(figures.depth(found.depths, TEXTS).axes[0])) == {"4 convolutions", "6 convolutions"}
     trainings = figures.training(found.trainings, TEXTS).axes[0]
-    assert set(curves(trainings)) == {"untrained", "6 epochs", "24 epochs, label smoothing 0.1"}
+    assert set(curves(trainings)) == {"untrained", "6 epochs", "24 epochs", "24 epochs, label smoothing 0.1"}
 
 
 def test_all_that_can_be_drawn_is_and_nothing_else(study_files, growing):

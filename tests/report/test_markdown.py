@@ -31,7 +31,7 @@ def test_a_study_as_markdown(study_files):
         in text
     )
     assert "| after ReLU | ✓ holds |" in text
-    assert "| untrained |" in text
+    assert "| no1: untrained |" in text
     assert "| layer | N = 500 | N = 1,000 | growth of K at the last step |" in text
     assert "| c1 | 67 | 70 | +4.5 % |" in text
     assert TEXTS["compare_note_differ"] not in text

@@ -213,7 +213,7 @@ def test_every_chart_has_its_curves(view):
         "threshold": 7,
         "samples": 7,
         "depth": 2,
-        "training": 3,
+        "training": 4,
         "compare": 2,
     }
     assert seen["steps"]["hidden"]["curves"]["spread"] == 1

@@ -19,7 +19,7 @@ def test_a_study_is_sorted_into_its_parts(study_files):
         "no3": [500, 1000],
     }
     assert [run.depth for run in found.depths] == [4, 6]
-    assert list(found.trainings) == [(0, 0.0), (6, 0.0), (24, 0.1)]
+    assert list(found.trainings) == [(0, 0.0), (6, 0.0), (24, 0.0), (24, 0.1)]
     assert list(found.embeddings) == ["no1-tsne"]
     assert found.thresholds == (0.5, 0.7)
     assert found.conflicts == []
