@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -56,9 +57,14 @@ def legend(figure: Figure, grid: Sequence[Axes]) -> None:
     for axes in grid:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
-    width = _HANDLE_WIDTH + _CHARACTER_WIDTH * max(map(len, found), default=0)
+    width = _HANDLE_WIDTH + _CHARACTER_WIDTH * max(map(_characters, found), default=0)
     columns = max(1, min(len(found), int(figure.get_figwidth() / width)))
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
+
+
+def _characters(text: str) -> int:
+    """How many Latin characters are as wide as the text: Japanese ones take the place of two."""
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def line(axes: Axes, x: Numbers, y: Numbers, look: Look, label: str) -> None:

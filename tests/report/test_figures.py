@@ -86,6 +86,14 @@ def test_parts_threshold_depth_and_training_have_a_curve_each(study_files):
     assert set(curves(trainings)) == {"untrained", "6 epochs", "24 epochs", "24 epochs, label smoothing 0.1"}
 
 
+def test_a_legend_of_long_names_stays_within_the_figure(study_files):
+    figure = figures.training(collect(study_files).trainings, TEXTS)
+    figure.draw_without_rendering()
+    legend = figure.legends[0].get_window_extent()
+    assert legend.x0 >= 0
+    assert legend.x1 <= figure.bbox.x1
+
+
 def test_all_that_can_be_drawn_is_and_nothing_else(study_files, growing):
     names = {"figure3-dimensions", "figure4-spread", "scree-no1", "scree-no3", "over-threshold", "parts"}
     names |= {"over-samples", "depth", "training"}
