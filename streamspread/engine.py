@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -13,17 +12,15 @@ import torch
 from torch import nn
 
 from streamspread import planner
-from streamspread.accumulators.covariance import Covariance
-from streamspread.accumulators.finish import FinishOptions
-from streamspread.accumulators.gram import Gram
-from streamspread.accumulators.sketch import Sketch, rank_to_close
+from streamspread.accumulators.sketch import rank_to_close
 from streamspread.accumulators.staging import Overflow, Staging
 from streamspread.datasets import Stream, as_stream, count, fingerprint, prefetch
 from streamspread.errors import ActivationError, DataError, DeviceError, OptionError
 from streamspread.memory import LiveBytes, PeakMeter, free_bytes, parse_bytes
 from streamspread.placement import as_input, model_dtype, prepared, resolve_device
-from streamspread.planner import LayerPlan, LayerShape, Plan
-from streamspread.spectrum import LayerSpectrum, Spectra, Spectrum, check_thresholds
+from streamspread.planner import LayerShape, Plan
+from streamspread.running import Options, Running
+from streamspread.spectrum import LayerSpectrum, Spectra, check_thresholds
 from streamspread.taps import TapInfo, Watch, list_taps, select
 
 BATCH_SIZE = {"cpu": 128, "cuda": 500}
@@ -89,7 +86,7 @@ def analyze(
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
     thresholds = check_thresholds(thresholds)
-    options = _Options(
+    options = Options(
         method, rounding, rank, width, max_passes, memory, device, batch_size, thresholds, proof, seed
     )
     with _session(model, data, layers, options) as session:
@@ -123,26 +120,11 @@ def plan(
 ) -> Plan:
     """What :func:`analyze` would run with the same arguments; nothing but a first look at shapes is run."""
     thresholds = check_thresholds(thresholds)
-    options = _Options(
+    options = Options(
         method, rounding, rank, width, max_passes, memory, device, batch_size, thresholds, proof, seed
     )
     with _session(model, data, layers, options) as session:
         return session.plan
-
-
-@dataclass(frozen=True)
-class _Options:
-    method: str
-    rounding: str
-    rank: str | int
-    width: int
-    max_passes: int
-    memory: str | int | None
-    device: str | torch.device
-    batch_size: int | None
-    thresholds: tuple[float, ...]
-    proof: bool
-    seed: int
 
 
 @dataclass
@@ -155,7 +137,7 @@ class _Session:
     device: torch.device
     dtype: torch.dtype
     batch_size: int
-    options: _Options
+    options: Options
     samples: int | None
     budget: int
     forward_bytes: int
@@ -185,7 +167,7 @@ class _Session:
         """All passes of a plan; layers that overflowed at fp16 are run again at bf16."""
         by_name = {p.layer: p for p in plan.layers}
         taps = {t.name: t for t in self.taps}
-        running: dict[str, _Running] = {}
+        running: dict[str, Running] = {}
         peaks: dict[str, int] = {}
         found: dict[str, LayerSpectrum] = {}
         overflowed: list[str] = []
@@ -197,7 +179,7 @@ class _Session:
             meter.restart()
             for name in names:
                 if name not in running:
-                    running[name] = _Running(by_name[name], self.options, self.device)
+                    running[name] = Running(by_name[name], self.options, self.device)
             self._pass(plan, step.index, [taps[name] for name in names], running, prints, report)
             for name in names:
                 try:
@@ -223,8 +205,8 @@ class _Session:
                     )
                 )
                 one = running.pop(name)
-                spectrum = one.spectrum()
-                found[name] = _layer_spectrum(one, spectrum, max(meter.read(), peaks.get(name, 0)))
+                one.spectrum()  # before the peak is read: it is the layer's own
+                found[name] = one.layer_spectrum(max(meter.read(), peaks.get(name, 0)))
                 del one
             peaks.update((name, max(meter.read(), peaks.get(name, 0))) for name in running)
             if ending:
@@ -249,7 +231,7 @@ class _Session:
         plan: Plan,
         index: int,
         taps: list[TapInfo],
-        running: dict[str, _Running],
+        running: dict[str, Running],
         prints: list[int] | None,
         report: Callable[[Progress], None],
     ) -> None:
@@ -328,105 +310,9 @@ class _Session:
         }
 
 
-class _Running:
-    """A layer's accumulator, made when its first batch comes, and the time spent on it."""
-
-    def __init__(self, layer: LayerPlan, options: _Options, device: torch.device) -> None:
-        self.layer, self.options = layer, options
-        self.clock = _Clock(device)
-        self.passes = 0
-        self._spectrum: Spectrum | None = None
-        common: dict[str, Any] = {"rounding": layer.rounding, "device": device, "layer": layer.layer}
-        self.accumulator: Covariance | Gram | Sketch
-        if layer.method == "sketch":
-            self.accumulator = Sketch(
-                layer.dim,
-                rank=layer.rank,
-                thresholds=options.thresholds,
-                staging_rows=layer.staging_rows,
-                adaptive=layer.adaptive,
-                **common,
-            )
-        elif layer.method == "gram":
-            assert layer.samples is not None
-            self.accumulator = Gram(
-                layer.dim, layer.samples, tile=layer.tile, panel_rows=layer.panel_rows, **common
-            )
-        else:
-            self.accumulator = Covariance(
-                layer.dim, staging_rows=layer.staging_rows, panel_rows=layer.panel_rows, **common
-            )
-
-    def update(self, x_ND: torch.Tensor) -> None:
-        with self.clock:
-            self.accumulator.update(x_ND)
-
-    def end_pass(self) -> None:
-        with self.clock:
-            self.accumulator.end_pass()
-        self.passes += 1
-        self._spectrum = None
-
-    def is_narrow_enough(self) -> bool:
-        """Whether another pass, of a method that gains by one, would be for nothing."""
-        if not isinstance(self.accumulator, Sketch):
-            return False
-        spectrum, width = self.spectrum(), self.options.width
-        still_open = [
-            tau
-            for tau in self.options.thresholds
-            if (found := spectrum.components(tau)).high - found.low > width
-        ]
-        if still_open and self.passes > 1:
-            # Where not even the upper bound reaches τ with this many directions, no later pass will.
-            most = float(spectrum.upper_sums[: len(spectrum.eigenvalues)][-1])
-            still_open = [tau for tau in still_open if tau * spectrum.total_variance <= most]
-        return not still_open
-
-    def spectrum(self) -> Spectrum:
-        if self._spectrum is None:
-            options = FinishOptions(
-                proof=self.options.proof, max_block=self.layer.max_block, seed=self.options.seed
-            )
-            with self.clock:
-                self._spectrum = self.accumulator.spectrum(self.options.thresholds, options)
-        return self._spectrum
-
-
-class _Clock:
-    """Adds up the seconds spent inside its contexts; on CUDA by events, without waiting for the device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._seconds = 0.0
-        self._began = 0.0
-        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-
-    def __enter__(self) -> None:
-        if self._device.type == "cuda":
-            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            begin.record(torch.cuda.current_stream(self._device))
-            self._events.append((begin, end))
-        else:
-            self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        if self._device.type == "cuda":
-            self._events[-1][1].record(torch.cuda.current_stream(self._device))
-        else:
-            self._seconds += time.perf_counter() - self._began
-
-    def seconds(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-            self._seconds += sum(begin.elapsed_time(end) for begin, end in self._events) / 1000
-            self._events.clear()
-        return self._seconds
-
-
 @contextmanager
 def _session(
-    model: nn.Module, data: Any, layers: str | Sequence[str], options: _Options
+    model: nn.Module, data: Any, layers: str | Sequence[str], options: Options
 ) -> Iterator[_Session]:
     """Look at the first batch, choose taps and plan; leave the model and torch's settings as they were."""
     if not isinstance(model, nn.Module):
@@ -520,17 +406,3 @@ def _load_kernels(device: torch.device, rounding: str) -> None:
     """
     tiny = Staging(1, 2, rounding, device)
     tiny.push(torch.zeros(2, 1, device=device))
-
-
-def _layer_spectrum(one: _Running, spectrum: Spectrum, peak: int) -> LayerSpectrum:
-    layer = one.layer
-    return LayerSpectrum(
-        **vars(spectrum),
-        layer=layer.layer,
-        shape=layer.shape,
-        method=layer.method,
-        rounding=layer.rounding,
-        passes=one.passes,
-        seconds=one.clock.seconds(),
-        peak_bytes=peak,
-    )

@@ -26,6 +26,7 @@ GROUPS = [
     {"accumulators"},
     {"planner"},
     {"store"},
+    {"running"},
     {"engine"},
     {"latent"},
     {"study"},
