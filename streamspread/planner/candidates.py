@@ -1,10 +1,9 @@
-"""Shapes and a budget in, a plan out: each layer's method, its passes, their bytes, and why. Pure."""
+"""Every way to do one layer: what each method would need, in bytes and operations, within a budget."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -12,12 +11,10 @@ from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.finish import default_max_block
 from streamspread.accumulators.gram import Gram
 from streamspread.accumulators.sketch import Sketch, rows_to_stage
-from streamspread.errors import BudgetError, DataError, OptionError
+from streamspread.errors import OptionError
 from streamspread.linalg.eigenvalues import FULL_LIMIT
-from streamspread.memory import at_least, format_bytes
-
-METHODS = ("auto", "covariance", "gram", "sketch")
-ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")
+from streamspread.memory import format_bytes
+from streamspread.planner.plans import LayerPlan, LayerShape
 
 # Samples staged before a rank update, and rows of a panel. Every update reads and writes the whole triangle,
 # so many samples are staged first; wider panels make larger products but waste half of each diagonal block.
@@ -37,7 +34,7 @@ _LEAST_BLOCK = 256
 # of the budget.
 _RANKS = (1024, 768, 512, 384, 256, 192, 128, 96, 64)
 _LEAST_SKETCH_STAGING = 16
-_SKETCH_SHARE = 4  # layers that should fit into the budget together: else every layer takes passes of its own
+SKETCH_SHARE = 4  # layers that should fit into the budget together: else every layer takes passes of its own
 
 # Rates relative to matrix products, measured: LAPACK's symmetric eigenvalues run at a quarter of the
 # product's rate on two CPU cores (N = 5,000: 3.9 s against 0.6 s for as many operations).
@@ -49,159 +46,10 @@ _FLOAT32_FACTOR = {"cpu": 1.0, "cuda": 15.0}
 # A sketch's products are made in float64: at half the rate of float32 on a CPU, at a twelfth of that of 16
 # bits on an H100.
 _FLOAT64_FACTOR = {"cpu": 2.0, "cuda": 12.0}
-# An exact method also gives what a sketch leaves open (the participation ratio, other thresholds), so it may
-# take this many times the work; on a card, whose tensor cores a sketch leaves idle, any.
-_EXACT_WORTH = {"cpu": 2.0, "cuda": math.inf}
 
 
 @dataclass(frozen=True)
-class LayerShape:
-    """What the planner knows of a layer: name, one sample's shape, D, operations of the forward up to it."""
-
-    name: str
-    shape: tuple[int, ...]
-    dim: int
-    operations: float
-
-
-@dataclass(frozen=True)
-class LayerPlan:
-    """How one layer is analysed.
-
-    Attributes:
-        pass_indices: the passes (from 0) in which it takes part.
-        tile: features a pass takes (gram), or D.
-        staging_rows, panel_rows: sizes of the accumulator. max_block: of the search for leading eigenvalues.
-        rank: directions that a sketch keeps at the most; ``adaptive``: fewer where the thresholds need fewer.
-        state_bytes: while data streams; ``finish_bytes``: in addition, in the eigenvalue step.
-        operations: estimated, of sums and eigenvalues and of the forwards that only this layer needs.
-        why: the choice in a sentence. ``rejected``: the other methods, each with its reason.
-    """
-
-    layer: str
-    shape: tuple[int, ...]
-    dim: int
-    samples: int | None
-    method: str
-    rounding: str
-    pass_indices: tuple[int, ...]
-    tile: int
-    staging_rows: int
-    panel_rows: int
-    max_block: int
-    state_bytes: int
-    finish_bytes: int
-    operations: float
-    why: str
-    rejected: tuple[str, ...]
-    rank: int = 0
-    adaptive: bool = False
-
-    @property
-    def passes(self) -> int:
-        return len(self.pass_indices)
-
-    @property
-    def bytes(self) -> int:
-        """Peak bytes of this layer alone."""
-        return self.state_bytes + self.finish_bytes
-
-
-@dataclass(frozen=True)
-class PassPlan:
-    """One run of the data through the network: its layers, the deepest of them, and its peak bytes."""
-
-    index: int
-    layers: tuple[str, ...]
-    deepest: str
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What would run: layers in network order, passes in order, and the most bytes in use at once."""
-
-    layers: tuple[LayerPlan, ...]
-    passes: tuple[PassPlan, ...]
-    device: str
-    budget: int
-    batch_size: int
-    samples: int | None
-
-    @property
-    def peak_bytes(self) -> int:
-        return max(p.bytes for p in self.passes)
-
-
-def make_plan(
-    layers: Sequence[LayerShape],
-    samples: int | None,
-    *,
-    budget: int,
-    device: torch.device,
-    rounding: str,
-    method: str = "auto",
-    batch_size: int = 256,
-    forward_bytes: int = 0,
-    repeatable: bool = True,
-    ordered: bool = True,
-    rank: int | str = "auto",
-    max_passes: int = 3,
-    proof: bool = True,
-) -> Plan:
-    """Choose a method and passes for every layer so that no pass needs more than the budget.
-
-    Args:
-        layers: in network order.
-        samples: N, or None where only a pass over the data can tell: then only one-pass methods can be had.
-        budget: bytes on the device.
-        rounding: fp16, bf16, fp32 or fp64.
-        method: auto, or one method for all layers.
-        forward_bytes: what the network itself needs for a batch.
-        repeatable: whether the data can be read more than once; ``ordered``: whether in the same order each
-            time.
-        rank: directions that a sketch keeps, or auto. max_passes: that a sketch may take.
-        proof: whether a factorisation may be made where K would stay open.
-
-    Raises:
-        BudgetError: a layer fits by no method; the message names the smallest budget that would do.
-        OptionError: an unknown method or rounding.
-        DataError: the layers need several passes together, and the data can be read once.
-    """
-    check_names(method, rounding)
-    same_again = repeatable and ordered
-    setting = _Setting(
-        samples,
-        budget,
-        device,
-        rounding,
-        forward_bytes,
-        same_again,
-        rank,
-        max_passes if same_again else 1,
-        min(len(layers), _SKETCH_SHARE),
-        proof,
-    )
-    _check_budget(layers, setting, method)
-    chosen = [_choose(layer, setting, method) for layer in layers]
-    plan = _pack(chosen, setting, batch_size)
-    if len(plan.passes) > 1 and not repeatable:
-        raise DataError(
-            f"{len(plan.passes)} passes are needed and the data is a one-shot iterator: give a callable that "
-            "returns a fresh iterator, ask for fewer layers, or raise --memory"
-        )
-    return plan
-
-
-def check_names(method: str, rounding: str) -> None:
-    """Raise OptionError for an unknown method or rounding."""
-    for what, name, known in (("method", method, METHODS), ("rounding", rounding, ROUNDINGS)):
-        if name not in known:
-            raise OptionError(f"{what} {name!r} is unknown: choose from {', '.join(known)}")
-
-
-@dataclass(frozen=True)
-class _Setting:
+class Setting:
     """What is the same for all layers. ``same_again``: whether the data repeats in the same order; ``share``:
     layers that should fit into the budget together."""
 
@@ -223,7 +71,7 @@ class _Setting:
         return states + max(self.forward_bytes, *(plan.finish_bytes for plan in plans))
 
 
-def _candidates(layer: LayerShape, setting: _Setting, method: str) -> tuple[list[LayerPlan], list[str]]:
+def candidates(layer: LayerShape, setting: Setting, method: str) -> tuple[list[LayerPlan], list[str]]:
     """The methods that can do the layer, each in the largest form that fits the budget or else in its
     smallest; and the others, each with its reason.
 
@@ -248,45 +96,7 @@ def _candidates(layer: LayerShape, setting: _Setting, method: str) -> tuple[list
     return asked, impossible
 
 
-def _check_budget(layers: Sequence[LayerShape], setting: _Setting, method: str) -> None:
-    """Raise BudgetError where a layer fits by no method, naming the smallest budget that serves all."""
-    smallest = replace(setting, budget=0)
-    needs = []
-    for layer in layers:
-        plans, impossible = _candidates(layer, smallest, method)
-        reasons = [f"{plan.method}: needs {at_least(setting.peak([plan]))}" for plan in plans] + impossible
-        needs.append((min(setting.peak([plan]) for plan in plans), layer, reasons))
-    least, layer, reasons = max(needs, key=lambda need: need[0])
-    if least > setting.budget:
-        samples = "unknown" if setting.samples is None else f"{setting.samples:,}"
-        raise BudgetError(
-            f"layer {layer.name} (D = {layer.dim:,}, N = {samples}) fits by no method into "
-            f"{format_bytes(setting.budget)}: the smallest budget that would do is {at_least(least)} "
-            f"({'; '.join(reasons)})"
-        )
-
-
-def _choose(layer: LayerShape, setting: _Setting, method: str) -> LayerPlan:
-    """Of the methods that fit the budget (one does: it was checked) the one with the least work."""
-    plans, rejected = _candidates(layer, setting, method)
-    fitting = [plan for plan in plans if setting.peak([plan]) <= setting.budget]
-    rejected += [f"{p.method}: needs {at_least(setting.peak([p]))}" for p in plans if p not in fitting]
-    best = _least_work(fitting, setting.device)
-    rejected += [
-        f"{p.method}: {p.operations / best.operations:,.1f}× the work" for p in fitting if p is not best
-    ]
-    return replace(best, rejected=tuple(rejected))
-
-
-def _least_work(plans: Sequence[LayerPlan], device: torch.device) -> LayerPlan:
-    best = min(plans, key=_operations)
-    # A single pass of a sketch leaves K open: then any exact method is better.
-    worth = _EXACT_WORTH[device.type] if best.passes > 1 else math.inf
-    exact = [p for p in plans if p.method != "sketch" and p.operations <= worth * best.operations]
-    return min(exact, default=best, key=_operations)
-
-
-def _covariance(layer: LayerShape, setting: _Setting) -> LayerPlan:
+def _covariance(layer: LayerShape, setting: Setting) -> LayerPlan:
     device = setting.device
     panel_rows = _PANEL_ROWS[device.type]
     staging_rows = min(_STAGING_ROWS[device.type], setting.samples or _STAGING_ROWS[device.type])
@@ -333,7 +143,7 @@ def _covariance(layer: LayerShape, setting: _Setting) -> LayerPlan:
     )
 
 
-def _gram(layer: LayerShape, setting: _Setting, samples: int) -> LayerPlan:
+def _gram(layer: LayerShape, setting: Setting, samples: int) -> LayerPlan:
     device = setting.device
     panel_rows = _PANEL_ROWS[device.type]
 
@@ -388,7 +198,7 @@ def _gram(layer: LayerShape, setting: _Setting, samples: int) -> LayerPlan:
     )
 
 
-def _sketch(layer: LayerShape, setting: _Setting) -> LayerPlan:
+def _sketch(layer: LayerShape, setting: Setting) -> LayerPlan:
     device, samples = setting.device, setting.samples
     limit = layer.dim if samples is None else max(1, min(layer.dim, samples - 1))
     adaptive = not isinstance(setting.rank, int)
@@ -447,44 +257,9 @@ def _sketch(layer: LayerShape, setting: _Setting) -> LayerPlan:
     )
 
 
-def _operations(plan: LayerPlan) -> float:
-    return plan.operations
-
-
-def _solve_operations(n: int, setting: _Setting) -> float:
+def _solve_operations(n: int, setting: Setting) -> float:
     """Estimated operations of the eigenvalue step, as equivalents of matrix products."""
     kind = setting.device.type
     if n <= FULL_LIMIT[kind]:
         return _DENSE_SOLVE_FACTOR * 4 / 3 * float(n) ** 3
     return _FLOAT32_FACTOR[kind] * (6 * 2.0 * 512 * float(n) ** 2 + setting.proof * float(n) ** 3 / 3)
-
-
-def _pack(chosen: Sequence[LayerPlan], setting: _Setting, batch_size: int) -> Plan:
-    """Put each layer into the earliest passes that have room, in network order, so that shallow layers share
-    the shallow passes and a pass is cut off as early as its layers allow."""
-    members: list[list[LayerPlan]] = []
-
-    def fits(index: int, plan: LayerPlan) -> bool:
-        return index >= len(members) or setting.peak([*members[index], plan]) <= setting.budget
-
-    placed = []
-    for plan in chosen:
-        start = 0
-        while not all(fits(start + k, plan) for k in range(plan.passes)):
-            start += 1
-        indices = tuple(range(start, start + plan.passes))
-        placed.append(replace(plan, pass_indices=indices))
-        for index in indices:
-            if index == len(members):
-                members.append([])
-            members[index].append(plan)
-    passes = tuple(
-        PassPlan(
-            index=index,
-            layers=tuple(plan.layer for plan in group),
-            deepest=group[-1].layer,  # layers came in network order
-            bytes=setting.peak(group),
-        )
-        for index, group in enumerate(members)
-    )
-    return Plan(tuple(placed), passes, str(setting.device), setting.budget, batch_size, setting.samples)
