@@ -20,9 +20,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def data_path() -> Path:
-    """The folder of real data: STREAMSPREAD_DATA, or ../shared/data beside the repository; else skips."""
+    """The folder of real data: STREAMSPREAD_DATA, or data/ in the repository; else skips."""
     repository = Path(__file__).resolve().parent.parent
-    folder = Path(os.environ.get("STREAMSPREAD_DATA") or repository.parent / "shared" / "data")
+    folder = Path(os.environ.get("STREAMSPREAD_DATA") or repository / "data")
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set STREAMSPREAD_DATA")
     return folder
