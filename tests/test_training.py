@@ -122,26 +122,21 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path):
     assert evaluate(load(f"plan:{PLAN}", path).module, *TEST) == result.accuracy
 
 
-def test_ctrl_c_within_an_epoch_keeps_the_epochs_before(monkeypatch):
-    run_epoch = training._Trainer.run_epoch
-
-    def stop(trainer):
-        if trainer.step >= 2 * trainer.steps_per_epoch:
+def test_ctrl_c_within_an_epoch_keeps_the_epochs_before():
+    def stop(done, _):
+        if done > 2 * len(TRAIN[1]):
             raise KeyboardInterrupt
-        return run_epoch(trainer)
 
-    monkeypatch.setattr(training._Trainer, "run_epoch", stop)
-    result = quick()
+    result = quick(on_batch=stop)
     assert (result.interrupted, result.epochs) == (True, 2)
 
 
-def test_ctrl_c_before_any_epoch_has_ended_leaves_nothing(tmp_path, monkeypatch):
-    def stop(_):
+def test_ctrl_c_before_any_epoch_has_ended_leaves_nothing(tmp_path):
+    def stop(*_):
         raise KeyboardInterrupt("stop now")
 
-    monkeypatch.setattr(training._Trainer, "run_epoch", stop)
     with pytest.raises(KeyboardInterrupt, match="stop now"):
-        quick(out=tmp_path / "w.safetensors")
+        quick(out=tmp_path / "w.safetensors", on_batch=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -216,7 +211,7 @@ def test_a_device_that_is_not_there_is_refused(device, message):
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(training._Trainer, "run_epoch", lambda _: pytest.fail("it trained"))
+    monkeypatch.setattr(training._Trainer, "run_epoch", lambda *_: pytest.fail("it trained"))
     with pytest.raises(WeightsError, match="is not a folder one can write to"):
         quick(out=tmp_path / "missing" / "w.safetensors")
     with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
