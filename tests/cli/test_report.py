@@ -3,27 +3,12 @@
 import os
 import re
 
-import numpy as np
 import pyarrow as pa
 import pytest
+from made_runs import make_layer
 
 from streamspread import store
-from streamspread.spectrum import LayerSpectrum, Spectra
-
-
-def layer(name, dim, equal, samples=20):
-    return LayerSpectrum(
-        layer=name,
-        shape=(dim,),
-        dim=dim,
-        samples=samples,
-        method="gram",
-        rounding="fp32",
-        passes=1,
-        total_variance=float(equal),
-        eigenvalues=np.ones(equal),
-        complete=True,
-    )
+from streamspread.spectrum import Spectra
 
 
 @pytest.fixture
@@ -31,7 +16,11 @@ def stored(tmp_path):
     """no1.arrow and no3.arrow, which can be compared, and fewer.arrow, which has fewer images."""
     for name, samples in (("no1", 20), ("no3", 20), ("fewer", 10)):
         facts = {"model": name, "data": "noise, 20 images", "title": f"result {name}"}
-        layers = [layer("c1", 64, 4, samples), layer("c2", 64, 6, samples), layer("c3", 32, 7, samples)]
+        layers = [
+            make_layer("c1", 64, 4, samples),
+            make_layer("c2", 64, 6, samples),
+            make_layer("c3", 32, 7, samples),
+        ]
         store.write(Spectra(layers, (0.7,), facts), tmp_path / f"{name}.arrow")
     return tmp_path
 
