@@ -17,6 +17,8 @@ EPILOG = """Examples:
 streamspread train --model no1 --out no1.safetensors
 
 streamspread train --model plan:32,M,64 --data parquet:cifar10 --epochs 8 --out small.safetensors
+
+streamspread train --model no1 --weights no1.safetensors --average --epochs 10 --out no1-mean.safetensors
 """
 
 
@@ -26,10 +28,35 @@ def train(
     data: Annotated[
         str, typer.Option("--data", "-d", metavar="SPEC", help="cifar10[:ROOT], parquet:PATH or folder:PATH.")
     ] = "cifar10",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            metavar="FILE",
+            help="Weights to train on from. [dim]Default: random ones.[/dim]",
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(metavar="N", help="Times that every image is seen.")] = 24,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Images per step.")] = 512,
-    lr: Annotated[float, typer.Option(metavar="X", help="Peak learning rate.")] = 0.4,
+    lr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Peak learning rate. [dim]Default: 0.4; with --average, where it is constant, 0.05.[/dim]",
+        ),
+    ] = None,
     label_smoothing: Annotated[float, typer.Option(metavar="X", help="In [0, 1).")] = 0.0,
+    average: Annotated[
+        bool, typer.Option("--average", help="Take the mean of the weights of all steps; needs --weights.")
+    ] = False,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|bf16|fp32",
+            help="Of the products. [dim]auto: bf16 where the device multiplies it natively.[/dim]",
+        ),
+    ] = "auto",
     seed: Annotated[int, typer.Option(metavar="N", help="Of weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda:0", help="Where to compute.")] = "auto",
     out: Annotated[
@@ -46,8 +73,18 @@ def train(
     """Train a reference network and write the weights of its best epoch; Ctrl-C keeps the best so far."""
     from streamspread.datasets import load_labelled
     from streamspread.models.plans import IMAGE_SIZE
+    from streamspread.training import Recipe
     from streamspread.training import train as train_network
 
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        label_smoothing=label_smoothing,
+        average=average,
+        precision=precision,
+        seed=seed,
+    )
     path = out or dated_name(model, ".safetensors")
     train_split, test_split = (load_labelled(data, split, IMAGE_SIZE) for split in ("train", "test"))
     with progress_bars(quiet) as bars, epoch_lines(quiet) as progress:
@@ -57,11 +94,8 @@ def train(
             train_split.labels,
             test_split.images,
             test_split.labels,
-            epochs=epochs,
-            batch_size=batch_size,
-            lr=lr,
-            label_smoothing=label_smoothing,
-            seed=seed,
+            recipe,
+            weights=weights,
             device=device,
             out=path,
             progress=progress,

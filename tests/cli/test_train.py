@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from streamspread import models, training
+from streamspread import models
+from streamspread.training import loop
 
 
 @pytest.fixture
@@ -43,6 +44,19 @@ def test_training_writes_weights_that_run_takes(cli, photos, tmp_path):
     assert "w.safetensors weights" in out.splitlines()[0]
 
 
+def test_training_goes_on_from_a_file_and_averages(cli, photos, tmp_path):
+    data = ("--data", f"folder:{photos}")
+    assert cli("train", *TINY, *data, "--out", "first.safetensors")[0] == 0
+    on = ("--weights", "first.safetensors", "--average", "--precision", "fp32", "--out", "mean.safetensors")
+    code, out, _ = cli("train", *TINY, *data, *on)
+    assert code == 0
+    assert "of the test images right" in out
+    note = models.load("plan:4,M", tmp_path / "mean.safetensors").note
+    assert (note["schedule"], note["precision"]) == ("constant, weights averaged", "fp32")
+    assert "--average" in note["command"]
+    assert "--out first.safetensors" in note["began_with_command"]
+
+
 def test_quiet_training_prints_the_outcome_only(cli, photos):
     code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors", "--quiet")
     assert (code, err) == (0, "")
@@ -50,7 +64,7 @@ def test_quiet_training_prints_the_outcome_only(cli, photos):
 
 
 def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
-    real = training.evaluate
+    real = loop.evaluate
     evaluated = []
 
     def interrupt_in_the_second_epoch(*args, **options):
@@ -59,7 +73,7 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return real(*args, **options)
 
-    monkeypatch.setattr(training, "evaluate", interrupt_in_the_second_epoch)
+    monkeypatch.setattr(loop, "evaluate", interrupt_in_the_second_epoch)
     code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors")
     assert code == 130
     assert "(epoch 1 of 1, " in out
@@ -75,6 +89,9 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
         (["--epochs", "0"], "epochs must be at least 1"),
         (["--lr", "-1"], "learning rate"),
         (["--label-smoothing", "1"], "label smoothing must be"),
+        (["--precision", "fp64"], "the precision must be one of auto, bf16, fp32"),
+        (["--average"], "averaging goes on from trained weights; give --weights FILE"),
+        (["--weights", "none.safetensors"], r"cannot read weights from none\.safetensors"),
         (["--model", "no5"], "no5"),
         (["--device", "cuda:9"], "cuda:9"),
         (["--out", "w.txt"], r"w\.txt"),

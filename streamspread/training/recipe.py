@@ -1,0 +1,88 @@
+"""How a network is trained, as data: the options that change its weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from streamspread.errors import OptionError
+
+MOMENTUM = 0.9
+WEIGHT_DECAY = 5e-4
+WARM_UP = 0.25  # share of the steps in which the learning rate rises
+PEAK_RATE, AVERAGED_RATE = 0.4, 0.05
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A training's options.
+
+    Attributes:
+        epochs: times that every image is seen. ``batch_size``: images per step.
+        lr: the peak of the one-cycle schedule of SGD with Nesterov momentum; with ``average`` it is constant.
+            None: 0.4, with ``average`` 0.05.
+        label_smoothing: in [0, 1).
+        average: train on at a constant rate, and take the mean of the weights of all steps (stochastic weight
+            averaging, Izmailov et al. 2018, §3), with batch norm's statistics taken anew. It moves around the
+            optimum that weights have reached, so it needs weights to start from.
+        precision: of the products, "bf16" or "fp32"; "auto": bf16 where the device multiplies it natively.
+        seed: of the first weights, the order of the images and their augmentation.
+
+    Raises:
+        OptionError: an option outside its range.
+    """
+
+    epochs: int = 24
+    batch_size: int = 512
+    lr: float | None = None
+    label_smoothing: float = 0.0
+    average: bool = False
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise OptionError(f"epochs must be at least 1, not {self.epochs}")
+        if self.batch_size < 2:
+            raise OptionError(
+                f"the batch size must be at least 2 (batch norm needs company), not {self.batch_size}"
+            )
+        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
+            raise OptionError(f"the learning rate must be a number above 0, not {self.lr}")
+        if not 0 <= self.label_smoothing < 1:
+            raise OptionError(f"label smoothing must be at least 0 and below 1, not {self.label_smoothing}")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"the precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+
+    @property
+    def peak(self) -> float:
+        """The highest learning rate."""
+        if self.lr is not None:
+            return self.lr
+        return AVERAGED_RATE if self.average else PEAK_RATE
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of a step from 0: a straight rise to the peak, then half a cosine down.
+
+        Constant where weights are averaged.
+        """
+        if self.average:
+            return self.peak
+        at = (step + 0.5) / steps
+        if at < WARM_UP:
+            return self.peak * at / WARM_UP
+        return self.peak * (1 + math.cos(math.pi * (at - WARM_UP) / (1 - WARM_UP))) / 2
+
+    def note(self) -> dict[str, str]:
+        """The options as the note of a weights file says them; epochs and precision as they came out are the
+        training's to say."""
+        return {
+            "batch_size": str(self.batch_size),
+            "lr": f"{self.peak:g}",
+            "schedule": "constant, weights averaged" if self.average else "one cycle",
+            "label_smoothing": f"{self.label_smoothing:g}",
+            "momentum": f"{MOMENTUM:g}",
+            "weight_decay": f"{WEIGHT_DECAY:g}",
+            "seed": str(self.seed),
+        }

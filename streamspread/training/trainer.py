@@ -1,0 +1,127 @@
+"""The state of a training between epochs: steps of SGD on augmented images, and the mean of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn, update_bn
+
+from streamspread.models.network import Network
+from streamspread.training.recipe import MOMENTUM, WEIGHT_DECAY, Recipe
+
+CROP = 4  # an image is shifted by at most so many pixels each way, and mirrored where it ends
+STATISTICS_BATCHES = 20  # batch norm's statistics under averaged weights are taken from so many batches
+
+
+class Split:
+    """Images, uint8 (N, 3, H, W), and labels, int64 (N,), on the device; the images lie as channels_last."""
+
+    def __init__(self, images: Tensor, labels: Tensor, device: torch.device) -> None:
+        self.images = images.to(device).contiguous(memory_format=torch.channels_last)
+        self.labels = labels.to(device)
+
+
+class Trainer:
+    """Optimizer, generator and number of steps taken; ``autocast`` makes the context of a forward pass."""
+
+    def __init__(
+        self,
+        network: Network,
+        split: Split,
+        recipe: Recipe,
+        autocast: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self.network, self.split, self.recipe, self.autocast = network, split, recipe, autocast
+        self.device = split.labels.device
+        self.batch_size = min(recipe.batch_size, len(split.labels))
+        # The last batch of an epoch is dropped where it is short: another size would make cuDNN search anew.
+        self.steps_per_epoch = len(split.labels) // self.batch_size
+        self.steps, self.step = recipe.epochs * self.steps_per_epoch, 0
+        self.generator = torch.Generator(self.device).manual_seed(recipe.seed)
+        matrices = [p for p in network.parameters() if p.ndim > 1]
+        vectors = [p for p in network.parameters() if p.ndim <= 1]  # biases and batch norm: no weight decay
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": WEIGHT_DECAY},
+            {"params": vectors},
+        ]
+        self.optimizer = torch.optim.SGD(
+            groups,
+            lr=recipe.peak,
+            momentum=MOMENTUM,
+            nesterov=True,
+            fused=self.device.type == "cuda",
+        )
+        self.mean: AveragedModel | None = None
+        if recipe.average:
+            self.mean = AveragedModel(network, multi_avg_fn=get_swa_multi_avg_fn())
+
+    def run_epoch(self, on_batch: Callable[[int, int], None] | None = None) -> float:
+        """Take every image once, in a new order; return the mean loss (the only wait for the device)."""
+        self.network.train()
+        order = torch.randperm(len(self.split.labels), device=self.device, generator=self.generator)
+        total = torch.zeros((), device=self.device)
+        for chosen in order.split(self.batch_size)[: self.steps_per_epoch]:
+            with self.autocast():
+                logits = self.network(self._augmented(chosen))
+                loss = functional.cross_entropy(
+                    logits, self.split.labels[chosen], label_smoothing=self.recipe.label_smoothing
+                )
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.rate(self.step, self.steps)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            if self.mean is not None:
+                self.mean.update_parameters(self.network)
+            self.step += 1
+            total += loss.detach()
+            if on_batch is not None:
+                on_batch(self.step * self.batch_size, self.steps * self.batch_size)
+        return float(total) / self.steps_per_epoch
+
+    def trained(self) -> Network:
+        """The network as trained so far; where weights are averaged, one that has their mean."""
+        if self.mean is None:
+            return self.network
+        network = self.mean.module
+        assert isinstance(network, Network)
+        # The mean of the weights is less noisy than any of them, so the activations' variances are others.
+        chosen = torch.randperm(len(self.split.labels), device=self.device, generator=self.generator)
+        batches = chosen.split(self.batch_size)[: min(STATISTICS_BATCHES, self.steps_per_epoch)]
+        with self.autocast():
+            update_bn((self._augmented(batch) for batch in batches), network)
+        return network
+
+    def _augmented(self, chosen: Tensor) -> Tensor:
+        return augment(self.split.images, chosen, self.generator)
+
+
+def augment(images: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the chosen images, each shifted by up to CROP pixels each way and mirrored half of the time.
+
+    images: uint8 (N, 3, H, W) that lie as channels_last; chosen: int64 (B,); result: uint8 (B, 3, H, W),
+    channels_last. One indexed read does it all: row and column numbers are drawn per image, reflected at the
+    border, and read.
+    """
+    x_NHWC = images.permute(0, 2, 3, 1)
+    count, (height, width) = len(chosen), x_NHWC.shape[1:3]
+    device = images.device
+
+    def drawn(high: int) -> Tensor:
+        return torch.randint(0, high, (count, 1), device=device, generator=generator)
+
+    rows = _reflected(torch.arange(height, device=device) + drawn(2 * CROP + 1) - CROP, height)
+    columns = _reflected(torch.arange(width, device=device) + drawn(2 * CROP + 1) - CROP, width)
+    columns = torch.where(drawn(2) == 1, width - 1 - columns, columns)
+    picked = x_NHWC[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return picked.permute(0, 3, 1, 2)
+
+
+def _reflected(index: Tensor, size: int) -> Tensor:
+    index = index.abs()
+    return torch.where(index >= size, 2 * (size - 1) - index, index)

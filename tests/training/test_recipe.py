@@ -1,0 +1,41 @@
+"""Recipes: the schedule of the learning rate, and options outside their range."""
+
+import math
+
+import pytest
+
+from streamspread.errors import OptionError
+from streamspread.training import Recipe
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing():
+    rates = [Recipe().rate(step, 100) for step in range(100)]
+    top = rates.index(max(rates))
+    assert 20 <= top <= 30
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert 0.39 < max(rates) <= 0.4
+    assert 0 < rates[0] < 0.02
+    assert 0 < rates[-1] < 0.001
+    assert 0 < Recipe().rate(0, 1) <= 0.4
+
+
+def test_where_weights_are_averaged_the_rate_is_constant():
+    assert {Recipe(average=True).rate(step, 10) for step in range(10)} == {0.05}
+    assert {Recipe(average=True, lr=0.1).rate(step, 10) for step in range(10)} == {0.1}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"batch_size": 1}, "batch size must be at least 2"),
+        ({"lr": 0.0}, "learning rate must be a number above 0, not 0"),
+        ({"lr": math.nan}, "learning rate must be a number above 0, not nan"),
+        ({"label_smoothing": 1.0}, "label smoothing must be at least 0 and below 1"),
+        ({"precision": "fp64"}, "the precision must be one of auto, bf16, fp32, not 'fp64'"),
+    ],
+)
+def test_options_outside_their_range_are_refused(options, message):
+    with pytest.raises(OptionError, match=message):
+        Recipe(**options)
