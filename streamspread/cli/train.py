@@ -43,7 +43,7 @@ def train(
         float | None,
         typer.Option(
             metavar="X",
-            help="Peak learning rate. [dim]Default: 0.4; with --average, where it is constant, 0.05.[/dim]",
+            help="Peak learning rate. [dim]Default: 0.4; with --average, where it is constant, 0.1.[/dim]",
         ),
     ] = None,
     label_smoothing: Annotated[float, typer.Option(metavar="X", help="In [0, 1).")] = 0.0,

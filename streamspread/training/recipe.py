@@ -10,7 +10,7 @@ from streamspread.errors import OptionError
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
 WARM_UP = 0.25  # share of the steps in which the learning rate rises
-PEAK_RATE, AVERAGED_RATE = 0.4, 0.05
+PEAK_RATE, AVERAGED_RATE = 0.4, 0.1
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
@@ -21,7 +21,7 @@ class Recipe:
     Attributes:
         epochs: times that every image is seen. ``batch_size``: images per step.
         lr: the peak of the one-cycle schedule of SGD with Nesterov momentum; with ``average`` it is constant.
-            None: 0.4, with ``average`` 0.05.
+            None: 0.4, with ``average`` 0.1.
         label_smoothing: in [0, 1).
         average: train on at a constant rate, and take the mean of the weights of all steps (stochastic weight
             averaging, Izmailov et al. 2018, §3), with batch norm's statistics taken anew. It moves around the
