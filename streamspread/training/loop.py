@@ -206,10 +206,15 @@ def evaluate(
 
 def _start_from(network: Network, weights: str | os.PathLike[str]) -> dict[str, str]:
     """Give the network these weights; return what the new weights' note says of them."""
-    tensors, note, sha256 = read_weights(weights)
-    apply_weights(network, tensors, str(weights), note)
-    known = {key: value for key, value in (note or {}).items() if key in ("command", "accuracy", "device")}
-    return {"began_with_sha256": sha256} | {f"began_with_{key}": value for key, value in known.items()}
+    tensors, found, sha256 = read_weights(weights)
+    apply_weights(network, tensors, str(weights), found)
+    note = found or {}
+    known = {f"began_with_{key}": note[key] for key in ("command", "accuracy", "device") if key in note}
+    # "8 of 24" where Ctrl-C ended a training; what came before it counts too.
+    ended = [note[key].split()[0] for key in ("epochs", "epochs_before") if key in note]
+    if ended and all(number.isdecimal() for number in ended):
+        known["epochs_before"] = str(sum(map(int, ended)))
+    return {"began_with_sha256": sha256} | known
 
 
 def _check_split(name: str, images: Tensor, labels: Tensor) -> None:

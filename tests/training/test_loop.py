@@ -150,6 +150,9 @@ def test_training_goes_on_from_weights_and_says_so(tmp_path):
     assert note["began_with_sha256"] == began.sha256
     assert note["began_with_command"] == "the first"
     assert note["began_with_accuracy"] == f"{began.accuracy:.4f}"
+    assert note["epochs_before"] == "8"
+    quick(out=first, weights=second, epochs=1)
+    assert read_weights(first)[1]["epochs_before"] == "9"
     with pytest.raises(WeightsError, match=r"do not fit .* written for the plan 4,M,M,8\)"):
         quick("4,M,8,8", weights=first)
     with pytest.raises(WeightsError, match="cannot read weights from"):
