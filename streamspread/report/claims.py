@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from streamspread.report.runs import Collection, Run, short_names
+from streamspread.report.runs import Collection, Run, Training, short_names
 from streamspread.spectrum import Interval, LayerSpectrum
 
 TAU = 0.7  # the paper's
@@ -81,7 +81,7 @@ class Case:
     """The same claims under other circumstances: ``kind`` is tau, part or training, ``value`` which."""
 
     kind: str
-    value: float | str | tuple[int, float]
+    value: float | str | Training
     claims: tuple[Claim, ...]
 
 

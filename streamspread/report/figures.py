@@ -24,7 +24,7 @@ from streamspread.report.axes import (
     single,
 )
 from streamspread.report.labels import training_label
-from streamspread.report.runs import PARTS, Collection, Run, short_names
+from streamspread.report.runs import PARTS, Collection, Run, Training, short_names
 from streamspread.report.style import looks, ordered_looks
 from streamspread.spectrum import LayerSpectrum
 
@@ -191,7 +191,7 @@ def depth(runs: Sequence[Run], texts: Texts, tau: float = TAU) -> Figure:
     return figure
 
 
-def training(groups: Mapping[tuple[int, float], Sequence[Run]], texts: Texts, tau: float = TAU) -> Figure:
+def training(groups: Mapping[Training, Sequence[Run]], texts: Texts, tau: float = TAU) -> Figure:
     """K(τ)/D by layer for networks that were trained differently, a panel per network."""
     models = list(dict.fromkeys(run.model for runs in groups.values() for run in runs))
     figure, grid = panels(len(models))

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from streamspread.errors import OptionError
 from streamspread.report.labels_ja import JA
+
+if TYPE_CHECKING:
+    from streamspread.report.runs import Training
 
 EN = {
     # figures
@@ -36,6 +40,7 @@ EN = {
     "epoch": "{epochs} epoch",
     "epochs": "{epochs} epochs",
     "smoothed": "{trained}, label smoothing {smoothing}",
+    "averaged": "{trained}, then the mean over {averaged} more",
     "interval": "bars: from the proved lower to the proved upper bound",
     "latent_title": "t-SNE of {network}, {samples} images; above each: components, variance they hold",
     "latent_layer": "{layer}: {k} components, {share} %",
@@ -151,10 +156,12 @@ def labels(lang: str) -> Mapping[str, str]:
     return LANGUAGES[lang]
 
 
-def training_label(training: tuple[int, float], texts: Mapping[str, str]) -> str:
-    """(epochs, label smoothing) in words."""
-    epochs, smoothing = training
-    if not epochs:
+def training_label(training: Training, texts: Mapping[str, str]) -> str:
+    """A training in words."""
+    epochs, smoothing, averaged = training
+    if not epochs and not averaged:
         return texts["untrained"]
     trained = texts["epoch" if epochs == 1 else "epochs"].format(epochs=epochs)
+    if averaged:
+        trained = texts["averaged"].format(trained=trained, averaged=averaged)
     return texts["smoothed"].format(trained=trained, smoothing=f"{smoothing:g}") if smoothing else trained

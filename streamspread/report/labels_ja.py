@@ -30,6 +30,7 @@ JA = {
     "epoch": "{epochs} エポック",
     "epochs": "{epochs} エポック",
     "smoothed": "{trained}、ラベル平滑化 {smoothing}",
+    "averaged": "{trained}、続く {averaged} エポックの重みの平均",
     "interval": "縦棒：証明された下限から上限まで",
     "latent_title": "{network} の t-SNE、画像 {samples} 枚：主成分の数と、それが説明する分散",
     "latent_layer": "{layer}：{k} 主成分で {share} %",

@@ -28,6 +28,14 @@ class Difference(NamedTuple):
     b: str
 
 
+class Training(NamedTuple):
+    """How weights were trained: epochs, label smoothing, and further epochs whose weights were averaged."""
+
+    epochs: int
+    label_smoothing: float = 0.0
+    averaged: int = 0
+
+
 @dataclass(frozen=True)
 class Run:
     """A stored result and what to call it. Equal names of files get their folders before them."""
@@ -73,14 +81,18 @@ class Run:
             return None
 
     @property
-    def training(self) -> tuple[int, float] | None:
-        """(epochs, label smoothing); (0, 0.0) for random weights; None where it is not known."""
+    def training(self) -> Training | None:
+        """How the weights were trained; no epochs for random ones; None where it is not known."""
         if self.facts.get("weights") == "none":
-            return 0, 0.0
+            return Training(0)
         try:
-            return int(self.note["epochs"]), float(self.note["label_smoothing"])
+            epochs, before = int(self.note["epochs"]), int(self.note.get("epochs_before", 0))
+            smoothing = float(self.note["label_smoothing"])
         except (KeyError, ValueError):
             return None
+        if "averaged" in self.note.get("schedule", ""):
+            return Training(before, smoothing, epochs)
+        return Training(before + epochs, smoothing)
 
     @property
     def network(self) -> tuple[str, str, str]:
@@ -165,11 +177,11 @@ class Collection:
         return tuple(sorted((run for run in self.runs if run.part == "depth"), key=lambda run: run.depth))
 
     @property
-    def trainings(self) -> dict[tuple[int, float], tuple[Run, ...]]:
-        """Networks by how they were trained: (epochs, label smoothing), short trainings first; with the
-        results of the same networks as they are otherwise studied."""
+    def trainings(self) -> dict[Training, tuple[Run, ...]]:
+        """Networks by how they were trained, short trainings first; with the results of the same networks as
+        they are otherwise studied."""
         trained = {run.model for run in self.runs if run.part == "training"}
-        found: dict[tuple[int, float], list[Run]] = {}
+        found: dict[Training, list[Run]] = {}
         for run in self.runs:
             asked = run.part == "training" or (run.part == "networks" and run.model in trained)
             if asked and run.training is not None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
 
 from streamspread.report.claims import Verdict, dependence, evaluate
-from streamspread.report.runs import Collection, Run, collect
+from streamspread.report.runs import Collection, Run, Training, collect
 from streamspread.spectrum import Spectra
 
 
@@ -94,10 +94,10 @@ def test_dependence_covers_thresholds_parts_and_trainings(study_files):
         ("tau", 0.7),
         ("part", "bn"),
         ("part", "relu"),
-        ("training", (0, 0.0)),
-        ("training", (6, 0.0)),
-        ("training", (24, 0.0)),
-        ("training", (24, 0.1)),
+        ("training", Training(0)),
+        ("training", Training(6)),
+        ("training", Training(24)),
+        ("training", Training(24, 0.1)),
     ]
     by_part = {case.value: case.claims for case in cases if case.kind == "part"}
     # after ReLU the layers of the study's files have more components, and gap is not among them

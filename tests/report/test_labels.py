@@ -8,6 +8,7 @@ import pytest
 import streamspread.report
 from streamspread.errors import OptionError
 from streamspread.report.labels import EN, LANGUAGES, labels, training_label
+from streamspread.report.runs import Training
 
 FOLDER = Path(streamspread.report.__file__).parent
 
@@ -56,10 +57,11 @@ def test_an_unknown_language_is_refused():
 @pytest.mark.parametrize(
     ("training", "words"),
     [
-        ((0, 0.0), "untrained"),
-        ((1, 0.1), "1 epoch, label smoothing 0.1"),
-        ((24, 0.0), "24 epochs"),
-        ((24, 0.1), "24 epochs, label smoothing 0.1"),
+        (Training(0), "untrained"),
+        (Training(1, 0.1), "1 epoch, label smoothing 0.1"),
+        (Training(24), "24 epochs"),
+        (Training(24, 0.1), "24 epochs, label smoothing 0.1"),
+        (Training(60, 0.0, 12), "60 epochs, then the mean over 12 more"),
     ],
 )
 def test_trainings_in_words(training, words):

@@ -5,7 +5,7 @@ from made_runs import NO1_DIMS, make_run, make_spectra
 
 from streamspread import store
 from streamspread.errors import OptionError, StoreError
-from streamspread.report.runs import Collection, collect, differences, short_names
+from streamspread.report.runs import Collection, Training, collect, differences, short_names
 from streamspread.spectrum import Spectra
 
 EQUAL = dict.fromkeys(NO1_DIMS, 10)
@@ -19,7 +19,7 @@ def test_a_study_is_sorted_into_its_parts(study_files):
         "no3": [500, 1000],
     }
     assert [run.depth for run in found.depths] == [4, 6]
-    assert list(found.trainings) == [(0, 0.0), (6, 0.0), (24, 0.0), (24, 0.1)]
+    assert list(found.trainings) == [Training(0), Training(6), Training(24), Training(24, 0.1)]
     assert list(found.embeddings) == ["no1-tsne"]
     assert found.thresholds == (0.5, 0.7)
     assert found.conflicts == []
@@ -30,7 +30,24 @@ def test_a_run_knows_its_parts_accuracy_and_training(study_files):
     assert list(run.layers()) == list(NO1_DIMS)
     assert list(run.layers("relu")) == ["c1", "c2", "c3", "c4", "c5", "c6"]
     assert run.layers("relu")["c1"].layer == "c1.relu"
-    assert (run.accuracy, run.training, run.data) == (0.8805, (24, 0.0), "cifar10 train")
+    assert (run.accuracy, run.training, run.data) == (0.8805, Training(24), "cifar10 train")
+
+
+@pytest.mark.parametrize(
+    ("note", "training"),
+    [
+        ({"epochs": "4"}, Training(4)),
+        ({"epochs": "4", "epochs_before": "60", "schedule": "one cycle"}, Training(64)),
+        (
+            {"epochs": "4", "epochs_before": "60", "schedule": "constant, weights averaged"},
+            Training(60, 0.0, 4),
+        ),
+        ({"epochs": "4 of 9"}, None),
+    ],
+)
+def test_epochs_before_and_averaged_ones_are_told_apart(note, training):
+    facts = {"weights_note": {"label_smoothing": "0"} | note}
+    assert make_run("no1", NO1_DIMS, EQUAL, **facts).training == training
 
 
 def test_what_run_wrote_without_a_study_is_a_network_too(tmp_path):
