@@ -42,6 +42,7 @@ OWNERS = {
     "cupy": {"kernels/cuda.py"},
     "pyarrow": {"store/files.py", "store/spectra.py", "store/embeddings.py", "datasets/parquet.py"},
     "openTSNE": {"latent/plane.py"},
+    "joblib": {"latent/plane.py"},
 }
 
 # Within a folder these do one job each and do not know each other either.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from streamspread.datasets import as_stream, count, head
 from streamspread.embedding import Embedding, LayerEmbedding
 from streamspread.engine import BATCH_SIZE, Progress
 from streamspread.errors import DataError, OptionError
-from streamspread.latent.plane import check_perplexity, check_tsne, to_plane
+from streamspread.latent.plane import check_perplexity, check_tsne, to_planes
 from streamspread.latent.scores import leading_scores
 from streamspread.placement import as_input, model_dtype, prepared, resolve_device
 from streamspread.taps import list_taps, select
@@ -68,10 +67,9 @@ def embed(
             model, stream, taps, axes, device=where, batch_size=size, seed=seed, report=report
         )
     made = []
-    for index, scores in enumerate(found):
-        report(Progress("t-SNE", 1, 1, index, len(found), "layers", scores.tap.name))
-        began = time.perf_counter()
-        points_N2, divergence = to_plane(scores.scores_NK, perplexity, seed, torch.get_num_threads())
+    report(Progress("t-SNE", 1, 1, 0, len(found), "layers", ""))
+    planes = to_planes([layer.scores_NK for layer in found], perplexity, seed, torch.get_num_threads())
+    for scores, plane in zip(found, planes, strict=True):
         made.append(
             LayerEmbedding(
                 layer=scores.tap.name,
@@ -79,12 +77,12 @@ def embed(
                 dim=scores.tap.dim,
                 axes=scores.scores_NK.shape[1],
                 share=scores.share,
-                points_N2=points_N2,
-                divergence=divergence,
-                seconds=time.perf_counter() - began,
+                points_N2=plane.points_N2,
+                divergence=plane.divergence,
+                seconds=plane.seconds,
             )
         )
-        report(Progress("t-SNE", 1, 1, index + 1, len(found), "layers", scores.tap.name))
+        report(Progress("t-SNE", 1, 1, len(made), len(found), "layers", scores.tap.name))
     labels = getattr(stream, "labels", None)
     facts = {
         "device": str(where),

@@ -9,7 +9,7 @@ from streamspread import models
 from streamspread.datasets import ImageData, load
 from streamspread.errors import DataError, LayerError, MissingError, OptionError
 from streamspread.latent import embed
-from streamspread.latent.plane import to_plane
+from streamspread.latent.plane import to_plane, to_planes
 
 pytest.importorskip("openTSNE", reason="t-SNE needs openTSNE")
 
@@ -63,9 +63,20 @@ def test_groups_stay_together():
 
 
 def test_a_constant_layer_is_one_point():
-    points, divergence = to_plane(np.zeros((50, 3), np.float32), 5, 0, 1)
-    assert not points.any()
-    assert divergence == 0
+    plane = to_plane(np.zeros((50, 3), np.float32), 5, 0, 1)
+    assert not plane.points_N2.any()
+    assert plane.divergence == 0
+
+
+def test_layers_side_by_side_are_what_they_are_one_by_one(monkeypatch):
+    generator = np.random.default_rng(0)
+    scores = [generator.normal(size=(60, 4)).astype(np.float32) for _ in range(3)]
+    one_by_one = [to_plane(scores_NK, 5, 0, 1) for scores_NK in scores]
+    monkeypatch.setattr("streamspread.latent.plane._MANY", 60)  # so few points get processes too
+    side_by_side = list(to_planes(scores, 5, 0, 2))
+    for one, other in zip(one_by_one, side_by_side, strict=True):
+        assert np.array_equal(one.points_N2, other.points_N2)
+        assert one.divergence == other.divergence
 
 
 @pytest.mark.parametrize(
