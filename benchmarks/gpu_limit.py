@@ -24,6 +24,7 @@ from streamspread import datasets, kernels, models
 from streamspread.accumulators.covariance import Covariance
 from streamspread.engine import analyze, plan
 from streamspread.memory import format_bytes
+from streamspread.switches import switched
 from streamspread.taps import Watch, list_taps, select
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -166,10 +167,8 @@ def whole(network: torch.nn.Module, images: torch.Tensor, matrix_flops: float) -
         for batch in images.split(chosen.batch_size):
             watch.run(batch, lambda tap, x: None)
 
-    allowed = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    forward_seconds = timed(forward, repeats=3, warm=1)
-    torch.backends.cudnn.allow_tf32 = allowed
+    with switched(convolutions=False):
+        forward_seconds = timed(forward, repeats=3, warm=1)
     samples = len(images)
     limit_seconds = sum(samples * float(tap.dim) ** 2 for tap in taps) / matrix_flops
     limit = forward_seconds + limit_seconds

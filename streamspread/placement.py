@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from streamspread.errors import DeviceError
+from streamspread.switches import switched
 
 
 def resolve_device(device: str | torch.device, model: nn.Module | None = None) -> torch.device:
@@ -44,18 +45,14 @@ def resolve_device(device: str | torch.device, model: nn.Module | None = None) -
 def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
     """The model in eval mode on the device, float32 without TF32, fixed algorithms; restored afterwards."""
     modes = [(module, module.training) for module in model.modules()]
-    cudnn = torch.backends.cudnn
-    flags = (cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32)
     random_state = torch.get_rng_state()  # a DataLoader draws from it at every pass
+    # TF32 rounds products to 11 bits and biases them; autotuning may choose differently in another run.
+    exact = switched(matrices=False, convolutions=False, benchmark=False, deterministic=True)
     try:
-        # TF32 rounds products to 11 bits and biases them; autotuning may choose differently in another run.
-        cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic = False, False, True
-        torch.backends.cuda.matmul.allow_tf32 = False
-        with _placed(model, device):
+        with exact, _placed(model, device):
             model.eval()
             yield
     finally:
-        cudnn.allow_tf32, cudnn.benchmark, cudnn.deterministic, torch.backends.cuda.matmul.allow_tf32 = flags
         torch.set_rng_state(random_state)
         for module, training in modes:
             module.training = training

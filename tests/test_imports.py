@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "streamspread"
 # not know each other.
 GROUPS = [
     {"__init__"},
-    {"errors", "replace"},
+    {"errors", "replace", "switches"},
     {"spectrum", "embedding"},
     {"kernels"},
     {"memory", "placement"},

@@ -4,11 +4,12 @@ square."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 
 import torch
 
 from streamspread import kernels
+from streamspread.switches import switched
 
 _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
 
@@ -72,7 +73,7 @@ class SymmetricPanels:
         """A @ q (n, L) in the panels' dtype; the square matrix is never made. ``rough`` allows TF32 on
         CUDA."""
         y_NL = torch.zeros_like(q_NL)
-        with _tf32(rough and self.device.type == "cuda"):
+        with switched(matrices=True) if rough and self.device.type == "cuda" else nullcontext():
             for begin, end, panel in self.spans():
                 y_NL[begin:end].addmm_(panel, q_NL[:end])
                 if begin:
@@ -153,17 +154,6 @@ class SymmetricPanels:
                     rows = slice(begin + top, begin + top + chunk.shape[0])
                     chunk = torch.addmm(chunk, u_NR[rows], right_RN[:, :end])
                 yield begin, end, chunk
-
-
-@contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    """Products of float32 by tensor cores inside, where that is allowed; as before afterwards."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = allowed or before
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _spans(n: int, rows: int) -> Iterator[tuple[int, int]]:

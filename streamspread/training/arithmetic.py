@@ -1,9 +1,8 @@
-"""How a training computes: its device, the precision of its products, cuDNN's and TF32's switches."""
+"""How a training computes: on which device, and with products of which precision."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -49,25 +48,3 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The context of a forward pass in "bf16" or "fp32"."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-
-
-@contextmanager
-def cuda_settings(device: torch.device, *, tf32: bool) -> Iterator[None]:
-    """Let cuDNN search for its fastest kernels, and allow or forbid TF32; all is as before afterwards."""
-    if device.type != "cuda":
-        yield
-        return
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    wanted: list[tuple[Any, str, object]] = [(cudnn, "benchmark", True)]
-    if hasattr(cudnn, "conv"):  # torch 2.9 and later, where the older switches below warn
-        wanted += [(part, "fp32_precision", "tf32" if tf32 else "ieee") for part in (cudnn.conv, matmul)]
-    else:
-        wanted += [(part, "allow_tf32", tf32) for part in (cudnn, matmul)]
-    before = [(part, name, getattr(part, name)) for part, name, _ in wanted]
-    try:
-        for part, name, value in wanted:
-            setattr(part, name, value)
-        yield
-    finally:
-        for part, name, value in before:
-            setattr(part, name, value)

@@ -21,7 +21,8 @@ from streamspread.models.inputs import CIFAR_MEAN, CIFAR_STD, accept_uint8
 from streamspread.models.network import Network, build
 from streamspread.models.plans import IMAGE_SIZE, find_plan, format_plan, parse_plan
 from streamspread.models.weights import apply_weights, read_weights, rounded_state, save_weights
-from streamspread.training.arithmetic import autocast, cuda_settings, resolve_device, resolve_precision
+from streamspread.switches import switched
+from streamspread.training.arithmetic import autocast, resolve_device, resolve_precision
 from streamspread.training.recipe import Recipe
 from streamspread.training.trainer import Split, Trainer
 
@@ -118,7 +119,7 @@ def train(
     history: list[EpochReport] = []
     best: dict[str, Tensor] = {}
     best_epoch, interrupted = 0, False
-    with cuda_settings(where, tf32=True):
+    with switched(matrices=True, convolutions=True, benchmark=True):
         trainer = Trainer(network, train_split, recipe, forward)
         try:
             for epoch in range(1, recipe.epochs + 1):
@@ -147,7 +148,7 @@ def train(
     network.load_state_dict(best)
     stored = rounded_state(network)
     apply_weights(network, stored, "just trained")
-    with cuda_settings(where, tf32=False):
+    with switched(matrices=False, convolutions=False):
         accuracy = evaluate(network, test_split.images, test_split.labels)
     seconds = time.perf_counter() - began
     sha256 = None

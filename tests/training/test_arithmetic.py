@@ -1,10 +1,10 @@
-"""Devices, precisions, and switches that are restored."""
+"""Devices and precisions."""
 
 import pytest
 import torch
 
 from streamspread.errors import DeviceError
-from streamspread.training.arithmetic import autocast, cuda_settings, resolve_device, resolve_precision
+from streamspread.training.arithmetic import autocast, resolve_device, resolve_precision
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -43,28 +43,3 @@ def test_the_precision_is_that_of_products():
         assert (ones @ ones).dtype == torch.bfloat16
     with autocast(CPU, "fp32"):
         assert (ones @ ones).dtype == torch.float32
-
-
-def settings():
-    """cuDNN's search, and whether convolutions and matrix products may use TF32."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    if hasattr(cudnn, "conv"):
-        return cudnn.benchmark, cudnn.conv.fp32_precision == "tf32", matmul.fp32_precision == "tf32"
-    return cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
-
-
-@pytest.mark.parametrize("tf32", [True, False])
-def test_cuda_settings_are_made_and_restored_also_after_an_error(tf32):
-    # The switches can be set without a CUDA device.
-    before, within = settings(), []
-
-    def fail():
-        within.append(settings())
-        raise RuntimeError("inside")
-
-    with pytest.raises(RuntimeError, match="inside"), cuda_settings(CUDA, tf32=tf32):
-        fail()
-    assert within == [(True, tf32, tf32)]
-    assert settings() == before
-    with cuda_settings(torch.device("cpu"), tf32=tf32):
-        assert settings() == before
