@@ -123,6 +123,8 @@ def stage(
     fixed.
     """
     rows, columns = x_ND.shape
+    if columns > 1 and x_ND.stride(1) != 1:  # such as a transposed output: the kernel reads along rows
+        x_ND = x_ND.contiguous()
     wide = torch.float64 in (x_ND.dtype, out_ND.dtype)
     pilot = pilot_D.double() if wide else pilot_D
     width = 4
@@ -170,7 +172,7 @@ def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> N
             *(b_KN.data_ptr(), _CUDA_R[b_KN.dtype], _leading(b_KN)),
             *(a_MK.data_ptr(), _CUDA_R[a_MK.dtype], _leading(a_MK)),
             one.ctypes.data,
-            *(c_MN.data_ptr(), _CUDA_R[c_MN.dtype], c_MN.stride(0)),
+            *(c_MN.data_ptr(), _CUDA_R[c_MN.dtype], _leading(c_MN)),
             cublas.CUBLAS_COMPUTE_32F,
             -1,  # CUBLAS_GEMM_DEFAULT
         )
@@ -187,4 +189,6 @@ def _operation(matrix: torch.Tensor) -> int:
 
 
 def _leading(matrix: torch.Tensor) -> int:
-    return max(matrix.stride(0), matrix.stride(1))
+    # A single row or column may have any stride; cuBLAS refuses one below the length of the other side.
+    rows, columns = matrix.shape
+    return max(matrix.stride(0), columns) if matrix.stride(1) == 1 else max(matrix.stride(1), rows)

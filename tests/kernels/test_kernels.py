@@ -63,6 +63,19 @@ def test_16_bit_rounding_on_the_cpu_is_ieee_to_nearest_even(values, rounding):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    "view",
+    [lambda x: x.T.contiguous().T, lambda x: x.repeat(1, 2)[:, ::2], lambda x: x[:, :1].expand(-1, 12)],
+    ids=["transposed", "every second column", "one column for all"],
+)
+def test_stage_reads_activations_that_do_not_lie_row_by_row(device, view):
+    x = view(torch.arange(60.0, device=device).reshape(5, 12))
+    out, sums, _, _ = run_stage(x, torch.zeros(x.shape[1], device=device), 1.0, "fp32", device)
+    assert torch.equal(out, x)
+    assert torch.equal(sums, x.double().sum(0))
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
     x = torch.randn(8, 100, device=device)
     pilot = torch.zeros(40, device=device)
@@ -112,6 +125,18 @@ def test_add_product_adds_in_place_for_both_layouts(device, rounding, transposed
         a, b = a.T.contiguous().T, b.T.contiguous().T
     kernels.for_device(device).add_product(c, a, b)
     torch.testing.assert_close(c.double(), expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ROUNDED)
+@pytest.mark.parametrize("shape", [(1, 40, 56), (24, 1, 56), (24, 40, 1), (1, 40, 1), (1, 1, 1)], ids=str)
+def test_add_product_takes_single_rows_and_columns_whatever_their_strides(device, rounding, shape):
+    (m, k, n), dtype = shape, kernels.staged_dtype(rounding, device)
+    buffers = [torch.randn(50, width, device=device).to(dtype) for width in (m, k, n)]
+    a_MK, b_KN = buffers[0][:k].T, buffers[2][:k]  # as windows of staging buffers: strides of 1 among them
+    c = torch.zeros(m, n, device=device, dtype=kernels.SUM_DTYPES[rounding])
+    kernels.for_device(device).add_product(c, a_MK, b_KN)
+    torch.testing.assert_close(c.double(), a_MK.double() @ b_KN.double(), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("device", DEVICES)
