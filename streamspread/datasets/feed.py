@@ -35,12 +35,14 @@ def prefetch(
                 # Made on the card by whoever gives the batches: the copy, and so the event, come after that
                 # work.
                 side.wait_stream(torch.cuda.default_stream(batch.device))
-                moved = batch.to(target, non_blocking=True)
+                moved = batch.to(target, non_blocking=True, copy=True)
             else:
                 pinned = batch if batch.is_pinned() else batch.pin_memory()
                 moved = pinned.to(target, non_blocking=True)
             done = torch.cuda.Event()
             done.record(side)
+            if batch.is_cuda or batch.is_pinned():
+                done.synchronize()  # whoever gives the batches may fill the same memory again
         return moved, done
 
     for moved, done in in_background(batches, copy, depth):
@@ -66,8 +68,9 @@ def in_background(items: Iterable[Any], work: Callable[[Any], Any], depth: int) 
                 return
 
     def run() -> None:
-        source = iter(items)
+        source: Iterator[Any] | None = None
         try:
+            source = iter(items)
             for item in source:
                 put("result", work(item))
                 if stop.is_set():

@@ -71,6 +71,16 @@ def test_an_error_reaches_the_consumer_at_its_place(where):
     assert "streamspread-prefetch" not in names()
 
 
+def test_a_source_that_cannot_even_begin_is_an_error_of_the_consumer():
+    class Broken:
+        def __iter__(self):
+            raise OSError("no such folder")
+
+    with pytest.raises(OSError, match="no such folder"):
+        next(in_background(Broken(), lambda i: i, 2))
+    assert "streamspread-prefetch" not in names()
+
+
 def test_closing_early_ends_the_thread_and_closes_the_source():
     closed = []
 
