@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.optim.swa_utils import AveragedModel, get_swa_multi_avg_fn, update_bn
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 from streamspread.models.network import Network
 from streamspread.training.recipe import MOMENTUM, WEIGHT_DECAY, Recipe
@@ -58,7 +58,7 @@ class Trainer:
         )
         self.mean: AveragedModel | None = None
         if recipe.average:
-            self.mean = AveragedModel(network, multi_avg_fn=get_swa_multi_avg_fn())
+            self.mean = AveragedModel(network, multi_avg_fn=self._average)
 
     def run_epoch(self, on_batch: Callable[[int, int], None] | None = None) -> float:
         """Take every image once, in a new order; return the mean loss (the only wait for the device)."""
@@ -96,6 +96,12 @@ class Trainer:
         with self.autocast():
             update_bn((self._augmented(batch) for batch in batches), network)
         return network
+
+    @torch.no_grad()
+    def _average(self, means: Sequence[Tensor], newest: Sequence[Tensor], _: Tensor | int) -> None:
+        # torch's own way asks the device how many there were, and waits for the answer at every step.
+        for mean, value in zip(means, newest, strict=True):
+            mean.lerp_(value, 1 / (self.step + 1))
 
     def _augmented(self, chosen: Tensor) -> Tensor:
         return augment(self.split.images, chosen, self.generator)
