@@ -16,6 +16,7 @@ from streamspread.accumulators.sketch import rank_to_close
 from streamspread.accumulators.staging import Overflow, Staging
 from streamspread.datasets import Stream, as_stream, count, fingerprint, prefetch
 from streamspread.errors import ActivationError, DataError, DeviceError, OptionError
+from streamspread.kernels import SUM_DTYPES, for_device
 from streamspread.memory import LiveBytes, PeakMeter, free_bytes, parse_bytes
 from streamspread.placement import as_input, model_dtype, prepared, resolve_device
 from streamspread.planner import LayerShape, Plan
@@ -91,7 +92,7 @@ def analyze(
     )
     with _session(model, data, layers, options) as session:
         report = progress or (lambda event: None)
-        _load_kernels(session.device, session.plan.layers[0].rounding)
+        _load_kernels(session.device, session.dtype, session.plan.layers[0].rounding)
         with PeakMeter(session.device) as meter:
             found = session.run(session.plan, report, meter)
         facts = {**session.facts(), **dict(provenance or {})}
@@ -141,6 +142,7 @@ class _Session:
     samples: int | None
     budget: int
     forward_bytes: int
+    resident_bytes: int
     plan: Plan = field(init=False)
 
     def make_plan(self, taps: Sequence[TapInfo], rounding: str) -> Plan:
@@ -159,6 +161,7 @@ class _Session:
             rank=self.options.rank,
             max_passes=self.options.max_passes,
             proof=self.options.proof,
+            resident_bytes=self.resident_bytes,
         )
 
     def run(
@@ -338,7 +341,6 @@ def _session(
             dtype = model_dtype(model, first)
             batch_size = first.shape[0]  # a stream may come in batches of its own
             forward_bytes, taps = _probe(model, as_input(first, device, dtype), device)
-            forward_bytes += resident_bytes
             del first
             rounding = options.rounding
             if rounding == "auto":
@@ -348,7 +350,17 @@ def _session(
                 raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
             chosen = select(taps, layers, _default_layers(model))
             session = _Session(
-                model, stream, chosen, device, dtype, batch_size, options, samples, budget, forward_bytes
+                model,
+                stream,
+                chosen,
+                device,
+                dtype,
+                batch_size,
+                options,
+                samples,
+                budget,
+                forward_bytes,
+                resident_bytes,
             )
             session.plan = session.make_plan(chosen, rounding)
             yield session
@@ -398,11 +410,15 @@ def _probe(model: nn.Module, batch: torch.Tensor, device: torch.device) -> tuple
     return needed + Staging.first_bytes(max((t.dim for t in taps), default=0), batch.shape[0]), taps
 
 
-def _load_kernels(device: torch.device, rounding: str) -> None:
-    """Import and compile the kernels before memory and time are measured: they are no layer's.
+def _load_kernels(device: torch.device, dtype: torch.dtype, rounding: str) -> None:
+    """Import, compile and start the kernels before memory and time are measured: they are no layer's.
 
     Raises:
         DeviceError: CuPy is missing.
     """
-    tiny = Staging(1, 2, rounding, device)
-    tiny.push(torch.zeros(2, 1, device=device))
+    for columns in (1, 4):  # activations are read one number at a time, or four
+        tiny = Staging(columns, 2, rounding, device)
+        tiny.push(torch.zeros(2, columns, dtype=dtype, device=device))
+        rows_ND = tiny.staged()
+        sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[rounding], device=device)
+        for_device(device).add_product(sums, rows_ND.T, rows_ND)

@@ -63,12 +63,18 @@ class Setting:
     max_passes: int
     share: int
     proof: bool
+    resident_bytes: int = 0
 
     def peak(self, plans: Sequence[LayerPlan]) -> int:
-        """Peak bytes of a pass with these layers: all states at once, and with them either the network's
-        forward or, after the pass, one eigenvalue step after the other."""
+        """Peak bytes of a pass with these layers: the data that stays and all states at once, and with them
+        either the network's forward or, after the pass, one eigenvalue step after the other."""
         states = sum(plan.state_bytes for plan in plans)
-        return states + max(self.forward_bytes, *(plan.finish_bytes for plan in plans))
+        return self.resident_bytes + states + max(self.forward_bytes, *(plan.finish_bytes for plan in plans))
+
+    @property
+    def room(self) -> int:
+        """Bytes of the budget beside the data that stays."""
+        return self.budget - self.resident_bytes
 
 
 def candidates(layer: LayerShape, setting: Setting, method: str) -> tuple[list[LayerPlan], list[str]]:
@@ -115,7 +121,7 @@ def _covariance(layer: LayerShape, setting: Setting) -> LayerPlan:
 
     def too_large() -> bool:
         state, finish = need()
-        return state + max(finish, setting.forward_bytes) > setting.budget
+        return state + max(finish, setting.forward_bytes) > setting.room
 
     while max_block > _LEAST_BLOCK and too_large():
         max_block //= 2
@@ -160,13 +166,13 @@ def _gram(layer: LayerShape, setting: Setting, samples: int) -> LayerPlan:
             max_block=max_block,
         )
 
-    while max_block > _LEAST_BLOCK and sum(need(min(_LEAST_TILE, layer.dim))) > setting.budget:
+    while max_block > _LEAST_BLOCK and sum(need(min(_LEAST_TILE, layer.dim))) > setting.room:
         max_block //= 2
     tile = layer.dim
     if setting.same_again:
         least = min(_LEAST_TILE, layer.dim)
         per_feature = need(least)[0] - need(least - 1)[0] if least > 1 else need(1)[0]
-        room = setting.budget - setting.forward_bytes - (need(least)[0] - per_feature * least)
+        room = setting.room - setting.forward_bytes - (need(least)[0] - per_feature * least)
         most = min(room, _TILE_BYTES[device.type]) // per_feature
         passes = -(-layer.dim // max(least, most))
         if passes > 1:
@@ -217,7 +223,7 @@ def _sketch(layer: LayerShape, setting: Setting) -> LayerPlan:
 
     def too_large(share: int) -> bool:
         state, finish = need()
-        return state * share + max(finish, setting.forward_bytes) > setting.budget
+        return state * share + max(finish, setting.forward_bytes) > setting.room
 
     for rank in ranks:
         staging = rows_to_stage(layer.dim, rank, device)

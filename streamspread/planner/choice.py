@@ -37,6 +37,7 @@ def make_plan(
     rank: int | str = "auto",
     max_passes: int = 3,
     proof: bool = True,
+    resident_bytes: int = 0,
 ) -> Plan:
     """Choose a method and passes for every layer so that no pass needs more than the budget.
 
@@ -51,6 +52,7 @@ def make_plan(
             time.
         rank: directions that a sketch keeps, or auto. max_passes: that a sketch may take.
         proof: whether a factorisation may be made where K would stay open.
+        resident_bytes: of the data set, where it lies on the device all the time.
 
     Raises:
         BudgetError: a layer fits by no method; the message names the smallest budget that would do.
@@ -70,6 +72,7 @@ def make_plan(
         max_passes if same_again else 1,
         min(len(layers), SKETCH_SHARE),
         proof,
+        resident_bytes,
     )
     _check_budget(layers, setting, method)
     chosen = [_choose(layer, setting, method) for layer in layers]

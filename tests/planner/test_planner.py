@@ -46,6 +46,7 @@ settings_of_any_kind = st.fixed_dictionaries(
         "samples": st.none() | st.integers(2, 60_000),
         "budget": st.integers(12, 37).map(lambda power: 1 << power) | st.integers(1, 80 * GIB),
         "forward_bytes": st.sampled_from([0, 10_000, 40 * MIB, 3 * GIB]),
+        "resident_bytes": st.sampled_from([0, 30_000, 2 * GIB]),
         "device": st.sampled_from([CPU, CUDA]),
         "rounding": st.sampled_from(["fp16", "bf16", "fp32", "fp64"]),
         "method": st.sampled_from(["auto", "auto", "covariance", "gram", "sketch"]),
@@ -95,6 +96,7 @@ def test_every_plan_fits_and_covers_everything_once(case):
         assert step.deepest == step.layers[-1]
         members = [plan.layers[order[name]] for name in step.layers]
         held = sum(one.state_bytes for one in members)
+        held += case["resident_bytes"]
         assert held + case["forward_bytes"] <= step.bytes
         assert held + max(one.finish_bytes for one in members) <= step.bytes
 
@@ -158,6 +160,11 @@ def test_the_network_and_the_eigenvalue_step_do_not_need_memory_at_once():
     assert planned([layer(300)], 1000, GIB, forward_bytes=1).peak_bytes == alone.bytes
     larger = planned([layer(300)], 1000, GIB, forward_bytes=100 * MIB)
     assert larger.peak_bytes == alone.state_bytes + 100 * MIB
+
+
+def test_data_that_stays_on_the_device_needs_memory_all_the_time():
+    alone = planned([layer(300)], 1000, GIB).layers[0]
+    assert planned([layer(300)], 1000, GIB, resident_bytes=MIB).peak_bytes == alone.bytes + MIB
 
 
 # Which method, and why
