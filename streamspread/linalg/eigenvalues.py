@@ -126,8 +126,10 @@ def leading_eigenvalues(
         ritz_P = basis.ritz_L[:count]
         outside = basis.largest_outside(count)
         shift = float(np.sqrt(ritz_P[k - 1] * max(outside, ritz_P[-1])))
+        if outside * 1.02 >= shift:
+            continue
         bound = shifted_upper_sums(ritz_P, residual_PP, shift + slack * ritz_P[0], trace) + slack * trace
-        if outside * 1.02 < shift and _closed(bound, targets, highs):
+        if _closed(bound, targets, highs):
             if basis.nothing_exceeds_(count, shift):
                 upper[:count] = np.minimum(upper[:count], np.minimum(bound, trace))
                 return basis.found(squares, "Cholesky factorisation", upper)
