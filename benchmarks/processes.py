@@ -37,6 +37,7 @@ def _measure(
 ) -> None:
     if warm_up is not None:
         warm_up()
+    _restart_card_peak()  # imports torch, which is no contender's memory
     base = peak = _anonymous_bytes()
     stop = threading.Event()
 
@@ -45,7 +46,6 @@ def _measure(
         while not stop.wait(0.01):
             peak = max(peak, _anonymous_bytes())
 
-    _restart_card_peak()
     watcher = threading.Thread(target=watch)
     watcher.start()
     began = time.perf_counter()

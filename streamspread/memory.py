@@ -55,7 +55,8 @@ def at_least(count: int) -> str:
 def free_bytes(device: torch.device) -> int:
     """Bytes that are free on the device now (on Linux's CPU: what can be had without swapping)."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + cached  # what torch keeps from before is free to it
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():

@@ -18,6 +18,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU that PyTorch can use"))
 
 
+@pytest.fixture(autouse=True)
+def _auto_is_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that are not marked gpu mean the CPU by `auto`, also on a machine with a card."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setattr("streamspread.placement._has_cupy", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def data_path() -> Path:
     """The folder of real data: STREAMSPREAD_DATA, or data/ in the repository; else skips."""
