@@ -46,13 +46,18 @@ def report(
     quiet: QuietOption = False,
 ) -> None:
     """Write a page that shows stored results, opens from disk and needs no network; figures beside it."""
-    from streamspread.report import build
+    from streamspread.report import build, markdown
+    from streamspread.report.labels import labels
+    from streamspread.report.runs import collect
 
-    if form is Form.markdown:
-        text = build.write_markdown(files, out, lang.value)
-        print(text, end="") if out is None else print(out / build.MARKDOWN)
+    if form is Form.markdown and out is None:
+        print(markdown.to_markdown(collect(files), labels(lang.value)), end="")
         return
     folder = out or Path("report")
-    for line in build.write_page(files, folder, lang.value):
+    write, name = {
+        Form.html: (build.write_page, build.PAGE),
+        Form.markdown: (build.write_markdown, build.MARKDOWN),
+    }[form]
+    for line in write(files, folder, lang.value):
         note(line, quiet)
-    print(folder / build.PAGE)
+    print(folder / name)

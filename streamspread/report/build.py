@@ -1,18 +1,17 @@
-"""Writes a report: the page and the figures beside it, or Markdown."""
+"""Writes a report: the page or Markdown, and the figures beside it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from streamspread.errors import MissingError, StoreError
 from streamspread.replace import replace_file
 from streamspread.report import figures, markdown, page, style
 from streamspread.report.labels import labels
-from streamspread.report.latent import latent
-from streamspread.report.runs import collect
+from streamspread.report.runs import Collection, collect
 
 PAGE = "index.html"
 MARKDOWN = "report.md"
@@ -49,28 +48,36 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     collection = collect(files)
     check_folder(folder)
     _write(folder / PAGE, page.to_html(collection, texts, lang).encode())
+    return _write_figures(collection, folder / FIGURES, texts, lang)[1]
+
+
+def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
+    """Write ``report.md``, and every figure that it shows, as PNG and SVG.
+
+    Returns what must be said, a line each. Errors as :func:`write_page`.
+    """
+    texts = labels(lang)
+    collection = collect(files)
+    check_folder(folder)
+    names, notes = _write_figures(collection, folder / FIGURES, texts, lang)
+    shown = [quote(f"{FIGURES}/{name}.png") for name in names]
+    _write(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode())
+    return notes
+
+
+def _write_figures(
+    collection: Collection, folder: Path, texts: Mapping[str, str], lang: str
+) -> tuple[list[str], list[str]]:
+    """Names of the figures that are there now, and what must be said, a line each."""
     try:
         with style.styled(lang):
             drawn = figures.all_figures(collection, texts)
-            drawn |= {name: partial(latent, e, texts) for name, e in collection.embeddings.items()}
-            check_folder(folder / FIGURES)
+            check_folder(folder)
             for name, draw in drawn.items():
-                save_figure(draw(), folder / FIGURES / name)
+                save_figure(draw(), folder / name)
     except MissingError as error:
-        return [f"the page is there, the figures as files are not: {error}"]
-    return []
-
-
-def write_markdown(files: Sequence[Path], folder: Path | None, lang: str) -> str:
-    """The tables as Markdown; also written to ``report.md`` where a folder is given.
-
-    Errors as :func:`write_page`.
-    """
-    text = markdown.to_markdown(collect(files), labels(lang))
-    if folder is not None:
-        check_folder(folder)
-        _write(folder / MARKDOWN, text.encode())
-    return text
+        return [], [f"the report is there, the figures as files are not: {error}"]
+    return list(drawn), []
 
 
 def save_figure(figure: figures.Figure, stem: Path) -> None:

@@ -24,6 +24,7 @@ from streamspread.report.axes import (
     single,
 )
 from streamspread.report.labels import training_label
+from streamspread.report.latent import latent
 from streamspread.report.runs import PARTS, Collection, Run, Training, short_names
 from streamspread.report.style import looks, ordered_looks
 from streamspread.spectrum import LayerSpectrum
@@ -57,6 +58,8 @@ def all_figures(collection: Collection, texts: Texts) -> dict[str, Callable[[], 
         found["depth"] = partial(depth, collection.depths, texts)
     if collection.trainings:
         found["training"] = partial(training, collection.trainings, texts)
+    for name, embedding in collection.embeddings.items():
+        found[_file_name(name)] = partial(latent, embedding, texts)
     return found
 
 

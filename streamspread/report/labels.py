@@ -31,6 +31,7 @@ EN = {
     "over_threshold_title": "Components over the variance fraction",
     "samples_axis": "images N",
     "over_samples_title": "Components over the number of images, K({tau})",
+    "figures": "Figures",
     "settled": "at the right: growth of K from the last but one N to the last",
     "depth_title": "Networks of different depth, {trained}",
     "depth_axis": "layer, from the first convolution (0) to the last (1)",

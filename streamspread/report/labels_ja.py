@@ -21,6 +21,7 @@ JA = {
     "over_threshold_title": "分散の割合と主成分の数",
     "samples_axis": "画像数 N",
     "over_samples_title": "画像数と主成分の数 K({tau})",
+    "figures": "図",
     "settled": "右端の値：最大の N とその一つ前の N の間での K の増加率",
     "depth_title": "深さの異なるネットワーク（{trained}）",
     "depth_axis": "層の位置（最初の畳み込み 0 から最後の畳み込み 1）",

@@ -1,8 +1,9 @@
-"""The report as Markdown: tables to paste."""
+"""The report as Markdown: tables to paste, and figures where they lie beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 
 from streamspread.report import summary
 from streamspread.report.claims import TAU
@@ -10,8 +11,11 @@ from streamspread.report.runs import Collection
 from streamspread.report.summary import Table
 
 
-def to_markdown(collection: Collection, texts: Mapping[str, str]) -> str:
-    """Networks, K and K/D by layer, the claims, what they depend on, K over N."""
+def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Sequence[str] = ()) -> str:
+    """Networks, K and K/D by layer, the claims, what they depend on, K over N, figures, and the commands.
+
+    ``figures``: paths of pictures, relative to where the text will lie.
+    """
     sections = [
         (texts["section_summary"], summary.networks(collection, texts)),
         (texts["spread"].format(tau=f"{TAU:g}"), summary.shares(collection, texts)),
@@ -25,6 +29,11 @@ def to_markdown(collection: Collection, texts: Mapping[str, str]) -> str:
     if lines := summary.conflicts(collection, texts):
         listed = "".join(f"- {line}\n" for line in lines)
         made.insert(1, f"{texts['compare_note_differ']}\n\n{listed}")
+    if figures:
+        shown = "\n\n".join(f"![{PurePosixPath(path).stem}]({path})" for path in figures)
+        made.append(f"### {texts['figures']}\n\n{shown}\n")
+    typed = "\n".join(summary.commands(collection, texts))
+    made.append(f"### {texts['commands']}\n\n```\n{typed}\n```\n")
     return "\n".join(made)
 
 

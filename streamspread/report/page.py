@@ -6,7 +6,6 @@ import base64
 import html
 import json
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -168,9 +167,7 @@ def _tables(collection: Collection, texts: Texts) -> str:
 
 
 def _provenance(collection: Collection, texts: Texts) -> str:
-    commands = dict.fromkeys(_command(run.facts, texts) for run in collection.runs)
-    commands |= dict.fromkeys(_command(e.provenance, texts) for e in collection.embeddings.values())
-    listed = _escape("\n".join(commands))
+    listed = _escape("\n".join(summary.commands(collection, texts)))
     blocks = [_details(_headline(run), _facts(run.facts, str(run.path), texts)) for run in collection.runs]
     blocks += [
         _details(name, _facts(embedding.provenance, f"{name}.arrow", texts))
@@ -184,7 +181,7 @@ def _facts(facts: Mapping[str, Any], path: str, texts: Texts) -> str:
     packages = facts.get("packages") or {}
     rows = {
         texts["file"]: path,
-        texts["command"]: _command(facts, texts),
+        texts["command"]: summary.command(facts, texts),
         "streamspread": facts.get("version"),
         texts["plan"]: facts.get("plan"),
         texts["weights"]: _weights(facts),
@@ -206,13 +203,6 @@ def _weights(facts: Mapping[str, Any]) -> str:
         return f"random, seed {facts.get('seed')}"
     sha = facts.get("weights_sha256")
     return f"{facts.get('weights')} (SHA-256 {sha})" if sha else str(facts.get("weights") or "")
-
-
-def _command(facts: Mapping[str, Any], texts: Texts) -> str:
-    command = facts.get("command")
-    if not command:
-        return texts["python_call"]
-    return command if isinstance(command, str) else shlex.join(command)
 
 
 def _headline(run: Run) -> str:

@@ -1,10 +1,12 @@
-"""The report's tables as rows of text, for Markdown and for the page alike."""
+"""The report's tables as rows of text, and the commands behind it, for Markdown and for the page alike."""
 
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from streamspread.report import text
 from streamspread.report.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
@@ -114,6 +116,20 @@ def numbers(run: Run, texts: Texts) -> Table:
     per_tau = [head for tau in thresholds for head in (f"K({tau:g})", f"K({tau:g})/D")]
     header = [texts["layer"], texts["shape"], "D", *per_tau, texts["ratio"], texts["rank"], texts["method"]]
     return Table(header, rows, frozenset(range(2, len(header) - 1)))
+
+
+def commands(collection: Collection, texts: Texts) -> list[str]:
+    """What was typed for these results, each once, in their order."""
+    facts = [run.facts for run in collection.runs] + [e.provenance for e in collection.embeddings.values()]
+    return list(dict.fromkeys(command(one, texts) for one in facts))
+
+
+def command(facts: Mapping[str, Any], texts: Texts) -> str:
+    """What was typed for one result, from its provenance."""
+    typed = facts.get("command")
+    if not typed:
+        return texts["python_call"]
+    return typed if isinstance(typed, str) else shlex.join(typed)
 
 
 def _share(layer: LayerSpectrum | None, tau: float) -> str:

@@ -96,7 +96,7 @@ def test_a_legend_of_long_names_stays_within_the_figure(study_files):
 
 def test_all_that_can_be_drawn_is_and_nothing_else(study_files, growing):
     names = {"figure3-dimensions", "figure4-spread", "scree-no1", "scree-no3", "over-threshold", "parts"}
-    names |= {"over-samples", "depth", "training"}
+    names |= {"over-samples", "depth", "training", "no1-tsne"}
     assert set(figures.all_figures(collect(study_files), TEXTS)) == names
     lone = collect([path for path in study_files if path.stem == "depth4"])
     assert set(figures.all_figures(lone, TEXTS)) == {"depth"}

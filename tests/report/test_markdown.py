@@ -35,6 +35,11 @@ def test_a_study_as_markdown(study_files):
     assert "| layer | N = 500 | N = 1,000 | growth of K at the last step |" in text
     assert "| c1 | 67 | 70 | +4.5 % |" in text
     assert TEXTS["compare_note_differ"] not in text
+    assert "![" not in text
+    assert text.endswith(
+        "### The commands that made these results\n\n```\n"
+        "a call from Python\nstreamspread study --data 'parquet:it'\"'\"'s here'\n```\n"
+    )
 
 
 def test_networks_that_cannot_be_compared_are_shown_with_the_reason():
