@@ -8,6 +8,7 @@ from unicodedata import east_asian_width
 
 import numpy as np
 
+from streamspread.report.claims import EARLY_SHARE
 from streamspread.report.style import Look
 from streamspread.spectrum import Interval
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 Numbers = Sequence[float] | np.ndarray
 
-_PAPER_SHARE = 0.01  # what the paper says that early layers stay under
 _HANDLE_WIDTH, _CHARACTER_WIDTH = 0.65, 0.085  # inches that an entry of a legend takes
 _LABEL_GAP = 0.055  # of the height of an axes, between two labels
 
@@ -69,13 +69,19 @@ def _characters(text: str) -> int:
 
 def line(axes: Axes, x: Numbers, y: Numbers, look: Look, label: str) -> None:
     """A curve with a marker at every point."""
-    axes.plot(x, y, color=look.color, marker=look.marker, linestyle=look.dash, label=label)
+    axes.plot(x, y, color=look.color, marker=look.marker, linestyle=look.dash, label=_shown(label))
 
 
 def band(axes: Axes, x: Numbers, low: Numbers, high: Numbers, look: Look, label: str) -> None:
     """A curve of many points with few markers, and a band up to ``high`` where that is another."""
-    axes.plot(x, low, color=look.color, marker=look.marker, linestyle=look.dash, markevery=0.12, label=label)
+    line(axes, x, low, look, label)
+    axes.lines[-1].set_markevery(0.12)
     axes.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0)
+
+
+def _shown(label: str) -> str:
+    """Legends leave out what begins with an underscore, as modules' names may."""
+    return f" {label}" if label.startswith("_") else label
 
 
 def bars(axes: Axes, x: Numbers, intervals: Sequence[Interval], look: Look) -> bool:
@@ -103,7 +109,7 @@ def share_axis(axes: Axes, label: str) -> None:
     """Shares in percent up a logarithmic axis, with a line at the paper's 1 %."""
     log_axis(axes, "y")
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-    axes.axhline(_PAPER_SHARE, color="#555555", linewidth=0.8)
+    axes.axhline(EARLY_SHARE, color="#555555", linewidth=0.8)
     axes.set_ylabel(label)
 
 

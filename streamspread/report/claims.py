@@ -54,13 +54,25 @@ class Claim:
 def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> tuple[Claim, ...]:
     """The four claims for networks by model name, at a threshold, for one part of the layers.
 
-    The global average pooling has no batch norm of its own, so with ``part`` other than conv it is left out.
+    What is said of all layers is judged by networks of which every convolution was observed. The global
+    average pooling has no batch norm of its own, so with ``part`` other than conv it is left out.
     """
     named = {name: run for name, run in short_names(networks).items() if run.layers(part)}
     layers = {name: run.layers(part) for name, run in named.items()}
+    whole = {
+        name: run.convolutions for name, run in named.items() if set(run.convolutions) <= set(layers[name])
+    }
+    whole = {name: convolutions for name, convolutions in whole.items() if convolutions}
     return (
-        Claim("early", tau, tuple(_early(name, found, tau) for name, found in layers.items())),
-        Claim("grows", tau, tuple(_grows(name, found, tau, list(found)) for name, found in layers.items())),
+        Claim("early", tau, tuple(_early(name, layers[name], tau, names) for name, names in whole.items())),
+        Claim(
+            "grows",
+            tau,
+            tuple(
+                _grows(name, layers[name], tau, [*names, *("gap",) * ("gap" in layers[name])])
+                for name, names in whole.items()
+            ),
+        ),
         Claim(
             "c3_over_c2", tau, tuple(_c3_over_c2(m, found, tau) for m, found in layers.items() if _has(found))
         ),
@@ -100,11 +112,12 @@ def dependence(collection: Collection) -> tuple[Case, ...]:
     return tuple(cases)
 
 
-def _early(network: str, layers: Mapping[str, LayerSpectrum], tau: float) -> Evidence:
+def _early(
+    network: str, layers: Mapping[str, LayerSpectrum], tau: float, convolutions: Sequence[str]
+) -> Evidence:
     """The first half of the convolutions spread over at most 1 % of their dimensions."""
-    convolutions = [name for name in layers if name != "gap"]
-    names = convolutions[: (len(convolutions) + 1) // 2]
-    spreads = {name: layers[name].spread(tau) for name in names}
+    early = convolutions[: (len(convolutions) + 1) // 2]
+    spreads = {name: layers[name].spread(tau) for name in early}
     verdicts = {
         name: _verdict(holds=spread.high <= EARLY_SHARE, fails=spread.low > EARLY_SHARE)
         for name, spread in spreads.items()
@@ -157,4 +170,4 @@ def _worst(verdicts: Sequence[Verdict]) -> Verdict:
     for verdict in (Verdict.fails, Verdict.unclear):
         if verdict in verdicts:
             return verdict
-    return Verdict.holds if verdicts else Verdict.absent
+    return Verdict.holds if Verdict.holds in verdicts else Verdict.absent

@@ -23,20 +23,27 @@ from streamspread.report.axes import (
     share_axis,
     single,
 )
+from streamspread.report.claims import TAU
+from streamspread.report.curves import GRID, scree_points
 from streamspread.report.labels import training_label
 from streamspread.report.latent import latent
-from streamspread.report.runs import PARTS, Collection, Run, Training, short_names
+from streamspread.report.runs import (
+    PARTS,
+    Collection,
+    Run,
+    Training,
+    growth,
+    layer_names,
+    short_names,
+)
 from streamspread.report.style import looks, ordered_looks
-from streamspread.spectrum import LayerSpectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Texts = Mapping[str, str]
-TAU = 0.7  # the paper's
 
 _CURVE_POINTS = 200  # of a scree curve: more than a printed page resolves
-_GRID = np.linspace(0.05, 0.99, 95)  # τ of the curves over it
 _DODGE = 0.05  # of a layer's place: curves that coincide stay visible beside each other
 
 
@@ -59,14 +66,14 @@ def all_figures(collection: Collection, texts: Texts) -> dict[str, Callable[[], 
     if collection.trainings:
         found["training"] = partial(training, collection.trainings, texts)
     for name, embedding in collection.embeddings.items():
-        found[_file_name(name)] = partial(latent, embedding, texts)
+        found[f"latent-{_file_name(name)}"] = partial(latent, embedding, texts)
     return found
 
 
 def dimensions(networks: Sequence[Run], texts: Texts) -> Figure:
     """Figure 3: D of every layer."""
     figure, axes = single(6.4, 3.8)
-    layers, named = _union([run.layers() for run in networks]), short_names(networks)
+    layers, named = layer_names([run.layers() for run in networks]), short_names(networks)
     for index, ((name, run), look) in enumerate(zip(named.items(), looks(len(named)), strict=True)):
         shift = _DODGE * (index - (len(named) - 1) / 2)
         places = [layers.index(layer) + shift for layer in run.layers()]
@@ -82,7 +89,7 @@ def dimensions(networks: Sequence[Run], texts: Texts) -> Figure:
 def spread(networks: Sequence[Run], texts: Texts, tau: float = TAU) -> Figure:
     """Figure 4: K(τ)/D of every layer; where K is an interval, its bounds as a bar."""
     figure, axes = single(6.4, 4.2)
-    layers, named = _union([run.layers() for run in networks]), short_names(networks)
+    layers, named = layer_names([run.layers() for run in networks]), short_names(networks)
     open_ones = False
     for (name, run), look in zip(named.items(), looks(len(named)), strict=True):
         spreads = [spectrum.spread(tau) for spectrum in run.layers().values()]
@@ -103,8 +110,7 @@ def scree(run: Run, name: str, texts: Texts) -> Figure:
     figure, axes = single(6.4, 4.2)
     layers = run.layers()
     for (layer, spectrum), look in zip(layers.items(), ordered_looks(len(layers)), strict=True):
-        if spectrum.total_variance > 0 and len(spectrum.eigenvalues):
-            band(axes, *_scree_points(spectrum), look, layer)
+        band(axes, *scree_points(spectrum, _CURVE_POINTS), look, layer)
     axes.axhline(TAU, color="#555555", linewidth=0.8)
     corner = ("axes fraction", "data")
     axes.annotate(f"τ = {TAU:g}", (1, TAU), xycoords=corner, ha="right", va="bottom", fontsize=8)
@@ -120,7 +126,7 @@ def parts(networks: Sequence[Run], texts: Texts, tau: float = TAU) -> Figure:
     figure, grid = panels(len(networks))
     chosen = [part for part in PARTS if any(run.layers(part) for run in networks)]
     for (name, run), axes in zip(short_names(networks).items(), grid, strict=True):
-        layers = _union([run.layers(part) for part in chosen])
+        layers = layer_names([run.layers(part) for part in chosen])
         for part, look in zip(chosen, looks(len(chosen)), strict=True):
             found = run.layers(part)
             spreads = [spectrum.spread(tau) for spectrum in found.values()]
@@ -139,8 +145,8 @@ def over_threshold(networks: Sequence[Run], texts: Texts) -> Figure:
     for (name, run), axes in zip(short_names(networks).items(), grid, strict=True):
         layers = run.layers()
         for (layer, spectrum), look in zip(layers.items(), ordered_looks(len(layers)), strict=True):
-            found = [spectrum.components(tau) for tau in _GRID]
-            band(axes, _GRID, [k.low for k in found], [k.high for k in found], look, layer)
+            found = [spectrum.components(tau) for tau in GRID]
+            band(axes, GRID, [k.low for k in found], [k.high for k in found], look, layer)
         log_axis(axes, "y")
         axes.set(xlabel=texts["threshold_axis"], ylabel=texts["components_tau_axis"].format(tau="τ"))
         axes.set_title(name)
@@ -148,7 +154,7 @@ def over_threshold(networks: Sequence[Run], texts: Texts) -> Figure:
 
 
 def over_samples(groups: Mapping[str, Sequence[Run]], texts: Texts, tau: float = TAU) -> Figure:
-    """K(τ) over the number of images, a panel per network; at the right how much the last step still adds."""
+    """K(τ) over the number of images, a panel per network; at the right how much a doubling still adds."""
     figure, grid = panels(len(groups))
     ends: list[list[tuple[float, str]]] = [[] for _ in groups]
     for (name, runs), axes, growths in zip(groups.items(), grid, ends, strict=True):
@@ -159,9 +165,8 @@ def over_samples(groups: Mapping[str, Sequence[Run]], texts: Texts, tau: float =
             n = [run.samples for run in having]
             line(axes, n, [middle(value) for value in k], look, layer)
             bars(axes, n, k, look)
-            if len(k) > 1 and middle(k[-2]):
-                growth = middle(k[-1]) / middle(k[-2]) - 1
-                growths.append((middle(k[-1]), f"{layer} {growth:+.1%}"))
+            grown = growth(runs, layer, tau)
+            growths.append((middle(k[-1]), layer if grown is None else f"{layer} {grown:+.1%}"))
         log_axis(axes, "x")
         log_axis(axes, "y")
         axes.set(xlabel=texts["samples_axis"], ylabel=texts["components_tau_axis"].format(tau=f"{tau:g}"))
@@ -199,7 +204,7 @@ def training(groups: Mapping[Training, Sequence[Run]], texts: Texts, tau: float 
     models = list(dict.fromkeys(run.model for runs in groups.values() for run in runs))
     figure, grid = panels(len(models))
     for model, axes in zip(models, grid, strict=True):
-        layers = _union([run.layers() for runs in groups.values() for run in runs if run.model == model])
+        layers = layer_names([run.layers() for runs in groups.values() for run in runs if run.model == model])
         for (how, runs), look in zip(groups.items(), ordered_looks(len(groups)), strict=True):
             for run in (run for run in runs if run.model == model):
                 spreads = [layer.spread(tau) for layer in run.layers().values()]
@@ -217,21 +222,6 @@ def _finished(figure: Figure, grid: Sequence[Any], title: str) -> Figure:
     legend(figure, grid)
     figure.suptitle(title, fontsize=11)
     return figure
-
-
-def _scree_points(spectrum: LayerSpectrum) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """k, and bounds of the share that the k leading components hold; the two are equal where complete."""
-    sums = np.cumsum(spectrum.eigenvalues)
-    k = np.unique(np.geomspace(1, len(sums), _CURVE_POINTS).astype(int))
-    low = sums[k - 1] / spectrum.total_variance
-    high = low if spectrum.complete else spectrum.upper_sums[k - 1] / spectrum.total_variance
-    return k, low, np.minimum(high, 1.0)
-
-
-def _union(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of all, each once; those of the deepest network in its order, gap last."""
-    names = list(dict.fromkeys(name for layers in sorted(found, key=len, reverse=True) for name in layers))
-    return [name for name in names if name != "gap"] + [name for name in names if name == "gap"]
 
 
 def _file_name(name: str) -> str:

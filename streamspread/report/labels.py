@@ -32,7 +32,7 @@ EN = {
     "samples_axis": "images N",
     "over_samples_title": "Components over the number of images, K({tau})",
     "figures": "Figures",
-    "settled": "at the right: growth of K from the last but one N to the last",
+    "settled": "at the right: growth of K per doubling of N, from the last but one N to the last",
     "depth_title": "Networks of different depth, {trained}",
     "depth_axis": "layer, from the first convolution (0) to the last (1)",
     "convolutions": "{n} convolutions",
@@ -110,9 +110,9 @@ EN = {
     "parts": "Convolution, batch norm, ReLU",
     "over_threshold": "K over τ",
     "over_samples": "K over the number of images",
-    "growth": "growth of K at the last step",
+    "growth": "growth of K per doubling of N, at the last step",
     "growth_note": (
-        "K cannot exceed N − 1; where it still grows by more than a few percent it has not settled."
+        "K cannot exceed N − 1; where a doubling of N still adds more than a few percent it has not settled."
     ),
     "depth": "Depth",
     "training": "Training",
@@ -137,6 +137,7 @@ EN = {
     "no_script": "The tables below are complete; the figures need JavaScript.",
     "proof": "proof",
     "weights": "weights",
+    "random_weights": "random, seed {seed}",
     "training_note": "training",
     "time": "time (UTC)",
     "packages": "packages",

@@ -15,7 +15,8 @@ import numpy as np
 from streamspread import __version__
 from streamspread.embedding import Embedding
 from streamspread.report import summary, text
-from streamspread.report.claims import TAU
+from streamspread.report.claims import EARLY_SHARE, TAU
+from streamspread.report.curves import GRID, scree_points
 from streamspread.report.labels import training_label
 from streamspread.report.runs import PARTS, Collection, Run, short_names
 from streamspread.report.summary import Table
@@ -25,7 +26,6 @@ Texts = Mapping[str, str]
 
 _SCRIPTS = ("chart.js", "page.js", "latent.js")  # in this order, as one
 _SCREE_POINTS = 70
-_GRID = tuple(round(0.05 + 0.01 * step, 2) for step in range(95))  # 0.05 … 0.99
 
 
 def to_html(collection: Collection, texts: Texts, lang: str) -> str:
@@ -184,7 +184,7 @@ def _facts(facts: Mapping[str, Any], path: str, texts: Texts) -> str:
         texts["command"]: summary.command(facts, texts),
         "streamspread": facts.get("version"),
         texts["plan"]: facts.get("plan"),
-        texts["weights"]: _weights(facts),
+        texts["weights"]: _weights(facts, texts),
         texts["training_note"]: ", ".join(f"{key} {value}" for key, value in sorted(note.items())),
         texts["data"]: facts.get("data"),
         texts["device"]: ", ".join(str(facts[key]) for key in ("device", "card", "cpu") if facts.get(key)),
@@ -198,15 +198,15 @@ def _facts(facts: Mapping[str, Any], path: str, texts: Texts) -> str:
     return f'<dl class="facts">{shown}</dl>'
 
 
-def _weights(facts: Mapping[str, Any]) -> str:
+def _weights(facts: Mapping[str, Any], texts: Texts) -> str:
     if facts.get("weights") == "none":
-        return f"random, seed {facts.get('seed')}"
+        return texts["random_weights"].format(seed=facts.get("seed"))
     sha = facts.get("weights_sha256")
     return f"{facts.get('weights')} (SHA-256 {sha})" if sha else str(facts.get("weights") or "")
 
 
 def _headline(run: Run) -> str:
-    return f"{run.name}: {run.facts.get('title') or run.data}"
+    return f"{run.name}: {run.model} · N = {text.count(run.samples)} · {run.data}"
 
 
 def _details(title: str, content: str) -> str:
@@ -240,7 +240,7 @@ def _data(collection: Collection, texts: Texts) -> dict[str, Any]:
     """What the script draws from; networks, depths and so on name runs by their number."""
     runs = list(collection.runs)
     number = {run.name: index for index, run in enumerate(runs)}
-    taus = sorted({*_GRID, TAU, *collection.thresholds})
+    taus = sorted({*GRID, TAU, *collection.thresholds})
     depths = [
         {"name": texts["convolutions"].format(n=run.depth), "run": number[run.name]}
         for run in collection.depths
@@ -253,6 +253,7 @@ def _data(collection: Collection, texts: Texts) -> dict[str, Any]:
     return {
         "texts": dict(texts),
         "tau": TAU,
+        "earlyShare": EARLY_SHARE,
         "taus": taus,
         "parts": [part for part in PARTS if any(run.layers(part) for run in runs)],
         "runs": [_run(run, taus) for run in runs],
@@ -302,13 +303,9 @@ def _layer(stem: str, part: str, layer: LayerSpectrum, taus: Sequence[float]) ->
 
 def _scree(layer: LayerSpectrum) -> list[list[float]]:
     """[k, share of the variance], or [k, lower bound, upper bound]; k evenly spread in the logarithm."""
-    if layer.total_variance <= 0 or not len(layer.eigenvalues):
-        return [[], []]
-    sums = np.cumsum(layer.eigenvalues)
-    k = np.unique(np.geomspace(1, len(sums), _SCREE_POINTS).round().astype(int))
-    bounds = [sums] if layer.complete else [sums, layer.upper_sums]
-    shares = [np.minimum(bound[k - 1] / layer.total_variance, 1.0) for bound in bounds]
-    return [k.tolist(), *(np.round(share, 5).tolist() for share in shares)]
+    k, low, high = scree_points(layer, _SCREE_POINTS)
+    bounds = [low] if layer.complete else [low, high]
+    return [k.tolist(), *(np.round(share, 5).tolist() for share in bounds)]
 
 
 def _embedding(name: str, embedding: Embedding) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,8 @@ from streamspread.spectrum import LayerSpectrum, Spectra
 PARTS = {"conv": "", "bn": ".bn", "relu": ".relu"}
 
 _CONVOLUTION = re.compile(r"c\d+")
+_COUNTED = re.compile(r", [\d,]+ (?:of [\d,]+ )?images")  # in the description of data
+_SIZE = re.compile(r", at \d+x\d+")
 
 
 class Difference(NamedTuple):
@@ -64,8 +67,11 @@ class Run:
 
     @property
     def data(self) -> str:
-        """The data without how much of it: descriptions are "name, 5,000 of 50,000 images …"."""
-        return str(self.facts.get("data") or "unknown data").split(",")[0]
+        """The data without how much of it: descriptions are "name, 5,000 of 50,000 images …, at 32x32"."""
+        whole = str(self.facts.get("data") or "unknown data")
+        name = _COUNTED.split(whole)[0]
+        size = _SIZE.search(whole)
+        return name + (size[0] if size and size.start() >= len(name) else "")
 
     @property
     def note(self) -> Mapping[str, str]:
@@ -82,12 +88,15 @@ class Run:
 
     @property
     def training(self) -> Training | None:
-        """How the weights were trained; no epochs for random ones; None where it is not known."""
+        """How the weights were trained; no epochs for random ones; None where it is not known, or not told by
+        these few numbers."""
         if self.facts.get("weights") == "none":
             return Training(0)
         try:
             epochs, before = int(self.note["epochs"]), int(self.note.get("epochs_before", 0))
             smoothing = float(self.note["label_smoothing"])
+            if float(self.note.get("label_smoothing_before", smoothing)) != smoothing:
+                return None
         except (KeyError, ValueError):
             return None
         if "averaged" in self.note.get("schedule", ""):
@@ -111,6 +120,13 @@ class Run:
         }
 
     @property
+    def convolutions(self) -> tuple[str, ...]:
+        """c1 … cn, all convolutions of a network built from a plan, observed or not; none for others."""
+        steps = re.split(r"[ ,]+", str(self.facts.get("plan") or ""))
+        planned = sum(step.isdecimal() for step in steps)
+        return tuple(f"c{i}" for i in range(1, (planned or self.depth) + 1))
+
+    @property
     def depth(self) -> int:
         """The number of convolutions that were observed, by their names c1, c2, …"""
         return sum(_CONVOLUTION.fullmatch(name) is not None for name in self.spectra)
@@ -119,7 +135,32 @@ class Run:
 def short_names(runs: Sequence[Run]) -> dict[str, Run]:
     """The runs by the name of their model, or by their own where several have the same model."""
     counts = Counter(run.model for run in runs)
-    return {run.model if counts[run.model] == 1 else run.name: run for run in runs}
+    names = [run.model if counts[run.model] == 1 else run.name for run in runs]
+    if len(set(names)) < len(names):  # a file that is called as another's model
+        names = [run.name for run in runs]
+    return dict(zip(names, runs, strict=True))
+
+
+def layer_names(found: Iterable[Iterable[str]]) -> list[str]:
+    """The names of all, each once: those of the network with most layers in its order, gap last."""
+    longest_first = sorted((list(names) for names in found), key=len, reverse=True)
+    names = list(dict.fromkeys(name for layers in longest_first for name in layers))
+    return [name for name in names if name != "gap"] + [name for name in names if name == "gap"]
+
+
+def growth(runs: Sequence[Run], layer: str, tau: float) -> float | None:
+    """By which share K(τ) grows where N doubles, from the last two of runs with ascending N.
+
+    None where there are not two of them, or where either K is not one value.
+    """
+    having = [run for run in runs if layer in run.spectra][-2:]
+    if len(having) < 2:
+        return None
+    before, after = (run.spectra[layer].components(tau) for run in having)
+    if not (before.closed and after.closed and before.low):
+        return None
+    doublings = math.log2(having[1].samples / having[0].samples)
+    return (after.low / before.low) ** (1 / doublings) - 1
 
 
 def differences(a: Run, b: Run) -> list[Difference]:
@@ -146,13 +187,13 @@ class Collection:
 
     @property
     def networks(self) -> tuple[Run, ...]:
-        """The runs to be shown side by side: of each network, the one with the most images."""
+        """The runs to be shown side by side: of each network, those with the most images."""
         whole = [run for run in self.runs if run.part == "networks"]
-        most: dict[tuple[str, str, str], Run] = {}
-        for run in whole or [run for run in self.runs if run.part == "samples"]:
-            if run.samples > getattr(most.get(run.network), "samples", 0):
-                most[run.network] = run
-        return tuple(most.values())
+        whole = whole or [run for run in self.runs if run.part == "samples"]
+        most: dict[tuple[str, str, str], int] = {}
+        for run in whole:
+            most[run.network] = max(run.samples, most.get(run.network, 0))
+        return tuple(run for run in whole if run.samples == most[run.network])
 
     @property
     def conflicts(self) -> list[tuple[str, str, list[Difference]]]:
@@ -163,9 +204,10 @@ class Collection:
 
     @property
     def over_samples(self) -> dict[str, tuple[Run, ...]]:
-        """Networks analysed with several numbers of images, ascending, by the name of the largest."""
+        """Networks analysed with several numbers of images, ascending, by the name of the largest; of runs
+        with the same number, the one with most layers."""
         groups: dict[tuple[str, str, str], dict[int, Run]] = {}
-        for run in self.runs:
+        for run in sorted(self.runs, key=lambda run: -len(run.spectra)):
             if run.part in ("networks", "samples"):
                 groups.setdefault(run.network, {}).setdefault(run.samples, run)
         ordered = (tuple(group[n] for n in sorted(group)) for group in groups.values())

@@ -18,7 +18,7 @@ class Look(NamedTuple):
 
 
 #: Okabe and Ito's palette, in an order in which neighbours differ in lightness too.
-_COLORS = ("#000000", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#7F7F7F")
+_COLORS = ("#000000", "#009E73", "#56B4E9", "#D55E00", "#E69F00", "#7F7F7F", "#0072B2", "#CC79A7")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
@@ -96,6 +96,7 @@ def styled(lang: str) -> Iterator[None]:
         "legend.frameon": False,
         "legend.fontsize": 9,
         "figure.constrained_layout.use": True,
+        "text.parse_math": False,  # a $ in a name is a $
         "svg.fonttype": "path",  # the same picture where the font is missing
         "svg.hashsalt": "streamspread",  # the same file every time
     }

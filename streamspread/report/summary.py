@@ -11,8 +11,8 @@ from typing import Any
 from streamspread.report import text
 from streamspread.report.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
 from streamspread.report.labels import training_label
-from streamspread.report.runs import Collection, Run, short_names
-from streamspread.spectrum import Interval, LayerSpectrum
+from streamspread.report.runs import Collection, Run, growth, layer_names, short_names
+from streamspread.spectrum import LayerSpectrum
 
 Texts = Mapping[str, str]
 
@@ -60,8 +60,7 @@ def conflicts(collection: Collection, texts: Texts) -> list[str]:
 def shares(collection: Collection, texts: Texts, tau: float = TAU) -> Table:
     """K(τ) and K(τ)/D: a row per layer, a column per network."""
     named = short_names(collection.networks)
-    layers = list(dict.fromkeys(layer for run in named.values() for layer in run.layers()))
-    layers.sort(key=lambda layer: layer == "gap")  # stable: gap last
+    layers = layer_names(run.layers() for run in named.values())
     rows = [[layer, *(_share(run.layers().get(layer), tau) for run in named.values())] for layer in layers]
     return Table([texts["layer"], *named], rows, frozenset(range(1, len(named) + 1)))
 
@@ -84,12 +83,14 @@ def depends(collection: Collection, texts: Texts) -> Table:
 
 
 def over_samples(runs: Sequence[Run], texts: Texts, tau: float = TAU) -> Table:
-    """K(τ) for every number of images, and the growth from the last but one to the last."""
+    """K(τ) for every number of images, and its growth per doubling, from the last but one to the last."""
     layers = list(runs[-1].layers())
     rows = []
     for layer in layers:
         found = [run.layers()[layer].components(tau) if layer in run.layers() else None for run in runs]
-        rows.append([layer, *("–" if k is None else text.interval(k) for k in found), _growth(found[-2:])])
+        grown = growth(runs, layer, tau)
+        shown = "–" if grown is None else f"{100 * grown:+.1f} %"
+        rows.append([layer, *("–" if k is None else text.interval(k) for k in found), shown])
     header = [texts["layer"], *(f"N = {text.count(run.samples)}" for run in runs), texts["growth"]]
     return Table(header, rows, frozenset(range(1, len(header))))
 
@@ -172,15 +173,6 @@ def _circumstance(case: Case, texts: Texts) -> str:
         value = training_label(case.value, texts)
     networks = dict.fromkeys(evidence.network for claim in case.claims for evidence in claim.evidence)
     return texts[f"case_{case.kind}"].format(value=value, networks=", ".join(networks))
-
-
-def _growth(last_two: Sequence[Interval | None]) -> str:
-    if len(last_two) < 2:
-        return "–"
-    before, after = last_two
-    if before is None or after is None or not (before.closed and after.closed and before.low):
-        return "–"
-    return f"{100 * (after.low / before.low - 1):+.1f} %"
 
 
 def _rounded(value: float) -> str:

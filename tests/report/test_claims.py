@@ -58,6 +58,27 @@ def test_no3_is_judged_by_no3_alone(growing):
     assert (claim.verdict, claim.evidence[0].fails) == (Verdict.fails, ("c4 → c5",))
 
 
+@pytest.mark.parametrize(
+    ("observed", "facts"),
+    [
+        (["c5", "c6"], {}),
+        (["gap"], {}),
+        (["c1", "c2", "c3"], {"plan": "64,64,M,128,128,M,256,256"}),
+        (["conv1", "fc"], {"model": "torchvision:resnet18"}),
+    ],
+)
+def test_layers_that_are_not_all_of_a_network_say_nothing_of_all_layers(growing, observed, facts):
+    dims = NO1_DIMS | {"conv1": 1000, "fc": 10}
+    run = make_run("a", dims, dict.fromkeys(observed, 5), **facts)
+    found = verdicts(evaluate([run]))
+    assert (found["early"], found["grows"]) == ("absent", "absent")
+
+
+def test_one_layer_does_not_grow():
+    (evidence,) = evaluate([make_run("a", NO1_DIMS, {"c1": 5})])[1].evidence
+    assert evidence.verdict is Verdict.absent
+
+
 def test_intervals_that_overlap_leave_a_claim_open_and_others_do_not(growing):
     run = make_run("a", NO1_DIMS, growing)
 

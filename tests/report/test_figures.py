@@ -96,7 +96,7 @@ def test_a_legend_of_long_names_stays_within_the_figure(study_files):
 
 def test_all_that_can_be_drawn_is_and_nothing_else(study_files, growing):
     names = {"figure3-dimensions", "figure4-spread", "scree-no1", "scree-no3", "over-threshold", "parts"}
-    names |= {"over-samples", "depth", "training", "no1-tsne"}
+    names |= {"over-samples", "depth", "training", "latent-no1-tsne"}
     assert set(figures.all_figures(collect(study_files), TEXTS)) == names
     lone = collect([path for path in study_files if path.stem == "depth4"])
     assert set(figures.all_figures(lone, TEXTS)) == {"depth"}
@@ -111,6 +111,7 @@ def test_no_two_curves_look_alike_in_greyscale(make):
     assert len(set(shapes)) == 7
     lightness = [np.dot(to_rgb(look.color), (0.2126, 0.7152, 0.0722)) for look in looks]
     assert max(lightness) < 0.75  # visible on white
+    assert min(np.abs(np.diff(lightness))) > 0.05  # neighbours differ
 
 
 def test_ordered_colours_go_from_dark_to_light():
@@ -181,3 +182,16 @@ def test_the_embedding_says_k_and_the_variance_it_holds(study_files):
     assert "no1, 40 images" in figure.get_suptitle()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog", "ship"]
     assert len(figure.axes[0].collections[0].get_offsets()) == 40
+
+
+@pytest.mark.parametrize("name", ["a$\\frac$", "_hidden"])
+def test_a_name_is_shown_as_it_is(name):
+    equal = {"c1": 10, "c2": 20}
+    runs = (make_run("a", NO1_DIMS, equal, model=name), make_run("b", NO1_DIMS, equal))
+    with style.styled("en"):
+        figure = figures.spread(runs, TEXTS)
+        figure.canvas.draw()
+        assert [entry.get_text().strip() for entry in figure.axes[0].get_legend().get_texts()] == [
+            name,
+            "no1",
+        ]

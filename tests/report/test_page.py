@@ -139,7 +139,10 @@ def test_names_from_outside_cannot_break_the_page(tmp_path):
 
 def test_what_cannot_be_compared_is_said_above_the_table():
     equal = dict.fromkeys(NO1_DIMS, 10)
-    runs = (make_run("a", NO1_DIMS, equal), make_run("b", NO1_DIMS, equal, data="folder:x, 9", model="no2"))
+    runs = (
+        make_run("a", NO1_DIMS, equal),
+        make_run("b", NO1_DIMS, equal, data="folder:x, 9 images", model="no2"),
+    )
     page = to_html(Collection(runs, {}), TEXTS, "en")
     notice = re.search(r'<p class="notice">(These runs.*?)</p>', page)[1]
     assert "no1, no2: different data (cifar10 train and folder:x)" in notice

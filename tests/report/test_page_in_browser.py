@@ -51,6 +51,8 @@ try {
   seen.latentChanges = pixels() !== before;
   find("#chart-spread .legend button").click(); note("hidden");
   find("#chart-spread .legend button").click();
+  find("#chart-samples .legend button").click();
+  set("tau", Number(find("#tau").value) + 10, "input"); note("hidden and tau");
   const svg = find("#chart-dimensions svg");
   const box = svg.querySelector("path[transform]").getBoundingClientRect();
   const at = {clientX: box.left + box.width / 2, clientY: box.top + box.height / 2};
@@ -77,6 +79,7 @@ parent.postMessage(JSON.stringify(seen), "*");
 
 LONE_PROBE = """
 parent.postMessage(JSON.stringify({
+  compared: ["run-a", "run-b"].map(id => document.getElementById(id)?.selectedOptions[0].text),
   errors: window.problems, answer: document.getElementById("answer").textContent,
   tooWide: document.documentElement.scrollWidth - innerWidth,
 }), "*");
@@ -217,6 +220,7 @@ def test_every_chart_has_its_curves(view):
         "compare": 2,
     }
     assert seen["steps"]["hidden"]["curves"]["spread"] == 1
+    assert seen["steps"]["hidden and tau"]["curves"]["samples"] == 6  # it stays hidden when τ moves
 
 
 def test_values_are_shown_when_pointed_at(view):
@@ -241,3 +245,10 @@ def test_a_lone_run_in_japanese_works_too(browse, study_files):
     assert (seen["errors"], console) == ([], [])
     assert seen["answer"] == "K(0.7) = 65,536 次元のうち 67：0.102 %"  # noqa: RUF001
     assert seen["tooWide"] <= 0
+
+
+def test_a_network_is_first_compared_with_another_run_of_it(browse, study_files):
+    two = [path for path in study_files if path.stem in ("no1", "no1-n500")]
+    seen, _ = browse(to_html(collect(two), labels("en"), "en"), 400, False, LONE_PROBE)
+    assert seen["errors"] == []
+    assert sorted(seen["compared"]) == ["no1", "no1-n500"]

@@ -1,11 +1,13 @@
 """Results sorted into what can be compared."""
 
+from pathlib import Path
+
 import pytest
-from made_runs import NO1_DIMS, make_run, make_spectra
+from made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
 
 from streamspread import store
 from streamspread.errors import OptionError, StoreError
-from streamspread.report.runs import Collection, Training, collect, differences, short_names
+from streamspread.report.runs import Collection, Run, Training, collect, differences, growth, short_names
 from streamspread.spectrum import Spectra
 
 EQUAL = dict.fromkeys(NO1_DIMS, 10)
@@ -43,6 +45,8 @@ def test_a_run_knows_its_parts_accuracy_and_training(study_files):
             Training(60, 0.0, 4),
         ),
         ({"epochs": "4 of 9"}, None),
+        ({"epochs": "4", "epochs_before": "60", "label_smoothing_before": "0"}, Training(64)),
+        ({"epochs": "4", "epochs_before": "60", "label_smoothing_before": "0.1"}, None),
     ],
 )
 def test_epochs_before_and_averaged_ones_are_told_apart(note, training):
@@ -75,6 +79,42 @@ def test_networks_of_one_model_are_told_apart_by_the_names_of_their_files():
         for name, model in (("a", "no1"), ("b", "no1"), ("c", "no2"))
     ]
     assert list(short_names(runs)) == ["a", "b", "no2"]
+    runs.append(make_run("no2", NO1_DIMS, EQUAL, model="no1"))  # a file that is called as another's model
+    assert list(short_names(runs)) == ["a", "b", "c", "no2"]
+
+
+def test_results_of_one_network_and_number_of_images_are_all_shown():
+    runs = (
+        make_run("a", NO1_DIMS, {"c1": 3}),
+        make_run("b", NO1_DIMS, {"c2": 3}),
+        make_run("c", NO1_DIMS, EQUAL, samples=500),
+    )
+    found = Collection(runs, {})
+    assert [run.name for run in found.networks] == ["a", "b"]
+    assert [[run.name for run in group] for group in found.over_samples.values()] == [["c", "a"]]
+
+
+def test_growth_is_per_doubling_and_between_closed_values():
+    def run(samples, equal):
+        return make_run(f"n{samples}", NO1_DIMS, {"c1": equal}, samples=samples)
+
+    assert growth([run(500, 50), run(1000, 100), run(2000, 150)], "c1", 0.5) == pytest.approx(0.5)
+    assert growth([run(1000, 100), run(4000, 400)], "c1", 0.5) == pytest.approx(1.0)
+    assert growth([run(1000, 100), run(1250, 100)], "c1", 0.5) == 0
+    assert growth([run(1000, 100)], "c1", 0.5) is None
+    assert growth([run(1000, 100), run(2000, 100)], "c2", 0.5) is None
+    layer = make_open_layer("c1", 65536, 60, 80, samples=2000)
+    wide = Run("b", Path("b.arrow"), Spectra([layer], (0.7,), {}))
+    assert growth([run(1000, 100), wide], "c1", 0.7) is None
+
+
+def test_convolutions_are_those_of_the_plan_or_else_those_that_were_seen():
+    def of(**facts):
+        return make_run("a", NO1_DIMS, {"c5": 3, "gap": 3}, **facts).convolutions
+
+    assert of(plan="4,4,M,8") == ("c1", "c2", "c3")
+    assert of() == ("c1",)
+    assert make_run("a", {"conv1": 9}, {"conv1": 3}).convolutions == ()
 
 
 def test_files_of_one_name_get_their_folders(tmp_path):
@@ -92,6 +132,14 @@ def test_files_of_one_name_get_their_folders(tmp_path):
         ({"samples": 999}, [("samples", "1,000", "999")]),
         ({"data": "folder:other, 3 images"}, [("data", "cifar10 train", "folder:other")]),
         ({"data": "cifar10 train, 1,000 of 50,000 images (seed 3)"}, []),
+        (
+            {"data": "cifar10 train, 1,000 of 50,000 images (seed 3), at 64x64"},
+            [("data", "cifar10 train", "cifar10 train, at 64x64")],
+        ),
+        (
+            {"data": "folder:a, b, 1,000 images, at 64x64"},
+            [("data", "cifar10 train", "folder:a, b, at 64x64")],
+        ),
     ],
 )
 def test_why_two_runs_cannot_be_compared(options, facts):

@@ -162,7 +162,7 @@ function makeLegend(host) {
     const key = element("svg", {viewBox: "0 0 30 12", "aria-hidden": "true"}, button);
     element("line", {x1: 0, x2: 30, y1: 6, y2: 6, stroke: series.color, "stroke-width": 1.8, "stroke-dasharray": series.dash}, key);
     element("path", {d: series.shape, fill: series.color, transform: "translate(15,6)"}, key);
-    button.append(series.name);
+    button.append(series.note ? `${series.name} ${series.note}` : series.name);
     button.addEventListener("click", () => {
       if (!host.hiddenNames.delete(series.name)) host.hiddenNames.add(series.name);
       paint(host);

@@ -35,10 +35,17 @@ function shareSeries(name, layers, places, style) {
   return {name, points, ...style};
 }
 
+// By how much K grows where N doubles, from two points of a curve over N; nothing where either is an interval.
+function growth(before, after) {
+  if (!before?.low || before.low !== before.high || after.low !== after.high) return "";
+  const grown = 100 * ((after.y / before.y) ** (1 / Math.log2(after.x / before.x)) - 1);
+  return `${grown < 0 ? "−" : "+"}${Math.abs(grown).toFixed(1)} %`;
+}
+
 const shareAxis = () => ({
   y: {kind: "log", format: percent},
   yLabel: fill(texts.spread_axis, {tau: tauText()}),
-  rules: [{y: 0.01, label: "1 %"}],
+  rules: [{y: data.earlyShare, label: percent(data.earlyShare)}],
 });
 
 function overLayers(host, entries, ordered = false) {
@@ -122,10 +129,7 @@ const charts = {
         const k = answer(found);
         return [{x: runs[at].samples, y: k.middle, low: k.low, high: k.high, tip: `N = ${count(runs[at].samples)}: K = ${k.text}`}];
       });
-      const last = points.at(-1), before = points.at(-2);
-      const growth = before?.y ? 100 * (last.y / before.y - 1) : NaN;
-      const shown = Number.isFinite(growth) ? ` ${growth < 0 ? "−" : "+"}${Math.abs(growth).toFixed(1)} %` : "";
-      return {name: `${layer.name}${shown}`, points, ...look(index, layers.length, true)};
+      return {name: layer.name, note: growth(points.at(-2), points.at(-1)), points, ...look(index, layers.length, true)};
     });
     host.closest("figure").querySelector(".which").textContent = group.name;
     drawChart(host, {
@@ -258,8 +262,9 @@ function start() {
   options($("run"), names, state.run);
   options($("part"), data.parts.map(part => [part, texts[`part_${part}`]]), state.part);
   if ($("compare")) {
-    options($("run-a"), names, data.networks[0]?.run ?? 0);
-    options($("run-b"), names, data.networks[1]?.run ?? 1);
+    const first = data.networks[0]?.run ?? 0;
+    options($("run-a"), names, first);
+    options($("run-b"), names, data.networks[1]?.run ?? runs.findIndex((_, index) => index !== first));
     for (const id of ["run-a", "run-b"]) $(id).addEventListener("change", draw);
   }
   $("tau").addEventListener("input", () => { state.tau = Number($("tau").value); draw(); });
