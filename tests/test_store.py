@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from streamspread import store
+from streamspread.embedding import Embedding
 from streamspread.errors import StoreError
 from streamspread.spectrum import LayerSpectrum, Spectra
 
@@ -294,6 +295,18 @@ def damaged(case, written):
         case "no thresholds":
             rewritten(table, thresholds=[])
             return path, r"holds columns of another kind \(no threshold given"
+        case "fewer bounds than eigenvalues":
+            column = table.schema.get_field_index("upper_sums")
+            bounds = [sums[:-1] for sums in table["upper_sums"].to_pylist()]
+            rewritten(table.set_column(column, "upper_sums", pa.array(bounds, pa.list_(pa.float64()))))
+            return path, r"another kind \(layer blöcke\.2 has 12 eigenvalues and bounds of 11 sums\)"
+        case "no features":
+            column = table.schema.get_field_index("dim")
+            rewritten(table.set_column(column, "dim", pa.array([40, 90, 0])))
+            return path, r"another kind \(layer dead has 0 features\)"
+        case "no provenance":
+            rewritten(table, provenance=[["model", "no1"]])
+            return path, r"another kind \(the provenance is no mapping\)"
     raise AssertionError(case)
 
 
@@ -313,6 +326,9 @@ def damaged(case, written):
         "a column of another type",
         "a null where a number must be",
         "no thresholds",
+        "fewer bounds than eigenvalues",
+        "no features",
+        "no provenance",
     ],
 )
 def test_a_file_that_is_no_result_is_refused_in_one_line(case, written):
@@ -320,6 +336,56 @@ def test_a_file_that_is_no_result_is_refused_in_one_line(case, written):
     with pytest.raises(StoreError, match=words) as caught:
         store.read(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fact", "values"),
+    [
+        ("weights_note", ["trained", ["epochs"], {"epochs": 60}, {"epochs": None}]),
+        ("command", [7, {"run": "x"}, ["streamspread", 7]]),
+        ("notes", [None, "a note", [7], {"a": "note"}]),
+        ("packages", [None, "torch", ["torch"], {"torch": 2}]),
+        ("recipe", [None, "a recipe", ["a recipe"]]),
+        ("title", [7, ["a title"]]),
+    ],
+)
+def test_facts_of_another_kind_are_refused_in_one_line(fact, values, tmp_path):
+    for value in values:
+        for write in (spectra_with, embedding_with):
+            write({fact: value}, tmp_path / "x.arrow")
+            with pytest.raises(StoreError, match=rf"x\.arrow' .* another kind \({fact} is not [^\n]*\Z"):
+                store.read_any(tmp_path / "x.arrow")
+
+
+def test_facts_that_are_as_they_should_be_or_missing_are_read(tmp_path):
+    for facts in (
+        {},
+        {"command": None, "title": None, "weights_note": None},
+        {"command": "python x.py", "notes": [], "packages": {}, "recipe": {"seed": 3}, "more": [1, None]},
+        {"command": ["streamspread"], "notes": ["a"], "weights_note": {"epochs": "60"}, "title": "t"},
+    ):
+        for write in (spectra_with, embedding_with):
+            write(facts, tmp_path / "x.arrow")
+            assert store.read_any(tmp_path / "x.arrow").provenance == facts
+
+
+def spectra_with(facts, path):
+    store.write(Spectra([], provenance=facts), path)
+
+
+def embedding_with(facts, path):
+    store.write_embedding(Embedding([], provenance=facts), path)
+
+
+def test_a_name_that_is_not_utf_8_is_refused_before_and_at_writing_and_at_reading(spectra, written):
+    path = written.parent / os.fsdecode(b"caf\xe9.arrow")
+    try:
+        path.write_bytes(written.read_bytes())
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    for use in (store.check_writable, lambda path: store.write(spectra, path), store.read, store.read_any):
+        with pytest.raises(StoreError, match=r"caf\\udce9\.arrow' is not UTF-8: give it another name"):
+            use(path)
 
 
 def test_no_cut_of_a_file_reads_as_a_result(written):

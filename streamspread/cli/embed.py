@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamspread.cli.inputs import dated_name, open_data, read_layers, run_facts
+from streamspread.cli.inputs import dated_name, open_data, read_layers
 from streamspread.cli.options import (
     BatchSizeOption,
     DataOption,
@@ -24,6 +24,7 @@ from streamspread.cli.options import (
     WeightsOption,
 )
 from streamspread.cli.terminal import note, progress_bars
+from streamspread.errors import OptionError
 
 EPILOG = """Examples:
 
@@ -84,7 +85,12 @@ def embed(
 
     style.check(lang.value)
     path = out or dated_name(f"{model}-tsne", ".arrow")
-    store.check_writable(path)
+    if path.suffix != ".arrow":
+        raise OptionError(
+            f"cannot write points to {str(path)!r}: the name must end in .arrow (the picture goes beside it)"
+        )
+    for suffix in (".arrow", ".png", ".svg"):
+        store.check_writable(path.with_suffix(suffix))
     where = engine.resolve_device(device)
     loaded = models.load(model, weights, seed)
     size = image_size or loaded.image_size
@@ -102,7 +108,9 @@ def embed(
             batch_size=batch_size,
             seed=seed,
             progress=progress,
-            provenance=run_facts(loaded, images, where, context.obj, notes, seed=seed, split=split.value),
+            provenance=store.run_facts(
+                loaded, images, where, context.obj, notes, seed=seed, split=split.value
+            ),
         )
     store.write_embedding(embedding, path)
     with style.styled(lang.value):

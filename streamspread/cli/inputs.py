@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from streamspread.errors import OptionError
 
 if TYPE_CHECKING:
     import torch
 
-    from streamspread.datasets import ImageData, Stream, StreamedImages
-    from streamspread.models import LoadedModel
+    from streamspread.datasets import ImageData, StreamedImages
 
 CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half an hour
 
@@ -96,29 +95,3 @@ def open_data(
         return datasets.load(spec, split, chosen, seed, image_size), notes
     stream, message = datasets.default(split, chosen, seed, image_size)
     return stream, [message, *notes] if message else notes
-
-
-def run_facts(
-    loaded: LoadedModel,
-    stream: Stream,
-    device: torch.device,
-    command: list[str],
-    notes: list[str],
-    **more: Any,
-) -> dict[str, Any]:
-    """The provenance of a run from the command line; ``command``: that line, as it was given."""
-    from streamspread.store import provenance
-
-    return provenance(
-        model=loaded.name,
-        plan=loaded.plan,
-        weights=loaded.weights,
-        weights_sha256=loaded.weights_sha256,
-        weights_note=loaded.note,
-        data=stream.description,
-        samples=stream.samples,
-        device=device,
-        command=command,
-        notes=notes,
-        **more,
-    )

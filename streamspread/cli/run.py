@@ -11,7 +11,6 @@ from streamspread.cli.inputs import (
     read_layers,
     read_rank,
     read_thresholds,
-    run_facts,
 )
 from streamspread.cli.options import (
     BatchSizeOption,
@@ -103,7 +102,9 @@ def run(
             batch_size=batch_size,
             proof=not no_proof,
             progress=progress,
-            provenance=run_facts(loaded, stream, where, context.obj, notes, seed=seed, split=split.value),
+            provenance=store.run_facts(
+                loaded, stream, where, context.obj, notes, seed=seed, split=split.value
+            ),
         )
     store.write(spectra, path)
     print_result(spectra, form)

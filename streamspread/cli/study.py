@@ -90,7 +90,7 @@ def study(
     where = engine.resolve_device(device)
     length = _EPOCHS[where.type] if epochs is None else epochs
     names = model or list(library.NETWORKS)
-    library.steps(names, chosen, 2, length)  # what is wrong with the options is said before any image is read
+    library.check(names, chosen)  # what is wrong with the options is said before any image is read
     images, notes = open_data(data, split.value, samples, seed, IMAGE_SIZE, where)
     for line in notes:
         note(line, quiet)
@@ -115,8 +115,8 @@ def study(
             outcome = work.do(step, progress, epoch, training_bar(progress))
         note(f"{number} of {len(todo)}  {_line(step, outcome)}", quiet)
     note(f"{len(todo)} results in {time.perf_counter() - began:.0f} s", quiet)
-    files = sorted(work.results.glob("*.arrow"))
-    for line in build.write_page(files, out, lang.value):
+    files, apart = work.on_page(todo)
+    for line in apart + build.write_page(files, out, lang.value):
         note(line, quiet)
     if left := [part for part in library.PARTS if part not in chosen]:
         note(f"left out: {', '.join(left)} (--parts all)", quiet)

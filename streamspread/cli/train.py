@@ -73,7 +73,7 @@ def train(
     """Train a reference network and write the weights of its best epoch; Ctrl-C keeps the best so far."""
     from streamspread.datasets import load_labelled
     from streamspread.models.plans import IMAGE_SIZE
-    from streamspread.training import Recipe
+    from streamspread.training import Recipe, check
     from streamspread.training import train as train_network
 
     recipe = Recipe(
@@ -86,6 +86,7 @@ def train(
         seed=seed,
     )
     path = out or dated_name(model, ".safetensors")
+    check(model, recipe, weights=weights, device=device, out=path)  # before minutes of decoding
     train_split, test_split = (load_labelled(data, split, IMAGE_SIZE) for split in ("train", "test"))
     with progress_bars(quiet) as bars, epoch_lines(quiet) as progress:
         result = train_network(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from streamspread.datasets.images import ImageData, StreamedImages, nested
     from streamspread.datasets.labelled import Labelled, load_labelled
     from streamspread.datasets.specs import default, load
-    from streamspread.datasets.stream import DEFAULT_BATCH_SIZE, Stream, count, fingerprint, head
+    from streamspread.datasets.stream import DEFAULT_BATCH_SIZE, Stream, checksum, count, fingerprint, head
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
@@ -18,6 +18,7 @@ __all__ = [
     "Stream",
     "StreamedImages",
     "as_stream",
+    "checksum",
     "count",
     "default",
     "fingerprint",
@@ -35,6 +36,7 @@ _HOMES = {
     "Stream": "stream",
     "StreamedImages": "images",
     "as_stream": "adapt",
+    "checksum": "stream",
     "count": "stream",
     "default": "specs",
     "fingerprint": "stream",

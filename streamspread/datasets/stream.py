@@ -87,6 +87,17 @@ def fingerprint(batch: torch.Tensor) -> int:
     return zlib.crc32(picked.tobytes(), start)
 
 
+def checksum(*tensors: torch.Tensor) -> str:
+    """Eight hexadecimal digits that depend on shape, dtype and every element of all tensors, and on no
+    layout."""
+    found = 0
+    for tensor in tensors:
+        found = zlib.crc32(f"{tuple(tensor.shape)} {tensor.dtype}".encode(), found)
+        flat = tensor.detach().reshape(-1).contiguous().cpu()
+        found = zlib.crc32(flat.view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"
+
+
 def resolve_batch_size(batch_size: int | None) -> int:
     """The batch size to use. Raises OptionError below 1."""
     if batch_size is None:

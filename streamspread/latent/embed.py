@@ -12,7 +12,7 @@ from streamspread.datasets import as_stream, count, head
 from streamspread.embedding import Embedding, LayerEmbedding
 from streamspread.engine import BATCH_SIZE, Progress
 from streamspread.errors import DataError, OptionError
-from streamspread.latent.plane import check_perplexity, check_tsne, to_planes
+from streamspread.latent.plane import PERPLEXITY, check_perplexity, check_tsne, to_planes
 from streamspread.latent.scores import leading_scores
 from streamspread.placement import as_input, model_dtype, prepared, resolve_device
 from streamspread.taps import list_taps, select
@@ -24,7 +24,7 @@ def embed(
     layers: str | Sequence[str] = "all",
     *,
     axes: int = 50,
-    perplexity: float = 30.0,
+    perplexity: float = PERPLEXITY,
     device: str | torch.device = "auto",
     batch_size: int | None = None,
     seed: int = 0,
@@ -36,8 +36,8 @@ def embed(
     Args:
         model, data, layers, device, batch_size, progress, provenance: as of :func:`streamspread.analyze`; the
             data must repeat in the same order. Its ``labels`` and ``classes``, where it has them, go along.
-        axes: k, the principal components that t-SNE sees. perplexity: of t-SNE, about how many neighbours
-            count for a point.
+        axes: k, the principal components that t-SNE sees; fewer than there are images.
+        perplexity: of t-SNE, about how many neighbours count for a point.
         seed: of the random start of the axes and of t-SNE.
 
     Raises:
@@ -54,6 +54,11 @@ def embed(
         raise DataError(f"{stream.description}: an embedding needs data that repeats in the same order")
     samples = stream.samples if stream.samples is not None else count(stream)
     check_perplexity(perplexity, samples)
+    if axes >= samples:
+        raise OptionError(
+            f"{axes:,} principal components asked for, and {samples:,} images have at most {samples - 1:,}: "
+            "take more images, or fewer --components"
+        )
     report = progress or (lambda event: None)
     size = batch_size or BATCH_SIZE[where.type]
     with prepared(model, where):
@@ -64,7 +69,7 @@ def embed(
             getattr(model, "default_layers", ()),
         )
         found = leading_scores(
-            model, stream, taps, axes, device=where, batch_size=size, seed=seed, report=report
+            model, stream, taps, axes, samples, device=where, batch_size=size, seed=seed, report=report
         )
     made = []
     report(Progress("t-SNE", 1, 1, 0, len(found), "layers", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamspread.errors import MissingError, OptionError
+
+PERPLEXITY = 30.0  # unless another one is asked for
 
 #: t-SNE looks at three neighbours per unit of perplexity.
 NEIGHBOURS = 3
@@ -21,15 +24,18 @@ _MANY = 5_000
 
 @dataclass(frozen=True)
 class Plane:
-    """points_N2: float32. divergence: the Kullback-Leibler divergence at the end. seconds: it all took."""
+    """points_N2: float32. divergence: the Kullback-Leibler divergence at the end; NaN for a single component,
+    which needs no t-SNE. seconds: it all took."""
 
     points_N2: np.ndarray
     divergence: float
     seconds: float
 
 
-def check_perplexity(perplexity: float, samples: int) -> None:
-    """Refuse a perplexity that ``samples`` images cannot have.
+def check_perplexity(
+    perplexity: float, samples: int, remedy: str = "take more, or a lower --perplexity"
+) -> None:
+    """Refuse a perplexity that ``samples`` images cannot have; ``remedy``: what to do about it.
 
     Raises:
         OptionError: below 1, or too few images for it.
@@ -39,7 +45,7 @@ def check_perplexity(perplexity: float, samples: int) -> None:
     if samples <= NEIGHBOURS * perplexity:
         raise OptionError(
             f"perplexity {perplexity:g} needs more than {NEIGHBOURS * perplexity:g} images, and there are "
-            f"{samples:,}: take more, or a lower --perplexity"
+            f"{samples:,}: {remedy}"
         )
 
 
@@ -66,7 +72,8 @@ def to_planes(scores: Sequence[np.ndarray], perplexity: float, seed: int, thread
 def to_plane(scores_NK: np.ndarray, perplexity: float, seed: int, threads: int) -> Plane:
     """t-SNE of the scores, float32 (N, K).
 
-    It starts from the two leading components. The same seed gives the same points on the same machine.
+    It starts from the two leading components. A single one lies on the line as it is: points (x, 0). The same
+    seed gives the same points on the same machine.
     """
     from openTSNE import TSNE
 
@@ -74,6 +81,9 @@ def to_plane(scores_NK: np.ndarray, perplexity: float, seed: int, threads: int) 
     spread = scores_NK.std(axis=0)
     if not spread.any():  # a constant layer has no neighbours to keep
         return Plane(np.zeros((len(scores_NK), 2), np.float32), 0.0, time.perf_counter() - began)
+    if scores_NK.shape[1] == 1:
+        points_N2 = np.pad(scores_NK, ((0, 0), (0, 1))).astype(np.float32)
+        return Plane(points_N2, math.nan, time.perf_counter() - began)
     tsne = TSNE(
         perplexity=perplexity,
         initialization="pca",

@@ -46,13 +46,14 @@ def leading_scores(
     stream: Stream,
     taps: list[TapInfo],
     axes: int,
+    samples: int,
     *,
     device: torch.device,
     batch_size: int,
     seed: int,
     report: Callable[[Progress], None],
 ) -> list[Scores]:
-    """The scores of every image of ``stream`` on the ``axes`` leading principal axes of each tap.
+    """The scores of all ``samples`` images of ``stream`` on the ``axes`` leading principal axes of each tap.
 
     Block subspace iteration on the covariance, which is never formed: a product with it is Xᵀ(XQ), summed
     batch by batch. A first look at some of the images turns random directions Q roughly, a pass over all of
@@ -62,10 +63,9 @@ def leading_scores(
     Raises:
         ActivationError: NaN or Inf in a layer. DataError: the passes differ in their number of images.
     """
-    layers = {tap.name: _Layer(tap, axes, device, seed) for tap in taps}
+    layers = {tap.name: _Layer(tap, axes, samples, device, seed) for tap in taps}
     watch = Watch(model, taps)
-    total = stream.samples
-    stride = max(1, (total or 0) // _FIRST_LOOK)
+    stride = max(1, samples // _FIRST_LOOK)
     counts = []
     for index, stage in enumerate(_STAGES):
         looking, scoring = stage == _STAGES[0], stage == _STAGES[-1]
@@ -74,7 +74,7 @@ def leading_scores(
             watch.run(batch, partial(_add, layers, scoring))
             done += batch.shape[0]
             report(
-                Progress("pass", index + 1, len(_STAGES), done, None if looking else total, "images", stage)
+                Progress("pass", index + 1, len(_STAGES), done, None if looking else samples, "images", stage)
             )
         counts.append(done)
         if not scoring:
@@ -103,10 +103,10 @@ def _batches(
 class _Layer:
     """One tap's directions, and the sums of the pass that is running."""
 
-    def __init__(self, tap: TapInfo, axes: int, device: torch.device, seed: int) -> None:
+    def __init__(self, tap: TapInfo, axes: int, samples: int, device: torch.device, seed: int) -> None:
         self.tap, self.device = tap, device
         self.axes = min(axes, tap.dim)
-        directions = min(DIRECTIONS_PER_AXIS * axes, tap.dim)
+        directions = min(DIRECTIONS_PER_AXIS * axes, tap.dim, samples)
         # Made on the CPU: the same numbers on every device.
         random = torch.randn(tap.dim, directions, generator=torch.Generator().manual_seed(seed))
         self.q_DL = random.to(device)

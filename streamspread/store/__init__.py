@@ -1,7 +1,7 @@
 """Results on disk: Arrow files that Polars, DuckDB and pandas read as they are, with how they were made."""
 
 from streamspread.store.embeddings import read_embedding, write_embedding
-from streamspread.store.facts import provenance
+from streamspread.store.facts import provenance, run_facts
 from streamspread.store.files import check_writable
 from streamspread.store.results import read_any
 from streamspread.store.spectra import read, write
@@ -12,6 +12,7 @@ __all__ = [
     "read",
     "read_any",
     "read_embedding",
+    "run_facts",
     "write",
     "write_embedding",
 ]

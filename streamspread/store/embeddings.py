@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from streamspread.embedding import Embedding, LayerEmbedding
 from streamspread.errors import StoreError
-from streamspread.store import files
+from streamspread.store import facts, files
 
 KIND = "embedding"
 
@@ -85,17 +85,21 @@ def _facts(layer: LayerEmbedding) -> dict[str, Any]:
 
 
 def _embedding(table: pa.Table, header: Mapping[str, Any]) -> Embedding:
-    facts = header["layers"]
-    count = table.num_rows // len(facts) if facts else 0
-    if table["layer"].to_pylist() != [fact["layer"] for fact in facts for _ in range(count)]:
+    layers = header["layers"]
+    count = table.num_rows // len(layers) if layers else 0
+    if table["layer"].to_pylist() != [layer["layer"] for layer in layers for _ in range(count)]:
         raise ValueError("the rows are not those of the layers that the metadata names")
     points = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1)
-    labels = table["label"].slice(0, count)
+    column = table["label"].slice(0, count)
+    labels_N, classes = None if column.null_count else column.to_numpy(), header["classes"]
+    # -1: an image without a label, as the Parquet files of Hugging Face have it
+    if labels_N is not None and classes is not None and np.any((labels_N < -1) | (labels_N >= len(classes))):
+        raise ValueError(f"a label has none of the {len(classes)} classes")
     return Embedding(
-        [_layer(fact, points[index * count : (index + 1) * count]) for index, fact in enumerate(facts)],
-        labels_N=None if labels.null_count else labels.to_numpy(),
-        classes=header["classes"],
-        provenance=header["provenance"],
+        [_layer(layer, points[index * count : (index + 1) * count]) for index, layer in enumerate(layers)],
+        labels_N=labels_N,
+        classes=classes,
+        provenance=facts.checked(header["provenance"]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +14,9 @@ from streamspread import __version__
 
 if TYPE_CHECKING:
     import torch
+
+    from streamspread.datasets import Stream
+    from streamspread.models import LoadedModel
 
 
 def provenance(
@@ -67,6 +70,63 @@ def provenance(
         facts["cuda"] = torch.version.cuda
     facts["title"] = title or _title(facts)
     return facts | more
+
+
+def run_facts(
+    loaded: LoadedModel,
+    stream: Stream,
+    device: torch.device,
+    command: Iterable[str],
+    notes: Iterable[str],
+    **more: Any,
+) -> dict[str, Any]:
+    """The provenance of what a loaded model made of a stream; arguments as of :func:`provenance`."""
+    return provenance(
+        model=loaded.name,
+        plan=loaded.plan,
+        weights=loaded.weights,
+        weights_sha256=loaded.weights_sha256,
+        weights_note=loaded.note,
+        data=stream.description,
+        samples=stream.samples,
+        device=device,
+        command=command,
+        notes=notes,
+        **more,
+    )
+
+
+def checked(facts: Any) -> dict[str, Any]:
+    """The provenance that a file holds, once every fact that is looked into is of the kind that it must be.
+
+    Raises:
+        ValueError: it is no mapping, or one of the facts is of another kind.
+    """
+    if not isinstance(facts, Mapping):
+        raise ValueError("the provenance is no mapping")
+    for key, (kind, fits) in _KINDS.items():
+        if key in facts and not fits(facts[key]):
+            raise ValueError(f"{key} is not {kind}")
+    return dict(facts)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_texts_by_name(value: Any) -> bool:
+    return isinstance(value, Mapping) and _is_texts([*value, *value.values()])
+
+
+#: Facts that are looked into where a file has them; all others are shown as they are.
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "command": ("a text or a list of texts", lambda v: v is None or isinstance(v, str) or _is_texts(v)),
+    "title": ("a text", lambda v: v is None or isinstance(v, str)),
+    "notes": ("a list of texts", _is_texts),
+    "weights_note": ("texts by name", lambda v: v is None or _is_texts_by_name(v)),
+    "packages": ("texts by name", _is_texts_by_name),
+    "recipe": ("a mapping", lambda v: isinstance(v, Mapping)),
+}
 
 
 def _title(facts: dict[str, Any]) -> str:

@@ -79,7 +79,16 @@ def other_kind(path: str | Path, error: Exception, command: str) -> StoreError:
     )
 
 
+def _check_name(path: str | Path) -> None:
+    # Arrow opens no other file, and a page could not name it.
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"the path {str(path)!r} is not UTF-8: give it another name") from error
+
+
 def _target(path: str | Path) -> Path:
+    _check_name(path)
     # A link is followed, so that it stays a link; /dev/null and its like must never be renamed over.
     target = Path(os.path.realpath(path))
     if os.path.isdir(target):
@@ -115,6 +124,7 @@ def _line(error: BaseException) -> str:
 
 
 def _open(path: Path) -> pa.Table:
+    _check_name(path)
     try:
         with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
             table = reader.read_all()

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from streamspread.errors import OptionError, StoreError
 from streamspread.spectrum import LayerSpectrum, Spectra
-from streamspread.store import files
+from streamspread.store import facts, files
 
 KIND = "spectra"
 
@@ -70,7 +70,7 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
     table = files.conform(table, SCHEMA, path, "run")
     try:
         layers = [_layer(table, row) for row in range(table.num_rows)]
-        return Spectra(layers, header["thresholds"], header["provenance"])
+        return Spectra(layers, header["thresholds"], facts.checked(header["provenance"]))
     except (pa.ArrowException, ValueError, TypeError, KeyError, OptionError) as error:
         raise files.other_kind(path, error, "run") from error
 
@@ -119,6 +119,13 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
     def floats(name: str) -> np.ndarray:
         return table[name][row].values.to_numpy(zero_copy_only=False)
 
+    eigenvalues, upper_sums = floats("eigenvalues"), floats("upper_sums")
+    if value("dim") < 1:
+        raise ValueError(f"layer {value('layer')} has {value('dim')} features")
+    if not value("complete") and len(upper_sums) < len(eigenvalues):  # a sketch's bounds may reach further
+        raise ValueError(
+            f"layer {value('layer')} has {len(eigenvalues)} eigenvalues and bounds of {len(upper_sums)} sums"
+        )
     return LayerSpectrum(
         layer=value("layer"),
         shape=tuple(value("shape")),
@@ -128,9 +135,9 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         rounding=value("rounding"),
         passes=value("passes"),
         total_variance=value("total_variance"),
-        eigenvalues=floats("eigenvalues"),
+        eigenvalues=eigenvalues,
         complete=value("complete"),
-        upper_sums=floats("upper_sums"),
+        upper_sums=upper_sums,
         sum_of_squares=number("sum_of_squares"),
         proof=value("proof"),
         seconds=number("seconds"),

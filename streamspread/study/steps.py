@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from streamspread.errors import OptionError
-from streamspread.models.plans import PLANS, find_plan
+from streamspread.errors import ModelError, OptionError
+from streamspread.latent.plane import PERPLEXITY, check_perplexity, check_tsne
+from streamspread.models.plans import PLANS, did_you_mean, find_plan
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 NETWORKS = tuple(PLANS)
@@ -76,20 +77,25 @@ class Step:
     training: Training | None = None
 
 
+def check(models: Sequence[str], parts: Sequence[str]) -> None:
+    """Refuse what can be refused before any image is read; errors as :func:`steps`.
+
+    Raises:
+        MissingError: t-SNE is asked for and cannot be had.
+    """
+    _check_names(models, parts)
+    if "latent" in parts:
+        check_tsne()
+
+
 def steps(models: Sequence[str], parts: Sequence[str], samples: int, epochs: int) -> list[Step]:
     """The steps of the ``parts`` for ``models`` on ``samples`` images, where a usual training has ``epochs``.
 
     Raises:
-        OptionError: an unknown part, or no part or model at all.
+        OptionError: an unknown part, no part or model at all, or too few images for a part.
         ModelError: a model that is not built from a plan.
     """
-    for part in parts:
-        if part not in PARTS:
-            raise OptionError(f"unknown part {part!r}: choose from all, {', '.join(PARTS)}")
-    if not parts or not models:
-        raise OptionError(f"nothing to do: name at least one {'model' if parts else 'part'}")
-    for model in models:
-        find_plan(model)
+    _check_names(models, parts)
     made = {
         "networks": _networks(models),
         "samples": _samples(models, samples),
@@ -101,11 +107,26 @@ def steps(models: Sequence[str], parts: Sequence[str], samples: int, epochs: int
 
 
 def fewer(samples: int) -> list[int]:
-    """500, 1,000, 2,000, … below ``samples``."""
-    found = [FEWEST]
-    while found[-1] < samples:
-        found.append(2 * found[-1])
-    return found[:-1]
+    """500, 1,000, 2,000, … up to 5/6 of ``samples``: between two that are closer K can hardly be seen to
+    grow."""
+    found = []
+    n = FEWEST
+    while 6 * n <= 5 * samples:
+        found.append(n)
+        n *= 2
+    return found
+
+
+def _check_names(models: Sequence[str], parts: Sequence[str]) -> None:
+    for part in parts:
+        if part not in PARTS:
+            raise OptionError(f"unknown part {part!r}: choose from all, {', '.join(PARTS)}")
+    if not parts or not models:
+        raise OptionError(f"nothing to do: name at least one {'model' if parts else 'part'}")
+    for model in models:
+        find_plan(model)
+        if model not in PLANS and not model.startswith("plan:"):  # a plan alone is no model
+            raise ModelError(f"unknown model {model!r}{did_you_mean(f'plan:{model}')}")
 
 
 def _networks(models: Sequence[str]) -> Iterator[Step]:
@@ -134,6 +155,7 @@ def _training(models: Sequence[str], epochs: int) -> Iterator[Step]:
 
 def _latent(models: Sequence[str], samples: int) -> Iterator[Step]:
     most = min(samples, LATENT_SAMPLES)
+    check_perplexity(PERPLEXITY, most, "take more --samples, or leave latent out of --parts")
     for model in models:
         yield Step(f"{_slug(model)}-tsne", "latent", model, samples=most)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from streamspread import __version__, engine, latent, models, store, training
@@ -17,8 +18,7 @@ from streamspread.datasets import (
     ImageData,
     Labelled,
     StreamedImages,
-    fingerprint,
-    head,
+    checksum,
     load_labelled,
     nested,
 )
@@ -26,6 +26,9 @@ from streamspread.errors import StoreError, StreamspreadError
 from streamspread.models.plans import IMAGE_SIZE, find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
 from streamspread.study.steps import Step, Training
+
+#: Of images that are read as they are used, so many say whether they are still the same ones.
+_LOOKED_AT = 256
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,16 @@ class Study:
         changed = _changed(path, recipe)
         if changed == ():
             return Outcome(path, True, (), time.perf_counter() - began)
-        facts = self._facts(step, loaded, images, recipe)
+        facts = store.run_facts(
+            loaded,
+            images,
+            self.device,
+            self.command,
+            self.notes,
+            seed=self.seed,
+            part=step.part,
+            recipe=recipe,
+        )
         if step.part == "latent":
             embedding = latent.embed(
                 loaded.module,
@@ -120,6 +132,33 @@ class Study:
             )
             store.write(spectra, path)
         return Outcome(path, False, changed or (), time.perf_counter() - began)
+
+    def on_page(self, steps: Sequence[Step]) -> tuple[list[Path], list[str]]:
+        """What belongs on one page with these steps, and what must be said, a line each.
+
+        Their own files, and those of other parts or models. An earlier result of the same part and model that
+        is none of the steps was made in another way, as from more images: it would be compared with them.
+        """
+        own = {f"{step.name}.arrow" for step in steps}
+        asked = {(step.part, step.model) for step in steps}
+        found, notes = [], []
+        for path in sorted(self.results.glob("*.arrow")):
+            if path.name in own:
+                found.append(path)
+                continue
+            try:
+                result = store.read_any(path)
+            except StoreError as error:
+                notes.append(f"not on the page: {error}")
+                continue
+            made = (result.provenance.get("part"), result.provenance.get("model"))
+            if made in asked:
+                notes.append(f"not on the page: {str(path)!r} is an earlier result, made in another way")
+            elif not result:
+                notes.append(f"not on the page: {str(path)!r} holds no layers")
+            else:
+                found.append(path)
+        return found, notes
 
     def _load(
         self,
@@ -147,12 +186,12 @@ class Study:
         plan = format_plan(find_plan(model))
         path = self.weights / f"{plan.replace(',', '-')}-{how}.safetensors"
         train, test = self._labelled
-        wanted = {
+        recipe = training.Recipe(epochs=how.epochs, label_smoothing=how.label_smoothing, seed=self.seed)
+        wanted = recipe.note() | {
             "plan": plan,
             "epochs": str(how.epochs),
-            "label_smoothing": f"{how.label_smoothing:g}",
-            "seed": str(self.seed),
             "data": train.description,
+            "data_crc32": checksum(train.images, train.labels, test.images, test.labels),
         }
         if path.is_file():
             try:
@@ -167,7 +206,7 @@ class Study:
             train.labels,
             test.images,
             test.labels,
-            training.Recipe(epochs=how.epochs, label_smoothing=how.label_smoothing, seed=self.seed),
+            recipe,
             device=self.device,
             out=path,
             progress=epoch,
@@ -186,43 +225,31 @@ class Study:
     def _recipe(
         self, step: Step, loaded: models.LoadedModel, images: ImageData | StreamedImages
     ) -> dict[str, Any]:
-        """All that the result's numbers depend on, as JSON holds it."""
-        return {
+        """All that the result depends on, as JSON holds it."""
+        recipe: dict[str, Any] = {
             "version": __version__,
             "plan": loaded.plan,
             "weights": loaded.weights_sha256 or f"random, seed {self.seed}",
             "data": images.description,
-            "pixels": fingerprint(head(images, 1)),
+            "images": _checksum(images),
             "samples": images.samples,
             "layers": list(step.layers),
-            "thresholds": list(self.thresholds),
             "device": self.device.type,  # it decides on the rounding
-            "memory": self.memory,
             "seed": self.seed,
         }
+        if step.part != "latent":  # t-SNE knows neither
+            recipe |= {"thresholds": list(self.thresholds), "memory": self.memory}
+        return recipe
 
-    def _facts(
-        self,
-        step: Step,
-        loaded: models.LoadedModel,
-        images: ImageData | StreamedImages,
-        recipe: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        return store.provenance(
-            model=loaded.name,
-            plan=loaded.plan,
-            weights=loaded.weights,
-            weights_sha256=loaded.weights_sha256,
-            weights_note=loaded.note,
-            data=images.description,
-            samples=images.samples,
-            device=self.device,
-            command=self.command,
-            notes=self.notes,
-            seed=self.seed,
-            part=step.part,
-            recipe=dict(recipe),
-        )
+
+def _checksum(images: ImageData | StreamedImages) -> str:
+    """Of all images that are in memory, of some where they are not, evenly spread; and of all labels."""
+    pixels = images.tensor
+    if pixels is None:
+        count = min(images.samples, _LOOKED_AT)
+        some = images.subset(np.arange(count) * images.samples // count, images.description)
+        pixels = torch.cat(list(some.batches()))
+    return checksum(pixels) if images.labels is None else checksum(pixels, images.labels)
 
 
 def _changed(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from streamspread import __version__
+from streamspread.datasets import checksum
 from streamspread.errors import DataError, OptionError, WeightsError
 from streamspread.models.inputs import CIFAR_MEAN, CIFAR_STD, accept_uint8
 from streamspread.models.network import Network, build
-from streamspread.models.plans import IMAGE_SIZE, find_plan, format_plan, parse_plan
+from streamspread.models.plans import IMAGE_SIZE, find_plan, parse_plan
 from streamspread.models.weights import apply_weights, read_weights, rounded_state, save_weights
 from streamspread.switches import switched
 from streamspread.training.arithmetic import autocast, resolve_device, resolve_precision
@@ -66,6 +68,29 @@ class TrainResult:
     network: Network
 
 
+class _Start(NamedTuple):
+    """What a training begins with, before any image. origin: what the note says of the weights before."""
+
+    network: Network
+    origin: dict[str, str]
+    device: torch.device
+    precision: str
+    target: Path | None
+
+
+def check(
+    plan: str | Sequence[int | str],
+    recipe: Recipe | None = None,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "auto",
+    out: str | os.PathLike[str] | None = None,
+) -> None:
+    """Refuse what :func:`train` would refuse of the same arguments, before any image is read; errors as
+    there."""
+    _start(plan, recipe or Recipe(), weights, device, out)
+
+
 def train(
     plan: str | Sequence[int | str],
     train_images: Tensor,
@@ -87,8 +112,9 @@ def train(
     plan: `no1` ... `no4`, `plan:64,64,M,128`, or the plan itself. images: uint8 (N, 3, 32, 32); labels: int64
     (N,), 0 to 9. recipe: how; None: the usual way. weights: a file to train on from; None: the random weights
     of the recipe's seed. device: "auto" (CUDA if there is one), "cpu" or "cuda:0". out: a .safetensors file,
-    whose note also keeps `data` and `command` as given. progress: called after each epoch. on_batch: called
-    after each batch with how many images were taken so far, and how many it will be in all.
+    whose note also keeps `data` and `command` as given, and a checksum of the four tensors. progress: called
+    after each epoch. on_batch: called after each batch with how many images were taken so far, and how many
+    it will be in all.
 
     The test split chooses the best epoch, so its accuracy is optimistic by a little; the last epoch's, which
     nothing chose, is recorded beside it. Ctrl-C (KeyboardInterrupt) keeps the best epoch so far, provided
@@ -100,17 +126,10 @@ def train(
     """
     began = time.perf_counter()
     recipe = recipe or Recipe()
-    steps = find_plan(plan) if isinstance(plan, str) else parse_plan(plan)
-    if recipe.average and weights is None:
-        raise OptionError("averaging goes on from trained weights; give --weights FILE as well")
+    network, origin, where, precision, target = _start(plan, recipe, weights, device, out)
     _check_split("train", train_images, train_labels)
     _check_split("test", test_images, test_labels)
-    target = _check_out(out)
-    where = resolve_device(device)
-    precision = resolve_precision(recipe.precision, where)
     forward = partial(autocast, where, precision)
-    network = build(steps, recipe.seed)
-    origin = {} if weights is None else _start_from(network, weights)
     network.to(where)
     accept_uint8(network, CIFAR_MEAN, CIFAR_STD)
     train_split = Split(train_images, train_labels, where)
@@ -154,7 +173,7 @@ def train(
     sha256 = None
     if target is not None:
         ended = {
-            "plan": format_plan(steps),
+            "plan": network.plan,
             "accuracy": f"{accuracy:.4f}",
             "accuracy_of": "the stored weights, in float32, on the test split, which also chose the epoch",
             "accuracy_last_epoch": f"{history[-1].accuracy:.4f}",
@@ -164,6 +183,7 @@ def train(
         }
         given = {
             "data": data,
+            "data_crc32": checksum(train_images, train_labels, test_images, test_labels),
             "train_images": str(len(train_labels)),
             "test_images": str(len(test_labels)),
             "command": command,
@@ -171,7 +191,7 @@ def train(
         note = ended | given | recipe.note() | {"precision": precision} | origin | _circumstances(where)
         sha256 = save_weights(stored, target, note)
     return TrainResult(
-        plan=format_plan(steps),
+        plan=network.plan,
         accuracy=accuracy,
         best_epoch=best_epoch,
         epochs=len(history),
@@ -205,6 +225,24 @@ def evaluate(
     return int(right) / len(labels)
 
 
+def _start(
+    plan: str | Sequence[int | str],
+    recipe: Recipe,
+    weights: str | os.PathLike[str] | None,
+    device: str | torch.device,
+    out: str | os.PathLike[str] | None,
+) -> _Start:
+    steps = find_plan(plan) if isinstance(plan, str) else parse_plan(plan)
+    if recipe.average and weights is None:
+        raise OptionError("averaging goes on from trained weights; give --weights FILE as well")
+    target = _check_out(out)
+    where = resolve_device(device)
+    precision = resolve_precision(recipe.precision, where)
+    network = build(steps, recipe.seed)
+    origin = {} if weights is None else _start_from(network, weights)
+    return _Start(network, origin, where, precision, target)
+
+
 def _start_from(network: Network, weights: str | os.PathLike[str]) -> dict[str, str]:
     """Give the network these weights; return what the new weights' note says of them."""
     tensors, found, sha256 = read_weights(weights)
@@ -215,6 +253,10 @@ def _start_from(network: Network, weights: str | os.PathLike[str]) -> dict[str, 
     ended = [note[key].split()[0] for key in ("epochs", "epochs_before") if key in note]
     if ended and all(number.isdecimal() for number in ended):
         known["epochs_before"] = str(sum(map(int, ended)))
+    # "0, 0.1" where the trainings before differed in it.
+    smoothed = [note[key] for key in ("label_smoothing_before", "label_smoothing") if key in note]
+    if smoothed:
+        known["label_smoothing_before"] = ", ".join(dict.fromkeys(", ".join(smoothed).split(", ")))
     return {"began_with_sha256": sha256} | known
 
 
@@ -243,6 +285,8 @@ def _check_out(out: str | os.PathLike[str] | None) -> Path | None:
     target = Path(out)
     if target.suffix != ".safetensors":
         raise WeightsError(f"cannot write weights to {target}: the name must end in .safetensors")
+    if target.is_dir():
+        raise WeightsError(f"cannot write weights to {target}: it is a folder")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise WeightsError(
             f"cannot write weights to {target}: {target.parent} is not a folder one can write to"

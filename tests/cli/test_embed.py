@@ -58,7 +58,7 @@ def test_its_points_join_a_report(cli, tmp_path):
     code, _, err = cli("report", "r.arrow", "points.arrow")
     assert (code, err) == (0, "")
     assert 'id="latent-space"' in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert (tmp_path / "report" / "figures" / "points.png").is_file()
+    assert (tmp_path / "report" / "figures" / "latent-points.png").is_file()
     assert "points.arrow' holds an embedding, not spectra" in cli("show", "points.arrow").err
 
 
@@ -68,10 +68,16 @@ def test_its_points_join_a_report(cli, tmp_path):
         ({"samples": "90"}, r"perplexity 30 needs more than 90 images, and there are 90"),
         ({"samples": "1"}, r"1 samples asked for"),
         ({"components": "1"}, r"1 principal components asked for"),
+        (
+            {"components": "100000"},
+            r"100,000 principal components asked for, and 120 images have at most 119",
+        ),
         ({"perplexity": "0"}, r"perplexity 0 asked for"),
         ({"layers": "c9"}, r"no layer matches 'c9'"),
         ({"weights": "missing.pt"}, r"cannot read weights from missing\.pt"),
         ({"out": "missing/x.arrow"}, r"folder '.*missing' does not exist"),
+        ({"out": "tsne.png"}, r"cannot write points to 'tsne\.png': the name must end in \.arrow"),
+        ({"out": "tsne.svg"}, r"cannot write points to 'tsne\.svg': the name must end in \.arrow"),
         ({"lang": "fr"}, r"'--lang'"),
     ],
 )
@@ -82,3 +88,12 @@ def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, changed, words):
     assert err.count("\n") == 1
     assert re.search(words, err)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_a_picture_that_cannot_be_written_is_said_before_any_image_is_read(cli, tmp_path, suffix):
+    (tmp_path / f"points.{suffix}").mkdir()
+    code, out, err = cli("embed", *given(data="folder:nowhere"))
+    assert (code, out) == (2, "")
+    assert re.match(rf"error: cannot write 'points\.{suffix}': it is a folder.*\n\Z", err)
+    assert os.listdir(tmp_path) == [f"points.{suffix}"]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 
 import pytest
 
@@ -45,6 +46,33 @@ def test_results_of_earlier_parts_stay_on_the_page(cli, tmp_path):
     assert all(f"<summary>{name}: " in page for name in ("plan-4-M-6", "plan-4-M-6-n500"))
 
 
+def test_broken_and_outlived_results_are_not_on_the_page(cli, tmp_path):
+    cli("study", *SMALL, "--samples", "1200", "--out", "found", "--quiet")
+    (tmp_path / "found" / "results" / "broken.arrow").write_bytes(b"not ours")
+    code, _, err = cli("study", *SMALL, "--samples", "600", "--out", "found")
+    assert code == 0
+    assert re.search(r"^not on the page: '.*broken\.arrow' is not an Arrow file", err, re.MULTILINE)
+    assert re.search(r"^not on the page: '.*plan-4-M-6-n1000\.arrow' is an earlier result", err, re.MULTILINE)
+    page = (tmp_path / "found" / "index.html").read_text(encoding="utf-8")
+    assert "<summary>plan-4-M-6-n500: " in page
+    assert "plan-4-M-6-n1000" not in page
+
+
+def test_what_t_sne_needs_is_said_before_anything_is_done(cli, tmp_path, monkeypatch):
+    arguments = ("study", *SMALL, "--samples", "60", "--parts", "networks,latent", "--out", "found")
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert err == (
+        "error: perplexity 30 needs more than 90 images, and there are 60: "
+        "take more --samples, or leave latent out of --parts\n"
+    )
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    code, out, err = cli(*arguments)
+    assert (code, out) == (2, "")
+    assert re.match(r"error: t-SNE needs openTSNE .*\n\Z", err)
+    assert os.listdir(tmp_path) == []
+
+
 def test_quiet_says_only_where_the_page_is(cli):
     code, out, err = cli("study", *SMALL, "--samples", "20", "--parts", "networks", "--quiet")
     assert (code, out.strip(), err) == (0, os.path.join("study", "index.html"), "")
@@ -56,6 +84,7 @@ def test_quiet_says_only_where_the_page_is(cli):
         (["--parts", "network"], r"unknown part 'network': choose from all, networks"),
         (["--parts", ","], r"nothing to do: name at least one part"),
         (["--model", "no9"], r"unknown reference network 'no9'"),
+        (["--model", "4,M,6"], r"unknown model '4,M,6', did you mean 'plan:4,M,6'"),
         (["--thresholds", "7"], r"thresholds must lie in \(0, 1\]"),
         (["--epochs", "-1"], r"'--epochs'"),
         (["--lang", "fr"], r"'--lang'"),

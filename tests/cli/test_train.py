@@ -84,6 +84,24 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--model", "no5"], "no5"),
+        (["--device", "cuda:9"], "cuda:9"),
+        (["--out", "w.txt"], r"w\.txt"),
+        (["--weights", "none.safetensors"], r"cannot read weights from none\.safetensors"),
+        (["--average"], "averaging goes on from trained weights"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_needs_no_images_is_said_before_any_is_read(cli, monkeypatch, arguments, words):
+    monkeypatch.setattr("streamspread.datasets.load_labelled", lambda *_: pytest.fail("images were read"))
+    code, out, err = cli("train", *TINY, "--data", "folder:photos", "--out", "w.safetensors", *arguments)
+    assert (code, out) == (2, "")
+    assert re.match(rf"error: .*{words}.*\n\Z", err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (["--data", "noise"], "training needs a label for every image"),
         (["--data", "cifar10"], "CIFAR-10 in .* is broken"),
         (["--epochs", "0"], "epochs must be at least 1"),

@@ -1,4 +1,4 @@
-"""Tests of what is asked of every stream: head, count, fingerprint, and the check of its batches."""
+"""What is asked of every stream: head, count, fingerprint and checksum, and the check of its batches."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from streamspread.datasets import Stream, count, fingerprint, head
+from streamspread.datasets import Stream, checksum, count, fingerprint, head
 from streamspread.datasets.stream import checked, resolve_batch_size
 from streamspread.errors import DataError, OptionError
 
@@ -114,6 +114,21 @@ def test_fingerprint_sees_any_two_samples_swapped(shape):
             swapped = batch.clone()
             swapped[[i, j]] = batch[[j, i]]
             assert fingerprint(swapped) != reference
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16, torch.bool, torch.int64])
+def test_checksum_is_of_every_value_and_not_of_the_layout(dtype):
+    batch = (torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 200).to(dtype)
+    assert checksum(batch) == checksum(batch.clone(memory_format=torch.channels_last))
+    other = batch.clone()
+    other[31, 1, 7, 9] = batch[31, 1, 7, 9] == 0
+    assert checksum(other) != checksum(batch)
+
+
+def test_checksum_tells_shapes_dtypes_and_places_apart():
+    x, y = torch.zeros(4, 6), torch.ones(4, 6)
+    made = [(x,), (x.reshape(6, 4),), (x[:3],), (x.int(),), (x, y), (y, x), (torch.cat([x, y]),), ()]
+    assert len({checksum(*tensors) for tensors in made}) == len(made)
 
 
 def test_checked_drops_empty_batches_and_passes_the_rest():

@@ -68,6 +68,19 @@ def test_a_constant_layer_is_one_point():
     assert plane.divergence == 0
 
 
+def test_a_layer_of_one_feature_is_a_line():
+    x = torch.randn(60, 3, 5, generator=torch.Generator().manual_seed(0))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(15, 1))
+    found = embed(model, x, "1", axes=10, perplexity=5, device="cpu")["1"]
+    assert (found.axes, found.points_N2.shape, found.points_N2.dtype) == (1, (60, 2), np.float32)
+    assert not found.points_N2[:, 1].any()
+    features = model(x).detach().numpy()[:, 0]
+    centred = features - features.mean()
+    sign = np.sign(centred @ found.points_N2[:, 0])
+    assert np.allclose(sign * found.points_N2[:, 0], centred, atol=1e-5)
+    assert np.isnan(found.divergence)
+
+
 def test_layers_side_by_side_are_what_they_are_one_by_one(monkeypatch):
     generator = np.random.default_rng(0)
     scores = [generator.normal(size=(60, 4)).astype(np.float32) for _ in range(3)]
@@ -83,6 +96,7 @@ def test_layers_side_by_side_are_what_they_are_one_by_one(monkeypatch):
     ("options", "error", "words"),
     [
         ({"axes": 1}, OptionError, "1 principal components asked for; a plane needs 2"),
+        ({"axes": 120}, OptionError, "120 principal components asked for, and 120 images have at most 119"),
         ({"perplexity": 40}, OptionError, "perplexity 40 needs more than 120 images, and there are 120"),
         ({"perplexity": 0.5}, OptionError, "it must be 1 or more"),
         ({"perplexity": float("nan")}, OptionError, "it must be 1 or more"),

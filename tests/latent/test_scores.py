@@ -20,6 +20,7 @@ def scores_of(x, axes, *, model=None, batch_size=64, seed=0):
         as_stream(x),
         taps,
         axes,
+        len(x),
         device=torch.device("cpu"),
         batch_size=batch_size,
         seed=seed,
@@ -111,6 +112,18 @@ def test_a_constant_layer_has_no_share():
 
 def test_more_axes_than_dimensions_are_as_many_as_there_are():
     assert scores_of(decaying(40, 3, 1.0), 50).scores_NK.shape == (40, 3)
+
+
+def test_there_are_never_more_directions_than_samples():
+    from streamspread.memory import LiveBytes
+
+    def peak(axes):
+        with LiveBytes() as live:
+            assert scores_of(x, axes).scores_NK.shape == (20, axes)
+        return live.peak
+
+    x = decaying(20, 400, 1.0).repeat(1, 50)
+    assert peak(19) < 1.1 * peak(7)
 
 
 def test_nan_is_refused_with_the_layers_name():

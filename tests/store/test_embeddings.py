@@ -113,6 +113,12 @@ def rewritten(path, change):
         ),
         (lambda t, h: (t.slice(1), h), "rows are not those of the layers"),
         (lambda t, h: (t.set_column(3, "x", pa.array(["a"] * 10)), h), "another kind"),
+        (lambda t, h: (t, h | {"classes": ["cat"]}), r"another kind \(a label has none of the 1 classes\)"),
+        (
+            lambda t, h: (labelled(t, [1, 0, 1, -2, 0]), h),
+            r"another kind \(a label has none of the 2 classes",
+        ),
+        (lambda t, h: (t, h | {"provenance": {"notes": 7}}), r"another kind \(notes is not a list of texts"),
     ],
 )
 def test_a_damaged_embedding_is_refused(embedding, tmp_path, change, words):
@@ -121,3 +127,14 @@ def test_a_damaged_embedding_is_refused(embedding, tmp_path, change, words):
     rewritten(path, change)
     with pytest.raises(StoreError, match=words):
         store.read_embedding(path)
+
+
+def test_images_without_a_label_are_read(embedding, tmp_path):
+    path = tmp_path / "e.arrow"
+    store.write_embedding(embedding, path)
+    rewritten(path, lambda t, h: (labelled(t, [1, 0, 1, -1, 0]), h))
+    assert list(store.read_embedding(path).labels_N) == [1, 0, 1, -1, 0]
+
+
+def labelled(table, labels):
+    return table.set_column(2, "label", pa.array(labels * 2))

@@ -1,10 +1,13 @@
 """What the study consists of."""
 
+import sys
+
 import pytest
 
-from streamspread.errors import ModelError, OptionError
+from streamspread.errors import MissingError, ModelError, OptionError
+from streamspread.models import load
 from streamspread.models.plans import parse_plan
-from streamspread.study import NETWORKS, PARTS, steps
+from streamspread.study import NETWORKS, PARTS, check, steps
 from streamspread.study.steps import DEPTHS, Training, fewer
 
 
@@ -25,7 +28,8 @@ def test_the_whole_study_has_a_result_of_its_own_for_every_step():
     [
         (2, []),
         (500, []),
-        (501, [500]),
+        (599, []),
+        (600, [500]),
         (1000, [500]),
         (50_000, [500, 1000, 2000, 4000, 8000, 16_000, 32_000]),
     ],
@@ -82,8 +86,27 @@ def test_no_more_than_ten_thousand_points():
         ([], ["networks"], OptionError, "name at least one model"),
         (["no9"], ["networks"], ModelError, "unknown reference network 'no9', did you mean"),
         (["torchvision:resnet18"], ["networks"], ModelError, "unknown reference network"),
+        (["4,M,6"], ["networks"], ModelError, "unknown model '4,M,6', did you mean 'plan:4,M,6'"),
     ],
 )
 def test_nonsense_is_refused(models, parts, error, words):
     with pytest.raises(error, match=words):
         steps(models, parts, 100, 4)
+    with pytest.raises(error, match=words):
+        check(models, parts)
+
+
+def test_a_plan_alone_is_refused_as_it_is_where_models_are_loaded():
+    with pytest.raises(ModelError, match="unknown model '4,M,6', did you mean 'plan:4,M,6'"):
+        load("4,M,6")
+
+
+def test_what_t_sne_needs_is_said_before_anything_is_done(monkeypatch):
+    words = "perplexity 30 needs more than 90 images, and there are 90: take more --samples, or leave latent"
+    with pytest.raises(OptionError, match=words):
+        steps(["no1"], ["networks", "latent"], 90, 4)
+    assert len(steps(["no1"], ["latent"], 91, 4)) == 1
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    with pytest.raises(MissingError, match="t-SNE needs openTSNE"):
+        check(["no1"], ["networks", "latent"])
+    check(["no1"], ["networks"])

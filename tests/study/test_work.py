@@ -1,15 +1,18 @@
 """Steps carried out, kept, and made again."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from streamspread import store
-from streamspread.datasets import Labelled, load, nested
+from streamspread import engine, models, store
+from streamspread.datasets import ImageData, Labelled, StreamedImages, load, nested
+from streamspread.datasets.images import TensorPixels
 from streamspread.errors import StoreError
-from streamspread.models.weights import read_weights
+from streamspread.models.weights import read_weights, save_weights
+from streamspread.spectrum import Spectra
 from streamspread.study import Step, Study
 from streamspread.study.steps import Training
 
@@ -56,8 +59,8 @@ def test_what_was_made_the_same_way_is_not_made_again(tmp_path):
     ("options", "changed"),
     [
         ({"thresholds": (0.5, 0.9)}, ("thresholds",)),
-        ({"images": made_images(41)}, ("data", "pixels", "samples")),
-        ({"images": made_images(40, seed=1)}, ("data", "pixels")),
+        ({"images": made_images(41)}, ("data", "images", "samples")),
+        ({"images": made_images(40, seed=1)}, ("data", "images")),
         ({"seed": 3}, ("weights", "seed")),
         ({"memory": "1GiB"}, ("memory",)),
     ],
@@ -66,11 +69,39 @@ def test_what_was_made_another_way_is_made_again(tmp_path, options, changed):
     make_study(tmp_path).do(STEP)
     outcome = make_study(tmp_path, **options).do(STEP)
     assert not outcome.kept
-    assert set(outcome.changed) <= set(changed)
-    assert outcome.changed
+    assert outcome.changed == changed
 
 
-def test_another_version_and_other_weights_count(tmp_path, monkeypatch):
+def in_memory(pixels, labels=None):
+    return ImageData(pixels, labels, description="the same words")
+
+
+def streamed(pixels, labels=None):
+    return StreamedImages(
+        TensorPixels(pixels, labels, None, None), np.arange(len(pixels)), "x", "the same words"
+    )
+
+
+@pytest.mark.parametrize("made", [in_memory, streamed])
+def test_images_count_whatever_they_are_called(tmp_path, made):
+    pixels = made_images(300).images
+    make_study(tmp_path, made(pixels)).do(STEP)
+    assert make_study(tmp_path, made(pixels.clone())).do(STEP).kept
+    others = torch.cat([pixels[:1], 255 - pixels[1:]])
+    assert make_study(tmp_path, made(others)).do(STEP).changed == ("images",)
+
+
+def test_of_images_in_memory_every_one_counts_and_so_do_labels(tmp_path):
+    pixels, labels = made_images(300).images, torch.arange(300) % 4
+    make_study(tmp_path, in_memory(pixels, labels)).do(STEP)
+    assert make_study(tmp_path, in_memory(pixels, labels.clone())).do(STEP).kept
+    other = pixels.clone()
+    other[123, 1, 7, 7] += 1
+    assert make_study(tmp_path, in_memory(other, labels)).do(STEP).changed == ("images",)
+    assert make_study(tmp_path, in_memory(other, labels.flip(0))).do(STEP).changed == ("images",)
+
+
+def test_another_version_counts(tmp_path, monkeypatch):
     make_study(tmp_path).do(STEP)
     monkeypatch.setattr("streamspread.study.work.__version__", "99")
     assert make_study(tmp_path).do(STEP).changed == ("version",)
@@ -105,8 +136,11 @@ def test_a_step_of_fewer_images_uses_them(tmp_path):
     path = study.do(Step("small-n20", "samples", SMALL, samples=20, training=Training(0))).path
     spectra = store.read(path)
     assert {layer.samples for layer in spectra.values()} == {20}
-    direct = np.asarray(nested(study.images, 20, 0).images)
-    assert len(direct) == 20
+    network = models.load(SMALL, "none").module
+    for images, used in ((nested(study.images, 20, 0).images, True), (study.images.images[:20], False)):
+        direct = engine.analyze(network, images, device="cpu")
+        same = [np.allclose(direct[name].eigenvalues, spectra[name].eigenvalues) for name in spectra]
+        assert all(same) if used else not any(same)
 
 
 def test_latent_steps_write_embeddings(tmp_path):
@@ -116,7 +150,33 @@ def test_latent_steps_write_embeddings(tmp_path):
     embedding = store.read_embedding(study.do(step).path)
     assert list(embedding) == ["c1", "c2", "gap"]
     assert embedding.samples == 120
-    assert make_study(tmp_path, made_images(120)).do(step).kept
+    other = make_study(tmp_path, made_images(120), thresholds=(0.9,), memory="1GiB")
+    assert other.do(step).kept  # t-SNE knows neither
+    assert make_study(tmp_path, made_images(120), seed=1).do(step).changed == ("weights", "seed")
+
+
+def test_a_page_shows_the_steps_and_other_parts_but_nothing_broken_or_outlived(tmp_path):
+    study = make_study(tmp_path, made_images(30))
+    small = Step("small-n20", "samples", SMALL, samples=20, training=Training(0))
+    old = Step("small-n10", "samples", SMALL, samples=10, training=Training(0))
+    deep = Step("deep", "depth", SMALL, samples=10, training=Training(0))
+    for step in (STEP, small, old, deep):
+        study.do(step)
+    (study.results / "broken.arrow").write_bytes(b"not ours")
+    store.write(Spectra([]), study.results / "empty.arrow")
+    files, notes = study.on_page([STEP, small])
+    assert [path.stem for path in files] == ["deep", "small-n20", "small"]
+    broken, empty, earlier = notes
+    assert broken.startswith("not on the page: ")
+    assert "broken.arrow' is not an Arrow file" in broken
+    assert "empty.arrow' holds no layers" in empty
+    assert "small-n10.arrow' is an earlier result, made in another way" in earlier
+    assert [path.stem for path in study.on_page([STEP])[0]] == [
+        "deep",
+        "small-n10",
+        "small-n20",
+        "small",
+    ]
 
 
 @pytest.fixture
@@ -125,14 +185,14 @@ def labelled(monkeypatch):
     labels = torch.arange(64) % 4
     colors = torch.tensor([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0]], dtype=torch.uint8)
     pixels = colors[labels][:, :, None, None].expand(-1, -1, 32, 32).clone()
-    calls = []
+    made = SimpleNamespace(pixels=pixels, labels=labels, calls=[])
 
     def load_labelled(spec, split, image_size):
-        calls.append((spec, split))
-        return Labelled(pixels, labels, f"made {split}, 64 images")
+        made.calls.append((spec, split))
+        return Labelled(made.pixels, made.labels, f"made {split}, 64 images")
 
     monkeypatch.setattr("streamspread.study.work.load_labelled", load_labelled)
-    return calls
+    return made
 
 
 def test_missing_weights_are_trained_once_by_their_recipe(tmp_path, labelled):
@@ -150,7 +210,7 @@ def test_missing_weights_are_trained_once_by_their_recipe(tmp_path, labelled):
     reports.clear()
     assert make_study(tmp_path, data="cifar10").do(step, epoch=reports.append).kept
     assert reports == []
-    assert labelled[0] == ("cifar10", "train")
+    assert labelled.calls[0] == ("cifar10", "train")
 
 
 def test_a_network_without_shipped_weights_gets_a_usual_training(tmp_path, labelled):
@@ -169,6 +229,47 @@ def test_weights_of_another_recipe_or_broken_ones_are_trained_again(tmp_path, la
     assert len(reports) == 1
     assert make_study(tmp_path, epochs=1, seed=1).do(step, epoch=reports.append).changed
     assert len(reports) == 2
+
+
+def test_other_weights_of_the_same_training_count(tmp_path, labelled):
+    step = Step("own", "networks", SMALL)
+    make_study(tmp_path, epochs=1).do(step)
+    (path,) = (tmp_path / "weights").iterdir()
+    tensors, note, _ = read_weights(path)
+    tensors["c1.weight"] = tensors["c1.weight"] + 1
+    save_weights(tensors, path, note)
+    reports = []
+    assert make_study(tmp_path, epochs=1).do(step, epoch=reports.append).changed == ("weights",)
+    assert reports == []
+
+
+def test_weights_from_other_images_or_labels_are_trained_again(tmp_path, labelled):
+    step = Step("own", "networks", SMALL)
+    reports = []
+
+    def trained():
+        reports.clear()
+        make_study(tmp_path, epochs=1).do(step, epoch=reports.append)
+        return len(reports)
+
+    assert (trained(), trained()) == (1, 0)
+    labelled.pixels = labelled.pixels.clone()
+    labelled.pixels[40, 2, 9, 9] += 1
+    assert (trained(), trained()) == (1, 0)
+    labelled.labels = labelled.labels.flip(0)
+    assert (trained(), trained()) == (1, 0)
+
+
+@pytest.mark.parametrize("option", ["batch_size", "lr", "weight_decay", "momentum", "schedule"])
+def test_weights_of_another_way_to_train_are_trained_again(tmp_path, labelled, option):
+    step = Step("own", "networks", SMALL)
+    make_study(tmp_path, epochs=1).do(step)
+    (path,) = (tmp_path / "weights").iterdir()
+    tensors, note, _ = read_weights(path)
+    save_weights(tensors, path, note | {option: "7"})
+    reports = []
+    make_study(tmp_path, epochs=1).do(step, epoch=reports.append)
+    assert len(reports) == 1
 
 
 def test_shipped_weights_are_used_where_there_are_any(tmp_path):

@@ -5,11 +5,12 @@ from dataclasses import fields
 import pytest
 import torch
 
-from streamspread.errors import DataError, ModelError, OptionError, WeightsError
+from streamspread.datasets import checksum
+from streamspread.errors import DataError, DeviceError, ModelError, OptionError, WeightsError
 from streamspread.models import load
 from streamspread.models.network import build
 from streamspread.models.weights import read_weights, rounded_state
-from streamspread.training import Recipe, evaluate, loop, train
+from streamspread.training import Recipe, check, evaluate, loop, train
 from streamspread.training.trainer import Trainer
 
 PLAN = "4,M,M,8"
@@ -57,6 +58,7 @@ def test_it_learns_separable_images_and_writes_what_it_says(tmp_path):
     assert note["accuracy_last_epoch"] == f"{result.last_accuracy:.4f}"
     assert (note["data"], note["command"], note["plan"]) == ("coloured noise", "train it", PLAN)
     assert (note["epochs"], note["seed"], note["train_images"]) == ("4", "7", "256")
+    assert note["data_crc32"] == checksum(*TRAIN, *TEST)
     assert "torch" in note["versions"]
     assert "test split" in note["accuracy_of"]
 
@@ -157,6 +159,21 @@ def test_training_goes_on_from_weights_and_says_so(tmp_path):
         quick("4,M,8,8", weights=first)
     with pytest.raises(WeightsError, match="cannot read weights from"):
         quick(weights=tmp_path / "none.safetensors")
+
+
+def test_the_label_smoothing_of_every_training_stays_known(tmp_path):
+    path = tmp_path / "w.safetensors"
+
+    def noted(weights, smoothing):
+        quick(out=path, weights=weights, epochs=1, label_smoothing=smoothing)
+        note = read_weights(path)[1]
+        return note.get("label_smoothing_before"), note["label_smoothing"]
+
+    assert noted(None, 0.1) == (None, "0.1")
+    assert noted(path, 0.1) == ("0.1", "0.1")
+    assert noted(path, 0.0) == ("0.1", "0")
+    assert noted(path, 0.0) == ("0.1, 0", "0")
+    assert noted(path, 0.2) == ("0.1, 0", "0.2")
 
 
 def test_averaged_weights_are_the_mean_of_those_of_every_step(tmp_path, monkeypatch):
@@ -261,6 +278,25 @@ def test_a_place_that_cannot_be_written_is_refused_before_training(tmp_path, mon
         quick(out=tmp_path / "missing" / "w.safetensors")
     with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
         quick(out=tmp_path / "w.pt")
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(WeightsError, match=r"folder\.safetensors: it is a folder"):
+        quick(out=tmp_path / "folder.safetensors")
+
+
+def test_what_needs_no_images_can_be_checked_without_them(tmp_path):
+    path = tmp_path / "w.safetensors"
+    check(PLAN, device="cpu", out=path)
+    assert not path.exists()
+    with pytest.raises(ModelError, match="unknown reference network 'no9'"):
+        check("no9")
+    with pytest.raises(DeviceError, match="training runs on cpu and cuda, not on meta"):
+        check(PLAN, device="meta")
+    with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
+        check(PLAN, out=tmp_path / "w.pt")
+    with pytest.raises(WeightsError, match="cannot read weights from"):
+        check(PLAN, weights=path)
+    with pytest.raises(OptionError, match="averaging goes on from trained weights"):
+        check(PLAN, Recipe(average=True))
 
 
 def test_accuracy_counts_every_image_once(monkeypatch):
