@@ -63,10 +63,12 @@ class Spectrum:
         dim: D, the number of features.
         samples: N, the number of samples.
         total_variance: T, the trace of the covariance.
-        eigenvalues: float64, descending, ≥ 0. All ``min(D, N)`` of them where ``complete``; otherwise lower
-            bounds (Ritz values) of the leading ones.
+        eigenvalues: float64, descending, ≥ 0, with sums that are lower bounds of λ₁ + … + λ_k. All of them,
+            but for zeros beyond ``rank_limit``, where ``complete``; else the leading ones (Ritz values).
         complete: whether every non-zero eigenvalue is there.
-        upper_sums: float64 of the same length: proved upper bounds of λ₁ + … + λ_k. Empty where ``complete``.
+        upper_sums: float64, as many or more: upper bounds of λ₁ + … + λ_k. Empty where the eigenvalues are
+            known to float64 precision; where all of them come from float32 sums, both bounds are there and
+            differ by what rounding may have done.
         sum_of_squares: Σλ² = ‖C‖²_F, known also where the eigenvalues are not.
         proof: how the intervals are proved, in a few words.
     """
@@ -88,8 +90,9 @@ class Spectrum:
     def components(self, threshold: float) -> Interval:
         """K(τ) = min{k : λ₁ + … + λ_k ≥ τ·T} as an interval; (0, 0) for a constant layer.
 
-        Sums are float64. Where the eigenvalues are Ritz values their sums are lower bounds, so the k at which
-        they reach τ·T bounds K from above; ``upper_sums`` bound it from below in the same way.
+        Sums are float64. Those of the eigenvalues are lower bounds, so the k at which they reach τ·T bounds K
+        from above; ``upper_sums`` bound it from below in the same way. Where these are not needed, K is one
+        value.
 
         Raises:
             OptionError: a threshold outside (0, 1].
@@ -99,7 +102,7 @@ class Spectrum:
             return Interval(0, 0)
         target = threshold * self.total_variance
         high = components_for(np.cumsum(self.eigenvalues), target)
-        if self.complete:
+        if self.complete and not len(self.upper_sums):
             # At τ = 1 rounding can leave the last sum a hair under T: then every non-zero one is needed.
             k = min(high or int(np.count_nonzero(self.eigenvalues)), self.rank_limit)
             return Interval(k, k)

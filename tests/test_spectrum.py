@@ -115,6 +115,22 @@ def test_ritz_values_that_do_not_reach_the_threshold_leave_the_rank_as_the_upper
     assert spectrum.components(0.9) == (3, 29)  # more than two are needed, and N − 1 = 29 at most
 
 
+def test_bounds_of_a_complete_spectrum_leave_open_what_lies_between_them():
+    spectrum = complete([4.0, 3.0, 2.0, 1.0], total_variance=10.2, upper_sums=np.array([4.2, 7.2, 9.2, 10.2]))
+    assert [spectrum.components(t / 10.2) for t in (3.9, 4.1, 4.3, 7.0, 7.1, 7.3)] == [
+        (1, 1),
+        (1, 2),
+        (2, 2),
+        (2, 2),
+        (2, 3),
+        (3, 3),
+    ]
+    assert spectrum.components(1.0) == (4, 4)
+    assert complete([4.0, 3.0], dim=9, total_variance=7.1, upper_sums=np.array([4.1, 7.1])).components(
+        1.0
+    ) == (2, 9)
+
+
 def test_without_upper_sums_the_lower_end_is_one():
     spectrum = partial([3.0, 2.0], [], total=10.0)
     assert spectrum.components(0.4) == (1, 2)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from streamspread import kernels
-from streamspread.accumulators.finish import FinishOptions, finish, finish_bytes
+from streamspread.accumulators.finish import FinishOptions, check_sums, finish, finish_bytes
 from streamspread.accumulators.staging import Staging
 from streamspread.errors import OptionError
 from streamspread.linalg.panels import SymmetricPanels
@@ -59,19 +59,19 @@ class Covariance:
 
     def update(self, x_ND: torch.Tensor) -> None:
         """Add a batch (n, D): any float dtype, on the accumulator's device, its features in one order."""
-        begin, batch = 0, self.staging.batches
-        while begin < x_ND.shape[0]:
-            free = self.staging.rows - self.staging.filled
-            self.staging.batches = batch  # also where it takes several pushes
-            self.staging.push(x_ND[begin : begin + free])
-            begin += free
-            if self.staging.filled == self.staging.rows:
-                self._flush()
+        self.staging.fill(x_ND, self._flush)
 
     def end_pass(self) -> None:
-        """Add what is still staged, and check that all of it was finite."""
+        """Add what is still staged, and check that all of it was finite.
+
+        Raises:
+            ActivationError: NaN or Inf came.
+            Overflow: rounding overflowed, or a sum.
+            OptionError: a proof has used up the sums.
+        """
         self._flush()
         self.staging.check()
+        check_sums(self.panels, self.layer)
 
     def merge(self, other: Covariance) -> None:
         """Add another state over other samples of the same layer; ``other`` is used up.
@@ -108,11 +108,13 @@ class Covariance:
     def spectrum(self, thresholds: Sequence[float], options: FinishOptions | None = None) -> Spectrum:
         """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof.
 
-        The state stays usable for further updates, except after a proof by Cholesky factorisation, which is
-        made in the panels themselves (``Spectrum.proof`` says so).
+        The state stays usable for further updates unless a Cholesky factorisation was tried, which is made in
+        the panels themselves, whether it succeeds (``Spectrum.proof`` says so) or not: any later use of the
+        state then raises. ``FinishOptions(proof=False)`` never tries one.
 
         Raises:
             DataError: fewer than two samples were seen.
+            ActivationError, Overflow, OptionError: as :meth:`end_pass`.
         """
         self.end_pass()
         staging = self.staging

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from streamspread.accumulators.staging import Overflow
 from streamspread.errors import DataError
 from streamspread.linalg.eigenvalues import (
     FULL_LIMIT,
@@ -70,6 +71,19 @@ def finish_bytes(
     return max(workspace_bytes(order, max_block, dtype, device), factor) + chunk
 
 
+def check_sums(panels: SymmetricPanels, layer: str) -> None:
+    """Check that all sums, and their squares, which norms are made of, lie within the range of the panels'
+    dtype: no sum exceeds the trace (Cauchy and Schwarz), so that tells.
+
+    Raises:
+        Overflow: they do not.
+        OptionError: a proof has used up the sums.
+    """
+    if not panels.trace() < torch.finfo(panels.dtype).max ** 0.5:  # so put, NaN raises too
+        dtype = str(panels.dtype).removeprefix("torch.")
+        raise Overflow(f"layer {layer}: {dtype} sums overflow")
+
+
 def finish(
     panels: SymmetricPanels,
     *,
@@ -84,7 +98,8 @@ def finish(
 
     Args:
         panels: order D (scatter) or N (inner products), already corrected for the mean.
-        total: the trace in scaled units, summed in float64 from the rounded values.
+        total: the trace in scaled units, from squares of the rounded values themselves (float64 sums; on CUDA
+            float32 within 32 rows).
         scale: the power of two by which values were multiplied.
 
     Raises:
@@ -99,7 +114,7 @@ def finish(
     else:
         limit = FULL_LIMIT[panels.device.type] if options.full_limit is None else options.full_limit
         if panels.n <= limit:
-            found = all_eigenvalues(panels, rank_limit)
+            found = all_eigenvalues(panels, total, rank_limit)
         else:
             found = leading_eigenvalues(
                 panels,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 
 from streamspread import kernels
-from streamspread.accumulators.finish import FinishOptions, finish, finish_bytes
+from streamspread.accumulators.finish import FinishOptions, check_sums, finish, finish_bytes
 from streamspread.accumulators.staging import Staging
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
@@ -20,6 +21,9 @@ class Gram:
     A tile is a window of features. In each pass the tile's columns of all N samples are staged, and their
     products added at the end of the pass; the features as a whole are never held. All passes must bring the
     same samples in the same order.
+
+    Tiles are added in one scale, the smallest that any of them called for so far: a tile of smaller numbers
+    then loses what does not count beside the others, where a larger scale could take these out of range.
     """
 
     method = "gram"
@@ -40,7 +44,7 @@ class Gram:
         self.panels = SymmetricPanels(samples, panel_rows, kernels.SUM_DTYPES[rounding], device)
         self.begin = 0  # first feature of the tile at hand
         self.total = 0.0
-        self.scale = 1.0
+        self.scale = math.inf  # nothing has been added yet
         self.staging: Staging | None = None
 
     @staticmethod
@@ -75,7 +79,7 @@ class Gram:
         """
         if self.staging is None:
             width = min(self.tile, self.dim - self.begin)
-            self.staging = Staging(width, self.samples, self.rounding, self.device, self.layer)
+            self.staging = Staging(width, self.samples, self.rounding, self.device, self.layer, self.scale)
         if self.staging.filled + x_ND.shape[0] > self.samples:
             raise ActivationError(
                 f"layer {self.layer}: more than the {self.samples:,} samples that were announced"
@@ -87,26 +91,26 @@ class Gram:
 
         Raises:
             ActivationError: fewer samples in the pass than were announced, or NaN or Inf.
-            Overflow: rounding to fp16 overflowed.
+            Overflow: rounding overflowed, or a sum.
+            OptionError: a proof has used up the sums.
         """
-        staging = self.staging
-        if staging is None:
-            return
+        if self.staging is not None:
+            self._add_tile(self.staging)
+            self.staging = None
+        check_sums(self.panels, self.layer)
+
+    def _add_tile(self, staging: Staging) -> None:
         if staging.filled != self.samples:
             raise ActivationError(
                 f"layer {self.layer}: {staging.filled:,} samples in this pass, {self.samples:,} were "
                 "announced: the data must repeat"
             )
         staging.check()
-        if self.begin == 0:
-            self.scale = staging.scale
-        elif staging.scale != self.scale:
-            # A power of two again; tiles must agree on one unit before their products are added.
+        if (total := staging.total()) > 0.0:  # constant features add nothing, and their scale says nothing
             self._rescale(staging.scale)
-        self.panels.add_outer(staging.staged())
-        self.total += staging.total()
+            self.panels.add_outer(staging.staged())
+            self.total += total
         self.begin += staging.width
-        self.staging = None
 
     def merge(self, other: Gram) -> None:
         """Add a state over **other features** of the same samples; ``other`` is used up.
@@ -125,11 +129,9 @@ class Gram:
                 f"only states over the same samples merge: {self.samples} at {self.rounding}, "
                 f"got {other.samples} at {other.rounding}"
             )
-        if other.begin and other.scale != self.scale:
-            if self.begin == 0:
-                self.scale = other.scale
-            else:
-                other._rescale(self.scale)
+        scale = min(self.scale, other.scale)
+        self._rescale(scale)
+        other._rescale(scale)
         self.panels.add(other.panels, 1.0)
         self.total += other.total
         self.dim += other.dim
@@ -140,6 +142,7 @@ class Gram:
 
         Raises:
             ActivationError: not every tile has had its pass.
+            Overflow, OptionError: as :meth:`end_pass`.
         """
         self.end_pass()
         if self.begin != self.dim:
@@ -164,9 +167,9 @@ class Gram:
         )
 
     def _rescale(self, scale: float) -> None:
-        """Bring all sums to another power-of-two scale, exactly."""
-        factor = (scale / self.scale) ** 2
-        for panel in self.panels.panels:
-            panel.mul_(factor)
-        self.total *= factor
+        """Bring all sums to another scale, no larger than theirs; exact, as both are powers of two."""
+        if self.total > 0.0 and scale != self.scale:
+            factor = (scale / self.scale) ** 2
+            self.panels.multiply_(factor)
+            self.total *= factor
         self.scale = scale

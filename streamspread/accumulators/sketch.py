@@ -60,7 +60,6 @@ class Sketch:
         self.staging = Staging(dim, staging_rows, rounding, device, layer)
         enough = max(self.thresholds) if adaptive else None
         self.sketch = FrequentDirections(dim, self.rank, kernels.SUM_DTYPES[rounding], device, enough)
-        self._rows_wanted = staging_rows
         self.passes_done = 0
         self.count = 0  # samples of the first pass, once it has ended
         self._reread = 0.0  # ‖·‖_F by which a second reading may be rounded otherwise, after a merge
@@ -99,21 +98,14 @@ class Sketch:
         """Add a batch (n, D): any float dtype, on the accumulator's device, features always in one order."""
         if self._ended:
             self._begin_pass()
-        begin, batch = 0, self.staging.batches
-        while begin < x_ND.shape[0]:
-            free = self._rows_wanted - self.staging.filled
-            self.staging.batches = batch  # also where it takes several pushes
-            self.staging.push(x_ND[begin : begin + free])
-            begin += free
-            if self.staging.filled == self._rows_wanted:
-                self._flush()
+        self.staging.fill(x_ND, self._flush)
 
     def end_pass(self) -> None:
         """End the pass over the data; check that all was finite and, after the first pass, the same again.
 
         Raises:
             ActivationError: NaN or Inf, or other data than in the first pass.
-            Overflow: rounding to fp16 overflowed.
+            Overflow: rounding overflowed.
         """
         if self._ended:
             return
@@ -200,7 +192,8 @@ class Sketch:
             self._ritz.add(rows_ND)
             return
         self.sketch.absorb(rows_ND)
-        self._rows_wanted = min(self.staging.rows, rows_to_stage(self.dim, self.sketch.filled, self.device))
+        wanted = rows_to_stage(self.dim, self.sketch.filled, self.device)
+        self.staging.wanted = min(self.staging.rows, wanted)
 
     def _begin_pass(self) -> None:
         if self._ritz is None:
@@ -218,7 +211,7 @@ class Sketch:
         else:
             assert self._ritz_facts is not None
             self._ritz = self._ritz.advance_(self._ritz_facts)
-        self._rows_wanted = self.staging.rows
+        self.staging.wanted = self.staging.rows
         # The same pilot and scale as before: the same rounded numbers.
         self.staging.count = self.staging.filled = self.staging.batches = 0
         self._ended = False

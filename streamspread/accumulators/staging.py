@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -18,7 +19,8 @@ _FORMAT = "layer {layer}: {what} in batch {batch}"
 
 
 class Overflow(Exception):
-    """An activation lay beyond fp16's range once scaled: it must be summed again, rounded otherwise."""
+    """An activation, or a sum of its products, lay beyond the range of the rounding once scaled: it must be
+    summed again, rounded otherwise."""
 
 
 class Staging:
@@ -29,19 +31,30 @@ class Staging:
     the scale is a power of two, so it costs no precision.
 
     Attributes:
-        width: number of features staged. ``rows``: capacity. ``filled``: rows in use.
+        width: number of features staged. ``rows``: capacity. ``filled``: rows in use. ``wanted``: rows at
+            which :meth:`fill` has them taken; all, unless its owner wants fewer.
         count: samples seen, an int. ``sum_D``: (D,) float64. ``squares``: (1,) float64.
         pilot_D: (D,) in the sums' dtype, None before the first batch. ``scale``: float.
     """
 
-    def __init__(self, width: int, rows: int, rounding: str, device: torch.device, layer: str = "") -> None:
+    def __init__(
+        self,
+        width: int,
+        rows: int,
+        rounding: str,
+        device: torch.device,
+        layer: str = "",
+        largest_scale: float = math.inf,
+    ) -> None:
+        """``largest_scale``: of values that will be added to others, scaled by so much."""
         self.width, self.rows, self.rounding, self.device, self.layer = width, rows, rounding, device, layer
+        self.largest_scale, self.wanted = largest_scale, rows
         self.buffer_ND = torch.empty(rows, width, dtype=kernels.staged_dtype(rounding, device), device=device)
         self.sum_D = torch.zeros(width, dtype=torch.float64, device=device)
         self.squares = torch.zeros(1, dtype=torch.float64, device=device)
         self.first_bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=device)
         self.pilot_D: torch.Tensor | None = None
-        self.scale = 1.0
+        self.scale = min(1.0, largest_scale)
         self.count = self.filled = self.batches = 0
 
     @staticmethod
@@ -53,6 +66,18 @@ class Staging:
     def first_bytes(width: int, rows: int) -> int:
         """Extra bytes while the first batch sets the pilot: a block in float64, and its deviations twice."""
         return 3 * rows * min(width, _PILOT_COLUMNS) * 8
+
+    def fill(self, x_ND: torch.Tensor, take: Callable[[], None]) -> None:
+        """Stage a batch of any size; ``take`` is called whenever ``wanted`` rows are filled, and must take
+        them by :meth:`staged`."""
+        begin, batch = 0, self.batches
+        while begin < x_ND.shape[0]:
+            free = self.wanted - self.filled
+            self.batches = batch  # also where it takes several pushes
+            self.push(x_ND[begin : begin + free])
+            begin += free
+            if self.filled == self.wanted:
+                take()
 
     def push(self, x_ND: torch.Tensor) -> None:
         """Stage a batch that fits into the rows left."""
@@ -86,13 +111,15 @@ class Staging:
 
         Raises:
             ActivationError: NaN or Inf came, naming the layer and the first such batch.
-            Overflow: rounding to fp16 overflowed.
+            Overflow: rounding overflowed.
         """
         bad_input, overflow = self.first_bad.tolist()
         if bad_input != kernels.NEVER:
             raise self._not_finite(bad_input)
         if overflow != kernels.NEVER:
-            raise Overflow(_FORMAT.format(layer=self.layer, what="fp16 overflow", batch=overflow + 1))
+            raise Overflow(
+                _FORMAT.format(layer=self.layer, what=f"{self.rounding} overflow", batch=overflow + 1)
+            )
 
     def remaining_mean(self) -> torch.Tensor:
         """(D,) float64: the mean of the staged values, which the pilot left."""
@@ -115,8 +142,11 @@ class Staging:
             largest = torch.maximum(largest, torch.stack([deviation, block.abs().max()]))
         self.pilot_D = mean_D.to(dtype)
         farthest, value = largest.tolist()
-        if not math.isfinite(farthest):
+        if not math.isfinite(value):
             raise self._not_finite(self.batches)
+        if not math.isfinite(farthest):  # float64 values beyond float32's range: overflow, as staging finds
+            self.pilot_D.zero_()
+            return
         target = _FP16_TARGET if self.rounding == "fp16" else 0
         # A first batch without deviations, such as one of a single sample, says of later ones' size only what
         # its values say. Where these are zero too, fp16 takes a scale at which all but tiny deviations
@@ -124,7 +154,7 @@ class Staging:
         expected = farthest or value or (_FP16_TINY if self.rounding == "fp16" else 0.0)
         if expected > 0:
             exponent = target - math.frexp(expected)[1]
-            self.scale = 2.0 ** max(-126, min(126, exponent))
+            self.scale = min(self.largest_scale, 2.0 ** max(-126, min(126, exponent)))
 
     def _not_finite(self, batch: int) -> ActivationError:
         what = _FORMAT.format(layer=self.layer or "?", what="NaN or Inf in the activation", batch=batch + 1)

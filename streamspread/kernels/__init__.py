@@ -3,7 +3,8 @@
 Both modules offer the same functions with the same meaning on torch tensors:
 
 ``stage(x_ND, pilot_D, scale, rounding, out_ND, sum_D, squares, first_bad, batch)``
-    One pass over a batch: centre, scale, round, write, and add Σ and Σ² of the rounded values.
+    One pass over a batch: centre, scale, round, write, and add Σ and Σ² of the rounded values (in float64 on
+    the CPU; on CUDA in float32 within 32 rows and in float64 beyond).
 ``add_product(c_MN, a_MK, b_KN)``
     ``c += a @ b`` in place, products summed in c's dtype; a and b may be transposed views.
 ``add_gram_rows(c_RN, x_NK)``
@@ -43,6 +44,18 @@ def product_bytes(rows: int, columns: int, dtype: torch.dtype, device: torch.dev
     if device.type == "cuda":
         return 0
     return min(rows * columns, max(PRODUCT_NUMBERS, rows**2)) * dtype.itemsize
+
+
+def vector_width(x_ND: torch.Tensor, out_ND: torch.Tensor) -> int:
+    """How many numbers of a row a CUDA thread reads and writes at once: 8 of a 16-bit activation (16 bytes),
+    else 4; fewer where rows do not divide into so many, or do not begin at a multiple of their bytes."""
+    for width in (8, 4) if x_ND.element_size() == 2 else (4,):
+        if x_ND.shape[1] % width == 0 and all(
+            t.stride(0) % width == 0 and t.data_ptr() % (width * t.element_size()) == 0
+            for t in (x_ND, out_ND)
+        ):
+            return width
+    return 1
 
 
 def for_device(device: torch.device) -> ModuleType:

@@ -41,9 +41,7 @@ def _to_float16(value: Any) -> Any:
 
 
 @numba.njit(parallel=True, cache=True)
-def _stage(
-    x: Any, pilot: Any, scale: Any, rounding: int, out: Any, sums: Any, squares: Any, overflowed: Any
-) -> None:
+def _stage(x: Any, pilot: Any, scale: Any, rounding: int, out: Any, sums: Any, squares: Any) -> None:
     rows, columns = x.shape
     blocks = (columns + _BLOCK - 1) // _BLOCK
     block_squares = np.zeros(blocks)
@@ -63,14 +61,6 @@ def _stage(
                 column_squares[d - begin] += np.float64(value) * np.float64(value)
         block_squares[block] = column_squares.sum()
     squares[0] += block_squares.sum()
-    if not np.isfinite(squares[0]):
-        # Rare path: was the input itself NaN or Inf, or did rounding overflow?
-        bad_input = False
-        for n in range(rows):
-            for d in range(columns):
-                if not np.isfinite(x[n, d]):
-                    bad_input = True
-        overflowed[1 if not bad_input else 0] = True
 
 
 def stage(
@@ -98,26 +88,27 @@ def stage(
             overflowed.
         batch: the number of this batch in the pass.
     """
+    given_ND = x_ND
     if x_ND.dtype in (torch.float16, torch.bfloat16):
         x_ND = x_ND.float()
     elif x_ND.dtype == torch.float64 and out_ND.dtype == torch.float32:
-        # Centre in float64 first: the shift may be much larger than what is left after it.
-        x_ND = (x_ND - pilot_D.double()).float()
-        pilot_D = torch.zeros_like(pilot_D)
+        # Centre and scale in float64 first: the shift may be much larger than what is left after it, and both
+        # may lie beyond float32's range.
+        x_ND = (x_ND - pilot_D.double()).mul_(scale).float()
+        pilot_D, scale = torch.zeros_like(pilot_D), 1.0
     out = out_ND.numpy()
-    flags = np.zeros(2, dtype=np.bool_)
-    kind = out.dtype.type
     _stage(
         x_ND.numpy(),
         pilot_D.numpy(),
-        kind(scale),
+        out.dtype.type(scale),
         _ROUNDINGS[rounding],
         out,
         sum_D.numpy(),
         squares.numpy(),
-        flags,
     )
-    for index in np.flatnonzero(flags):
+    if not torch.isfinite(squares).all():
+        # Rare path: was the activation itself NaN or Inf, or did rounding overflow?
+        index = 1 if torch.isfinite(given_ND).all() else 0
         first_bad[index] = min(int(first_bad[index]), batch)
 
 

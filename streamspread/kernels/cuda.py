@@ -13,6 +13,8 @@ import torch
 from cupy.cuda import device as cupy_device
 from cupy_backends.cuda.libs import cublas
 
+from streamspread import kernels
+
 _TYPES = {
     torch.float64: "double",
     torch.float32: "float",
@@ -20,7 +22,7 @@ _TYPES = {
     torch.bfloat16: "__nv_bfloat16",
 }
 _THREADS = 256
-_ROWS = 32  # rows a thread walks: their sums stay in registers, in float32 for 16-bit values
+_ROWS = 32  # rows a thread walks: their sums stay in registers, in float32 unless something is float64
 _CUDA_R = {torch.float32: 0, torch.float16: 2, torch.bfloat16: 14}  # cudaDataType_t
 
 _SOURCE = r"""
@@ -38,6 +40,7 @@ template <> __device__ inline __half narrow<__half>(float x) { return __float2ha
 template <> __device__ inline __nv_bfloat16 narrow<__nv_bfloat16>(float x) { return __float2bfloat16_rn(x); }
 
 // T: activation, P: pilot and arithmetic (float or double), O: staged value, V: columns a thread owns.
+// Packs are read and written whole: their addresses must be multiples of their size, in x and in out.
 template <typename T, typename P, typename O, int V>
 __global__ void stage(const T* __restrict__ x, long long x_stride, const P* __restrict__ pilot, P scale,
                       O* __restrict__ out, long long out_stride, double* sums, double* squares,
@@ -118,21 +121,18 @@ def stage(
     """The same as :func:`streamspread.kernels.cpu.stage`, in one kernel on torch's stream, without waiting
     for it.
 
-    ``out_ND`` has the 16-bit dtype itself where ``rounding`` is fp16 or bf16. Sums over rows are float32
-    within 32 rows and float64 beyond (float64 throughout for fp64); the order of the float64 additions is not
-    fixed.
+    ``out_ND`` has the 16-bit dtype itself where ``rounding`` is fp16 or bf16. Sums of values and squares are
+    float32 within the 32 rows that a thread walks and float64 beyond (float64 throughout where the activation
+    or ``out_ND`` is float64); the order of the float64 additions is not fixed.
     """
     rows, columns = x_ND.shape
     if columns > 1 and x_ND.stride(1) != 1:  # such as a transposed output: the kernel reads along rows
         x_ND = x_ND.contiguous()
     wide = torch.float64 in (x_ND.dtype, out_ND.dtype)
     pilot = pilot_D.double() if wide else pilot_D
-    width = 4
-    aligned = columns % width == 0 and all(
-        t.data_ptr() % (width * t.element_size()) == 0 and t.stride(0) % width == 0 for t in (x_ND, out_ND)
-    )
-    kernel = _stage_kernel(x_ND.dtype, out_ND.dtype, width if aligned else 1)
-    grid = (-(-columns // (_THREADS * (width if aligned else 1))), -(-rows // _ROWS))
+    width = kernels.vector_width(x_ND, out_ND)
+    kernel = _stage_kernel(x_ND.dtype, out_ND.dtype, width)
+    grid = (-(-columns // (_THREADS * width)), -(-rows // _ROWS))
     with cupy.cuda.Device(x_ND.device.index or 0), _stream(x_ND):
         kernel(
             grid,

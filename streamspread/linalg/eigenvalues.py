@@ -29,12 +29,13 @@ _GUARD = 1.6  # block size over K
 
 @dataclass(frozen=True)
 class Eigenvalues:
-    """Eigenvalues of A, or lower bounds of the leading ones with upper bounds of their sums.
+    """Eigenvalues of A, or values with sums that bound those of A's eigenvalues from below, and from above.
 
     Attributes:
         values: float64, descending, ≥ 0.
         complete: whether all non-zero eigenvalues are there.
-        upper_sums: upper bounds of λ₁ + … + λ_k; empty where complete.
+        upper_sums: the bounds from above, as many as ``values``; empty where these are A's eigenvalues to
+            float64 precision.
         sum_of_squares: ‖A‖²_F.
         proof: which argument the bounds rest on.
         products: block products A·Q that were made.
@@ -53,13 +54,26 @@ def full_dtype(n: int, dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if n <= FLOAT64_LIMIT else dtype
 
 
-def all_eigenvalues(matrix: SymmetricPanels, rank_limit: int) -> Eigenvalues:
-    """All eigenvalues by one dense symmetric solve; those beyond ``rank_limit`` are zero and left out."""
+def all_eigenvalues(matrix: SymmetricPanels, trace: float, rank_limit: int) -> Eigenvalues:
+    """All eigenvalues by one dense symmetric solve; those beyond ``rank_limit`` are zero and left out.
+
+    Panels of float64 give them as they are. Panels of float32 are sums that were rounded, whatever the solve
+    is made in: of these come lower and upper bounds of the eigenvalues' sums, a slack on either side.
+
+    Args:
+        matrix: positive semi-definite, order n.
+        trace: of the matrix, float64, known better than from the matrix.
+        rank_limit: at most so many eigenvalues are non-zero.
+    """
     dense = matrix.dense(full_dtype(matrix.n, matrix.dtype))
     values = torch.linalg.eigvalsh(dense).double().cpu().numpy()[::-1]
     values = np.maximum(values, 0.0)
     squares = float(np.sum(values**2))
-    return Eigenvalues(values[:rank_limit].copy(), True, squares, "all eigenvalues")
+    found, upper = values[:rank_limit].copy(), np.empty(0)
+    if matrix.dtype != torch.float64:
+        slack = _slack(matrix.dtype, float(values.sum()), trace)
+        found, upper = _lowered(found, slack), np.minimum(np.cumsum(found) + slack, trace)
+    return Eigenvalues(found, True, squares, "all eigenvalues", upper)
 
 
 def leading_eigenvalues(
@@ -76,17 +90,17 @@ def leading_eigenvalues(
     """Enough leading eigenvalues to close K at every threshold, by block subspace iteration with
     Rayleigh–Ritz.
 
-    First the subspace is found, with products that may be fast and rough: the block doubles until K is in
-    reach and stays the same from one product to the next. Then products in the panels' own precision give
-    Ritz values, whose sums bound K from above, and two bounds from below: from ‖A‖²_F and the trace, at no
-    cost; and, where that leaves K open and ``proof`` is asked for, from a Cholesky factorisation of s·I − A
-    + QΘQᵀ, which proves that no eigenvalue above s was missed. The factorisation is made in the panels
-    themselves: **it destroys the matrix**, so it comes last and only once, when Q has converged so far that
-    its success would close every threshold.
+    First the subspace is found, with products that may be fast and rough: the block doubles until it holds K
+    vectors and some to spare. Then products in the panels' own precision give Ritz values, whose sums bound K
+    from above, and two bounds from below: from ‖A‖²_F and the trace, at no cost; and, where that leaves K
+    open and ``proof`` is asked for, from a Cholesky factorisation of s·I − A + QΘQᵀ, which proves that no
+    eigenvalue above s was missed. The factorisation is made in the panels themselves: **it uses up the
+    matrix**, so it comes last and only once, when Q has converged so far that its success would close every
+    threshold. All sums are loosened, lower ones too, so that rounding cannot close K.
 
     Args:
         matrix: positive semi-definite, order n.
-        trace: of the matrix, float64.
+        trace: of the matrix, float64, known better than from the matrix.
         thresholds: fractions of the trace that are asked for.
         rank_limit: at most so many eigenvalues are non-zero.
         block: columns of Q at the start; ``max_block``: at the most.
@@ -95,26 +109,26 @@ def leading_eigenvalues(
     """
     targets = [tau * trace for tau in thresholds]
     squares = matrix.squared_norm()
-    # What float32 (or float64) sums leave uncertain; the bounds are loosened by it, so that rounding cannot
-    # close K.
-    slack = 8 * torch.finfo(matrix.dtype).eps
+    slack = _slack(matrix.dtype, matrix.trace(), trace) / trace
+    reached = [target + slack * trace for target in targets]  # by sums that are too large by the slack
 
     def from_norm(ritz_L: np.ndarray) -> np.ndarray:
         upper = frobenius_upper_sums(ritz_L, trace, squares * (1 + slack), rank_limit)
         return np.minimum(upper + slack * trace, trace)
 
     basis = _Subspace(matrix, min(block, max_block), seed)
-    highs = basis.search(targets, max_block)
+    highs = basis.search(reached, max_block)
     if None not in highs:
         # Go on with as few vectors as close K by the norm alone, or else with what a factorisation needs.
         count = least = _deflated(highs)
         while count < basis.size and not _closed(from_norm(basis.ritz_L[:count]), targets, highs):
             count += least // 2
         basis.truncate(count if _closed(from_norm(basis.ritz_L[:count]), targets, highs) else least)
+    proved = "Frobenius norm"
     for step in range(_FINE_PRODUCTS):
         basis.advance()
         basis.multiply()
-        before, highs = highs, basis.rayleigh_ritz(targets)
+        before, highs = highs, basis.rayleigh_ritz(reached)
         upper = from_norm(basis.ritz_L)
         if None in highs or _closed(upper, targets, highs) or (not proof and (highs == before or step == 2)):
             break
@@ -132,9 +146,10 @@ def leading_eigenvalues(
         if _closed(bound, targets, highs):
             if basis.nothing_exceeds_(count, shift):
                 upper[:count] = np.minimum(upper[:count], np.minimum(bound, trace))
-                return basis.found(squares, "Cholesky factorisation", upper)
+                proved = "Cholesky factorisation"
             break
-    return basis.found(squares, "Frobenius norm", upper)
+    values = _lowered(basis.ritz_L, slack * trace)
+    return Eigenvalues(values, False, squares, proved, upper, basis.products)
 
 
 class _Subspace:
@@ -143,7 +158,7 @@ class _Subspace:
     def __init__(self, matrix: SymmetricPanels, size: int, seed: int) -> None:
         self.matrix = matrix
         self.generator = torch.Generator(device=matrix.device).manual_seed(seed)
-        self.q_NL = _orthonormal(self._random(size))
+        self.q_NL = self._random(size)  # no need to be orthonormal: only its product's span is used
         self.y_NL = self.q_NL
         self.ritz_L = np.zeros(size)
         self.products = 0
@@ -156,18 +171,17 @@ class _Subspace:
         """Power steps with rough products until the block is large enough for K, and a few more; K's by
         target."""
         for _ in range(_DOUBLINGS):
-            self._power_steps(1)
+            self._power_step()
             if self.size >= min(max_size, _guarded(_reaching(_ritz_values(self.q_NL, self.y_NL), targets))):
                 break
             self.grow(max_size)
         self.advance()
-        self._power_steps(1)
+        self._power_step()
         return self.rayleigh_ritz(targets)
 
-    def _power_steps(self, count: int) -> None:
-        for _ in range(count):
-            self.multiply(rough=True)
-            self.advance()
+    def _power_step(self) -> None:
+        self.multiply(rough=True)
+        self.advance()
         self.multiply(rough=True)
 
     def multiply(self, rough: bool = False) -> None:
@@ -218,7 +232,7 @@ class _Subspace:
 
     def nothing_exceeds_(self, count: int, shift: float) -> bool:
         """Whether s·I − A + QΘQᵀ is positive definite for the first Ritz pairs, which proves λmax of A
-        outside their span below s. Destroys A."""
+        outside their span below s. Uses up A."""
         matrix = self.matrix
         matrix.apply_low_rank_()
         q_NP = self.q_NL[:, :count].contiguous()
@@ -229,14 +243,23 @@ class _Subspace:
             panel[:, begin:end].diagonal().add_(shift)
         return matrix.is_positive_definite_()
 
-    def found(self, squares: float, proof: str, upper: np.ndarray) -> Eigenvalues:
-        return Eigenvalues(self.ritz_L, False, squares, proof, upper, self.products)
-
     def _random(self, columns: int) -> torch.Tensor:
         matrix = self.matrix
         return torch.randn(
             matrix.n, columns, generator=self.generator, device=matrix.device, dtype=matrix.dtype
         )
+
+
+def _slack(dtype: torch.dtype, summed: float, trace: float) -> float:
+    """What rounding leaves uncertain of a sum of eigenvalues: eight units of the panels' dtype, or twice the
+    distance of the trace by their sums from the trace that is known, where such a bias shows."""
+    return max(8 * torch.finfo(dtype).eps * trace, 2 * abs(summed - trace))
+
+
+def _lowered(values: np.ndarray, slack: float) -> np.ndarray:
+    """Descending values as before, but with sums all of which are lower by ``slack`` at least: it comes off
+    the first, and off others only as far as they would exceed it."""
+    return np.minimum(values, np.maximum(values[:1] - slack, 0.0))
 
 
 def _deflated(highs: Sequence[int | None]) -> int:
@@ -251,12 +274,11 @@ def _guarded(highs: Sequence[int | None]) -> float:
 
 
 def workspace_bytes(n: int, block: int, dtype: torch.dtype, device: torch.device) -> int:
-    """Peak bytes that :func:`leading_eigenvalues` needs beside the panels: Q, A·Q, and a rotated copy of
-    each."""
-    small = 8 * block**2 * 8 + 2 * 8 * min(n, _CHUNK) * block
-    if device.type == "cpu":
-        small += 3 * (2 * block) ** 2 * 8  # the certificate's matrix, which NumPy holds
-    return 4 * n * block * dtype.itemsize + small
+    """Peak bytes that :func:`leading_eigenvalues` needs beside the panels: Q, A·Q, a rotated copy of each and
+    float64 rows of an inner product, or Q, A·Q and the certificate's matrix, which NumPy holds."""
+    pair = 2 * n * block * dtype.itemsize
+    certificate = 3 * (2 * block) ** 2 * 8 if device.type == "cpu" else 0
+    return 8 * block**2 * 8 + pair + max(pair + 2 * 8 * min(n, _CHUNK) * block, certificate)
 
 
 def _reaching(values_L: np.ndarray, targets: Sequence[float]) -> list[int | None]:

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 import torch
 
 from streamspread import kernels
+from streamspread.errors import OptionError
 from streamspread.switches import switched
 
 _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
@@ -23,6 +24,8 @@ class SymmetricPanels:
     Attributes:
         n: the order. ``rows``: t. ``dtype``, ``device``: of the panels.
         u_NR, m_RR: the correction in float64, or None.
+        spent: whether a factorisation has overwritten the panels. Reading them or adding to them then raises
+            OptionError.
     """
 
     def __init__(self, n: int, rows: int, dtype: torch.dtype, device: torch.device) -> None:
@@ -32,6 +35,7 @@ class SymmetricPanels:
         ]
         self.u_NR: torch.Tensor | None = None
         self.m_RR: torch.Tensor | None = None
+        self.spent = False
 
     @staticmethod
     def nbytes(n: int, rows: int, dtype: torch.dtype) -> int:
@@ -41,6 +45,11 @@ class SymmetricPanels:
 
     def spans(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(first row, one past the last row, panel) in order."""
+        if self.spent:
+            raise OptionError(
+                "these sums were used up by a proof in their own memory (Cholesky factorisation): keep the "
+                "spectrum that came with it, or ask for spectra with proof=False until the last"
+            )
         for (begin, end), panel in zip(_spans(self.n, self.rows), self.panels, strict=True):
             yield begin, end, panel
 
@@ -66,8 +75,22 @@ class SymmetricPanels:
 
     def add(self, other: SymmetricPanels, factor: float) -> None:
         """``P += factor · other.P`` in place, for panels of the same layout."""
-        for mine, theirs in zip(self.panels, other.panels, strict=True):
+        for (_, _, mine), (_, _, theirs) in zip(self.spans(), other.spans(), strict=True):
             mine.add_(theirs, alpha=factor)
+
+    def multiply_(self, factor: float) -> None:
+        """``P *= factor`` in place."""
+        for _, _, panel in self.spans():
+            panel.mul_(factor)
+
+    def trace(self) -> float:
+        """The trace of A, summed in float64."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for begin, _, panel in self.spans():
+            total += panel.diagonal(begin).sum(dtype=torch.float64)
+        if self.u_NR is not None and self.m_RR is not None:
+            total += (self.m_RR * (self.u_NR.T @ self.u_NR)).sum()
+        return float(total)
 
     def matmul(self, q_NL: torch.Tensor, rough: bool = False) -> torch.Tensor:
         """A @ q (n, L) in the panels' dtype; the square matrix is never made. ``rough`` allows TF32 on
@@ -114,12 +137,13 @@ class SymmetricPanels:
         return full
 
     def is_positive_definite_(self) -> bool:
-        """Whether A is positive definite, by a Cholesky factorisation in place: the panels are destroyed.
+        """Whether A is positive definite, by a Cholesky factorisation in place: the panels are ``spent``.
 
         Left-looking, block by block, so that it fits wherever the panels fit.
         """
         self.apply_low_rank_()
         spans = list(self.spans())
+        self.spent = True
         inverses: list[
             torch.Tensor
         ] = []  # of the diagonal blocks' factors: one product instead of many solves

@@ -6,11 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from streamspread import analyze
 from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.finish import FinishOptions
 from streamspread.accumulators.gram import Gram
-from streamspread.accumulators.staging import Overflow
+from streamspread.accumulators.staging import Overflow, Staging
 from streamspread.errors import ActivationError, DataError, OptionError
 from tests.devices import CPU, DEVICES
 
@@ -148,6 +150,28 @@ def test_grams_over_other_features_merge():
     assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
 
 
+@pytest.mark.parametrize("rounding", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    "sizes", [(1.0, 1e-20), (1e-20, 1.0), (1.0, 0.0), (0.0, 1e-20), (1e-30, 0.0)], ids=str
+)
+@pytest.mark.parametrize("merged", [True, False])
+def test_gram_tiles_of_any_sizes_add_in_one_scale(merged, sizes, rounding):
+    x = make_data("power law", 80, 100, 1.0)
+    x[:, :50] *= sizes[0]
+    x[:, 50:] *= sizes[1]
+    larger = x[:, :50] if sizes[0] > sizes[1] else x[:, 50:]  # all that counts
+    total, expected = reference(larger / larger.abs().max())
+    if merged:
+        state, other = gram(x[:, :50], rounding, CPU, 32), gram(x[:, 50:], rounding, CPU, 32)
+        state.merge(other)
+    else:
+        state = gram(x, rounding, CPU, 32)
+    spectrum = state.spectrum(THRESHOLDS)
+    assert spectrum.dim == 100
+    assert spectrum.total_variance == pytest.approx(total * float(larger.abs().max()) ** 2, rel=1e-4)
+    assert all(abs(spectrum.components(t).low - k) <= 1 for t, k in zip(THRESHOLDS, expected, strict=True))
+
+
 def test_states_of_different_layers_do_not_merge():
     with pytest.raises(OptionError, match="only states of one layer merge"):
         covariance(torch.randn(4, 10), "fp32", CPU, 4).merge(covariance(torch.randn(4, 11), "fp32", CPU, 4))
@@ -166,6 +190,29 @@ def test_a_spectrum_can_be_asked_for_again_and_sums_go_on(method):
         state.update(more)
         _, expected = reference(torch.cat([x, more]))
         assert [state.spectrum(THRESHOLDS).components(tau).low for tau in THRESHOLDS] == expected
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_state_that_a_proof_used_up_says_so(method):
+    x = make_data("power law", 400, 260, 0.0)
+    state = METHODS[method](x, "fp32", CPU, 50)
+    options = FinishOptions(full_limit=0, block=32, max_block=60)
+    assert state.spectrum((0.5,), options).proof == "Cholesky factorisation"
+    with pytest.raises(OptionError, match="these sums were used up by a proof"):
+        state.spectrum((0.5,), options)
+    if method == "covariance":
+        state.update(x[:1])
+        with pytest.raises(OptionError, match="these sums were used up by a proof"):
+            state.end_pass()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_proofs_a_state_stays_usable(method):
+    x = make_data("power law", 400, 260, 0.0)
+    state = METHODS[method](x, "fp32", CPU, 50)
+    options = FinishOptions(full_limit=0, block=32, max_block=60, proof=False)
+    first, again = state.spectrum((0.5,), options), state.spectrum((0.5,), options)
+    assert np.array_equal(first.upper_sums, again.upper_sums)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -204,6 +251,55 @@ def test_fp16_overflow_is_never_silent(device, method):
     x[60:] *= 1e4  # far beyond the first batch's range
     with pytest.raises(Overflow, match="fp16 overflow in batch"):
         METHODS[method](x, "fp16", device, 16).spectrum((0.7,))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rounding", ["fp32", "bf16"])
+@pytest.mark.parametrize("size", [1e12, 1e20])
+def test_sums_beyond_their_range_are_never_silent(device, method, rounding, size):
+    x = make_data("steep", 100, 40, 0.0)
+    x[60:] *= size  # finite as it is staged, in the first batch's scale
+    with pytest.raises(Overflow, match="float32 sums overflow"):
+        METHODS[method](x, rounding, device, 16).spectrum((0.7,))
+    _, expected = reference(x)
+    spectrum = METHODS[method](x, "fp64", device, 16).spectrum(THRESHOLDS)
+    assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_analysis_names_the_layer_whose_sums_overflow_and_the_remedy(method):
+    x = make_data("steep", 100, 40, 0.0)
+    x[60:] *= 1e20
+    with pytest.raises(ActivationError, match=r"layer 0: float32 sums overflow: .* try --rounding fp64"):
+        analyze(nn.Sequential(nn.Identity()), x, "0", method=method, rounding="bf16", batch_size=20)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("first", [0, 60])
+def test_float64_values_beyond_float32_overflow_in_whatever_batch(device, method, first):
+    x = make_data("steep", 100, 40, 0.0).double()
+    x[first:] += 1e39
+    with pytest.raises(Overflow, match=f"fp32 overflow in batch {first // 16 + 1}"):
+        METHODS[method](x, "fp32", device, 16).spectrum((0.7,))
+
+
+def test_staging_hands_out_as_many_rows_as_are_wanted():
+    staging, groups = Staging(3, 10, "fp32", CPU), []
+
+    def take():
+        groups.append(staging.staged().clone())
+        staging.wanted = 7
+
+    staging.wanted = 4
+    x = torch.arange(60.0).reshape(20, 3)
+    for part in x.split([1, 12, 7]):
+        staging.fill(part, take)
+    groups.append(staging.staged())
+    assert [len(rows) for rows in groups] == [4, 7, 7, 2]
+    assert torch.equal(torch.cat(groups) / staging.scale + x[0], x)
+    assert (staging.count, staging.batches) == (20, 3)
 
 
 def test_too_few_samples():

@@ -25,7 +25,7 @@ def run_stage(x_ND, pilot_D, scale, rounding, device, batch=0):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("rounding", ROUNDED)
 @pytest.mark.parametrize("source", SOURCES, ids=str)
-@pytest.mark.parametrize("columns", [1, 3, 64, 520, 2056])
+@pytest.mark.parametrize("columns", [1, 3, 12, 64, 520, 2056])  # by one, four or eight at a time on CUDA
 def test_stage_centres_scales_rounds_and_sums(device, rounding, source, columns):
     generator = torch.Generator().manual_seed(columns)
     x = (torch.randn(37, columns, generator=generator, dtype=torch.float64) * 3 + 5).to(source)
@@ -91,25 +91,82 @@ def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ROUNDED)
+@pytest.mark.parametrize("source", SOURCES, ids=str)
 @pytest.mark.parametrize(
-    ("value", "rounding", "expected"),
+    ("first", "columns", "stride", "width"),
     [
-        (float("nan"), "fp32", [7, kernels.NEVER]),
-        (float("inf"), "fp64", [7, kernels.NEVER]),
-        (float("-inf"), "bf16", [7, kernels.NEVER]),
-        (1e6, "fp16", [kernels.NEVER, 7]),
-        (1e6, "bf16", [kernels.NEVER, kernels.NEVER]),
-        (65519.0, "fp16", [kernels.NEVER, kernels.NEVER]),
-        (65520.0, "fp16", [kernels.NEVER, 7]),
+        (0, 40, 104, 8),  # all divide by eight
+        (8, 40, 104, 8),
+        (4, 40, 104, 4),  # addresses only by four
+        (0, 44, 104, 4),  # columns
+        (0, 40, 100, 4),  # strides
+        (1, 40, 104, 1),
+        (0, 39, 104, 1),
+        (0, 40, 103, 1),
     ],
 )
-def test_stage_tells_bad_input_from_overflow(device, value, rounding, expected):
-    x = torch.randn(5, 33, device=device)
+def test_stage_takes_as_many_columns_at_once_as_lie_aligned(
+    device, rounding, source, first, columns, stride, width
+):
+    x = torch.arange(6.0 * stride, device=device).remainder(61).to(source).reshape(6, stride)
+    window = x[:, first : first + columns]
+    out = torch.empty(6, columns, dtype=kernels.staged_dtype(rounding, device), device=device)
+    # Eight numbers of a wider dtype are no whole load: those are read by four.
+    assert kernels.vector_width(window, out) == (width if source.itemsize == 2 else min(width, 4))
+    pilot = torch.zeros(columns, dtype=kernels.SUM_DTYPES[rounding], device=device)
+    out, sums, squares, _ = run_stage(window, pilot, 1.0, rounding, device)
+    assert torch.equal(out.double(), window.double())
+    assert torch.equal(sums, window.double().sum(0))
+    assert torch.equal(squares, window.double().square().sum()[None])
+
+
+def test_the_staging_buffer_must_lie_aligned_too():
+    x = torch.zeros(4, 40, dtype=torch.bfloat16)
+    for dtype in (torch.bfloat16, torch.float32, torch.float64):  # up to 64 bytes at a time
+        buffer = torch.zeros(4 * 40 + 8, dtype=dtype)
+        for first, width in ((0, 8), (8, 8), (4, 4), (12, 4), (2, 1), (7, 1)):
+            assert kernels.vector_width(x, buffer[first : first + 160 - 40].view(3, 40)) == width
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("value", "source", "rounding", "expected"),
+    [
+        (float("nan"), torch.float32, "fp32", [7, kernels.NEVER]),
+        (float("inf"), torch.float32, "fp64", [7, kernels.NEVER]),
+        (float("-inf"), torch.float32, "bf16", [7, kernels.NEVER]),
+        (1e6, torch.float32, "fp16", [kernels.NEVER, 7]),
+        (1e6, torch.float32, "bf16", [kernels.NEVER, kernels.NEVER]),
+        (65519.0, torch.float32, "fp16", [kernels.NEVER, kernels.NEVER]),
+        (65520.0, torch.float32, "fp16", [kernels.NEVER, 7]),
+        (float("nan"), torch.float64, "fp32", [7, kernels.NEVER]),
+        (float("inf"), torch.float64, "fp32", [7, kernels.NEVER]),
+        (1e39, torch.float64, "fp32", [kernels.NEVER, 7]),
+        (1e39, torch.float64, "bf16", [kernels.NEVER, 7]),
+        (-1e39, torch.float64, "fp16", [kernels.NEVER, 7]),
+        (1e38, torch.float64, "fp32", [kernels.NEVER, kernels.NEVER]),
+        (1e39, torch.float64, "fp64", [kernels.NEVER, kernels.NEVER]),
+        (float("inf"), torch.float16, "fp32", [7, kernels.NEVER]),
+    ],
+)
+def test_stage_tells_bad_input_from_overflow(device, value, source, rounding, expected):
+    x = torch.randn(5, 33, device=device).to(source)
     x[3, 17] = value
     *_, bad = run_stage(
         x, torch.zeros(33, dtype=kernels.SUM_DTYPES[rounding], device=device), 1.0, rounding, device, 7
     )
     assert bad == expected
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ["fp32", "fp16", "bf16"])
+def test_stage_scales_float64_values_before_it_rounds_them(device, rounding):
+    x = torch.tensor([[1e39, -3e39]], dtype=torch.float64, device=device)  # beyond float32's range
+    scale = 2.0**-126
+    out, _, _, bad = run_stage(x, torch.zeros(2, device=device), scale, rounding, device)
+    torch.testing.assert_close(out.double(), x * scale, rtol=kernels.ROUNDOFF[rounding], atol=0)
+    assert bad == [kernels.NEVER, kernels.NEVER]
 
 
 @pytest.mark.parametrize("device", DEVICES)

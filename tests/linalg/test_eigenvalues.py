@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from streamspread.linalg import eigenvalues
 from streamspread.linalg.eigenvalues import all_eigenvalues, leading_eigenvalues
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.spectrum import components_for
+from streamspread.spectrum import Spectrum, components_for
 from tests.devices import CPU, DEVICES
 
 THRESHOLDS = (0.5, 0.7, 0.9)
@@ -20,21 +21,99 @@ SPECTRA = {
 }
 
 
-def prescribed(values, device, dtype, rows=96):
+def factor(values, dtype):
+    """(n, n) whose product with its own transpose has these eigenvalues, but for rounding."""
     rng = np.random.default_rng(len(values))
     vectors = np.linalg.qr(rng.normal(size=(len(values), len(values))))[0]
+    return torch.from_numpy(vectors * np.sqrt(values)).to(dtype)
+
+
+def prescribed(values, device, dtype, rows=96):
     panels = SymmetricPanels(len(values), rows, dtype, device)
-    panels.add_outer(torch.from_numpy(vectors * np.sqrt(values)).to(device, dtype))
+    for columns in factor(values, dtype).to(device).split(64, 1):
+        panels.add_outer(columns)
     return panels
+
+
+def solved(method, panels, trace):
+    """What is found with all eigenvalues, or with half of them, as a spectrum of trace 1."""
+    n = panels.n
+    if method == "all":
+        found = all_eigenvalues(panels, trace, n)
+    else:
+        found = leading_eigenvalues(panels, trace, THRESHOLDS, n, block=32, max_block=n // 2)
+    return Spectrum(
+        dim=n,
+        samples=10 * n,
+        total_variance=1.0,
+        eigenvalues=found.values / trace,
+        complete=found.complete,
+        upper_sums=found.upper_sums / trace,
+    )
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", SPECTRA)
 def test_all_eigenvalues(device, name):
     values = SPECTRA[name]
-    found = all_eigenvalues(prescribed(values, device, torch.float64), N)
+    found = all_eigenvalues(prescribed(values, device, torch.float64), float(values.sum()), N)
     assert found.complete
+    assert len(found.upper_sums) == 0
     np.testing.assert_allclose(found.values, values, rtol=0, atol=1e-11 * values[0])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("limit", [0, N])
+def test_all_eigenvalues_of_float32_sums_are_bounds_that_lie_close(device, name, limit, monkeypatch):
+    monkeypatch.setattr(eigenvalues, "FLOAT64_LIMIT", limit)
+    values = SPECTRA[name]
+    trace, truth = float(values.sum()), np.cumsum(values)
+    found = all_eigenvalues(prescribed(values, device, torch.float32), trace, N)
+    assert found.complete
+    assert np.all(np.diff(found.values) <= 0)
+    assert np.all(found.values >= 0)
+    lower = np.cumsum(found.values)
+    assert np.all((truth - 1e-5 * trace <= lower) & (lower <= truth))
+    assert np.all((truth - 1e-12 * trace <= found.upper_sums) & (found.upper_sums <= truth + 1e-5 * trace))
+    assert found.upper_sums[-1] == trace
+
+
+@pytest.mark.parametrize("limit", [0, N])
+@pytest.mark.parametrize("method", ["all", "leading"])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_a_threshold_close_to_a_sum_does_not_close_a_wrong_k(name, method, limit, monkeypatch):
+    monkeypatch.setattr(eigenvalues, "FLOAT64_LIMIT", limit)  # 0: float32 solves, as beyond it
+    x = factor(SPECTRA[name], torch.float32).double()
+    trace = float(x.square().sum())
+    sums = np.linalg.eigvalsh((x @ x.T).numpy())[::-1].clip(0).cumsum() / trace
+    spectrum = solved(method, prescribed(SPECTRA[name], CPU, torch.float32), trace)
+    for distance in (-1e-7, -5e-8, -1e-8, -1e-9, 1e-9, 1e-8, 5e-8, 1e-7):
+        for tau in sums + distance:
+            if tau <= 1:
+                low, high = spectrum.components(tau)
+                assert low <= (components_for(sums, tau) or N) <= high
+
+
+@pytest.mark.parametrize("method", ["all", "leading"])
+@pytest.mark.parametrize("name", ["harmonic", "steep", "steps"])
+def test_sums_that_lost_a_little_of_everything_are_found_by_the_trace(name, method):
+    panels = prescribed(SPECTRA[name], CPU, torch.float32)
+    panels.multiply_(1 - 1e-5)  # as sums that are cut off instead of rounded
+    trace = float(SPECTRA[name].sum())
+    sums = np.cumsum(SPECTRA[name]) / trace
+    spectrum = solved(method, panels, trace)
+    for k in range(1, N // 2):
+        low, high = spectrum.components(sums[k - 1] - 5e-6)
+        assert low <= components_for(sums, sums[k - 1] - 5e-6) <= high
+
+
+@pytest.mark.parametrize("method", ["all", "leading"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_threshold_one_is_an_interval_up_to_the_rank(method, dtype):
+    values = SPECTRA["rank-deficient"]
+    low, high = solved(method, prescribed(values, CPU, dtype), float(values.sum())).components(1.0)
+    assert low <= 37 <= high <= N
 
 
 @pytest.mark.parametrize("device", DEVICES)

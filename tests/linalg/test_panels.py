@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from streamspread.errors import OptionError
 from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import DEVICES
 
@@ -33,6 +34,7 @@ def test_what_is_read_is_the_dense_matrix(device, n, rows):
     torch.testing.assert_close(panels.matmul(q.to(device)).cpu(), dense @ q)
     torch.testing.assert_close(panels.row_sums().cpu(), dense.sum(1))
     assert panels.squared_norm() == pytest.approx(float(dense.square().sum()), rel=1e-12)
+    assert panels.trace() == pytest.approx(float(dense.trace()), rel=1e-12)
 
 
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
@@ -42,6 +44,7 @@ def test_reading_changes_nothing(n, rows):
     panels.dense(torch.float32)
     panels.squared_norm()
     panels.row_sums()
+    panels.trace()
     panels.matmul(torch.ones(n, 1, dtype=torch.float64))
     assert all(torch.equal(a, b) for a, b in zip(before, panels.panels, strict=True))
 
@@ -55,6 +58,8 @@ def test_low_rank_and_sums_in_place(device):
     panels.add(other, 0.25)
     panels.add_low_rank(u, m)
     torch.testing.assert_close(panels.dense(torch.float64).cpu(), 1.25 * dense + (u @ m @ u.T).cpu())
+    panels.multiply_(0.5)
+    torch.testing.assert_close(panels.dense(torch.float64).cpu(), 0.625 * dense + 0.5 * (u @ m @ u.T).cpu())
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -63,7 +68,10 @@ def test_low_rank_and_sums_in_place(device):
 def test_cholesky_in_place_gives_the_factor_or_refuses(device, n, rows, dtype):
     panels, dense = packed(n, rows, device, dtype)
     assert panels.is_positive_definite_()
-    factor = torch.tril(panels.dense(torch.float64)).cpu()
+    factor = torch.zeros(n, n, dtype=torch.float64)
+    for begin, panel in zip(range(0, n, rows), panels.panels, strict=True):
+        factor[begin : begin + panel.shape[0], : panel.shape[1]] = panel
+    factor.tril_()
     torch.testing.assert_close(factor @ factor.T, dense, rtol=1e-4, atol=1e-4 * float(dense.abs().max()))
     panels, dense = packed(n, rows, device, dtype)
     smallest = float(torch.linalg.eigvalsh(dense)[0])
@@ -72,6 +80,31 @@ def test_cholesky_in_place_gives_the_factor_or_refuses(device, n, rows, dtype):
         torch.eye(n, dtype=torch.float64, device=device) * -(smallest + 0.01 * float(dense.trace()) / n),
     )
     assert not panels.is_positive_definite_()
+
+
+USES = {
+    "read": lambda panels: panels.dense(torch.float64),
+    "multiply by a block": lambda panels: panels.matmul(torch.ones(90, 1, dtype=torch.float64)),
+    "squared norm": lambda panels: panels.squared_norm(),
+    "row sums": lambda panels: panels.row_sums(),
+    "trace": lambda panels: panels.trace(),
+    "add rows": lambda panels: panels.add_outer(torch.ones(90, 1, dtype=torch.float64)),
+    "add panels": lambda panels: panels.add(packed(90, 40, torch.device("cpu"))[0], 1.0),
+    "be added": lambda panels: packed(90, 40, torch.device("cpu"))[0].add(panels, 1.0),
+    "rescale": lambda panels: panels.multiply_(0.5),
+    "factor again": lambda panels: panels.is_positive_definite_(),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("positive", [True, False])
+def test_panels_are_of_no_use_after_a_factorisation(use, positive):
+    panels, _ = packed(90, 40, torch.device("cpu"))
+    if not positive:
+        panels.multiply_(-1.0)
+    assert panels.is_positive_definite_() == positive
+    with pytest.raises(OptionError, match="these sums were used up by a proof"):
+        use(panels)
 
 
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
