@@ -73,7 +73,8 @@ def analyze(
         layers: ``all``, or glob patterns of module names.
         thresholds: fractions τ of the variance.
         method: auto, covariance, gram or sketch. rounding: auto, fp16, bf16, fp32 or fp64, the precision to
-            which centred activations are rounded before they are summed.
+            which centred activations are rounded before they are summed; auto is fp32 on the CPU and fp16 on
+            a card (bf16 for a one-shot iterator), fp64 for a model in float64.
         rank: directions that a sketch keeps; auto takes what the thresholds need and the budget holds.
         width, max_passes: a sketch takes further passes, so many at the most, until high − low is no more
             than the width at every threshold.
@@ -93,7 +94,7 @@ def analyze(
     with _session(model, data, layers, options) as session:
         report = progress or (lambda event: None)
         _load_kernels(session.device, session.dtype, session.plan.layers[0].rounding)
-        with PeakMeter(session.device) as meter:
+        with PeakMeter(session.device, session.resident_bytes) as meter:
             found = session.run(session.plan, report, meter)
         facts = {**session.facts(), **dict(provenance or {})}
         if notes := session.ranks_to_close(found):
@@ -192,6 +193,11 @@ class _Session:
                         raise ActivationError(
                             f"{error}: its range is too wide for rounding {by_name[name].rounding}; "
                             "check the weights, or try --rounding fp64"
+                        ) from None
+                    if not self.stream.repeatable:
+                        raise ActivationError(
+                            f"{error}, and data that can be read once cannot be summed again: take "
+                            "--rounding bf16"
                         ) from None
                     overflowed.append(name)
                     del running[name]
@@ -309,7 +315,7 @@ class _Session:
             "planned_peak_bytes": self.plan.peak_bytes,
             "proof": self.options.proof,
             "seed": self.options.seed,
-            "tf32": False,
+            "forward_tf32": False,  # on a card the search for eigenvalues uses it, where it does no harm
         }
 
 
@@ -342,9 +348,6 @@ def _session(
             batch_size = first.shape[0]  # a stream may come in batches of its own
             forward_bytes, taps = _probe(model, as_input(first, device, dtype), device)
             del first
-            rounding = options.rounding
-            if rounding == "auto":
-                rounding = "fp64" if dtype == torch.float64 else ROUNDING[device.type]
             samples = count(stream) if stream.repeatable or stream.samples is not None else None
             if samples is not None and samples < 2:
                 raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
@@ -362,7 +365,7 @@ def _session(
                 forward_bytes,
                 resident_bytes,
             )
-            session.plan = session.make_plan(chosen, rounding)
+            session.plan = session.make_plan(chosen, _rounding(options, stream, device, dtype))
             yield session
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error
@@ -379,6 +382,17 @@ def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream
     moved = as_stream(tensor.to(device))
     moved.description = stream.description
     return moved, size
+
+
+def _rounding(options: Options, stream: Stream, device: torch.device, dtype: torch.dtype) -> str:
+    """The rounding asked for; ``auto`` is the device's own."""
+    if options.rounding != "auto":
+        return options.rounding
+    if dtype == torch.float64:
+        return "fp64"
+    usual = ROUNDING[device.type]
+    # What overflows at fp16 is summed again, for which data must come again; bf16 reaches as far as float32.
+    return "bf16" if usual == "fp16" and not stream.repeatable else usual
 
 
 def _first_batch(stream: Stream, batch_size: int) -> torch.Tensor:
@@ -416,7 +430,7 @@ def _load_kernels(device: torch.device, dtype: torch.dtype, rounding: str) -> No
     Raises:
         DeviceError: CuPy is missing.
     """
-    for columns in (1, 4):  # activations are read one number at a time, or four
+    for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
         tiny = Staging(columns, 2, rounding, device)
         tiny.push(torch.zeros(2, columns, dtype=dtype, device=device))
         rows_ND = tiny.staged()

@@ -78,14 +78,16 @@ def _container_bytes(group: Path) -> int | None:
 
 
 class PeakMeter:
-    """Context manager that measures the most bytes in use on a device above what was in use at the start.
+    """Context manager that measures the most bytes in use on a device above what was in use at the start;
+    ``held``: bytes of that which count too.
 
     On CUDA: torch's allocator, exactly. On the CPU: the process's resident memory, sampled every 5 ms
     (Linux). ``peak`` is valid after the context; 0 where it cannot be measured.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, held: int = 0) -> None:
         self.device = device
+        self.held = held
         self.peak = 0
         self._recent = 0  # since the last restart
         self._lock = threading.Lock()
@@ -97,9 +99,9 @@ class PeakMeter:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
-            self._base = torch.cuda.memory_allocated(self.device)
+            self._base = torch.cuda.memory_allocated(self.device) - self.held
         elif Path("/proc/self/statm").exists():
-            self._base = _resident()
+            self._base = _resident() - self.held
             self._thread = threading.Thread(target=self._watch, name="streamspread-memory", daemon=True)
             self._thread.start()
         return self
@@ -116,7 +118,7 @@ class PeakMeter:
             self._thread.join()
 
     def read(self) -> int:
-        """The peak since the last restart, in bytes above the start of the context."""
+        """The peak since the last restart, in bytes above the start of the context, and what was held."""
         with self._lock:
             if self.device.type == "cuda":
                 self._recent = torch.cuda.max_memory_allocated(self.device) - self._base

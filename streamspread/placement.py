@@ -43,13 +43,16 @@ def resolve_device(device: str | torch.device, model: nn.Module | None = None) -
 
 @contextmanager
 def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The model in eval mode on the device, float32 without TF32, fixed algorithms; restored afterwards."""
+    """The model in eval mode on the device, float32 without TF32 or autocast, fixed algorithms; restored
+    afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     random_state = torch.get_rng_state()  # a DataLoader draws from it at every pass
     # TF32 rounds products to 11 bits and biases them; autotuning may choose differently in another run.
     exact = switched(matrices=False, convolutions=False, benchmark=False, deterministic=True)
+    # The caller's own autocast would round what the model computes, and the sums as well, to 16 bits.
+    cpu, there = (torch.autocast(kind, enabled=False) for kind in ("cpu", device.type))
     try:
-        with exact, _placed(model, device):
+        with exact, cpu, there, _placed(model, device):
             model.eval()
             yield
     finally:

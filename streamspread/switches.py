@@ -1,13 +1,18 @@
-"""torch's global switches for products on a card: set on purpose inside a context, as before afterwards."""
+"""torch's global switches for products: set on purpose inside a context, as before afterwards."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
+
+# The parts of torch.backends whose precision can be set one by one, from torch 2.9 on.
+_MATRICES = (("cuda", "matmul"), ("mkldnn", "matmul"))
+_CONVOLUTIONS = (("cudnn", "conv"), ("cudnn", "rnn"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
 
 
 @contextmanager
@@ -18,16 +23,18 @@ def switched(
     benchmark: bool | None = None,
     deterministic: bool | None = None,
 ) -> Iterator[None]:
-    """Allow or forbid TF32 in products of ``matrices`` and in ``convolutions``, let cuDNN search for its
-    fastest algorithm (``benchmark``), keep it to ``deterministic`` ones. None leaves a switch as it is. The
-    switches can be set without a card."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    """Allow TF32 on a card in products of ``matrices`` and in ``convolutions``, or forbid, on the CPU too,
+    whatever rounds float32 to less; let cuDNN search for its fastest algorithm (``benchmark``), keep it to
+    ``deterministic`` ones. None leaves a switch as it is. The switches can be set without a card."""
+    cudnn = torch.backends.cudnn
     with ExitStack() as stack:
         if matrices is not None:
-            stack.enter_context(_tf32(matmul, [matmul], matrices))
+            older = torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
+            precision = "high" if matrices else "highest"
+            stack.enter_context(_rounding(*older, precision, _MATRICES, matrices))
         if convolutions is not None:
-            parts = [getattr(cudnn, name) for name in ("conv", "rnn") if hasattr(cudnn, name)]
-            stack.enter_context(_tf32(cudnn, parts, convolutions))
+            read, write = partial(getattr, cudnn, "allow_tf32"), partial(setattr, cudnn, "allow_tf32")
+            stack.enter_context(_rounding(read, write, convolutions, _CONVOLUTIONS, convolutions))
         for name, value in (("benchmark", benchmark), ("deterministic", deterministic)):
             if value is not None:
                 stack.callback(setattr, cudnn, name, getattr(cudnn, name))
@@ -36,26 +43,43 @@ def switched(
 
 
 @contextmanager
-def _tf32(backend: Any, parts: list[Any], allowed: bool) -> Iterator[None]:
-    # From torch 2.9 on there are two switches, `allow_tf32` and the `fp32_precision` of the parts. The older
-    # one cannot be read where somebody set the newer one otherwise; so both are set, or the newer one alone.
-    newer = [(part, part.fp32_precision) for part in parts if hasattr(part, "fp32_precision")]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some versions warn of the older switch
-        try:
-            older = backend.allow_tf32
-        except RuntimeError:
-            older = None
-        if older is not None:
-            backend.allow_tf32 = allowed
-    for part, _ in newer:
-        part.fp32_precision = "tf32" if allowed else "ieee"
+def _rounding(
+    read: Callable[[], Any],
+    write: Callable[[Any], None],
+    value: Any,
+    names: tuple[tuple[str, str], ...],
+    allowed: bool,
+) -> Iterator[None]:
+    # Since torch 2.9 there are two switches: the older one, and the precision of each part, which the older
+    # one sets too. It cannot be read where somebody set a part otherwise: so both are set, or the parts
+    # alone; and the parts come last.
+    parts: list[tuple[str, Any]] = []
+    for backend, name in names:
+        part = getattr(getattr(torch.backends, backend), name, None)
+        if hasattr(part, "fp32_precision"):
+            parts.append((backend, part))
+    before = [part.fp32_precision for _, part in parts]
     try:
+        older = _quietly(read)
+    except RuntimeError:
+        older = None
+    try:
+        if older is not None:
+            _quietly(partial(write, value))
+        for backend, part in parts:
+            if backend != "mkldnn" or not allowed:
+                part.fp32_precision = "tf32" if allowed else "ieee"
         yield
     finally:
         if older is not None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                backend.allow_tf32 = older
-        for part, before in newer:
-            part.fp32_precision = before
+            _quietly(partial(write, older))
+        for (_, part), precision in zip(parts, before, strict=True):
+            part.fp32_precision = "none"  # whatever is set for all parts at once
+            if part.fp32_precision != precision:
+                part.fp32_precision = precision
+
+
+def _quietly(call: Callable[[], Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some versions warn of the older switches
+        return call()

@@ -119,6 +119,17 @@ def test_the_meter_counts_from_where_it_starts():
 
 
 @on_linux
+def test_the_meter_counts_what_was_held_before_where_it_is_told():
+    with PeakMeter(CPU, held=64 * MIB) as meter:
+        first = meter.read()
+        meter.restart()
+        second = meter.read()
+    assert 64 * MIB <= first < 72 * MIB
+    assert 64 * MIB <= second < 72 * MIB
+    assert 64 * MIB <= meter.peak < 72 * MIB
+
+
+@on_linux
 def test_a_restarted_meter_forgets_the_peak_before_but_the_whole_does_not():
     with PeakMeter(CPU) as meter:
         block = torch.ones(64 * MIB, dtype=torch.uint8)
@@ -153,6 +164,9 @@ def test_the_meter_is_exact_on_a_card():
         meter.restart()
         assert meter.read() == 0
     assert meter.peak == 64 * MIB
+    with PeakMeter(card, held=8 * MIB) as meter:
+        pass
+    assert meter.peak == 8 * MIB
     assert held.is_cuda
 
 

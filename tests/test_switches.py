@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from streamspread import switches
 from streamspread.switches import switched
 
-CUDNN, MATMUL = torch.backends.cudnn, torch.backends.cuda.matmul
-newer_torch = pytest.mark.skipif(not hasattr(CUDNN, "conv"), reason="before torch 2.9 there is one way only")
+CUDNN, MKLDNN, MATMUL = torch.backends.cudnn, torch.backends.mkldnn, torch.backends.cuda.matmul
+NEWER = hasattr(CUDNN, "conv")
+newer_torch = pytest.mark.skipif(not NEWER, reason="before torch 2.9 there is one way only")
+PARTS = [MATMUL, CUDNN.conv, CUDNN.rnn, MKLDNN.matmul, MKLDNN.conv, MKLDNN.rnn] if NEWER else []
 
 
 def older():
@@ -17,11 +20,26 @@ def newer():
     return CUDNN.conv.fp32_precision, CUDNN.rnn.fp32_precision, MATMUL.fp32_precision
 
 
+def readable():
+    """All that can be read, either way; None for what cannot."""
+    found = [torch.backends.fp32_precision, *(part.fp32_precision for part in PARTS)] if NEWER else []
+    for read in (torch.get_float32_matmul_precision, lambda: CUDNN.allow_tf32, lambda: MATMUL.allow_tf32):
+        try:
+            found.append(read())
+        except RuntimeError:
+            found.append(None)
+    return found
+
+
 @pytest.fixture(autouse=True)
 def restored():
-    before = older()
+    before, precision = older(), torch.get_float32_matmul_precision()
+    parts = [part.fp32_precision for part in PARTS]
     yield
     CUDNN.allow_tf32, MATMUL.allow_tf32, CUDNN.benchmark, CUDNN.deterministic = before
+    torch.set_float32_matmul_precision(precision)
+    for part, value in zip(PARTS, parts, strict=True):
+        part.fp32_precision = value
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -65,12 +83,62 @@ def test_precisions_set_the_newer_way_are_restored(before, wanted):
     assert newer()[0] == newer()[2] == before
 
 
-@newer_torch
-def test_forbidden_is_forbidden_also_where_torch_as_a_whole_may():
+@pytest.fixture
+def as_a_whole():
+    """Sets the precision of torch as a whole, by which goes whatever has none of its own."""
     before = torch.backends.fp32_precision
-    torch.backends.fp32_precision = "tf32"
-    try:
-        with switched(matrices=False, convolutions=False):
-            assert newer() == ("ieee",) * 3
-    finally:
-        torch.backends.fp32_precision = before
+    yield lambda precision: setattr(torch.backends, "fp32_precision", precision)
+    torch.backends.fp32_precision = before
+
+
+@newer_torch
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_forbidden_is_forbidden_also_where_torch_as_a_whole_may(precision, as_a_whole):
+    as_a_whole(precision)
+    before = readable()
+    with switched(matrices=False, convolutions=False):
+        assert [part.fp32_precision for part in PARTS] == ["ieee"] * 6
+    assert readable() == before
+
+
+@newer_torch
+def test_what_went_by_torch_as_a_whole_still_does(as_a_whole):
+    as_a_whole("tf32")
+    with switched(matrices=False, convolutions=False):
+        pass
+    as_a_whole("ieee")
+    assert MATMUL.fp32_precision == MKLDNN.matmul.fp32_precision == MKLDNN.conv.fp32_precision == "ieee"
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_the_precision_of_matrix_products_is_read_afterwards_as_before(precision, wanted):
+    torch.set_float32_matmul_precision(precision)
+    before = readable()
+    with switched(matrices=wanted, convolutions=wanted):
+        assert torch.get_float32_matmul_precision() == ("high" if wanted else "highest")
+        assert MATMUL.allow_tf32 is wanted
+    assert torch.get_float32_matmul_precision() == precision
+    assert readable() == before
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_a_torch_that_knows_the_older_switches_only_restores_them(precision, monkeypatch):
+    monkeypatch.setattr(switches, "_MATRICES", ())
+    torch.set_float32_matmul_precision(precision)
+    with switched(matrices=False):
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_float32_matmul_precision() == precision
+
+
+@newer_torch
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("part", range(6))
+@pytest.mark.parametrize("value", ["tf32", "ieee"])
+def test_one_part_set_otherwise_is_read_afterwards_as_before(part, value, wanted):
+    torch.set_float32_matmul_precision("medium")
+    PARTS[part].fp32_precision = value
+    before = readable()
+    with switched(matrices=wanted, convolutions=wanted):
+        assert newer() == ("tf32" if wanted else "ieee",) * 3
+    assert readable() == before

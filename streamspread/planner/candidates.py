@@ -144,7 +144,7 @@ def _covariance(layer: LayerShape, setting: Setting) -> LayerPlan:
         state_bytes=state,
         finish_bytes=finish,
         operations=n * float(layer.dim) ** 2 + _solve_operations(layer.dim, setting),
-        why=f"the triangle of {layer.dim:,}² takes {format_bytes(state)}, in one pass",
+        why=f"the triangle of {layer.dim:,}² and its staging take {format_bytes(state)}, in one pass",
         rejected=(),
     )
 
