@@ -172,13 +172,17 @@ def _closing_lines(
         f"{name} at τ = {', '.join(f'{tau:g}' for tau in taus)}" for name, taus in still_open.items()
     )
     yield f"low…high is a range that is proved to hold K; not closed: {listed}"
-    methods = {s.method for s in layers if s.layer in still_open}
-    yield f"to close it: run {_how_to_close(methods, proof)}"
+    yield f"to close it: run {_how_to_close([s for s in layers if s.layer in still_open], proof)}"
 
 
-def _how_to_close(methods: set[str], proof: bool) -> str:
-    ways = [] if proof else ["without --no-proof"]
-    ways.append("with these --thresholds")  # a result may be shown for others than it was made for
+def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool) -> str:
+    ways = []
+    if any(s.complete for s in layers):  # then only rounding is in the way
+        ways.append("with --rounding fp64")
+    methods = {s.method for s in layers if not s.complete}
+    if methods:
+        ways += [] if proof else ["without --no-proof"]
+        ways.append("with these --thresholds")  # a result may be shown for others than it was made for
     if methods - {"sketch"}:
         ways.append("with --method gram on fewer --samples")
     if "sketch" in methods:

@@ -97,6 +97,8 @@ def test_how_to_close_depends_on_what_was_run():
     assert "to close it: run with these --thresholds, or with a larger --rank" in sketch
     both = rendered(print_spectra, Spectra([layer(), layer("c2", method="sketch")]))
     assert "on fewer --samples, or with a larger --rank" in both
+    rounded = rendered(print_spectra, Spectra([layer(complete=True)]))
+    assert rounded.strip().endswith("to close it: run with --rounding fp64")
 
 
 def test_a_constant_layer_is_called_so():
