@@ -32,7 +32,7 @@ EN = {
     "samples_axis": "images N",
     "over_samples_title": "Components over the number of images, K({tau})",
     "figures": "Figures",
-    "settled": "at the right: growth of K per doubling of N, from the last but one N to the last",
+    "settled": "at the right: growth of K per doubling of N, over about the last doubling",
     "depth_title": "Networks of different depth, {trained}",
     "depth_axis": "layer, from the first convolution (0) to the last (1)",
     "convolutions": "{n} convolutions",
@@ -110,7 +110,7 @@ EN = {
     "parts": "Convolution, batch norm, ReLU",
     "over_threshold": "K over τ",
     "over_samples": "K over the number of images",
-    "growth": "growth of K per doubling of N, at the last step",
+    "growth": "growth of K per doubling of N, at the end",
     "growth_note": (
         "K cannot exceed N − 1; where a doubling of N still adds more than a few percent it has not settled."
     ),

@@ -149,18 +149,21 @@ def layer_names(found: Iterable[Iterable[str]]) -> list[str]:
 
 
 def growth(runs: Sequence[Run], layer: str, tau: float) -> float | None:
-    """By which share K(τ) grows where N doubles, from the last two of runs with ascending N.
+    """By which share K(τ) grows where N doubles, over about the last doubling of runs with ascending N.
 
-    None where there are not two of them, or where either K is not one value.
+    That is from the last run with at most half as many images as the last one: K is a whole number, and from
+    a nearer one a step of 1 would look like growth. None where there are not two runs, or where either K is
+    not one value.
     """
-    having = [run for run in runs if layer in run.spectra][-2:]
+    having = [run for run in runs if layer in run.spectra]
     if len(having) < 2:
         return None
-    before, after = (run.spectra[layer].components(tau) for run in having)
+    last = having[-1]
+    first = next((run for run in reversed(having) if 2 * run.samples <= last.samples), having[-2])
+    before, after = (run.spectra[layer].components(tau) for run in (first, last))
     if not (before.closed and after.closed and before.low):
         return None
-    doublings = math.log2(having[1].samples / having[0].samples)
-    return (after.low / before.low) ** (1 / doublings) - 1
+    return (after.low / before.low) ** (1 / math.log2(last.samples / first.samples)) - 1
 
 
 def differences(a: Run, b: Run) -> list[Difference]:

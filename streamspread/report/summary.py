@@ -83,7 +83,7 @@ def depends(collection: Collection, texts: Texts) -> Table:
 
 
 def over_samples(runs: Sequence[Run], texts: Texts, tau: float = TAU) -> Table:
-    """K(τ) for every number of images, and its growth per doubling, from the last but one to the last."""
+    """K(τ) for every number of images, and its growth per doubling at the end."""
     layers = list(runs[-1].layers())
     rows = []
     for layer in layers:

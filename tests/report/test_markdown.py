@@ -32,7 +32,7 @@ def test_a_study_as_markdown(study_files):
     )
     assert "| after ReLU | ✓ holds |" in text
     assert "| no1: untrained |" in text
-    assert "| layer | N = 500 | N = 1,000 | growth of K per doubling of N, at the last step |" in text
+    assert "| layer | N = 500 | N = 1,000 | growth of K per doubling of N, at the end |" in text
     assert "| c1 | 67 | 70 | +4.5 % |" in text
     assert TEXTS["compare_note_differ"] not in text
     assert "![" not in text

@@ -101,6 +101,8 @@ def test_growth_is_per_doubling_and_between_closed_values():
     assert growth([run(500, 50), run(1000, 100), run(2000, 150)], "c1", 0.5) == pytest.approx(0.5)
     assert growth([run(1000, 100), run(4000, 400)], "c1", 0.5) == pytest.approx(1.0)
     assert growth([run(1000, 100), run(1250, 100)], "c1", 0.5) == 0
+    # from a quarter of the last N, not from four fifths of it
+    assert growth([run(500, 100), run(1600, 398), run(2000, 400)], "c1", 0.5) == pytest.approx(1.0)
     assert growth([run(1000, 100)], "c1", 0.5) is None
     assert growth([run(1000, 100), run(2000, 100)], "c2", 0.5) is None
     layer = make_open_layer("c1", 65536, 60, 80, samples=2000)

@@ -35,8 +35,10 @@ function shareSeries(name, layers, places, style) {
   return {name, points, ...style};
 }
 
-// By how much K grows where N doubles, from two points of a curve over N; nothing where either is an interval.
-function growth(before, after) {
+// By how much K grows where N doubles, over about the last doubling of a curve over N (a nearer point would make
+// growth of a step of 1); nothing where either K is an interval.
+function growth(points) {
+  const after = points.at(-1), before = points.findLast(point => 2 * point.x <= after.x) ?? points.at(-2);
   if (!before?.low || before.low !== before.high || after.low !== after.high) return "";
   const grown = 100 * ((after.y / before.y) ** (1 / Math.log2(after.x / before.x)) - 1);
   return `${grown < 0 ? "−" : "+"}${Math.abs(grown).toFixed(1)} %`;
@@ -129,7 +131,7 @@ const charts = {
         const k = answer(found);
         return [{x: runs[at].samples, y: k.middle, low: k.low, high: k.high, tip: `N = ${count(runs[at].samples)}: K = ${k.text}`}];
       });
-      return {name: layer.name, note: growth(points.at(-2), points.at(-1)), points, ...look(index, layers.length, true)};
+      return {name: layer.name, note: growth(points), points, ...look(index, layers.length, true)};
     });
     host.closest("figure").querySelector(".which").textContent = group.name;
     drawChart(host, {
