@@ -190,13 +190,14 @@ class Collection:
 
     @property
     def networks(self) -> tuple[Run, ...]:
-        """The runs to be shown side by side: of each network, those with the most images."""
-        whole = [run for run in self.runs if run.part == "networks"]
-        whole = whole or [run for run in self.runs if run.part == "samples"]
-        most: dict[tuple[str, str, str], int] = {}
-        for run in whole:
-            most[run.network] = max(run.samples, most.get(run.network, 0))
-        return tuple(run for run in whole if run.samples == most[run.network])
+        """The runs to be shown side by side: of each network, those with the most images; of those that the
+        study made from fewer images, only where there is no other."""
+        rank = {"networks": 1, "samples": 0}
+        shown = [run for run in self.runs if run.part in rank]
+        best: dict[tuple[str, str, str], tuple[int, int]] = {}
+        for run in shown:
+            best[run.network] = max((rank[run.part], run.samples), best.get(run.network, (0, 0)))
+        return tuple(run for run in shown if (rank[run.part], run.samples) == best[run.network])
 
     @property
     def conflicts(self) -> list[tuple[str, str, list[Difference]]]:

@@ -65,6 +65,9 @@ def test_what_run_wrote_without_a_study_is_a_network_too(tmp_path):
 def test_fewer_images_alone_are_shown_as_networks(study_files):
     found = collect([path for path in study_files if path.stem.endswith("-n500")])
     assert [run.name for run in found.networks] == ["no1-n500", "no3-n500"]
+    found = collect([path for path in study_files if path.stem in ("no1", "no1-n500", "no3-n500")])
+    assert [run.name for run in found.networks] == ["no1", "no3-n500"]
+    assert [fact for *_, why in found.conflicts for fact, *_ in why] == ["samples"]
 
 
 def test_a_file_from_python_with_no_facts_at_all_is_shown(tmp_path):
