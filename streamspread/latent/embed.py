@@ -35,7 +35,7 @@ def embed(
 
     Args:
         model, data, layers, device, batch_size, progress, provenance: as of :func:`streamspread.analyze`; the
-            data must repeat in the same order. Its ``labels`` and ``classes``, where it has them, go along.
+            data must repeat in the same order. Where it has all ``labels`` and ``classes`` they go along.
         axes: k, the principal components that t-SNE sees; fewer than there are images.
         perplexity: of t-SNE, about how many neighbours count for a point.
         seed: of the random start of the axes and of t-SNE.
@@ -89,6 +89,8 @@ def embed(
         )
         report(Progress("t-SNE", 1, 1, len(made), len(found), "layers", scores.tap.name))
     labels = getattr(stream, "labels", None)
+    if labels is not None and bool((labels < 0).any()):  # a missing label, as test sets have them
+        labels = None
     facts = {
         "device": str(where),
         "data": stream.description,

@@ -46,6 +46,13 @@ def test_every_layer_gets_points_labels_and_facts(network, images):
     assert {event.stage for event in events} == {"pass", "t-SNE"}
 
 
+def test_images_without_labels_have_points_all_the_same(network, images):
+    unlabelled = ImageData(images.images, torch.full((120,), -1), images.classes, "made")
+    found = embed(network, unlabelled, "gap", axes=4, device="cpu")
+    assert found.labels_N is None
+    assert found["gap"].points_N2.shape == (120, 2)
+
+
 def test_the_same_seed_gives_the_same_points(network, images):
     one, two, other = (embed(network, images, "gap", axes=4, device="cpu", seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(one["gap"].points_N2, two["gap"].points_N2)
