@@ -60,16 +60,17 @@ def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> t
     named = {name: run for name, run in short_names(networks).items() if run.layers(part)}
     layers = {name: run.layers(part) for name, run in named.items()}
     whole = {
-        name: run.convolutions for name, run in named.items() if set(run.convolutions) <= set(layers[name])
+        name: run.convolutions
+        for name, run in named.items()
+        if run.convolutions and set(run.convolutions) <= set(layers[name])
     }
-    whole = {name: convolutions for name, convolutions in whole.items() if convolutions}
     return (
         Claim("early", tau, tuple(_early(name, layers[name], tau, names) for name, names in whole.items())),
         Claim(
             "grows",
             tau,
             tuple(
-                _grows(name, layers[name], tau, [*names, *("gap",) * ("gap" in layers[name])])
+                _grows(name, layers[name], tau, [one for one in (*names, "gap") if one in layers[name]])
                 for name, names in whole.items()
             ),
         ),
