@@ -16,7 +16,7 @@ NETWORKS = tuple(PLANS)
 #: What can be asked for, in the order in which it is done.
 PARTS = {
     "networks": "every tap of the networks: c*, c*.bn, c*.relu and gap",
-    "samples": "the same layers from fewer images, 500 up to all",
+    "samples": "the same layers from 500, 1,000, 2,000, … images, up to all",
     "depth": "networks of 4, 6, 8 and 10 convolutions, trained here",
     "training": "no1 and no3, or else the models given, trained for other lengths, with label smoothing",
     "latent": "t-SNE of every layer",
@@ -96,9 +96,10 @@ def steps(models: Sequence[str], parts: Sequence[str], samples: int, epochs: int
         ModelError: a model that is not built from a plan.
     """
     _check_names(models, parts)
+    all_images = [] if "networks" in parts else [samples]  # else those results are the networks' own
     made = {
         "networks": _networks(models),
-        "samples": _samples(models, samples),
+        "samples": _samples(models, fewer(samples) + all_images),
         "depth": _depth(epochs),
         "training": _training([model for model in models if model in TRAINED] or models, epochs),
         "latent": _latent(models, samples),
@@ -134,9 +135,9 @@ def _networks(models: Sequence[str]) -> Iterator[Step]:
         yield Step(_slug(model), "networks", model, _EVERY_TAP)
 
 
-def _samples(models: Sequence[str], samples: int) -> Iterator[Step]:
+def _samples(models: Sequence[str], numbers: Sequence[int]) -> Iterator[Step]:
     for model in models:
-        for n in fewer(samples):
+        for n in numbers:
             yield Step(f"{_slug(model)}-n{n}", "samples", model, samples=n)
 
 

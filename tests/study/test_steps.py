@@ -38,6 +38,19 @@ def test_numbers_of_images_double_below_all(samples, numbers):
     assert fewer(samples) == numbers
 
 
+@pytest.mark.parametrize(
+    ("parts", "numbers"),
+    [
+        (["samples"], [500, 1000, 1500]),
+        (["samples", "latent"], [500, 1000, 1500]),
+        (["networks", "samples"], [500, 1000]),
+    ],
+)
+def test_k_over_n_ends_at_all_images(parts, numbers):
+    found = steps(["no1"], parts, 1500, 4)
+    assert [step.samples for step in found if step.part == "samples"] == numbers
+
+
 def test_every_tap_of_the_networks_and_the_paper_s_elsewhere():
     found = {step.name: step.layers for step in steps(["no1"], tuple(PARTS), 1000, 4)}
     assert found["no1"] == ("all", "*.bn", "*.relu")
