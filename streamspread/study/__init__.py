@@ -1,6 +1,6 @@
 """The study: four networks, every tap, and what the answers depend on."""
 
-from streamspread.study.steps import CHEAP, NETWORKS, PARTS, THRESHOLDS, Step, check, steps
+from streamspread.study.steps import NETWORKS, PARTS, THRESHOLDS, Step, check, steps
 from streamspread.study.work import Outcome, Study
 
-__all__ = ["CHEAP", "NETWORKS", "PARTS", "THRESHOLDS", "Outcome", "Step", "Study", "check", "steps"]
+__all__ = ["NETWORKS", "PARTS", "THRESHOLDS", "Outcome", "Step", "Study", "check", "steps"]

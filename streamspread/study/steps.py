@@ -21,8 +21,6 @@ PARTS = {
     "training": "no1 and no3, or else the models given, trained for other lengths, with label smoothing",
     "latent": "t-SNE of every layer",
 }
-#: What needs no training and no more than minutes without a GPU.
-CHEAP = ("networks", "samples")
 
 #: no2's three stages, halved between, with more or fewer convolutions in each; 6 is no2's own plan. No wider,
 #: so that a laptop can train them too.
