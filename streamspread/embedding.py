@@ -57,6 +57,11 @@ class Embedding(Mapping[str, LayerEmbedding]):
         """N, the number of images."""
         return next((len(layer.points_N2) for layer in self._layers.values()), 0)
 
+    @property
+    def known_labels_N(self) -> np.ndarray | None:
+        """The labels, or None where any image has none (−1)."""
+        return None if self.labels_N is None or np.any(self.labels_N < 0) else self.labels_N
+
     def __getitem__(self, layer: str) -> LayerEmbedding:
         return self._layers[layer]
 

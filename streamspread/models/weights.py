@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from streamspread.errors import WeightsError
+from streamspread.models.plans import PLANS
 from streamspread.replace import replace_file
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -26,7 +27,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")  # where checkpoints kee
 def shipped_weights(name: str) -> Path | None:
     """Return the file of weights that the package has for the reference network `name`, or None."""
     path = SHIPPED / f"{name}.safetensors"
-    return path if path.is_file() else None
+    return path if name in PLANS and path.is_file() else None
 
 
 def rounded_state(module: nn.Module) -> dict[str, Tensor]:

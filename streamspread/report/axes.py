@@ -8,6 +8,7 @@ from unicodedata import east_asian_width
 
 import numpy as np
 
+from streamspread.report import text
 from streamspread.report.claims import EARLY_SHARE
 from streamspread.report.style import Look
 from streamspread.spectrum import Interval
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 Numbers = Sequence[float] | np.ndarray
 
-_HANDLE_WIDTH, _CHARACTER_WIDTH = 0.65, 0.085  # inches that an entry of a legend takes
+_HANDLE_WIDTH, _CHARACTER_WIDTH, _ROW_HEIGHT = 0.65, 0.085, 0.19  # inches that an entry of a legend takes
 _LABEL_GAP = 0.055  # of the height of an axes, between two labels
+_MOST_LEVEL = 12  # layers whose names have room beside each other
 
 
 def single(width: float, height: float) -> tuple[Figure, Axes]:
@@ -57,9 +59,17 @@ def legend(figure: Figure, grid: Sequence[Axes]) -> None:
     for axes in grid:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(name, handle)
-    width = _HANDLE_WIDTH + _CHARACTER_WIDTH * max(map(_characters, found), default=0)
-    columns = max(1, min(len(found), int(figure.get_figwidth() / width)))
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns)
+    legend_below(figure, list(found.values()), list(found))
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """A legend under everything, in as many columns as the figure is wide enough for; further rows of it make
+    the figure higher."""
+    width = _HANDLE_WIDTH + _CHARACTER_WIDTH * max(map(_characters, names), default=0)
+    columns = max(1, min(len(names), int(figure.get_figwidth() / width)))
+    rows = -(-len(names) // columns)
+    figure.set_figheight(figure.get_figheight() + _ROW_HEIGHT * max(0, rows - 1))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
 
 
 def _characters(text: str) -> int:
@@ -81,6 +91,7 @@ def band(axes: Axes, x: Numbers, low: Numbers, high: Numbers, look: Look, label:
 
 def _shown(label: str) -> str:
     """Legends leave out what begins with an underscore, as modules' names may."""
+    label = text.shortened(label)
     return f" {label}" if label.startswith("_") else label
 
 
@@ -99,24 +110,30 @@ def middle(value: Interval) -> float:
 
 
 def layer_axis(axes: Axes, layers: Sequence[str], label: str) -> None:
-    """Layers by name along the bottom; upright where their names are long."""
-    long = max((len(layer) for layer in layers), default=0) > 6
-    axes.set_xticks(range(len(layers)), layers, rotation=90 if long else 0)
+    """Layers by name along the bottom; upright where their names are long or many."""
+    crowded = len(layers) > _MOST_LEVEL or any(len(layer) > 6 for layer in layers)
+    names = [text.shortened(layer, 28) for layer in layers]
+    axes.set_xticks(range(len(layers)), names, rotation=90 if crowded else 0)
     axes.set_xlabel(label)
 
 
 def share_axis(axes: Axes, label: str) -> None:
     """Shares in percent up a logarithmic axis, with a line at the paper's 1 %."""
-    log_axis(axes, "y")
+    log_axis(axes, "y", unit=EARLY_SHARE)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     axes.axhline(EARLY_SHARE, color="#555555", linewidth=0.8)
     axes.set_ylabel(label)
 
 
-def log_axis(axes: Axes, which: str) -> None:
-    """A logarithmic x or y axis with labels at 1, 2 and 5 times every power of ten."""
+def log_axis(axes: Axes, which: str, unit: float = 1.0) -> None:
+    """A logarithmic x or y axis with labels at 1, 2 and 5 times every power of ten.
+
+    Where nothing that was drawn lies above zero, it goes from ``unit`` to ten times that."""
     from matplotlib.ticker import LogLocator, NullLocator
 
+    reach = axes.dataLim.intervalx if which == "x" else axes.dataLim.intervaly
+    if not 0 < reach[1] < np.inf:
+        axes.set(**{f"{which}lim": (unit, 10 * unit)})
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -132,11 +149,13 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, str]]) -> None:
     bottom, top = np.log(axes.get_ylim())
     ends = sorted(ends)
     places = [(np.log(max(height, 1)) - bottom) / (top - bottom) for height, _ in ends]
+    gap = min(_LABEL_GAP, 1 / len(places)) if places else _LABEL_GAP
     for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + _LABEL_GAP)
+        places[i] = max(places[i], places[i - 1] + gap)
     limit = 1.0
     for i in reversed(range(len(places))):  # what was moved over the top comes back down
         places[i] = min(places[i], limit)
-        limit = places[i] - _LABEL_GAP
+        limit = places[i] - gap
+    size = 7.5 * gap / _LABEL_GAP
     for place, (_, label) in zip(places, ends, strict=True):
-        axes.annotate(label, (1.01, place), xycoords="axes fraction", va="center", fontsize=7.5)
+        axes.annotate(label, (1.01, place), xycoords="axes fraction", va="center", fontsize=size)

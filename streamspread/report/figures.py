@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamspread.replace import file_stem
 from streamspread.report import text
 from streamspread.report.axes import (
     band,
@@ -36,7 +38,7 @@ from streamspread.report.runs import (
     layer_names,
     short_names,
 )
-from streamspread.report.style import looks, ordered_looks
+from streamspread.report.style import Look, looks, ordered_looks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +57,7 @@ def all_figures(collection: Collection, texts: Texts) -> dict[str, Callable[[], 
         found["figure3-dimensions"] = partial(dimensions, networks, texts)
         found["figure4-spread"] = partial(spread, networks, texts)
         for name, run in short_names(networks).items():
-            found[f"scree-{_file_name(name)}"] = partial(scree, run, name, texts)
+            found[_free(f"scree-{name}", found)] = partial(scree, run, name, texts)
         found["over-threshold"] = partial(over_threshold, networks, texts)
         if any(run.layers("bn") or run.layers("relu") for run in networks):
             found["parts"] = partial(parts, networks, texts)
@@ -66,7 +68,7 @@ def all_figures(collection: Collection, texts: Texts) -> dict[str, Callable[[], 
     if collection.trainings:
         found["training"] = partial(training, collection.trainings, texts)
     for name, embedding in collection.embeddings.items():
-        found[f"latent-{_file_name(name)}"] = partial(latent, embedding, texts)
+        found[_free(f"latent-{name}", found)] = partial(latent, embedding, texts)
     return found
 
 
@@ -116,8 +118,8 @@ def scree(run: Run, name: str, texts: Texts) -> Figure:
     axes.annotate(f"τ = {TAU:g}", (1, TAU), xycoords=corner, ha="right", va="bottom", fontsize=8)
     log_axis(axes, "x")
     axes.set(xlabel=texts["components_axis"], ylabel=texts["variance_axis"], ylim=(0, 1.02))
-    axes.set_title(texts["scree_title"].format(network=name))
-    axes.legend(loc="upper left", frameon=True, framealpha=1, edgecolor="none")  # over the line at τ
+    axes.set_title(texts["scree_title"].format(network=text.shortened(name)))
+    legend(figure, [axes])
     return figure
 
 
@@ -135,21 +137,21 @@ def parts(networks: Sequence[Run], texts: Texts, tau: float = TAU) -> Figure:
             bars(axes, places, spreads, look)
         share_axis(axes, texts["spread_axis"].format(tau=f"{tau:g}"))
         layer_axis(axes, layers, texts["layer"])
-        axes.set_title(name)
+        axes.set_title(text.shortened(name))
     return _finished(figure, grid, texts["parts_title"])
 
 
 def over_threshold(networks: Sequence[Run], texts: Texts) -> Figure:
     """K over τ for every layer, a panel per network; where K is an interval, a band."""
     figure, grid = panels(len(networks))
+    look = _looks_by_layer(networks)
     for (name, run), axes in zip(short_names(networks).items(), grid, strict=True):
-        layers = run.layers()
-        for (layer, spectrum), look in zip(layers.items(), ordered_looks(len(layers)), strict=True):
+        for layer, spectrum in run.layers().items():
             found = [spectrum.components(tau) for tau in GRID]
-            band(axes, GRID, [k.low for k in found], [k.high for k in found], look, layer)
+            band(axes, GRID, [k.low for k in found], [k.high for k in found], look[layer], layer)
         log_axis(axes, "y")
         axes.set(xlabel=texts["threshold_axis"], ylabel=texts["components_tau_axis"].format(tau="τ"))
-        axes.set_title(name)
+        axes.set_title(text.shortened(name))
     return _finished(figure, grid, texts["over_threshold_title"])
 
 
@@ -157,20 +159,20 @@ def over_samples(groups: Mapping[str, Sequence[Run]], texts: Texts, tau: float =
     """K(τ) over the number of images, a panel per network; at the right how much a doubling still adds."""
     figure, grid = panels(len(groups))
     ends: list[list[tuple[float, str]]] = [[] for _ in groups]
+    look = _looks_by_layer(run for runs in groups.values() for run in runs)
     for (name, runs), axes, growths in zip(groups.items(), grid, ends, strict=True):
-        layers = list(runs[-1].layers())
-        for layer, look in zip(layers, ordered_looks(len(layers)), strict=True):
+        for layer in layer_names(run.layers() for run in runs):
             having = [run for run in runs if layer in run.layers()]
             k = [run.layers()[layer].components(tau) for run in having]
             n = [run.samples for run in having]
-            line(axes, n, [middle(value) for value in k], look, layer)
-            bars(axes, n, k, look)
+            line(axes, n, [middle(value) for value in k], look[layer], layer)
+            bars(axes, n, k, look[layer])
             grown = growth(runs, layer, tau)
             growths.append((middle(k[-1]), layer if grown is None else f"{layer} {grown:+.1%}"))
         log_axis(axes, "x")
         log_axis(axes, "y")
         axes.set(xlabel=texts["samples_axis"], ylabel=texts["components_tau_axis"].format(tau=f"{tau:g}"))
-        axes.set_title(name)
+        axes.set_title(text.shortened(name))
     for axes, growths in zip(grid, ends, strict=True):
         end_labels(axes, growths)
     title = texts["over_samples_title"].format(tau=f"{tau:g}")
@@ -213,7 +215,7 @@ def training(groups: Mapping[Training, Sequence[Run]], texts: Texts, tau: float 
                 bars(axes, places, spreads, look)
         share_axis(axes, texts["spread_axis"].format(tau=f"{tau:g}"))
         layer_axis(axes, layers, texts["layer"])
-        axes.set_title(model)
+        axes.set_title(text.shortened(model))
     return _finished(figure, grid, texts["training_title"])
 
 
@@ -224,5 +226,14 @@ def _finished(figure: Figure, grid: Sequence[Any], title: str) -> Figure:
     return figure
 
 
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """The name as a file's, numbered where another has it already."""
+    stem = file_stem(name)
+    numbered = (f"{stem}-{number}" for number in count(2))
+    return stem if stem not in taken else next(name for name in numbered if name not in taken)
+
+
+def _looks_by_layer(runs: Iterable[Run]) -> dict[str, Look]:
+    """One look for every layer, in all panels of a figure."""
+    names = layer_names(run.layers() for run in runs)
+    return dict(zip(names, ordered_looks(len(names)), strict=True))

@@ -44,7 +44,7 @@ EN = {
     "averaged": "{trained}, then the mean over {averaged} more",
     "interval": "bars: from the proved lower to the proved upper bound",
     "latent_title": "t-SNE of {network}, {samples} images; above each: components, variance they hold",
-    "latent_layer": "{layer}: {k} components, {share} %",
+    "latent_layer": "{layer}:{space}{k} components, {share} %",
     "latent_constant": "{layer}: constant",
     # claims
     "claims": "The paper's claims",

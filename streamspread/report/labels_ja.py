@@ -34,7 +34,7 @@ JA = {
     "averaged": "{trained}、続く {averaged} エポックの重みの平均",
     "interval": "縦棒：証明された下限から上限まで",
     "latent_title": "{network} の t-SNE、画像 {samples} 枚：主成分の数と、それが説明する分散",
-    "latent_layer": "{layer}：{k} 主成分で {share} %",
+    "latent_layer": "{layer}：{space}{k} 主成分で {share} %",
     "latent_constant": "{layer}：一定",
     "claims": "論文の主張",
     "claim": "主張",

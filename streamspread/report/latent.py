@@ -10,6 +10,7 @@ import numpy as np
 
 from streamspread.embedding import Embedding
 from streamspread.report import text
+from streamspread.report.axes import legend_below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,9 @@ CLASS_COLORS = (
 )
 
 _COLUMNS = 4
-_PANEL = 2.7  # inches
+_PANEL = 2.7  # inches, or more
+_LEAST_WIDTH = 7.2  # inches, which the title takes
+_SHORT = 14  # characters of a layer's name that leave room for its numbers
 _MOST_NAMED = 20  # classes in the legend
 _NAME_WIDTH, _NAME_HEIGHT = 0.22, 0.055  # of a panel: what a class's name needs
 
@@ -41,22 +44,25 @@ def latent(embedding: Embedding, texts: Mapping[str, str]) -> Figure:
 
     columns = min(len(embedding), _COLUMNS)
     rows = -(-len(embedding) // columns)
-    figure = Figure(figsize=(max(_PANEL * columns, 4), 0.4 + (_PANEL + 0.2) * rows))
+    panel = max(_PANEL, _LEAST_WIDTH / columns)
+    figure = Figure(figsize=(panel * columns, 0.4 + (panel + 0.2) * rows))
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for layer, axes in zip(embedding.values(), grid, strict=False):
         _points(axes, layer.points_N2, embedding)
         if math.isnan(layer.share):
-            axes.set_title(texts["latent_constant"].format(layer=layer.layer), fontsize=9)
+            axes.set_title(texts["latent_constant"].format(layer=text.shortened(layer.layer)), fontsize=9)
         else:
             share = f"{100 * layer.share:.1f}"
-            title = texts["latent_layer"].format(layer=layer.layer, k=layer.axes, share=share)
+            name, space = text.shortened(layer.layer), "\n" if len(layer.layer) > _SHORT else " "
+            title = texts["latent_layer"].format(layer=name, space=space, k=layer.axes, share=share)
             axes.set_title(title, fontsize=9)
     for spare in grid[len(embedding) :]:
         figure.delaxes(spare)
     _legend(figure, embedding)
     network = embedding.provenance.get("model") or texts["unknown"]
     samples = text.count(embedding.samples)
-    figure.suptitle(texts["latent_title"].format(network=network, samples=samples), fontsize=11)
+    title = texts["latent_title"].format(network=text.shortened(network), samples=samples)
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -68,16 +74,16 @@ def _points(axes: Axes, points_N2: np.ndarray, embedding: Embedding) -> None:
     axes.grid(False)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color("#bbbbbb")
-    if embedding.labels_N is None:
+    if embedding.known_labels_N is None:
         axes.scatter(points_N2[:, 0], points_N2[:, 1], s=size, c="#0072B2", linewidths=0, rasterized=True)
         return
     # All classes at once, in the order of the images: no class is painted over the others.
-    colors = np.array(CLASS_COLORS)[embedding.labels_N % len(CLASS_COLORS)]
+    colors = np.array(CLASS_COLORS)[embedding.known_labels_N % len(CLASS_COLORS)]
     axes.scatter(points_N2[:, 0], points_N2[:, 1], s=size, c=colors, linewidths=0, rasterized=True)
     axes.apply_aspect()  # where names lie is judged within the final limits
     taken: list[tuple[float, float]] = []
-    for label in np.unique(embedding.labels_N):
-        middle = np.median(points_N2[embedding.labels_N == label], axis=0)
+    for label in np.unique(embedding.known_labels_N):
+        middle = np.median(points_N2[embedding.known_labels_N == label], axis=0)
         x, y = axes.transAxes.inverted().transform(axes.transData.transform(middle))
         if any(abs(x - a) < _NAME_WIDTH and abs(y - b) < _NAME_HEIGHT for a, b in taken):
             continue  # classes that lie on each other have no place of their own: the legend names them
@@ -98,17 +104,17 @@ def _points(axes: Axes, points_N2: np.ndarray, embedding: Embedding) -> None:
 def _legend(figure: Figure, embedding: Embedding) -> None:
     from matplotlib.lines import Line2D
 
-    present = [] if embedding.labels_N is None else np.unique(embedding.labels_N).tolist()
+    present = [] if embedding.known_labels_N is None else np.unique(embedding.known_labels_N).tolist()
     handles = [
         Line2D([], [], marker="o", linestyle="", color=_color(label), label=_class_name(embedding, label))
         for label in present[:_MOST_NAMED]
     ]
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 10), fontsize=8)
+        legend_below(figure, handles, [str(handle.get_label()) for handle in handles])
 
 
 def _class_name(embedding: Embedding, label: int) -> str:
-    return str(label) if embedding.classes is None else embedding.classes[label]
+    return str(label) if embedding.classes is None else text.shortened(embedding.classes[label])
 
 
 def _color(label: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -23,11 +24,11 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
         (texts["depends"], summary.depends(collection, texts)),
     ]
     for name, runs in collection.over_samples.items():
-        title = f"{texts['over_samples_title'].format(tau=f'{TAU:g}')}, {name}"
+        title = f"{texts['over_samples_title'].format(tau=f'{TAU:g}')}, {_escaped(name)}"
         sections.append((title, summary.over_samples(runs, texts)))
     made = [f"### {title}\n\n{render(table)}" for title, table in sections if table.rows]
     if lines := summary.conflicts(collection, texts):
-        listed = "".join(f"- {line}\n" for line in lines)
+        listed = "".join(f"- {_escaped(line)}\n" for line in lines)
         made.insert(1, f"{texts['compare_note_differ']}\n\n{listed}")
     if figures:
         shown = "\n\n".join(f"![{PurePosixPath(path).stem}]({path})" for path in figures)
@@ -49,5 +50,10 @@ def _line(cells: Sequence[str | Sequence[str]]) -> str:
 
 
 def _cell(cell: str | Sequence[str]) -> str:
-    whole = cell if isinstance(cell, str) else "<br>".join(cell)
-    return whole.replace("|", "\\|").replace("\n", " ")
+    return _escaped(cell) if isinstance(cell, str) else "<br>".join(map(_escaped, cell))
+
+
+def _escaped(line: str) -> str:
+    """Names may hold anything; what is markup in Markdown or HTML is shown as it is."""
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
+    return re.sub(r"([\\`*_\[\]~|])", r"\\\1", line)

@@ -18,7 +18,7 @@ from streamspread.report import summary, text
 from streamspread.report.claims import EARLY_SHARE, TAU
 from streamspread.report.curves import GRID, scree_points
 from streamspread.report.labels import training_label
-from streamspread.report.runs import PARTS, Collection, Run, short_names
+from streamspread.report.runs import PARTS, Collection, Run, layer_names, short_names
 from streamspread.report.summary import Table
 from streamspread.spectrum import LayerSpectrum
 
@@ -79,7 +79,7 @@ def _sections(collection: Collection, texts: Texts) -> list[tuple[str, str, str]
 
 
 #: Filled by the script: the threshold and the part of the layers that are chosen.
-_STATE = 'τ = <span class="tau"></span>, <span class="part-name"></span>'
+_STATE = 'τ&nbsp;=&nbsp;<span class="tau"></span>, <span class="part-name"></span>'
 _RUN = '<span class="run-name"></span>'
 
 
@@ -115,7 +115,7 @@ def _explore(texts: Texts) -> str:
 
 def _beyond(collection: Collection, texts: Texts) -> str:
     which = '<span class="which"></span>'
-    tau = 'τ = <span class="tau"></span>'
+    tau = 'τ&nbsp;=&nbsp;<span class="tau"></span>'
     entries = [
         ("parts", f"{_escape(texts['parts'])} · {_RUN}, {tau}"),
         ("threshold", f"{_escape(texts['over_threshold'])} · {_RUN}"),
@@ -146,7 +146,7 @@ def _latent(texts: Texts) -> str:
         f'<label>{_escape(texts["choose_run"])}<select id="latent-run"></select></label>'
         f'<label>{_escape(texts["choose_layer"])}<select id="latent-layer"></select></label></div>'
         '<figure id="latent-figure"><figcaption id="latent-caption"></figcaption>'
-        '<canvas id="latent"></canvas>'
+        '<canvas id="latent" role="img" aria-labelledby="latent-caption"></canvas>'
         '<div class="legend" id="latent-legend"></div></figure>'
     )
 
@@ -214,20 +214,23 @@ def _details(title: str, content: str) -> str:
 
 
 def _table(table: Table, kind: str = "") -> str:
-    head = "".join(_cell("th", cell, i in table.numbers) for i, cell in enumerate(table.header))
-    rows = "".join(
-        f"<tr>{''.join(_cell('td', cell, i in table.numbers) for i, cell in enumerate(row))}</tr>"
-        for row in table.rows
-    )
+    def cells(row: Sequence[str | Sequence[str]], first: str, others: str) -> str:
+        numbers = table.numbers
+        return "".join(_cell(cell, others if i else first, i in numbers) for i, cell in enumerate(row))
+
+    head = cells(table.header, "col", "col")
+    rows = "".join(f"<tr>{cells(row, 'row', '')}</tr>" for row in table.rows)
     content = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
     return f'<div class="scroll"><table class="{kind}">{content}</table></div>'
 
 
-def _cell(tag: str, cell: str | Sequence[str], number: bool) -> str:
+def _cell(cell: str | Sequence[str], scope: str, number: bool) -> str:
     lines = [cell] if isinstance(cell, str) else cell
     # A number and its unit stay on one line.
     content = "".join(f"<div{_mark(line)}>{_escape(line).replace(' %', '&nbsp;%')}</div>" for line in lines)
-    return f"<{tag}{' class=number' if number else ''}>{content}</{tag}>"
+    tag = "th" if scope else "td"
+    kinds = f"{' class=number' if number else ''}{f' scope={scope}' if scope else ''}"
+    return f"<{tag}{kinds}>{content}</{tag}>"
 
 
 def _mark(line: str) -> str:
@@ -256,6 +259,9 @@ def _data(collection: Collection, texts: Texts) -> dict[str, Any]:
         "earlyShare": EARLY_SHARE,
         "taus": taus,
         "parts": [part for part in PARTS if any(run.layers(part) for run in runs)],
+        "order": layer_names(
+            names for run in runs for names in (run.spectra, *(run.layers(part) for part in PARTS))
+        ),
         "runs": [_run(run, taus) for run in runs],
         "networks": [
             {"name": name, "run": number[run.name]} for name, run in short_names(collection.networks).items()
@@ -309,7 +315,7 @@ def _scree(layer: LayerSpectrum) -> list[list[float]]:
 
 
 def _embedding(name: str, embedding: Embedding) -> dict[str, Any]:
-    labels = embedding.labels_N
+    labels = embedding.known_labels_N
     return {
         "name": name,
         "classes": embedding.classes,

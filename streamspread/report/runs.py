@@ -110,14 +110,14 @@ class Run:
         return str(self.facts.get("plan") or self.model), str(weights), self.data
 
     def layers(self, part: str = "conv") -> dict[str, LayerSpectrum]:
-        """The layers of one part (a key of PARTS) by the name without its suffix, in network order."""
-        suffix = PARTS[part]
-        others = tuple(other for other in PARTS.values() if other and other != suffix)
-        return {
-            name.removesuffix(suffix): layer
-            for name, layer in self.spectra.items()
-            if name.endswith(suffix) and not name.endswith(others)
-        }
+        """The layers of one part (a key of PARTS) by the name without its suffix, in network order.
+
+        Where no convolution was observed itself, and in networks of other names, all layers are of the first
+        part, by their whole names.
+        """
+        split = self.depth > 0
+        places = {name: _part(name) if split else (name, "conv") for name in self.spectra}
+        return {stem: self.spectra[name] for name, (stem, found) in places.items() if found == part}
 
     @property
     def convolutions(self) -> tuple[str, ...]:
@@ -142,10 +142,27 @@ def short_names(runs: Sequence[Run]) -> dict[str, Run]:
 
 
 def layer_names(found: Iterable[Iterable[str]]) -> list[str]:
-    """The names of all, each once: those of the network with most layers in its order, gap last."""
+    """The names of all, each once: c1, c2, … by their numbers, then others as the network with most layers
+    has them, gap last."""
     longest_first = sorted((list(names) for names in found), key=len, reverse=True)
-    names = list(dict.fromkeys(name for layers in longest_first for name in layers))
-    return [name for name in names if name != "gap"] + [name for name in names if name == "gap"]
+    return sorted(dict.fromkeys(name for layers in longest_first for name in layers), key=_place)
+
+
+def _part(name: str) -> tuple[str, str]:
+    """(c1, relu) of c1.relu, and (name, conv) of whatever is no part of such a convolution."""
+    for part, suffix in PARTS.items():
+        stem = name.removesuffix(suffix)
+        if suffix and stem != name and _CONVOLUTION.fullmatch(stem):
+            return stem, part
+    return name, "conv"
+
+
+def _place(name: str) -> tuple[int, int]:
+    """Where a layer stands among others; equal where their own order tells."""
+    stem = name.split(".")[0]
+    if _CONVOLUTION.fullmatch(stem):
+        return 0, int(stem[1:])
+    return (2, 0) if name == "gap" else (1, 0)
 
 
 def growth(runs: Sequence[Run], layer: str, tau: float) -> float | None:
@@ -190,14 +207,15 @@ class Collection:
 
     @property
     def networks(self) -> tuple[Run, ...]:
-        """The runs to be shown side by side: of each network, those with the most images; of those that the
-        study made from fewer images, only where there is no other."""
-        rank = {"networks": 1, "samples": 0}
-        shown = [run for run in self.runs if run.part in rank]
-        best: dict[tuple[str, str, str], tuple[int, int]] = {}
-        for run in shown:
-            best[run.network] = max((rank[run.part], run.samples), best.get(run.network, (0, 0)))
-        return tuple(run for run in shown if (rank[run.part], run.samples) == best[run.network])
+        """The runs to be shown side by side: of each network, those whose layers no other run has from more
+        images; of those that the study made for K over N, only where there is no other."""
+        whole = {run.network for run in self.runs if run.part == "networks"}
+        shown = [
+            run
+            for run in self.runs
+            if run.part == "networks" or (run.part == "samples" and run.network not in whole)
+        ]
+        return tuple(run for run in shown if not any(_outdoes(other, run) for other in shown))
 
     @property
     def conflicts(self) -> list[tuple[str, str, list[Difference]]]:
@@ -224,20 +242,26 @@ class Collection:
 
     @property
     def trainings(self) -> dict[Training, tuple[Run, ...]]:
-        """Networks by how they were trained, short trainings first; with the results of the same networks as
-        they are otherwise studied."""
-        trained = {run.model for run in self.runs if run.part == "training"}
-        found: dict[Training, list[Run]] = {}
-        for run in self.runs:
-            asked = run.part == "training" or (run.part == "networks" and run.model in trained)
-            if asked and run.training is not None:
-                found.setdefault(run.training, []).append(run)
-        return {training: tuple(found[training]) for training in sorted(found)}
+        """Networks by how they were trained, short trainings first; with the results of the same models as
+        they are otherwise studied, where these are other networks."""
+        trained = [run for run in self.runs if run.part == "training"]
+        models = {run.model for run in trained}
+        also = [run for run in self.networks if run.part == "networks" and run.model in models]
+        found: dict[Training, dict[tuple[str, str, str], Run]] = {}
+        for run in trained + also:
+            if run.training is not None:
+                found.setdefault(run.training, {}).setdefault(run.network, run)
+        return {training: tuple(found[training].values()) for training in sorted(found)}
 
     @property
     def thresholds(self) -> tuple[float, ...]:
         """All thresholds that any run was made for, ascending."""
         return tuple(sorted({tau for run in self.runs for tau in run.spectra.thresholds}))
+
+
+def _outdoes(a: Run, b: Run) -> bool:
+    """Whether a has all that b has of the same network, from more images."""
+    return a.network == b.network and a.samples > b.samples and set(b.spectra) <= set(a.spectra)
 
 
 def collect(paths: Sequence[str | Path]) -> Collection:

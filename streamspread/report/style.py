@@ -106,7 +106,7 @@ def styled(lang: str) -> Iterator[None]:
 
 def _fonts(lang: str) -> list[str]:
     if lang != "ja":
-        return ["DejaVu Sans"]
+        return ["DejaVu Sans", *_installed(JAPANESE)[:1]]  # for classes and layers with such names
     found = _installed(JAPANESE) or _installed(JAPANESE, rescan=True)
     if not found:
         raise MissingError(

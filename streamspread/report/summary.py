@@ -84,9 +84,8 @@ def depends(collection: Collection, texts: Texts) -> Table:
 
 def over_samples(runs: Sequence[Run], texts: Texts, tau: float = TAU) -> Table:
     """K(τ) for every number of images, and its growth per doubling at the end."""
-    layers = list(runs[-1].layers())
     rows = []
-    for layer in layers:
+    for layer in layer_names(run.layers() for run in runs):
         found = [run.layers()[layer].components(tau) if layer in run.layers() else None for run in runs]
         grown = growth(runs, layer, tau)
         shown = "–" if grown is None else f"{100 * grown:+.1f} %"
@@ -160,8 +159,10 @@ def _verdict_lines(claim: Claim, texts: Texts) -> list[str]:
 
 def _mark(claim: Claim, texts: Texts) -> str:
     """The verdict in short, and where any network contradicts the claim."""
-    fails = dict.fromkeys(where for evidence in claim.evidence for where in evidence.fails)
-    return " ".join([MARKS[claim.verdict], ", ".join(fails) or texts[f"verdict_{claim.verdict}"]])
+    fails = {where for evidence in claim.evidence for where in evidence.fails}
+    order = layer_names(evidence.spreads for evidence in claim.evidence)
+    listed = sorted(fails, key=lambda where: order.index(where.split(" → ")[0]))
+    return " ".join([MARKS[claim.verdict], ", ".join(listed) or texts[f"verdict_{claim.verdict}"]])
 
 
 def _circumstance(case: Case, texts: Texts) -> str:

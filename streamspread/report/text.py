@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context
 
 from streamspread.spectrum import Interval
+
+_THREE = Context(prec=3, rounding=ROUND_HALF_UP)
 
 
 def count(value: float) -> str:
@@ -21,7 +23,7 @@ def interval(value: Interval) -> str:
 def percent(value: Interval) -> str:
     """A share as 0.368 %, or as 0.365…0.371 %; three significant digits, never an exponent."""
     low, high = _significant(100 * value.low), _significant(100 * value.high)
-    return f"{low} %" if value.closed else f"{low}…{high} %"
+    return f"{low} %" if low == high else f"{low}…{high} %"
 
 
 def size(value: int) -> str:
@@ -46,9 +48,20 @@ def shape(dims: tuple[int, ...]) -> str:
     return "×".join(str(dim) for dim in dims)
 
 
+def shortened(name: str, most: int = 40) -> str:
+    """A name of at most so many characters: what is longer loses its middle."""
+    if len(name) <= most:
+        return name
+    end = (most - 1) // 2
+    return f"{name[: most - 1 - end]}…{name[-end:]}"
+
+
 def _significant(value: float) -> str:
-    """Three significant digits, written out."""
-    return f"{Decimal(f'{value:#.3g}'):f}".rstrip(".") if value else "0"
+    """Three significant digits, written out, a half rounded up, as JavaScript does it."""
+    if not value:
+        return "0"
+    rounded = _THREE.create_decimal(value)
+    return f"{rounded:.{max(0, 2 - rounded.adjusted())}f}"
 
 
 def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from streamspread.errors import ModelError, OptionError
 from streamspread.latent.plane import PERPLEXITY, check_perplexity, check_tsne
 from streamspread.models.plans import PLANS, did_you_mean, find_plan
+from streamspread.replace import file_stem
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 NETWORKS = tuple(PLANS)
@@ -160,4 +161,4 @@ def _latent(models: Sequence[str], samples: int) -> Iterator[Step]:
 
 
 def _slug(model: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-")
+    return file_stem(re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-"))

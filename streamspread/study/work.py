@@ -25,6 +25,7 @@ from streamspread.datasets import (
 from streamspread.errors import StoreError, StreamspreadError
 from streamspread.models.plans import IMAGE_SIZE, find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
+from streamspread.replace import file_stem
 from streamspread.study.steps import Step, Training
 
 #: Of images that are read as they are used, so many say whether they are still the same ones.
@@ -184,7 +185,7 @@ class Study:
     ) -> Path:
         """The weights of a training that is there already, or that is done now."""
         plan = format_plan(find_plan(model))
-        path = self.weights / f"{plan.replace(',', '-')}-{how}.safetensors"
+        path = self.weights / f"{file_stem(plan.replace(',', '-'))}-{how}.safetensors"
         train, test = self._labelled
         recipe = training.Recipe(epochs=how.epochs, label_smoothing=how.label_smoothing, seed=self.seed)
         wanted = recipe.note() | {

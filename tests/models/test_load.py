@@ -87,7 +87,7 @@ def test_shipped_weights_are_taken_by_themselves(tmp_path, monkeypatch):
     assert (loaded.weights, loaded.weights_sha256, loaded.note) == ("shipped", sha256, {"accuracy": "0.9"})
 
 
-@pytest.mark.parametrize("spec", ["plan:8,8", "torchvision:squeezenet1_1"])
+@pytest.mark.parametrize("spec", ["plan:8,8", "torchvision:squeezenet1_1", f"plan:{','.join(['8'] * 150)}"])
 def test_models_without_shipped_weights_ask_for_them(spec):
     with pytest.raises(WeightsError, match=f"no weights for {spec}; give --weights PATH, or --weights none"):
         load(spec)

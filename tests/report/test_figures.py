@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
 
+from streamspread.embedding import Embedding
 from streamspread.errors import MissingError
 from streamspread.report import build, figures, style
 from streamspread.report.labels import LANGUAGES, labels
 from streamspread.report.latent import latent
-from streamspread.report.runs import Run, collect
+from streamspread.report.runs import Collection, Run, collect
 from streamspread.spectrum import Spectra
 
 pytest.importorskip("matplotlib", reason="figures need matplotlib")
@@ -182,6 +183,77 @@ def test_the_embedding_says_k_and_the_variance_it_holds(study_files):
     assert "no1, 40 images" in figure.get_suptitle()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "dog", "ship"]
     assert len(figure.axes[0].collections[0].get_offsets()) == 40
+
+
+def test_a_layer_looks_the_same_in_every_panel(growing):
+    equal = {name: growing[name] for name in ("c1", "c2")}
+    few, many = make_run("few", NO1_DIMS, equal, model="no2"), make_run("many", NO1_DIMS, growing)
+    early = [run_of_fewer(run) for run in (few, many)]
+    groups = {"few": (early[0], few), "many": (early[1], many)}
+    for figure in (figures.over_threshold((few, many), TEXTS), figures.over_samples(groups, TEXTS)):
+        looks = [{line.get_label(): line.get_color() for line in axes.lines} for axes in figure.axes]
+        assert looks[0] == {name: looks[1][name] for name in ("c1", "c2")}
+        assert len(set(looks[1].values())) == len(NO1_DIMS)
+
+
+def run_of_fewer(run):
+    equal = {name: len(layer.eigenvalues) - 2 for name, layer in run.spectra.items()}
+    return make_run(f"{run.name}-n500", NO1_DIMS, equal, samples=500, model=run.model)
+
+
+def test_layers_that_only_some_numbers_of_images_have_are_drawn(growing):
+    runs = (
+        make_run("a", NO1_DIMS, growing, samples=500),
+        make_run("b", NO1_DIMS, growing, samples=1000),
+        make_run("c", NO1_DIMS, {"c2": 9}, samples=2000),
+    )
+    (axes,) = figures.over_samples({"c": runs}, TEXTS).axes
+    assert {name: len(x) for name, (x, _) in curves(axes).items()} == dict.fromkeys(NO1_DIMS, 2) | {"c2": 3}
+
+
+def test_constant_layers_alone_can_be_drawn(tmp_path):
+    run = make_run("a", NO1_DIMS, {"c1": 0, "c2": 0})
+    with style.styled("en"):
+        for draw in figures.all_figures(Collection((run,), {}), TEXTS).values():
+            draw().canvas.draw()
+
+
+def test_a_legend_of_many_layers_leaves_the_curves_their_room():
+    names = [f"layer{i}.downsample.0" for i in range(30)]
+    run = make_run("a", dict.fromkeys(names, 64), dict.fromkeys(names, 5), model="m")
+    with style.styled("en"):
+        for figure in (figures.scree(run, "m", TEXTS), figures.over_threshold((run,), TEXTS)):
+            figure.canvas.draw()
+            assert figure.axes[0].get_window_extent().height > 2 * figure.dpi
+            assert figure.legends[0].get_window_extent().y0 >= 0
+
+
+def test_files_of_figures_have_names_of_their_own_that_fit(study_files, growing):
+    one = collect(study_files).embeddings["no1-tsne"]
+    run = make_run("a", NO1_DIMS, growing, model=f"plan:{','.join(['64'] * 90)}")
+    found = figures.all_figures(Collection((run,), {"a b": one, "a-b": one}), TEXTS)
+    assert {"latent-a-b", "latent-a-b-2"} <= set(found)
+    assert max(map(len, found)) < 200
+
+
+def test_points_without_a_class_among_others_have_no_colours(study_files):
+    labelled = collect(study_files).embeddings["no1-tsne"]
+    some = Embedding(labelled.values(), labels_N=labelled.labels_N - 1, classes=("cat", "dog"))
+    figure = latent(some, TEXTS)
+    assert figure.legends == []
+    assert len(figure.axes[0].collections[0].get_facecolors()) == 1
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_title_over_few_layers_is_not_cut(study_files, layers):
+    whole = collect(study_files).embeddings["no1-tsne"]
+    few = Embedding(list(whole.values())[:layers], provenance={"model": "torchvision:resnet50"})
+    with style.styled("en"):
+        figure = latent(few, TEXTS)
+        figure.canvas.draw()
+        title = figure.texts[0].get_window_extent()
+        assert (title.x0, title.x1) == pytest.approx((0, figure.bbox.x1), abs=figure.bbox.x1 / 8)
+        assert 0 < title.x0 < title.x1 < figure.bbox.x1
 
 
 @pytest.mark.parametrize("name", ["a$\\frac$", "_hidden"])

@@ -21,6 +21,14 @@ def test_a_table_is_rendered_as_github_reads_it():
     ]
 
 
+def test_names_are_shown_as_they_are_whatever_they_hold():
+    table = Table(["<b>&"], [["__init__ *a* `b` ~c~ [d](e) \\"]])
+    assert render(table).splitlines()[::2] == [
+        "| &lt;b>&amp; |",
+        r"| \_\_init\_\_ \*a\* \`b\` \~c\~ \[d\](e) \\ |",
+    ]
+
+
 def test_a_study_as_markdown(study_files):
     text = to_markdown(collect(study_files), TEXTS)
     assert "| no1 | plan of no1 | 24 epochs | 88.05 % | 1,000 | cifar10 train |" in text

@@ -109,6 +109,31 @@ def test_an_open_interval_and_its_bounds_are_in_the_data(growing):
     assert np.all(np.asarray(high) >= np.asarray(low))
 
 
+def test_layers_of_several_runs_are_in_the_order_of_the_network(growing):
+    first, last = ({name: NO1_DIMS[name] for name in names} for names in (("c1", "c2"), ("c3", "c4", "gap")))
+    runs = tuple(make_run(str(i), dims, growing) for i, dims in enumerate((last, first)))
+    data = data_of(to_html(Collection(runs, {}), TEXTS, "en"))
+    assert data["order"] == ["c1", "c2", "c3", "c4", "gap"]
+
+
+@pytest.mark.parametrize("names", [("c1.relu", "c2.relu"), ("conv1.conv", "conv1.bn", "conv1")])
+def test_layers_without_a_convolution_beside_them_go_by_their_whole_names(names):
+    dims = dict.fromkeys(names, 100)
+    data = data_of(to_html(Collection((make_run("a", dims, dict.fromkeys(dims, 10)),), {}), TEXTS, "en"))
+    assert data["parts"] == ["conv"]
+    assert [(layer["stem"], layer["part"]) for layer in data["runs"][0]["layers"]] == [
+        (name, "conv") for name in names
+    ]
+    assert data["order"] == list(names)
+
+
+def test_tables_and_pictures_say_what_they_are_of(page):
+    assert "<th scope=row><div>c1</div></th>" in page
+    assert "<th class=number scope=col>" in page
+    assert not re.search(r"<th(?![^>]*scope=)[ >]", page.partition("<script")[0])
+    assert 'role="img" aria-labelledby="latent-caption"' in page
+
+
 def test_points_come_through_within_a_sixteenth_bit(study_files):
     embedding = collect(study_files).embeddings["no1-tsne"]
     shown = data_of(to_html(collect(study_files), TEXTS, "en"))["embeddings"][0]

@@ -7,27 +7,36 @@ import shutil
 import subprocess
 
 import pytest
+from made_runs import make_run
 
+from streamspread.report import text
 from streamspread.report.labels import labels
 from streamspread.report.page import to_html
-from streamspread.report.runs import collect
+from streamspread.report.runs import Collection, collect
+from streamspread.spectrum import Interval
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt install chromium")
 
-# Runs in the page once it is drawn, does what a reader does, and tells what is seen.
-PROBE = """
-const seen = {errors: window.problems, width: innerWidth, steps: {}};
+# Before every probe.
+HELPERS = """
 const find = selector => document.querySelector(selector);
 const all = selector => [...document.querySelectorAll(selector)];
 const text = id => document.getElementById(id)?.textContent ?? null;
+const tooWide = () => document.documentElement.scrollWidth - innerWidth;
+const tell = seen => parent.postMessage(JSON.stringify(seen), "*");
+"""
+
+# Runs in the page once it is drawn, does what a reader does, and tells what is seen.
+PROBE = """
+const seen = {errors: window.problems, width: innerWidth, steps: {}};
 const curves = chart => [chart.dataset.chart, chart.querySelectorAll('svg > path[fill="none"]').length - 1];
 const note = name => seen.steps[name] = {
   answer: text("answer"), tau: text("tau-value"), facts: text("layer-facts"), hash: location.hash,
   verdict: text("compare-verdict"), verdictClass: find("#compare-verdict").className,
-  compare: text("compare-table"),
+  compare: text("compare-table"), said: find("#tau").ariaValueText,
   spread: find("#chart-spread svg").outerHTML.length, curves: Object.fromEntries(all(".chart").map(curves)),
   latent: text("latent-caption"), tip: find("#tip").hidden ? null : text("tip"),
 };
@@ -59,7 +68,11 @@ try {
   svg.dispatchEvent(new PointerEvent("pointermove", {...at, bubbles: true})); note("hover");
   svg.dispatchEvent(new KeyboardEvent("keydown", {key: "ArrowRight", cancelable: true})); note("key");
   svg.dispatchEvent(new PointerEvent("pointerleave")); note("left");
-  seen.tooWide = document.documentElement.scrollWidth - innerWidth;
+  const depth = find("#chart-depth svg");
+  const press = key => depth.dispatchEvent(new KeyboardEvent("keydown", {key, cancelable: true}));
+  press("ArrowLeft"); note("backwards");
+  press("Escape"); note("escape");
+  seen.tooWide = tooWide();
   seen.scaled = all(".chart > svg").map(s => s.getBoundingClientRect().width / s.viewBox.baseVal.width);
   seen.outside = all(".chart svg text, select, button, h1, h2, figcaption").filter(e => {
     const r = e.getBoundingClientRect();
@@ -74,15 +87,44 @@ try {
 } catch (error) {
   seen.errors.push(String(error.stack));
 }
-parent.postMessage(JSON.stringify(seen), "*");
+tell(seen);
 """
 
 LONE_PROBE = """
-parent.postMessage(JSON.stringify({
+tell({
   compared: ["run-a", "run-b"].map(id => document.getElementById(id)?.selectedOptions[0].text),
-  errors: window.problems, answer: document.getElementById("answer").textContent,
-  tooWide: document.documentElement.scrollWidth - innerWidth,
-}), "*");
+  errors: window.problems, answer: text("answer"), tooWide: tooWide(), named: find("#tau").labels.length,
+  shares: all("#chart-spread text").map(label => label.textContent).filter(label => label.endsWith("%")),
+});
+"""
+
+CROWDED_PROBE = """
+const turned = label => label.getAttribute("transform")?.includes("-45");
+const place = label => ({text: label.textContent, ...label.getBoundingClientRect().toJSON()});
+const meet = (a, b) =>
+  Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 &&
+  Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+const seen = {errors: window.problems, tooWide: tooWide(), turned: [], met: []};
+for (const chart of all(".chart")) {
+  const texts = [...chart.querySelectorAll("text")];
+  if (texts.some(turned)) seen.turned.push(chart.dataset.chart);
+  texts.filter(label => !turned(label)).map(place).forEach((a, i, level) => {
+    for (const b of level.slice(i + 1)) if (meet(a, b)) seen.met.push([chart.dataset.chart, a.text, b.text]);
+  });
+}
+seen.samples = all("#chart-samples .legend button").map(button => button.textContent.split(" ")[0]);
+find("#chart-training .legend button").click();
+seen.legend = all("#chart-training .legend button").map(button => [button.textContent, button.ariaPressed]);
+tell(seen);
+"""
+
+LINK_PROBE = """
+addEventListener("load", () => setTimeout(() => {
+  const opened = {hash: location.hash, scrolled: scrollY > 0, before: text("answer")};
+  addEventListener("hashchange", () =>
+    tell({...opened, errors: window.problems, answer: text("answer"), tau: taus[find("#tau").value]}));
+  location.hash = "tau=0.5&layer=c3";
+}));
 """
 
 WATCH = """<script>
@@ -96,20 +138,21 @@ console.error = (...words) => { problems.push(words.join(" ")); complain(...word
 # A window cannot be as narrow as a telephone, a frame can.
 FRAME = """<!doctype html><meta charset="utf-8"><pre id="seen"></pre><script>
 addEventListener("message", event => { document.getElementById("seen").textContent = event.data; });
-</script><iframe src="page.html" style="border: 0; width: WIDTHpx; height: 900px"></iframe>"""
+</script><iframe src="page.htmlFRAGMENT" style="border: 0; width: WIDTHpx; height: 900px"></iframe>"""
 
 
 @pytest.fixture(scope="module")
 def browse(tmp_path_factory):
     """browse(page, width, dark): what the probe saw, and what the browser wrote to its console."""
 
-    def run(page, width, dark, probe=PROBE):
+    def run(page, width, dark, probe=PROBE, fragment=""):
         folder = tmp_path_factory.mktemp("browser")
         probed = page.replace("<head>", f"<head>{WATCH}", 1).replace(
-            "</body>", f"<script>{{{probe}}}</script></body>", 1
+            "</body>", f"<script>{{{HELPERS}{probe}}}</script></body>", 1
         )
         (folder / "page.html").write_text(probed, encoding="utf-8")
-        (folder / "frame.html").write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
+        frame = FRAME.replace("WIDTH", str(width)).replace("FRAGMENT", fragment)
+        (folder / "frame.html").write_text(frame, encoding="utf-8")
         command = [
             CHROMIUM,
             "--headless",
@@ -182,15 +225,13 @@ def test_the_controls_change_what_is_shown(view):
     seen, *_ = view
     steps = seen["steps"]
     # no1's c1 has 100 equal eigenvalues in 65,536 dimensions
-    assert steps["start"]["answer"] == "K(0.7) = 70 of 65,536 dimensions: 0.107 %"
-    assert (steps["tau"]["answer"], steps["tau"]["tau"]) == (
-        "K(0.5) = 50 of 65,536 dimensions: 0.0763 %",
-        "0.5",
-    )
+    assert steps["start"]["answer"] == "K(0.7) = 70 of 65,536 dimensions: 0.107\u00a0%"
+    assert steps["tau"]["answer"] == "K(0.5) = 50 of 65,536 dimensions: 0.0763\u00a0%"
+    assert steps["tau"]["tau"] == steps["tau"]["said"] == "0.5"
     assert steps["tau"]["spread"] != steps["start"]["spread"]
-    assert steps["layer"]["answer"] == "K(0.5) = 100 of 32,768 dimensions: 0.305 %"
+    assert steps["layer"]["answer"] == "K(0.5) = 100 of 32,768 dimensions: 0.305\u00a0%"
     assert steps["part"]["curves"]["spread"] == 2  # both networks, after ReLU
-    assert steps["run"]["answer"] == "K(0.5) = 98 of 32,768 dimensions: 0.299 %"  # 195 eigenvalues
+    assert steps["run"]["answer"] == "K(0.5) = 98 of 32,768 dimensions: 0.299\u00a0%"  # 195 eigenvalues
     assert "tau=0.5&run=no3-n500&layer=c3&part=relu" in steps["run"]["hash"]
     assert "N500" in steps["run"]["facts"]
 
@@ -203,7 +244,7 @@ def test_runs_are_compared_and_said_why_not(view):
     assert steps["compare"]["verdictClass"] == "notice"
     assert "different numbers of images (1,000 and 500)" in steps["compare"]["verdict"]
     assert "B: no1-n500" in steps["compare"]["compare"]  # and is shown all the same
-    assert "48 (0.0732 %)" in steps["compare"]["compare"]  # ⌈0.5 · 95⌉ of 65,536
+    assert "48 (0.0732\u00a0%)" in steps["compare"]["compare"]  # ⌈0.5 · 95⌉ of 65,536
 
 
 def test_every_chart_has_its_curves(view):
@@ -230,12 +271,14 @@ def test_values_are_shown_when_pointed_at(view):
     assert steps["hover"]["tip"] == "no1\nc1: 65536 = 65,536"
     assert steps["key"]["tip"] == "no1\nc2: 65536 = 65,536"
     assert steps["left"]["tip"] is None
+    assert steps["backwards"]["tip"].startswith("6 convolutions\nc6: K(")  # the last point of the last curve
+    assert steps["escape"]["tip"] is None
 
 
 def test_the_latent_space_changes_with_layer_and_class(view):
     seen, *_ = view
-    assert seen["steps"]["start"]["latent"] == "gap: 4 components, 90.0 %"
-    assert seen["steps"]["latent"]["latent"] == "c1: 4 components, 50.0 %"
+    assert seen["steps"]["start"]["latent"] == "gap: 4 components, 90.0\u00a0%"
+    assert seen["steps"]["latent"]["latent"] == "c1: 4 components, 50.0\u00a0%"
     assert seen["latentChanges"] is True
 
 
@@ -243,7 +286,7 @@ def test_a_lone_run_in_japanese_works_too(browse, study_files):
     lone = [path for path in study_files if path.stem == "no1-n500"]
     seen, console = browse(to_html(collect(lone), labels("ja"), "ja"), 400, False, LONE_PROBE)
     assert (seen["errors"], console) == ([], [])
-    assert seen["answer"] == "K(0.7) = 65,536 次元のうち 67：0.102 %"  # noqa: RUF001
+    assert seen["answer"] == "K(0.7) = 65,536 次元のうち 67：0.102\u00a0%"  # noqa: RUF001
     assert seen["tooWide"] <= 0
 
 
@@ -252,3 +295,61 @@ def test_a_network_is_first_compared_with_another_run_of_it(browse, study_files)
     seen, _ = browse(to_html(collect(two), labels("en"), "en"), 400, False, LONE_PROBE)
     assert seen["errors"] == []
     assert sorted(seen["compared"]) == ["no1", "no1-n500"]
+
+
+def test_a_lone_layer_after_relu_has_its_answer_and_a_named_axis(browse):
+    lone = Collection((make_run("lone", {"c3.relu": 2048}, {"c3.relu": 8}),), {})
+    seen, console = browse(to_html(lone, labels("en"), "en"), 400, False, LONE_PROBE)
+    assert (seen["errors"], console) == ([], [])
+    assert seen["answer"] == "K(0.7) = 6 of 2,048 dimensions: 0.293\u00a0%"
+    assert len(seen["shares"]) >= 2
+    assert seen["named"] == 1  # the slider, and not its output, is what the label names
+
+
+@pytest.fixture(scope="module")
+def crowded():
+    """Many layers, some of which only the run with more images has not; long names; equal trainings."""
+    deep, long = {f"c{i}": 65536 for i in range(1, 31)}, {"features.denselayer32.conv2." * 4 + "x": 3211264}
+    counts = {name: 100 + 10 * index for index, name in enumerate(deep)}
+    facts = {"model": "deep", "plan": "deep", "weights_sha256": "ab"}
+    training = {"weights": "none", "part": "training", "model": "somebody.models:" + "resnet_with_all" * 4}
+    runs = [
+        make_run("deep", deep, counts, **facts),
+        make_run("deep-more", {"c1": 65536, "c2": 65536}, counts, samples=2000, **facts),
+        make_run("long" * 30, long, dict.fromkeys(long, 50), model="no3"),
+        *(make_run(name, deep, counts, seed=name, **training) for name in ("one", "two")),
+    ]
+    return to_html(Collection(tuple(runs), {}), labels("en"), "en")
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+def test_many_layers_and_long_names_have_room(browse, crowded, width):
+    seen, console = browse(crowded, width, False, CROWDED_PROBE)
+    assert (seen["errors"], console) == ([], [])
+    assert seen["met"] == []
+    assert seen["tooWide"] <= 0
+    assert {"dimensions", "spread"} <= set(seen["turned"])  # beside long names
+    assert not {"parts", "training"} & set(seen["turned"])
+    assert seen["samples"] == [f"c{i}" for i in range(1, 31)]
+    assert seen["legend"] == [["untrained", "false"], ["untrained (2)", "true"]]
+
+
+def test_a_link_into_the_page_leads_there_and_one_to_a_view_shows_it(browse, study_files):
+    page = to_html(collect(study_files), labels("en"), "en")
+    seen, console = browse(page, 1600, False, LINK_PROBE, "#explore")
+    assert (seen["errors"], console) == ([], [])
+    assert (seen["hash"], seen["scrolled"]) == ("#explore", True)
+    assert seen["before"] == "K(0.7) = 70 of 65,536 dimensions: 0.107\u00a0%"
+    assert seen["answer"] == "K(0.5) = 100 of 32,768 dimensions: 0.305\u00a0%"
+    assert seen["tau"] == 0.5
+
+
+def test_shares_are_written_as_in_the_tables(browse, study_files):
+    bounds = [(0.25, 0.25), (36 / 16384, 36 / 16384), (1 / 32, 1 / 32), (3e-10, 3e-10), (0, 0)]
+    bounds += [(1200 / 65536, 5000 / 65536), (0.9, 1)]
+    joined = [(0.9996, 1), (1 / 3, 1 / 3 + 1e-6)]  # their texts are equal
+    probe = f"tell({json.dumps(bounds + joined)}.map(([low, high]) => percent(low, high)))"
+    seen, _ = browse(to_html(collect(study_files), labels("en"), "en"), 400, False, probe)
+    expected = [text.percent(Interval(*both)) for both in bounds]
+    assert [share.replace("\u00a0", " ") for share in seen] == [*expected, "100 %", "33.3 %"]
+    assert expected[:3] == ["25.0 %", "0.220 %", "3.13 %"]  # the last is halfway between two texts

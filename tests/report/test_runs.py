@@ -7,7 +7,16 @@ from made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
 
 from streamspread import store
 from streamspread.errors import OptionError, StoreError
-from streamspread.report.runs import Collection, Run, Training, collect, differences, growth, short_names
+from streamspread.report.runs import (
+    Collection,
+    Run,
+    Training,
+    collect,
+    differences,
+    growth,
+    layer_names,
+    short_names,
+)
 from streamspread.spectrum import Spectra
 
 EQUAL = dict.fromkeys(NO1_DIMS, 10)
@@ -86,15 +95,55 @@ def test_networks_of_one_model_are_told_apart_by_the_names_of_their_files():
     assert list(short_names(runs)) == ["a", "b", "c", "no2"]
 
 
-def test_results_of_one_network_and_number_of_images_are_all_shown():
+def test_a_run_stands_aside_only_where_another_has_all_its_layers_from_more_images():
     runs = (
         make_run("a", NO1_DIMS, {"c1": 3}),
         make_run("b", NO1_DIMS, {"c2": 3}),
         make_run("c", NO1_DIMS, EQUAL, samples=500),
+        make_run("d", NO1_DIMS, {"c1": 3}, samples=500),
     )
     found = Collection(runs, {})
-    assert [run.name for run in found.networks] == ["a", "b"]
+    assert [run.name for run in found.networks] == ["a", "b", "c"]
     assert [[run.name for run in group] for group in found.over_samples.values()] == [["c", "a"]]
+
+
+def test_only_convolutions_of_our_names_have_parts():
+    names = ("layer1.0", "layer1.0.relu", "conv1.bn", "conv1", "gap")
+    run = make_run("r", dict.fromkeys(names, 64), dict.fromkeys(names, 5))
+    assert list(run.layers()) == list(names)
+    assert run.layers("relu") == run.layers("bn") == {}
+
+
+def test_parts_without_their_convolutions_are_layers_of_their_own():
+    names = ("c1.relu", "c2.relu", "gap")
+    run = make_run("r", dict.fromkeys(names, 64), dict.fromkeys(names, 5))
+    assert list(run.layers()) == list(names)
+    assert run.layers("relu") == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "names"),
+    [
+        ([["c3", "c4", "c5", "gap"], ["c1", "c2"]], ["c1", "c2", "c3", "c4", "c5", "gap"]),
+        ([["c1", "c2", "gap"], ["c2", "c10"]], ["c1", "c2", "c10", "gap"]),
+        ([["c2.relu", "c2"], ["c1"]], ["c1", "c2.relu", "c2"]),
+        ([["fc"], ["conv1", "layer1.0", "fc"]], ["conv1", "layer1.0", "fc"]),
+        ([], []),
+    ],
+)
+def test_layers_of_several_files_stand_in_the_order_of_the_network(found, names):
+    assert layer_names(found) == names
+
+
+def test_trainings_hold_each_network_once_and_none_that_is_left_out():
+    trained = {"weights": "none", "seed": 0, "model": "plan:4"}
+    runs = (
+        make_run("usual", NO1_DIMS, EQUAL, part="networks", **trained),
+        make_run("untrained", NO1_DIMS, EQUAL, part="training", **trained),
+        make_run("few", NO1_DIMS, EQUAL, samples=400, part="networks", **trained),
+    )
+    found = Collection(runs, {}).trainings
+    assert {how: [run.name for run in group] for how, group in found.items()} == {Training(0): ["untrained"]}
 
 
 def test_growth_is_per_doubling_and_between_closed_values():

@@ -269,6 +269,10 @@ def test_layers_are_listed_with_shape_and_dim():
         ((0.99999, 0.99999), "100 %"),
         ((1.0, 1.0), "100 %"),
         ((0.0092, 0.0104), "0.920…1.04 %"),
+        ((4 / 128, 4 / 128), "3.13 %"),  # as the page's script rounds it
+        ((1 / 4, 1 / 4), "25.0 %"),
+        ((0.09996, 0.09996), "10.0 %"),
+        ((0.99996, 0.99999), "100 %"),
     ],
 )
 def test_shares_have_three_digits_and_no_exponent(share, expected):

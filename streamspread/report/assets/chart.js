@@ -6,7 +6,7 @@
 //   x: {kind: "band", labels} or {kind: "log" | "linear", format, min, max, ticks}, xLabel,
 //   y: the same, yLabel,
 //   series: [{name, color, shape, dash, points: [{x, y, low, high, tip}], marks: "all" | "few"}],
-//   rules: [{x} or {y}, label]                     lines across
+//   rules: [{x} or {y}, label]                     lines across; two where it is [low, high]
 // }
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -29,6 +29,20 @@ function element(name, attributes, parent) {
   return made;
 }
 
+const pen = document.createElement("canvas").getContext("2d");
+pen.font = `12px ${getComputedStyle(document.body).fontFamily}`; // as .chart text
+const widthOf = text => pen.measureText(text).width;
+
+// What is longer loses its middle.
+function shortened(text, most) {
+  const end = Math.floor((most - 1) / 2);
+  return text.length <= most ? text : `${text.slice(0, most - 1 - end)}…${text.slice(-end)}`;
+}
+
+// The ticks whose labels have room beside each other.
+const apart = (ticks, gap) =>
+  ticks.reduce((kept, tick) => (kept.length && Math.abs(tick.at - kept.at(-1).at) < gap ? kept : [...kept, tick]), []);
+
 function logTicks(low, high, most) {
   for (const steps of [[1, 2, 5], [1, 3], [1]]) {
     const found = [];
@@ -37,6 +51,7 @@ function logTicks(low, high, most) {
         const value = step * 10 ** power;
         if (value >= low * 0.999 && value <= high * 1.001) found.push(value);
       }
+    if (found.length < 2) return linearTicks(low, high, most); // less than a decade
     if (found.length <= most || steps.length === 1) return found;
   }
 }
@@ -54,7 +69,7 @@ function makeScale(axis, values, from, to, most) {
   if (axis.kind === "band") {
     const step = (to - from) / Math.max(axis.labels.length, 1);
     const at = value => from + step * (value + 0.5);
-    return {at, ticks: axis.labels.map((label, index) => ({at: at(index), label}))};
+    return {at, ticks: axis.labels.map((label, index) => ({at: at(index), label: shortened(label, 20)}))};
   }
   const log = axis.kind === "log";
   const usable = values.filter(value => Number.isFinite(value) && (!log || value > 0));
@@ -71,6 +86,11 @@ function makeScale(axis, values, from, to, most) {
 
 function drawChart(host, spec) {
   host.spec = spec;
+  const names = {};
+  for (const series of spec.series) { // equal names are numbered: each is hidden by its own
+    names[series.name] = (names[series.name] ?? 0) + 1;
+    if (names[series.name] > 1) series.name += ` (${names[series.name]})`;
+  }
   host.hiddenNames ??= new Set();
   paint(host);
 }
@@ -84,18 +104,26 @@ function paint(host) {
   const {spec, hiddenNames} = host;
   const width = (host.drawnWidth = host.clientWidth);
   if (!width) return;
-  const height = Math.round(Math.min(400, Math.max(260, width * 0.62)));
   const shown = spec.series.filter(series => !hiddenNames.has(series.name));
   const points = shown.flatMap(series => series.points);
-  const left = 66, right = 14, top = 10, bottom = 46;
-  const x = makeScale(spec.x, points.map(p => p.x), left, width - right, width / 70);
-  const y = makeScale(spec.y, points.flatMap(p => [p.y, p.low ?? p.y, p.high ?? p.y]), height - bottom, top, 8);
+  const top = 10, bottom = Math.round(Math.min(354, Math.max(214, width * 0.62 - 46))), right = width - 14;
+  const y = makeScale(spec.y, points.flatMap(p => [p.y, p.low ?? p.y, p.high ?? p.y]), bottom, top, 8);
+  y.ticks = apart(y.ticks, 14);
+  const longest = ticks => Math.max(0, ...ticks.map(tick => widthOf(tick.label)));
+  const left = 28 + longest(y.ticks);
+  const ruled = (spec.rules ?? []).flatMap(rule => rule.x ?? []);
+  const x = makeScale(spec.x, [...points.map(p => p.x), ...ruled], left, right, width / 70);
+  // Names are turned where they have no room beside each other; c1, c2, … are better read level, though not all.
+  const room = longest(x.ticks) + 6;
+  const turned = room > 40 && x.ticks.some((tick, i) => i && tick.at - x.ticks[i - 1].at < room);
+  x.ticks = apart(x.ticks, turned ? 17 : room);
+  const height = bottom + (turned ? 36 + 0.7 * room : 46);
 
   const hadFocus = host.contains(document.activeElement) && document.activeElement.tagName === "svg";
   host.replaceChildren();
   const svg = element("svg", {viewBox: `0 0 ${width} ${height}`, height, role: "img", tabindex: 0}, host);
   svg.setAttribute("aria-label", `${spec.yLabel}; ${spec.xLabel}: ${shown.map(series => series.name).join(", ")}`);
-  drawAxes(svg, spec, x, y, {width, height, left, right, top, bottom});
+  drawAxes(svg, spec, x, y, {height, left, right, top, bottom, turned});
   const spots = [];
   for (const series of shown) spots.push(...drawSeries(svg, series, x, y));
   host.append(makeLegend(host));
@@ -104,30 +132,35 @@ function paint(host) {
 }
 
 function drawAxes(svg, spec, x, y, box) {
-  const {width, height, left, right, top, bottom} = box;
+  const {height, left, right, top, bottom, turned} = box;
   for (const tick of y.ticks) {
-    element("line", {x1: left, x2: width - right, y1: tick.at, y2: tick.at, stroke: "var(--grid)"}, svg);
+    element("line", {x1: left, x2: right, y1: tick.at, y2: tick.at, stroke: "var(--grid)"}, svg);
     element("text", {x: left - 6, y: tick.at + 4, "text-anchor": "end"}, svg).textContent = tick.label;
   }
-  const crowded = x.ticks.some(tick => tick.label.length > 6);
   for (const tick of x.ticks) {
-    element("line", {x1: tick.at, x2: tick.at, y1: top, y2: height - bottom, stroke: "var(--grid)"}, svg);
-    const text = element("text", {x: tick.at, y: height - bottom + 16, "text-anchor": "middle"}, svg);
-    text.textContent = crowded && tick.label.length > 9 ? `…${tick.label.slice(-8)}` : tick.label;
+    element("line", {x1: tick.at, x2: tick.at, y1: top, y2: bottom, stroke: "var(--grid)"}, svg);
+    const place = turned
+      ? {transform: `translate(${tick.at + 4},${bottom + 12}) rotate(-45)`, "text-anchor": "end"}
+      : {x: tick.at, y: bottom + 16, "text-anchor": "middle"};
+    element("text", place, svg).textContent = tick.label;
   }
   for (const rule of spec.rules ?? []) {
     const across = rule.y !== undefined;
-    const at = across ? y.at(rule.y) : x.at(rule.x);
-    const ends = across ? {x1: left, x2: width - right, y1: at, y2: at} : {x1: at, x2: at, y1: top, y2: height - bottom};
-    if (across ? at < top || at > height - bottom : at < left || at > width - right) continue;
-    element("line", {...ends, stroke: "var(--soft)"}, svg);
-    const place = across ? {x: width - right, y: at - 4, "text-anchor": "end"} : {x: at + 4, y: height - bottom - 6};
-    element("text", place, svg).textContent = rule.label;
+    const [scale, from, to] = across ? [y, top, bottom] : [x, left, right];
+    const places = [across ? rule.y : rule.x].flat().map(value => scale.at(value)).filter(at => at >= from && at <= to);
+    if (!places.length) continue;
+    for (const at of places) {
+      const ends = across ? {x1: left, x2: right, y1: at, y2: at} : {x1: at, x2: at, y1: top, y2: bottom};
+      element("line", {...ends, stroke: "var(--soft)"}, svg);
+    }
+    const fits = !across && places.at(-1) + 4 + widthOf(rule.label) <= right;
+    const place = across ? {x: right, y: places[0] - 4} : {x: fits ? places.at(-1) + 4 : places[0] - 4, y: bottom - 6};
+    element("text", {...place, "text-anchor": fits ? "start" : "end"}, svg).textContent = rule.label;
   }
-  element("path", {d: `M${left},${top}V${height - bottom}H${width - right}`, fill: "none", stroke: "var(--soft)"}, svg);
-  element("text", {x: (left + width - right) / 2, y: height - 8, "text-anchor": "middle"}, svg).textContent = spec.xLabel;
-  const turned = {transform: `translate(12,${(top + height - bottom) / 2}) rotate(-90)`, "text-anchor": "middle"};
-  element("text", turned, svg).textContent = spec.yLabel;
+  element("path", {d: `M${left},${top}V${bottom}H${right}`, fill: "none", stroke: "var(--soft)"}, svg);
+  element("text", {x: (left + right) / 2, y: height - 8, "text-anchor": "middle"}, svg).textContent = spec.xLabel;
+  const upright = {transform: `translate(12,${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle"};
+  element("text", upright, svg).textContent = spec.yLabel;
 }
 
 function drawSeries(svg, series, x, y) {
@@ -202,9 +235,11 @@ function listen(svg, spots) {
   svg.addEventListener("pointerleave", hide);
   svg.addEventListener("blur", hide);
   svg.addEventListener("keydown", event => {
+    if (event.key === "Escape") hide();
     const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
     if (!step || !spots.length) return;
     event.preventDefault();
+    if (current < 0 && step < 0) current = 0; // from before the first to the last
     show((current + step + spots.length) % spots.length);
   });
 }

@@ -76,7 +76,7 @@ function startLatent() {
   function show() {
     const {share, axes, layer} = view.layer;
     const text = share === null ? texts.latent_constant : texts.latent_layer;
-    $("latent-caption").textContent = fill(text, {layer, k: axes, share: share === null ? "" : (100 * share).toFixed(1)});
+    $("latent-caption").textContent = fill(text, {layer, space: " ", k: axes, share: share === null ? "" : (100 * share).toFixed(1)});
     $("latent-legend").replaceChildren(...names().map((name, label) => {
       const button = document.createElement("button");
       button.type = "button";

@@ -3,18 +3,27 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const {texts, taus, runs} = data;
 const $ = id => document.getElementById(id);
-const state = {tau: taus.indexOf(data.tau), run: data.networks[0]?.run ?? 0, layer: "", part: "conv"};
+const state = {tau: taus.indexOf(data.tau), run: data.networks[0]?.run ?? 0, layer: "", part: data.parts[0]};
 
-const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
+// A number and its unit stay on one line.
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole).replaceAll(" %", "\u00a0%");
 const count = value => Math.round(value).toLocaleString("en-US");
 const short = value => (value >= 1000 ? `${+(value / 1000).toPrecision(3)}k` : `${+value.toPrecision(3)}`);
-const percent = value => `${value ? +(100 * value).toPrecision(3) : 0} %`;
-const between = (low, high, form) => (low === high ? form(low) : `${form(low)}…${form(high)}`);
+const tickPercent = value => `${+(100 * value).toPrecision(3)}\u00a0%`;
+const percent = (low, high = low) => `${between(100 * low, 100 * high, digits)}\u00a0%`;
+const between = (low, high, form) => (form(low) === form(high) ? form(low) : `${form(low)}…${form(high)}`);
+
+// Three significant digits, written out.
+function digits(value) {
+  const [text, power] = value.toPrecision(3).split("e");
+  if (!value) return "0";
+  return power ? value.toFixed(Math.max(0, 2 - power)) : text;
+}
 
 // K of a layer at the chosen threshold, and its share of the dimensions.
 function answer(layer, tau = state.tau) {
   const low = layer.k[0][tau], high = (layer.k[1] ?? layer.k[0])[tau];
-  return {low, high, middle: (low + high) / 2, text: between(low, high, count), share: between(low / layer.dim, high / layer.dim, percent)};
+  return {low, high, middle: (low + high) / 2, text: between(low, high, count), share: percent(low / layer.dim, high / layer.dim)};
 }
 
 const layersOf = (run, part) => run.layers.filter(layer => layer.part === part);
@@ -22,8 +31,8 @@ const tauText = () => `${taus[state.tau]}`;
 const tell = (layer, k) => `${layer.name}: K(${tauText()}) = ${k.text}\n${k.share} / D = ${count(layer.dim)}`;
 
 function union(lists) {
-  const names = [...new Set([...lists].sort((a, b) => b.length - a.length).flat())];
-  return [...names.filter(name => name !== "gap"), ...names.filter(name => name === "gap")];
+  const found = new Set(lists.flat());
+  return data.order.filter(name => found.has(name));
 }
 
 // A series of K/D over layers; places: where each layer stands on the x axis.
@@ -41,13 +50,13 @@ function growth(points) {
   const after = points.at(-1), before = points.findLast(point => 2 * point.x <= after.x) ?? points.at(-2);
   if (!before?.low || before.low !== before.high || after.low !== after.high) return "";
   const grown = 100 * ((after.y / before.y) ** (1 / Math.log2(after.x / before.x)) - 1);
-  return `${grown < 0 ? "−" : "+"}${Math.abs(grown).toFixed(1)} %`;
+  return `${grown < 0 ? "−" : "+"}${Math.abs(grown).toFixed(1)}\u00a0%`;
 }
 
 const shareAxis = () => ({
-  y: {kind: "log", format: percent},
+  y: {kind: "log", format: tickPercent},
   yLabel: fill(texts.spread_axis, {tau: tauText()}),
-  rules: [{y: data.earlyShare, label: percent(data.earlyShare)}],
+  rules: [{y: data.earlyShare, label: tickPercent(data.earlyShare)}],
 });
 
 function overLayers(host, entries, ordered = false) {
@@ -68,7 +77,7 @@ const charts = {
         tip: `${layer.name}: ${layer.shape} = ${count(layer.dim)}`,
       })),
     }));
-    const dims = [...new Set(series.flatMap(one => one.points.map(point => point.y)))];
+    const dims = [...new Set(series.flatMap(one => one.points.map(point => point.y)))].sort((a, b) => b - a);
     const y = {kind: "log", format: count, ticks: dims.length <= 8 ? dims : undefined};
     drawChart(host, {x: {kind: "band", labels: names}, xLabel: texts.layer, y, yLabel: texts.dimensions, series});
   },
@@ -87,15 +96,17 @@ const charts = {
         name: layer.name, marks: "few", ...look(index, layers.length, true),
         points: ks.map((k, i) => {
           const high = (highs ?? lows)[i];
-          return {x: k, y: lows[i], low: lows[i], high, tip: `k = ${count(k)}: ${between(lows[i], high, percent)}`};
+          return {x: k, y: lows[i], low: lows[i], high, tip: `k = ${count(k)}: ${percent(lows[i], high)}`};
         }),
       };
     });
     const k = answer(chosen());
     drawChart(host, {
       x: {kind: "log", format: short, min: 1}, xLabel: texts.components_axis,
-      y: {kind: "linear", format: percent, min: 0, max: 1}, yLabel: texts.variance_axis, series,
-      rules: [{y: tau, label: `τ = ${tau}`}, {x: Math.max(k.high, 1), label: `${chosen().name}: ${k.text}`}],
+      y: {kind: "linear", format: tickPercent, min: 0, max: 1}, yLabel: texts.variance_axis, series,
+      rules: [{y: tau, label: `τ = ${tau}`}, {
+        x: [Math.max(k.low, 1), Math.max(k.high, 1)], label: `${shortened(chosen().name, 16)}: ${k.text}`,
+      }],
     });
   },
 
@@ -123,15 +134,15 @@ const charts = {
   samples(host) {
     const group = data.overSamples.find(found => found.runs.includes(state.run)) ??
       data.overSamples.find(found => runs[found.runs[0]].model === runs[state.run].model) ?? data.overSamples[0];
-    const layers = layersOf(runs[group.runs.at(-1)], "conv");
-    const series = layers.map((layer, index) => {
+    const names = union(group.runs.map(at => layersOf(runs[at], "conv").map(layer => layer.name)));
+    const series = names.map((name, index) => {
       const points = group.runs.flatMap(at => {
-        const found = runs[at].layers.find(other => other.name === layer.name);
+        const found = runs[at].layers.find(layer => layer.name === name);
         if (!found) return [];
         const k = answer(found);
         return [{x: runs[at].samples, y: k.middle, low: k.low, high: k.high, tip: `N = ${count(runs[at].samples)}: K = ${k.text}`}];
       });
-      return {name: layer.name, note: growth(points), points, ...look(index, layers.length, true)};
+      return {name, note: growth(points), points, ...look(index, names.length, true)};
     });
     host.closest("figure").querySelector(".which").textContent = group.name;
     drawChart(host, {
@@ -205,15 +216,16 @@ function drawCompare() {
     const [one, other] = [ofA[name], ofB[name]].map(layer => layer && answer(layer));
     const cell = k => (k ? `${k.text} (${k.share})` : "–");
     const ratio = one && other && one.low === one.high && other.low === other.high && one.low
-      ? `× ${(other.low / ofB[name].dim / (one.low / ofA[name].dim)).toPrecision(3)}` : "–";
+      ? `× ${digits(other.low / ofB[name].dim / (one.low / ofA[name].dim))}` : "–";
     return [name, cell(one), cell(other), ratio];
   });
   const head = [texts.layer, `${texts.run_a}: ${a.name}`, `${texts.run_b}: ${b.name}`, `${texts.change} (K/D)`];
   $("compare-table").replaceChildren(...[head, ...rows].map((cells, index) => {
     const row = document.createElement("tr");
     cells.forEach((text, column) => {
-      const cell = document.createElement(index ? "td" : "th");
+      const cell = document.createElement(index && column ? "td" : "th");
       if (column) cell.className = "number";
+      if (!index || !column) cell.scope = index ? "row" : "col";
       cell.textContent = text;
       row.append(cell);
     });
@@ -222,6 +234,8 @@ function drawCompare() {
 }
 
 function draw() {
+  for (const id of ["tau", "run", "layer", "part"]) $(id).value = state[id];
+  $("tau").setAttribute("aria-valuetext", tauText());
   $("tau-value").textContent = tauText();
   for (const place of document.querySelectorAll(".tau")) place.textContent = tauText();
   for (const place of document.querySelectorAll(".run-name")) place.textContent = runs[state.run].name;
@@ -229,7 +243,6 @@ function draw() {
   drawExplore();
   if ($("compare")) drawCompare();
   for (const host of document.querySelectorAll(".chart")) charts[host.dataset.chart](host);
-  remember();
 }
 
 function chooseRun(index) {
@@ -239,8 +252,9 @@ function chooseRun(index) {
   options($("layer"), names.map(name => [name, name]), state.layer);
 }
 
-// The state is kept in the address, so that a view can be linked to.
-function remember() {
+// What was chosen is kept in the address, so that a view can be linked to.
+function change() {
+  draw();
   const kept = new URLSearchParams({tau: tauText(), run: runs[state.run].name, layer: state.layer, part: state.part});
   try {
     history.replaceState(null, "", `#${kept}`);
@@ -257,23 +271,23 @@ function recall() {
 }
 
 function start() {
-  recall();
   $("tau").max = taus.length - 1;
-  $("tau").value = state.tau;
   const names = runs.map((run, index) => [index, run.name]);
   options($("run"), names, state.run);
   options($("part"), data.parts.map(part => [part, texts[`part_${part}`]]), state.part);
+  recall();
   if ($("compare")) {
     const first = data.networks[0]?.run ?? 0;
     options($("run-a"), names, first);
     options($("run-b"), names, data.networks[1]?.run ?? runs.findIndex((_, index) => index !== first));
     for (const id of ["run-a", "run-b"]) $(id).addEventListener("change", draw);
   }
-  $("tau").addEventListener("input", () => { state.tau = Number($("tau").value); draw(); });
-  $("run").addEventListener("change", () => { chooseRun(Number($("run").value)); draw(); });
-  $("layer").addEventListener("change", () => { state.layer = $("layer").value; draw(); });
-  $("part").addEventListener("change", () => { state.part = $("part").value; draw(); });
+  $("tau").addEventListener("input", () => { state.tau = Number($("tau").value); change(); });
+  $("run").addEventListener("change", () => { chooseRun(Number($("run").value)); change(); });
+  $("layer").addEventListener("change", () => { state.layer = $("layer").value; change(); });
+  $("part").addEventListener("change", () => { state.part = $("part").value; change(); });
   $("controls").addEventListener("submit", event => event.preventDefault());
+  addEventListener("hashchange", () => { recall(); draw(); });
   draw();
   if (data.embeddings.length) startLatent();
 }
