@@ -14,10 +14,18 @@ from torch import nn
 from streamspread import planner
 from streamspread.accumulators.sketch import rank_to_close
 from streamspread.accumulators.staging import Overflow, Staging
-from streamspread.datasets import Stream, as_stream, count, fingerprint, prefetch
-from streamspread.errors import ActivationError, DataError, DeviceError, OptionError
+from streamspread.datasets import Stream, as_stream, fingerprint, prefetch
+from streamspread.errors import (
+    ActivationError,
+    BudgetError,
+    DataError,
+    DeviceError,
+    ModelError,
+    OptionError,
+    StreamspreadError,
+)
 from streamspread.kernels import SUM_DTYPES, for_device
-from streamspread.memory import LiveBytes, PeakMeter, free_bytes, parse_bytes
+from streamspread.memory import LiveBytes, PeakMeter, format_bytes, free_bytes, parse_bytes, total_bytes
 from streamspread.placement import as_input, model_dtype, prepared, resolve_device
 from streamspread.planner import LayerShape, Plan
 from streamspread.running import Options, Running
@@ -93,6 +101,7 @@ def analyze(
     )
     with _session(model, data, layers, options) as session:
         report = progress or (lambda event: None)
+        _check_room(session.plan, session.device)
         _load_kernels(session.device, session.dtype, session.plan.layers[0].rounding)
         with PeakMeter(session.device, session.resident_bytes) as meter:
             found = session.run(session.plan, report, meter)
@@ -120,8 +129,17 @@ def plan(
     proof: bool = True,
     seed: int = 0,
 ) -> Plan:
-    """What :func:`analyze` would run with the same arguments; nothing but a first look at shapes is run."""
+    """What :func:`analyze` would run with the same arguments; nothing but a first look at shapes is run.
+
+    Raises:
+        StreamspreadError: as :func:`analyze`, and for an iterator that can be read once.
+    """
     thresholds = check_thresholds(thresholds)
+    if not (stream := as_stream(data)).repeatable:
+        raise OptionError(
+            f"a plan would use up the first samples of the {stream.description}: give a callable that "
+            "returns a fresh iterator of batches"
+        )
     options = Options(
         method, rounding, rank, width, max_passes, memory, device, batch_size, thresholds, proof, seed
     )
@@ -278,7 +296,8 @@ class _Session:
                             f"{self.stream.description}: batch {number + 1} differs between passes; the data "
                             "must repeat (no shuffling, no random augmentation)"
                         )
-                yield batch
+                # One that is larger than any before would take more memory than was planned.
+                yield from batch.split(self.batch_size)
 
         # A tensor repeats by its nature, and one that lies on the device needs no way there.
         tensor = self.stream.tensor
@@ -335,6 +354,8 @@ def _session(
         )
     if options.batch_size is not None and options.batch_size < 1:
         raise OptionError(f"batch size {options.batch_size} asked for; it must be 1 or more")
+    if not isinstance(options.seed, int) or not 0 <= options.seed < 1 << 63:
+        raise OptionError(f"seed {options.seed} asked for; seeds are whole numbers from 0 to 2⁶³ − 1")
     budget = None if options.memory is None else parse_bytes(options.memory)
     device = resolve_device(options.device, model)
     stream = as_stream(data)
@@ -345,12 +366,11 @@ def _session(
             stream, resident_bytes = _resident(stream, device, budget)
             first = _first_batch(stream, options.batch_size or BATCH_SIZE[device.type])
             dtype = model_dtype(model, first)
-            batch_size = first.shape[0]  # a stream may come in batches of its own
-            forward_bytes, taps = _probe(model, as_input(first, device, dtype), device)
-            del first
-            samples = count(stream) if stream.repeatable or stream.samples is not None else None
+            samples, batch_size = _survey(stream, first.shape[0])
             if samples is not None and samples < 2:
                 raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
+            forward_bytes, taps = _probe(model, as_input(first, device, dtype), batch_size, device)
+            del first
             chosen = select(taps, layers, _default_layers(model))
             session = _Session(
                 model,
@@ -369,6 +389,10 @@ def _session(
             yield session
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error
+    except StreamspreadError as error:
+        if not stream.repeatable:
+            error.args = (f"{error}; what was read of the {stream.description} is used up: make a new one",)
+        raise
 
 
 def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream, int]:
@@ -402,26 +426,62 @@ def _first_batch(stream: Stream, batch_size: int) -> torch.Tensor:
     raise DataError(f"{stream.description}: no samples in it; at least two are needed")
 
 
+def _survey(stream: Stream, first: int) -> tuple[int | None, int]:
+    """(N, samples of the largest batch), read in one pass where the stream does not say; N is None, and the
+    first batch has to stand for the others, where that pass is the only one."""
+    if stream.samples is not None or not stream.repeatable:
+        return stream.samples, first
+    sizes = [batch.shape[0] for batch in stream.batches()]
+    return sum(sizes), max(sizes)
+
+
 def _default_layers(model: nn.Module) -> Sequence[str]:
     own = getattr(model, "default_layers", ())
     return own if isinstance(own, (tuple, list)) else ()
 
 
-def _probe(model: nn.Module, batch: torch.Tensor, device: torch.device) -> tuple[int, list[TapInfo]]:
-    """(bytes that a pass needs for a batch beside the accumulators, every tap)."""
-    input_bytes = batch.numel() * batch.element_size()
+def _probe(
+    model: nn.Module, batch: torch.Tensor, batch_size: int, device: torch.device
+) -> tuple[int, list[TapInfo]]:
+    """(bytes that a pass needs for ``batch_size`` samples beside the accumulators, every tap)."""
+    input_bytes = batch[:1].numel() * batch.element_size() * batch_size
     if device.type == "cuda":
         with PeakMeter(device) as meter:
             taps = list_taps(model, batch)
-        needed = meter.peak + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
+        needed = meter.peak * batch_size // batch.shape[0] + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
     else:
-        few = batch[:2]
+        few, peak, taps = _first_look(model, batch)
+        needed = peak * batch_size // few + input_bytes
+        # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
+        needed += batch_size * max((4 * t.dim for t in taps if t.itemsize == 2), default=0)
+    return needed + Staging.first_bytes(max((t.dim for t in taps), default=0), batch_size), taps
+
+
+def _first_look(model: nn.Module, batch: torch.Tensor) -> tuple[int, int, list[TapInfo]]:
+    """(samples, bytes of tensors, every tap) of a forward of two samples, or of the whole batch where the
+    model takes no other number."""
+    few = batch[:2]
+    try:
         with LiveBytes() as live:
             taps = list_taps(model, few)
-        needed = live.peak * batch.shape[0] // few.shape[0] + input_bytes
-        # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
-        needed += batch.shape[0] * max((4 * t.dim for t in taps if t.itemsize == 2), default=0)
-    return needed + Staging.first_bytes(max((t.dim for t in taps), default=0), batch.shape[0]), taps
+    except ModelError as error:
+        few = batch
+        try:
+            with LiveBytes() as live:
+                taps = list_taps(model, few)
+        except ModelError:
+            raise error from None
+    return few.shape[0], live.peak, taps
+
+
+def _check_room(plan: Plan, device: torch.device) -> None:
+    """Raises BudgetError where the budget allows, and the plan takes, more than the whole device has."""
+    total = total_bytes(device)
+    if plan.peak_bytes > total:
+        raise BudgetError(
+            f"a budget of {format_bytes(plan.budget)} was given, of which the plan takes "
+            f"{format_bytes(plan.peak_bytes)}, but {device} has {format_bytes(total)} in all: lower --memory"
+        )
 
 
 def _load_kernels(device: torch.device, dtype: torch.dtype, rounding: str) -> None:

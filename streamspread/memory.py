@@ -52,12 +52,19 @@ def at_least(count: int) -> str:
     return f"{count}B"
 
 
+def total_bytes(device: torch.device) -> int:
+    """Bytes that the device has, used or free."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[1])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def free_bytes(device: torch.device) -> int:
     """Bytes that are free on the device now (on Linux's CPU: what can be had without swapping)."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached  # what torch keeps from before is free to it
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    free = total_bytes(device) // 2
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
@@ -142,7 +149,8 @@ class PeakMeter:
 class LiveBytes(TorchDispatchMode):
     """Context manager that counts the bytes of tensors made inside it; ``peak`` is the most at once.
 
-    Exact for tensors, so that it grows with the batch alone; workspaces inside an operation do not show.
+    Exact for tensors, so that it grows with the batch alone; of workspaces inside an operation only the
+    columns of float64 convolutions are known.
     """
 
     @classmethod
@@ -165,8 +173,19 @@ class LiveBytes(TorchDispatchMode):
         for storage in _storages(result):
             if storage._cdata not in given:
                 self._live[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-        self.peak = max(self.peak, sum(nbytes for _, nbytes in self._live.values()))
+        live = sum(nbytes for _, nbytes in self._live.values())
+        self.peak = max(self.peak, live + _column_bytes(func, args, result))
         return result
+
+
+def _column_bytes(func: Any, args: tuple[Any, ...], result: Any) -> int:
+    """What a convolution of float64 on the CPU unfolds its whole input (or a transposed one its output) into:
+    oneDNN, which needs no such columns, has no float64."""
+    if func is not torch.ops.aten.convolution.default or result.dtype != torch.float64:
+        return 0
+    x, weight, transposed, groups = args[0], args[1], args[6], args[8]
+    places = (x if transposed else result)[:, :1].numel()
+    return int(places * weight[0].numel() * groups * result.element_size())
 
 
 def _storages(tree: Any) -> Iterator[torch.UntypedStorage]:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from streamspread.errors import DeviceError
+from streamspread.errors import DeviceError, ModelError
 from streamspread.switches import switched
 
 
@@ -44,7 +45,15 @@ def resolve_device(device: str | torch.device, model: nn.Module | None = None) -
 @contextmanager
 def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
     """The model in eval mode on the device, float32 without TF32 or autocast, fixed algorithms; restored
-    afterwards."""
+    afterwards.
+
+    Raises:
+        ModelError: weights without numbers.
+    """
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(
+            "the model's weights lie on the meta device, where they have no numbers: load them first"
+        )
     modes = [(module, module.training) for module in model.modules()]
     random_state = torch.get_rng_state()  # a DataLoader draws from it at every pass
     # TF32 rounds products to 11 bits and biases them; autotuning may choose differently in another run.
@@ -52,8 +61,10 @@ def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
     # The caller's own autocast would round what the model computes, and the sums as well, to 16 bits.
     cpu, there = (torch.autocast(kind, enabled=False) for kind in ("cpu", device.type))
     try:
-        with exact, cpu, there, _placed(model, device):
-            model.eval()
+        with exact, cpu, there, _buffers_kept(model), _placed(model, device):
+            # The flags alone: a train() or eval() of a model's own may change weights, and not quite back.
+            for module, _ in modes:
+                module.training = False
             yield
     finally:
         torch.set_rng_state(random_state)
@@ -68,8 +79,21 @@ def model_dtype(model: nn.Module, first: torch.Tensor) -> torch.dtype:
 
 
 def as_input(batch: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """A batch as the model takes it: on the device, floating-point numbers in the model's dtype."""
-    return batch.to(device, dtype if batch.is_floating_point() else None)
+    """A batch as the model takes it: on the device, floating-point numbers in the model's dtype, in memory of
+    its own, since a model may work in place."""
+    return batch.to(device, dtype if batch.is_floating_point() else None, copy=True)
+
+
+@contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Buffers with their numbers as they were afterwards: a forward may count or observe."""
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers() if not is_lazy(buffer)]
+    try:
+        yield
+    finally:
+        for buffer, numbers in kept:
+            if not torch.equal(buffer, numbers):
+                buffer.copy_(numbers)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
-"""Files that are written whole or not at all: beside their place, then renamed."""
+"""Files that are written whole or not at all: beside their place, then renamed; and what a place may be."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
 from collections.abc import Iterator
@@ -12,28 +13,78 @@ from typing import BinaryIO
 _LONGEST = 180  # bytes of a name: file systems allow 255, and suffixes and prefixes are added
 
 
+class PlaceError(OSError):
+    """A place where no file of this package may go; says why, and what to do."""
+
+
 @contextmanager
-def beside(target: Path) -> Iterator[BinaryIO]:
-    """A new file in the same folder, open for writing; gone afterwards unless it was renamed.
+def beside(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file beside ``path``, open for writing, and the path to rename it to; gone unless renamed.
 
     Raises:
-        OSError: as the system says.
+        PlaceError: a place where nothing is to be written. OSError: as the system says.
     """
+    target = _target(path)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
-            yield file
+            yield file, target
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
-def replace_file(target: Path, content: bytes) -> None:
-    """Put ``content`` at ``target``; on an OSError what was there before still is, untouched."""
-    with beside(target) as file:
+def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Put ``content`` at ``path``; on an OSError, as of :func:`beside`, what was there before still is."""
+    with beside(path) as (file, target):
         file.write(content)
         file.close()
         os.replace(file.name, target)
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise what :func:`replace_file` would raise; to be called before hours of work, not after."""
+    with beside(path):
+        pass
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raise PlaceError for a name that is not UTF-8: Arrow opens no such file, and neither a page nor a note
+    can name it."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise PlaceError("the name is not UTF-8: give it another name") from error
+
+
+def why(error: OSError) -> str:
+    """What went wrong and what to do, as the end of a line."""
+    if isinstance(error, PlaceError):
+        return str(error)
+    first_line = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{error.strerror or first_line}: give another path"
+
+
+@contextmanager
+def place(path: Path, replace: bool) -> Iterator[Path]:
+    """Where to write: ``path`` if what is there may be replaced, else NAME, NAME-2, NAME-3, … that is free.
+
+    Such a name is an empty file at once, so that another process that asks at the same time gets another one;
+    if nothing is written there the file is gone afterwards.
+
+    Raises:
+        OSError: as the system says.
+    """
+    if replace:
+        yield path
+        return
+    free = _claimed(path)
+    try:
+        yield free
+    finally:
+        with suppress(OSError):
+            if free.stat().st_size == 0:
+                free.unlink()
 
 
 def file_stem(name: str) -> str:
@@ -41,3 +92,33 @@ def file_stem(name: str) -> str:
     with a checksum for its end."""
     stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
     return stem if len(stem.encode()) <= _LONGEST else f"{stem[:40]}-{zlib.crc32(stem.encode()):08x}"
+
+
+def storable(text: str) -> str:
+    """The text with a question mark for what is no Unicode, such as bytes of a file's name."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Where the file goes. A link is followed, so that it stays a link; /dev/null, a pipe and their like must
+    never be renamed over. os.path, since Path's own questions raise for a name that is too long."""
+    check_name(path)
+    target = Path(os.path.realpath(path))
+    if os.path.isdir(target):
+        raise PlaceError("it is a folder: give a file")
+    if not os.path.isdir(target.parent):
+        raise PlaceError(f"the folder {str(target.parent)!r} does not exist: make it first")
+    there = os.path.exists(target)
+    if there and not os.path.isfile(target):
+        raise PlaceError("it is not a regular file: give another path")
+    if there and not os.access(target, os.W_OK):
+        raise PlaceError("the file is there and read-only: give another path")
+    return target
+
+
+def _claimed(path: Path) -> Path:
+    for number in itertools.count(1):
+        name = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        with suppress(FileExistsError), name.open("xb"):
+            return name
+    raise AssertionError("numbers do not end")

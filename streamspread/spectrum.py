@@ -26,13 +26,16 @@ class Interval(NamedTuple):
         return f"{self.low}" if self.closed else f"{self.low}…{self.high}"
 
 
-def check_thresholds(thresholds: Iterable[float | str]) -> tuple[float, ...]:
-    """The thresholds τ, numbers or their texts, as floats, in the order given, without repeats.
+def check_thresholds(thresholds: float | str | Iterable[float | str]) -> tuple[float, ...]:
+    """The thresholds τ, one or several, numbers or their texts, as floats, in the order given, without
+    repeats.
 
     Raises:
         OptionError: none given, or one outside (0, 1].
     """
     values = []
+    if isinstance(thresholds, str) or not isinstance(thresholds, Iterable):
+        thresholds = [thresholds]
     for threshold in thresholds:
         try:
             value = float(threshold)
@@ -66,9 +69,8 @@ class Spectrum:
         eigenvalues: float64, descending, ≥ 0, with sums that are lower bounds of λ₁ + … + λ_k. All of them,
             but for zeros beyond ``rank_limit``, where ``complete``; else the leading ones (Ritz values).
         complete: whether every non-zero eigenvalue is there.
-        upper_sums: float64, as many or more: upper bounds of λ₁ + … + λ_k. Empty where the eigenvalues are
-            known to float64 precision; where all of them come from float32 sums, both bounds are there and
-            differ by what rounding may have done.
+        upper_sums: float64, as many or more: upper bounds of λ₁ + … + λ_k. Where all eigenvalues are there,
+            both bounds differ by what rounding may have done; empty only where the eigenvalues are exact.
         sum_of_squares: Σλ² = ‖C‖²_F, known also where the eigenvalues are not.
         proof: how the intervals are proved, in a few words.
     """

@@ -16,6 +16,8 @@ from torch.utils.hooks import RemovableHandle
 
 from streamspread.errors import ActivationError, LayerError, ModelError, StreamspreadError
 
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what kernels read
+
 
 @dataclass(frozen=True)
 class TapInfo:
@@ -29,7 +31,7 @@ class TapInfo:
         itemsize: bytes of one number of the output.
         channels_last: whether the output lies in memory as (N, H, W, C).
         operations: floating-point operations per sample of convolutions and linear layers up to here.
-        observable: whether it is a floating-point tensor with samples first.
+        observable: whether it is a dense floating-point tensor with samples first, and numbers in it.
     """
 
     name: str
@@ -59,7 +61,7 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
     """Every module output of one forward of ``sample`` (a small batch), in the order in which they appear.
 
     Raises:
-        ModelError: the model does not run on the sample.
+        ModelError: the model does not run on the sample, or cannot be observed.
     """
     taps: list[TapInfo] = []
     calls: dict[str, int] = {}
@@ -73,6 +75,7 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
         if x is None:
             return
         shape = tuple(x.shape[1:])
+        dense = x.layout == torch.strided
         taps.append(
             TapInfo(
                 name=name if calls[name] == 1 else f"{name}#{calls[name]}",
@@ -82,15 +85,27 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
                 shape=shape,
                 dim=math.prod(shape),
                 itemsize=x.element_size(),
-                channels_last=x.ndim == 4
+                channels_last=dense
+                and x.ndim == 4
                 and not x.is_contiguous()
                 and x.is_contiguous(memory_format=torch.channels_last),
                 operations=operations,
-                observable=x.is_floating_point() and x.ndim >= 2 and x.shape[0] == sample.shape[0],
+                observable=dense
+                and x.dtype in _DTYPES
+                and x.ndim >= 2
+                and x.shape[0] == sample.shape[0]
+                and x.numel() > 0,
             )
         )
 
-    with _hooked(((name, module) for name, module in model.named_modules() if name), hook):
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError("a TorchScript model cannot be observed: give the module that it was made from")
+    modules = [
+        (name, module)
+        for name, module in model.named_modules()
+        if name and not isinstance(module, torch.jit.ScriptModule)  # these take no hooks
+    ]
+    with _hooked(modules, hook):
         _forward(model, sample)
     return taps
 
@@ -107,9 +122,11 @@ def select(
         LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be
             observed.
     """
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
     if not patterns:
         raise LayerError("no layer asked for: give all, or names and globs such as 'blocks.*'")
+    if odd := [pattern for pattern in patterns if not isinstance(pattern, str)]:
+        raise LayerError(f"layers are named by texts, got {odd[0]!r}: give all, or names and globs")
     chosen: dict[str, TapInfo] = {}
     for pattern in patterns:
         if pattern == "all":
@@ -131,8 +148,8 @@ def select(
     for tap in chosen.values():
         if not tap.observable:
             raise LayerError(
-                f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output is not a floating-point "
-                "tensor with one row per sample"
+                f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output is not a dense "
+                "floating-point tensor with one row per sample"
             )
     return [t for t in taps if t.name in chosen]
 
@@ -235,6 +252,8 @@ def _forward(model: nn.Module, batch: torch.Tensor) -> None:
     except (StreamspreadError, torch.OutOfMemoryError):
         raise
     except Exception as error:
+        if "can't allocate memory" in str(error):  # as torch says it for the CPU: no fault of the model's
+            raise MemoryError(str(error)) from error
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"the model does not run on a batch of shape {tuple(batch.shape)}, {batch.dtype}: {first_line}"

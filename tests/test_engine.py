@@ -558,12 +558,8 @@ def test_by_itself_data_that_can_be_read_once_is_never_rounded_to_fp16(device, m
     assert once.rounding == "bf16"
     check_near(once, dense(x.double().numpy()))
     assert engine.plan(model, lambda: iter(x.split(100)), "0", **options).layers[0].rounding == "fp16"
-    assert (
-        engine.plan(model, iter(x.split(100)), "0", rounding="fp16", **options).layers[0].rounding == "fp16"
-    )
-    assert (
-        engine.plan(model.double(), iter(x.double().split(100)), "0", **options).layers[0].rounding == "fp64"
-    )
+    wide = engine.analyze(model.double(), iter(x.double().split(100)), "0", TAUS, **options)["0"]
+    assert wide.rounding == "fp64"
 
 
 @pytest.mark.parametrize("first", ["zeros", "constant", "one sample"])
@@ -1026,3 +1022,69 @@ def test_no_batch_waits_for_the_card(method, samples):
         torch.cuda.set_sync_debug_mode(before)
     assert checked == [1]
     assert {s.samples for s in spectra.values()} == {samples}
+
+
+# What is not known before the first pass
+
+
+def test_a_small_first_batch_does_not_hide_how_large_the_others_are():
+    model = nn.Sequential(nn.Linear(64, 4096), nn.ReLU())
+    sizes = [2, 500, 500]
+    x = torch.randn(sum(sizes), 64, generator=torch.Generator().manual_seed(0))
+    small, even = (
+        engine.plan(model, lambda sizes=sizes: iter(x.split(sizes)), "0", device="cpu").peak_bytes
+        for sizes in (sizes, [500, 500, 2])
+    )
+    assert small == even
+    once = engine.analyze(model, iter(x.split(sizes)), "0", TAUS, method="covariance", device="cpu")
+    assert ks(once["0"]) == ks(engine.analyze(model, x, "0", TAUS, method="covariance", device="cpu")["0"])
+
+
+def test_no_batch_is_larger_than_was_planned_for():
+    seen = []
+
+    class Seeing(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return x
+
+    x = torch.randn(103, 8)
+    engine.analyze(nn.Sequential(Seeing()), iter(x.split([3, 100])), "0", method="covariance", device="cpu")
+    assert max(seen) == 3
+    assert sum(seen[1:]) == 103  # but for the first look at two of them
+
+
+def test_a_model_of_one_batch_size_runs_where_the_data_comes_so():
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return x.view(32, -1)
+
+    x = torch.randn(96, 2, 5)
+    loader = DataLoader(TensorDataset(x), batch_size=32)
+    found = engine.analyze(nn.Sequential(Fixed()), loader, "0", TAUS, device="cpu")["0"]
+    check_exact(found, dense(x.flatten(1).double().numpy()))
+
+
+def test_an_iterator_whose_samples_are_used_up_is_said_to_be():
+    model, x = network("mlp", 60)
+    with pytest.raises(OptionError, match="plan would use up the first samples of the one-shot generator"):
+        engine.plan(model, (part for part in x.split(20)))
+    with pytest.raises(
+        LayerError, match=r"no layer matches 'nope'.*what was read of the one-shot .* is used up"
+    ):
+        engine.analyze(model, (part for part in x.split(20)), "nope")
+
+
+def test_a_plan_that_no_machine_of_this_size_can_carry_out_is_refused_before_it_begins(monkeypatch):
+    model, x = network("mlp", 60)
+    monkeypatch.setattr(engine, "total_bytes", lambda device: 1000)
+    assert engine.plan(model, x, memory="1TiB").peak_bytes > 1000  # for another machine
+    with pytest.raises(BudgetError, match=r"a budget of 1.0 TiB was given, .* but cpu has 1000 B in all"):
+        engine.analyze(model, x, memory="1TiB", device="cpu")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5, None])
+def test_seeds_out_of_range_are_refused(seed):
+    model, x = network("mlp", 60)
+    with pytest.raises(OptionError, match="seeds are whole numbers from 0 to"):
+        engine.analyze(model, x, seed=seed)

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from streamspread import memory
 from streamspread.errors import BudgetError
-from streamspread.memory import LiveBytes, PeakMeter, at_least, format_bytes, free_bytes, parse_bytes
+from streamspread.memory import (
+    LiveBytes,
+    PeakMeter,
+    at_least,
+    format_bytes,
+    free_bytes,
+    parse_bytes,
+    total_bytes,
+)
 
 MIB = 1 << 20
 CPU = torch.device("cpu")
@@ -205,3 +213,22 @@ def test_live_bytes_grow_with_the_batch_and_nothing_else():
 
     assert peak(8) == 4 * peak(2)
     assert peak(2) == 2 * (2 * 8 * 16 * 16 * 4)  # an input and an output of batch norm, or of the ReLU
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_columns_of_float64_convolutions_are_counted(transposed):
+    kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
+    layer = kind(8, 4, 3, bias=False).double()
+    x = torch.randn(5, 8, 10, 10, dtype=torch.float64)
+    with torch.no_grad(), LiveBytes() as live:
+        y = layer(x)
+    columns = 5 * 4 * 9 * 100 if transposed else 5 * 8 * 9 * 64
+    assert live.peak == 8 * (y.numel() + columns)
+    layer, x = layer.float(), x.float()
+    with torch.no_grad(), LiveBytes() as live:
+        y = layer(x)
+    assert live.peak == 4 * y.numel()
+
+
+def test_a_device_has_no_less_than_is_free():
+    assert total_bytes(CPU) >= free_bytes(CPU)

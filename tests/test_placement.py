@@ -7,6 +7,7 @@ from devices import DEVICES
 from torch import nn
 
 from streamspread import engine
+from streamspread.errors import ModelError
 from streamspread.linalg.eigenvalues import FULL_LIMIT
 from streamspread.placement import prepared
 
@@ -88,3 +89,52 @@ def test_products_are_exact_inside_whatever_precision_was_set_before(precision):
         assert torch.get_float32_matmul_precision() == precision
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+class Merging(nn.Linear):
+    """As low-rank adapters do it: eval() changes the weights, and train() back, but for rounding."""
+
+    def train(self, mode=True):
+        if self.training != mode:
+            self.weight.data += 0.1 if self.training else -0.1
+        return super().train(mode)
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x):
+        self.seen += len(x)
+        return x
+
+
+def test_no_train_or_eval_of_the_models_own_is_called_and_buffers_are_put_back():
+    model = nn.Sequential(Merging(8, 8), Counting())
+    before = model[0].weight.detach().clone()
+    engine.analyze(model, torch.randn(20, 8), "0", device="cpu")
+    assert torch.equal(model[0].weight, before)
+    assert (model.training, model[0].training, float(model[1].seen)) == (True, True, 0.0)
+
+
+@pytest.mark.parametrize("give", [lambda x: x, lambda x: iter(x.split(25)), lambda x: lambda: x.split(25)])
+def test_a_model_that_works_in_place_on_its_input_leaves_the_data_as_it_was(give):
+    class InPlace(nn.Module):
+        def forward(self, x):
+            return x.sub_(5).mul_(10)
+
+    x = torch.randn(50, 6)
+    kept = x.clone()
+    found = engine.analyze(
+        nn.Sequential(InPlace(), nn.Identity()), give(x), "1", method="covariance", device="cpu"
+    )
+    assert torch.equal(x, kept)
+    assert found["1"].total_variance == pytest.approx(100 * float(x.var(0).sum()), rel=1e-5)
+
+
+def test_weights_without_numbers_are_refused():
+    with torch.device("meta"):
+        model = nn.Linear(3, 3)
+    with pytest.raises(ModelError, match="lie on the meta device, where they have no numbers"):
+        engine.analyze(model, torch.randn(5, 3), device="cpu")

@@ -179,6 +179,12 @@ def test_a_threshold_outside_its_range_is_refused_with_what_came(bad):
         complete([1.0]).components(bad)
 
 
+def test_one_threshold_may_stand_alone():
+    assert check_thresholds(0.7) == check_thresholds("0.7") == (0.7,)
+    with pytest.raises(OptionError, match=r"thresholds must lie in \(0, 1\], got None"):
+        check_thresholds(None)
+
+
 def test_thresholds_keep_their_order_and_lose_repeats():
     assert check_thresholds(["0.9", 0.5, 0.9, 1]) == (0.9, 0.5, 1.0)
     with pytest.raises(OptionError, match="no threshold given"):

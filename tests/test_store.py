@@ -240,6 +240,32 @@ def test_checking_a_path_changes_nothing(written):
     assert os.listdir(written.parent) == ["run.arrow"]
 
 
+def test_a_name_too_long_for_any_file_is_one_line(tmp_path):
+    for read in (store.read, store.read_any):
+        with pytest.raises(StoreError, match=r"cannot read '.*nnn\.arrow': File name too long\Z"):
+            read(tmp_path / f"{'n' * 300}.arrow")
+
+
+def test_what_is_no_unicode_is_stored_as_question_marks(tmp_path):
+    name = os.fsdecode(b"caf\xe9 \xe7\x8c\xab")
+    facts = {"data": f"{name} train", "command": ["streamspread", name], "notes": [name]}
+    store.write(Spectra([], provenance=facts), tmp_path / "x.arrow")
+    again = store.read(tmp_path / "x.arrow").provenance
+    assert again == {"data": "caf? 猫 train", "command": ["streamspread", "caf? 猫"], "notes": ["caf? 猫"]}
+
+
+def test_a_new_file_takes_the_place_of_none(spectra, written):
+    with store.place(written, replace=False) as path:
+        assert path.name == "run-2.arrow"
+        store.write(spectra, path)
+    assert list(store.read(path)) == list(spectra)
+    with (
+        pytest.raises(StoreError, match=r"cannot write .*missing.*: No such file or directory: give another"),
+        store.place(written.parent / "missing" / "x.arrow", replace=False),
+    ):
+        pass
+
+
 def damaged(case, written):
     """A path that read() must refuse, made from a good file, and the words of its refusal."""
     path = written.parent / "damaged.arrow"
@@ -384,7 +410,9 @@ def test_a_name_that_is_not_utf_8_is_refused_before_and_at_writing_and_at_readin
     except OSError:
         pytest.skip("this file system has UTF-8 names only")
     for use in (store.check_writable, lambda path: store.write(spectra, path), store.read, store.read_any):
-        with pytest.raises(StoreError, match=r"caf\\udce9\.arrow' is not UTF-8: give it another name"):
+        with pytest.raises(
+            StoreError, match=r"caf\\udce9\.arrow': the name is not UTF-8: give it another name"
+        ):
             use(path)
 
 

@@ -382,3 +382,47 @@ def test_no_hook_is_left_behind(error):
     assert [len(module._forward_hooks) for module in model.modules()] == [0, 0, 1, 0, 0, 0]
     kept.remove()
     assert torch.is_grad_enabled()
+
+
+def test_outputs_that_no_kernel_reads_cannot_be_observed():
+    class Outputs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.empty, self.sparse, self.small = nn.Identity(), nn.Identity(), nn.Identity()
+
+        def forward(self, x):
+            self.empty(x[:, :0])
+            self.sparse(x.to_sparse())
+            self.small(x.to(torch.float8_e4m3fn))
+            return x
+
+    taps = list_taps(Outputs(), torch.randn(4, 6))
+    assert [(tap.name, tap.observable) for tap in taps] == [
+        ("empty", False),
+        ("sparse", False),
+        ("small", False),
+    ]
+
+
+def test_torchscript_is_refused_as_a_model_and_passed_over_inside_one():
+    scripted = torch.jit.trace(nn.Sequential(nn.Linear(4, 4)), torch.randn(2, 4))
+    with pytest.raises(ModelError, match="TorchScript model cannot be observed: give the module"):
+        list_taps(scripted, torch.randn(2, 4))
+    taps = list_taps(nn.Sequential(scripted, nn.Linear(4, 3)), torch.randn(2, 4))
+    assert [tap.name for tap in taps] == ["1"]
+
+
+@pytest.mark.parametrize(("layers", "words"), [(None, "no layer asked for"), ([0], "named by texts, got 0")])
+def test_layers_that_are_no_names_are_refused(layers, words):
+    taps = list_taps(nn.Sequential(nn.Linear(4, 4)), torch.randn(2, 4))
+    with pytest.raises(LayerError, match=words):
+        select(taps, layers)
+
+
+def test_memory_that_cannot_be_had_is_not_the_models_fault():
+    class Greedy(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried …")
+
+    with pytest.raises(MemoryError, match="can't allocate memory"):
+        list_taps(Greedy(), torch.randn(2, 4))

@@ -92,15 +92,18 @@ class Covariance:
         if mine.pilot_D is None:
             self.staging, self.panels = theirs, other.panels
             return
-        # Their sums about my pilot: x − p = (x − q) + (q − p), all in my scale.
-        ratio = mine.scale / theirs.scale
-        sum_D = theirs.sum_D * ratio
-        shift_D = (theirs.pilot_D.double() - mine.pilot_D.double()) * mine.scale
-        self.panels.add(other.panels, ratio**2)
+        # In the smaller scale: the larger one could take the other's sums out of range.
+        scale = min(mine.scale, theirs.scale)
+        self._rescale(scale)
+        other._rescale(scale)
+        # Their sums about my pilot: x − p = (x − q) + (q − p).
+        sum_D = theirs.sum_D
+        shift_D = (theirs.pilot_D.double() - mine.pilot_D.double()) * scale
+        self.panels.add(other.panels, 1.0)
         u_D2 = torch.stack([sum_D, shift_D], dim=1)
         m_22 = torch.tensor([[0.0, 1.0], [1.0, theirs.count]], dtype=torch.float64, device=self.device)
         self.panels.add_low_rank(u_D2, m_22)
-        mine.squares += theirs.squares * ratio**2 + 2 * shift_D @ sum_D + theirs.count * shift_D @ shift_D
+        mine.squares += theirs.squares + 2 * shift_D @ sum_D + theirs.count * shift_D @ shift_D
         mine.sum_D += sum_D + theirs.count * shift_D
         torch.minimum(mine.first_bad, theirs.first_bad, out=mine.first_bad)
         mine.count += theirs.count
@@ -137,3 +140,12 @@ class Covariance:
     def _flush(self) -> None:
         if self.staging.filled:
             self.panels.add_outer(self.staging.staged().T)
+
+    def _rescale(self, scale: float) -> None:
+        """Bring all sums to another scale; exact, as both are powers of two, but for what underflows."""
+        ratio = scale / self.staging.scale
+        if ratio != 1.0:
+            self.panels.multiply_(ratio**2)
+            self.staging.sum_D *= ratio
+            self.staging.squares *= ratio**2
+            self.staging.scale = scale

@@ -180,7 +180,7 @@ class Sketch:
             **common,
             eigenvalues=found.lower_K * unit,
             complete=found.complete,
-            upper_sums=np.empty(0) if found.complete else found.upper_sums * unit,
+            upper_sums=found.upper_sums * unit,
             proof="Frequent Directions" if self._ritz is None else "Frequent Directions + Rayleigh–Ritz",
         )
 

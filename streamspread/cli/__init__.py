@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+_BAD_INPUT = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
+
+# As torch says it, on the CPU and on a card; NumPy raises a MemoryError.
+_NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own) and return its exit code.
 
-    0: done. 2: bad input, said in one line on stderr. 130: interrupted. Anything unexpected is a defect and
-    keeps its traceback.
+    0: done. 2: bad input, or an output that cannot be written, said in one line on stderr. 130: interrupted.
+    Anything unexpected is a defect and keeps its traceback.
     """
+    if sys.stderr is None:  # closed: who closed it wants to hear nothing
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process runs
+    if sys.stdout is None:
+        return _fail("standard output is closed: send it to a file, or to /dev/null")
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         code = _INTERRUPTED
+    except OSError as error:
+        # Files name themselves, and what cannot be written to them is a StoreError: this is standard output.
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        code = _unwritten(error)
     if code == _INTERRUPTED:
-        print("interrupted", file=sys.stderr)
+        _say("interrupted")
     return code
 
 
@@ -34,26 +54,65 @@ def _run(arguments: list[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # × or … on an ASCII terminal is no reason to crash
     usage_error: type[Any] = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
-    command = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
     try:
-        # obj: the command line as given, which a result keeps.
-        code = command.main(
-            args=list(arguments),
-            prog_name="streamspread",
-            standalone_mode=False,
-            obj=["streamspread", *arguments],
-        )
+        _check_text(arguments)
+        with warnings.catch_warnings():
+            # Pillow's, of large images: whoever names such data means it, and beyond twice that it refuses.
+            warnings.filterwarnings("ignore", r"Image size .* exceeds limit")
+            # obj: the command line as given, which a result keeps.
+            code = command.main(
+                args=list(arguments),
+                prog_name="streamspread",
+                standalone_mode=False,
+                obj=["streamspread", *arguments],
+            )
     except StreamspreadError as error:
         return _fail(str(error))
     except usage_error as error:
         context = getattr(error, "ctx", None)
-        where = context.command_path if context else "streamspread"
+        named = [name for name in arguments[:1] if name in command.commands]
+        where = context.command_path if context else " ".join(["streamspread", *named])
         return _fail(f"{error.format_message().rstrip('.')} (see {where} --help)")
     except typer.Abort:
         return _INTERRUPTED
+    except OverflowError as error:
+        return _fail(f"a number is too large ({error}): give a smaller one")
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
+            raise
+        return _fail(
+            "not enough memory: give fewer --samples, a smaller --image-size or --batch-size or --memory"
+        )
     return code if isinstance(code, int) else 0
 
 
+def _check_text(arguments: Sequence[str]) -> None:
+    """What is no text can be neither stored with a result nor shown on a page."""
+    from streamspread.errors import OptionError
+
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise OptionError(f"{argument!r} is not UTF-8: give the file or folder another name") from error
+
+
+def _unwritten(error: OSError) -> int:
+    from streamspread.cli.terminal import discard
+
+    discard(sys.stdout)
+    if error.errno == errno.EPIPE:  # the reader has seen enough
+        return _BAD_INPUT
+    return _fail(f"cannot write to standard output: {error.strerror}")
+
+
 def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)
-    return 2
+    _say(f"error: {' '.join(message.splitlines())}")
+    return _BAD_INPUT
+
+
+def _say(line: str) -> None:
+    from streamspread.cli.terminal import say
+
+    say(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -112,10 +113,13 @@ def embed(
                 loaded, images, where, context.obj, notes, seed=seed, split=split.value
             ),
         )
-    store.write_embedding(embedding, path)
-    with style.styled(lang.value):
+    with store.place(path, replace=out is not None) as path, style.styled(lang.value):
+        store.write_embedding(embedding, path)
         build.save_figure(draw(embedding, labels(lang.value)), path.with_suffix(""))
     for layer in embedding.values():
+        if math.isnan(layer.share):
+            print(f"{layer.layer}: constant, the same for every image")
+            continue
         print(
             f"{layer.layer}: {layer.axes} of {layer.dim:,} components hold {layer.share:.1%} of the variance"
         )

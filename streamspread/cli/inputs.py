@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamspread.errors import OptionError
+from streamspread.replace import file_stem
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +60,11 @@ def split_names(text: str) -> list[str]:
 
 
 def dated_name(model: str, suffix: str) -> Path:
-    """A file in the current folder named after the model and the time, as no1-20260131-235959.arrow."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-.")
+    """A file in the current folder named after the model and the time, as no1-20260131-235959.arrow.
+
+    Another command of the same second has the same: store.place gives one of them another.
+    """
+    plain = file_stem(re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-."))
     return Path(f"{plain}-{datetime.now(UTC):%Y%m%d-%H%M%S}{suffix}")
 
 
@@ -78,6 +82,19 @@ def open_data(
     Without ``samples`` a GPU takes all images and a CPU at most CPU_SAMPLES of them, or both take at most
     ``most``. Errors as datasets.load.
     """
+    return open_named(spec, split, samples, seed, image_size, device, most)[:2]
+
+
+def open_named(
+    spec: str | None,
+    split: str,
+    samples: int | None,
+    seed: int,
+    image_size: int,
+    device: torch.device,
+    most: int | None = None,
+) -> tuple[ImageData | StreamedImages, list[str], str]:
+    """As :func:`open_data`, and the spec of what was opened: the given one, or the default's."""
     from streamspread import datasets
 
     notes = []
@@ -92,6 +109,6 @@ def open_data(
         if chosen == limit and most is None:
             notes.append(f"without a GPU at most {CPU_SAMPLES:,} images are used; --samples takes more")
     if spec is not None:
-        return datasets.load(spec, split, chosen, seed, image_size), notes
+        return datasets.load(spec, split, chosen, seed, image_size), notes, spec
     stream, message = datasets.default(split, chosen, seed, image_size)
-    return stream, [message, *notes] if message else notes
+    return (stream, [message, *notes], "patches") if message else (stream, notes, "cifar10")

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-_INPUT = "Network and data"
+INPUT_PANEL = "Network and data"
 _METHOD = "Method"
-_OUTPUT = "Output"
+OUTPUT_PANEL = "Output"
 
 
 class Split(StrEnum):
@@ -40,16 +40,17 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        rich_help_panel=_INPUT,
+        rich_help_panel=INPUT_PANEL,
         help="no1 … no4, plan:64,64,M,128,128, torchvision:resnet50, or package.module:callable.",
     ),
 ]
 WeightsOption = Annotated[
     str | None,
     typer.Option(
-        rich_help_panel=_INPUT,
+        rich_help_panel=INPUT_PANEL,
         metavar="PATH|none",
-        help="A .safetensors, .pt or .pth file, or none: random. [dim]Default: those shipped.[/dim]",
+        help="A .safetensors, .pt or .pth file, or none: random, and what a callable gives as it is built. "
+        "[dim]Default: those shipped.[/dim]",
     ),
 ]
 DataOption = Annotated[
@@ -57,19 +58,19 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         "-d",
-        rich_help_panel=_INPUT,
+        rich_help_panel=INPUT_PANEL,
         metavar="SPEC",
         help="cifar10[:ROOT], parquet:PATH, folder:PATH, patches or noise. "
         "[dim]Default: cifar10 where it is to be had, else patches.[/dim]",
     ),
 ]
-SplitOption = Annotated[Split, typer.Option(rich_help_panel=_INPUT, help="Which part of the data.")]
+SplitOption = Annotated[Split, typer.Option(rich_help_panel=INPUT_PANEL, help="Which part of the data.")]
 SamplesOption = Annotated[
     int | None,
     typer.Option(
         "--samples",
         "-n",
-        rich_help_panel=_INPUT,
+        rich_help_panel=INPUT_PANEL,
         metavar="N",
         help="How many images, drawn with --seed. [dim]Default: all on a GPU, 5,000 on a CPU.[/dim]",
     ),
@@ -78,7 +79,8 @@ ImageSizeOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        rich_help_panel=_INPUT,
+        max=65_535,
+        rich_help_panel=INPUT_PANEL,
         metavar="PIXELS",
         help="Side of the square images. [dim]Default: what the model is made for.[/dim]",
     ),
@@ -88,14 +90,14 @@ LayersOption = Annotated[
     typer.Option(
         "--layers",
         "-l",
-        rich_help_panel=_INPUT,
+        rich_help_panel=INPUT_PANEL,
         metavar="all|GLOB,…",
         help="Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]).",
     ),
 ]
 SeedOption = Annotated[
     int,
-    typer.Option(rich_help_panel=_INPUT, metavar="N", help="Of the drawn images and of random weights."),
+    typer.Option(rich_help_panel=INPUT_PANEL, metavar="N", help="Of the drawn images and of random weights."),
 ]
 ThresholdsOption = Annotated[
     str,
@@ -171,15 +173,16 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         "-o",
-        rich_help_panel=_OUTPUT,
+        rich_help_panel=OUTPUT_PANEL,
         metavar="FILE.arrow",
         help="Where the result goes. [dim]Default: MODEL-TIME.arrow in the current folder.[/dim]",
     ),
 ]
 FormatOption = Annotated[
-    Format, typer.Option("--format", rich_help_panel=_OUTPUT, help="What is printed on stdout.")
+    Format, typer.Option("--format", rich_help_panel=OUTPUT_PANEL, help="What is printed on stdout.")
 ]
-LangOption = Annotated[Lang, typer.Option(rich_help_panel=_OUTPUT, help="Language of figures and page.")]
+LangOption = Annotated[Lang, typer.Option(rich_help_panel=OUTPUT_PANEL, help="Language of figures and page.")]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="No progress and no notes on stderr.")
+    bool,
+    typer.Option("--quiet", "-q", rich_help_panel=OUTPUT_PANEL, help="No progress and no notes on stderr."),
 ]

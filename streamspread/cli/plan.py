@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from streamspread.cli.inputs import check_choices, open_data, read_layers, read_rank, read_thresholds
 from streamspread.cli.options import (
+    OUTPUT_PANEL,
     BatchSizeOption,
     DataOption,
     DeviceOption,
+    Format,
     ImageSizeOption,
     LayersOption,
     MaxPassesOption,
@@ -54,6 +61,24 @@ def plan(
     memory: MemoryOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            rich_help_panel=OUTPUT_PANEL,
+            metavar="FILE.arrow",
+            help="As of run; it changes nothing here: a plan is written nowhere.",
+        ),
+    ] = None,
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            rich_help_panel=OUTPUT_PANEL,
+            help="As of run; it changes nothing here: a plan is a table.",
+        ),
+    ] = Format.table,
     quiet: QuietOption = False,
 ) -> None:
     """Say what run would do: method, passes, memory and operations of each layer, and why."""

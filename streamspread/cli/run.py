@@ -38,6 +38,7 @@ from streamspread.cli.options import (
     WidthOption,
 )
 from streamspread.cli.terminal import note, print_result, progress_bars
+from streamspread.errors import OptionError
 
 EPILOG = """Examples:
 
@@ -81,6 +82,8 @@ def run(
 
     path = out or dated_name(model, ".arrow")
     store.check_writable(path)
+    if path.suffix != ".arrow":  # as a slip that names the weights or the data, which must not be replaced
+        raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
     where = engine.resolve_device(device)
     loaded = models.load(model, weights, seed)
     stream, notes = open_data(data, split.value, samples, seed, image_size or loaded.image_size, where)
@@ -106,6 +109,7 @@ def run(
                 loaded, stream, where, context.obj, notes, seed=seed, split=split.value
             ),
         )
-    store.write(spectra, path)
+    with store.place(path, replace=out is not None) as written:
+        store.write(spectra, written)
     print_result(spectra, form)
-    note(f"wrote {path}", quiet)
+    note(f"wrote {written}", quiet)

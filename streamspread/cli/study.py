@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamspread.cli.inputs import open_data, read_thresholds, split_names
+from streamspread.cli.inputs import open_named, read_thresholds, split_names
 from streamspread.cli.options import (
     DataOption,
     DeviceOption,
@@ -91,14 +91,14 @@ def study(
     length = _EPOCHS[where.type] if epochs is None else epochs
     names = model or list(library.NETWORKS)
     library.check(names, chosen)  # what is wrong with the options is said before any image is read
-    images, notes = open_data(data, split.value, samples, seed, IMAGE_SIZE, where)
+    images, notes, spec = open_named(data, split.value, samples, seed, IMAGE_SIZE, where)
     for line in notes:
         note(line, quiet)
     todo = library.steps(names, chosen, images.samples, length)
     work = library.Study(
         out,
         images,
-        data=data or "cifar10",
+        data=spec,
         device=where,
         thresholds=taus,
         epochs=length,
@@ -107,6 +107,7 @@ def study(
         command=context.obj,
         notes=notes,
     )
+    work.check_labels(todo)
     work.prepare()
     build.check_folder(out)
     began = time.perf_counter()

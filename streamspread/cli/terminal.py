@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from streamspread.cli.options import Format
 
@@ -20,7 +21,24 @@ if TYPE_CHECKING:
 def note(line: str, quiet: bool) -> None:
     """Print one line on stderr, unless ``quiet``."""
     if not quiet:
+        say(line)
+
+
+def say(line: str) -> None:
+    """Print one line on stderr; where nothing can be written there it stays unsaid."""
+    try:
         print(line, file=sys.stderr)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Let go of what a stream could not write, which Python would try again, and fail, as it exits."""
+    try:
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def print_result(spectra: Spectra, form: Format) -> None:

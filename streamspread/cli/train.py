@@ -26,7 +26,13 @@ def train(
     context: typer.Context,
     model: Annotated[str, typer.Option("--model", "-m", help="no1 … no4, or plan:64,64,M,128,128.")] = "no1",
     data: Annotated[
-        str, typer.Option("--data", "-d", metavar="SPEC", help="cifar10[:ROOT], parquet:PATH or folder:PATH.")
+        str,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="SPEC",
+            help="Train and test images: cifar10[:ROOT], parquet:PATH or folder:PATH.",
+        ),
     ] = "cifar10",
     weights: Annotated[
         Path | None,
@@ -71,9 +77,7 @@ def train(
     quiet: QuietOption = False,
 ) -> None:
     """Train a reference network and write the weights of its best epoch; Ctrl-C keeps the best so far."""
-    from streamspread.datasets import load_labelled
-    from streamspread.models.plans import IMAGE_SIZE
-    from streamspread.training import Recipe, check
+    from streamspread.training import Recipe, check, load_splits
     from streamspread.training import train as train_network
 
     recipe = Recipe(
@@ -87,7 +91,7 @@ def train(
     )
     path = out or dated_name(model, ".safetensors")
     check(model, recipe, weights=weights, device=device, out=path)  # before minutes of decoding
-    train_split, test_split = (load_labelled(data, split, IMAGE_SIZE) for split in ("train", "test"))
+    train_split, test_split = load_splits(data)
     with progress_bars(quiet) as bars, epoch_lines(quiet) as progress:
         result = train_network(
             model,
@@ -99,6 +103,7 @@ def train(
             weights=weights,
             device=device,
             out=path,
+            replace=out is not None,
             progress=progress,
             on_batch=training_bar(bars),
             data=train_split.description,
@@ -108,6 +113,6 @@ def train(
         f"{result.plan}: {result.accuracy:.2%} of the test images right "
         f"(epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s)"
     )
-    note(f"wrote {path}", quiet)
+    note(f"wrote {result.path}", quiet)
     if result.interrupted:
         raise typer.Exit(130)

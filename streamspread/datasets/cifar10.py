@@ -49,7 +49,7 @@ def open_cifar10(root: Path, split: str, image_size: int | None = None) -> Tenso
     try:
         found = CIFAR10(str(root), train=train)
     except Exception as first:  # torchvision raises RuntimeError where files are missing, others where broken
-        if (root / _FOLDER).exists():
+        if os.path.exists(root / _FOLDER):  # unlike Path.exists it takes a name too long for an absent one
             raise Cifar10MissingError(
                 f"CIFAR-10 in {root / _FOLDER} is broken (remove that folder to download it again)"
             ) from first

@@ -1,6 +1,7 @@
 """Turns encoded images (JPEG, PNG and what else Pillow reads) into RGB pixels of one size."""
 
 import io
+import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from streamspread.datasets.images import resize_and_crop
 from streamspread.errors import DataError
 
 _JPEG_START = b"\xff\xd8\xff"
+_IN_MEMORY = re.compile(r"\s*<_io\.BytesIO[^>]*>")  # as Pillow names what it was given
 
 
 class EncodedSource(Protocol):
@@ -83,7 +85,7 @@ class DecodedPixels:
             with Image.open(io.BytesIO(data)) as image:
                 pixels = np.array(image.convert("RGB"))
         except Exception as error:  # Pillow's readers raise many kinds for broken files
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = " ".join(_IN_MEMORY.sub("", str(error)).split()) or type(error).__name__
             raise DataError(f"{self._source.where(row)} cannot be decoded as an image ({reason})") from error
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 

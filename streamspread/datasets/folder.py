@@ -1,11 +1,13 @@
 """Images in one folder per class."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from streamspread.datasets.images import readable
 from streamspread.errors import DataError
 
 
@@ -29,7 +31,7 @@ class FolderImages:
             ) from error
         self._paths = [Path(file) for file, _ in found.samples]
         self.labels: torch.Tensor | None = torch.tensor(found.targets, dtype=torch.int64)
-        self.classes: tuple[str, ...] | None = tuple(found.classes)
+        self.classes: tuple[str, ...] | None = tuple(readable(name) for name in found.classes)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -47,7 +49,7 @@ class FolderImages:
 
 
 def _split_folder(path: Path, split: str) -> Path:
-    if not path.is_dir():
+    if not os.path.isdir(path):  # unlike Path.is_dir it takes a name that is too long for an absent one
         raise DataError(f"no folder {path}; give a folder with one folder of images per class")
     if (path / split).is_dir():
         return path / split

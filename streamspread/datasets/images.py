@@ -14,6 +14,9 @@ from streamspread.errors import DataError, OptionError
 
 RESIDENT_BYTES = 4 * 2**30
 
+#: More than any set of images that is read in one run; beyond it the rows alone would fill the memory.
+MOST_SAMPLES = 10**9
+
 _MOST_READERS = 4
 
 
@@ -166,7 +169,7 @@ def gather(
 def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
     """Which rows of `total` to use: all, or `samples` of them drawn without replacement, int64, ascending.
 
-    Raises OptionError for fewer than 2 samples or a negative seed, DataError for more than there are.
+    Raises OptionError as check_samples(), DataError for more samples than there are.
     """
     check_samples(samples, seed)
     if total == 0:
@@ -181,11 +184,14 @@ def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
 
 
 def check_samples(samples: int | None, seed: int) -> None:
-    """Raises OptionError for a number of samples below 2, which have no spread, and for a negative seed."""
+    """Raises OptionError for fewer than 2 samples, which have no spread, for more than any memory holds the
+    numbers of, and for a seed that torch does not take."""
     if samples is not None and samples < 2:
         raise OptionError(f"{samples} samples asked for; a spread needs 2 or more")
-    if seed < 0:
-        raise OptionError(f"seed {seed} given; it must be 0 or more")
+    if samples is not None and samples > MOST_SAMPLES:
+        raise OptionError(f"{samples:,} samples asked for; there may be at most {MOST_SAMPLES:,}")
+    if not 0 <= seed < 2**63:
+        raise OptionError(f"seed {seed} given; it must be a whole number from 0 to 2**63 - 1")
 
 
 def nested(images: ImageData | StreamedImages, samples: int, seed: int) -> ImageData | StreamedImages:
@@ -207,6 +213,11 @@ def describe(name: str, chosen: int, total: int, seed: int, image_size: int | No
     """A set in a few words, as "CIFAR-10 train, 5,000 of 50,000 images (seed 0)"."""
     counted = f"{total:,} images" if chosen == total else f"{chosen:,} of {total:,} images (seed {seed})"
     return f"{name}, {counted}" + (f", at {image_size}x{image_size}" if image_size is not None else "")
+
+
+def readable(text: str) -> str:
+    """The text without what no UTF-8 file can hold, as names of folders may have it."""
+    return text.encode(errors="replace").decode()
 
 
 def resize_and_crop(images: torch.Tensor, size: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
+from streamspread.datasets.images import readable
 from streamspread.errors import DataError
 
 _LABEL_NAMES = ("label", "labels", "fine_label")
@@ -23,8 +25,8 @@ class ParquetImages:
 
     The image column is the first struct column with a binary field `bytes`; the label column is one named
     label, labels or fine_label, else the first integer column, else there are no labels (a missing label is
-    -1). Rows are read a row group at a time. Raises DataError for a missing path, a file that is not Parquet,
-    files without an image column.
+    -1). Class names that are fewer than the labels are none. Rows are read a row group at a time. Raises
+    DataError for a missing path, a file that is not Parquet, files without an image column.
     """
 
     def __init__(self, path: Path, split: str) -> None:
@@ -45,6 +47,8 @@ class ParquetImages:
         label = _label_column(schemas[0])
         self.labels = None if label is None else self._read_labels(label, schemas)
         self.classes = None if label is None else _class_names(schemas[0], label)
+        if self.labels is not None and self.classes is not None and (self.labels >= len(self.classes)).any():
+            self.classes = None
         # A pass reads ascending rows in a few threads: only the last few row groups are asked for again.
         self._images_of = functools.lru_cache(maxsize=4)(self._read_group)
 
@@ -76,17 +80,19 @@ class ParquetImages:
     def _read_labels(self, name: str, schemas: list[pa.Schema]) -> torch.Tensor:
         parts = []
         for path, schema in zip(self._paths, schemas, strict=True):
-            if name not in schema.names or not pa.types.is_integer(schema.field(name).type):
+            if name not in (field.name for field in schema if pa.types.is_integer(field.type)):
                 raise DataError(f"{path} has no integer column {name}, which {self._paths[0]} has")
+            _check_one(schema, name, path)
             column = _guarded(path, lambda f: f.read(columns=[name])).column(name)
             parts.append(pc.fill_null(column.cast(pa.int64(), safe=False), _NO_LABEL).to_numpy())
         return torch.from_numpy(np.concatenate(parts).astype(np.int64))
 
 
 def _files(path: Path, split: str) -> list[Path]:
-    if path.is_file():
+    # os.path, not Path: it takes a name that is too long for an absent one.
+    if os.path.isfile(path):
         return [path]
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise DataError(f"no file or folder {path}; give a Parquet file or a folder of {split}*.parquet")
     found = sorted(path.glob(f"{split}*.parquet"))
     if not found:
@@ -111,9 +117,15 @@ def _image_column(schema: pa.Schema, path: Path) -> str:
         if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
             kind = field.type.field("bytes").type
             if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+                _check_one(schema, field.name, path)
                 return field.name
     columns = ", ".join(f"{field.name} ({field.type})" for field in schema) or "no columns"
     raise DataError(f"{path} has no image column (a struct with binary field bytes); it has {columns}")
+
+
+def _check_one(schema: pa.Schema, name: str, path: Path) -> None:
+    if (count := schema.names.count(name)) > 1:
+        raise DataError(f"{path} has {count} columns named {name}; give each a name of its own")
 
 
 def _label_column(schema: pa.Schema) -> str | None:
@@ -125,6 +137,6 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """The names in Hugging Face's own metadata, None where it has none."""
     try:
         names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]["names"]
-        return tuple(str(name) for name in names)
+        return tuple(readable(str(name)) for name in names)
     except (KeyError, TypeError, ValueError):
         return None

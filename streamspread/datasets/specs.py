@@ -15,10 +15,12 @@ from streamspread.datasets.images import (
     choose,
     describe,
     gather,
+    readable,
 )
 from streamspread.errors import DataError, OptionError
 
 SPLITS = ("train", "test")
+MOST_PIXELS = 65_535  # of a side, as JPEG has it
 SPECS = ("cifar10[:ROOT]", "parquet:PATH", "folder:PATH", "patches", "noise")
 
 
@@ -41,8 +43,8 @@ def load(
     """
     if split not in SPLITS:
         raise OptionError(f"split {split!r} asked for; there are {' and '.join(SPLITS)}")
-    if image_size is not None and image_size < 1:
-        raise OptionError(f"image size {image_size} asked for; it must be 1 or more")
+    if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
+        raise OptionError(f"image size {image_size:,} asked for; it must be from 1 to {MOST_PIXELS:,}")
     check_samples(samples, seed)
     source, name = _open(spec, split, samples, seed, image_size)
     rows = choose(len(source), samples, seed, name)
@@ -107,15 +109,16 @@ def _path_name(path: Path, split: str) -> str:
     too."""
     whole = path.resolve()
     name = "/".join(whole.parts[-2:]) if len(whole.parts) > 2 else str(whole)
-    return f"{name} {split}" if whole.is_dir() else name
+    return readable(f"{name} {split}" if whole.is_dir() else name)
 
 
 def _unknown(spec: str, kind: str) -> DataError:
     known = {form.partition(":")[0].removesuffix("["): form for form in SPECS}
     close = difflib.get_close_matches(kind, known, 1)
     path = _path(spec)
-    if spec and (path.is_file() or path.is_dir()):
-        meant = f"did you mean {'folder' if path.is_dir() else 'parquet'}:{spec}? "
+    is_folder = os.path.isdir(path)  # unlike Path.is_dir it takes a name that is too long for an absent one
+    if spec and (is_folder or os.path.isfile(path)):
+        meant = f"did you mean {'folder' if is_folder else 'parquet'}:{spec}? "
     else:
         meant = f"did you mean {known[close[0]]}? " if close else ""
     return DataError(f"data {spec!r} is unknown; {meant}There are {', '.join(SPECS)}")

@@ -9,6 +9,7 @@ import torch
 from streamspread.errors import DataError, OptionError
 
 DEFAULT_BATCH_SIZE = 256
+_MOST_IN_BATCH = 2**31 - 1
 
 _FINGERPRINT_ELEMENTS = 4096
 
@@ -33,7 +34,7 @@ class Stream(ABC):
     def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
         """A fresh iterator over all batches. Streams that come in batches of their own keep those and ignore
         batch_size; None means DEFAULT_BATCH_SIZE. Raises DataError for empty, broken or ragged data,
-        OptionError for a batch size below 1."""
+        OptionError for a batch size out of range."""
 
     def peek(self, n: int) -> Iterator[torch.Tensor]:
         """Batches for a look at the first n samples (more may come); a later batches() still gives them
@@ -99,11 +100,13 @@ def checksum(*tensors: torch.Tensor) -> str:
 
 
 def resolve_batch_size(batch_size: int | None) -> int:
-    """The batch size to use. Raises OptionError below 1."""
+    """The batch size to use. Raises OptionError below 1 and above what a tensor can count."""
     if batch_size is None:
         return DEFAULT_BATCH_SIZE
     if batch_size < 1:
         raise OptionError(f"batch size {batch_size} asked for; it must be 1 or more")
+    if batch_size > _MOST_IN_BATCH:
+        raise OptionError(f"batch size {batch_size} asked for; it may be at most {_MOST_IN_BATCH}")
     return batch_size
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from streamspread.datasets import as_stream, count, head
+from streamspread.datasets.images import check_samples
 from streamspread.embedding import Embedding, LayerEmbedding
 from streamspread.engine import BATCH_SIZE, Progress
 from streamspread.errors import DataError, OptionError
@@ -44,6 +45,7 @@ def embed(
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
     check_tsne()
+    check_samples(None, seed)
     if axes < 2:
         raise OptionError(f"{axes} principal components asked for; a plane needs 2 or more")
     if not isinstance(model, nn.Module):

@@ -88,7 +88,7 @@ def to_plane(scores_NK: np.ndarray, perplexity: float, seed: int, threads: int) 
         perplexity=perplexity,
         initialization="pca",
         negative_gradient_method="bh" if len(scores_NK) < _MANY else "fft",
-        random_state=seed,
+        random_state=seed % 2**32,  # the seeds that NumPy's older generator takes
         n_jobs=threads,
     )
     with warnings.catch_warnings():

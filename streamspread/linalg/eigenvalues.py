@@ -25,17 +25,17 @@ _CHUNK = 8192  # rows widened to float64 at a time in inner products
 _DOUBLINGS = 16  # of the block; more than any order that fits allows
 _FINE_PRODUCTS = 8  # in the panels' own precision
 _GUARD = 1.6  # block size over K
+_REFINED = 16  # Ritz values: with them go all but a small share of the squares
 
 
 @dataclass(frozen=True)
 class Eigenvalues:
-    """Eigenvalues of A, or values with sums that bound those of A's eigenvalues from below, and from above.
+    """Values with sums that bound those of A's eigenvalues from below, and bounds from above.
 
     Attributes:
         values: float64, descending, ≥ 0.
         complete: whether all non-zero eigenvalues are there.
-        upper_sums: the bounds from above, as many as ``values``; empty where these are A's eigenvalues to
-            float64 precision.
+        upper_sums: the bounds from above, as many as ``values``.
         sum_of_squares: ‖A‖²_F.
         proof: which argument the bounds rest on.
         products: block products A·Q that were made.
@@ -57,8 +57,8 @@ def full_dtype(n: int, dtype: torch.dtype) -> torch.dtype:
 def all_eigenvalues(matrix: SymmetricPanels, trace: float, rank_limit: int) -> Eigenvalues:
     """All eigenvalues by one dense symmetric solve; those beyond ``rank_limit`` are zero and left out.
 
-    Panels of float64 give them as they are. Panels of float32 are sums that were rounded, whatever the solve
-    is made in: of these come lower and upper bounds of the eigenvalues' sums, a slack on either side.
+    Panels are sums that were rounded, whatever the solve is made in: of them come lower and upper bounds of
+    the eigenvalues' sums, a slack on either side.
 
     Args:
         matrix: positive semi-definite, order n.
@@ -69,11 +69,9 @@ def all_eigenvalues(matrix: SymmetricPanels, trace: float, rank_limit: int) -> E
     values = torch.linalg.eigvalsh(dense).double().cpu().numpy()[::-1]
     values = np.maximum(values, 0.0)
     squares = float(np.sum(values**2))
-    found, upper = values[:rank_limit].copy(), np.empty(0)
-    if matrix.dtype != torch.float64:
-        slack = _slack(matrix.dtype, float(values.sum()), trace)
-        found, upper = _lowered(found, slack), np.minimum(np.cumsum(found) + slack, trace)
-    return Eigenvalues(found, True, squares, "all eigenvalues", upper)
+    slack = _slack(matrix, float(values.sum()), trace)
+    upper = np.minimum(np.cumsum(values[:rank_limit]) + slack, trace)
+    return Eigenvalues(_lowered(values[:rank_limit], slack), True, squares, "all eigenvalues", upper)
 
 
 def leading_eigenvalues(
@@ -109,7 +107,7 @@ def leading_eigenvalues(
     """
     targets = [tau * trace for tau in thresholds]
     squares = matrix.squared_norm()
-    slack = _slack(matrix.dtype, matrix.trace(), trace) / trace
+    slack = _slack(matrix, matrix.trace(), trace) / trace
     reached = [target + slack * trace for target in targets]  # by sums that are too large by the slack
 
     def from_norm(ritz_L: np.ndarray) -> np.ndarray:
@@ -124,13 +122,13 @@ def leading_eigenvalues(
         while count < basis.size and not _closed(from_norm(basis.ritz_L[:count]), targets, highs):
             count += least // 2
         basis.truncate(count if _closed(from_norm(basis.ritz_L[:count]), targets, highs) else least)
-    proved = "Frobenius norm"
+    attempt = None
     for step in range(_FINE_PRODUCTS):
         basis.advance()
         basis.multiply()
         before, highs = highs, basis.rayleigh_ritz(reached)
-        upper = from_norm(basis.ritz_L)
-        if None in highs or _closed(upper, targets, highs) or (not proof and (highs == before or step == 2)):
+        by_norm = _closed(from_norm(basis.ritz_L), targets, highs)
+        if None in highs or by_norm or (not proof and (highs == before or step == 2)):
             break
         if not proof:
             continue
@@ -144,12 +142,16 @@ def leading_eigenvalues(
             continue
         bound = shifted_upper_sums(ritz_P, residual_PP, shift + slack * ritz_P[0], trace) + slack * trace
         if _closed(bound, targets, highs):
-            if basis.nothing_exceeds_(count, shift):
-                upper[:count] = np.minimum(upper[:count], np.minimum(bound, trace))
-                proved = "Cholesky factorisation"
+            attempt = count, shift, bound
             break
-    values = _lowered(basis.ritz_L, slack * trace)
-    return Eigenvalues(values, False, squares, proved, upper, basis.products)
+    ritz_L = basis.refined()
+    upper, proved = from_norm(ritz_L), "Frobenius norm"
+    if attempt is not None:
+        count, shift, bound = attempt
+        if basis.nothing_exceeds_(count, shift):
+            upper[:count] = np.minimum(upper[:count], np.minimum(bound, trace))
+            proved = "Cholesky factorisation"
+    return Eigenvalues(_lowered(ritz_L, slack * trace), False, squares, proved, upper, basis.products)
 
 
 class _Subspace:
@@ -211,6 +213,12 @@ class _Subspace:
         self.q_NL, self.y_NL = self.q_NL[:, :count].contiguous(), self.y_NL[:, :count].contiguous()
         self.ritz_L = self.ritz_L[:count]
 
+    def refined(self) -> np.ndarray:
+        """The Ritz values, the largest of them summed again in float64: ‖A‖²_F less their squares is what
+        bounds all others, and their own rounding errors would show in it."""
+        largest_L = self.matrix.quotients(self.q_NL[:, :_REFINED]).cpu().numpy()
+        return np.sort(np.concatenate([largest_L, self.ritz_L[len(largest_L) :]]))[::-1]
+
     def residual_products(self, count: int) -> np.ndarray:
         """RᵀR (count, count) of the residuals R = A·Q − QΘ of the first Ritz vectors."""
         r_NP = self.y_NL[:, :count] - self.q_NL[:, :count] * _as_row(self.ritz_L[:count], self.q_NL)
@@ -250,10 +258,12 @@ class _Subspace:
         )
 
 
-def _slack(dtype: torch.dtype, summed: float, trace: float) -> float:
-    """What rounding leaves uncertain of a sum of eigenvalues: eight units of the panels' dtype, or twice the
-    distance of the trace by their sums from the trace that is known, where such a bias shows."""
-    return max(8 * torch.finfo(dtype).eps * trace, 2 * abs(summed - trace))
+def _slack(matrix: SymmetricPanels, found: float, trace: float) -> float:
+    """What rounding leaves uncertain of a sum of eigenvalues: some units of what was summed, which is more
+    than the trace where the samples lay far from the pilot; or twice the distance of the trace as ``found``
+    in the sums from the trace that is known, where such a bias shows."""
+    units = max(8.0, matrix.n**0.5 / 8)  # sums of n terms, as in A·Q, err by about √n units
+    return max(units * torch.finfo(matrix.dtype).eps * max(trace, matrix.summed()), 2 * abs(found - trace))
 
 
 def _lowered(values: np.ndarray, slack: float) -> np.ndarray:

@@ -85,11 +85,16 @@ class SymmetricPanels:
 
     def trace(self) -> float:
         """The trace of A, summed in float64."""
+        total = self.summed()
+        if self.u_NR is not None and self.m_RR is not None:
+            total += float((self.m_RR * (self.u_NR.T @ self.u_NR)).sum())
+        return total
+
+    def summed(self) -> float:
+        """The trace of P, what was summed: rounding errors are a share of that, however small A is."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for begin, _, panel in self.spans():
             total += panel.diagonal(begin).sum(dtype=torch.float64)
-        if self.u_NR is not None and self.m_RR is not None:
-            total += (self.m_RR * (self.u_NR.T @ self.u_NR)).sum()
         return float(total)
 
     def matmul(self, q_NL: torch.Tensor, rough: bool = False) -> torch.Tensor:
@@ -105,17 +110,30 @@ class SymmetricPanels:
             y_NL += (self.u_NR @ (self.m_RR @ (self.u_NR.T @ q_NL.double()))).to(self.dtype)
         return y_NL
 
+    def quotients(self, q_NL: torch.Tensor) -> torch.Tensor:
+        """(L,) float64: qᵀA q / qᵀq for every column, with all sums in float64."""
+        q_NL = q_NL.double()
+        total_L = torch.zeros(q_NL.shape[1], dtype=torch.float64, device=self.device)
+        row = 0
+        for begin, end, chunk in self._chunks():
+            own_NL = q_NL[row : row + chunk.shape[0]]
+            # What lies left of the diagonal block stands for what lies above it too.
+            total_L += (own_NL * (chunk @ q_NL[:end])).sum(0)
+            total_L += (own_NL * (chunk[:, :begin] @ q_NL[:begin])).sum(0)
+            row += chunk.shape[0]
+        return total_L / q_NL.square().sum(0)
+
     def squared_norm(self) -> float:
-        """‖A‖²_F: squares summed in the panels' dtype within a row of a chunk, and in float64 beyond."""
+        """‖A‖²_F, squares summed in float64."""
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for begin, _, chunk in self._chunks(self.dtype):
             # A column left of the diagonal block stands for one above it too.
             for part in (chunk, chunk[:, :begin]):
-                total += torch.linalg.vector_norm(part, dim=1).double().square().sum()
+                total += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square().sum()
         return float(total)
 
     def row_sums(self) -> torch.Tensor:
-        """(n,) float64: A·1, summed as :meth:`squared_norm` is."""
+        """(n,) float64: A·1, summed in float64 beyond a row or a column of a chunk."""
         sums_N = torch.zeros(self.n, dtype=torch.float64, device=self.device)
         row = 0
         for begin, _, chunk in self._chunks(self.dtype):

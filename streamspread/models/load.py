@@ -56,8 +56,9 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
 
     spec: `no1` ... `no4`, `plan:64,64,M,128`, `torchvision:NAME` or `package.module:callable` (called without
     arguments, must return an nn.Module; the current folder is searched too). weights: None for the weights
-    that come with the package (reference networks) or with the callable, `"none"` for the random ones of
-    `seed`, else the path of a .safetensors, .pt or .pth file. torch's global generator is left as it was.
+    that come with the package (reference networks), `"none"` for the random ones of `seed`, else the path of
+    a .safetensors, .pt or .pth file. What a callable returns keeps the weights that it has, with None and
+    with "none": they are said to be "as built". torch's global generator is left as it was.
     uint8 images are normalised with CIFAR-10's constants for reference networks, those of its published
     weights for torchvision's models and ImageNet's otherwise, unless the module brings a NormalizeUint8 hook.
     Raises ModelError where the model cannot be built and WeightsError where weights are missing or do not

@@ -10,6 +10,7 @@ from streamspread.errors import ModelError
 
 IMAGE_SIZE = 32  # the reference networks are made for 32x32 images
 POOL = "M"  # a 2x2 max-pool, written as in the VGG tables
+MOST_CHANNELS = 8192  # two convolutions of that width in a row have 2.4 GB of weights
 
 PLANS: dict[str, str] = {
     "no1": "64,64,M,128,128,M,256,256",
@@ -25,8 +26,8 @@ def parse_plan(plan: str | Sequence[int | str], image_size: int = IMAGE_SIZE) ->
     """Return a plan as a tuple of channel counts and ``"M"`` (max-pool), e.g. ``(64, 64, "M", 128)``.
 
     A string separates its steps by commas or spaces. Raises ModelError where a step is neither a positive
-    integer nor M, where there is no convolution, or where pooling would leave nothing of an image of
-    `image_size` pixels.
+    integer up to MOST_CHANNELS nor M, where there is no convolution, or where pooling would leave nothing of
+    an image of `image_size` pixels.
     """
     steps: Iterable[object] = re.split(r"[,\s]+", plan.strip()) if isinstance(plan, str) else plan
     parsed = tuple(_parse_step(step, plan) for step in steps)
@@ -75,17 +76,27 @@ def did_you_mean(guess: str | None) -> str:
 
 
 def _parse_step(step: object, plan: str | Sequence[int | str]) -> int | str:
+    if isinstance(step, str) and step.upper() == POOL:
+        return POOL
+    channels = _channels(step)
+    if channels is None:
+        raise ModelError(
+            f"plan {_shown(plan)}: step {step!r} is neither a positive number of channels nor M (max-pool); "
+            "write e.g. 64,64,M,128,128"
+        )
+    if channels > MOST_CHANNELS:
+        raise ModelError(f"plan {_shown(plan)} has {step} channels; use at most {MOST_CHANNELS:,}")
+    return channels
+
+
+def _channels(step: object) -> int | None:
+    """A positive number of channels; None for anything else."""
+    if isinstance(step, str) and step.isascii() and step.isdigit():
+        # Python reads no number of thousands of digits, and far fewer are too many already.
+        step = int(step) if len(step) < 20 else MOST_CHANNELS + 1
     if isinstance(step, int) and not isinstance(step, bool) and step > 0:
         return step
-    if isinstance(step, str):
-        if step.upper() == POOL:
-            return POOL
-        if step.isascii() and step.isdigit() and int(step) > 0:
-            return int(step)
-    raise ModelError(
-        f"plan {_shown(plan)}: step {step!r} is neither a positive number of channels nor M (max-pool); "
-        "write e.g. 64,64,M,128,128"
-    )
+    return None
 
 
 def _shown(plan: str | Sequence[int | str]) -> str:

@@ -6,6 +6,9 @@ import hashlib
 import io
 import json
 import os
+import pickle
+import textwrap
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,13 +18,15 @@ from torch import Tensor, nn
 
 from streamspread.errors import WeightsError
 from streamspread.models.plans import PLANS
-from streamspread.replace import replace_file
+from streamspread.replace import replace_file, storable, why
 
 SHIPPED = Path(__file__).parent / "weights"
 READABLE = (".safetensors", ".pt", ".pth")
 
 _COUNTER = "num_batches_tracked"  # batch norm's step counter: no part of what a trained network computes
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep the state dict
+_SAVED = (b"PK", b"\x80")  # how torch.save's archives begin, and pickles, in which older files consist
+_SAVE_IT = "save model.state_dict() alone"
 
 
 def shipped_weights(name: str) -> Path | None:
@@ -48,12 +53,13 @@ def save_weights(state: Mapping[str, Tensor], path: str | os.PathLike[str], note
     """
     target = Path(path)
     if target.suffix != ".safetensors":
-        raise WeightsError(f"cannot write weights to {target}: the name must end in .safetensors")
-    data = safetensors.torch.save(dict(state), metadata=dict(note))
+        raise WeightsError(f"cannot write weights to {str(target)!r}: the name must end in .safetensors")
+    metadata = {key: storable(text) for key, text in note.items()}
+    data = safetensors.torch.save(dict(state), metadata=metadata)
     try:
         replace_file(target, data)
     except OSError as error:
-        raise WeightsError(f"cannot write weights to {target}: {error.strerror or error}") from error
+        raise WeightsError(f"cannot write weights to {str(target)!r}: {why(error)}") from error
     return hashlib.sha256(data).hexdigest()
 
 
@@ -64,21 +70,22 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     `weights_only`. Raises WeightsError where the file is missing, broken or something else.
     """
     source = Path(path)
+    refuse = f"cannot read weights from {source}: "
     if source.suffix not in READABLE:
-        raise WeightsError(f"cannot read weights from {source}: the name must end in {', '.join(READABLE)}")
+        raise WeightsError(f"{refuse}the name must end in {', '.join(READABLE)}")
     try:
         data = source.read_bytes()
     except OSError as error:
-        raise WeightsError(f"cannot read weights from {source}: {error.strerror or error}") from error
+        raise WeightsError(f"{refuse}{error.strerror or error}") from error
+    if not data:
+        raise WeightsError(f"{refuse}the file is empty")
     try:
-        if source.suffix == ".safetensors":
-            tensors, note = safetensors.torch.load(data), _note(data)
-        else:
-            tensors, note = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True), None
+        safe = source.suffix == ".safetensors"
+        tensors = safetensors.torch.load(data) if safe else _unpickled(data)
+        note = _note(data) if safe else None
     except Exception as error:  # pickle, zip and safetensors each raise their own kinds
-        reason = (str(error).splitlines() or [""])[0][:120]
-        raise WeightsError(f"cannot read weights from {source}: {type(error).__name__}: {reason}") from error
-    return _state_dict(tensors, source), note, hashlib.sha256(data).hexdigest()
+        raise WeightsError(f"{refuse}{_reason(error, data)}") from error
+    return _state_dict(tensors, refuse), note, hashlib.sha256(data).hexdigest()
 
 
 def apply_weights(
@@ -126,12 +133,45 @@ def _note(data: bytes) -> dict[str, str] | None:
     return json.loads(data[8 : 8 + length]).get("__metadata__")
 
 
-def _state_dict(loaded: object, source: Path) -> dict[str, Tensor]:
+def _unpickled(data: bytes) -> object:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of old kinds of file, on several lines; what cannot be read raises
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _reason(error: Exception, data: bytes) -> str:
+    """Why reading raised; in own words where torch's are paragraphs about its options."""
+    text = str(error)
+    if "TorchScript" in text:
+        return f"it holds a TorchScript program, not a state dict: {_SAVE_IT}"
+    if isinstance(error, pickle.UnpicklingError):
+        if data.startswith(_SAVED):
+            return f"it holds pickled objects, not only tensors: {_SAVE_IT}"
+        return "it is no file that torch.save wrote"
+    if "PytorchStreamReader" in text:
+        return "it is cut off or damaged"
+    first_line = textwrap.shorten((text.splitlines() or [""])[0], 160, placeholder=" …")
+    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
+
+
+def _state_dict(loaded: object, refuse: str) -> dict[str, Tensor]:
     if isinstance(loaded, dict):
         inner = next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), dict)), loaded)
         if inner and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in inner.items()):
+            for name, tensor in inner.items():
+                if kind := _unusual(tensor):
+                    raise WeightsError(f"{refuse}{name} is {kind}: save it as an ordinary tensor")
             return dict(inner)
-    raise WeightsError(f"cannot read weights from {source}: it holds no state dict (names with tensors)")
+    raise WeightsError(f"{refuse}it holds no state dict (names with tensors)")
+
+
+def _unusual(tensor: Tensor) -> str:
+    """What makes a tensor one that cannot be copied into a parameter number by number; empty if nothing."""
+    if tensor.is_meta:
+        return "on the meta device, without its numbers"
+    if tensor.is_quantized:
+        return f"quantized ({tensor.dtype})"
+    return "" if tensor.layout == torch.strided else f"sparse ({tensor.layout})"
 
 
 def _shape(tensor: Tensor) -> str:

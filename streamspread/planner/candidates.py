@@ -95,8 +95,8 @@ def candidates(layer: LayerShape, setting: Setting, method: str) -> tuple[list[L
     asked = [plan for plan in plans if method in ("auto", plan.method)]
     if not asked:
         raise OptionError(
-            f"layer {layer.name}: {impossible[0]}; give the data as a tensor, Dataset or DataLoader, or "
-            "name N"
+            f"layer {layer.name}: {impossible[0]}; give data that tells it, as a tensor, Dataset or "
+            "DataLoader does, or choose another method"
         )
     impossible += [f"{plan.method}: {method} was asked for" for plan in plans if plan not in asked]
     return asked, impossible

@@ -47,7 +47,8 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     texts = labels(lang)
     collection = collect(files)
     check_folder(folder)
-    _write(folder / PAGE, page.to_html(collection, texts, lang).encode())
+    # Replaced: what a file tells of paths need not be text.
+    _write(folder / PAGE, page.to_html(collection, texts, lang).encode(errors="replace"))
     return _write_figures(collection, folder / FIGURES, texts, lang)[1]
 
 
@@ -61,7 +62,7 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     check_folder(folder)
     names, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     shown = [quote(f"{FIGURES}/{name}.png") for name in names]
-    _write(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode())
+    _write(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
     return notes
 
 

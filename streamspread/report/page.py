@@ -170,7 +170,7 @@ def _provenance(collection: Collection, texts: Texts) -> str:
     listed = _escape("\n".join(summary.commands(collection, texts)))
     blocks = [_details(_headline(run), _facts(run.facts, str(run.path), texts)) for run in collection.runs]
     blocks += [
-        _details(name, _facts(embedding.provenance, f"{name}.arrow", texts))
+        _details(name, _facts(embedding.provenance, str(collection.embedding_paths.get(name, "")), texts))
         for name, embedding in collection.embeddings.items()
     ]
     return f"<h3>{_escape(texts['commands'])}</h3><pre>{listed}</pre>" + "".join(blocks)

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,8 @@ class Difference(NamedTuple):
 
 
 class Training(NamedTuple):
-    """How weights were trained: epochs, label smoothing, and further epochs whose weights were averaged."""
+    """How weights were trained: epochs, label smoothing, and further epochs over which the weights' mean
+    goes, up to the best one."""
 
     epochs: int
     label_smoothing: float = 0.0
@@ -97,10 +98,10 @@ class Run:
             smoothing = float(self.note["label_smoothing"])
             if float(self.note.get("label_smoothing_before", smoothing)) != smoothing:
                 return None
+            if "averaged" in self.note.get("schedule", ""):
+                return Training(before, smoothing, int(self.note.get("best_epoch", epochs)))
         except (KeyError, ValueError):
             return None
-        if "averaged" in self.note.get("schedule", ""):
-            return Training(before, smoothing, epochs)
         return Training(before + epochs, smoothing)
 
     @property
@@ -199,11 +200,13 @@ def differences(a: Run, b: Run) -> list[Difference]:
 class Collection:
     """All results of a report.
 
-    runs: in the order given. embeddings: by the name of their file.
+    runs: in the order given. embeddings: by the name of their file. embedding_paths: as they were given, by
+    the same names.
     """
 
     runs: tuple[Run, ...]
     embeddings: Mapping[str, Embedding]
+    embedding_paths: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def networks(self) -> tuple[Run, ...]:
@@ -273,18 +276,20 @@ def collect(paths: Sequence[str | Path]) -> Collection:
     """
     if not paths:
         raise OptionError("no result given: name the .arrow files that run, study or embed wrote")
-    runs, embeddings = [], {}
+    runs: list[Run] = []
+    embeddings: dict[str, Embedding] = {}
+    embedding_paths: dict[str, Path] = {}
     for name, path in zip(_names([Path(path) for path in paths]), paths, strict=True):
         result = store.read_any(path)
         if not result:
             raise StoreError(f"{str(path)!r} holds no layers: make it again with run")
         if isinstance(result, Embedding):
-            embeddings[name] = result
+            embeddings[name], embedding_paths[name] = result, Path(path)
         else:
             runs.append(Run(name, Path(path), result))
     if not runs:
         raise OptionError("only embeddings given: name at least one .arrow file that run or study wrote")
-    return Collection(tuple(runs), embeddings)
+    return Collection(tuple(runs), embeddings, embedding_paths)
 
 
 def _names(paths: Sequence[Path]) -> Iterable[str]:

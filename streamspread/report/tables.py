@@ -108,9 +108,9 @@ def _pass_numbers(indices: tuple[int, ...]) -> str:
 def _wide(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[_Column]:
     """A row per layer, K and spread of every threshold beside each other."""
     found = []
-    for tau in thresholds:
-        found.append(_Column(f"K({tau:g})", [text.interval(s.components(tau)) for s in layers]))
-        header = "spread" if len(thresholds) == 1 else f"spread({tau:g})"
+    for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
+        found.append(_Column(f"K({written})", [text.interval(s.components(tau)) for s in layers]))
+        header = "spread" if len(thresholds) == 1 else f"spread({written})"
         found.append(_Column(header, [_spread(s, tau) for s in layers]))
     return _columns(layers, found, [s.layer for s in layers])
 
@@ -119,7 +119,7 @@ def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[
     """A row per layer and threshold; what belongs to the layer alone stands in its first row only."""
     pairs = [(s, tau) for s in layers for tau in thresholds]
     found = [
-        _Column("τ", [f"{tau:g}" for _, tau in pairs]),
+        _Column("τ", list(text.fractions(thresholds)) * len(layers)),
         _Column("K(τ)", [text.interval(s.components(tau)) for s, tau in pairs]),
         _Column("spread", [_spread(s, tau) for s, tau in pairs]),
     ]
@@ -168,8 +168,9 @@ def _closing_lines(
     if not still_open:
         yield "closed: every K is one value, not a range"
         return
+    written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
     listed = "; ".join(
-        f"{name} at τ = {', '.join(f'{tau:g}' for tau in taus)}" for name, taus in still_open.items()
+        f"{name} at τ = {', '.join(written[tau] for tau in taus)}" for name, taus in still_open.items()
     )
     yield f"low…high is a range that is proved to hold K; not closed: {listed}"
     yield f"to close it: run {_how_to_close([s for s in layers if s.layer in still_open], proof)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context
 
 from streamspread.spectrum import Interval
@@ -24,6 +25,15 @@ def percent(value: Interval) -> str:
     """A share as 0.368 %, or as 0.365…0.371 %; three significant digits, never an exponent."""
     low, high = _significant(100 * value.low), _significant(100 * value.high)
     return f"{low} %" if low == high else f"{low}…{high} %"
+
+
+def fractions(values: Sequence[float]) -> list[str]:
+    """Numbers as 0.7, with as many digits as tell them apart."""
+    for digits in range(6, 17):
+        written = [f"{value:.{digits}g}" for value in values]
+        if len(set(written)) == len(set(values)):
+            return written
+    return [repr(value) for value in values]
 
 
 def size(value: int) -> str:

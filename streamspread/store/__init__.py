@@ -2,12 +2,13 @@
 
 from streamspread.store.embeddings import read_embedding, write_embedding
 from streamspread.store.facts import provenance, run_facts
-from streamspread.store.files import check_writable
+from streamspread.store.files import check_writable, place
 from streamspread.store.results import read_any
 from streamspread.store.spectra import read, write
 
 __all__ = [
     "check_writable",
+    "place",
     "provenance",
     "read",
     "read_any",

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from streamspread import __version__
 from streamspread.errors import StoreError
-from streamspread.replace import beside
+from streamspread.replace import PlaceError, beside, check_name, storable, why
+from streamspread.replace import place as find_place
 
 FORMAT = 1
 _KEY = b"streamspread"
@@ -30,14 +31,25 @@ def check_writable(path: str | Path) -> None:
         pass
 
 
+@contextmanager
+def place(path: Path, replace: bool) -> Iterator[Path]:
+    """As :func:`streamspread.replace.place`.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    with _as_store_error(path), find_place(path, replace) as found:
+        yield found
+
+
 def save(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> None:
     """Write a table with ``header``, which JSON holds, in its metadata.
 
     Raises:
         StoreError: the file cannot be written. What was at ``path`` before is then still there, untouched.
     """
-    text = json.dumps({"format": FORMAT, **header}, default=str)
-    table = table.replace_schema_metadata({_KEY: text})
+    text = json.dumps({"format": FORMAT, **header}, default=str, ensure_ascii=False)
+    table = table.replace_schema_metadata({_KEY: storable(text)})
     with _part(path) as (part, target):
         with pa.ipc.new_file(part, table.schema) as writer:
             writer.write_table(table)
@@ -79,44 +91,19 @@ def other_kind(path: str | Path, error: Exception, command: str) -> StoreError:
     )
 
 
-def _check_name(path: str | Path) -> None:
-    # Arrow opens no other file, and a page could not name it.
-    try:
-        str(path).encode()
-    except UnicodeEncodeError as error:
-        raise StoreError(f"the path {str(path)!r} is not UTF-8: give it another name") from error
-
-
-def _target(path: str | Path) -> Path:
-    _check_name(path)
-    # A link is followed, so that it stays a link; /dev/null and its like must never be renamed over.
-    target = Path(os.path.realpath(path))
-    if os.path.isdir(target):
-        raise StoreError(f"cannot write {str(path)!r}: it is a folder: give a file, such as result.arrow")
-    if not os.path.isdir(target.parent):
-        folder = str(target.parent)
-        raise StoreError(f"cannot write {str(path)!r}: the folder {folder!r} does not exist: make it first")
-    there = os.path.exists(target)  # unlike Path.exists it takes a name that is too long for an absent one
-    if there and not os.path.isfile(target):
-        raise StoreError(f"cannot write {str(path)!r}: it is not a regular file: give another path")
-    if there and not os.access(target, os.W_OK):
-        raise StoreError(f"cannot write {str(path)!r}: the file is there and read-only: give another path")
-    return target
+@contextmanager
+def _part(path: str | Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """As :func:`streamspread.replace.beside`, with every OSError as a StoreError."""
+    with _as_store_error(path), beside(path) as opened:
+        yield opened
 
 
 @contextmanager
-def _part(path: str | Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A new file beside ``path``, open for writing, and the path to rename it to; gone unless renamed."""
-    target = _target(path)
+def _as_store_error(path: str | Path) -> Iterator[None]:
     try:
-        with beside(target) as file:
-            yield file, target
+        yield
     except OSError as error:
-        raise StoreError(f"cannot write {str(path)!r}: {_reason(error)}: give another path") from error
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or _line(error)
+        raise StoreError(f"cannot write {str(path)!r}: {why(error)}") from error
 
 
 def _line(error: BaseException) -> str:
@@ -124,8 +111,8 @@ def _line(error: BaseException) -> str:
 
 
 def _open(path: Path) -> pa.Table:
-    _check_name(path)
     try:
+        check_name(path)
         with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
             table = reader.read_all()
             table.validate(full=True)
@@ -137,13 +124,15 @@ def _open(path: Path) -> pa.Table:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    if path.is_dir():
+    if isinstance(error, PlaceError):
+        return f"cannot read {str(path)!r}: {error}"
+    if os.path.isdir(path):  # unlike Path.is_dir it takes a name that is too long for an absent one
         return f"{str(path)!r} is a folder: give an .arrow file"
     try:
         with path.open("rb") as file:
             begins_as_arrow = file.read(len(_MAGIC)) == _MAGIC
     except OSError as refusal:
-        return f"cannot read {str(path)!r}: {_reason(refusal)}"
+        return f"cannot read {str(path)!r}: {refusal.strerror or _line(refusal)}"
     if begins_as_arrow:
         return (
             f"{str(path)!r} is cut off or damaged ({_line(error)}): copy it again, or make it again with run"

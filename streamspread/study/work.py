@@ -14,18 +14,11 @@ import numpy as np
 import torch
 
 from streamspread import __version__, engine, latent, models, store, training
-from streamspread.datasets import (
-    ImageData,
-    Labelled,
-    StreamedImages,
-    checksum,
-    load_labelled,
-    nested,
-)
-from streamspread.errors import StoreError, StreamspreadError
-from streamspread.models.plans import IMAGE_SIZE, find_plan, format_plan
+from streamspread.datasets import ImageData, Labelled, StreamedImages, checksum, nested
+from streamspread.errors import DataError, StoreError, StreamspreadError
+from streamspread.models.plans import find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
-from streamspread.replace import file_stem
+from streamspread.replace import check_name, file_stem, storable, why
 from streamspread.study.steps import Step, Training
 
 #: Of images that are read as they are used, so many say whether they are still the same ones.
@@ -68,18 +61,35 @@ class Study:
         self.command, self.notes = list(command), list(notes)
         self.results, self.weights = folder / "results", folder / "weights"
 
+    def check_labels(self, steps: Sequence[Step]) -> None:
+        """Load the images and labels that the steps train networks with, before the first of them is done.
+
+        Raises:
+            DataError: there are none such.
+        """
+        parts = dict.fromkeys(step.part for step in steps if (how := self._training(step)) and how.epochs)
+        if not parts:
+            return
+        try:
+            _ = self._labelled
+        except DataError as error:
+            raise DataError(
+                f"{error} (needed by --parts {','.join(parts)}; --epochs 0 leaves weights random)"
+            ) from error
+
     def prepare(self) -> None:
         """Make the folders.
 
         Raises:
-            StoreError: one of them cannot be made.
+            StoreError: one of them cannot be made or written to.
         """
         for folder in (self.results, self.weights):
             try:
+                check_name(folder)
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                why = f"{error.strerror or error}: give another --out"
-                raise StoreError(f"cannot make the folder {str(folder)!r}: {why}") from error
+                raise StoreError(f"cannot make the folder {str(folder)!r}: {why(error)}") from error
+            store.check_writable(folder / "x.arrow")
 
     def do(
         self,
@@ -167,14 +177,18 @@ class Study:
         epoch: Callable[[training.EpochReport], None] | None,
         on_batch: Callable[[int, int], None] | None,
     ) -> models.LoadedModel:
-        how = step.training
+        how = self._training(step)
         if how is None:
-            if shipped_weights(step.model) is not None:
-                return models.load(step.model)
-            how = Training(self.epochs)
+            return models.load(step.model)
         if not how.epochs:
             return models.load(step.model, "none", self.seed)
         return models.load(step.model, self._trained(step.model, how, epoch, on_batch), self.seed)
+
+    def _training(self, step: Step) -> Training | None:
+        """How the step's weights are made; None for those that the package ships."""
+        if step.training is None and shipped_weights(step.model) is not None:
+            return None
+        return step.training or Training(self.epochs)
 
     def _trained(
         self,
@@ -191,7 +205,7 @@ class Study:
         wanted = recipe.note() | {
             "plan": plan,
             "epochs": str(how.epochs),
-            "data": train.description,
+            "data": storable(train.description),
             "data_crc32": checksum(train.images, train.labels, test.images, test.labels),
         }
         if path.is_file():
@@ -221,7 +235,7 @@ class Study:
 
     @cached_property
     def _labelled(self) -> tuple[Labelled, Labelled]:
-        return load_labelled(self.data, "train", IMAGE_SIZE), load_labelled(self.data, "test", IMAGE_SIZE)
+        return training.load_splits(self.data)
 
     def _recipe(
         self, step: Step, loaded: models.LoadedModel, images: ImageData | StreamedImages
@@ -231,7 +245,7 @@ class Study:
             "version": __version__,
             "plan": loaded.plan,
             "weights": loaded.weights_sha256 or f"random, seed {self.seed}",
-            "data": images.description,
+            "data": storable(images.description),
             "images": _checksum(images),
             "samples": images.samples,
             "layers": list(step.layers),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,17 +18,18 @@ from torch import Tensor, nn
 
 from streamspread import __version__
 from streamspread.datasets import checksum
-from streamspread.errors import DataError, OptionError, WeightsError
+from streamspread.errors import OptionError, WeightsError
 from streamspread.models.inputs import CIFAR_MEAN, CIFAR_STD, accept_uint8
 from streamspread.models.network import Network, build
-from streamspread.models.plans import IMAGE_SIZE, find_plan, parse_plan
+from streamspread.models.plans import find_plan, parse_plan
 from streamspread.models.weights import apply_weights, read_weights, rounded_state, save_weights
+from streamspread.replace import check_place, place, why
 from streamspread.switches import switched
 from streamspread.training.arithmetic import autocast, resolve_device, resolve_precision
+from streamspread.training.data import check_split
 from streamspread.training.recipe import Recipe
 from streamspread.training.trainer import Split, Trainer
 
-CLASSES = 10
 EVALUATION_BATCH = 1000
 
 
@@ -102,6 +103,7 @@ def train(
     weights: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
     out: str | os.PathLike[str] | None = None,
+    replace: bool = True,
     progress: Callable[[EpochReport], None] | None = None,
     on_batch: Callable[[int, int], None] | None = None,
     data: str = "",
@@ -112,9 +114,10 @@ def train(
     plan: `no1` ... `no4`, `plan:64,64,M,128`, or the plan itself. images: uint8 (N, 3, 32, 32); labels: int64
     (N,), 0 to 9. recipe: how; None: the usual way. weights: a file to train on from; None: the random weights
     of the recipe's seed. device: "auto" (CUDA if there is one), "cpu" or "cuda:0". out: a .safetensors file,
-    whose note also keeps `data` and `command` as given, and a checksum of the four tensors. progress: called
-    after each epoch. on_batch: called after each batch with how many images were taken so far, and how many
-    it will be in all.
+    whose note also keeps `data` and `command` as given, and a checksum of the four tensors. replace: put it
+    in the place of a file of that name; else it gets another name, with -2, -3, ... at its end. progress:
+    called after each epoch. on_batch: called after each batch with how many images were taken so far, and how
+    many it will be in all.
 
     The test split chooses the best epoch, so its accuracy is optimistic by a little; the last epoch's, which
     nothing chose, is recorded beside it. Ctrl-C (KeyboardInterrupt) keeps the best epoch so far, provided
@@ -127,8 +130,8 @@ def train(
     began = time.perf_counter()
     recipe = recipe or Recipe()
     network, origin, where, precision, target = _start(plan, recipe, weights, device, out)
-    _check_split("train", train_images, train_labels)
-    _check_split("test", test_images, test_labels)
+    check_split("train", train_images, train_labels)
+    check_split("test", test_images, test_labels)
     forward = partial(autocast, where, precision)
     network.to(where)
     accept_uint8(network, CIFAR_MEAN, CIFAR_STD)
@@ -189,7 +192,8 @@ def train(
             "command": command,
         }
         note = ended | given | recipe.note() | {"precision": precision} | origin | _circumstances(where)
-        sha256 = save_weights(stored, target, note)
+        with _as_weights_error(target), place(target, replace) as target:
+            sha256 = save_weights(stored, target, note)
     return TrainResult(
         plan=network.plan,
         accuracy=accuracy,
@@ -260,38 +264,24 @@ def _start_from(network: Network, weights: str | os.PathLike[str]) -> dict[str, 
     return {"began_with_sha256": sha256} | known
 
 
-def _check_split(name: str, images: Tensor, labels: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
-        raise DataError(
-            f"{name} images must be uint8 (N, 3, {IMAGE_SIZE}, {IMAGE_SIZE}), "
-            f"not {images.dtype} {tuple(images.shape)}"
-        )
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise DataError(
-            f"{name} labels must be int64 ({len(images)},), one per image, "
-            f"not {labels.dtype} {tuple(labels.shape)}"
-        )
-    if len(labels) < 2:
-        raise DataError(f"the {name} split has {len(labels)} images; training needs at least 2")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= CLASSES:
-        raise DataError(f"{name} labels must lie in 0 to {CLASSES - 1}, but they reach from {low} to {high}")
-
-
 def _check_out(out: str | os.PathLike[str] | None) -> Path | None:
     # Before the training rather than after it: an hour's work should not end at a misspelt folder.
     if out is None:
         return None
     target = Path(out)
     if target.suffix != ".safetensors":
-        raise WeightsError(f"cannot write weights to {target}: the name must end in .safetensors")
-    if target.is_dir():
-        raise WeightsError(f"cannot write weights to {target}: it is a folder")
-    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise WeightsError(
-            f"cannot write weights to {target}: {target.parent} is not a folder one can write to"
-        )
+        raise WeightsError(f"cannot write weights to {str(target)!r}: the name must end in .safetensors")
+    with _as_weights_error(target):
+        check_place(target)
     return target
+
+
+@contextmanager
+def _as_weights_error(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise WeightsError(f"cannot write weights to {str(target)!r}: {why(error)}") from error
 
 
 def _circumstances(device: torch.device) -> dict[str, str]:

@@ -325,3 +325,40 @@ def test_same_data_same_bits(method):
     x = make_data("power law", 150, 80, 1.0)
     values = [METHODS[method](x, "fp32", CPU, 40).spectrum((0.7,)).eigenvalues for _ in range(2)]
     assert np.array_equal(*values)
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+@pytest.mark.parametrize("amplitude", [20.0, 141.0, 600.0])
+@pytest.mark.parametrize("make", [covariance, gram])
+def test_a_first_sample_far_from_all_others_excludes_no_k(make, amplitude, batch):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1500, 120, generator=generator)
+    x[0] = amplitude * torch.sign(torch.randn(120, generator=generator))
+    values = np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1]
+    sums = np.cumsum(values) / values.sum()
+    spectrum = make(x, "fp32", CPU, batch).spectrum(THRESHOLDS)
+    for tau in sums[0] + (1 - sums[0]) * np.linspace(0.02, 0.98, 40):
+        low, high = spectrum.components(float(tau))
+        assert low <= np.searchsorted(sums, tau) + 1 <= high
+
+
+@pytest.mark.parametrize("rounding", ["fp32", "fp64"])
+@pytest.mark.parametrize("batch", [1, 7, 128])
+@pytest.mark.parametrize("make", [covariance, gram])
+def test_a_threshold_at_a_sum_is_left_open_whatever_the_precision(make, batch, rounding):
+    x = torch.randn(20, 130, generator=torch.Generator().manual_seed(0)).repeat(5, 1)  # of rank 19
+    low, high = make(x, rounding, CPU, batch).spectrum((1.0,)).components(1.0)
+    assert low <= 19 <= high
+    corners = torch.eye(50)[:3]  # two equal eigenvalues: half of the variance is one of them
+    low, high = make(corners, rounding, CPU, batch).spectrum((0.5,)).components(0.5)
+    assert low <= 1 <= high
+
+
+def test_states_of_very_different_scale_merge():
+    generator = torch.Generator().manual_seed(0)
+    tiny, large = (torch.randn(40, 12, generator=generator) * size for size in (1e-30, 1e6))
+    for parts in ((tiny, large), (large, tiny)):
+        states = [covariance(part, "fp32", CPU, 16) for part in parts]
+        states[0].merge(states[1])
+        want = float(torch.cat(parts).double().var(0).sum())
+        assert states[0].spectrum(THRESHOLDS).total_variance == pytest.approx(want, rel=1e-5)

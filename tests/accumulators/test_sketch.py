@@ -197,7 +197,7 @@ def test_with_room_for_all_samples_the_spectrum_is_complete():
     x = random_samples(samples=30)
     spectrum = run(make(rank=40), x, 2).spectrum()
     assert spectrum.complete
-    assert len(spectrum.upper_sums) == 0
+    np.testing.assert_allclose(spectrum.upper_sums, np.cumsum(spectrum.eigenvalues), rtol=1e-9)
     expected = np.linalg.svd((x - x.double().mean(0)).numpy(), compute_uv=False)[:29] ** 2 / 29
     np.testing.assert_allclose(spectrum.eigenvalues, expected, rtol=1e-6)
     assert not run(make(rank=20), x, 2).spectrum().complete
@@ -298,3 +298,12 @@ def test_memory_is_as_announced_and_does_not_grow_with_the_samples():
     rows = 2 * 64 * 10_000 * 4
     assert rows < one_pass < rows + 70e6
     assert finish < 10e6
+
+
+def test_a_threshold_at_a_sum_is_left_open_by_a_complete_sketch_too():
+    x = torch.eye(50)[:3]
+    low, high = run(make(50, thresholds=(0.5,)), x, 2).spectrum().components(0.5)
+    assert low <= 1 <= high
+    x = torch.randn(20, 90, generator=torch.Generator().manual_seed(0)).repeat(3, 1)
+    low, high = run(make(rounding="fp64", thresholds=(1.0,)), x, 2).spectrum().components(1.0)
+    assert low <= 19 <= high

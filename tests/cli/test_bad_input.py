@@ -14,6 +14,8 @@ GOOD = {
     "--out": "old.arrow",
 }
 
+LONG = "x" * 300  # more than a file system allows
+
 BAD = [
     # model
     ({"--model": "no9"}, r"unknown model 'no9', did you mean 'no\d'"),
@@ -34,6 +36,8 @@ BAD = [
     ({"--data": "parquet:"}, r"names no path"),
     ({"--data": "folder:missing"}, r"no folder missing"),
     ({"--data": "folder:empty"}, r"empty"),
+    *(({"--data": f"{kind}{LONG}"}, LONG) for kind in ("", "folder:", "parquet:")),
+    ({"--data": "folder:bad\udcff"}, r"'folder:bad\\udcff' is not UTF-8: give .* another name"),
     # weights
     ({"--weights": "missing.safetensors"}, r"cannot read weights from missing\.safetensors"),
     ({"--weights": "broken"}, r"broken"),
@@ -48,8 +52,13 @@ BAD = [
     # samples
     ({"--samples": "1"}, r"1 samples asked for; a spread needs 2 or more"),
     ({"--samples": "-5"}, r"-5 samples asked for"),
+    ({"--samples": "100000000000"}, r"100,000,000,000 samples asked for; there may be at most 1,000,000,000"),
+    ({"--samples": str(10**21)}, r"000 samples asked for; there may be at most"),
     ({"--data": "folder:two", "--samples": "3"}, r"3 samples asked for, but there are 2"),
     ({"--seed": "-1"}, r"seed"),
+    ({"--seed": str(2**63)}, r"seed"),
+    # a batch
+    ({"--batch-size": "99999999999999999999999"}, r"batch size 9+ asked for; it may be at most"),
     # memory
     ({"--memory": "1KiB"}, r"fits by no method into .*: the smallest budget that would do is \d+[KM]iB"),
     ({"--memory": "plenty"}, r"memory 'plenty' is not a size: write 8GiB"),
@@ -64,6 +73,7 @@ BAD = [
     ({"--device": "tpu"}, r"device 'tpu' is unknown: use auto, cpu or cuda:0"),
     # a size that the network cannot take
     ({"--image-size": "1"}, r"does not run on a batch of shape"),
+    ({"--image-size": "10000000"}, r"'--image-size'.* 65535"),
 ]
 
 BAD_OUT = [

@@ -40,6 +40,31 @@ def test_points_and_picture(cli, tmp_path):
     assert (facts["split"], facts["axes"], facts["weights"]) == ("test", 10, "none")
 
 
+def images(folder, count, color):
+    from PIL import Image
+
+    (folder / "one").mkdir(parents=True)
+    for index in range(count):
+        Image.new("RGB", (32, 32), color(index)).save(folder / "one" / f"{index}.png")
+
+
+def test_a_constant_layer_is_called_so(cli, tmp_path):
+    images(tmp_path / "grey", 12, lambda index: (90, 90, 90))
+    few = {"samples": "12", "components": "3", "perplexity": "2"}
+    code, out, _ = cli("embed", *given(data="folder:grey", layers="gap", **few))
+    assert (code, out) == (0, "gap: constant, the same for every image\n")
+
+
+def test_images_larger_than_pillow_likes_are_no_warning(cli, tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # 32 × 32 is more, but not twice as many
+    images(tmp_path / "large", 12, lambda index: (20 * index, 9, 9))
+    few = {"samples": "12", "components": "3", "perplexity": "2"}
+    code, _, err = cli("embed", *given(data="folder:large", layers="gap", **few), "--quiet")
+    assert (code, err) == (0, "")
+
+
 def test_its_points_join_a_report(cli, tmp_path):
     cli("embed", *given())
     cli(
@@ -67,6 +92,8 @@ def test_its_points_join_a_report(cli, tmp_path):
     [
         ({"samples": "90"}, r"perplexity 30 needs more than 90 images, and there are 90"),
         ({"samples": "1"}, r"1 samples asked for"),
+        ({"samples": "1000000000000"}, r"1,000,000,000,000 samples asked for; there may be at most"),
+        ({"seed": str(2**64)}, r"seed"),
         ({"components": "1"}, r"1 principal components asked for"),
         (
             {"components": "100000"},

@@ -44,7 +44,8 @@ def test_help_of_every_command_has_examples_that_call_it(cli, command):
         (["run", "--format", "xml"], "'--format'"),
         (["run", "--batch-size", "0"], "'--batch-size'"),
         (["run", "--image-size", "0"], "'--image-size'"),
-        (["run", "--model"], "--model"),
+        (["run", "--model"], "--model' requires an argument (see streamspread run --help)"),
+        (["--samples"], "--samples (see streamspread --help)"),
         (["show"], "Missing argument"),
         (["layers", "extra"], "extra"),
     ],
@@ -72,6 +73,38 @@ def test_a_defect_keeps_its_traceback(cli, monkeypatch):
 
     monkeypatch.setattr(store, "read", fail)
     with pytest.raises(ZeroDivisionError, match="a defect"):
+        cli("show", "x.arrow")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError("Unable to allocate 745. GiB for an array"), "not enough memory: give fewer --samples"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "not enough memory: "),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "not enough memory: "),
+        (OverflowError("Python int too large to convert to C long"), "a number is too large (Python int"),
+    ],
+)
+def test_what_is_too_much_for_the_machine_is_one_line(cli, monkeypatch, error, words):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(store, "read", fail)
+    code, out, err = cli("show", "x.arrow")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {words}")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a defect"), OSError(2, "a defect", "x"), OSError("a defect")]
+)
+def test_other_errors_of_these_kinds_are_defects(cli, monkeypatch, error):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(store, "read", fail)
+    with pytest.raises(type(error), match="a defect"):
         cli("show", "x.arrow")
 
 
@@ -117,3 +150,52 @@ def test_an_ascii_output_does_not_crash(tmp_path):
 def environment(**more):
     root = os.path.dirname(os.path.dirname(streamspread.__file__))
     return os.environ | {"PYTHONPATH": root} | more
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """An empty result, s.arrow, in tmp_path."""
+    store.write(Spectra([]), tmp_path / "s.arrow")
+    return tmp_path
+
+
+def shell(folder, arguments, redirection):
+    """``streamspread`` in a shell, with redirections that Python cannot ask for."""
+    line = f'"$0" -m streamspread {arguments} {redirection}'
+    command = ["bash", "-c", line, sys.executable]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, env=environment())
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "arguments",
+    ["show s.arrow", "show s.arrow --format json", "layers --model plan:4", "--version", "run --help"],
+)
+def test_an_output_that_is_full_is_one_line_and_exit_code_2(stored, arguments):
+    done = shell(stored, arguments, ">/dev/full")
+    said = "error: cannot write to standard output: No space left on device\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+@pytest.mark.parametrize("arguments", ["show s.arrow", "show s.arrow --format json", "--version"])
+def test_an_output_that_is_closed_is_one_line_and_exit_code_2(stored, arguments):
+    done = shell(stored, arguments, ">&-")
+    said = "error: standard output is closed: send it to a file, or to /dev/null\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+@pytest.mark.parametrize(("arguments", "code"), [("show s.arrow", 0), ("show missing.arrow", 2)])
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_notes_that_nobody_can_hear_change_nothing(stored, arguments, code, redirection):
+    if "full" in redirection and not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    done = shell(stored, arguments, redirection)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert ("no layers" in done.stdout) == (code == 0)
+
+
+def test_a_run_whose_notes_nobody_hears_is_done_all_the_same(stored, tiny):
+    done = shell(stored, " ".join(["run", *tiny, "--out", "r.arrow"]), "2>&-")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "c1" in done.stdout
+    assert (stored / "r.arrow").is_file()

@@ -3,6 +3,10 @@
 import os
 import re
 
+import typer
+
+from streamspread.cli.app import app
+
 
 def test_a_plan_names_method_pass_memory_and_reason_of_every_layer(cli, tiny, tmp_path):
     code, out, err = cli("plan", *tiny)
@@ -25,6 +29,28 @@ def test_the_smallest_budget_plans_more_passes(cli, tiny):
     assert code == 0
     assert "pass 2 of " in out
     assert " of a budget of " in out
+
+
+def test_a_plan_takes_every_option_of_run(cli, tiny, tmp_path):
+    commands = typer.main.get_command(app).commands
+    options = {name: {text for param in commands[name].params for text in param.opts} for name in commands}
+    assert options["run"] <= options["plan"]
+    whole = cli("plan", *tiny).out.splitlines()[:8]  # without the budget, which is what is free
+    assert cli("plan", *tiny, "--out", "x.arrow", "--format", "json").out.splitlines()[:8] == whole
+    assert os.listdir(tmp_path) == []
+
+
+def test_layers_takes_weights_and_reads_none(cli):
+    plain = cli("layers", "--model", "plan:4,M,6")
+    assert plain.code == 0
+    for weights in ("none", "missing.safetensors"):
+        assert cli("layers", "--model", "plan:4,M,6", "--weights", weights) == plain
+
+
+def test_layers_of_images_that_are_too_large(cli):
+    code, out, err = cli("layers", "--model", "plan:4,M,6", "--image-size", "3000000")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: Invalid value for '--image-size'")
 
 
 def test_layers_lists_what_the_layers_option_takes(cli):

@@ -106,6 +106,7 @@ def broken(stored):
         (["text.arrow"], r"'text\.arrow' is not an Arrow file"),
         (["empty.arrow"], r"'empty\.arrow' is not an Arrow file"),
         (["folder.arrow"], r"'folder\.arrow' is a folder"),
+        (["x" * 300 + ".arrow"], r"x{300}\.arrow'"),
         (["missing.arrow"], r"no such file: 'missing\.arrow'"),
         (["other.arrow"], r"an Arrow file of another program"),
         (["columns.arrow"], r"lacks the columns eigenvalues, proof"),

@@ -56,6 +56,30 @@ def test_without_out_the_file_is_named_after_model_and_time(cli, tiny, tmp_path)
     assert err == f"wrote {written.name}\n"
 
 
+def test_without_out_no_file_that_is_there_is_replaced(cli, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamspread.cli.run.dated_name", lambda *_: Path("x.arrow"))
+    for name in ("x.arrow", "x-2.arrow", "x-3.arrow"):
+        assert cli("run", *tiny, "--layers", "gap").err == f"wrote {name}\n"
+    assert sorted(os.listdir(tmp_path)) == ["x-2.arrow", "x-3.arrow", "x.arrow"]
+    assert list(store.read(tmp_path / "x-3.arrow")) == ["gap"]
+
+
+def test_a_dated_name_is_one_that_a_file_can_have(tmp_path):
+    name = inputs.dated_name(f"plan:{','.join(['64'] * 200)}", ".arrow").name
+    assert re.fullmatch(r"plan-64-[\w-]+-\d{8}-\d{6}\.arrow", name)
+    store.check_writable(tmp_path / name)
+
+
+@pytest.mark.parametrize("out", ["w.safetensors", "new", "new/"])
+def test_only_a_file_for_results_is_written(cli, tiny, tmp_path, out):
+    (tmp_path / "w.safetensors").write_bytes(b"weights")
+    code, _, err = cli("run", *tiny, "--out", out)
+    assert code == 2
+    assert re.fullmatch(r"error: cannot write the result to '.*': the name must end in \.arrow\n", err)
+    assert os.listdir(tmp_path) == ["w.safetensors"]
+    assert (tmp_path / "w.safetensors").read_bytes() == b"weights"
+
+
 def test_quiet_leaves_the_table_only(cli, tiny):
     code, out, err = cli("run", *tiny, "--out", "tiny.arrow", "--quiet")
     assert (code, err) == (0, "")

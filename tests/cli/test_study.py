@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from streamspread import store
+from streamspread.errors import DataError
 
 SMALL = ("--model", "plan:4,M,6", "--epochs", "0", "--data", "noise", "--device", "cpu")
 
@@ -73,6 +74,22 @@ def test_what_t_sne_needs_is_said_before_anything_is_done(cli, tmp_path, monkeyp
     assert os.listdir(tmp_path) == []
 
 
+def test_without_data_the_substitute_trains_the_networks_too(cli, tmp_path, monkeypatch):
+    arguments = ("--model", "plan:4,M,M", "--epochs", "1", "--device", "cpu", "--parts", "networks")
+    seen = []
+
+    def load_splits(spec):
+        seen.append(spec)
+        raise DataError("no labels today")
+
+    monkeypatch.setattr("streamspread.training.load_splits", load_splits)
+    code, out, err = cli("study", *arguments, "--samples", "20")
+    assert (code, out, seen) == (2, "", ["patches"])
+    assert "using patches instead" in err.splitlines()[0]
+    assert re.match(r"error: no labels today \(needed by --parts networks; ", err.splitlines()[1])
+    assert os.listdir(tmp_path) == []
+
+
 def test_quiet_says_only_where_the_page_is(cli):
     code, out, err = cli("study", *SMALL, "--samples", "20", "--parts", "networks", "--quiet")
     assert (code, out.strip(), err) == (0, os.path.join("study", "index.html"), "")
@@ -92,7 +109,14 @@ def test_quiet_says_only_where_the_page_is(cli):
         (["--device", "tpu"], r"device 'tpu' is unknown"),
         (["--memory", "much"], r"memory 'much' is not a size"),
         (["--out", "file"], r"cannot make the folder 'file/results'"),
-        (["--epochs", "1", "--parts", "depth"], r"training needs a label for every image"),
+        (
+            ["--epochs", "1", "--parts", "depth"],
+            r"training needs a label for every image.*\(needed by --parts depth;",
+        ),
+        (
+            ["--epochs", "1", "--parts", "networks,depth,training"],
+            r"\(needed by --parts networks,depth,training;",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, arguments, words):

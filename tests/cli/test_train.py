@@ -1,6 +1,7 @@
 """``train`` for real on a handful of images, and what Ctrl-C keeps."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,6 +82,18 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
     assert models.load("plan:4,M", tmp_path / "w.safetensors").note["epochs"] == "1 of 2"
 
 
+def test_without_out_no_file_that_is_there_is_replaced(cli, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamspread.cli.train.dated_name", lambda *_: Path("w.safetensors"))
+    for name in ("w.safetensors", "w-2.safetensors"):
+        code, _, err = cli("train", *TINY, "--data", f"folder:{photos}")
+        assert code == 0
+        assert err.endswith(f"wrote {name}\n")
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == [
+        "w-2.safetensors",
+        "w.safetensors",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -93,7 +106,7 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_needs_no_images_is_said_before_any_is_read(cli, monkeypatch, arguments, words):
-    monkeypatch.setattr("streamspread.datasets.load_labelled", lambda *_: pytest.fail("images were read"))
+    monkeypatch.setattr("streamspread.training.load_splits", lambda *_: pytest.fail("images were read"))
     code, out, err = cli("train", *TINY, "--data", "folder:photos", "--out", "w.safetensors", *arguments)
     assert (code, out) == (2, "")
     assert re.match(rf"error: .*{words}.*\n\Z", err)
@@ -103,6 +116,7 @@ def test_what_needs_no_images_is_said_before_any_is_read(cli, monkeypatch, argum
     ("arguments", "words"),
     [
         (["--data", "noise"], "training needs a label for every image"),
+        (["--data", "folder:photos/train"], "training needs train and test images"),
         (["--data", "cifar10"], "CIFAR-10 in .* is broken"),
         (["--epochs", "0"], "epochs must be at least 1"),
         (["--lr", "-1"], "learning rate"),

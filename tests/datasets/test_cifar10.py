@@ -179,6 +179,11 @@ def test_a_network_that_never_answers_is_given_up(tmp_path, monkeypatch):
     over.set()
 
 
+def test_a_root_that_is_longer_than_a_name_may_be_fails_in_one_line(offline):
+    with pytest.raises(DataError, match=r"CIFAR-10 is not in x{300} and cannot be downloaded \(.+\); give"):
+        load(f"cifar10:{'x' * 300}")
+
+
 def test_files_that_are_broken_are_not_replaced(tiny, offline, tmp_path):
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "test_batch").write_bytes(b"mine")

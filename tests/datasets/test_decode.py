@@ -82,6 +82,12 @@ def test_a_broken_image_is_named(form, damage):
     assert "\n" not in str(caught.value)
 
 
+def test_why_an_image_is_broken_names_no_object_of_python():
+    said = r"^image 0 cannot be decoded as an image \(cannot identify image file\)$"
+    with pytest.raises(DataError, match=said):
+        decoded([encode(photo(32, 32), "JPEG")[:4] + b"\0" * 60])
+
+
 def test_differing_sizes_need_an_image_size():
     content = [encode(photo(8, 8)), encode(photo(8, 12))]
     with pytest.raises(DataError, match="image 1 is 12x8 pixels, image 0 is 8x8; give an image size"):

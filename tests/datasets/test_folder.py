@@ -64,6 +64,13 @@ def test_differing_sizes_and_broken_files_are_named(tmp_path):
         load(f"folder:{tmp_path}", image_size=6)
 
 
+def test_names_that_are_no_text_are_replaced_where_they_are_told(tmp_path):
+    fill(tmp_path / "bad\udcff", ["c\udcfe", "dog"])
+    data = load(f"folder:{tmp_path}/bad\udcff")
+    assert data.classes == ("c?", "dog")
+    assert data.description.endswith("bad? train, 4 images")
+
+
 def test_a_file_that_is_gone_when_it_is_read(tmp_path):
     fill(tmp_path, ["cat", "dog"])
     stream = load(f"folder:{tmp_path}", resident_bytes=1)

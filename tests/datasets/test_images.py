@@ -100,6 +100,13 @@ def test_streamed_images_refuse_a_batch_size_below_one():
         StreamedImages(source(4), np.arange(4), "set", "a set").batches(0)
 
 
+def test_a_batch_size_that_no_tensor_has_is_refused_and_one_above_the_samples_is_all_of_them():
+    data = ImageData(pixels(5))
+    with pytest.raises(OptionError, match=r"batch size 10{22} asked for; it may be at most 2147483647"):
+        data.batches(10**22)
+    assert [len(batch) for batch in data.batches(2**31 - 1)] == [5]
+
+
 @settings(max_examples=50, deadline=None)
 @given(total=st.integers(2, 500), seed=st.integers(0, 2**32), data=st.data())
 def test_chosen_rows_are_distinct_ascending_and_as_many_as_asked_for(total, seed, data):

@@ -130,6 +130,23 @@ def test_class_names_that_are_broken_are_none(tmp_path):
     assert load(f"parquet:{path}").classes is None
 
 
+def test_class_names_that_are_fewer_than_the_labels_are_none(tmp_path):
+    data = load(f"parquet:{write(tmp_path / 'few.parquet', range(10), names=['a', 'b'])}")
+    assert data.labels.tolist() == [i % 5 for i in range(10)]
+    assert data.classes is None
+    data = load(f"parquet:{write(tmp_path / 'more.parquet', range(10), names=[*'abcde', 'f' + chr(0xD800)])}")
+    assert data.classes == (*"abcde", "f?")  # half a character can be in no file
+
+
+@pytest.mark.parametrize("twice", ["img", "label"])
+def test_two_columns_of_one_name_are_refused(tmp_path, twice):
+    image = pa.array([{"bytes": png(9)}], pa.struct([("bytes", pa.binary())]))
+    table = pa.table({"img": image, "label": [1]})
+    pq.write_table(table.append_column(twice, table[twice]), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=rf"x.parquet has 2 columns named {twice}; give each"):
+        load(f"parquet:{tmp_path / 'x.parquet'}")
+
+
 @pytest.mark.parametrize("content", [b"no image", None, png(3)[:40], b""])
 def test_a_broken_image_is_named_by_row_and_file(tmp_path, content):
     write(tmp_path / "train-0.parquet", range(5))

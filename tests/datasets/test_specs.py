@@ -22,6 +22,9 @@ from streamspread.errors import DataError, OptionError
         ("folder:", "data 'folder:' names no path; give folder:PATH"),
         ("patches:here", "patches takes nothing after it"),
         ("noise:1", "noise takes nothing after it"),
+        ("x" * 300, f"data '{'x' * 300}' is unknown; There are"),
+        (f"folder:{'x' * 300}", f"no folder {'x' * 300}; give a folder"),
+        (f"parquet:{'x' * 300}", f"no file or folder {'x' * 300}; give a Parquet file"),
         ("folder:~nobody-of-this-name/x", "no folder ~nobody-of-this-name/x"),
     ],
 )
@@ -45,8 +48,11 @@ def test_a_bare_path_is_told_its_spec(tmp_path):
         ({"samples": 1}, "1 samples asked for; a spread needs 2 or more"),
         ({"samples": 0}, "0 samples asked for"),
         ({"samples": -3}, "-3 samples asked for"),
+        ({"samples": 10**21}, "1,000,000,000,000,000,000,000 samples asked for; there may be at most 1,000"),
         ({"seed": -1}, "seed -1 given"),
+        ({"seed": 2**63}, r"seed 9223372036854775808 given; it must be a whole number from 0 to 2\*\*63 - 1"),
         ({"image_size": 0}, "image size 0 asked for"),
+        ({"image_size": 10_000_000}, "image size 10,000,000 asked for; it must be from 1 to 65,535"),
     ],
 )
 @pytest.mark.parametrize("spec", ["noise", "patches", "cifar10:/nowhere", "parquet:/nowhere"])

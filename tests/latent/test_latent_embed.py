@@ -102,6 +102,7 @@ def test_layers_side_by_side_are_what_they_are_one_by_one(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
+        ({"seed": 2**64}, OptionError, "seed 18446744073709551616 given; it must be a whole number"),
         ({"axes": 1}, OptionError, "1 principal components asked for; a plane needs 2"),
         ({"axes": 120}, OptionError, "120 principal components asked for, and 120 images have at most 119"),
         ({"perplexity": 40}, OptionError, "perplexity 40 needs more than 120 images, and there are 120"),
@@ -131,3 +132,9 @@ def test_a_missing_opentsne_says_how_to_get_it(network, images, monkeypatch):
     monkeypatch.setitem(sys.modules, "openTSNE", None)
     with pytest.raises(MissingError, match=r"pip install 'streamspread\[figures\]'"):
         embed(network, images, device="cpu")
+
+
+def test_any_seed_that_torch_takes_is_one_of_t_sne():
+    scores_NK = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    large, same = (to_plane(scores_NK, 5, seed, 1).points_N2 for seed in (2**32 + 7, 7))
+    assert np.array_equal(large, same)

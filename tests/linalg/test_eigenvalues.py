@@ -58,8 +58,8 @@ def test_all_eigenvalues(device, name):
     values = SPECTRA[name]
     found = all_eigenvalues(prescribed(values, device, torch.float64), float(values.sum()), N)
     assert found.complete
-    assert len(found.upper_sums) == 0
     np.testing.assert_allclose(found.values, values, rtol=0, atol=1e-11 * values[0])
+    np.testing.assert_allclose(found.upper_sums, np.cumsum(values), rtol=1e-12)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -172,3 +172,59 @@ def test_same_seed_same_bits():
     ]
     assert np.array_equal(runs[0].values, runs[1].values)
     assert np.array_equal(runs[0].upper_sums, runs[1].upper_sums)
+
+
+def even_and_flat(n, scale):
+    """Panels of one component that all entries share evenly and that holds nearly everything, a flat rest:
+    a sum over a row has terms of one size and sign, so its rounding errors add up."""
+    vectors = np.ones((1, 1))
+    while len(vectors) < n:
+        vectors = np.block([[vectors, vectors], [vectors, -vectors]])
+    values = scale * np.concatenate([[0.999], np.linspace(2, 1, n - 1) * 1e-3 / (1.5 * n)])
+    dense = torch.from_numpy(vectors * values / n @ vectors.T).float()
+    panels = SymmetricPanels(n, 512, torch.float32, CPU)
+    for begin, end, panel in panels.spans():
+        panel.copy_(dense[begin:end, :end])
+    return panels
+
+
+@pytest.mark.parametrize("proof", [False, True])
+@pytest.mark.parametrize(("n", "scale"), [(1024, 0.7), (2048, 1.3)])
+def test_errors_that_add_up_in_a_large_component_exclude_no_k(n, scale, proof):
+    panels = even_and_flat(n, scale)
+    truth = np.linalg.eigvalsh(panels.dense(torch.float64).numpy())[::-1]
+    trace, sums = float(truth.sum()), np.cumsum(truth)
+    taus = {k: float((sums[k - 1] - truth[k - 1] / 2) / trace) for k in (n // 50, n // 15, n // 8)}
+    found = leading_eigenvalues(
+        panels, trace, list(taus.values()), n, block=64, max_block=n // 2, proof=proof
+    )
+    for k, tau in taus.items():
+        low = components_for(found.upper_sums, tau * trace)
+        high = components_for(np.cumsum(found.values), tau * trace) or n
+        assert low <= k <= high
+
+
+def test_the_largest_values_are_summed_in_float64():
+    panels = even_and_flat(2048, 1.3)
+    q = torch.linalg.qr(torch.randn(2048, 5, generator=torch.Generator().manual_seed(0)))[0]
+    q[:, 0] = 2048**-0.5
+    a = panels.dense(torch.float64)
+    want = ((q.double() * (a @ q.double())).sum(0) / q.double().square().sum(0)).numpy()
+    np.testing.assert_allclose(panels.quotients(q).numpy(), want, rtol=1e-12)
+    assert panels.squared_norm() == pytest.approx(float(a.square().sum()), rel=1e-12)
+
+
+def test_what_was_summed_far_from_the_pilot_leaves_more_uncertain():
+    x = torch.randn(200, 300, generator=torch.Generator().manual_seed(0))
+    near, far = (SymmetricPanels(200, 64, torch.float32, CPU) for _ in range(2))
+    near.add_outer(x)
+    far.add_outer(x + 100.0)
+    one = torch.full((200, 1), 100.0, dtype=torch.float64)
+    far.u_NR = torch.cat([one, x.double().sum(1, keepdim=True)], 1)
+    far.m_RR = torch.tensor([[-300.0, -1.0], [-1.0, 0.0]], dtype=torch.float64)
+    trace = float(x.double().square().sum())
+    width = [
+        float(found.upper_sums[9] - found.values[:10].sum())
+        for found in (all_eigenvalues(panels, trace, 200) for panels in (near, far))
+    ]
+    assert width[1] > 1000 * width[0]

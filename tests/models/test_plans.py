@@ -3,7 +3,7 @@
 import pytest
 
 from streamspread.errors import ModelError
-from streamspread.models.plans import PLANS, find_plan, format_plan, parse_plan
+from streamspread.models.plans import MOST_CHANNELS, PLANS, find_plan, format_plan, parse_plan
 
 
 def test_a_plan_is_read_from_commas_spaces_and_sequences():
@@ -30,6 +30,13 @@ def test_find_plan_takes_names_prefixed_plans_and_bare_plans():
 def test_a_step_that_is_no_width_and_no_pool_is_named(step):
     with pytest.raises(ModelError, match="neither a positive number of channels nor M"):
         parse_plan([8, step])
+
+
+@pytest.mark.parametrize("step", [MOST_CHANNELS + 1, "999999999", "99999999999999999999", "9" * 5000])
+def test_more_channels_than_any_memory_holds_are_refused(step):
+    with pytest.raises(ModelError, match=rf"\Aplan '8,{step}' has {step} channels; use at most 8,192\Z"):
+        parse_plan(f"8,{step}")
+    assert parse_plan([MOST_CHANNELS]) == (MOST_CHANNELS,)
 
 
 @pytest.mark.parametrize("plan", ["M", "M,M", ()])

@@ -1,6 +1,7 @@
 """Weights on disk: what comes back is what was written, and what does not fit is named."""
 
 import hashlib
+import os
 import re
 
 import pytest
@@ -89,13 +90,16 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
-@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\xff" * 64])
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\xff" * 64, b"PK\x03\x04 and no more"])
 def test_a_broken_file_is_refused_in_one_line(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=re.escape(f"cannot read weights from {path}: ")) as caught:
         read_weights(path)
-    assert "\n" not in str(caught.value)
+    reason = str(caught.value).partition(f"{path}: ")[2]
+    assert reason.isprintable()
+    assert 5 < len(reason) < 200
+    assert reason.startswith("the file is empty") == (not content)
 
 
 def test_a_truncated_file_is_refused(network, tmp_path):
@@ -110,14 +114,58 @@ class Unwelcome:
     """Something that only a full unpickling would bring back."""
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {}, torch.ones(3), Unwelcome()])
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {}, torch.ones(3)])
 def test_a_torch_file_without_a_state_dict_is_refused(tmp_path, content):
     path = tmp_path / "a.pt"
     torch.save(content, path)
+    with pytest.raises(WeightsError, match=r"cannot read weights from .*a\.pt: it holds no state dict"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("content", [nn.Linear(2, 2), Unwelcome(), {"state_dict": {}, "best": Unwelcome()}])
+def test_a_whole_module_or_other_objects_are_refused_in_own_words(tmp_path, content, zipped):
+    path = tmp_path / "a.pt"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    words = r"a\.pt: it holds pickled objects, not only tensors: save model\.state_dict\(\) alone\Z"
+    with pytest.raises(WeightsError, match=words):
+        read_weights(path)
+
+
+@pytest.mark.filterwarnings("ignore:.*TorchScript:UserWarning", "ignore:.*jit:UserWarning")
+def test_a_torch_script_file_is_refused_without_a_warning(tmp_path, recwarn):
+    path = tmp_path / "a.pt"
+    torch.jit.save(torch.jit.script(nn.Linear(2, 2)), path)
+    recwarn.clear()
+    with pytest.raises(WeightsError, match=r"it holds a TorchScript program, not a state dict: save model"):
+        read_weights(path)
+    assert len(recwarn) == 0
+
+
+@pytest.mark.parametrize(
+    ("tensor", "kind"),
+    [
+        (torch.eye(3).to_sparse(), r"sparse \(torch\.sparse_coo\)"),
+        (torch.empty(3, 3, device="meta"), "on the meta device, without its numbers"),
+    ],
+)
+def test_tensors_that_are_no_ordinary_ones_are_refused(tmp_path, tensor, kind):
+    path = tmp_path / "a.pt"
+    torch.save({"bias": torch.ones(3), "weight": tensor}, path)
+    with pytest.raises(WeightsError, match=rf"a\.pt: weight is {kind}: save it as an ordinary tensor"):
+        read_weights(path)
+
+
+def test_a_name_too_long_for_any_file_is_one_line(network, tmp_path):
+    path = tmp_path / f"{'n' * 300}.safetensors"
     with pytest.raises(
-        WeightsError, match=r"cannot read weights from .*(no state dict|Weights only load failed)"
+        WeightsError, match=r"cannot read weights from .*nnn\.safetensors: File name too long\Z"
     ):
         read_weights(path)
+    with pytest.raises(
+        WeightsError, match=r"cannot write weights to .*: File name too long: give another path"
+    ):
+        save_weights(rounded_state(network), path, {})
 
 
 def changed(state, **changes):
@@ -161,15 +209,29 @@ def test_weights_of_another_plan_say_which(network):
 
 
 def test_weights_cannot_be_written_elsewhere(network, tmp_path):
-    with pytest.raises(WeightsError, match="No such file or directory"):
+    with pytest.raises(WeightsError, match=r"the folder '.*missing' does not exist: make it first"):
         save_weights(rounded_state(network), tmp_path / "missing" / "a.safetensors", {})
     with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
         save_weights(rounded_state(network), tmp_path / "a.pt", {})
     folder = tmp_path / "folder.safetensors"
     folder.mkdir()
-    with pytest.raises(WeightsError, match="cannot write weights to"):
+    with pytest.raises(
+        WeightsError, match=r"cannot write weights to '.*folder\.safetensors': it is a folder"
+    ):
         save_weights(rounded_state(network), folder, {})
     assert [file.name for file in tmp_path.iterdir()] == ["folder.safetensors"]
+
+
+def test_links_pipes_and_notes_that_are_no_unicode_do_no_harm(network, tmp_path):
+    state = rounded_state(network)
+    (tmp_path / "link.safetensors").symlink_to("real.safetensors")
+    save_weights(state, tmp_path / "link.safetensors", {"data": os.fsdecode(b"caf\xe9")})
+    assert (tmp_path / "link.safetensors").is_symlink()
+    assert read_weights(tmp_path / "real.safetensors")[1] == {"data": "caf?"}
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(WeightsError, match="it is not a regular file: give another path"):
+        save_weights(state, tmp_path / "pipe.safetensors", {})
+    assert (tmp_path / "pipe.safetensors").is_fifo()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(network, tmp_path, monkeypatch):
@@ -181,7 +243,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(network, t
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(
-        WeightsError, match=r"cannot write weights to .*a\.safetensors: No space left on device"
+        WeightsError,
+        match=r"cannot write weights to '.*a\.safetensors': No space left on device: give another",
     ):
         save_weights(rounded_state(network), path, {})
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]

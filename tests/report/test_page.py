@@ -10,6 +10,7 @@ import pytest
 from made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
 
 from streamspread import store
+from streamspread.report import build
 from streamspread.report.labels import LANGUAGES, labels
 from streamspread.report.page import to_html
 from streamspread.report.runs import Collection, Run, collect
@@ -150,6 +151,20 @@ def test_how_it_was_made_is_told(page):
     assert "streamspread study --data &#x27;parquet:it&#x27;&quot;&#x27;&quot;&#x27;s here&#x27;" in page
     assert f"shipped (SHA-256 {'ab' * 32})" in page
     assert "a call from Python" in page  # of the files that carry no command
+
+
+def test_results_and_points_are_named_by_the_paths_that_were_given(page, study_files):
+    for path in study_files:
+        assert f"<dt>{TEXTS['file']}</dt><dd>{path}</dd>" in page
+
+
+def test_paths_that_are_no_text_do_not_stop_a_report(tmp_path):
+    facts = {"model": "no1", "data": "d", "command": ["streamspread", "run", "--data", "folder:bad\udcff"]}
+    store.write(make_spectra({"c1": 10}, {"c1": 5}, **facts), tmp_path / "r.arrow")
+    build.write_page([tmp_path / "r.arrow"], tmp_path / "page", "en")
+    build.write_markdown([tmp_path / "r.arrow"], tmp_path / "page", "en")
+    for name in (build.PAGE, build.MARKDOWN):
+        assert "folder:bad?" in (tmp_path / "page" / name).read_text(encoding="utf-8")
 
 
 def test_names_from_outside_cannot_break_the_page(tmp_path):

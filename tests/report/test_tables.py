@@ -304,6 +304,14 @@ def test_seconds(value, expected):
     assert text.seconds(value) == expected
 
 
+def test_fractions_have_as_many_digits_as_tell_them_apart():
+    assert text.fractions((0.7, 0.95, 1.0)) == ["0.7", "0.95", "1"]
+    assert text.fractions((0.7, 0.70000001)) == ["0.7", "0.70000001"]
+    assert text.fractions((0.7, 0.7)) == ["0.7", "0.7"]
+    close = (0.3, 0.1 + 0.2)
+    assert text.fractions(close) == ["0.3", "0.30000000000000004"]
+
+
 def test_json_has_every_number_in_full_and_null_for_the_unknown():
     spectra = Spectra([layer(), closed()], (0.7, 0.9), {"model": "no1"})
     found = json.loads(records.to_json(spectra))

@@ -10,7 +10,7 @@ import torch
 from streamspread import engine, models, store
 from streamspread.datasets import ImageData, Labelled, StreamedImages, load, nested
 from streamspread.datasets.images import TensorPixels
-from streamspread.errors import StoreError
+from streamspread.errors import DataError, StoreError
 from streamspread.models.weights import read_weights, save_weights
 from streamspread.spectrum import Spectra
 from streamspread.study import Step, Study
@@ -187,11 +187,11 @@ def labelled(monkeypatch):
     pixels = colors[labels][:, :, None, None].expand(-1, -1, 32, 32).clone()
     made = SimpleNamespace(pixels=pixels, labels=labels, calls=[])
 
-    def load_labelled(spec, split, image_size):
-        made.calls.append((spec, split))
-        return Labelled(made.pixels, made.labels, f"made {split}, 64 images")
+    def load_splits(spec):
+        made.calls.append(spec)
+        return tuple(Labelled(made.pixels, made.labels, f"made {s}, 64 images") for s in ("train", "test"))
 
-    monkeypatch.setattr("streamspread.study.work.load_labelled", load_labelled)
+    monkeypatch.setattr("streamspread.training.load_splits", load_splits)
     return made
 
 
@@ -210,7 +210,7 @@ def test_missing_weights_are_trained_once_by_their_recipe(tmp_path, labelled):
     reports.clear()
     assert make_study(tmp_path, data="cifar10").do(step, epoch=reports.append).kept
     assert reports == []
-    assert labelled.calls[0] == ("cifar10", "train")
+    assert labelled.calls[0] == "cifar10"
 
 
 def test_a_network_without_shipped_weights_gets_a_usual_training(tmp_path, labelled):
@@ -272,6 +272,39 @@ def test_weights_of_another_way_to_train_are_trained_again(tmp_path, labelled, o
     assert len(reports) == 1
 
 
+def test_labels_are_asked_for_before_the_first_step_where_steps_train(tmp_path):
+    shipped = Step("no2", "networks", "no2")
+    random = Step("depth4", "depth", SMALL, training=Training(0))
+    make_study(tmp_path).check_labels([shipped, random])  # noise has none
+    trained = Step("depth4", "depth", SMALL, training=Training(1))
+    own = Step("own", "networks", SMALL)
+    words = r"needs a label for every image.*\(needed by --parts depth,networks; --epochs 0 leaves"
+    with pytest.raises(DataError, match=words):
+        make_study(tmp_path, epochs=1).check_labels([shipped, random, trained, own])
+
+
+def test_labels_are_loaded_once(tmp_path, labelled):
+    study = make_study(tmp_path, epochs=1)
+    step = Step("own", "networks", SMALL)
+    study.check_labels([step])
+    study.do(step)
+    assert len(labelled.calls) == 1
+
+
+def test_data_whose_name_is_no_unicode_is_known_again(tmp_path, labelled, monkeypatch):
+    images = in_memory(made_images().images)
+    images.description = os.fsdecode(b"caf\xe9 train, 40 images")
+    split = Labelled(labelled.pixels, labelled.labels, images.description)
+    monkeypatch.setattr("streamspread.training.load_splits", lambda _: (split, split))
+    reports = []
+    for kept in (False, True):
+        outcome = make_study(tmp_path, images, epochs=1).do(
+            Step("own", "networks", SMALL), epoch=reports.append
+        )
+        assert outcome.kept == kept
+    assert len(reports) == 1
+
+
 def test_shipped_weights_are_used_where_there_are_any(tmp_path):
     study = make_study(tmp_path)
     facts = store.read(study.do(Step("no2", "networks", "no2", ("gap",))).path).provenance
@@ -287,8 +320,16 @@ def read_weights_sha(name):
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"cannot make the folder '.*file/results'.*give another --out"):
+    with pytest.raises(StoreError, match=r"cannot make the folder '.*file/results': .*: give another path"):
         make_study(tmp_path / "file")
+    with pytest.raises(
+        StoreError, match=r"cannot make the folder '.*caf\\udce9/results': the name is not UTF-8"
+    ):
+        make_study(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert os.listdir(tmp_path) == ["file"]
+    (tmp_path / "weights" / "x.arrow").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"cannot write '.*weights/x\.arrow': it is a folder"):
+        make_study(tmp_path)
     if os.geteuid():
         (tmp_path / "locked").mkdir(mode=0o500)
         with pytest.raises(StoreError, match="Permission denied"):

@@ -1,5 +1,6 @@
 """Training: it learns what can be learnt, keeps the best, repeats itself, and survives Ctrl-C."""
 
+import os
 from dataclasses import fields
 
 import pytest
@@ -274,13 +275,36 @@ def test_other_tensors_are_refused(images, labels, message):
 
 def test_a_place_that_cannot_be_written_is_refused_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "run_epoch", lambda *_: pytest.fail("it trained"))
-    with pytest.raises(WeightsError, match="is not a folder one can write to"):
+    with pytest.raises(WeightsError, match=r"the folder '.*missing' does not exist: make it first"):
         quick(out=tmp_path / "missing" / "w.safetensors")
     with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
         quick(out=tmp_path / "w.pt")
     (tmp_path / "folder.safetensors").mkdir()
-    with pytest.raises(WeightsError, match=r"folder\.safetensors: it is a folder"):
+    with pytest.raises(WeightsError, match=r"folder\.safetensors': it is a folder"):
         quick(out=tmp_path / "folder.safetensors")
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(WeightsError, match=r"pipe\.safetensors': it is not a regular file"):
+        quick(out=tmp_path / "pipe.safetensors")
+    with pytest.raises(WeightsError, match=r"'.*caf\\udce9\.safetensors': the name is not UTF-8"):
+        quick(out=tmp_path / os.fsdecode(b"caf\xe9.safetensors"))
+    with pytest.raises(WeightsError, match="File name too long: give another path"):
+        quick(out=tmp_path / f"{'n' * 300}.safetensors")
+
+
+def test_a_file_that_may_not_be_replaced_stays_and_the_new_one_gets_a_number(tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"old")
+    result = quick(epochs=1, out=path, replace=False)
+    assert path.read_bytes() == b"old"
+    assert result.path == tmp_path / "w-2.safetensors"
+    assert read_weights(result.path)[2] == result.sha256
+
+
+def test_what_is_no_unicode_is_noted_with_question_marks(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    quick(epochs=1, out=tmp_path / "w.safetensors", data=name, command=f"train --data {name}")
+    note = read_weights(tmp_path / "w.safetensors")[1]
+    assert (note["data"], note["command"]) == ("caf?", "train --data caf?")
 
 
 def test_what_needs_no_images_can_be_checked_without_them(tmp_path):
