@@ -73,8 +73,8 @@ def for_device(device: torch.device) -> ModuleType:
             from streamspread.kernels import cuda
         except ImportError as error:
             raise DeviceError(
-                f"device {device} needs CuPy ({error}): pip install 'streamspread[cuda12]' or "
-                "'streamspread[cuda13]', or use --device cpu"
+                f"device {device} needs CuPy ({error}): pip install cupy-cuda12x or cupy-cuda13x, as torch's "
+                "CUDA is, or use --device cpu"
             ) from None
         return cuda
     raise DeviceError(f"device {device} is not supported: use cpu or cuda:0")

@@ -54,7 +54,7 @@ def check_tsne() -> None:
     try:
         import openTSNE  # noqa: F401
     except ImportError as error:
-        raise MissingError(f"t-SNE needs openTSNE ({error}): pip install 'streamspread[figures]'") from error
+        raise MissingError(f"t-SNE needs openTSNE ({error}): pip install openTSNE joblib") from error
 
 
 def to_planes(scores: Sequence[np.ndarray], perplexity: float, seed: int, threads: int) -> Iterator[Plane]:

@@ -32,8 +32,8 @@ class Difference(NamedTuple):
 
 
 class Training(NamedTuple):
-    """How weights were trained: epochs, label smoothing, and further epochs over which the weights' mean
-    goes, up to the best one."""
+    """How weights were trained: epochs, label smoothing, and further epochs whose weights were averaged; of
+    all these the best one was kept."""
 
     epochs: int
     label_smoothing: float = 0.0
@@ -98,10 +98,10 @@ class Run:
             smoothing = float(self.note["label_smoothing"])
             if float(self.note.get("label_smoothing_before", smoothing)) != smoothing:
                 return None
-            if "averaged" in self.note.get("schedule", ""):
-                return Training(before, smoothing, int(self.note.get("best_epoch", epochs)))
         except (KeyError, ValueError):
             return None
+        if "averaged" in self.note.get("schedule", ""):
+            return Training(before, smoothing, epochs)
         return Training(before + epochs, smoothing)
 
     @property

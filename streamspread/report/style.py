@@ -63,9 +63,7 @@ def check(lang: str) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise MissingError(
-            f"figures need matplotlib ({error}): pip install 'streamspread[figures]'"
-        ) from error
+        raise MissingError(f"figures need matplotlib ({error}): pip install matplotlib") from error
     _fonts(lang)
 
 

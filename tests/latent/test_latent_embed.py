@@ -130,7 +130,7 @@ def test_a_missing_opentsne_says_how_to_get_it(network, images, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "openTSNE", None)
-    with pytest.raises(MissingError, match=r"pip install 'streamspread\[figures\]'"):
+    with pytest.raises(MissingError, match="pip install openTSNE joblib"):
         embed(network, images, device="cpu")
 
 

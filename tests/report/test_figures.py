@@ -169,7 +169,7 @@ def test_a_missing_matplotlib_still_gives_the_page(study_files, tmp_path, monkey
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     (line,) = build.write_page(study_files, tmp_path, "en")
     assert "figures need matplotlib" in line
-    assert "pip install 'streamspread[figures]'" in line
+    assert "pip install matplotlib" in line
     assert (tmp_path / "index.html").is_file()
 
 

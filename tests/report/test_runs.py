@@ -53,16 +53,6 @@ def test_a_run_knows_its_parts_accuracy_and_training(study_files):
             {"epochs": "4", "epochs_before": "60", "schedule": "constant, weights averaged"},
             Training(60, 0.0, 4),
         ),
-        (
-            {
-                "epochs": "16",
-                "epochs_before": "60",
-                "best_epoch": "14",
-                "schedule": "constant, weights averaged",
-            },
-            Training(60, 0.0, 14),
-        ),
-        ({"epochs": "4", "best_epoch": "?", "schedule": "constant, weights averaged"}, None),
         ({"epochs": "24", "best_epoch": "22", "schedule": "one cycle"}, Training(24)),
         ({"epochs": "4 of 9"}, None),
         ({"epochs": "4", "epochs_before": "60", "label_smoothing_before": "0"}, Training(64)),
