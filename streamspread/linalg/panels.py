@@ -114,13 +114,15 @@ class SymmetricPanels:
         """(L,) float64: qᵀA q / qᵀq for every column, with all sums in float64."""
         q_NL = q_NL.double()
         total_L = torch.zeros(q_NL.shape[1], dtype=torch.float64, device=self.device)
-        row = 0
-        for begin, end, chunk in self._chunks():
-            own_NL = q_NL[row : row + chunk.shape[0]]
-            # What lies left of the diagonal block stands for what lies above it too.
-            total_L += (own_NL * (chunk @ q_NL[:end])).sum(0)
-            total_L += (own_NL * (chunk[:, :begin] @ q_NL[:begin])).sum(0)
-            row += chunk.shape[0]
+        for begin, end, panel in self.spans():
+            twice_NL = q_NL[:end].clone()
+            twice_NL[:begin] *= 2  # a column left of the diagonal block stands for one above it too
+            for top in range(begin, end, _CHUNK):
+                chunk = panel[top - begin : top - begin + _CHUNK].double()
+                total_L += (q_NL[top : top + chunk.shape[0]] * (chunk @ twice_NL)).sum(0)
+        if self.u_NR is not None and self.m_RR is not None:
+            p_RL = self.u_NR.T @ q_NL
+            total_L += (p_RL * (self.m_RR @ p_RL)).sum(0)
         return total_L / q_NL.square().sum(0)
 
     def squared_norm(self) -> float:

@@ -32,6 +32,8 @@ def test_what_is_read_is_the_dense_matrix(device, n, rows):
     torch.testing.assert_close(panels.dense(torch.float64).cpu(), dense)
     q = torch.randn(n, 5, dtype=torch.float64)
     torch.testing.assert_close(panels.matmul(q.to(device)).cpu(), dense @ q)
+    quotients = (q * (dense @ q)).sum(0) / q.square().sum(0)
+    torch.testing.assert_close(panels.quotients(q.to(device)).cpu(), quotients)
     torch.testing.assert_close(panels.row_sums().cpu(), dense.sum(1))
     assert panels.squared_norm() == pytest.approx(float(dense.square().sum()), rel=1e-12)
     assert panels.trace() == pytest.approx(float(dense.trace()), rel=1e-12)
@@ -46,6 +48,7 @@ def test_reading_changes_nothing(n, rows):
     panels.row_sums()
     panels.trace()
     panels.matmul(torch.ones(n, 1, dtype=torch.float64))
+    panels.quotients(torch.ones(n, 1, dtype=torch.float64))
     assert all(torch.equal(a, b) for a, b in zip(before, panels.panels, strict=True))
 
 
@@ -85,6 +88,7 @@ def test_cholesky_in_place_gives_the_factor_or_refuses(device, n, rows, dtype):
 USES = {
     "read": lambda panels: panels.dense(torch.float64),
     "multiply by a block": lambda panels: panels.matmul(torch.ones(90, 1, dtype=torch.float64)),
+    "quotients": lambda panels: panels.quotients(torch.ones(90, 1, dtype=torch.float64)),
     "squared norm": lambda panels: panels.squared_norm(),
     "row sums": lambda panels: panels.row_sums(),
     "trace": lambda panels: panels.trace(),
