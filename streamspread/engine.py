@@ -5,7 +5,8 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -333,7 +334,7 @@ class _Session:
             "budget_bytes": self.plan.budget,
             "planned_peak_bytes": self.plan.peak_bytes,
             "proof": self.options.proof,
-            "seed": self.options.seed,
+            "seed": int(self.options.seed),
             "forward_tf32": False,  # on a card the search for eigenvalues uses it, where it does no harm
         }
 
@@ -345,7 +346,7 @@ def _session(
     """Look at the first batch, choose taps and plan; leave the model and torch's settings as they were."""
     if not isinstance(model, nn.Module):
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
-    if options.rank != "auto" and (not isinstance(options.rank, int) or options.rank < 1):
+    if options.rank != "auto" and (not isinstance(options.rank, Integral) or options.rank < 1):
         raise OptionError(f"rank {options.rank!r} is neither auto nor a positive number")
     if options.max_passes < 1 or options.width < 0:
         raise OptionError(
@@ -354,7 +355,7 @@ def _session(
         )
     if options.batch_size is not None and options.batch_size < 1:
         raise OptionError(f"batch size {options.batch_size} asked for; it must be 1 or more")
-    if not isinstance(options.seed, int) or not 0 <= options.seed < 1 << 63:
+    if not isinstance(options.seed, Integral) or not 0 <= options.seed < 1 << 63:
         raise OptionError(f"seed {options.seed} asked for; seeds are whole numbers from 0 to 2⁶³ − 1")
     budget = None if options.memory is None else parse_bytes(options.memory)
     device = resolve_device(options.device, model)
@@ -369,7 +370,9 @@ def _session(
             samples, batch_size = _survey(stream, first.shape[0])
             if samples is not None and samples < 2:
                 raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
-            forward_bytes, taps = _probe(model, as_input(first, device, dtype), batch_size, device)
+            # A stream that makes its batches holds one, and what it makes it of, beside the model's own copy.
+            copies = 1 if stream.tensor is not None else 3
+            forward_bytes, taps = _probe(model, as_input(first, device, dtype), batch_size, copies, device)
             del first
             chosen = select(taps, layers, _default_layers(model))
             session = _Session(
@@ -441,37 +444,51 @@ def _default_layers(model: nn.Module) -> Sequence[str]:
 
 
 def _probe(
-    model: nn.Module, batch: torch.Tensor, batch_size: int, device: torch.device
+    model: nn.Module, batch: torch.Tensor, batch_size: int, copies: int, device: torch.device
 ) -> tuple[int, list[TapInfo]]:
-    """(bytes that a pass needs for ``batch_size`` samples beside the accumulators, every tap)."""
+    """(bytes that a pass needs for ``batch_size`` samples beside the accumulators, every tap); ``copies``: of
+    a batch that are there at once on the CPU."""
     input_bytes = batch[:1].numel() * batch.element_size() * batch_size
     if device.type == "cuda":
         with PeakMeter(device) as meter:
             taps = list_taps(model, batch)
         needed = meter.peak * batch_size // batch.shape[0] + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
     else:
-        few, peak, taps = _first_look(model, batch)
-        needed = peak * batch_size // few + input_bytes
+        forward_bytes, taps = _first_look(model, batch, batch_size)
+        needed = forward_bytes + copies * input_bytes
         # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
         needed += batch_size * max((4 * t.dim for t in taps if t.itemsize == 2), default=0)
     return needed + Staging.first_bytes(max((t.dim for t in taps), default=0), batch_size), taps
 
 
-def _first_look(model: nn.Module, batch: torch.Tensor) -> tuple[int, int, list[TapInfo]]:
-    """(samples, bytes of tensors, every tap) of a forward of two samples, or of the whole batch where the
-    model takes no other number."""
-    few = batch[:2]
+def _first_look(model: nn.Module, batch: torch.Tensor, batch_size: int) -> tuple[int, list[TapInfo]]:
+    """(bytes of tensors in a forward of ``batch_size`` samples, every tap), by forwards of two samples and of
+    four: what a module makes of its weights does not grow with the batch. A model that takes no other number
+    of samples gets the whole batch."""
+    few, more = batch[:2], batch[:4]
     try:
-        with LiveBytes() as live:
-            taps = list_taps(model, few)
+        peak, taps = _live(model, few)
+        peak_of_more, taps_of_more = _live(model, more)
     except ModelError as error:
-        few = batch
+        few = more = batch
         try:
-            with LiveBytes() as live:
-                taps = list_taps(model, few)
+            peak, taps = peak_of_more, taps_of_more = _live(model, batch)
         except ModelError:
             raise error from None
-    return few.shape[0], live.peak, taps
+    if more.shape[0] == few.shape[0]:
+        return peak * batch_size // few.shape[0], taps
+    growth = max(0, peak_of_more - peak) / (more.shape[0] - few.shape[0])
+    # Samples come first only where the output grows with them.
+    observable = {tap.name for tap in taps_of_more if tap.observable}
+    taps = [replace(tap, observable=tap.observable and tap.name in observable) for tap in taps]
+    return int(peak + growth * (batch_size - few.shape[0])), taps
+
+
+def _live(model: nn.Module, batch: torch.Tensor) -> tuple[int, list[TapInfo]]:
+    """(bytes of the tensors that live at once in a forward, every tap)."""
+    with LiveBytes() as live:
+        taps = list_taps(model, batch)
+    return live.peak, taps
 
 
 def _check_room(plan: Plan, device: torch.device) -> None:

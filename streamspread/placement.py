@@ -86,27 +86,51 @@ def as_input(batch: torch.Tensor, device: torch.device, dtype: torch.dtype) -> t
 
 @contextmanager
 def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Buffers with their numbers as they were afterwards: a forward may count or observe."""
-    kept = [(buffer, buffer.clone()) for buffer in model.buffers() if not is_lazy(buffer)]
+    """The very buffers afterwards, with their numbers as they were: a forward may count or observe."""
+    kept = [
+        (module, name, buffer, None if buffer is None or not _may_change(buffer) else buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+    ]
     try:
         yield
     finally:
-        for buffer, numbers in kept:
-            if not torch.equal(buffer, numbers):
-                buffer.copy_(numbers)
+        for module, name, buffer, numbers in kept:
+            module._buffers[name] = buffer
+            if buffer is None or numbers is None or _same(buffer, numbers):
+                continue
+            if buffer.shape == numbers.shape:
+                with torch.no_grad():
+                    buffer.copy_(numbers)
+            else:
+                buffer.data = numbers
+
+
+def _may_change(buffer: torch.Tensor) -> bool:
+    """Whether a forward can write to it, and its numbers can be compared: not to what was made in inference
+    mode, and not to other layouts."""
+    return (
+        not is_lazy(buffer)
+        and not buffer.is_inference()
+        and buffer.layout == torch.strided
+        and not buffer.is_nested
+        and not buffer.is_quantized
+    )
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether all numbers are equal; NaN equals NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 @contextmanager
 def _placed(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The model on the device. Afterwards it has its own memory again, not a copy that came back: so what
-    shares that memory still does, and a model that is spread over devices still is."""
+    """The model on the device. Afterwards its parameters have their own memory again, not a copy that came
+    back: so what shares that memory still does, and a model that is spread over devices still is."""
     if all(tensor.device == device for tensor in (*model.parameters(), *model.buffers())):
         yield
         return
     parameters = [(p, p.data, p.grad, None if p.grad is None else p.grad.data) for p in model.parameters()]
-    buffers = [
-        (module, name, buffer) for module in model.modules() for name, buffer in module._buffers.items()
-    ]
     try:
         model.to(device)
         yield
@@ -116,8 +140,6 @@ def _placed(model: nn.Module, device: torch.device) -> Iterator[None]:
             if grad is not None and grad_data is not None:
                 grad.data = grad_data
                 parameter.grad = grad
-        for module, name, buffer in buffers:
-            module._buffers[name] = buffer
 
 
 def _has_cupy() -> bool:

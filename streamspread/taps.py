@@ -262,7 +262,8 @@ def _forward(model: nn.Module, batch: torch.Tensor) -> None:
 
 def _is_usual(tap: TapInfo) -> bool:
     """Whether ``all`` means this tap in a model that does not say itself."""
-    return tap.observable and (tap.kind.startswith(("Conv", "Linear")) or tap.kind.endswith("Linear"))
+    kind = tap.kind.removeprefix("Parametrized")  # as torch calls what a weight or spectral norm is put on
+    return tap.observable and (kind.startswith(("Conv", "Linear")) or kind.endswith("Linear"))
 
 
 def _operations(module: nn.Module, output: Any) -> float:

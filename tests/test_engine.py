@@ -476,9 +476,9 @@ def test_a_pass_goes_no_deeper_than_its_layers():
     engine.plan(model, x, ["1"])
     calls.clear()
     engine.analyze(model, x, ["1"], batch_size=60)
-    # One forward looks at the shapes of the whole network, the other is the pass.
+    # Two forwards look at the shapes of the whole network, the last one is the pass.
     assert calls[-3:] == ["", "0", "1"]
-    assert calls.count("2") == 1
+    assert calls.count("2") == 2
 
 
 def test_progress_tells_each_pass_and_each_layer():
@@ -876,8 +876,8 @@ def test_images_of_differing_shape_are_refused():
 
 def test_a_shuffled_loader_is_refused_where_a_layer_needs_several_passes():
     model, x = network("cnn", 150)
-    budget = smallest_budget(model, x, ["0"], method="gram")
     ordered = DataLoader(TensorDataset(x), batch_size=128)
+    budget = smallest_budget(model, ordered, ["0"], method="gram")
     assert engine.plan(model, ordered, ["0"], method="gram", memory=budget).layers[0].passes > 1
     shuffled = DataLoader(TensorDataset(x), batch_size=128, shuffle=True)
     with pytest.raises(
@@ -1051,7 +1051,7 @@ def test_no_batch_is_larger_than_was_planned_for():
     x = torch.randn(103, 8)
     engine.analyze(nn.Sequential(Seeing()), iter(x.split([3, 100])), "0", method="covariance", device="cpu")
     assert max(seen) == 3
-    assert sum(seen[1:]) == 103  # but for the first look at two of them
+    assert sum(seen) == 2 + 3 + 103  # two first looks at shapes, and the pass
 
 
 def test_a_model_of_one_batch_size_runs_where_the_data_comes_so():
@@ -1088,3 +1088,34 @@ def test_seeds_out_of_range_are_refused(seed):
     model, x = network("mlp", 60)
     with pytest.raises(OptionError, match="seeds are whole numbers from 0 to"):
         engine.analyze(model, x, seed=seed)
+
+
+def test_what_a_module_makes_of_its_weights_does_not_grow_with_the_batch():
+    plain = nn.Sequential(nn.Linear(512, 512), nn.Linear(512, 8))
+    normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(512, 512)), nn.Linear(512, 8))
+    x = torch.randn(128, 512)
+    small, large = (engine.plan(model, x, "1", device="cpu").peak_bytes for model in (plain, normed))
+    assert large - small < 8 * 512 * 512 * 4
+
+
+def test_an_output_with_as_many_rows_as_were_looked_at_is_no_tap():
+    class Modulated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.film, self.body = nn.Linear(8, 16), nn.Linear(16, 16)
+            self.code = nn.Parameter(torch.randn(2, 8))
+
+        def forward(self, x):
+            scale, shift = self.film(self.code)
+            return self.body(x) * scale + shift
+
+    x = torch.randn(50, 16)
+    assert list(engine.analyze(Modulated(), x, "all", device="cpu")) == ["body"]
+    with pytest.raises(LayerError, match=r"layer 'film' .* cannot be analysed"):
+        engine.analyze(Modulated(), x, "film", device="cpu")
+
+
+def test_numbers_of_numpy_are_numbers():
+    model, x = network("mlp", 60)
+    found = engine.analyze(model, x, "0", method="sketch", rank=np.int64(20), seed=np.int64(3), device="cpu")
+    assert json.loads(json.dumps(found.provenance))["seed"] == 3

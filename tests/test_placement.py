@@ -138,3 +138,55 @@ def test_weights_without_numbers_are_refused():
         model = nn.Linear(3, 3)
     with pytest.raises(ModelError, match="lie on the meta device, where they have no numbers"):
         engine.analyze(model, torch.randn(5, 3), device="cpu")
+
+
+class Holding(nn.Module):
+    """A module with a buffer, which its forward may treat in some way."""
+
+    def __init__(self, buffer, use=None):
+        super().__init__()
+        self.register_buffer("kept", buffer)
+        self.use = use
+
+    def forward(self, x):
+        if self.use is not None:
+            self.use(self)
+        return x
+
+
+def rebind(module):
+    module.kept = module.kept + 1
+
+
+def resize(module):
+    module.kept.resize_(9).zero_()
+
+
+def inference(numbers):
+    with torch.inference_mode():
+        return torch.tensor(numbers)
+
+
+BUFFERS = {
+    "sparse": (lambda: torch.eye(3).to_sparse(), None),
+    "sparse rows": (lambda: torch.eye(3).to_sparse_csr(), None),
+    "nested": (lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), None),
+    "expanded, NaN": (lambda: torch.full((1, 1), torch.nan).expand(3, 3), None),
+    "from inference mode, NaN": (lambda: inference([torch.nan, 1.0]), None),
+    "with gradient, NaN": (lambda: torch.tensor([torch.nan, 1.0], requires_grad=True), None),
+    "integers, counted": (lambda: torch.tensor([1, 2]), lambda module: module.kept.add_(1)),
+    "rebound": (lambda: torch.tensor([1.0, 2.0]), rebind),
+    "resized": (lambda: torch.tensor([1.0, 2.0]), resize),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(prototype|beta|Sparse|requires_grad|invariant)")
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_buffers_of_every_kind_are_the_very_same_afterwards(kind):
+    make, use = BUFFERS[kind]
+    model = nn.Sequential(Holding(make(), use), nn.Linear(4, 4))
+    buffer = model[0].kept
+    engine.analyze(model, torch.randn(30, 4), "1", device="cpu")
+    assert model[0].kept is buffer
+    if use is not None:
+        assert torch.equal(buffer, make())

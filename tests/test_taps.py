@@ -426,3 +426,13 @@ def test_memory_that_cannot_be_had_is_not_the_models_fault():
 
     with pytest.raises(MemoryError, match="can't allocate memory"):
         list_taps(Greedy(), torch.randn(2, 4))
+
+
+def test_all_means_convolutions_with_a_parametrised_weight_too():
+    from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+
+    model = nn.Sequential(
+        weight_norm(nn.Conv2d(3, 4, 1)), spectral_norm(nn.Conv2d(4, 4, 1)), nn.Flatten(), nn.Linear(16, 2)
+    )
+    found = select(list_taps(model, torch.randn(2, 3, 2, 2)), "all")
+    assert [tap.name for tap in found] == ["0", "1", "3"]

@@ -14,6 +14,7 @@ from streamspread.errors import ActivationError
 # 128 times as much, and what is 2²³ times smaller than that maximum still has full precision.
 _FP16_TARGET = 9
 _FP16_TINY = 2.0**-20  # the deviation to expect after a first batch of zeros
+_CONSTANT = 2.0**-48  # of the values: deviations that are no larger come from the mean's rounding in float64
 _PILOT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
 _FORMAT = "layer {layer}: {what} in batch {batch}"
 
@@ -64,7 +65,7 @@ class Staging:
 
     @staticmethod
     def first_bytes(width: int, rows: int) -> int:
-        """Extra bytes while the first batch sets the pilot: a block in float64, and its deviations twice."""
+        """Extra bytes while the first batch sets the pilot: a block in float64, and deviations twice."""
         return 3 * rows * min(width, _PILOT_COLUMNS) * 8
 
     def fill(self, x_ND: torch.Tensor, take: Callable[[], None]) -> None:
@@ -133,15 +134,16 @@ class Staging:
         dtype = kernels.SUM_DTYPES[self.rounding]
         # A copy in float64 of one column block at a time: the whole of it would be larger than the batch.
         mean_D = torch.empty(self.width, dtype=torch.float64, device=self.device)
-        largest = torch.zeros(2, dtype=torch.float64, device=self.device)  # deviation and value
+        largest = torch.zeros(3, dtype=torch.float64, device=self.device)  # deviation, value, from the mean
         for begin in range(0, self.width, _PILOT_COLUMNS):
             block = x_ND[:, begin : begin + _PILOT_COLUMNS].double()
             mean = block.mean(0)
             mean_D[begin : begin + _PILOT_COLUMNS] = mean
             deviation = (block - mean.to(dtype).double()).abs().max()
-            largest = torch.maximum(largest, torch.stack([deviation, block.abs().max()]))
+            spread = (block - mean).abs().max()
+            largest = torch.maximum(largest, torch.stack([deviation, block.abs().max(), spread]))
         self.pilot_D = mean_D.to(dtype)
-        farthest, value = largest.tolist()
+        farthest, value, spread_by = largest.tolist()
         if not math.isfinite(value):
             raise self._not_finite(self.batches)
         if not math.isfinite(farthest):  # float64 values beyond float32's range: overflow, as staging finds
@@ -151,6 +153,8 @@ class Staging:
         # A first batch without deviations, such as one of a single sample, says of later ones' size only what
         # its values say. Where these are zero too, fp16 takes a scale at which all but tiny deviations
         # overflow: that is noticed and mended, where underflow would go unseen.
+        if spread_by <= _CONSTANT * value:  # what is left is the mean's own rounding, to the pilot's dtype
+            farthest = 0.0
         expected = farthest or value or (_FP16_TINY if self.rounding == "fp16" else 0.0)
         if expected > 0:
             exponent = target - math.frexp(expected)[1]

@@ -116,7 +116,11 @@ def leading_eigenvalues(
 
     basis = _Subspace(matrix, min(block, max_block), seed)
     highs = basis.search(reached, max_block)
-    if None not in highs:
+    found = [index for index, high in enumerate(highs) if high is not None]
+    if 0 < len(found) < len(highs):  # what the largest block does not reach stays open; the others need not
+        targets, reached = [targets[i] for i in found], [reached[i] for i in found]
+        highs = [highs[i] for i in found]
+    if found:
         # Go on with as few vectors as close K by the norm alone, or else with what a factorisation needs.
         count = least = _deflated(highs)
         while count < basis.size and not _closed(from_norm(basis.ritz_L[:count]), targets, highs):
@@ -128,6 +132,7 @@ def leading_eigenvalues(
         basis.multiply()
         before, highs = highs, basis.rayleigh_ritz(reached)
         by_norm = _closed(from_norm(basis.ritz_L), targets, highs)
+        by_norm = by_norm and _closed(from_norm(basis.refined()), targets, highs)
         if None in highs or by_norm or (not proof and (highs == before or step == 2)):
             break
         if not proof:
@@ -163,6 +168,7 @@ class _Subspace:
         self.q_NL = self._random(size)  # no need to be orthonormal: only its product's span is used
         self.y_NL = self.q_NL
         self.ritz_L = np.zeros(size)
+        self._refined_L: np.ndarray | None = None
         self.products = 0
 
     @property
@@ -196,6 +202,7 @@ class _Subspace:
         """Rotate Q and Y to Ritz vectors; the number of Ritz values whose sum reaches each target, None
         where none."""
         self.ritz_L, self.q_NL, self.y_NL = _rayleigh_ritz(self.q_NL, self.y_NL)
+        self._refined_L = None
         return _reaching(self.ritz_L, targets)
 
     def advance(self) -> None:
@@ -211,13 +218,15 @@ class _Subspace:
     def truncate(self, count: int) -> None:
         """Keep the first Ritz vectors."""
         self.q_NL, self.y_NL = self.q_NL[:, :count].contiguous(), self.y_NL[:, :count].contiguous()
-        self.ritz_L = self.ritz_L[:count]
+        self.ritz_L, self._refined_L = self.ritz_L[:count], None
 
     def refined(self) -> np.ndarray:
         """The Ritz values, the largest of them summed again in float64: ‖A‖²_F less their squares is what
         bounds all others, and their own rounding errors would show in it."""
-        largest_L = self.matrix.quotients(self.q_NL[:, :_REFINED]).cpu().numpy()
-        return np.sort(np.concatenate([largest_L, self.ritz_L[len(largest_L) :]]))[::-1]
+        if self._refined_L is None:
+            largest_L = self.matrix.quotients(self.q_NL[:, :_REFINED]).cpu().numpy()
+            self._refined_L = np.sort(np.concatenate([largest_L, self.ritz_L[len(largest_L) :]]))[::-1]
+        return self._refined_L
 
     def residual_products(self, count: int) -> np.ndarray:
         """RᵀR (count, count) of the residuals R = A·Q − QΘ of the first Ritz vectors."""

@@ -362,3 +362,14 @@ def test_states_of_very_different_scale_merge():
         states[0].merge(states[1])
         want = float(torch.cat(parts).double().var(0).sum())
         assert states[0].spectrum(THRESHOLDS).total_variance == pytest.approx(want, rel=1e-5)
+
+
+@pytest.mark.parametrize("rounding", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("first", [1, 3])
+@pytest.mark.parametrize("make", [covariance, gram])
+def test_a_first_batch_of_equal_float64_samples_says_nothing_of_the_scale(make, first, rounding):
+    x = torch.randn(300, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[:first] = x[0]
+    state = make(x, rounding, CPU, first)
+    want = float(x.var(0).sum())
+    assert state.spectrum(THRESHOLDS).total_variance == pytest.approx(want, rel=1e-2)

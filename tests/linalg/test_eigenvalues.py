@@ -228,3 +228,16 @@ def test_what_was_summed_far_from_the_pilot_leaves_more_uncertain():
         for found in (all_eigenvalues(panels, trace, 200) for panels in (near, far))
     ]
     assert width[1] > 1000 * width[0]
+
+
+def test_a_threshold_out_of_reach_does_not_leave_the_others_open():
+    values = SPECTRA["harmonic"]
+    trace, sums = float(values.sum()), np.cumsum(values)
+    for thresholds in ((0.5, 0.7), (0.5, 0.7, 0.99)):
+        found = leading_eigenvalues(
+            prescribed(values, CPU, torch.float32), trace, thresholds, N, block=32, max_block=120
+        )
+        for tau in (0.5, 0.7):
+            k = components_for(sums, tau * trace)
+            assert components_for(found.upper_sums, tau * trace) == k
+            assert components_for(np.cumsum(found.values), tau * trace) == k
