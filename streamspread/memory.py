@@ -149,8 +149,8 @@ class PeakMeter:
 class LiveBytes(TorchDispatchMode):
     """Context manager that counts the bytes of tensors made inside it; ``peak`` is the most at once.
 
-    Exact for tensors, so that it grows with the batch alone; of workspaces inside an operation only the
-    columns of float64 convolutions are known.
+    Exact for tensors, so that it grows with the batch alone; of workspaces inside an operation only those of
+    convolutions are known.
     """
 
     @classmethod
@@ -174,15 +174,17 @@ class LiveBytes(TorchDispatchMode):
             if storage._cdata not in given:
                 self._live[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
         live = sum(nbytes for _, nbytes in self._live.values())
-        self.peak = max(self.peak, live + _column_bytes(func, args, result))
+        self.peak = max(self.peak, live + _workspace_bytes(func, args, result))
         return result
 
 
-def _column_bytes(func: Any, args: tuple[Any, ...], result: Any) -> int:
-    """What a convolution of float64 on the CPU unfolds its whole input (or a transposed one its output) into:
-    oneDNN, which needs no such columns, has no float64."""
-    if func is not torch.ops.aten.convolution.default or result.dtype != torch.float64:
+def _workspace_bytes(func: Any, args: tuple[Any, ...], result: Any) -> int:
+    """What a convolution on the CPU takes beside its input and output: oneDNN writes into a layout of its own
+    first, and float64, which it has not, is unfolded: the whole input, or a transposed one's output."""
+    if func is not torch.ops.aten.convolution.default or result.device.type != "cpu":
         return 0
+    if result.dtype != torch.float64:
+        return int(result.numel() * result.element_size())
     x, weight, transposed, groups = args[0], args[1], args[6], args[8]
     places = (x if transposed else result)[:, :1].numel()
     return int(places * weight[0].numel() * groups * result.element_size())
