@@ -95,7 +95,7 @@ def embed(
     where = engine.resolve_device(device)
     loaded = models.load(model, weights, seed)
     size = image_size or loaded.image_size
-    images, notes = open_data(data, split.value, samples, seed, size, where, most=MOST)
+    images, notes, _ = open_data(data, split.value, samples, seed, size, where, most=MOST)
     for line in notes:
         note(line, quiet)
     with progress_bars(quiet) as progress:

@@ -76,25 +76,13 @@ def open_data(
     image_size: int,
     device: torch.device,
     most: int | None = None,
-) -> tuple[ImageData | StreamedImages, list[str]]:
-    """The images, and what must be said about the choice: a line each.
+) -> tuple[ImageData | StreamedImages, list[str], str]:
+    """The images, what must be said about the choice, a line each, and the spec of what was opened: the given
+    one, or the default's.
 
     Without ``samples`` a GPU takes all images and a CPU at most CPU_SAMPLES of them, or both take at most
     ``most``. Errors as datasets.load.
     """
-    return open_named(spec, split, samples, seed, image_size, device, most)[:2]
-
-
-def open_named(
-    spec: str | None,
-    split: str,
-    samples: int | None,
-    seed: int,
-    image_size: int,
-    device: torch.device,
-    most: int | None = None,
-) -> tuple[ImageData | StreamedImages, list[str], str]:
-    """As :func:`open_data`, and the spec of what was opened: the given one, or the default's."""
     from streamspread import datasets
 
     notes = []

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from streamspread.cli.options import INPUT_PANEL, ImageSizeOption, ModelOption
+from streamspread.cli.options import ImageSizeOption, ModelOption, UnusedWeightsOption
 
 EPILOG = """Examples:
 
@@ -17,16 +13,7 @@ streamspread layers --model torchvision:resnet50 --image-size 224
 
 
 def layers(
-    model: ModelOption = "no1",
-    image_size: ImageSizeOption = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=INPUT_PANEL,
-            metavar="PATH|none",
-            help="As of run; it changes nothing here and is not read.",
-        ),
-    ] = None,
+    model: ModelOption = "no1", image_size: ImageSizeOption = None, weights: UnusedWeightsOption = None
 ) -> None:
     """List a network's layers with the shape and the number D of their features."""
     import torch

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-INPUT_PANEL = "Network and data"
+_INPUT = "Network and data"
 _METHOD = "Method"
-OUTPUT_PANEL = "Output"
+_OUTPUT = "Output"
 
 
 class Split(StrEnum):
@@ -40,37 +40,42 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        rich_help_panel=INPUT_PANEL,
+        rich_help_panel=_INPUT,
         help="no1 … no4, plan:64,64,M,128,128, torchvision:resnet50, or package.module:callable.",
     ),
 ]
+
+
+def _weights(words: str) -> Any:
+    return typer.Option(rich_help_panel=_INPUT, metavar="PATH|none", help=words)
+
+
 WeightsOption = Annotated[
     str | None,
-    typer.Option(
-        rich_help_panel=INPUT_PANEL,
-        metavar="PATH|none",
-        help="A .safetensors, .pt or .pth file, or none: random, and what a callable gives as it is built. "
-        "[dim]Default: those shipped.[/dim]",
+    _weights(
+        "A .safetensors, .pt or .pth file, or none: random, and what a callable gives as it is built. "
+        "[dim]Default: those shipped.[/dim]"
     ),
 ]
+UnusedWeightsOption = Annotated[str | None, _weights("As of run; it changes nothing here and is not read.")]
 DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
         "-d",
-        rich_help_panel=INPUT_PANEL,
+        rich_help_panel=_INPUT,
         metavar="SPEC",
         help="cifar10[:ROOT], parquet:PATH, folder:PATH, patches or noise. "
         "[dim]Default: cifar10 where it is to be had, else patches.[/dim]",
     ),
 ]
-SplitOption = Annotated[Split, typer.Option(rich_help_panel=INPUT_PANEL, help="Which part of the data.")]
+SplitOption = Annotated[Split, typer.Option(rich_help_panel=_INPUT, help="Which part of the data.")]
 SamplesOption = Annotated[
     int | None,
     typer.Option(
         "--samples",
         "-n",
-        rich_help_panel=INPUT_PANEL,
+        rich_help_panel=_INPUT,
         metavar="N",
         help="How many images, drawn with --seed. [dim]Default: all on a GPU, 5,000 on a CPU.[/dim]",
     ),
@@ -80,7 +85,7 @@ ImageSizeOption = Annotated[
     typer.Option(
         min=1,
         max=65_535,
-        rich_help_panel=INPUT_PANEL,
+        rich_help_panel=_INPUT,
         metavar="PIXELS",
         help="Side of the square images. [dim]Default: what the model is made for.[/dim]",
     ),
@@ -90,14 +95,14 @@ LayersOption = Annotated[
     typer.Option(
         "--layers",
         "-l",
-        rich_help_panel=INPUT_PANEL,
+        rich_help_panel=_INPUT,
         metavar="all|GLOB,…",
         help="Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]).",
     ),
 ]
 SeedOption = Annotated[
     int,
-    typer.Option(rich_help_panel=INPUT_PANEL, metavar="N", help="Of the drawn images and of random weights."),
+    typer.Option(rich_help_panel=_INPUT, metavar="N", help="Of the drawn images and of random weights."),
 ]
 ThresholdsOption = Annotated[
     str,
@@ -168,21 +173,27 @@ BatchSizeOption = Annotated[
         help="Images per forward pass. [dim]Default: chosen.[/dim]",
     ),
 ]
+
+
+def _out(words: str) -> Any:
+    return typer.Option("--out", "-o", rich_help_panel=_OUTPUT, metavar="FILE.arrow", help=words)
+
+
+def _format(words: str) -> Any:
+    return typer.Option("--format", rich_help_panel=_OUTPUT, help=words)
+
+
 OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        rich_help_panel=OUTPUT_PANEL,
-        metavar="FILE.arrow",
-        help="Where the result goes. [dim]Default: MODEL-TIME.arrow in the current folder.[/dim]",
-    ),
+    Path | None, _out("Where the result goes. [dim]Default: MODEL-TIME.arrow in the current folder.[/dim]")
 ]
-FormatOption = Annotated[
-    Format, typer.Option("--format", rich_help_panel=OUTPUT_PANEL, help="What is printed on stdout.")
+FormatOption = Annotated[Format, _format("What is printed on stdout.")]
+# So that a command line of run is one of plan, or of layers, too.
+UnusedOutOption = Annotated[
+    Path | None, _out("As of run; it changes nothing here: a plan is written nowhere.")
 ]
-LangOption = Annotated[Lang, typer.Option(rich_help_panel=OUTPUT_PANEL, help="Language of figures and page.")]
+UnusedFormatOption = Annotated[Format, _format("As of run; it changes nothing here: a plan is a table.")]
+LangOption = Annotated[Lang, typer.Option(rich_help_panel=_OUTPUT, help="Language of figures and page.")]
 QuietOption = Annotated[
     bool,
-    typer.Option("--quiet", "-q", rich_help_panel=OUTPUT_PANEL, help="No progress and no notes on stderr."),
+    typer.Option("--quiet", "-q", rich_help_panel=_OUTPUT, help="No progress and no notes on stderr."),
 ]

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from streamspread.cli.inputs import check_choices, open_data, read_layers, read_rank, read_thresholds
 from streamspread.cli.options import (
-    OUTPUT_PANEL,
     BatchSizeOption,
     DataOption,
     DeviceOption,
@@ -29,6 +23,8 @@ from streamspread.cli.options import (
     Split,
     SplitOption,
     ThresholdsOption,
+    UnusedFormatOption,
+    UnusedOutOption,
     WeightsOption,
     WidthOption,
 )
@@ -61,24 +57,8 @@ def plan(
     memory: MemoryOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            rich_help_panel=OUTPUT_PANEL,
-            metavar="FILE.arrow",
-            help="As of run; it changes nothing here: a plan is written nowhere.",
-        ),
-    ] = None,
-    form: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            rich_help_panel=OUTPUT_PANEL,
-            help="As of run; it changes nothing here: a plan is a table.",
-        ),
-    ] = Format.table,
+    out: UnusedOutOption = None,
+    form: UnusedFormatOption = Format.table,
     quiet: QuietOption = False,
 ) -> None:
     """Say what run would do: method, passes, memory and operations of each layer, and why."""
@@ -92,7 +72,7 @@ def plan(
 
     where = engine.resolve_device(device)
     loaded = models.load(model, weights, seed)
-    stream, notes = open_data(data, split.value, samples, seed, image_size or loaded.image_size, where)
+    stream, notes, _ = open_data(data, split.value, samples, seed, image_size or loaded.image_size, where)
     for line in notes:
         note(line, quiet)
     made = engine.plan(

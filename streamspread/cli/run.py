@@ -86,7 +86,7 @@ def run(
         raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
     where = engine.resolve_device(device)
     loaded = models.load(model, weights, seed)
-    stream, notes = open_data(data, split.value, samples, seed, image_size or loaded.image_size, where)
+    stream, notes, _ = open_data(data, split.value, samples, seed, image_size or loaded.image_size, where)
     for line in notes:
         note(line, quiet)
     with progress_bars(quiet) as progress:

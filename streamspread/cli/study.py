@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamspread.cli.inputs import open_named, read_thresholds, split_names
+from streamspread.cli.inputs import open_data, read_thresholds, split_names
 from streamspread.cli.options import (
     DataOption,
     DeviceOption,
@@ -91,7 +91,7 @@ def study(
     length = _EPOCHS[where.type] if epochs is None else epochs
     names = model or list(library.NETWORKS)
     library.check(names, chosen)  # what is wrong with the options is said before any image is read
-    images, notes, spec = open_named(data, split.value, samples, seed, IMAGE_SIZE, where)
+    images, notes, spec = open_data(data, split.value, samples, seed, IMAGE_SIZE, where)
     for line in notes:
         note(line, quiet)
     todo = library.steps(names, chosen, images.samples, length)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from streamspread.datasets.images import readable
 from streamspread.errors import DataError
+from streamspread.replace import storable
 
 
 class FolderImages:
@@ -31,7 +31,7 @@ class FolderImages:
             ) from error
         self._paths = [Path(file) for file, _ in found.samples]
         self.labels: torch.Tensor | None = torch.tensor(found.targets, dtype=torch.int64)
-        self.classes: tuple[str, ...] | None = tuple(readable(name) for name in found.classes)
+        self.classes: tuple[str, ...] | None = tuple(storable(name) for name in found.classes)
 
     def __len__(self) -> int:
         return len(self._paths)

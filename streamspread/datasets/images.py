@@ -215,11 +215,6 @@ def describe(name: str, chosen: int, total: int, seed: int, image_size: int | No
     return f"{name}, {counted}" + (f", at {image_size}x{image_size}" if image_size is not None else "")
 
 
-def readable(text: str) -> str:
-    """The text without what no UTF-8 file can hold, as names of folders may have it."""
-    return text.encode(errors="replace").decode()
-
-
 def resize_and_crop(images: torch.Tensor, size: int) -> torch.Tensor:
     """uint8 (n, C, H, W) to (n, C, size, size): the shorter side is scaled to size (bilinear, antialiased),
     then the middle is cut out, as torchvision's Resize and CenterCrop do. Images of that size already are

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
-from streamspread.datasets.images import readable
 from streamspread.errors import DataError
+from streamspread.replace import storable
 
 _LABEL_NAMES = ("label", "labels", "fine_label")
 _NO_LABEL = -1
@@ -137,6 +137,6 @@ def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
     """The names in Hugging Face's own metadata, None where it has none."""
     try:
         names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]["names"]
-        return tuple(readable(str(name)) for name in names)
+        return tuple(storable(str(name)) for name in names)
     except (KeyError, TypeError, ValueError):
         return None

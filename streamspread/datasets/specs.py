@@ -15,9 +15,9 @@ from streamspread.datasets.images import (
     choose,
     describe,
     gather,
-    readable,
 )
 from streamspread.errors import DataError, OptionError
+from streamspread.replace import storable
 
 SPLITS = ("train", "test")
 MOST_PIXELS = 65_535  # of a side, as JPEG has it
@@ -109,7 +109,7 @@ def _path_name(path: Path, split: str) -> str:
     too."""
     whole = path.resolve()
     name = "/".join(whole.parts[-2:]) if len(whole.parts) > 2 else str(whole)
-    return readable(f"{name} {split}" if whole.is_dir() else name)
+    return storable(f"{name} {split}" if whole.is_dir() else name)
 
 
 def _unknown(spec: str, kind: str) -> DataError:

@@ -9,7 +9,8 @@ import os
 import pickle
 import textwrap
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
@@ -51,16 +52,23 @@ def save_weights(state: Mapping[str, Tensor], path: str | os.PathLike[str], note
     The file is written beside its place and renamed, so `path` never holds half a file. Raises WeightsError
     where that cannot be done.
     """
-    target = Path(path)
-    if target.suffix != ".safetensors":
-        raise WeightsError(f"cannot write weights to {str(target)!r}: the name must end in .safetensors")
-    metadata = {key: storable(text) for key, text in note.items()}
-    data = safetensors.torch.save(dict(state), metadata=metadata)
-    try:
-        replace_file(target, data)
-    except OSError as error:
-        raise WeightsError(f"cannot write weights to {str(target)!r}: {why(error)}") from error
+    with writing(path):
+        metadata = {key: storable(text) for key, text in note.items()}
+        data = safetensors.torch.save(dict(state), metadata=metadata)
+        replace_file(path, data)
     return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raises WeightsError for a `path` without .safetensors, and for every OSError inside."""
+    refuse = f"cannot write weights to {os.fspath(path)!r}: "
+    if Path(path).suffix != ".safetensors":
+        raise WeightsError(f"{refuse}the name must end in .safetensors")
+    try:
+        yield
+    except OSError as error:
+        raise WeightsError(f"{refuse}{why(error)}") from error
 
 
 def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str] | None, str]:

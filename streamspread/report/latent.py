@@ -74,16 +74,17 @@ def _points(axes: Axes, points_N2: np.ndarray, embedding: Embedding) -> None:
     axes.grid(False)
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color("#bbbbbb")
-    if embedding.known_labels_N is None:
+    labels_N = embedding.known_labels_N
+    if labels_N is None:
         axes.scatter(points_N2[:, 0], points_N2[:, 1], s=size, c="#0072B2", linewidths=0, rasterized=True)
         return
     # All classes at once, in the order of the images: no class is painted over the others.
-    colors = np.array(CLASS_COLORS)[embedding.known_labels_N % len(CLASS_COLORS)]
+    colors = np.array(CLASS_COLORS)[labels_N % len(CLASS_COLORS)]
     axes.scatter(points_N2[:, 0], points_N2[:, 1], s=size, c=colors, linewidths=0, rasterized=True)
     axes.apply_aspect()  # where names lie is judged within the final limits
     taken: list[tuple[float, float]] = []
-    for label in np.unique(embedding.known_labels_N):
-        middle = np.median(points_N2[embedding.known_labels_N == label], axis=0)
+    for label in np.unique(labels_N):
+        middle = np.median(points_N2[labels_N == label], axis=0)
         x, y = axes.transAxes.inverted().transform(axes.transData.transform(middle))
         if any(abs(x - a) < _NAME_WIDTH and abs(y - b) < _NAME_HEIGHT for a, b in taken):
             continue  # classes that lie on each other have no place of their own: the legend names them
@@ -104,7 +105,8 @@ def _points(axes: Axes, points_N2: np.ndarray, embedding: Embedding) -> None:
 def _legend(figure: Figure, embedding: Embedding) -> None:
     from matplotlib.lines import Line2D
 
-    present = [] if embedding.known_labels_N is None else np.unique(embedding.known_labels_N).tolist()
+    labels_N = embedding.known_labels_N
+    present = [] if labels_N is None else np.unique(labels_N).tolist()
     handles = [
         Line2D([], [], marker="o", linestyle="", color=_color(label), label=_class_name(embedding, label))
         for label in present[:_MOST_NAMED]

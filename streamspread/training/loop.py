@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from streamspread import __version__
 from streamspread.datasets import checksum
-from streamspread.errors import OptionError, WeightsError
+from streamspread.errors import OptionError
 from streamspread.models.inputs import CIFAR_MEAN, CIFAR_STD, accept_uint8
 from streamspread.models.network import Network, build
 from streamspread.models.plans import find_plan, parse_plan
-from streamspread.models.weights import apply_weights, read_weights, rounded_state, save_weights
-from streamspread.replace import check_place, place, why
+from streamspread.models.weights import apply_weights, read_weights, rounded_state, save_weights, writing
+from streamspread.replace import check_place, place
 from streamspread.switches import switched
 from streamspread.training.arithmetic import autocast, resolve_device, resolve_precision
 from streamspread.training.data import check_split
@@ -192,7 +192,7 @@ def train(
             "command": command,
         }
         note = ended | given | recipe.note() | {"precision": precision} | origin | _circumstances(where)
-        with _as_weights_error(target), place(target, replace) as target:
+        with writing(target), place(target, replace) as target:
             sha256 = save_weights(stored, target, note)
     return TrainResult(
         plan=network.plan,
@@ -268,20 +268,9 @@ def _check_out(out: str | os.PathLike[str] | None) -> Path | None:
     # Before the training rather than after it: an hour's work should not end at a misspelt folder.
     if out is None:
         return None
-    target = Path(out)
-    if target.suffix != ".safetensors":
-        raise WeightsError(f"cannot write weights to {str(target)!r}: the name must end in .safetensors")
-    with _as_weights_error(target):
-        check_place(target)
-    return target
-
-
-@contextmanager
-def _as_weights_error(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise WeightsError(f"cannot write weights to {str(target)!r}: {why(error)}") from error
+    with writing(out):
+        check_place(out)
+    return Path(out)
 
 
 def _circumstances(device: torch.device) -> dict[str, str]:

@@ -215,7 +215,9 @@ def test_constant_layers_alone_can_be_drawn(tmp_path):
     run = make_run("a", NO1_DIMS, {"c1": 0, "c2": 0})
     with style.styled("en"):
         for draw in figures.all_figures(Collection((run,), {}), TEXTS).values():
-            draw().canvas.draw()
+            figure = draw()
+            figure.canvas.draw()
+            assert all(low < high < np.inf for axes in figure.axes for low, high in [axes.get_ylim()])
 
 
 def test_a_legend_of_many_layers_leaves_the_curves_their_room():
