@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
@@ -21,24 +21,22 @@ from streamspread.errors import (
     BudgetError,
     DataError,
     DeviceError,
-    ModelError,
     OptionError,
     StreamspreadError,
 )
 from streamspread.kernels import SUM_DTYPES, for_device
-from streamspread.memory import LiveBytes, PeakMeter, format_bytes, free_bytes, parse_bytes, total_bytes
+from streamspread.memory import PeakMeter, format_bytes, free_bytes, parse_bytes, total_bytes
 from streamspread.placement import as_input, model_dtype, prepared, resolve_device
 from streamspread.planner import LayerShape, Plan
+from streamspread.probe import first_batch, probe, survey
 from streamspread.running import Options, Running
 from streamspread.spectrum import LayerSpectrum, Spectra, check_thresholds
-from streamspread.taps import TapInfo, Watch, list_taps, select
+from streamspread.taps import TapInfo, Watch, select
 
 BATCH_SIZE = {"cpu": 128, "cuda": 500}
 ROUNDING = {"cpu": "fp32", "cuda": "fp16"}
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
-_CUDA_OVERHEAD = 96 << 20  # cuBLAS and cuSOLVER workspaces that torch allocates
 _RESIDENT_SHARE = 0.1  # of the budget that a data set may take on the card
-_PREFETCHED = 4  # batches that are on the card at once
 
 
 @dataclass(frozen=True)
@@ -365,14 +363,14 @@ def _session(
             if budget is None:
                 budget = int(_BUDGET_SHARE * free_bytes(device))
             stream, resident_bytes = _resident(stream, device, budget)
-            first = _first_batch(stream, options.batch_size or BATCH_SIZE[device.type])
+            first = first_batch(stream, options.batch_size or BATCH_SIZE[device.type])
             dtype = model_dtype(model, first)
-            samples, batch_size = _survey(stream, first.shape[0])
+            samples, batch_size = survey(stream, first.shape[0])
             if samples is not None and samples < 2:
                 raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
             # A stream that makes its batches holds one, and what it makes it of, beside the model's own copy.
             copies = 1 if stream.tensor is not None else 3
-            forward_bytes, taps = _probe(model, as_input(first, device, dtype), batch_size, copies, device)
+            forward_bytes, taps = probe(model, as_input(first, device, dtype), batch_size, copies, device)
             del first
             chosen = select(taps, layers, _default_layers(model))
             session = _Session(
@@ -422,73 +420,9 @@ def _rounding(options: Options, stream: Stream, device: torch.device, dtype: tor
     return "bf16" if usual == "fp16" and not stream.repeatable else usual
 
 
-def _first_batch(stream: Stream, batch_size: int) -> torch.Tensor:
-    """The first batch, as large as the stream makes them; nothing is lost, also not of a one-shot stream."""
-    for batch in stream.peek(batch_size):
-        return batch
-    raise DataError(f"{stream.description}: no samples in it; at least two are needed")
-
-
-def _survey(stream: Stream, first: int) -> tuple[int | None, int]:
-    """(N, samples of the largest batch), read in one pass where the stream does not say; N is None, and the
-    first batch has to stand for the others, where that pass is the only one."""
-    if stream.samples is not None or not stream.repeatable:
-        return stream.samples, first
-    sizes = [batch.shape[0] for batch in stream.batches()]
-    return sum(sizes), max(sizes)
-
-
 def _default_layers(model: nn.Module) -> Sequence[str]:
     own = getattr(model, "default_layers", ())
     return own if isinstance(own, (tuple, list)) else ()
-
-
-def _probe(
-    model: nn.Module, batch: torch.Tensor, batch_size: int, copies: int, device: torch.device
-) -> tuple[int, list[TapInfo]]:
-    """(bytes that a pass needs for ``batch_size`` samples beside the accumulators, every tap); ``copies``: of
-    a batch that are there at once on the CPU."""
-    input_bytes = batch[:1].numel() * batch.element_size() * batch_size
-    if device.type == "cuda":
-        with PeakMeter(device) as meter:
-            taps = list_taps(model, batch)
-        needed = meter.peak * batch_size // batch.shape[0] + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
-    else:
-        forward_bytes, taps = _first_look(model, batch, batch_size)
-        needed = forward_bytes + copies * input_bytes
-        # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
-        needed += batch_size * max((4 * t.dim for t in taps if t.itemsize == 2), default=0)
-    return needed + Staging.first_bytes(max((t.dim for t in taps), default=0), batch_size), taps
-
-
-def _first_look(model: nn.Module, batch: torch.Tensor, batch_size: int) -> tuple[int, list[TapInfo]]:
-    """(bytes of tensors in a forward of ``batch_size`` samples, every tap), by forwards of two samples and of
-    four: what a module makes of its weights does not grow with the batch. A model that takes no other number
-    of samples gets the whole batch."""
-    few, more = batch[:2], batch[:4]
-    try:
-        peak, taps = _live(model, few)
-        peak_of_more, taps_of_more = _live(model, more)
-    except ModelError as error:
-        few = more = batch
-        try:
-            peak, taps = peak_of_more, taps_of_more = _live(model, batch)
-        except ModelError:
-            raise error from None
-    if more.shape[0] == few.shape[0]:
-        return peak * batch_size // few.shape[0], taps
-    growth = max(0, peak_of_more - peak) / (more.shape[0] - few.shape[0])
-    # Samples come first only where the output grows with them.
-    observable = {tap.name for tap in taps_of_more if tap.observable}
-    taps = [replace(tap, observable=tap.observable and tap.name in observable) for tap in taps]
-    return int(peak + growth * (batch_size - few.shape[0])), taps
-
-
-def _live(model: nn.Module, batch: torch.Tensor) -> tuple[int, list[TapInfo]]:
-    """(bytes of the tensors that live at once in a forward, every tap)."""
-    with LiveBytes() as live:
-        taps = list_taps(model, batch)
-    return live.peak, taps
 
 
 def _check_room(plan: Plan, device: torch.device) -> None:

@@ -26,7 +26,7 @@ GROUPS = [
     {"accumulators"},
     {"planner"},
     {"store"},
-    {"running"},
+    {"running", "probe"},
     {"engine"},
     {"latent"},
     {"study"},
