@@ -25,6 +25,8 @@ from streamspread.errors import (
     StreamspreadError,
 )
 from streamspread.kernels import SUM_DTYPES, for_device
+from streamspread.linalg.band import band_eigenvalues_
+from streamspread.linalg.panels import SymmetricPanels
 from streamspread.memory import PeakMeter, format_bytes, free_bytes, parse_bytes, total_bytes
 from streamspread.placement import as_input, model_dtype, prepared, resolve_device
 from streamspread.planner import LayerShape, Plan
@@ -41,7 +43,8 @@ _RESIDENT_SHARE = 0.1  # of the budget that a data set may take on the card
 
 @dataclass(frozen=True)
 class Progress:
-    """A sign of life: ``stage`` is "pass" or "eigenvalues", ``index`` of ``count``; ``done`` of ``total``."""
+    """A sign of life: ``stage`` is "pass", "eigenvalues" or "eigenvalues of LAYER", ``index`` of ``count``;
+    ``done`` of ``total``."""
 
     stage: str
     index: int
@@ -67,6 +70,7 @@ def analyze(
     device: str | torch.device = "auto",
     batch_size: int | None = None,
     proof: bool = True,
+    all_eigenvalues: bool = False,
     seed: int = 0,
     progress: Callable[[Progress], None] | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -88,6 +92,8 @@ def analyze(
         memory: budget in bytes or as ``8GiB``; None: 80 % of what is free on the device.
         device: auto, cpu or cuda:0. batch_size: None for 128 on the CPU and 500 on CUDA.
         proof: whether a costly proof may be made where K would stay an interval otherwise.
+        all_eigenvalues: whether to find all of them, for every threshold, the effective rank and the whole
+            spectrum, instead of as many as the thresholds need; by an exact method, and with more work.
         seed: of the eigenvalue step's random start.
         progress: called with signs of life. provenance: facts to keep with the result.
 
@@ -96,12 +102,23 @@ def analyze(
     """
     thresholds = check_thresholds(thresholds)
     options = Options(
-        method, rounding, rank, width, max_passes, memory, device, batch_size, thresholds, proof, seed
+        method,
+        rounding,
+        rank,
+        width,
+        max_passes,
+        memory,
+        device,
+        batch_size,
+        thresholds,
+        proof,
+        all_eigenvalues,
+        seed,
     )
     with _session(model, data, layers, options) as session:
         report = progress or (lambda event: None)
         _check_room(session.plan, session.device)
-        _load_kernels(session.device, session.dtype, session.plan.layers[0].rounding)
+        _load_kernels(session.device, session.dtype, session.plan.layers[0].rounding, all_eigenvalues)
         with PeakMeter(session.device, session.resident_bytes) as meter:
             found = session.run(session.plan, report, meter)
         facts = {**session.facts(), **dict(provenance or {})}
@@ -126,6 +143,7 @@ def plan(
     device: str | torch.device = "auto",
     batch_size: int | None = None,
     proof: bool = True,
+    all_eigenvalues: bool = False,
     seed: int = 0,
 ) -> Plan:
     """What :func:`analyze` would run with the same arguments; nothing but a first look at shapes is run.
@@ -140,7 +158,18 @@ def plan(
             "returns a fresh iterator of batches"
         )
     options = Options(
-        method, rounding, rank, width, max_passes, memory, device, batch_size, thresholds, proof, seed
+        method,
+        rounding,
+        rank,
+        width,
+        max_passes,
+        memory,
+        device,
+        batch_size,
+        thresholds,
+        proof,
+        all_eigenvalues,
+        seed,
     )
     with _session(model, data, layers, options) as session:
         return session.plan
@@ -179,6 +208,7 @@ class _Session:
             rank=self.options.rank,
             max_passes=self.options.max_passes,
             proof=self.options.proof,
+            all_eigenvalues=self.options.all_eigenvalues,
             resident_bytes=self.resident_bytes,
         )
 
@@ -231,7 +261,7 @@ class _Session:
                     )
                 )
                 one = running.pop(name)
-                one.spectrum()  # before the peak is read: it is the layer's own
+                one.spectrum(_share_of(name, report))  # before the peak is read: it is the layer's own
                 found[name] = one.layer_spectrum(max(meter.read(), peaks.get(name, 0)))
                 del one
             peaks.update((name, max(meter.read(), peaks.get(name, 0))) for name in running)
@@ -396,6 +426,12 @@ def _session(
         raise
 
 
+def _share_of(layer: str, report: Callable[[Progress], None]) -> Callable[[float], None]:
+    """Signs of life from within one layer's eigenvalues, where these take long, in percent."""
+    stage = f"eigenvalues of {layer}"
+    return lambda share: report(Progress(stage, 0, 1, round(100 * share), 100, "%", ""))
+
+
 def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream, int]:
     """The stream, its data moved to the card where it is small beside the budget, and the bytes it takes."""
     tensor = stream.tensor
@@ -435,7 +471,7 @@ def _check_room(plan: Plan, device: torch.device) -> None:
         )
 
 
-def _load_kernels(device: torch.device, dtype: torch.dtype, rounding: str) -> None:
+def _load_kernels(device: torch.device, dtype: torch.dtype, rounding: str, all_eigenvalues: bool) -> None:
     """Import, compile and start the kernels before memory and time are measured: they are no layer's.
 
     Raises:
@@ -447,3 +483,5 @@ def _load_kernels(device: torch.device, dtype: torch.dtype, rounding: str) -> No
         rows_ND = tiny.staged()
         sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[rounding], device=device)
         for_device(device).add_product(sums, rows_ND.T, rows_ND)
+    if all_eigenvalues:
+        band_eigenvalues_(SymmetricPanels(4, 4, SUM_DTYPES[rounding], device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ class Options:
     batch_size: int | None
     thresholds: tuple[float, ...]
     proof: bool
+    all_eigenvalues: bool
     seed: int
 
 
@@ -88,10 +90,14 @@ class Running:
             still_open = [tau for tau in still_open if tau * spectrum.total_variance <= most]
         return not still_open
 
-    def spectrum(self) -> Spectrum:
+    def spectrum(self, progress: Callable[[float], None] | None = None) -> Spectrum:
         if self._spectrum is None:
             options = FinishOptions(
-                proof=self.options.proof, max_block=self.layer.max_block, seed=self.options.seed
+                all_eigenvalues=self.options.all_eigenvalues,
+                proof=self.options.proof,
+                max_block=self.layer.max_block,
+                seed=self.options.seed,
+                progress=progress,
             )
             with self.clock:
                 self._spectrum = self.accumulator.spectrum(self.options.thresholds, options)

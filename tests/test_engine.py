@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import re
 import subprocess
 import sys
@@ -498,6 +499,53 @@ def test_progress_tells_each_pass_and_each_layer():
     assert solved[-1].done == solved[-1].total
 
 
+# All eigenvalues, and not only what the thresholds need
+
+
+@pytest.fixture
+def always_in_place(monkeypatch):
+    """No order is small enough for a dense solve, as in layers of more than 6,144 features and samples."""
+    for name in ("accumulators.finish", "linalg.eigenvalues", "planner.candidates"):
+        monkeypatch.setattr(f"streamspread.{name}.FULL_LIMIT", {"cpu": 0, "cuda": 0})
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ["fp32", "fp64"])
+@pytest.mark.parametrize("method", ["auto", "covariance", "gram"])
+@pytest.mark.usefixtures("always_in_place")
+def test_all_eigenvalues_are_those_of_the_dense_reference(method, rounding, device):
+    model, x = network("cnn", 150)
+    want = truth(model, x)
+    found = engine.analyze(
+        model, x, thresholds=TAUS, method=method, rounding=rounding, device=device, all_eigenvalues=True
+    )
+    for name, spectrum in found.items():
+        assert spectrum.complete
+        assert spectrum.proof in ("all eigenvalues, in place", "constant layer")
+        check_exact(spectrum, want[name])
+        assert math.isfinite(spectrum.effective_rank)
+
+
+@pytest.mark.usefixtures("always_in_place")
+def test_all_eigenvalues_tell_how_far_they_are():
+    events = []
+    model, x = network("cnn", 150)
+    engine.analyze(model, x, ["0", "1"], all_eigenvalues=True, progress=events.append)
+    for name in ("0", "1"):
+        shares = [e.done for e in events if e.stage == f"eigenvalues of {name}"]
+        assert shares == sorted(shares)
+        assert shares[-1] <= 100 == next(e.total for e in events if e.stage == f"eigenvalues of {name}")
+
+
+def test_a_sketch_has_not_all_eigenvalues():
+    model, x = network("cnn", 50)
+    with pytest.raises(OptionError, match=r"sketch: it finds the leading eigenvalues only.*another method"):
+        engine.analyze(model, x, method="sketch", all_eigenvalues=True)
+    for layer in engine.plan(model, x, all_eigenvalues=True).layers:
+        assert layer.method != "sketch"
+        assert "sketch: it finds the leading eigenvalues only, and all were asked for" in layer.rejected
+
+
 # Overflow at fp16
 
 
@@ -942,11 +990,11 @@ from streamspread import engine
 from streamspread.models.network import build
 
 case, taus = sys.argv[1], (0.5,)
-options = {} if case == "gram" else {"method": "covariance"}
+options = {} if case == "gram" else {"method": "covariance", "all_eigenvalues": case == "all eigenvalues"}
 if case == "gram":
     model, data = build("64,64", 0), torch.randn(800, 3, 32, 32)
 else:
-    size = {"covariance": 28, "leading eigenvalues": 40}[case]
+    size = {"covariance": 28, "leading eigenvalues": 40, "all eigenvalues": 40}[case]
     model, data = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False)), torch.randn(1200, 4, size, size)
 plan = engine.plan(model, data, **options)
 spectra = engine.analyze(model, data, "all", taus, **options)
@@ -960,7 +1008,7 @@ print(json.dumps([plan.peak_bytes, peak, first.method, first.complete, *ks]))
 
 @on_linux
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["gram", "covariance", "leading eigenvalues"])
+@pytest.mark.parametrize("case", ["gram", "covariance", "leading eigenvalues", "all eigenvalues"])
 def test_the_peak_is_what_the_plan_promised(case):
     done = subprocess.run([sys.executable, "-c", PEAK, case], capture_output=True, text=True, check=True)
     planned, measured, method, complete, found, known_k = json.loads(done.stdout)

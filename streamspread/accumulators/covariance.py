@@ -44,14 +44,21 @@ class Covariance:
 
     @staticmethod
     def nbytes(
-        dim: int, *, rounding: str, device: torch.device, staging_rows: int, panel_rows: int, max_block: int
+        dim: int,
+        *,
+        rounding: str,
+        device: torch.device,
+        staging_rows: int,
+        panel_rows: int,
+        max_block: int,
+        all_eigenvalues: bool = False,
     ) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         dtype = kernels.SUM_DTYPES[rounding]
         state = SymmetricPanels.nbytes(dim, panel_rows, dtype)
         state += Staging.nbytes(dim, staging_rows, rounding, device)
         state += kernels.product_bytes(min(panel_rows, dim), dim, dtype, device)
-        return state, finish_bytes(dim, panel_rows, dtype, device, correction_rank=1, max_block=max_block)
+        return state, finish_bytes(dim, panel_rows, dtype, device, 1, max_block, all_eigenvalues)
 
     @property
     def samples(self) -> int:
@@ -67,7 +74,7 @@ class Covariance:
         Raises:
             ActivationError: NaN or Inf came.
             Overflow: rounding overflowed, or a sum.
-            OptionError: a proof has used up the sums.
+            OptionError: an eigenvalue step has used up the sums.
         """
         self._flush()
         self.staging.check()
@@ -111,9 +118,10 @@ class Covariance:
     def spectrum(self, thresholds: Sequence[float], options: FinishOptions | None = None) -> Spectrum:
         """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof.
 
-        The state stays usable for further updates unless a Cholesky factorisation was tried, which is made in
-        the panels themselves, whether it succeeds (``Spectrum.proof`` says so) or not: any later use of the
-        state then raises. ``FinishOptions(proof=False)`` never tries one.
+        The state stays usable for further updates unless the panels themselves were used up: by a Cholesky
+        factorisation, whether it succeeds (``Spectrum.proof`` says so) or not, or where all eigenvalues were
+        found in place. Any later use then raises. ``FinishOptions(proof=False)`` uses them up only where all
+        eigenvalues are asked for.
 
         Raises:
             DataError: fewer than two samples were seen.

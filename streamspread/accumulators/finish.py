@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from streamspread.accumulators.staging import Overflow
 from streamspread.errors import DataError
+from streamspread.linalg.band import band_bytes
 from streamspread.linalg.eigenvalues import (
     FULL_LIMIT,
     Eigenvalues,
@@ -28,17 +29,21 @@ class FinishOptions:
 
     Attributes:
         full_limit: up to this order all eigenvalues are computed; None: where that is cheap on the device.
-        proof: whether a costly proof (a Cholesky factorisation in the panels) may be made.
+        all_eigenvalues: of every order, above the limit in the sums' own memory, which uses them up.
+        proof: whether a costly proof may be made in the panels: a Cholesky factorisation, or all eigenvalues.
         block, max_block: columns of the subspace iteration at the start and at the most; None: as suits the
             device.
         seed: of the random start.
+        progress: called with the share that is done, where all eigenvalues are found in place.
     """
 
     full_limit: int | None = None
+    all_eigenvalues: bool = False
     proof: bool = True
     block: int | None = None
     max_block: int | None = None
     seed: int = 0
+    progress: Callable[[float], None] | None = None
 
 
 # On a card a product with 512 vectors takes little longer than one with 256.
@@ -58,6 +63,7 @@ def finish_bytes(
     device: torch.device,
     correction_rank: int,
     max_block: int,
+    all_eigenvalues: bool,
 ) -> int:
     """Peak bytes of the eigenvalue step beside the panels."""
     chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
@@ -65,10 +71,13 @@ def finish_bytes(
         # The dense matrix and the copy that is reduced in its place; cuSOLVER asks for four more of them.
         copies = 6 if device.type == "cuda" else 2
         return copies * order * order * full_dtype(order, dtype).itemsize + chunk
+    in_place = band_bytes(order, dtype, device)
+    if all_eigenvalues:
+        return in_place + chunk
     # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
     factor = (order + 3 * panel_rows) * min(panel_rows, order) * dtype.itemsize
     factor += 2 * order * max_block * dtype.itemsize
-    return max(workspace_bytes(order, max_block, dtype, device), factor) + chunk
+    return max(workspace_bytes(order, max_block, dtype, device), factor, in_place) + chunk
 
 
 def check_sums(panels: SymmetricPanels, layer: str) -> None:
@@ -77,7 +86,7 @@ def check_sums(panels: SymmetricPanels, layer: str) -> None:
 
     Raises:
         Overflow: they do not.
-        OptionError: a proof has used up the sums.
+        OptionError: an eigenvalue step has used up the sums.
     """
     if not panels.trace() < torch.finfo(panels.dtype).max ** 0.5:  # so put, NaN raises too
         dtype = str(panels.dtype).removeprefix("torch.")
@@ -115,6 +124,8 @@ def finish(
         limit = FULL_LIMIT[panels.device.type] if options.full_limit is None else options.full_limit
         if panels.n <= limit:
             found = all_eigenvalues(panels, total, rank_limit)
+        elif options.all_eigenvalues:
+            found = all_eigenvalues(panels, total, rank_limit, in_place=True, progress=options.progress)
         else:
             found = leading_eigenvalues(
                 panels,
@@ -125,6 +136,7 @@ def finish(
                 max_block=options.max_block or default_max_block(panels.n, panels.device),
                 proof=options.proof,
                 seed=options.seed,
+                progress=options.progress,
             )
     return Spectrum(
         dim=dim,

@@ -62,13 +62,14 @@ class Gram:
         device: torch.device,
         panel_rows: int,
         max_block: int,
+        all_eigenvalues: bool = False,
     ) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         dtype = kernels.SUM_DTYPES[rounding]
         panels = SymmetricPanels.nbytes(samples, panel_rows, dtype)
         staging = Staging.nbytes(min(tile, dim), samples, rounding, device)
         staging += kernels.product_bytes(min(panel_rows, samples), samples, dtype, device)
-        finish = finish_bytes(samples, panel_rows, dtype, device, correction_rank=2, max_block=max_block)
+        finish = finish_bytes(samples, panel_rows, dtype, device, 2, max_block, all_eigenvalues)
         return panels + staging, max(0, finish - staging)  # the tile is gone when the eigenvalue step begins
 
     def update(self, x_ND: torch.Tensor) -> None:
@@ -92,7 +93,7 @@ class Gram:
         Raises:
             ActivationError: fewer samples in the pass than were announced, or NaN or Inf.
             Overflow: rounding overflowed, or a sum.
-            OptionError: a proof has used up the sums.
+            OptionError: an eigenvalue step has used up the sums.
         """
         if self.staging is not None:
             self._add_tile(self.staging)

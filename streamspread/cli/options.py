@@ -153,6 +153,14 @@ NoProofOption = Annotated[
     bool,
     typer.Option("--no-proof", rich_help_panel=_METHOD, help="Skip costly proofs: faster, wider intervals."),
 ]
+AllEigenvaluesOption = Annotated[
+    bool,
+    typer.Option(
+        "--all-eigenvalues",
+        rich_help_panel=_METHOD,
+        help="Find all, not only what the thresholds need: for the whole spectrum and the effective rank.",
+    ),
+]
 MemoryOption = Annotated[
     str | None,
     typer.Option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streamspread.cli.inputs import check_choices, open_data, read_layers, read_rank, read_thresholds
 from streamspread.cli.options import (
+    AllEigenvaluesOption,
     BatchSizeOption,
     DataOption,
     DeviceOption,
@@ -54,6 +55,7 @@ def plan(
     width: WidthOption = 0,
     max_passes: MaxPassesOption = 3,
     no_proof: NoProofOption = False,
+    all_eigenvalues: AllEigenvaluesOption = False,
     memory: MemoryOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
@@ -89,5 +91,6 @@ def plan(
         device=where,
         batch_size=batch_size,
         proof=not no_proof,
+        all_eigenvalues=all_eigenvalues,
     )
     print_plan(made, Console())

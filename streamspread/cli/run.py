@@ -13,6 +13,7 @@ from streamspread.cli.inputs import (
     read_thresholds,
 )
 from streamspread.cli.options import (
+    AllEigenvaluesOption,
     BatchSizeOption,
     DataOption,
     DeviceOption,
@@ -67,6 +68,7 @@ def run(
     width: WidthOption = 0,
     max_passes: MaxPassesOption = 3,
     no_proof: NoProofOption = False,
+    all_eigenvalues: AllEigenvaluesOption = False,
     memory: MemoryOption = None,
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
@@ -104,6 +106,7 @@ def run(
             device=where,
             batch_size=batch_size,
             proof=not no_proof,
+            all_eigenvalues=all_eigenvalues,
             progress=progress,
             provenance=store.run_facts(
                 loaded, stream, where, context.obj, notes, seed=seed, split=split.value

@@ -1,14 +1,15 @@
-"""Eigenvalues of packed symmetric matrices: all of them where that is cheap, else the leading ones with a
-proof."""
+"""Eigenvalues of packed symmetric matrices: all of them where that is cheap, asked for or the only proof,
+else the leading ones with a proof."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
+from streamspread.linalg.band import band_eigenvalues_
 from streamspread.linalg.certificates import frobenius_upper_sums, shifted_upper_sums
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.spectrum import components_for
@@ -54,8 +55,16 @@ def full_dtype(n: int, dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if n <= FLOAT64_LIMIT else dtype
 
 
-def all_eigenvalues(matrix: SymmetricPanels, trace: float, rank_limit: int) -> Eigenvalues:
-    """All eigenvalues by one dense symmetric solve; those beyond ``rank_limit`` are zero and left out.
+def all_eigenvalues(
+    matrix: SymmetricPanels,
+    trace: float,
+    rank_limit: int,
+    *,
+    in_place: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Eigenvalues:
+    """All eigenvalues, by one dense symmetric solve or in the panels themselves, which **uses up the
+    matrix**; those beyond ``rank_limit`` are zero and left out.
 
     Panels are sums that were rounded, whatever the solve is made in: of them come lower and upper bounds of
     the eigenvalues' sums, a slack on either side.
@@ -64,14 +73,23 @@ def all_eigenvalues(matrix: SymmetricPanels, trace: float, rank_limit: int) -> E
         matrix: positive semi-definite, order n.
         trace: of the matrix, float64, known better than from the matrix.
         rank_limit: at most so many eigenvalues are non-zero.
+        in_place: needs no second matrix, however large this one is.
+        progress: called with the share that is done, where ``in_place``.
     """
-    dense = matrix.dense(full_dtype(matrix.n, matrix.dtype))
-    values = torch.linalg.eigvalsh(dense).double().cpu().numpy()[::-1]
-    values = np.maximum(values, 0.0)
+    summed = matrix.summed()
+    if in_place:
+        values = band_eigenvalues_(matrix, progress=progress)
+    else:
+        dense = matrix.dense(full_dtype(matrix.n, matrix.dtype))
+        values = torch.linalg.eigvalsh(dense).double().cpu().numpy()
+    slack = _slack(matrix, summed, float(values.sum()), trace)
+    lowest = float(values[0])  # A has none below 0: so far did rounding move those that are 0, and as far up
+    values = np.maximum(values[::-1], 0.0)
     squares = float(np.sum(values**2))
-    slack = _slack(matrix, float(values.sum()), trace)
     upper = np.minimum(np.cumsum(values[:rank_limit]) + slack, trace)
-    return Eigenvalues(_lowered(values[:rank_limit], slack), True, squares, "all eigenvalues", upper)
+    values = np.where(values > -2.0 * lowest, values, 0.0)
+    proof = "all eigenvalues, in place" if in_place else "all eigenvalues"
+    return Eigenvalues(_lowered(values[:rank_limit], slack), True, squares, proof, upper)
 
 
 def leading_eigenvalues(
@@ -84,6 +102,7 @@ def leading_eigenvalues(
     max_block: int,
     proof: bool = True,
     seed: int = 0,
+    progress: Callable[[float], None] | None = None,
 ) -> Eigenvalues:
     """Enough leading eigenvalues to close K at every threshold, by block subspace iteration with
     Rayleigh–Ritz.
@@ -94,7 +113,8 @@ def leading_eigenvalues(
     open and ``proof`` is asked for, from a Cholesky factorisation of s·I − A + QΘQᵀ, which proves that no
     eigenvalue above s was missed. The factorisation is made in the panels themselves: **it uses up the
     matrix**, so it comes last and only once, when Q has converged so far that its success would close every
-    threshold. All sums are loosened, lower ones too, so that rounding cannot close K.
+    threshold. Where it could not, or K is larger than the largest block, the proof is to find all eigenvalues
+    after all, in the panels too. All sums are loosened, lower ones too, so that rounding cannot close K.
 
     Args:
         matrix: positive semi-definite, order n.
@@ -102,12 +122,13 @@ def leading_eigenvalues(
         thresholds: fractions of the trace that are asked for.
         rank_limit: at most so many eigenvalues are non-zero.
         block: columns of Q at the start; ``max_block``: at the most.
-        proof: whether the factorisation may be made.
+        proof: whether the matrix may be used up to close K.
         seed: of the random start.
+        progress: called with the share that is done, where all eigenvalues are found.
     """
     targets = [tau * trace for tau in thresholds]
     squares = matrix.squared_norm()
-    slack = _slack(matrix, matrix.trace(), trace) / trace
+    slack = _slack(matrix, matrix.summed(), matrix.trace(), trace) / trace
     reached = [target + slack * trace for target in targets]  # by sums that are too large by the slack
 
     def from_norm(ritz_L: np.ndarray) -> np.ndarray:
@@ -116,6 +137,9 @@ def leading_eigenvalues(
 
     basis = _Subspace(matrix, min(block, max_block), seed)
     highs = basis.search(reached, max_block)
+    if proof and None in highs:
+        del basis
+        return all_eigenvalues(matrix, trace, rank_limit, in_place=True, progress=progress)
     found = [index for index, high in enumerate(highs) if high is not None]
     if 0 < len(found) < len(highs):  # what the largest block does not reach stays open; the others need not
         targets, reached = [targets[i] for i in found], [reached[i] for i in found]
@@ -149,6 +173,9 @@ def leading_eigenvalues(
         if _closed(bound, targets, highs):
             attempt = count, shift, bound
             break
+    if proof and attempt is None and not by_norm:
+        del basis
+        return all_eigenvalues(matrix, trace, rank_limit, in_place=True, progress=progress)
     ritz_L = basis.refined()
     upper, proved = from_norm(ritz_L), "Frobenius norm"
     if attempt is not None:
@@ -267,12 +294,12 @@ class _Subspace:
         )
 
 
-def _slack(matrix: SymmetricPanels, found: float, trace: float) -> float:
-    """What rounding leaves uncertain of a sum of eigenvalues: some units of what was summed, which is more
-    than the trace where the samples lay far from the pilot; or twice the distance of the trace as ``found``
-    in the sums from the trace that is known, where such a bias shows."""
+def _slack(matrix: SymmetricPanels, summed: float, found: float, trace: float) -> float:
+    """What rounding leaves uncertain of a sum of eigenvalues: some units of what was ``summed``, which is
+    more than the trace where the samples lay far from the pilot; or twice the distance of the trace as
+    ``found`` in the sums from the trace that is known, where such a bias shows."""
     units = max(8.0, matrix.n**0.5 / 8)  # sums of n terms, as in A·Q, err by about √n units
-    return max(units * torch.finfo(matrix.dtype).eps * max(trace, matrix.summed()), 2 * abs(found - trace))
+    return max(units * torch.finfo(matrix.dtype).eps * max(trace, summed), 2 * abs(found - trace))
 
 
 def _lowered(values: np.ndarray, slack: float) -> np.ndarray:

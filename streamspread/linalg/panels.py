@@ -24,8 +24,8 @@ class SymmetricPanels:
     Attributes:
         n: the order. ``rows``: t. ``dtype``, ``device``: of the panels.
         u_NR, m_RR: the correction in float64, or None.
-        spent: whether a factorisation has overwritten the panels. Reading them or adding to them then raises
-            OptionError.
+        spent: whether a factorisation or reduction has overwritten the panels. Reading them or adding to them
+            then raises OptionError.
     """
 
     def __init__(self, n: int, rows: int, dtype: torch.dtype, device: torch.device) -> None:
@@ -47,8 +47,9 @@ class SymmetricPanels:
         """(first row, one past the last row, panel) in order."""
         if self.spent:
             raise OptionError(
-                "these sums were used up by a proof in their own memory (Cholesky factorisation): keep the "
-                "spectrum that came with it, or ask for spectra with proof=False until the last"
+                "these sums were used up by an eigenvalue step in their own memory (a proof by Cholesky "
+                "factorisation, or all eigenvalues): keep the spectrum that came with it, or ask for spectra "
+                "with proof=False and all_eigenvalues=False until the last"
             )
         for (begin, end), panel in zip(_spans(self.n, self.rows), self.panels, strict=True):
             yield begin, end, panel

@@ -39,6 +39,9 @@ SKETCH_SHARE = 4  # layers that should fit into the budget together: else every 
 # Rates relative to matrix products, measured: LAPACK's symmetric eigenvalues run at a quarter of the
 # product's rate on two CPU cores (N = 5,000: 3.9 s against 0.6 s for as many operations).
 _DENSE_SOLVE_FACTOR = 4.0
+# All eigenvalues in place take so many times as long on two CPU cores as products of 4/3 n³ operations
+# (n = 16,384: 54 s against 35 s).
+_BAND_FACTOR = 1.5
 # On an H100, 16-bit rank updates run at 620 TFLOP/s, a forward in float32 without TF32 at 28, and the
 # float32 products of a search for eigenvalues and its proof at 43.
 _FORWARD_FACTOR = {"cpu": 1.0, "cuda": 20.0}
@@ -63,6 +66,7 @@ class Setting:
     max_passes: int
     share: int
     proof: bool
+    all_eigenvalues: bool
     resident_bytes: int = 0
 
     def peak(self, plans: Sequence[LayerPlan]) -> int:
@@ -91,13 +95,15 @@ def candidates(layer: LayerShape, setting: Setting, method: str) -> tuple[list[L
         impossible.append("gram: the number of samples is not known before the pass")
     else:
         plans.append(_gram(layer, setting, setting.samples))
-    plans.append(_sketch(layer, setting))
+    if setting.all_eigenvalues:
+        impossible.append("sketch: it finds the leading eigenvalues only, and all were asked for")
+    else:
+        plans.append(_sketch(layer, setting))
     asked = [plan for plan in plans if method in ("auto", plan.method)]
     if not asked:
-        raise OptionError(
-            f"layer {layer.name}: {impossible[0]}; give data that tells it, as a tensor, Dataset or "
-            "DataLoader does, or choose another method"
-        )
+        reason = next(reason for reason in impossible if reason.startswith(method))
+        data = "give data that tells it, as a tensor, Dataset or DataLoader does, or " * (method == "gram")
+        raise OptionError(f"layer {layer.name}: {reason}; {data}choose another method")
     impossible += [f"{plan.method}: {method} was asked for" for plan in plans if plan not in asked]
     return asked, impossible
 
@@ -117,6 +123,7 @@ def _covariance(layer: LayerShape, setting: Setting) -> LayerPlan:
             staging_rows=staging_rows,
             panel_rows=panel_rows,
             max_block=max_block,
+            all_eigenvalues=setting.all_eigenvalues,
         )
 
     def too_large() -> bool:
@@ -164,6 +171,7 @@ def _gram(layer: LayerShape, setting: Setting, samples: int) -> LayerPlan:
             device=device,
             panel_rows=panel_rows,
             max_block=max_block,
+            all_eigenvalues=setting.all_eigenvalues,
         )
 
     while max_block > _LEAST_BLOCK and sum(need(min(_LEAST_TILE, layer.dim))) > setting.room:
@@ -268,4 +276,6 @@ def _solve_operations(n: int, setting: Setting) -> float:
     kind = setting.device.type
     if n <= FULL_LIMIT[kind]:
         return _DENSE_SOLVE_FACTOR * 4 / 3 * float(n) ** 3
+    if setting.all_eigenvalues:
+        return _FLOAT32_FACTOR[kind] * _BAND_FACTOR * 4 / 3 * float(n) ** 3
     return _FLOAT32_FACTOR[kind] * (6 * 2.0 * 512 * float(n) ** 2 + setting.proof * float(n) ** 3 / 3)

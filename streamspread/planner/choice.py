@@ -37,6 +37,7 @@ def make_plan(
     rank: int | str = "auto",
     max_passes: int = 3,
     proof: bool = True,
+    all_eigenvalues: bool = False,
     resident_bytes: int = 0,
 ) -> Plan:
     """Choose a method and passes for every layer so that no pass needs more than the budget.
@@ -52,6 +53,7 @@ def make_plan(
             time.
         rank: directions that a sketch keeps, or auto. max_passes: that a sketch may take.
         proof: whether a factorisation may be made where K would stay open.
+        all_eigenvalues: whether all are to be found, and not only what the thresholds need.
         resident_bytes: of the data set, where it lies on the device all the time.
 
     Raises:
@@ -72,6 +74,7 @@ def make_plan(
         max_passes if same_again else 1,
         min(len(layers), SKETCH_SHARE),
         proof,
+        all_eigenvalues,
         resident_bytes,
     )
     _check_budget(layers, setting, method)

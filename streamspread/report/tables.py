@@ -185,7 +185,7 @@ def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool) -> str:
         ways += [] if proof else ["without --no-proof"]
         ways.append("with these --thresholds")  # a result may be shown for others than it was made for
     if methods - {"sketch"}:
-        ways.append("with --method gram on fewer --samples")
+        ways.append("with --all-eigenvalues")
     if "sketch" in methods:
         ways.append("with a larger --rank")
     return ", or ".join(ways)

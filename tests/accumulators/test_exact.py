@@ -98,6 +98,37 @@ def test_leading_eigenvalues_give_the_same_answer(device, method, rounding, name
     assert [spectrum.components(tau) for tau in THRESHOLDS[:3]] == [(k, k) for k in expected[:3]]
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rounding", ["fp64", "fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize(("samples", "dim"), [(500, 130), (120, 300)])
+def test_all_eigenvalues_in_place_give_the_same_answer(device, method, rounding, name, samples, dim):
+    x = make_data(name, samples, dim, 3.0)
+    dense = METHODS[method](x, rounding, device, 64).spectrum(THRESHOLDS)
+    options = FinishOptions(full_limit=0, all_eigenvalues=True)
+    state = METHODS[method](x, rounding, device, 64)
+    spectrum = state.spectrum(THRESHOLDS, options)
+    assert spectrum.complete
+    assert spectrum.proof == "all eigenvalues, in place"
+    for tau in THRESHOLDS:
+        assert spectrum.components(tau).closed
+        assert spectrum.components(tau) == dense.components(tau)
+    assert spectrum.effective_rank == pytest.approx(dense.effective_rank, rel=1e-4)
+    assert spectrum.participation_ratio == pytest.approx(dense.participation_ratio, rel=1e-5)
+    with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
+        state.spectrum(THRESHOLDS)
+
+
+@pytest.mark.parametrize("limit", [0, None])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_only_rounding_made_counts_as_no_eigenvalue(method, limit):
+    x = make_data("rank-deficient", 1000, 400, 30.0)
+    options = FinishOptions(full_limit=limit, all_eigenvalues=True)
+    spectrum = METHODS[method](x, "fp32", CPU, 64).spectrum((0.7,), options)
+    assert 20 < np.count_nonzero(spectrum.eigenvalues) < 100
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     cuts=st.lists(st.integers(1, 199), max_size=6, unique=True),
@@ -198,11 +229,11 @@ def test_a_state_that_a_proof_used_up_says_so(method):
     state = METHODS[method](x, "fp32", CPU, 50)
     options = FinishOptions(full_limit=0, block=32, max_block=60)
     assert state.spectrum((0.5,), options).proof == "Cholesky factorisation"
-    with pytest.raises(OptionError, match="these sums were used up by a proof"):
+    with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
         state.spectrum((0.5,), options)
     if method == "covariance":
         state.update(x[:1])
-        with pytest.raises(OptionError, match="these sums were used up by a proof"):
+        with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
             state.end_pass()
 
 

@@ -134,7 +134,7 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
 
     monkeypatch.setattr(engine, "analyze", spy)
     options = "--layers c1,c2 --thresholds 0.2,1 --method gram --rounding bf16 --rank 12 --memory 2GiB"
-    options += " --width 5 --max-passes 2 --batch-size 7 --no-proof --split test"
+    options += " --width 5 --max-passes 2 --batch-size 7 --no-proof --all-eigenvalues --split test"
     cli("run", *tiny, *options.split())
     del seen["provenance"]
     assert seen == {
@@ -150,6 +150,7 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
         "device": torch.device("cpu"),
         "batch_size": 7,
         "proof": False,
+        "all_eigenvalues": True,
         "progress": None,
     }
 

@@ -11,6 +11,7 @@ from streamspread.spectrum import Spectrum, components_for
 from tests.devices import CPU, DEVICES
 
 THRESHOLDS = (0.5, 0.7, 0.9)
+METHODS = ["all", "all in place", "leading"]
 N = 400
 SPECTRA = {
     "harmonic": 1.0 / np.arange(1, N + 1),
@@ -38,8 +39,8 @@ def prescribed(values, device, dtype, rows=96):
 def solved(method, panels, trace):
     """What is found with all eigenvalues, or with half of them, as a spectrum of trace 1."""
     n = panels.n
-    if method == "all":
-        found = all_eigenvalues(panels, trace, n)
+    if method != "leading":
+        found = all_eigenvalues(panels, trace, n, in_place=method == "all in place")
     else:
         found = leading_eigenvalues(panels, trace, THRESHOLDS, n, block=32, max_block=n // 2)
     return Spectrum(
@@ -54,9 +55,11 @@ def solved(method, panels, trace):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", SPECTRA)
-def test_all_eigenvalues(device, name):
+@pytest.mark.parametrize("in_place", [False, True])
+def test_all_eigenvalues(device, name, in_place):
     values = SPECTRA[name]
-    found = all_eigenvalues(prescribed(values, device, torch.float64), float(values.sum()), N)
+    panels = prescribed(values, device, torch.float64)
+    found = all_eigenvalues(panels, float(values.sum()), N, in_place=in_place)
     assert found.complete
     np.testing.assert_allclose(found.values, values, rtol=0, atol=1e-11 * values[0])
     np.testing.assert_allclose(found.upper_sums, np.cumsum(values), rtol=1e-12)
@@ -64,12 +67,14 @@ def test_all_eigenvalues(device, name):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", SPECTRA)
-@pytest.mark.parametrize("limit", [0, N])
-def test_all_eigenvalues_of_float32_sums_are_bounds_that_lie_close(device, name, limit, monkeypatch):
+@pytest.mark.parametrize(("limit", "in_place"), [(0, False), (N, False), (N, True)])
+def test_all_eigenvalues_of_float32_sums_are_bounds_that_lie_close(
+    device, name, limit, in_place, monkeypatch
+):
     monkeypatch.setattr(eigenvalues, "FLOAT64_LIMIT", limit)
     values = SPECTRA[name]
     trace, truth = float(values.sum()), np.cumsum(values)
-    found = all_eigenvalues(prescribed(values, device, torch.float32), trace, N)
+    found = all_eigenvalues(prescribed(values, device, torch.float32), trace, N, in_place=in_place)
     assert found.complete
     assert np.all(np.diff(found.values) <= 0)
     assert np.all(found.values >= 0)
@@ -80,7 +85,7 @@ def test_all_eigenvalues_of_float32_sums_are_bounds_that_lie_close(device, name,
 
 
 @pytest.mark.parametrize("limit", [0, N])
-@pytest.mark.parametrize("method", ["all", "leading"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", SPECTRA)
 def test_a_threshold_close_to_a_sum_does_not_close_a_wrong_k(name, method, limit, monkeypatch):
     monkeypatch.setattr(eigenvalues, "FLOAT64_LIMIT", limit)  # 0: float32 solves, as beyond it
@@ -95,7 +100,7 @@ def test_a_threshold_close_to_a_sum_does_not_close_a_wrong_k(name, method, limit
                 assert low <= (components_for(sums, tau) or N) <= high
 
 
-@pytest.mark.parametrize("method", ["all", "leading"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", ["harmonic", "steep", "steps"])
 def test_sums_that_lost_a_little_of_everything_are_found_by_the_trace(name, method):
     panels = prescribed(SPECTRA[name], CPU, torch.float32)
@@ -108,7 +113,7 @@ def test_sums_that_lost_a_little_of_everything_are_found_by_the_trace(name, meth
         assert low <= components_for(sums, sums[k - 1] - 5e-6) <= high
 
 
-@pytest.mark.parametrize("method", ["all", "leading"])
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_threshold_one_is_an_interval_up_to_the_rank(method, dtype):
     values = SPECTRA["rank-deficient"]
@@ -148,13 +153,37 @@ def test_without_proof_the_interval_still_holds_the_truth():
     assert low < k == high
 
 
-def test_a_block_that_cannot_grow_far_enough_says_so():
+def test_without_proof_a_block_that_cannot_grow_far_enough_leaves_k_open():
     values = SPECTRA["harmonic"]
-    found = leading_eigenvalues(
-        prescribed(values, CPU, torch.float64), float(values.sum()), (0.99,), N, block=16, max_block=32
-    )
+    trace = float(values.sum())
+    panels = prescribed(values, CPU, torch.float64)
+    found = leading_eigenvalues(panels, trace, (0.99,), N, block=16, max_block=32, proof=False)
     assert len(found.values) == 32
-    assert components_for(np.cumsum(found.values), 0.99 * values.sum()) is None
+    assert components_for(np.cumsum(found.values), 0.99 * trace) is None
+    assert not panels.spent
+
+
+# K beyond the largest block; and within it, but with eigenvalues outside that are as large as those inside.
+@pytest.mark.parametrize(
+    ("values", "tau", "max_block"),
+    [(SPECTRA["harmonic"], 0.99, 32), (np.linspace(1.0, 0.98, N), 0.7, 300)],
+    ids=["beyond the block", "flat"],
+)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_where_no_factorisation_can_prove_k_all_eigenvalues_do(dtype, device, values, tau, max_block):
+    shares = []
+    trace, truth = float(values.sum()), np.cumsum(values)
+    panels = prescribed(values, device, dtype)
+    options = {"block": 16, "max_block": max_block, "progress": shares.append}
+    found = leading_eigenvalues(panels, trace, (0.5, tau), N, **options)
+    assert found.proof == "all eigenvalues, in place"
+    assert found.complete
+    for threshold in (0.5, tau):
+        k = components_for(truth, threshold * trace)
+        assert components_for(found.upper_sums, threshold * trace) == k
+        assert components_for(np.cumsum(found.values), threshold * trace) == k
+    assert len(shares) > 1
 
 
 def test_same_seed_same_bits():
@@ -233,11 +262,11 @@ def test_what_was_summed_far_from_the_pilot_leaves_more_uncertain():
 def test_a_threshold_out_of_reach_does_not_leave_the_others_open():
     values = SPECTRA["harmonic"]
     trace, sums = float(values.sum()), np.cumsum(values)
+    lows = []
     for thresholds in ((0.5, 0.7), (0.5, 0.7, 0.99)):
-        found = leading_eigenvalues(
-            prescribed(values, CPU, torch.float32), trace, thresholds, N, block=32, max_block=120
-        )
+        panels = prescribed(values, CPU, torch.float32)
+        found = leading_eigenvalues(panels, trace, thresholds, N, block=32, max_block=120, proof=False)
+        lows.append([components_for(found.upper_sums, tau * trace) for tau in (0.5, 0.7)])
         for tau in (0.5, 0.7):
-            k = components_for(sums, tau * trace)
-            assert components_for(found.upper_sums, tau * trace) == k
-            assert components_for(np.cumsum(found.values), tau * trace) == k
+            assert components_for(np.cumsum(found.values), tau * trace) == components_for(sums, tau * trace)
+    assert lows[0] == lows[1]

@@ -107,7 +107,7 @@ def test_panels_are_of_no_use_after_a_factorisation(use, positive):
     if not positive:
         panels.multiply_(-1.0)
     assert panels.is_positive_definite_() == positive
-    with pytest.raises(OptionError, match="these sums were used up by a proof"):
+    with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
         use(panels)
 
 

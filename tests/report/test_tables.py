@@ -86,7 +86,7 @@ def test_a_closed_interval_is_one_number():
 def test_a_range_is_explained_and_told_how_to_close():
     output = rendered(print_spectra, Spectra([layer(), closed(), layer("c3")], (0.3, 0.7)))
     assert "not closed: c1 at τ = 0.7; c3 at τ = 0.7" in output
-    assert "to close it: run with these --thresholds, or with --method gram on fewer --samples" in output
+    assert "to close it: run with these --thresholds, or with --all-eigenvalues" in output
     assert "closed: every K" not in output
 
 
@@ -96,7 +96,7 @@ def test_how_to_close_depends_on_what_was_run():
     sketch = rendered(print_spectra, Spectra([layer(method="sketch")]))
     assert "to close it: run with these --thresholds, or with a larger --rank" in sketch
     both = rendered(print_spectra, Spectra([layer(), layer("c2", method="sketch")]))
-    assert "on fewer --samples, or with a larger --rank" in both
+    assert "or with --all-eigenvalues, or with a larger --rank" in both
     rounded = rendered(print_spectra, Spectra([layer(complete=True)]))
     assert rounded.strip().endswith("to close it: run with --rounding fp64")
 

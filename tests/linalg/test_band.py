@@ -1,0 +1,131 @@
+"""All eigenvalues in the panels' own memory, against numpy's of the dense matrix."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamspread.errors import OptionError
+from streamspread.linalg import band
+from streamspread.linalg.band import band_bytes, band_eigenvalues_, reduce_to_band_
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.memory import LiveBytes
+from tests.devices import CPU, DEVICES
+
+
+def packed(n, rows, device=CPU, dtype=torch.float64, seed=0, low_rank=False):
+    """Panels of a random matrix with a falling spectrum, and its eigenvalues."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, n + 5, generator=generator, dtype=torch.float64) * torch.arange(1, n + 6) ** -0.5
+    panels = SymmetricPanels(n, rows, dtype, device)
+    panels.add_outer(x.to(device, dtype))
+    if low_rank:
+        panels.u_NR = torch.randn(n, 2, generator=generator, dtype=torch.float64).to(device)
+        panels.m_RR = torch.tensor([[0.5, 0.2], [0.2, 0.0]], dtype=torch.float64, device=device)
+    return panels, np.linalg.eigvalsh(panels.dense(torch.float64).cpu().numpy())
+
+
+def assert_equal(found, expected, dtype):
+    unit = torch.finfo(dtype).eps
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=0, atol=16 * unit * np.abs(expected).max())
+    assert abs(found.sum() - expected.sum()) < 4 * unit * np.abs(expected).sum()
+
+
+# Bands wider than panels and panels wider than bands; a last block, and a last panel, that are not whole.
+SHAPES = [
+    (1, 4, 32),
+    (2, 1, 1),
+    (7, 7, 3),
+    (64, 7, 8),
+    (65, 16, 8),
+    (96, 96, 32),
+    (300, 70, 32),
+    (301, 64, 1),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("low_rank", [False, True])
+@pytest.mark.parametrize(("n", "rows", "width"), SHAPES)
+def test_eigenvalues_are_those_of_the_dense_matrix(device, dtype, low_rank, n, rows, width):
+    panels, expected = packed(n, rows, device, dtype, low_rank=low_rank)
+    assert_equal(band_eigenvalues_(panels, width), expected, dtype)
+
+
+@settings(max_examples=100, deadline=None)
+@given(n=st.integers(1, 90), rows=st.integers(1, 90), width=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_eigenvalues_are_those_of_the_dense_matrix_in_any_panels(n, rows, width, seed):
+    panels, expected = packed(n, rows, seed=seed)
+    assert_equal(band_eigenvalues_(panels, width), expected, torch.float64)
+
+
+@pytest.mark.parametrize("least", [1, 10])
+def test_panels_that_are_read_in_several_chunks(least, monkeypatch):
+    monkeypatch.setattr(band, "_LEAST_ROWS", least)
+    monkeypatch.setattr(band, "_CHUNK_NUMBERS", 1)
+    panels, expected = packed(200, 70)
+    assert_equal(band_eigenvalues_(panels, 16), expected, torch.float64)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", ["zero", "identity", "one component", "few components"])
+def test_columns_that_need_no_reflection(device, kind):
+    n = 100
+    panels = SymmetricPanels(n, 30, torch.float64, device)
+    x = {
+        "zero": torch.zeros(n, 1, dtype=torch.float64),
+        "identity": torch.eye(n, dtype=torch.float64),
+        "one component": torch.nn.functional.one_hot(torch.tensor([3]), n).T.double(),
+        "few components": torch.randn(n, 5, dtype=torch.float64),
+    }[kind]
+    panels.add_outer(x.to(device))
+    expected = np.linalg.eigvalsh((x @ x.T).numpy())
+    np.testing.assert_allclose(band_eigenvalues_(panels, 8), expected, rtol=0, atol=1e-13 * expected.max())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("n", "rows", "width"), [(64, 7, 8), (65, 16, 8), (10, 4, 10)])
+def test_the_band_is_one(device, n, rows, width):
+    panels, expected = packed(n, rows, device)
+    found = reduce_to_band_(panels, width)
+    assert found.shape == (n, 2 * width)
+    assert not found[:, width + 1 :].any()
+    dense = np.zeros((n, n))
+    for distance in range(min(width + 1, n)):
+        column = np.arange(n - distance)
+        dense[column + distance, column] = dense[column, column + distance] = found[column, distance]
+    np.testing.assert_allclose(np.linalg.eigvalsh(dense), expected, rtol=0, atol=1e-13 * expected[-1])
+
+
+def test_the_same_bits_each_time():
+    first, second = (band_eigenvalues_(packed(300, 70, dtype=torch.float32)[0]) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_the_panels_are_used_up():
+    panels, _ = packed(50, 20)
+    band_eigenvalues_(panels)
+    with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
+        panels.trace()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_takes_the_bytes_that_it_says_and_never_a_second_matrix(dtype):
+    n = 2500
+    panels = SymmetricPanels(n, 256, dtype, CPU)
+    panels.add_outer(torch.randn(n, 40, dtype=dtype))
+    with LiveBytes() as live:
+        band_eigenvalues_(panels)
+    assert live.peak <= band_bytes(n, dtype, CPU)
+    assert band_bytes(n, dtype, CPU) < SymmetricPanels.nbytes(n, 256, dtype)
+
+
+def test_progress_grows():
+    shares = []
+    band_eigenvalues_(packed(400, 100)[0], 8, shares.append)
+    assert len(shares) > 10
+    assert shares == sorted(shares)
+    assert 0.8 < shares[-1] <= 1.0
