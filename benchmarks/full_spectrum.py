@@ -1,0 +1,131 @@
+"""All eigenvalues of a packed matrix in its own memory, against the dense solver: time, memory, errors.
+
+The matrix has known eigenvalues 1/i, turned by reflections: its sums of leading eigenvalues can be checked
+at any order. Both contenders get it in float32, each in a process of its own.
+
+    python -m benchmarks.full_spectrum [--orders 8192 16384] [--device cpu]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from benchmarks.environment import environment, save
+from benchmarks.processes import measured
+
+ORDERS = {"cpu": [8192, 16_384], "cuda": [16_384, 32_768, 65_536]}
+PANEL_ROWS = {"cpu": 1024, "cuda": 2048}
+REFLECTIONS = 8
+OURS, DENSE = "streamspread, in place", "torch.linalg.eigvalsh"
+
+
+def main() -> None:
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--orders", type=int, nargs="*", default=None)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--data", help="as of the other benchmarks; it changes nothing here")
+    options = parser.parse_args()
+    rows = []
+    for order in options.orders or ORDERS[torch.device(options.device).type]:
+        for name in (OURS, DENSE):
+            print(f"{order}: {name} …", file=sys.stderr, flush=True)
+            rows.append({"order": order, "what": name, **measured(solve, name, order, options.device)})
+    show(rows)
+    print("written:", save("full-spectrum", device=options.device, rows=rows))
+
+
+def solve(name: str, order: int, device: str) -> dict[str, Any]:
+    """Seconds of the eigenvalues alone, and the largest error of a sum of leading ones as a share of T."""
+    import numpy as np
+    import torch
+
+    from streamspread.linalg.band import band_eigenvalues_
+
+    where = torch.device(device)
+    if name == OURS:
+        band_eigenvalues_(known(4, where))  # loads Numba and cuSOLVER
+    else:
+        torch.linalg.eigvalsh(torch.eye(4, device=where))
+    panels = known(order, where)
+    try:
+        if name == DENSE:
+            dense = panels.dense(torch.float32)
+            del panels
+        _wait(where)
+        began = time.perf_counter()
+        values = band_eigenvalues_(panels) if name == OURS else torch.linalg.eigvalsh(dense).cpu().numpy()
+        seconds = time.perf_counter() - began
+    except torch.OutOfMemoryError:
+        return {"failed": "does not fit"}
+    expected = np.cumsum(1.0 / np.arange(1, order + 1))
+    found = np.cumsum(np.asarray(values, dtype=np.float64)[::-1])
+    return {"seconds": seconds, "error": float(np.abs(found - expected).max() / expected[-1])}
+
+
+def known(order: int, device: Any) -> Any:
+    """Panels of Q Λ Qᵀ, Λ = diag(1/i), for a product Q of random reflections: I − V T Vᵀ."""
+    import torch
+
+    from streamspread.linalg.panels import SymmetricPanels
+
+    generator = torch.Generator().manual_seed(0)
+    v_NR = torch.randn(order, REFLECTIONS, generator=generator, dtype=torch.float64).to(device)
+    v_NR /= torch.linalg.vector_norm(v_NR, dim=0)
+    inverse_RR = (v_NR.T @ v_NR).triu(1) + torch.eye(REFLECTIONS, dtype=torch.float64, device=device) / 2
+    t_RR = torch.linalg.inv(inverse_RR)
+    values_N = 1.0 / torch.arange(1, order + 1, dtype=torch.float64, device=device)
+    scaled_NR = values_N[:, None] * v_NR
+    # QΛQᵀ = Λ − V T (ΛV)ᵀ − ΛV Tᵀ Vᵀ + V T (VᵀΛV) Tᵀ Vᵀ
+    m_2R2R = torch.cat(
+        [
+            torch.cat([t_RR @ (v_NR.T @ scaled_NR) @ t_RR.T, -t_RR], dim=1),
+            torch.cat([-t_RR.T, torch.zeros_like(t_RR)], dim=1),
+        ]
+    )
+    panels = SymmetricPanels(order, PANEL_ROWS[device.type], torch.float32, device)
+    for begin, end, panel in panels.spans():
+        panel.diagonal(begin).copy_(values_N[begin:end])
+    panels.add_low_rank(torch.cat([v_NR, scaled_NR], dim=1), m_2R2R)
+    return panels
+
+
+def _wait(device: Any) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    facts = environment()
+    place = facts.get("card") or f"{facts['processor']}, {facts['cores']} cores"
+    table = Table(title=f"All eigenvalues of a packed float32 matrix — {place}")
+    for heading in ("order", "", "seconds", "peak", "in packed matrices", "error of sums, of T"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        found = row.get("found", {})
+        failed = row.get("failed") or found.get("failed")
+        if failed:
+            table.add_row(f"{row['order']:,}", row["what"], failed, "", "", "")
+            continue
+        table.add_row(
+            f"{row['order']:,}",
+            row["what"],
+            f"{found['seconds']:.1f}",
+            f"{row['peak_bytes'] / 2**30:.2f} GiB",
+            f"{row['peak_bytes'] / (2 * row['order'] ** 2):.2f}",
+            f"{found['error']:.1e}",
+        )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
