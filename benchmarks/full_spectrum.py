@@ -44,11 +44,11 @@ def solve(name: str, order: int, device: str) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from streamspread.linalg.band import band_eigenvalues_
+    from streamspread.linalg.band import WIDTH, band_eigenvalues_
 
     where = torch.device(device)
     if name == OURS:
-        band_eigenvalues_(known(4, where))  # loads Numba and cuSOLVER
+        band_eigenvalues_(known(2 * WIDTH + 1, where))  # loads Numba and cuSOLVER
     else:
         torch.linalg.eigvalsh(torch.eye(4, device=where))
     panels = known(order, where)

@@ -23,9 +23,11 @@ from streamspread.errors import (
     DeviceError,
     OptionError,
     StreamspreadError,
+    check_seed,
 )
 from streamspread.kernels import SUM_DTYPES, for_device
-from streamspread.linalg.band import band_eigenvalues_
+from streamspread.linalg.band import WIDTH, band_eigenvalues_
+from streamspread.linalg.eigenvalues import FULL_LIMIT
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.memory import PeakMeter, format_bytes, free_bytes, parse_bytes, total_bytes
 from streamspread.placement import as_input, model_dtype, prepared, resolve_device
@@ -43,8 +45,8 @@ _RESIDENT_SHARE = 0.1  # of the budget that a data set may take on the card
 
 @dataclass(frozen=True)
 class Progress:
-    """A sign of life: ``stage`` is "pass", "eigenvalues" or "eigenvalues of LAYER", ``index`` of ``count``;
-    ``done`` of ``total``."""
+    """A sign of life: ``stage`` is "pass", "eigenvalues" or, from within one layer's, "all eigenvalues";
+    ``index`` of ``count``; ``done`` of ``total``."""
 
     stage: str
     index: int
@@ -118,7 +120,7 @@ def analyze(
     with _session(model, data, layers, options) as session:
         report = progress or (lambda event: None)
         _check_room(session.plan, session.device)
-        _load_kernels(session.device, session.dtype, session.plan.layers[0].rounding, all_eigenvalues)
+        _load_kernels(session)
         with PeakMeter(session.device, session.resident_bytes) as meter:
             found = session.run(session.plan, report, meter)
         facts = {**session.facts(), **dict(provenance or {})}
@@ -362,6 +364,7 @@ class _Session:
             "budget_bytes": self.plan.budget,
             "planned_peak_bytes": self.plan.peak_bytes,
             "proof": self.options.proof,
+            "all_eigenvalues": self.options.all_eigenvalues,
             "seed": int(self.options.seed),
             "forward_tf32": False,  # on a card the search for eigenvalues uses it, where it does no harm
         }
@@ -383,8 +386,7 @@ def _session(
         )
     if options.batch_size is not None and options.batch_size < 1:
         raise OptionError(f"batch size {options.batch_size} asked for; it must be 1 or more")
-    if not isinstance(options.seed, Integral) or not 0 <= options.seed < 1 << 63:
-        raise OptionError(f"seed {options.seed} asked for; seeds are whole numbers from 0 to 2⁶³ − 1")
+    check_seed(options.seed)
     budget = None if options.memory is None else parse_bytes(options.memory)
     device = resolve_device(options.device, model)
     stream = as_stream(data)
@@ -427,9 +429,8 @@ def _session(
 
 
 def _share_of(layer: str, report: Callable[[Progress], None]) -> Callable[[float], None]:
-    """Signs of life from within one layer's eigenvalues, where these take long, in percent."""
-    stage = f"eigenvalues of {layer}"
-    return lambda share: report(Progress(stage, 0, 1, round(100 * share), 100, "%", ""))
+    """Signs of life from within one layer's eigenvalues, where all are found in place, in percent."""
+    return lambda share: report(Progress("all eigenvalues", 0, 1, round(100 * share), 100, "%", layer))
 
 
 def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream, int]:
@@ -471,17 +472,20 @@ def _check_room(plan: Plan, device: torch.device) -> None:
         )
 
 
-def _load_kernels(device: torch.device, dtype: torch.dtype, rounding: str, all_eigenvalues: bool) -> None:
+def _load_kernels(session: _Session) -> None:
     """Import, compile and start the kernels before memory and time are measured: they are no layer's.
 
     Raises:
         DeviceError: CuPy is missing.
     """
+    device, layers = session.device, session.plan.layers
+    rounding = layers[0].rounding
     for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
         tiny = Staging(columns, 2, rounding, device)
-        tiny.push(torch.zeros(2, columns, dtype=dtype, device=device))
+        tiny.push(torch.zeros(2, columns, dtype=session.dtype, device=device))
         rows_ND = tiny.staged()
         sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[rounding], device=device)
         for_device(device).add_product(sums, rows_ND.T, rows_ND)
-    if all_eigenvalues:
-        band_eigenvalues_(SymmetricPanels(4, 4, SUM_DTYPES[rounding], device))
+    in_place = session.options.all_eigenvalues or session.options.proof
+    if in_place and max(layer.order for layer in layers) > FULL_LIMIT[device.type]:
+        band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, SUM_DTYPES[rounding], device))

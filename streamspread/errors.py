@@ -1,5 +1,7 @@
 """The errors a user can cause, one class per kind; the command line prints one line and exits with code 2."""
 
+from numbers import Integral
+
 
 class StreamspreadError(Exception):
     """Base of every error that bad input raises; its message is one clear line."""
@@ -43,3 +45,10 @@ class StoreError(StreamspreadError):
 
 class MissingError(StreamspreadError):
     """A package, font or program that is optional, asked for, and not installed."""
+
+
+def check_seed(seed: object) -> int:
+    """The seed as an int. Raises OptionError for one that torch or NumPy does not take."""
+    if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
+        raise OptionError(f"seed {seed!r} asked for; seeds are whole numbers from 0 to 2⁶³ − 1")
+    return int(seed)

@@ -68,7 +68,7 @@ class Spectrum:
         total_variance: T, the trace of the covariance.
         eigenvalues: float64, descending, ≥ 0, with sums that are lower bounds of λ₁ + … + λ_k. All of them,
             but for zeros beyond ``rank_limit``, where ``complete``; else the leading ones (Ritz values).
-        complete: whether every non-zero eigenvalue is there.
+        complete: whether every non-zero eigenvalue is there, but for those that rounding hides.
         upper_sums: float64, as many or more: upper bounds of λ₁ + … + λ_k. Where all eigenvalues are there,
             both bounds differ by what rounding may have done; empty only where the eigenvalues are exact.
         sum_of_squares: Σλ² = ‖C‖²_F, known also where the eigenvalues are not.

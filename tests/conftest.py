@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+from streamspread import kernels
+from tests import emulation
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -11,8 +15,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu_items:
         return
-    import torch
-
     if not torch.cuda.is_available():
         for item in gpu_items:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU that PyTorch can use"))
@@ -23,6 +25,19 @@ def _auto_is_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     """Tests that are not marked gpu mean the CPU by `auto`, also on a machine with a card."""
     if request.node.get_closest_marker("gpu") is None:
         monkeypatch.setattr("streamspread.placement._has_cupy", lambda: False)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """Where tensors lie, one of ``devices.PLACES``. ``emulated`` is the CPU with the kernels, and the 16-bit
+    staging buffers, of CUDA."""
+    if request.param != "emulated":
+        return request.param
+    module = emulation.load()
+    staged = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    monkeypatch.setattr(kernels, "for_device", lambda device: module)
+    monkeypatch.setattr(kernels, "staged_dtype", lambda rounding, device: staged[rounding])
+    return torch.device("cpu")
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,20 @@
 import pytest
 import torch
 
+from tests import emulation
+
 CPU = torch.device("cpu")
 DEVICES = [
     pytest.param(CPU, id="cpu"),
     pytest.param(torch.device("cuda", 0), id="cuda", marks=pytest.mark.gpu),
+]
+
+#: With the CUDA kernels, compiled for the CPU: for ``parametrize("device", PLACES, indirect=True)``.
+PLACES = [
+    *DEVICES,
+    pytest.param(
+        "emulated",
+        id="cuda source on the cpu",
+        marks=pytest.mark.skipif(emulation.COMPILER is None, reason="no g++ to compile the CUDA kernel with"),
+    ),
 ]

@@ -87,6 +87,8 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Report], None] | None]:
             description = f"{of}: {report.label}" if report.label else of
             if key not in tasks:
                 tasks[key] = bars.add_task(description, total=report.total, unit=report.unit)
+            elif report.done == 0:  # the same for another layer
+                bars.reset(tasks[key])
             bars.update(tasks[key], completed=report.done, total=report.total, description=description)
 
         yield show

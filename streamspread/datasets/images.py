@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from streamspread.datasets.stream import Stream, resolve_batch_size
-from streamspread.errors import DataError, OptionError
+from streamspread.errors import DataError, OptionError, check_seed
 
 RESIDENT_BYTES = 4 * 2**30
 
@@ -190,8 +190,7 @@ def check_samples(samples: int | None, seed: int) -> None:
         raise OptionError(f"{samples} samples asked for; a spread needs 2 or more")
     if samples is not None and samples > MOST_SAMPLES:
         raise OptionError(f"{samples:,} samples asked for; there may be at most {MOST_SAMPLES:,}")
-    if not 0 <= seed < 2**63:
-        raise OptionError(f"seed {seed} given; it must be a whole number from 0 to 2**63 - 1")
+    check_seed(seed)
 
 
 def nested(images: ImageData | StreamedImages, samples: int, seed: int) -> ImageData | StreamedImages:

@@ -8,8 +8,8 @@ from typing import Any
 import numba
 import numpy as np
 
-_SWEEPS = 8  # that a thread chases at once, one behind the other: what they touch stays in its cache
-_STEPS = 32  # of a sweep in a tile; at least 3 for each sweep, or tiles of one wave would touch
+_SWEEPS = 4  # that a thread chases at once, one behind the other: what they touch stays in its cache
+_STEPS = 16  # of a sweep in a tile; at least 3 for each sweep, or tiles of one wave would touch
 _WAVES = 64  # between two signs of life
 
 

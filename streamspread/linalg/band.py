@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.switches import switched
 
 #: Subdiagonals of the band: wider ones make larger products of the first stage, and more work of the second.
-#: At an order of 16,384 two CPU cores take 37 + 9 s with 32 of them, and 30 + 14 s with 64.
-WIDTH = 32
+#: At an order of 12,288 two CPU cores take 34 + 6 s with 32 of them, and 23 + 10 s with 64.
+WIDTH = 64
 
-_CHUNK_NUMBERS = 1 << 20  # of the triangle that are used twice in a row: on a CPU they stay in its cache
+# Numbers of the triangle that are widened to float64 at a time; on a CPU they stay in its cache.
+_CHUNK_NUMBERS = {"cpu": 1 << 20, "cuda": 1 << 26}
 _LEAST_ROWS = 64
 
 
@@ -26,7 +28,7 @@ def band_eigenvalues_(
 ) -> np.ndarray:
     """All eigenvalues of A, float64, ascending. Uses up A: the panels are ``spent``.
 
-    Products are made in the panels' dtype, without TF32; what follows the band is float64.
+    Only the panels are rounded to their dtype: whatever is taken off them, and the band, is float64.
 
     Args:
         matrix: symmetric, order n.
@@ -39,19 +41,26 @@ def band_eigenvalues_(
 
     width = min(matrix.n, width)
     report = progress or (lambda done: None)
+    report(0.0)
     # Shares of the time as measured on two CPU cores at an order of 16,384; a card is faster at the first.
-    band_ND = reduce_to_band_(matrix, width, lambda done: report(0.7 * done))
+    with switched(matrices=False):
+        band_ND = reduce_to_band_(matrix, width, lambda done: report(0.7 * done))
+    exponent = int(np.frexp(np.abs(band_ND).max())[1])
+    band_ND = np.ldexp(band_ND, -exponent)  # squares of the smallest numbers would be 0
     diagonal, subdiagonal = tridiagonal(band_ND, width, lambda done: report(0.7 + 0.2 * done))
-    return eigvalsh_tridiagonal(diagonal, subdiagonal, lapack_driver="sterf")
+    values_N = np.ldexp(eigvalsh_tridiagonal(diagonal, subdiagonal, lapack_driver="sterf"), exponent)
+    report(1.0)
+    return values_N
 
 
 def band_bytes(n: int, dtype: torch.dtype, device: torch.device) -> int:
     """Peak bytes that :func:`band_eigenvalues_` takes on the panels' device beside them."""
     width = min(n, WIDTH)
-    vectors = 8 * n * width * dtype.itemsize  # reflections, their products and both in a row; a block row
-    strips = 2 * n * width * dtype.itemsize
-    on_host = 3 * 2 * n * width * 8 if device.type == "cpu" else 0  # the band in float64, and its indices
-    return vectors + strips + on_host
+    chunk = max(_LEAST_ROWS * n, _CHUNK_NUMBERS[device.type]) * 8
+    vectors = n * width * (5 * 8 + 6 * dtype.itemsize)  # block rows, V, A·V and W, some twice
+    strips = 2 * n * width * 8
+    on_host = 3 * strips if device.type == "cpu" else 0  # the band, a scaled copy, and indices
+    return chunk + vectors + strips + on_host
 
 
 def reduce_to_band_(
@@ -65,7 +74,7 @@ def reduce_to_band_(
     """
     matrix.apply_low_rank_()
     n = matrix.n
-    height = n if matrix.device.type == "cuda" else max(_LEAST_ROWS, _CHUNK_NUMBERS // n)
+    height = max(_LEAST_ROWS, _CHUNK_NUMBERS[matrix.device.type] // n)
     panels = [part for panel in matrix.spans() for part in _split(*panel, height)]
     matrix.spent = True
     strips: list[tuple[int, torch.Tensor]] = []
@@ -76,7 +85,7 @@ def reduce_to_band_(
         if begin > 0:
             v_NB, t_BB, triangle_BB = _reflect(rows_MN[:, :begin])
             _apply_(panels, begin, v_NB, t_BB)
-            rows_MN = torch.cat([triangle_BB, rows_MN[:, begin:]], dim=1)
+            rows_MN = torch.cat([triangle_BB, rows_MN[:, begin:].double()], dim=1)
         strips.append((begin, rows_MN))
         top = begin
         if progress is not None:
@@ -97,33 +106,40 @@ def _rows(panels: list[tuple[int, int, torch.Tensor]], begin: int, end: int) -> 
 
 def _reflect(x_BN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(V, T, L) with X·(I − V T Vᵀ) = [0 … 0, L], L (B, B) upper triangular: a QR decomposition of Xᵀ, read
-    from its last row and column on."""
-    size = x_BN.shape[0]
+    from its last row and column on. V is rounded to X's dtype; T and L are float64 and go with that V."""
+    x_BN, dtype, size = x_BN.double(), x_BN.dtype, x_BN.shape[0]
     factor_NB, tau_B = torch.geqrf(x_BN.flip(0, 1).T)
-    triangle_BB = factor_NB[:size].triu().flip(0, 1).T
     v_NB = factor_NB.tril(-1)
     v_NB.diagonal().copy_(tau_B != 0)  # a column that needs no reflection has none
+    v_NB = v_NB.flip(0).to(dtype)
+    wide_NB = v_NB.double()
     # T's inverse: VᵀV above the diagonal and half of it on it, so that Q is orthogonal for V as rounded.
-    gram_BB = v_NB.T.double() @ v_NB.double()
+    gram_BB = wide_NB.T @ wide_NB
     inverse_BB = gram_BB.triu(1)
     inverse_BB.diagonal().copy_(torch.where(tau_B != 0, gram_BB.diagonal() / 2, 1.0))
     identity_BB = torch.eye(size, dtype=torch.float64, device=x_BN.device)
     t_BB = torch.linalg.solve_triangular(inverse_BB, identity_BB, upper=True)
-    return v_NB.flip(0).contiguous(), t_BB.to(x_BN.dtype), triangle_BB
+    corner_BB = x_BN[:, -size:] - (x_BN @ wide_NB) @ t_BB @ wide_NB[-size:].T
+    return v_NB, t_BB, corner_BB.triu()
 
 
 def _apply_(
     panels: list[tuple[int, int, torch.Tensor]], n: int, v_NB: torch.Tensor, t_BB: torch.Tensor
 ) -> None:
-    """A ← QᵀAQ in the leading n rows, for Q = I − V T Vᵀ."""
-    product_NB = torch.zeros_like(v_NB)
+    """A ← QᵀAQ in the leading n rows, for Q = I − V T Vᵀ. What is taken off A is found in float64: sums of
+    float32 products err in one direction where one component holds most of A."""
+    wide_NB = v_NB.double()
+    y_NB = torch.zeros_like(wide_NB)
     for begin, end, panel in _leading(panels, n):
-        product_NB[begin:end].addmm_(panel, v_NB[:end])
+        wide = panel.double()
+        y_NB[begin:end].addmm_(wide, wide_NB[:end])
         if begin:
-            product_NB[:begin].addmm_(panel[:, :begin].T, v_NB[begin:end])
+            y_NB[:begin].addmm_(wide[:, :begin].T, wide_NB[begin:end])
+        del wide  # before the next one is made
     # With Y = A V T: QᵀAQ = A − V Wᵀ − W Vᵀ, where W = Y − V (Tᵀ VᵀY)/2.
-    w_NB = product_NB @ t_BB
-    w_NB -= v_NB @ (t_BB.T @ (v_NB.T @ w_NB) / 2)
+    y_NB = y_NB @ t_BB
+    y_NB -= wide_NB @ (t_BB.T @ (wide_NB.T @ y_NB) / 2)
+    w_NB = y_NB.to(v_NB.dtype)
     left_NW, right_NW = torch.cat([v_NB, w_NB], dim=1), torch.cat([w_NB, v_NB], dim=1)
     for begin, end, panel in _leading(panels, n):
         panel.addmm_(left_NW[begin:end], right_NW[:end].T, alpha=-1.0)

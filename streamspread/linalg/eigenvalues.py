@@ -26,6 +26,7 @@ _CHUNK = 8192  # rows widened to float64 at a time in inner products
 _DOUBLINGS = 16  # of the block; more than any order that fits allows
 _FINE_PRODUCTS = 8  # in the panels' own precision
 _GUARD = 1.6  # block size over K
+_TINY = float(np.finfo(np.float64).tiny)
 _REFINED = 16  # Ritz values: with them go all but a small share of the squares
 
 
@@ -67,7 +68,8 @@ def all_eigenvalues(
     matrix**; those beyond ``rank_limit`` are zero and left out.
 
     Panels are sums that were rounded, whatever the solve is made in: of them come lower and upper bounds of
-    the eigenvalues' sums, a slack on either side.
+    the eigenvalues' sums, a slack on either side. Values so small that rounding alone may have made them
+    count as 0.
 
     Args:
         matrix: positive semi-definite, order n.
@@ -76,18 +78,23 @@ def all_eigenvalues(
         in_place: needs no second matrix, however large this one is.
         progress: called with the share that is done, where ``in_place``.
     """
-    summed = matrix.summed()
+    summed, squares = matrix.summed(), matrix.squared_norm()
     if in_place:
         values = band_eigenvalues_(matrix, progress=progress)
     else:
         dense = matrix.dense(full_dtype(matrix.n, matrix.dtype))
         values = torch.linalg.eigvalsh(dense).double().cpu().numpy()
     slack = _slack(matrix, summed, float(values.sum()), trace)
-    lowest = float(values[0])  # A has none below 0: so far did rounding move those that are 0, and as far up
+    # A solve whose products err by a share of themselves keeps the trace but not the norm: it makes the
+    # largest value too large by half of this, or too small.
+    slack = max(slack, abs(float(np.sum(values**2)) - squares) / max(float(np.abs(values).max()), _TINY))
+    # A has no negative eigenvalue: that far did rounding move the lowest, and may have moved others; so much
+    # did it make of those that are 0, and as much of positive ones.
+    slack = max(slack, -2.0 * float(values[0]))
+    made = -2.0 * float(values[values < 0.0].sum())
     values = np.maximum(values[::-1], 0.0)
-    squares = float(np.sum(values**2))
     upper = np.minimum(np.cumsum(values[:rank_limit]) + slack, trace)
-    values = np.where(values > -2.0 * lowest, values, 0.0)
+    values = np.where(np.cumsum(values[::-1])[::-1] > made, values, 0.0)
     proof = "all eigenvalues, in place" if in_place else "all eigenvalues"
     return Eigenvalues(_lowered(values[:rank_limit], slack), True, squares, proof, upper)
 
@@ -137,9 +144,18 @@ def leading_eigenvalues(
 
     basis = _Subspace(matrix, min(block, max_block), seed)
     highs = basis.search(reached, max_block)
-    if proof and None in highs:
-        del basis
-        return all_eigenvalues(matrix, trace, rank_limit, in_place=True, progress=progress)
+
+    def beyond_the_block() -> bool:
+        """Whether a threshold needs more vectors: one within the slack of the trace none would help."""
+        return any(high is None and sums <= trace for high, sums in zip(highs, reached, strict=True))
+
+    if proof and beyond_the_block():  # or is it only that rough products find less?
+        basis.advance()
+        basis.multiply()
+        highs = basis.rayleigh_ritz(reached)
+        if beyond_the_block():
+            del basis
+            return all_eigenvalues(matrix, trace, rank_limit, in_place=True, progress=progress)
     found = [index for index, high in enumerate(highs) if high is not None]
     if 0 < len(found) < len(highs):  # what the largest block does not reach stays open; the others need not
         targets, reached = [targets[i] for i in found], [reached[i] for i in found]
@@ -155,7 +171,7 @@ def leading_eigenvalues(
         basis.advance()
         basis.multiply()
         before, highs = highs, basis.rayleigh_ritz(reached)
-        by_norm = _closed(from_norm(basis.ritz_L), targets, highs)
+        by_norm = None not in highs and _closed(from_norm(basis.ritz_L), targets, highs)
         by_norm = by_norm and _closed(from_norm(basis.refined()), targets, highs)
         if None in highs or by_norm or (not proof and (highs == before or step == 2)):
             break
@@ -173,7 +189,7 @@ def leading_eigenvalues(
         if _closed(bound, targets, highs):
             attempt = count, shift, bound
             break
-    if proof and attempt is None and not by_norm:
+    if proof and found and attempt is None and not by_norm:
         del basis
         return all_eigenvalues(matrix, trace, rank_limit, in_place=True, progress=progress)
     ritz_L = basis.refined()

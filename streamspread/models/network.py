@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from streamspread.errors import OptionError
+from streamspread.errors import check_seed
 from streamspread.models.plans import IMAGE_SIZE, POOL, format_plan, parse_plan
 
 
@@ -92,10 +92,9 @@ def seeded(seed: int) -> Iterator[None]:
     """Let torch's CPU generator start at `seed` inside the context and stand where it stood before after it.
 
     Only the CPU generator, since modules are built on the CPU: touching CUDA's would start CUDA for nothing.
-    Raises OptionError for a seed that is no whole number from 0 to 2**63 - 1.
+    Errors as check_seed().
     """
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise OptionError(f"the seed must be a whole number from 0 to 2**63 - 1, not {seed!r}")
+    seed = check_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         yield

@@ -150,7 +150,7 @@ def _covariance(layer: LayerShape, setting: Setting) -> LayerPlan:
         max_block=max_block,
         state_bytes=state,
         finish_bytes=finish,
-        operations=n * float(layer.dim) ** 2 + _solve_operations(layer.dim, setting),
+        operations=n * float(layer.dim) ** 2 + _solve_operations(layer.dim, max_block, setting),
         why=f"the triangle of {layer.dim:,}² and its staging take {format_bytes(state)}, in one pass",
         rejected=(),
     )
@@ -189,7 +189,7 @@ def _gram(layer: LayerShape, setting: Setting, samples: int) -> LayerPlan:
             tile = min(tile, max(least, most // _ALIGN * _ALIGN))
     passes = Gram.passes(layer.dim, tile)
     state, finish = need(tile)
-    operations = float(samples) ** 2 * layer.dim + _solve_operations(samples, setting)
+    operations = float(samples) ** 2 * layer.dim + _solve_operations(samples, max_block, setting)
     operations += _FORWARD_FACTOR[device.type] * (passes - 1) * layer.operations * samples
     return LayerPlan(
         layer=layer.name,
@@ -271,11 +271,12 @@ def _sketch(layer: LayerShape, setting: Setting) -> LayerPlan:
     )
 
 
-def _solve_operations(n: int, setting: Setting) -> float:
+def _solve_operations(n: int, max_block: int, setting: Setting) -> float:
     """Estimated operations of the eigenvalue step, as equivalents of matrix products."""
     kind = setting.device.type
     if n <= FULL_LIMIT[kind]:
         return _DENSE_SOLVE_FACTOR * 4 / 3 * float(n) ** 3
-    if setting.all_eigenvalues:
+    # A block that memory keeps small often holds less than K, and then all eigenvalues are the proof.
+    if setting.all_eigenvalues or (setting.proof and max_block < default_max_block(n, setting.device)):
         return _FLOAT32_FACTOR[kind] * _BAND_FACTOR * 4 / 3 * float(n) ** 3
     return _FLOAT32_FACTOR[kind] * (6 * 2.0 * 512 * float(n) ** 2 + setting.proof * float(n) ** 3 / 3)

@@ -52,7 +52,7 @@ def make_plan(
         repeatable: whether the data can be read more than once; ``ordered``: whether in the same order each
             time.
         rank: directions that a sketch keeps, or auto. max_passes: that a sketch may take.
-        proof: whether a factorisation may be made where K would stay open.
+        proof: whether a factorisation may be made, or all eigenvalues found, where K would stay open.
         all_eigenvalues: whether all are to be found, and not only what the thresholds need.
         resident_bytes: of the data set, where it lies on the device all the time.
 

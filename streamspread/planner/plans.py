@@ -53,6 +53,13 @@ class LayerPlan:
         return len(self.pass_indices)
 
     @property
+    def order(self) -> int:
+        """Of the matrix whose eigenvalues are found; 0 for a sketch, which has none."""
+        if self.method == "sketch":
+            return 0
+        return (self.samples or 0) if self.method == "gram" else self.dim
+
+    @property
     def bytes(self) -> int:
         """Peak bytes of this layer alone."""
         return self.state_bytes + self.finish_bytes

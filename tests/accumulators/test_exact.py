@@ -14,7 +14,7 @@ from streamspread.accumulators.finish import FinishOptions
 from streamspread.accumulators.gram import Gram
 from streamspread.accumulators.staging import Overflow, Staging
 from streamspread.errors import ActivationError, DataError, OptionError
-from tests.devices import CPU, DEVICES
+from tests.devices import CPU, DEVICES, PLACES
 
 THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
 SPECTRA = {
@@ -62,7 +62,7 @@ def gram(x, rounding, device, batch):
 METHODS = {"covariance": covariance, "gram": gram}
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("rounding", ["fp64", "fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("name", SPECTRA)

@@ -1,4 +1,5 @@
-"""Both kernel modules against plain torch in float64, one table for both devices."""
+"""Both kernel modules against plain torch in float64, one table for both devices, and for the CUDA module
+on the CPU."""
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamspread import kernels
 from streamspread.errors import DeviceError
-from tests.devices import CPU, DEVICES
+from tests.devices import CPU, PLACES
 
 ROUNDED = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 SOURCES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -22,7 +23,7 @@ def run_stage(x_ND, pilot_D, scale, rounding, device, batch=0):
     return out, sums, squares, bad.tolist()
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ROUNDED)
 @pytest.mark.parametrize("source", SOURCES, ids=str)
 @pytest.mark.parametrize("columns", [1, 3, 12, 64, 520, 2056])  # by one, four or eight at a time on CUDA
@@ -62,7 +63,7 @@ def test_16_bit_rounding_on_the_cpu_is_ieee_to_nearest_even(values, rounding):
     assert torch.equal(out, x.to(ROUNDED[rounding]).float())
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize(
     "view",
     [lambda x: x.T.contiguous().T, lambda x: x.repeat(1, 2)[:, ::2], lambda x: x[:, :1].expand(-1, 12)],
@@ -75,7 +76,7 @@ def test_stage_reads_activations_that_do_not_lie_row_by_row(device, view):
     assert torch.equal(sums, x.double().sum(0))
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
     x = torch.randn(8, 100, device=device)
     pilot = torch.zeros(40, device=device)
@@ -90,7 +91,7 @@ def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
     assert not buffer[13:].any()
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ROUNDED)
 @pytest.mark.parametrize("source", SOURCES, ids=str)
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_the_staging_buffer_must_lie_aligned_too():
             assert kernels.vector_width(x, buffer[first : first + 160 - 40].view(3, 40)) == width
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize(
     ("value", "source", "rounding", "expected"),
     [
@@ -159,7 +160,7 @@ def test_stage_tells_bad_input_from_overflow(device, value, source, rounding, ex
     assert bad == expected
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ["fp32", "fp16", "bf16"])
 def test_stage_scales_float64_values_before_it_rounds_them(device, rounding):
     x = torch.tensor([[1e39, -3e39]], dtype=torch.float64, device=device)  # beyond float32's range
@@ -169,7 +170,7 @@ def test_stage_scales_float64_values_before_it_rounds_them(device, rounding):
     assert bad == [kernels.NEVER, kernels.NEVER]
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ROUNDED)
 @pytest.mark.parametrize("transposed", [True, False])
 def test_add_product_adds_in_place_for_both_layouts(device, rounding, transposed):
@@ -184,7 +185,7 @@ def test_add_product_adds_in_place_for_both_layouts(device, rounding, transposed
     torch.testing.assert_close(c.double(), expected, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ROUNDED)
 @pytest.mark.parametrize("shape", [(1, 40, 56), (24, 1, 56), (24, 40, 1), (1, 40, 1), (1, 1, 1)], ids=str)
 def test_add_product_takes_single_rows_and_columns_whatever_their_strides(device, rounding, shape):
@@ -196,7 +197,7 @@ def test_add_product_takes_single_rows_and_columns_whatever_their_strides(device
     torch.testing.assert_close(c.double(), a_MK.double() @ b_KN.double(), rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ROUNDED)
 @pytest.mark.parametrize("transposed", [True, False])
 @pytest.mark.parametrize("rows", [1, 24, 56])

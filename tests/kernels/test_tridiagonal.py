@@ -29,7 +29,7 @@ def check(band, dense, width):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * max(1.0, np.abs(expected).max()))
 
 
-# Several tiles of several groups: 8 sweeps each, 32 steps a tile.
+# Several tiles of several groups: 4 sweeps each, 16 steps a tile.
 @pytest.mark.parametrize(
     ("n", "width"),
     [(1, 1), (2, 1), (2, 2), (3, 2), (5, 3), (17, 16), (257, 2), (700, 5), (1001, 32)],

@@ -102,7 +102,7 @@ def test_layers_side_by_side_are_what_they_are_one_by_one(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"seed": 2**64}, OptionError, "seed 18446744073709551616 given; it must be a whole number"),
+        ({"seed": 2**64}, OptionError, "seed 18446744073709551616 asked for; seeds are whole numbers"),
         ({"axes": 1}, OptionError, "1 principal components asked for; a plane needs 2"),
         ({"axes": 120}, OptionError, "120 principal components asked for, and 120 images have at most 119"),
         ({"perplexity": 40}, OptionError, "perplexity 40 needs more than 120 images, and there are 120"),

@@ -30,7 +30,7 @@ def assert_equal(found, expected, dtype):
     unit = torch.finfo(dtype).eps
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, expected, rtol=0, atol=16 * unit * np.abs(expected).max())
-    assert abs(found.sum() - expected.sum()) < 4 * unit * np.abs(expected).sum()
+    assert abs(found.sum() - expected.sum()) < 16 * unit * np.abs(expected).sum()
 
 
 # Bands wider than panels and panels wider than bands; a last block, and a last panel, that are not whole.
@@ -65,7 +65,7 @@ def test_eigenvalues_are_those_of_the_dense_matrix_in_any_panels(n, rows, width,
 @pytest.mark.parametrize("least", [1, 10])
 def test_panels_that_are_read_in_several_chunks(least, monkeypatch):
     monkeypatch.setattr(band, "_LEAST_ROWS", least)
-    monkeypatch.setattr(band, "_CHUNK_NUMBERS", 1)
+    monkeypatch.setattr(band, "_CHUNK_NUMBERS", {"cpu": 1})
     panels, expected = packed(200, 70)
     assert_equal(band_eigenvalues_(panels, 16), expected, torch.float64)
 
@@ -84,6 +84,13 @@ def test_columns_that_need_no_reflection(device, kind):
     panels.add_outer(x.to(device))
     expected = np.linalg.eigvalsh((x @ x.T).numpy())
     np.testing.assert_allclose(band_eigenvalues_(panels, 8), expected, rtol=0, atol=1e-13 * expected.max())
+
+
+@pytest.mark.parametrize("scale", [1e-290, 1e290])
+def test_numbers_whose_squares_are_out_of_range(scale):
+    panels, expected = packed(60, 20)
+    panels.multiply_(scale)
+    assert_equal(band_eigenvalues_(panels, 8) / scale, expected, torch.float64)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -120,7 +127,7 @@ def test_it_takes_the_bytes_that_it_says_and_never_a_second_matrix(dtype):
     with LiveBytes() as live:
         band_eigenvalues_(panels)
     assert live.peak <= band_bytes(n, dtype, CPU)
-    assert band_bytes(n, dtype, CPU) < SymmetricPanels.nbytes(n, 256, dtype)
+    assert band_bytes(65_536, dtype, CPU) < 0.1 * SymmetricPanels.nbytes(65_536, 256, dtype)
 
 
 def test_progress_grows():
@@ -128,4 +135,4 @@ def test_progress_grows():
     band_eigenvalues_(packed(400, 100)[0], 8, shares.append)
     assert len(shares) > 10
     assert shares == sorted(shares)
-    assert 0.8 < shares[-1] <= 1.0
+    assert (shares[0], shares[-1]) == (0.0, 1.0)

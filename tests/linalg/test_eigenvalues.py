@@ -217,16 +217,21 @@ def even_and_flat(n, scale):
     return panels
 
 
-@pytest.mark.parametrize("proof", [False, True])
+@pytest.mark.parametrize("method", ["leading", "leading, proved", "all", "all in place"])
 @pytest.mark.parametrize(("n", "scale"), [(1024, 0.7), (2048, 1.3)])
-def test_errors_that_add_up_in_a_large_component_exclude_no_k(n, scale, proof):
+def test_errors_that_add_up_in_a_large_component_exclude_no_k(n, scale, method, monkeypatch):
+    monkeypatch.setattr(eigenvalues, "FLOAT64_LIMIT", 0)
     panels = even_and_flat(n, scale)
     truth = np.linalg.eigvalsh(panels.dense(torch.float64).numpy())[::-1]
     trace, sums = float(truth.sum()), np.cumsum(truth)
     taus = {k: float((sums[k - 1] - truth[k - 1] / 2) / trace) for k in (n // 50, n // 15, n // 8)}
-    found = leading_eigenvalues(
-        panels, trace, list(taus.values()), n, block=64, max_block=n // 2, proof=proof
-    )
+    if method in ("all", "all in place"):
+        found = all_eigenvalues(panels, trace, n, in_place=method == "all in place")
+    else:
+        proof = method == "leading, proved"
+        found = leading_eigenvalues(
+            panels, trace, list(taus.values()), n, block=64, max_block=n // 2, proof=proof
+        )
     for k, tau in taus.items():
         low = components_for(found.upper_sums, tau * trace)
         high = components_for(np.cumsum(found.values), tau * trace) or n
@@ -270,3 +275,53 @@ def test_a_threshold_out_of_reach_does_not_leave_the_others_open():
         for tau in (0.5, 0.7):
             assert components_for(np.cumsum(found.values), tau * trace) == components_for(sums, tau * trace)
     assert lows[0] == lows[1]
+
+
+def diagonal_panels(values, n):
+    panels = SymmetricPanels(n, 50, torch.float32, CPU)
+    for begin, end, panel in panels.spans():
+        panel.diagonal(begin).copy_(torch.as_tensor(values[begin:end]))
+    return panels
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_negative_eigenvalue_tells_how_far_others_may_be_off(in_place):
+    values = [0.9001, 0.05, 0.05, -1e-4]  # of sums that should be 0.9, 0.05, 0.05, 0
+    found = all_eigenvalues(diagonal_panels(values, 4), 1.0, 4, in_place=in_place)
+    assert np.cumsum(found.values)[0] <= 0.9
+    assert found.upper_sums[0] >= 0.9001
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_one_negative_eigenvalue_does_not_hide_all_small_ones(in_place):
+    n = 500
+    values = np.concatenate([[0.99], np.full(n - 2, 0.01 / (n - 2)), [-1.5e-5]])
+    found = all_eigenvalues(diagonal_panels(values, n), 1.0, n, in_place=in_place)
+    assert np.count_nonzero(found.values) >= n - 4
+
+
+@pytest.mark.parametrize("error", [3e-5, -3e-5])
+def test_products_that_err_by_a_share_of_themselves_are_found_by_the_norm(error, monkeypatch):
+    values = np.concatenate([[0.99], np.linspace(1.1, 0.9, N - 1) * 0.01 / (N - 1)])
+    panels, truth = prescribed(values, CPU, torch.float32), np.cumsum(values)
+
+    def solve(matrix, progress=None):  # the trace is right, and the largest value is not
+        found = values[::-1].copy()
+        found[-1] += error
+        found[: N // 2] -= error / (N // 2)
+        return found
+
+    monkeypatch.setattr(eigenvalues, "band_eigenvalues_", solve)
+    found = all_eigenvalues(panels, 1.0, N, in_place=True)
+    assert np.all(np.cumsum(found.values) <= truth + 1e-12)
+    assert np.all(found.upper_sums >= truth - 1e-12)
+
+
+def test_a_threshold_that_no_sum_can_reach_does_not_use_up_the_matrix():
+    values = SPECTRA["steep"]
+    panels = prescribed(values, CPU, torch.float32)
+    found = leading_eigenvalues(panels, float(values.sum()), (0.5, 1.0), N, block=32, max_block=64)
+    assert not found.complete
+    k = components_for(np.cumsum(values), 0.5 * values.sum())
+    assert components_for(found.upper_sums, 0.5 * values.sum()) == k
+    assert components_for(np.cumsum(found.values), 0.5 * values.sum()) == k

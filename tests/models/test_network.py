@@ -120,5 +120,5 @@ def test_the_generator_is_restored_after_an_error():
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.5])
 def test_a_seed_outside_its_range_is_refused(seed):
-    with pytest.raises(OptionError, match="the seed must be a whole number from 0"):
+    with pytest.raises(OptionError, match="seeds are whole numbers from 0"):
         build("4", seed=seed)

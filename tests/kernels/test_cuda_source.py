@@ -1,0 +1,60 @@
+"""NVIDIA's own compiler takes the CUDA kernel, in every form that is launched; it needs no card.
+
+NVRTC comes with PyTorch's CUDA builds: pip install nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12 elsewhere.
+"""
+
+import ctypes
+import re
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from streamspread import kernels
+
+NVIDIA = Path(sysconfig.get_path("purelib")) / "nvidia"
+TYPES = ("double", "float", "__half", "__nv_bfloat16")
+
+
+def nvrtc():
+    """(the library, the folders of CUDA's headers), or skips."""
+    libraries = sorted(NVIDIA.glob("*/lib/libnvrtc.so.*[0-9]"))
+    headers = sorted({path.parent for path in NVIDIA.glob("*/include/cuda_fp16.h")})
+    if not libraries or not headers:
+        pytest.skip("no NVRTC, which comes with PyTorch's CUDA builds")
+    return ctypes.CDLL(str(libraries[-1])), headers[-1:]
+
+
+def names():
+    for source in TYPES:
+        for staged in TYPES:
+            arithmetic = "double" if "double" in (source, staged) else "float"
+            for width in (1, 4, 8) if source in TYPES[2:] else (1, 4):
+                yield f"stage<{source}, {arithmetic}, {staged}, {width}>"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["compute_80", "compute_90"])
+def test_every_form_of_the_kernel_compiles(architecture):
+    library, folders = nvrtc()
+    text = Path(kernels.__file__).with_name("cuda.py").read_text(encoding="utf-8")
+    code = re.search(r'^_SOURCE = r"""(.*?)^"""', text, re.DOTALL | re.MULTILINE)[1]
+    numbers = dict(re.findall(r"^(_THREADS|_ROWS) = (\d+)", text, re.MULTILINE))
+    options = ["--std=c++17", f"--gpu-architecture={architecture}", *(f"-I{folder}" for folder in folders)]
+    options += [f"-DTHREADS={numbers['_THREADS']}", f"-DROWS={numbers['_ROWS']}"]
+    program = ctypes.c_void_p()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"stage.cu", 0, None, None) == 0
+    for name in names():
+        assert library.nvrtcAddNameExpression(program, name.encode()) == 0
+    given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+    failed = library.nvrtcCompileProgram(program, len(options), given)
+    size = ctypes.c_size_t()
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    assert not failed, log.value.decode()
+    for name in names():
+        lowered = ctypes.c_char_p()
+        assert library.nvrtcGetLoweredName(program, name.encode(), ctypes.byref(lowered)) == 0
+        assert lowered.value
+    library.nvrtcDestroyProgram(ctypes.byref(program))
