@@ -1,9 +1,10 @@
 """All eigenvalues of a packed matrix in its own memory, against the dense solver: time, memory, errors.
 
 The matrix has known eigenvalues 1/i, turned by reflections: its sums of leading eigenvalues can be checked
-at any order. Both contenders get it in float32, each in a process of its own.
+at any order. Both contenders get it in float32, each in a process of its own. Then K of a real layer, no1's
+c5, up to τ = 0.999, beside that of all its features in float64.
 
-    python -m benchmarks.full_spectrum [--orders 8192 16384] [--device cpu]
+    python -m benchmarks.full_spectrum --data parquet:PATH [--orders 8192 16384] [--device cpu]
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from benchmarks.processes import measured
 ORDERS = {"cpu": [8192, 16_384], "cuda": [16_384, 32_768, 65_536]}
 PANEL_ROWS = {"cpu": 1024, "cuda": 2048}
 REFLECTIONS = 8
+LAYER, SAMPLES, THRESHOLDS = "c5", 10_000, (0.5, 0.7, 0.9, 0.99, 0.999)
 OURS, DENSE = "streamspread, in place", "torch.linalg.eigvalsh"
 
 
@@ -28,7 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--orders", type=int, nargs="*", default=None)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--data", help="as of the other benchmarks; it changes nothing here")
+    parser.add_argument("--data", default="patches", help="as for `streamspread run`")
+    parser.add_argument("--samples", type=int, default=SAMPLES)
     options = parser.parse_args()
     rows = []
     for order in options.orders or ORDERS[torch.device(options.device).type]:
@@ -36,7 +39,13 @@ def main() -> None:
             print(f"{order}: {name} …", file=sys.stderr, flush=True)
             rows.append({"order": order, "what": name, **measured(solve, name, order, options.device)})
     show(rows)
-    print("written:", save("full-spectrum", device=options.device, rows=rows))
+    layers = {}
+    for name, call in ((OURS, layer_in_place), (DENSE, layer_in_float64)):
+        print(f"{LAYER}: {name} …", file=sys.stderr, flush=True)
+        layers[name] = measured(call, options.data, options.samples, options.device)
+    show_layers(layers)
+    path = save("full-spectrum", device=options.device, rows=rows, thresholds=THRESHOLDS, layers=layers)
+    print("written:", path)
 
 
 def solve(name: str, order: int, device: str) -> dict[str, Any]:
@@ -94,6 +103,53 @@ def known(order: int, device: Any) -> Any:
     return panels
 
 
+def layer_in_place(spec: str, samples: int, device: str) -> dict[str, Any]:
+    """K and the effective rank by the engine, which keeps running sums only."""
+    from streamspread import datasets, engine, models
+
+    stream = datasets.load(spec, "train", samples=samples)
+    model = models.load("no1").module
+    options = {"method": "gram", "all_eigenvalues": True, "device": device}
+    found = engine.analyze(model, stream, [LAYER], THRESHOLDS, **options)[LAYER]
+    return {
+        "data": stream.description,
+        "components": [str(found.components(tau)) for tau in THRESHOLDS],
+        "effective_rank": found.effective_rank,
+        "proof": found.proof,
+    }
+
+
+def layer_in_float64(spec: str, samples: int, device: str) -> dict[str, Any]:
+    """The same of the stored features, by the inner products' eigenvalues, all in float64."""
+    import numpy as np
+    import torch
+
+    from streamspread import datasets, models
+    from streamspread.taps import Watch, list_taps, select
+
+    stream = datasets.load(spec, "train", samples=samples)
+    model = models.load("no1").module
+    parts: list[torch.Tensor] = []
+    with torch.no_grad():
+        watch = Watch(model, select(list_taps(model, next(iter(stream.batches(2)))), [LAYER]))
+        for batch in stream.batches(128):
+            watch.run(batch, lambda tap, x_ND: parts.append(x_ND.clone()))
+    x_ND = torch.cat(parts)
+    parts.clear()
+    gram_NN = torch.zeros(len(x_ND), len(x_ND), dtype=torch.float64)
+    for columns in x_ND.split(2048, dim=1):
+        centred = columns.double() - columns.double().mean(0)
+        gram_NN.addmm_(centred, centred.T)
+    values = np.maximum(torch.linalg.eigvalsh(gram_NN.to(device)).cpu().numpy()[::-1], 0.0)
+    total = float(gram_NN.trace())
+    share = values[values > 0] / values.sum()
+    return {
+        "data": stream.description,
+        "components": [int(np.searchsorted(np.cumsum(values), tau * total)) + 1 for tau in THRESHOLDS],
+        "effective_rank": float(np.exp(-np.sum(share * np.log(share)))),
+    }
+
+
 def _wait(device: Any) -> None:
     import torch
 
@@ -125,6 +181,28 @@ def show(rows: list[dict[str, Any]]) -> None:
             f"{found['error']:.1e}",
         )
     Console(width=120).print(table)
+
+
+def show_layers(layers: dict[str, dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    data = next((row["found"]["data"] for row in layers.values() if "found" in row), "")
+    table = Table(title=f"no1 {LAYER}, {data}")
+    for heading in ("", "seconds", "peak", *(f"K({tau:g})" for tau in THRESHOLDS), "effective rank"):
+        table.add_column(heading, justify="right")
+    for name, row in layers.items():
+        if "failed" in row:
+            table.add_row(name, row["failed"])
+            continue
+        table.add_row(
+            name + (", float64" if name == DENSE else ""),
+            f"{row['seconds']:.1f}",
+            f"{row['peak_bytes'] / 2**30:.2f} GiB",
+            *(str(k) for k in row["found"]["components"]),
+            f"{row['found']['effective_rank']:.2f}",
+        )
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":
