@@ -52,13 +52,14 @@ class Covariance:
         panel_rows: int,
         max_block: int,
         all_eigenvalues: bool = False,
+        proof: bool = True,
     ) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         dtype = kernels.SUM_DTYPES[rounding]
         state = SymmetricPanels.nbytes(dim, panel_rows, dtype)
         state += Staging.nbytes(dim, staging_rows, rounding, device)
         state += kernels.product_bytes(min(panel_rows, dim), dim, dtype, device)
-        return state, finish_bytes(dim, panel_rows, dtype, device, 1, max_block, all_eigenvalues)
+        return state, finish_bytes(dim, panel_rows, dtype, device, 1, max_block, all_eigenvalues, proof)
 
     @property
     def samples(self) -> int:

@@ -64,6 +64,7 @@ def finish_bytes(
     correction_rank: int,
     max_block: int,
     all_eigenvalues: bool,
+    proof: bool,
 ) -> int:
     """Peak bytes of the eigenvalue step beside the panels."""
     chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
@@ -74,10 +75,13 @@ def finish_bytes(
     in_place = band_bytes(order, dtype, device)
     if all_eigenvalues:
         return in_place + chunk
+    search = workspace_bytes(order, max_block, dtype, device)
+    if not proof:
+        return search + chunk
     # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
     factor = (order + 3 * panel_rows) * min(panel_rows, order) * dtype.itemsize
     factor += 2 * order * max_block * dtype.itemsize
-    return max(workspace_bytes(order, max_block, dtype, device), factor, in_place) + chunk
+    return max(search, factor, in_place) + chunk
 
 
 def check_sums(panels: SymmetricPanels, layer: str) -> None:

@@ -63,13 +63,14 @@ class Gram:
         panel_rows: int,
         max_block: int,
         all_eigenvalues: bool = False,
+        proof: bool = True,
     ) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         dtype = kernels.SUM_DTYPES[rounding]
         panels = SymmetricPanels.nbytes(samples, panel_rows, dtype)
         staging = Staging.nbytes(min(tile, dim), samples, rounding, device)
         staging += kernels.product_bytes(min(panel_rows, samples), samples, dtype, device)
-        finish = finish_bytes(samples, panel_rows, dtype, device, 2, max_block, all_eigenvalues)
+        finish = finish_bytes(samples, panel_rows, dtype, device, 2, max_block, all_eigenvalues, proof)
         return panels + staging, max(0, finish - staging)  # the tile is gone when the eigenvalue step begins
 
     def update(self, x_ND: torch.Tensor) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 _SWEEPS = 4  # that a thread chases at once, one behind the other: what they touch stays in its cache
 _STEPS = 16  # of a sweep in a tile; at least 3 for each sweep, or tiles of one wave would touch
+_TINY = 1e-290
 _WAVES = 64  # between two signs of life
 
 
@@ -24,8 +25,8 @@ def tridiagonal(
     order does not depend on the number of threads.
 
     Args:
-        band_ND: (n, 2·width) float64, overwritten: entry (j, d) is A[j + d, j]; those beyond ``width`` are
-            0 and make room for what is filled in.
+        band_ND: (n, 2·width) float64, the largest about 1, overwritten: entry (j, d) is A[j + d, j]; those
+            beyond ``width`` are 0 and make room for what is filled in.
         width: subdiagonals, 1 or more.
         progress: called with the share that is done.
     """
@@ -77,7 +78,8 @@ def _reflect(band: Any, width: int, sweep: int, step: int, v: Any, w: Any) -> No
     square = 0.0
     for i in range(1, size):
         square += x[i] * x[i]
-    if square == 0.0:
+    if square < _TINY:  # too small to count beside 1, and to be squared
+        x[1:] = 0.0
         return
     norm = np.sqrt(x[0] * x[0] + square)
     beta = -norm if x[0] > 0.0 else norm

@@ -18,8 +18,9 @@ from streamspread.switches import switched
 #: At an order of 12,288 two CPU cores take 34 + 6 s with 32 of them, and 23 + 10 s with 64.
 WIDTH = 64
 
-# Numbers of the triangle that are widened to float64 at a time; on a CPU they stay in its cache.
-_CHUNK_NUMBERS = {"cpu": 1 << 20, "cuda": 1 << 26}
+# Numbers of the triangle that are widened to float64 at a time, at the most, and rows at the least; on a CPU
+# they stay in its cache.
+_CHUNK_NUMBERS = {"cpu": 1 << 20, "cuda": 1 << 24}
 _LEAST_ROWS = 64
 
 
@@ -56,7 +57,7 @@ def band_eigenvalues_(
 def band_bytes(n: int, dtype: torch.dtype, device: torch.device) -> int:
     """Peak bytes that :func:`band_eigenvalues_` takes on the panels' device beside them."""
     width = min(n, WIDTH)
-    chunk = max(_LEAST_ROWS * n, _CHUNK_NUMBERS[device.type]) * 8
+    chunk = _chunk_rows(n, device) * n * 8
     vectors = n * width * (5 * 8 + 6 * dtype.itemsize)  # block rows, V, A·V and W, some twice
     strips = 2 * n * width * 8
     on_host = 3 * strips if device.type == "cpu" else 0  # the band, a scaled copy, and indices
@@ -74,7 +75,7 @@ def reduce_to_band_(
     """
     matrix.apply_low_rank_()
     n = matrix.n
-    height = max(_LEAST_ROWS, _CHUNK_NUMBERS[matrix.device.type] // n)
+    height = _chunk_rows(n, matrix.device)
     panels = [part for panel in matrix.spans() for part in _split(*panel, height)]
     matrix.spent = True
     strips: list[tuple[int, torch.Tensor]] = []
@@ -91,6 +92,10 @@ def reduce_to_band_(
         if progress is not None:
             progress(1.0 - (begin / n) ** 3)
     return _band(strips, n, width)
+
+
+def _chunk_rows(n: int, device: torch.device) -> int:
+    return max(_LEAST_ROWS, min(_CHUNK_NUMBERS[device.type] // n, n // 8))
 
 
 def _rows(panels: list[tuple[int, int, torch.Tensor]], begin: int, end: int) -> torch.Tensor:

@@ -26,7 +26,7 @@ _CHUNK = 8192  # rows widened to float64 at a time in inner products
 _DOUBLINGS = 16  # of the block; more than any order that fits allows
 _FINE_PRODUCTS = 8  # in the panels' own precision
 _GUARD = 1.6  # block size over K
-_TINY = float(np.finfo(np.float64).tiny)
+_TINY = 1e-280  # squares below it have lost digits
 _REFINED = 16  # Ritz values: with them go all but a small share of the squares
 
 
@@ -85,14 +85,17 @@ def all_eigenvalues(
         dense = matrix.dense(full_dtype(matrix.n, matrix.dtype))
         values = torch.linalg.eigvalsh(dense).double().cpu().numpy()
     slack = _slack(matrix, summed, float(values.sum()), trace)
+    if in_place:
+        slack *= 2  # what the reduction rounds, beside what the sums did
     # A solve whose products err by a share of themselves keeps the trace but not the norm: it makes the
     # largest value too large by half of this, or too small.
-    slack = max(slack, abs(float(np.sum(values**2)) - squares) / max(float(np.abs(values).max()), _TINY))
-    # A has no negative eigenvalue: that far did rounding move the lowest, and may have moved others; so much
-    # did it make of those that are 0, and as much of positive ones.
-    slack = max(slack, -2.0 * float(values[0]))
+    if squares > _TINY:
+        slack = max(slack, abs(float(np.sum(values**2)) - squares) / float(np.abs(values).max()))
+    # A has no negative eigenvalue: so much did rounding make of those that are 0, and as much of positive
+    # ones, by which their sums are too large.
     made = -2.0 * float(values[values < 0.0].sum())
     values = np.maximum(values[::-1], 0.0)
+    slack = max(slack, 2 * abs(float(values.sum()) - trace))
     upper = np.minimum(np.cumsum(values[:rank_limit]) + slack, trace)
     values = np.where(np.cumsum(values[::-1])[::-1] > made, values, 0.0)
     proof = "all eigenvalues, in place" if in_place else "all eigenvalues"

@@ -124,6 +124,7 @@ def _covariance(layer: LayerShape, setting: Setting) -> LayerPlan:
             panel_rows=panel_rows,
             max_block=max_block,
             all_eigenvalues=setting.all_eigenvalues,
+            proof=setting.proof,
         )
 
     def too_large() -> bool:
@@ -131,7 +132,10 @@ def _covariance(layer: LayerShape, setting: Setting) -> LayerPlan:
         return state + max(finish, setting.forward_bytes) > setting.room
 
     while max_block > _LEAST_BLOCK and too_large():
-        max_block //= 2
+        before, max_block = (need(), max_block), max_block // 2
+        if need() == before[0]:  # other things than the block need the memory
+            max_block = before[1]
+            break
     while staging_rows > _LEAST_STAGING and too_large():
         staging_rows //= 2
     state, finish = need()
@@ -172,13 +176,17 @@ def _gram(layer: LayerShape, setting: Setting, samples: int) -> LayerPlan:
             panel_rows=panel_rows,
             max_block=max_block,
             all_eigenvalues=setting.all_eigenvalues,
+            proof=setting.proof,
         )
 
-    while max_block > _LEAST_BLOCK and sum(need(min(_LEAST_TILE, layer.dim))) > setting.room:
-        max_block //= 2
+    least = min(_LEAST_TILE, layer.dim)
+    while max_block > _LEAST_BLOCK and sum(need(least)) > setting.room:
+        before, max_block = (need(least), max_block), max_block // 2
+        if need(least) == before[0]:
+            max_block = before[1]
+            break
     tile = layer.dim
     if setting.same_again:
-        least = min(_LEAST_TILE, layer.dim)
         per_feature = need(least)[0] - need(least - 1)[0] if least > 1 else need(1)[0]
         room = setting.room - setting.forward_bytes - (need(least)[0] - per_feature * least)
         most = min(room, _TILE_BYTES[device.type]) // per_feature
@@ -277,6 +285,7 @@ def _solve_operations(n: int, max_block: int, setting: Setting) -> float:
     if n <= FULL_LIMIT[kind]:
         return _DENSE_SOLVE_FACTOR * 4 / 3 * float(n) ** 3
     # A block that memory keeps small often holds less than K, and then all eigenvalues are the proof.
-    if setting.all_eigenvalues or (setting.proof and max_block < default_max_block(n, setting.device)):
+    small = max_block <= _LEAST_BLOCK and max_block < default_max_block(n, setting.device)
+    if setting.all_eigenvalues or (setting.proof and small):
         return _FLOAT32_FACTOR[kind] * _BAND_FACTOR * 4 / 3 * float(n) ** 3
     return _FLOAT32_FACTOR[kind] * (6 * 2.0 * 512 * float(n) ** 2 + setting.proof * float(n) ** 3 / 3)

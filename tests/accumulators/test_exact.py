@@ -14,6 +14,7 @@ from streamspread.accumulators.finish import FinishOptions
 from streamspread.accumulators.gram import Gram
 from streamspread.accumulators.staging import Overflow, Staging
 from streamspread.errors import ActivationError, DataError, OptionError
+from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import CPU, DEVICES, PLACES
 
 THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
@@ -127,6 +128,34 @@ def test_what_only_rounding_made_counts_as_no_eigenvalue(method, limit):
     options = FinishOptions(full_limit=limit, all_eigenvalues=True)
     spectrum = METHODS[method](x, "fp32", CPU, 64).spectrum((0.7,), options)
     assert 20 < np.count_nonzero(spectrum.eigenvalues) < 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solve", ["dense in float32", "in place"])
+@pytest.mark.parametrize("amplitude", [3e-4, 1e-3, 3e-3])
+@pytest.mark.parametrize(("method", "samples", "dim"), [("gram", 800, 2000), ("covariance", 2000, 800)])
+def test_noise_beside_a_component_with_nearly_everything_excludes_no_k(
+    method, samples, dim, amplitude, solve, monkeypatch
+):
+    monkeypatch.setattr("streamspread.linalg.eigenvalues.FLOAT64_LIMIT", 0)
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1.0, 1.0], (samples, 1)) * rng.choice([-1.0, 1.0], dim)
+    x = torch.from_numpy(amplitude * rng.normal(size=(samples, dim)) + signs).float()
+    staged = []
+    add = SymmetricPanels.add_outer
+    monkeypatch.setattr(
+        SymmetricPanels, "add_outer", lambda panels, part: staged.append(part.double()) or add(panels, part)
+    )
+    options = FinishOptions(full_limit=0 if solve == "in place" else dim, all_eigenvalues=True)
+    spectrum = METHODS[method](x, "fp32", CPU, 64).spectrum((0.5,), options)
+    rounded = torch.cat(staged, 1).numpy()  # features by samples, or samples by features
+    rounded = rounded - rounded.mean(1 if method == "covariance" else 0, keepdims=True)
+    values = np.linalg.svd(rounded, compute_uv=False) ** 2
+    sums = np.cumsum(values) / values.sum()
+    for k in range(1, len(sums) - 1, 3):
+        tau = float(sums[k - 1] - values[k - 1] / values.sum() / 2)
+        low, high = spectrum.components(tau)
+        assert low <= k <= high
 
 
 @settings(max_examples=40, deadline=None)
