@@ -40,8 +40,8 @@ SKETCH_SHARE = 4  # layers that should fit into the budget together: else every 
 # product's rate on two CPU cores (N = 5,000: 3.9 s against 0.6 s for as many operations).
 _DENSE_SOLVE_FACTOR = 4.0
 # All eigenvalues in place take so many times as long on two CPU cores as products of 4/3 n³ operations
-# (n = 16,384: 54 s against 35 s).
-_BAND_FACTOR = 1.5
+# (n = 16,384: 66 s against 35 s).
+_BAND_FACTOR = 2.0
 # On an H100, 16-bit rank updates run at 620 TFLOP/s, a forward in float32 without TF32 at 28, and the
 # float32 products of a search for eigenvalues and its proof at 43.
 _FORWARD_FACTOR = {"cpu": 1.0, "cuda": 20.0}
