@@ -20,7 +20,7 @@ WIDTH = 64
 
 # Numbers of the triangle that are widened to float64 at a time, at the most, and rows at the least; on a CPU
 # they stay in its cache.
-_CHUNK_NUMBERS = {"cpu": 1 << 20, "cuda": 1 << 24}
+_CHUNK_NUMBERS = {"cpu": 1 << 20, "cuda": 1 << 23}
 _LEAST_ROWS = 64
 
 

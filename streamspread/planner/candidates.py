@@ -132,10 +132,7 @@ def _covariance(layer: LayerShape, setting: Setting) -> LayerPlan:
         return state + max(finish, setting.forward_bytes) > setting.room
 
     while max_block > _LEAST_BLOCK and too_large():
-        before, max_block = (need(), max_block), max_block // 2
-        if need() == before[0]:  # other things than the block need the memory
-            max_block = before[1]
-            break
+        max_block //= 2
     while staging_rows > _LEAST_STAGING and too_large():
         staging_rows //= 2
     state, finish = need()
@@ -181,10 +178,7 @@ def _gram(layer: LayerShape, setting: Setting, samples: int) -> LayerPlan:
 
     least = min(_LEAST_TILE, layer.dim)
     while max_block > _LEAST_BLOCK and sum(need(least)) > setting.room:
-        before, max_block = (need(least), max_block), max_block // 2
-        if need(least) == before[0]:
-            max_block = before[1]
-            break
+        max_block //= 2
     tile = layer.dim
     if setting.same_again:
         per_feature = need(least)[0] - need(least - 1)[0] if least > 1 else need(1)[0]

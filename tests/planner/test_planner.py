@@ -155,6 +155,29 @@ def test_bytes_are_those_of_the_accumulator(device, rounding):
     assert covariance.bytes == state + finish
 
 
+@pytest.mark.parametrize("device", [CPU, CUDA])
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+def test_all_eigenvalues_need_no_second_matrix_and_no_proof_needs_less(device, method):
+    def plan(**options):
+        return planned([layer(16_384)], 16_384, 40 * GIB, device, method=method, **options).layers[0]
+
+    usual, whole, quick = plan(), plan(all_eigenvalues=True), plan(proof=False)
+    assert quick.finish_bytes <= usual.finish_bytes
+    assert quick.operations < usual.operations < whole.operations
+    assert whole.finish_bytes < 16_384**2 * 4  # the square matrix alone
+    assert whole.state_bytes == usual.state_bytes
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA])
+@pytest.mark.parametrize("order", [10_000, 16_384, 50_000, 65_536])
+def test_a_smaller_block_needs_less_memory(order, device):
+    def finish(max_block):
+        sizes = {"rounding": "fp32", "device": device, "staging_rows": 128, "panel_rows": 1024}
+        return Covariance.nbytes(order, max_block=max_block, **sizes)[1]
+
+    assert finish(1024) > finish(512) > finish(256)  # should all be the proof, finding them needs no more
+
+
 def test_the_network_and_the_eigenvalue_step_do_not_need_memory_at_once():
     alone = planned([layer(300)], 1000, GIB).layers[0]
     assert planned([layer(300)], 1000, GIB, forward_bytes=1).peak_bytes == alone.bytes
