@@ -33,10 +33,11 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
     staging buffers, of CUDA."""
     if request.param != "emulated":
         return request.param
-    module = emulation.load()
-    staged = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    module, staged_dtype = emulation.load(), kernels.staged_dtype
     monkeypatch.setattr(kernels, "for_device", lambda device: module)
-    monkeypatch.setattr(kernels, "staged_dtype", lambda rounding, device: staged[rounding])
+    monkeypatch.setattr(
+        kernels, "staged_dtype", lambda rounding, device: staged_dtype(rounding, torch.device("cuda"))
+    )
     return torch.device("cpu")
 
 

@@ -116,17 +116,22 @@ _ARGUMENTS = [
 ]
 
 
+def kernel_names() -> list[str]:
+    """Every form of the kernel that is launched, such as ``stage<float, float, __half, 4>``."""
+    types = ("double", "float", "__half", "__nv_bfloat16")
+    return [
+        f"stage<{source}, {'double' if 'double' in (source, staged) else 'float'}, {staged}, {width}>"
+        for source in types
+        for staged in types
+        for width in ((1, 4, 8) if source in types[2:] else (1, 4))
+    ]
+
+
 class _Kernels:
-    """The kernels of one source by their names, such as ``stage<float, float, __half, 4>``, compiled once."""
+    """The kernels of one source by their names, compiled once."""
 
     def __init__(self, code: str, options: tuple[str, ...]) -> None:
-        types = ("double", "float", "__half", "__nv_bfloat16")
-        self.names = [
-            f"stage<{t}, {'double' if 'double' in (t, o) else 'float'}, {o}, {v}>"
-            for t in types
-            for o in types
-            for v in (1, 4, 8)
-        ]
+        self.names = kernel_names()
         source = code.replace("#include <cuda_fp16.h>", "").replace("#include <cuda_bf16.h>", "")
         text = _HOST + source + _LAUNCH
         for index, name in enumerate(self.names):

@@ -59,7 +59,17 @@ class Covariance:
         state = SymmetricPanels.nbytes(dim, panel_rows, dtype)
         state += Staging.nbytes(dim, staging_rows, rounding, device)
         state += kernels.product_bytes(min(panel_rows, dim), dim, dtype, device)
-        return state, finish_bytes(dim, panel_rows, dtype, device, 1, max_block, all_eigenvalues, proof)
+        finish = finish_bytes(
+            dim,
+            panel_rows,
+            dtype,
+            device,
+            correction_rank=1,
+            max_block=max_block,
+            all_eigenvalues=all_eigenvalues,
+            proof=proof,
+        )
+        return state, finish
 
     @property
     def samples(self) -> int:

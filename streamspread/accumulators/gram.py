@@ -70,7 +70,16 @@ class Gram:
         panels = SymmetricPanels.nbytes(samples, panel_rows, dtype)
         staging = Staging.nbytes(min(tile, dim), samples, rounding, device)
         staging += kernels.product_bytes(min(panel_rows, samples), samples, dtype, device)
-        finish = finish_bytes(samples, panel_rows, dtype, device, 2, max_block, all_eigenvalues, proof)
+        finish = finish_bytes(
+            samples,
+            panel_rows,
+            dtype,
+            device,
+            correction_rank=2,
+            max_block=max_block,
+            all_eigenvalues=all_eigenvalues,
+            proof=proof,
+        )
         return panels + staging, max(0, finish - staging)  # the tile is gone when the eigenvalue step begins
 
     def update(self, x_ND: torch.Tensor) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 _SWEEPS = 4  # that a thread chases at once, one behind the other: what they touch stays in its cache
 _STEPS = 16  # of a sweep in a tile; at least 3 for each sweep, or tiles of one wave would touch
-_TINY = 1e-290
+_TINY = 1e-290  # squares below it have lost digits
 _WAVES = 64  # between two signs of life
 
 
@@ -33,8 +33,7 @@ def tridiagonal(
     n = len(band_ND)
     sweeps = max(0, n - 2) if width > 1 else 0
     groups = -(-sweeps // _SWEEPS)
-    # The waves of group g are 2g … 2g + its tiles; the last group has one tile, and none lasts longer.
-    waves = max((2 * g + _tiles(n, width, g) for g in range(groups)), default=0)
+    waves = max(0, 2 * groups - 1)  # group g begins in wave 2g; the last one has one tile, and ends last
     for wave in range(0, waves, _WAVES):
         _chase(band_ND, width, sweeps, wave, min(waves, wave + _WAVES))
         if progress is not None:

@@ -4,16 +4,14 @@ NVRTC comes with PyTorch's CUDA builds: pip install nvidia-cuda-nvrtc-cu12 nvidi
 """
 
 import ctypes
-import re
 import sysconfig
 from pathlib import Path
 
 import pytest
 
-from streamspread import kernels
+from tests import emulation
 
 NVIDIA = Path(sysconfig.get_path("purelib")) / "nvidia"
-TYPES = ("double", "float", "__half", "__nv_bfloat16")
 
 
 def nvrtc():
@@ -25,26 +23,17 @@ def nvrtc():
     return ctypes.CDLL(str(libraries[-1])), headers[-1:]
 
 
-def names():
-    for source in TYPES:
-        for staged in TYPES:
-            arithmetic = "double" if "double" in (source, staged) else "float"
-            for width in (1, 4, 8) if source in TYPES[2:] else (1, 4):
-                yield f"stage<{source}, {arithmetic}, {staged}, {width}>"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["compute_80", "compute_90"])
 def test_every_form_of_the_kernel_compiles(architecture):
     library, folders = nvrtc()
-    text = Path(kernels.__file__).with_name("cuda.py").read_text(encoding="utf-8")
-    code = re.search(r'^_SOURCE = r"""(.*?)^"""', text, re.DOTALL | re.MULTILINE)[1]
-    numbers = dict(re.findall(r"^(_THREADS|_ROWS) = (\d+)", text, re.MULTILINE))
+    module = emulation.load()
     options = ["--std=c++17", f"--gpu-architecture={architecture}", *(f"-I{folder}" for folder in folders)]
-    options += [f"-DTHREADS={numbers['_THREADS']}", f"-DROWS={numbers['_ROWS']}"]
+    options += [f"-DTHREADS={module._THREADS}", f"-DROWS={module._ROWS}"]
     program = ctypes.c_void_p()
-    assert library.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"stage.cu", 0, None, None) == 0
-    for name in names():
+    code = module._SOURCE.encode()
+    assert library.nvrtcCreateProgram(ctypes.byref(program), code, b"stage.cu", 0, None, None) == 0
+    for name in emulation.kernel_names():
         assert library.nvrtcAddNameExpression(program, name.encode()) == 0
     given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
     failed = library.nvrtcCompileProgram(program, len(options), given)
@@ -53,7 +42,7 @@ def test_every_form_of_the_kernel_compiles(architecture):
     log = ctypes.create_string_buffer(size.value)
     library.nvrtcGetProgramLog(program, log)
     assert not failed, log.value.decode()
-    for name in names():
+    for name in emulation.kernel_names():
         lowered = ctypes.c_char_p()
         assert library.nvrtcGetLoweredName(program, name.encode(), ctypes.byref(lowered)) == 0
         assert lowered.value
