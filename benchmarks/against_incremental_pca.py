@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.environment import environment, save
+from benchmarks.features import store_features
 from benchmarks.processes import measured
 
 THRESHOLD = 0.7
@@ -42,7 +43,7 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "layer.npy"
-        described = store_features(path, options)
+        described = store_features(path, options.data, options.layer, options.samples, options.weights)
         rows += compared(f"{described}, {options.samples:,} images", path, options.rank)
         path = Path(folder) / "prescribed.npy"
         np.save(path, prescribed(samples=20_000, dim=1000))
@@ -198,26 +199,6 @@ def prescribed(samples: int, dim: int) -> np.ndarray:
     basis = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
     scaled = rng.normal(size=(samples, dim)) * np.arange(1, dim + 1) ** -0.25
     return (scaled @ basis.T).astype(np.float32)
-
-
-def store_features(path: Path, options: argparse.Namespace) -> str:
-    """A layer's features (N, D) float32 in a .npy file, written batch by batch; returns what they are."""
-    from streamspread import datasets, models
-    from streamspread.taps import Watch, list_taps, select
-
-    stream = datasets.load(options.data, "train", samples=options.samples)
-    loaded = models.load("no1", weights=options.weights)
-    taps = select(list_taps(loaded.module, next(iter(stream.batches(2)))), [options.layer])
-    shape = (stream.samples or options.samples, taps[0].dim)
-    features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    watch, caught = Watch(loaded.module, taps), []
-    row = 0
-    for batch in stream.batches(128):
-        watch.run(batch, lambda tap, x: caught.append(x.numpy()))
-        features[row : row + len(batch)] = caught.pop()
-        row += len(batch)
-    features.flush()
-    return f"no1 {options.layer}, weights {loaded.weights}, {stream.description}"
 
 
 def show(rows: list[dict[str, Any]]) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.environment import environment, save
+from benchmarks.features import store_features
 from benchmarks.processes import measured
 
 THRESHOLDS = (0.5, 0.7, 0.9, 0.95, 0.99)
@@ -37,45 +38,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "c1.npy"
-        described = store_features(path, options)
+        described = store_features(path, options.data, "c1", options.samples, options.weights)
         rows = {}
         for name in options.only:
             print(f"{name} …", file=sys.stderr, flush=True)
             rows[name] = measured(contend, name, str(path), warm_up=partial(warm_up, name, str(path)))
     show(rows, described)
     print("written:", save("against-sklearn", data=described, thresholds=THRESHOLDS, contenders=rows))
-
-
-def store_features(path: Path, options: argparse.Namespace) -> str:
-    """c1's features (N, D) float32 in a .npy file, written batch by batch; returns what they are."""
-    import torch
-
-    from streamspread import datasets, models
-
-    stream = datasets.load(options.data, "train", samples=options.samples)
-    loaded = models.load("no1", weights=options.weights)
-    features = None
-    row = 0
-    with torch.no_grad():
-        for batch in stream.batches(100):
-            x = _c1(loaded.module, batch)
-            if features is None:
-                shape = (stream.samples, x.shape[1])
-                features = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-            features[row : row + len(x)] = x
-            row += len(x)
-    assert features is not None
-    features.flush()
-    return f"no1 c1, weights {loaded.weights}, {stream.description}"
-
-
-def _c1(network: Any, batch: Any) -> np.ndarray:
-    from streamspread.taps import Watch, list_taps, select
-
-    caught = []
-    watch = Watch(network, select(list_taps(network, batch[:2]), ["c1"]))
-    watch.run(batch, lambda tap, x: caught.append(x.numpy().copy()))
-    return caught[0]
 
 
 def components(values: np.ndarray, total: float) -> list[int | None]:

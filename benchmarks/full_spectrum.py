@@ -124,18 +124,12 @@ def layer_in_float64(spec: str, samples: int, device: str) -> dict[str, Any]:
     import numpy as np
     import torch
 
+    from benchmarks.features import BATCH, feature_batches
     from streamspread import datasets, models
-    from streamspread.taps import Watch, list_taps, select
 
     stream = datasets.load(spec, "train", samples=samples)
     model = models.load("no1").module
-    parts: list[torch.Tensor] = []
-    with torch.no_grad():
-        watch = Watch(model, select(list_taps(model, next(iter(stream.batches(2)))), [LAYER]))
-        for batch in stream.batches(128):
-            watch.run(batch, lambda tap, x_ND: parts.append(x_ND.clone()))
-    x_ND = torch.cat(parts)
-    parts.clear()
+    x_ND = torch.cat([x_ND.clone() for x_ND in feature_batches(model, stream.batches(BATCH), LAYER)])
     gram_NN = torch.zeros(len(x_ND), len(x_ND), dtype=torch.float64)
     for columns in x_ND.split(2048, dim=1):
         centred = columns.double() - columns.double().mean(0)

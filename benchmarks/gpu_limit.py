@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.environment import environment, save
+from benchmarks.features import feature_batches
 from streamspread import datasets, kernels, models
 from streamspread.accumulators.covariance import Covariance
 from streamspread.engine import analyze, plan
@@ -294,18 +295,14 @@ def accuracy(network: torch.nn.Module, images: torch.Tensor) -> dict[str, Any]:
 
 def features_of(network: torch.nn.Module, images: torch.Tensor, layer: str) -> torch.Tensor:
     """(N, D) float32 on the card: what the alternatives start from."""
-    taps = select(list_taps(network, images[:2]), [layer])
-    x_ND = torch.empty(len(images), taps[0].dim, device=DEVICE)
-    watch, row = Watch(network, taps), 0
-
-    def keep(tap: Any, x: torch.Tensor) -> None:
-        x_ND[row : row + len(x)] = x
-
-    with prepared(network, DEVICE):
-        for batch in images.split(500):
-            watch.run(batch, keep)
-            row += len(batch)
-    return x_ND
+    stored_ND, row = None, 0
+    for x_ND in feature_batches(network, images.split(500), layer):
+        if stored_ND is None:
+            stored_ND = torch.empty(len(images), x_ND.shape[1], device=DEVICE)
+        stored_ND[row : row + len(x_ND)] = x_ND
+        row += len(x_ND)
+    assert stored_ND is not None
+    return stored_ND
 
 
 def rivals(network: torch.nn.Module, images: torch.Tensor) -> list[dict[str, Any]]:

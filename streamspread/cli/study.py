@@ -15,6 +15,7 @@ from streamspread.cli.options import (
     Lang,
     LangOption,
     MemoryOption,
+    NoProofOption,
     QuietOption,
     SamplesOption,
     SeedOption,
@@ -70,6 +71,7 @@ def study(
         ),
     ] = None,
     seed: SeedOption = 0,
+    no_proof: NoProofOption = False,
     memory: MemoryOption = None,
     device: DeviceOption = "auto",
     lang: LangOption = Lang.en,
@@ -104,6 +106,7 @@ def study(
         epochs=length,
         seed=seed,
         memory=memory,
+        proof=not no_proof,
         command=context.obj,
         notes=notes,
     )

@@ -314,11 +314,20 @@ class _Subspace:
 
 
 def _slack(matrix: SymmetricPanels, summed: float, found: float, trace: float) -> float:
-    """What rounding leaves uncertain of a sum of eigenvalues: some units of what was ``summed``, which is
-    more than the trace where the samples lay far from the pilot; or twice the distance of the trace as
-    ``found`` in the sums from the trace that is known, where such a bias shows."""
-    units = max(8.0, matrix.n**0.5 / 8)  # sums of n terms, as in A·Q, err by about √n units
-    return max(units * torch.finfo(matrix.dtype).eps * max(trace, summed), 2 * abs(found - trace))
+    """What rounding leaves uncertain of a sum of eigenvalues: the most of three.
+
+    Some units of what was ``summed``, which is more than the trace where the samples lay far from the pilot;
+    twice the distance of the trace as ``found`` in the sums from the trace that is known, where a bias shows;
+    and what rounding makes of the pilot's own part, summed − trace. All its products share a sign, so that
+    each of its n² entries errs by some √depth units of itself; the eigenvalues of such errors are √n times
+    smaller than all of them together, and n add up. Measured at orders of 60 to 1,600 and depths of 400 to
+    3,500, that is at most 0.05·√(n·depth) units.
+    """
+    # Sums of n terms, as in A·Q, err by some √n units, and those of products by some √depth units.
+    units = max(8.0, matrix.n**0.5 / 8, matrix.depth**0.5 / 4)
+    rounded = units * max(trace, summed)
+    of_pilot = (matrix.n * matrix.depth) ** 0.5 / 16 * max(0.0, summed - trace)
+    return max(torch.finfo(matrix.dtype).eps * max(rounded, of_pilot), 2 * abs(found - trace))
 
 
 def _lowered(values: np.ndarray, slack: float) -> np.ndarray:

@@ -13,6 +13,7 @@ from streamspread.errors import OptionError
 from streamspread.switches import switched
 
 _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
+_BLAS_BLOCK = 384  # products that OpenBLAS sums up one by one before it adds them to a result; a card: all
 
 
 class SymmetricPanels:
@@ -24,6 +25,8 @@ class SymmetricPanels:
     Attributes:
         n: the order. ``rows``: t. ``dtype``, ``device``: of the panels.
         u_NR, m_RR: the correction in float64, or None.
+        depth: roundings on the longest way from a product into P: the height of the summation tree (Higham
+            2002, section 4.2).
         spent: whether a factorisation or reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.
     """
@@ -35,7 +38,10 @@ class SymmetricPanels:
         ]
         self.u_NR: torch.Tensor | None = None
         self.m_RR: torch.Tensor | None = None
+        self.depth = 0
         self.spent = False
+        self._within = 0  # of the depth: inside a product
+        self._largest = 0.0  # trace that P had before something was taken off
 
     @staticmethod
     def nbytes(n: int, rows: int, dtype: torch.dtype) -> int:
@@ -59,9 +65,14 @@ class SymmetricPanels:
         add_gram_rows = kernels.for_device(self.device).add_gram_rows
         for _, end, panel in self.spans():
             add_gram_rows(panel, x_NK[:end])
+        terms = x_NK.shape[1]
+        block = _BLAS_BLOCK if self.device.type == "cpu" else terms
+        self._deepen(min(terms, block) + -(-terms // max(1, block)))
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
         """``P += U M Uᵀ`` in place, for a symmetric M; products are formed in float64 and rounded once."""
+        self._largest = self.summed()
+        self._deepen(0)
         right_RN = m_RR @ u_NR.T
         for begin, end, panel in self.spans():
             for top in range(begin, end, _CHUNK):
@@ -78,21 +89,29 @@ class SymmetricPanels:
         """``P += factor · other.P`` in place, for panels of the same layout."""
         for (_, _, mine), (_, _, theirs) in zip(self.spans(), other.spans(), strict=True):
             mine.add_(theirs, alpha=factor)
+        self.depth = max(self.depth, other.depth) + 1
+        self._within = max(self._within, other._within)
+        self._largest += abs(factor) * other._largest
 
     def multiply_(self, factor: float) -> None:
         """``P *= factor`` in place."""
         for _, _, panel in self.spans():
             panel.mul_(factor)
+        self._largest *= abs(factor)
 
     def trace(self) -> float:
         """The trace of A, summed in float64."""
-        total = self.summed()
+        total = self._trace_of_sums()
         if self.u_NR is not None and self.m_RR is not None:
             total += float((self.m_RR * (self.u_NR.T @ self.u_NR)).sum())
         return total
 
     def summed(self) -> float:
-        """The trace of P, what was summed: rounding errors are a share of that, however small A is."""
+        """The trace of what was summed, the largest that P had: rounding errors are a share of that, however
+        small A is."""
+        return max(self._largest, self._trace_of_sums())
+
+    def _trace_of_sums(self) -> float:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for begin, _, panel in self.spans():
             total += panel.diagonal(begin).sum(dtype=torch.float64)
@@ -184,6 +203,11 @@ class SymmetricPanels:
             identity = torch.eye(end - begin, dtype=self.dtype, device=self.device)
             inverses.append(torch.linalg.solve_triangular(factor, identity, upper=False))
         return True
+
+    def _deepen(self, within: int) -> None:
+        """Sums of a product of so many additions in a row were added."""
+        self.depth += 1 + max(0, within - self._within)
+        self._within = max(self._within, within)
 
     def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read

@@ -69,7 +69,7 @@ class Run:
     @property
     def data(self) -> str:
         """The data without how much of it: descriptions are "name, 5,000 of 50,000 images …, at 32x32"."""
-        whole = str(self.facts.get("data") or "unknown data")
+        whole = str(self.facts.get("data") or "?")
         name = _COUNTED.split(whole)[0]
         size = _SIZE.search(whole)
         return name + (size[0] if size and size.start() >= len(name) else "")

@@ -39,7 +39,8 @@ class Study:
     """Everything that the steps share: images, device, thresholds, and where results and weights go.
 
     folder: gets ``results/NAME.arrow`` and ``weights/NAME.safetensors``. images: that all steps draw from.
-    data: the spec, for the labelled images that training needs. epochs: of a usual training.
+    data: the spec, for the labelled images that training needs. epochs: of a usual training. memory, proof:
+    as for engine.analyze.
     """
 
     def __init__(
@@ -53,12 +54,13 @@ class Study:
         epochs: int,
         seed: int = 0,
         memory: str | None = None,
+        proof: bool = True,
         command: Sequence[str] = (),
         notes: Sequence[str] = (),
     ) -> None:
         self.images, self.data, self.device = images, data, device
         self.thresholds, self.epochs, self.seed, self.memory = tuple(thresholds), epochs, seed, memory
-        self.command, self.notes = list(command), list(notes)
+        self.proof, self.command, self.notes = proof, list(command), list(notes)
         self.results, self.weights = folder / "results", folder / "weights"
 
     def check_labels(self, steps: Sequence[Step]) -> None:
@@ -137,6 +139,7 @@ class Study:
                 self.thresholds,
                 device=self.device,
                 memory=self.memory,
+                proof=self.proof,
                 seed=self.seed,
                 progress=progress,
                 provenance=facts,
@@ -252,8 +255,8 @@ class Study:
             "device": self.device.type,  # it decides on the rounding
             "seed": self.seed,
         }
-        if step.part != "latent":  # t-SNE knows neither
-            recipe |= {"thresholds": list(self.thresholds), "memory": self.memory}
+        if step.part != "latent":  # t-SNE knows none of these
+            recipe |= {"thresholds": list(self.thresholds), "memory": self.memory, "proof": self.proof}
         return recipe
 
 

@@ -190,6 +190,25 @@ def test_covariances_merge_whatever_their_pilots_and_scales(cut, rounding, drift
     assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
 
 
+@pytest.mark.parametrize("spectrum", ["flat", "power law"])
+@pytest.mark.parametrize("merged", [False, True])
+def test_many_sums_far_from_the_pilot_exclude_no_k(spectrum, merged):
+    x = make_data(spectrum, 20_000, 200, 100.0, seed=1)
+    x[0] = 0.0  # a first batch of its own, and so the pilot; 1,250 flushes follow
+    state = Covariance(200, rounding="fp32", device=CPU, staging_rows=16)
+    half = 10_000 if merged else len(x)
+    for part in (x[:1], x[1:half]):
+        state.update(part)
+    if merged:  # into a state with a good pilot, which does not mend the sums
+        other, state = state, Covariance(200, rounding="fp32", device=CPU)
+        state.update(x[half:])
+        state.merge(other)
+    sums = np.cumsum(np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1])
+    found = state.spectrum(THRESHOLDS)
+    assert (np.cumsum(found.eigenvalues) <= sums * (1 + 1e-9)).all()
+    assert (found.upper_sums >= sums * (1 - 1e-9)).all()
+
+
 def test_merging_with_an_empty_state_changes_nothing():
     x = make_data("steep", 100, 40, 1.0)
     _, expected = reference(x)

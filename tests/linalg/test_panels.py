@@ -65,6 +65,24 @@ def test_low_rank_and_sums_in_place(device):
     torch.testing.assert_close(panels.dense(torch.float64).cpu(), 0.625 * dense + 0.5 * (u @ m @ u.T).cpu())
 
 
+def test_what_was_summed_and_how_often_outlives_what_is_taken_off():
+    panels, other = (SymmetricPanels(10, 4, torch.float32, torch.device("cpu")) for _ in range(2))
+    for _ in range(3):
+        panels.add_outer(torch.ones(10, 5))
+    other.add_outer(torch.ones(10, 1000))
+    assert (panels.summed(), other.summed()) == (150.0, 10_000.0)
+    assert 5 + 3 <= panels.depth < 5 + 3 + 3  # within a product, and of products
+    other.multiply_(0.5)
+    other.add_low_rank(
+        torch.ones(10, 1, dtype=torch.float64), torch.full((1, 1), -500.0, dtype=torch.float64)
+    )
+    assert (other.trace(), other.summed()) == (0.0, 5000.0)
+    deeper = other.depth
+    panels.add(other, 1.0)
+    assert (panels.trace(), panels.summed()) == (150.0, 5000.0)
+    assert panels.depth == deeper + 1
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

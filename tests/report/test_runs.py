@@ -83,7 +83,7 @@ def test_fewer_images_alone_are_shown_as_networks(study_files):
 def test_a_file_from_python_with_no_facts_at_all_is_shown(tmp_path):
     store.write(Spectra(make_spectra(NO1_DIMS, EQUAL).values()), tmp_path / "bare.arrow")
     (run,) = collect([tmp_path / "bare.arrow"]).networks
-    assert (run.model, run.data, run.accuracy, run.training) == ("bare", "unknown data", None, None)
+    assert (run.model, run.data, run.accuracy, run.training) == ("bare", "?", None, None)
 
 
 def test_networks_of_one_model_are_told_apart_by_the_names_of_their_files():

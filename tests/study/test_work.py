@@ -63,6 +63,7 @@ def test_what_was_made_the_same_way_is_not_made_again(tmp_path):
         ({"images": made_images(40, seed=1)}, ("data", "images")),
         ({"seed": 3}, ("weights", "seed")),
         ({"memory": "1GiB"}, ("memory",)),
+        ({"proof": False}, ("proof",)),
     ],
 )
 def test_what_was_made_another_way_is_made_again(tmp_path, options, changed):
