@@ -47,9 +47,10 @@ def forward(_: str, options: dict[str, Any]) -> dict[str, Any]:
     """Seconds of one bare forward of all images through the layers, after a first batch."""
     import torch
 
-    from streamspread import datasets, engine
+    from streamspread import datasets
     from streamspread.datasets import prefetch
     from streamspread.placement import as_input, prepared, resolve_device
+    from streamspread.session import BATCH_SIZE
     from streamspread.taps import Watch, list_taps, select
 
     network = network_of(options)
@@ -60,7 +61,7 @@ def forward(_: str, options: dict[str, Any]) -> dict[str, Any]:
         watch = Watch(network, select(list_taps(network, first), options["layers"].split(",")))
         watch.run(first, lambda tap, x: None)
         began = time.perf_counter()
-        for batch in prefetch(stream.batches(engine.BATCH_SIZE[device.type]), device):
+        for batch in prefetch(stream.batches(BATCH_SIZE[device.type]), device):
             watch.run(as_input(batch, device, torch.float32), lambda tap, x: None)
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,26 +12,9 @@ from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.finish import FinishOptions
 from streamspread.accumulators.gram import Gram
 from streamspread.accumulators.sketch import Sketch
+from streamspread.options import Options
 from streamspread.planner import LayerPlan
 from streamspread.spectrum import LayerSpectrum, Spectrum
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the caller of an analysis asked for, as :func:`streamspread.engine.analyze` explains it."""
-
-    method: str
-    rounding: str
-    rank: str | int
-    width: int
-    max_passes: int
-    memory: str | int | None
-    device: str | torch.device
-    batch_size: int | None
-    thresholds: tuple[float, ...]
-    proof: bool
-    all_eigenvalues: bool
-    seed: int
 
 
 class Running:

@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
-from streamspread import engine
+from streamspread import engine, session
 from streamspread.datasets import Stream
 from streamspread.errors import (
     ActivationError,
@@ -598,7 +598,7 @@ def test_an_overflow_of_data_that_can_be_read_once_names_the_layer_and_what_to_t
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_by_itself_data_that_can_be_read_once_is_never_rounded_to_fp16(device, monkeypatch):
-    monkeypatch.setitem(engine.ROUNDING, "cpu", "fp16")  # as on a card
+    monkeypatch.setitem(session.ROUNDING, "cpu", "fp16")  # as on a card
     x = growing(100, 500)
     model = nn.Sequential(nn.Identity())
     options = {"method": "covariance", "batch_size": 100, "device": device}
@@ -1022,7 +1022,7 @@ def test_the_peak_is_what_the_plan_promised(case):
 @on_linux
 def test_data_that_stay_on_the_device_are_in_the_plan_and_in_the_peak(monkeypatch):
     size = 1 << 30
-    monkeypatch.setattr(engine, "_resident", lambda stream, device, budget: (stream, size))  # as on a card
+    monkeypatch.setattr(session, "_resident", lambda stream, device, budget: (stream, size))  # as on a card
     model, x = network("cnn", 150)
     plan = engine.plan(model, x, ["0", "4"], memory="2GiB")
     spectra = engine.analyze(model, x, ["0", "4"], memory="2GiB")

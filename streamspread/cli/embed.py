@@ -79,7 +79,8 @@ def embed(
     """Draw each layer's images in the plane, from the leading principal components alone, by t-SNE."""
     globs = read_layers(layers)
 
-    from streamspread import engine, latent, models, store
+    from streamspread import latent, models, store
+    from streamspread.placement import resolve_device
     from streamspread.report import build, style
     from streamspread.report.labels import labels
     from streamspread.report.latent import latent as draw
@@ -92,7 +93,7 @@ def embed(
         )
     for suffix in (".arrow", ".png", ".svg"):
         store.check_writable(path.with_suffix(suffix))
-    where = engine.resolve_device(device)
+    where = resolve_device(device)
     loaded = models.load(model, weights, seed)
     size = image_size or loaded.image_size
     images, notes, _ = open_data(data, split.value, samples, seed, size, where, most=MOST)

@@ -70,9 +70,10 @@ def plan(
     from rich.console import Console
 
     from streamspread import engine, models
+    from streamspread.placement import resolve_device
     from streamspread.report.tables import print_plan
 
-    where = engine.resolve_device(device)
+    where = resolve_device(device)
     loaded = models.load(model, weights, seed)
     stream, notes, _ = open_data(data, split.value, samples, seed, image_size or loaded.image_size, where)
     for line in notes:

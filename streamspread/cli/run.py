@@ -81,12 +81,13 @@ def run(
     check_choices(method, rounding, memory)
 
     from streamspread import engine, models, store
+    from streamspread.placement import resolve_device
 
     path = out or dated_name(model, ".arrow")
     store.check_writable(path)
     if path.suffix != ".arrow":  # as a slip that names the weights or the data, which must not be replaced
         raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
-    where = engine.resolve_device(device)
+    where = resolve_device(device)
     loaded = models.load(model, weights, seed)
     stream, notes, _ = open_data(data, split.value, samples, seed, image_size or loaded.image_size, where)
     for line in notes:

@@ -83,13 +83,13 @@ def study(
     """Analyse the networks at every tap, write results, figures and a page; what is there already is kept."""
     taus = read_thresholds(thresholds)
 
-    from streamspread import engine
     from streamspread import study as library
     from streamspread.models.plans import IMAGE_SIZE
+    from streamspread.placement import resolve_device
     from streamspread.report import build
 
     chosen = list(library.PARTS) if parts.strip() == "all" else split_names(parts)
-    where = engine.resolve_device(device)
+    where = resolve_device(device)
     length = _EPOCHS[where.type] if epochs is None else epochs
     names = model or list(library.NETWORKS)
     library.check(names, chosen)  # what is wrong with the options is said before any image is read

@@ -11,11 +11,11 @@ from torch import nn
 from streamspread.datasets import as_stream, count, head
 from streamspread.datasets.images import check_samples
 from streamspread.embedding import Embedding, LayerEmbedding
-from streamspread.engine import BATCH_SIZE, Progress
 from streamspread.errors import DataError, OptionError
 from streamspread.latent.plane import PERPLEXITY, check_perplexity, check_tsne, to_planes
 from streamspread.latent.scores import leading_scores
 from streamspread.placement import as_input, model_dtype, prepared, resolve_device
+from streamspread.session import BATCH_SIZE, Progress
 from streamspread.taps import list_taps, select
 
 

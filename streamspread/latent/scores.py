@@ -12,9 +12,9 @@ import torch
 
 from streamspread.accumulators.staging import Staging
 from streamspread.datasets import Stream, prefetch
-from streamspread.engine import Progress
 from streamspread.errors import DataError
 from streamspread.placement import as_input, model_dtype
+from streamspread.session import Progress
 from streamspread.taps import TapInfo, Watch
 
 #: Directions that the passes keep per axis that is wanted: so many that on no1's layers the axes found hold
