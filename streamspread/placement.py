@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import torch
 from torch import nn
@@ -142,7 +143,13 @@ def _placed(model: nn.Module, device: torch.device) -> Iterator[None]:
                 parameter.grad = grad
 
 
-def _has_cupy() -> bool:
-    from importlib.util import find_spec
+def unused_card() -> str | None:
+    """One line on a card that stays idle because CuPy is missing; None where there is none such."""
+    if torch.cuda.is_available() and find_spec("cupy") is None:
+        major = str(torch.version.cuda).partition(".")[0]
+        return f"a GPU is here but not CuPy, so the CPU computes: pip install cupy-cuda{major}x"
+    return None
 
+
+def _has_cupy() -> bool:
     return find_spec("cupy") is not None

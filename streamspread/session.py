@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -108,22 +108,9 @@ class Session:
                 if name not in running:
                     running[name] = Running(by_name[name], self.options, self.device)
             self._pass(plan, step.index, [taps[name] for name in names], running, prints, report)
-            for name in names:
-                try:
-                    running[name].end_pass()
-                except Overflow as error:
-                    if by_name[name].rounding != "fp16":
-                        raise ActivationError(
-                            f"{error}: its range is too wide for rounding {by_name[name].rounding}; "
-                            "check the weights, or try --rounding fp64"
-                        ) from None
-                    if not self.stream.repeatable:
-                        raise ActivationError(
-                            f"{error}, and data that can be read once cannot be summed again: take "
-                            "--rounding bf16"
-                        ) from None
-                    overflowed.append(name)
-                    del running[name]
+            overflowed += self._end_pass([running[name] for name in names])
+            for name in overflowed:
+                running.pop(name, None)
             ending = [
                 name
                 for name in names
@@ -131,32 +118,46 @@ class Session:
                 and (by_name[name].pass_indices[-1] == step.index or running[name].is_narrow_enough())
             ]
             for position, name in enumerate(ending):
-                report(
-                    Progress(
-                        "eigenvalues", step.index + 1, len(plan.passes), position, len(ending), "layers", name
-                    )
+                sign = Progress(
+                    "eigenvalues", step.index + 1, len(plan.passes), position, len(ending), "layers", name
                 )
+                report(sign)
                 one = running.pop(name)
                 one.spectrum(_share_of(name, report))  # before the peak is read: it is the layer's own
                 found[name] = one.layer_spectrum(max(meter.read(), peaks.get(name, 0)))
                 del one
             peaks.update((name, max(meter.read(), peaks.get(name, 0))) for name in running)
             if ending:
-                report(
-                    Progress(
-                        "eigenvalues",
-                        step.index + 1,
-                        len(plan.passes),
-                        len(ending),
-                        len(ending),
-                        "layers",
-                        ending[-1],
-                    )
-                )
+                report(replace(sign, done=len(ending)))
         if overflowed:
             again = self.make_plan([t for t in self.taps if t.name in overflowed], "bf16")
             found |= self.run(again, report, meter)
         return found
+
+    def _end_pass(self, layers: Sequence[Running]) -> list[str]:
+        """End a pass for its layers; those that overflowed at fp16, and can be summed again, by name.
+
+        Raises:
+            ActivationError: NaN or Inf came, or an overflow that summing again would not mend.
+        """
+        overflowed = []
+        for one in layers:
+            try:
+                one.end_pass()
+            except Overflow as error:
+                rounding = one.layer.rounding
+                if rounding != "fp16":
+                    raise ActivationError(
+                        f"{error}: its range is too wide for rounding {rounding}; check the weights, or try "
+                        "--rounding fp64"
+                    ) from None
+                if not self.stream.repeatable:
+                    raise ActivationError(
+                        f"{error}, and data that can be read once cannot be summed again: take "
+                        "--rounding bf16"
+                    ) from None
+                overflowed.append(one.layer.layer)
+        return overflowed
 
     def _pass(
         self,

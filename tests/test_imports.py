@@ -103,7 +103,9 @@ def test_siblings_do_not_know_each_other(siblings):
 def test_reports_read_results_and_never_make_them():
     for path in FILES:
         if own(path) == "report":
-            assert not {"engine", "latent", "study"} & {home(module) for module in imported(path)}, path
+            assert not {"session", "engine", "latent", "study"} & {
+                home(module) for module in imported(path)
+            }, path
 
 
 @pytest.mark.parametrize("library", sorted(OWNERS))

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from devices import DEVICES
 from torch import nn
 
-from streamspread import engine
+from streamspread import engine, placement
 from streamspread.errors import ModelError
 from streamspread.linalg.eigenvalues import FULL_LIMIT
 from streamspread.placement import prepared
+from tests.devices import DEVICES
 
 TAUS = (0.5, 0.9)
 
@@ -190,3 +190,17 @@ def test_buffers_of_every_kind_are_the_very_same_afterwards(kind):
     assert model[0].kept is buffer
     if use is not None:
         assert torch.equal(buffer, make())
+
+
+@pytest.mark.parametrize(
+    ("card", "cupy", "said"),
+    [(True, False, True), (True, True, False), (False, False, False)],
+)
+def test_a_card_that_stays_idle_for_want_of_cupy_is_spoken_of(monkeypatch, card, cupy, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
+    monkeypatch.setattr(torch.version, "cuda", "13.1")
+    monkeypatch.setattr(placement, "find_spec", lambda name: object() if cupy else None)
+    line = placement.unused_card()
+    assert line == (
+        "a GPU is here but not CuPy, so the CPU computes: pip install cupy-cuda13x" if said else None
+    )

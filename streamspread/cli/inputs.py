@@ -84,8 +84,10 @@ def open_data(
     ``most``. Errors as datasets.load.
     """
     from streamspread import datasets
+    from streamspread.placement import unused_card
 
-    notes = []
+    idle = unused_card() if device.type == "cpu" else None
+    notes = [idle] if idle else []
     chosen = samples
     limit = most or (CPU_SAMPLES if device.type == "cpu" else None)
     if samples is None and limit is not None:
@@ -95,7 +97,7 @@ def open_data(
             total = datasets.load(spec, split, None, seed, image_size, resident_bytes=0).samples or 0
             chosen = min(total, limit) if total >= 2 else None
         if chosen == limit and most is None:
-            notes.append(f"without a GPU at most {CPU_SAMPLES:,} images are used; --samples takes more")
+            notes.append(f"on the CPU at most {CPU_SAMPLES:,} images are used; --samples takes more")
     if spec is not None:
         return datasets.load(spec, split, chosen, seed, image_size), notes, spec
     stream, message = datasets.default(split, chosen, seed, image_size)

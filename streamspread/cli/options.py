@@ -53,7 +53,7 @@ def _weights(words: str) -> Any:
 WeightsOption = Annotated[
     str | None,
     _weights(
-        "A .safetensors, .pt or .pth file, or none: random, and what a callable gives as it is built. "
+        "A .safetensors, .pt or .pth file, or none: random ones; what a callable returns keeps its own. "
         "[dim]Default: those shipped.[/dim]"
     ),
 ]
@@ -119,7 +119,8 @@ MethodOption = Annotated[
     typer.Option(
         rich_help_panel=_METHOD,
         metavar="NAME",
-        help="covariance, gram or sketch; auto takes the cheapest that fits.",
+        help="covariance, gram or sketch; auto takes an exact one, unless none fits or, on a CPU, a sketch "
+        "has less than half the work.",
     ),
 ]
 RoundingOption = Annotated[
@@ -127,7 +128,8 @@ RoundingOption = Annotated[
     typer.Option(
         rich_help_panel=_METHOD,
         metavar="NAME",
-        help="fp16, bf16, fp32 or fp64: to what activations are rounded, once, before they are summed.",
+        help="fp16, bf16, fp32 or fp64: to what centred activations are rounded, once, before they are "
+        "summed; auto is fp16 on a GPU, fp32 on a CPU.",
     ),
 ]
 RankOption = Annotated[
@@ -140,7 +142,7 @@ WidthOption = Annotated[
         min=0,
         rich_help_panel=_METHOD,
         metavar="N",
-        help="A sketch reads the data again until high − low is at most this.",
+        help="A sketch reads the data again until high − low is at most this, or --max-passes is reached.",
     ),
 ]
 MaxPassesOption = Annotated[
@@ -170,7 +172,12 @@ MemoryOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option(rich_help_panel=_METHOD, metavar="auto|cpu|cuda:0", help="Where to compute.")
+    str,
+    typer.Option(
+        rich_help_panel=_METHOD,
+        metavar="auto|cpu|cuda:0",
+        help="Where to compute; auto takes a GPU where PyTorch and CuPy can use one.",
+    ),
 ]
 BatchSizeOption = Annotated[
     int | None,

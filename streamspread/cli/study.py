@@ -53,7 +53,7 @@ def study(
         str,
         typer.Option(
             metavar="all|NAME,…",
-            help="networks, samples (K over N), depth and training (these train networks), latent (t-SNE).",
+            help="networks, samples (K over N), depth and training (which train networks), latent (t-SNE).",
         ),
     ] = "networks,samples",
     data: DataOption = None,
@@ -67,7 +67,8 @@ def study(
         typer.Option(
             min=0,
             metavar="N",
-            help="Of a usual training; 0 leaves weights random. [dim]Default: 24 on a GPU, 4 on a CPU.[/dim]",
+            help="Of each network trained here; 0 leaves weights random. "
+            "[dim]Default: 24 on a GPU, 4 on a CPU.[/dim]",
         ),
     ] = None,
     seed: SeedOption = 0,

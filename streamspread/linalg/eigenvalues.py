@@ -319,14 +319,15 @@ def _slack(matrix: SymmetricPanels, summed: float, found: float, trace: float) -
     Some units of what was ``summed``, which is more than the trace where the samples lay far from the pilot;
     twice the distance of the trace as ``found`` in the sums from the trace that is known, where a bias shows;
     and what rounding makes of the pilot's own part, summed − trace. All its products share a sign, so that
-    each of its n² entries errs by some √depth units of itself; the eigenvalues of such errors are √n times
-    smaller than all of them together, and n add up. Measured at orders of 60 to 1,600 and depths of 400 to
-    3,500, that is at most 0.05·√(n·depth) units.
+    within a sum of products each of n² entries errs by some √terms units of itself, and where updates are
+    alike, in the same direction every time. The eigenvalues of such errors are √n times smaller than all of
+    them together, and n add up. Measured at orders of 60 to 1,600 and 16 to 3,125 updates: at most
+    0.05·√n·√(terms + updates) units where updates are random, 0.03·√n·updates where all are the same.
     """
-    # Sums of n terms, as in A·Q, err by some √n units, and those of products by some √depth units.
-    units = max(8.0, matrix.n**0.5 / 8, matrix.depth**0.5 / 4)
+    # Sums of n terms, as in A·Q, err by some √n units, and those of updates by some √updates units.
+    units = max(8.0, matrix.n**0.5 / 8, matrix.updates**0.5 / 4)
     rounded = units * max(trace, summed)
-    of_pilot = (matrix.n * matrix.depth) ** 0.5 / 16 * max(0.0, summed - trace)
+    of_pilot = matrix.n**0.5 * (matrix.terms**0.5 + matrix.updates) / 16 * max(0.0, summed - trace)
     return max(torch.finfo(matrix.dtype).eps * max(rounded, of_pilot), 2 * abs(found - trace))
 
 

@@ -13,7 +13,8 @@ from streamspread.errors import OptionError
 from streamspread.switches import switched
 
 _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
-_BLAS_BLOCK = 384  # products that OpenBLAS sums up one by one before it adds them to a result; a card: all
+_BLAS_BLOCK = 384  # terms that OpenBLAS sums up one by one before it adds them to a result; a card: all
+_TENSOR_TERMS = 16  # terms of 16 bits that a tensor core adds at once
 
 
 class SymmetricPanels:
@@ -25,8 +26,9 @@ class SymmetricPanels:
     Attributes:
         n: the order. ``rows``: t. ``dtype``, ``device``: of the panels.
         u_NR, m_RR: the correction in float64, or None.
-        depth: roundings on the longest way from a product into P: the height of the summation tree (Higham
-            2002, section 4.2).
+        updates: sums of products, and other panels, that were added one after the other. ``terms``: additions
+            in a row within the longest of these sums. Together the height of the summation tree (Higham 2002,
+            section 4.2).
         spent: whether a factorisation or reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.
     """
@@ -38,10 +40,9 @@ class SymmetricPanels:
         ]
         self.u_NR: torch.Tensor | None = None
         self.m_RR: torch.Tensor | None = None
-        self.depth = 0
+        self.updates = self.terms = 0
         self.spent = False
-        self._within = 0  # of the depth: inside a product
-        self._largest = 0.0  # trace that P had before something was taken off
+        self._taken_off = 0.0  # of the trace
 
     @staticmethod
     def nbytes(n: int, rows: int, dtype: torch.dtype) -> int:
@@ -65,19 +66,19 @@ class SymmetricPanels:
         add_gram_rows = kernels.for_device(self.device).add_gram_rows
         for _, end, panel in self.spans():
             add_gram_rows(panel, x_NK[:end])
-        terms = x_NK.shape[1]
-        block = _BLAS_BLOCK if self.device.type == "cpu" else terms
-        self._deepen(min(terms, block) + -(-terms // max(1, block)))
+        self.updates += 1
+        self.terms = max(self.terms, self._in_a_row(x_NK))
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
         """``P += U M Uᵀ`` in place, for a symmetric M; products are formed in float64 and rounded once."""
-        self._largest = self.summed()
-        self._deepen(0)
+        before = self._trace_of_sums()
         right_RN = m_RR @ u_NR.T
         for begin, end, panel in self.spans():
             for top in range(begin, end, _CHUNK):
                 bottom = min(end, top + _CHUNK)
                 panel[top - begin : bottom - begin] += (u_NR[top:bottom] @ right_RN[:, :end]).to(self.dtype)
+        self.updates += 1
+        self._taken_off += max(0.0, before - self._trace_of_sums())
 
     def apply_low_rank_(self) -> None:
         """P ← A: the correction goes into the panels."""
@@ -86,18 +87,18 @@ class SymmetricPanels:
             self.u_NR = self.m_RR = None
 
     def add(self, other: SymmetricPanels, factor: float) -> None:
-        """``P += factor · other.P`` in place, for panels of the same layout."""
+        """``P += factor · other.P`` in place, for panels of the same layout; ``factor`` is not negative."""
         for (_, _, mine), (_, _, theirs) in zip(self.spans(), other.spans(), strict=True):
             mine.add_(theirs, alpha=factor)
-        self.depth = max(self.depth, other.depth) + 1
-        self._within = max(self._within, other._within)
-        self._largest += abs(factor) * other._largest
+        self.updates = max(self.updates, other.updates) + 1
+        self.terms = max(self.terms, other.terms)
+        self._taken_off += factor * other._taken_off
 
     def multiply_(self, factor: float) -> None:
         """``P *= factor`` in place."""
         for _, _, panel in self.spans():
             panel.mul_(factor)
-        self._largest *= abs(factor)
+        self._taken_off *= factor
 
     def trace(self) -> float:
         """The trace of A, summed in float64."""
@@ -107,9 +108,9 @@ class SymmetricPanels:
         return total
 
     def summed(self) -> float:
-        """The trace of what was summed, the largest that P had: rounding errors are a share of that, however
-        small A is."""
-        return max(self._largest, self._trace_of_sums())
+        """The trace of all that was added to P, also of what was taken off again: rounding errors are a share
+        of that, however small A is."""
+        return self._trace_of_sums() + self._taken_off
 
     def _trace_of_sums(self) -> float:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -204,10 +205,12 @@ class SymmetricPanels:
             inverses.append(torch.linalg.solve_triangular(factor, identity, upper=False))
         return True
 
-    def _deepen(self, within: int) -> None:
-        """Sums of a product of so many additions in a row were added."""
-        self.depth += 1 + max(0, within - self._within)
-        self._within = max(self._within, within)
+    def _in_a_row(self, x_NK: torch.Tensor) -> int:
+        """Additions one after the other in x xᵀ."""
+        terms = x_NK.shape[1]
+        if self.device.type == "cpu":
+            return min(terms, _BLAS_BLOCK) + terms // _BLAS_BLOCK
+        return -(-terms // _TENSOR_TERMS) if x_NK.element_size() == 2 else terms
 
     def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read

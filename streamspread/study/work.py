@@ -24,6 +24,9 @@ from streamspread.study.steps import Step, Training
 #: Of images that are read as they are used, so many say whether they are still the same ones.
 _LOOKED_AT = 256
 
+#: What results were made with whose recipes do not say it: it could not be chosen.
+_UNSAID = {"proof": True}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -278,4 +281,4 @@ def _changed(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...] | None:
         made = store.read_any(path).provenance.get("recipe", {})
     except StoreError:
         return ("the file",)
-    return tuple(key for key in recipe if made.get(key) != recipe[key])
+    return tuple(key for key in recipe if made.get(key, _UNSAID.get(key)) != recipe[key])

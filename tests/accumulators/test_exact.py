@@ -190,23 +190,48 @@ def test_covariances_merge_whatever_their_pilots_and_scales(cut, rounding, drift
     assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
 
 
-@pytest.mark.parametrize("spectrum", ["flat", "power law"])
-@pytest.mark.parametrize("merged", [False, True])
-def test_many_sums_far_from_the_pilot_exclude_no_k(spectrum, merged):
-    x = make_data(spectrum, 20_000, 200, 100.0, seed=1)
-    x[0] = 0.0  # a first batch of its own, and so the pilot; 1,250 flushes follow
-    state = Covariance(200, rounding="fp32", device=CPU, staging_rows=16)
-    half = 10_000 if merged else len(x)
-    for part in (x[:1], x[1:half]):
+def far_from_its_pilot(x):
+    """A state whose first batch, and so the pilot, is one sample of zeros; 16 rows a flush."""
+    state = Covariance(x.shape[1], rounding="fp32", device=CPU, staging_rows=16)
+    for part in (torch.zeros(1, x.shape[1]), x):
         state.update(part)
-    if merged:  # into a state with a good pilot, which does not mend the sums
-        other, state = state, Covariance(200, rounding="fp32", device=CPU)
-        state.update(x[half:])
-        state.merge(other)
+    return state
+
+
+def assert_bounds_hold(state, x):
     sums = np.cumsum(np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1])
     found = state.spectrum(THRESHOLDS)
     assert (np.cumsum(found.eigenvalues) <= sums * (1 + 1e-9)).all()
     assert (found.upper_sums >= sums * (1 - 1e-9)).all()
+
+
+ZEROS = torch.zeros(1, 60)
+
+
+@pytest.mark.parametrize("spectrum", ["flat", "power law"])
+def test_many_updates_far_from_the_pilot_exclude_no_k(spectrum):
+    x = make_data(spectrum, 40_000, 60, 200.0, seed=1)
+    assert_bounds_hold(far_from_its_pilot(x), torch.cat([ZEROS, x]))
+
+
+def test_updates_that_are_all_alike_exclude_no_k():
+    generator = torch.Generator().manual_seed(1)
+    rows, means = torch.randn(128, 60, generator=generator), torch.randn(60, generator=generator)
+    x = torch.cat([torch.zeros(128, 60), (rows + 12.0 * means.sign()).repeat(1000, 1)])
+    state = Covariance(60, rounding="fp32", device=CPU, staging_rows=128)
+    for part in (x[:128], x[128:]):
+        state.update(part)
+    assert_bounds_hold(state, x)
+
+
+@pytest.mark.parametrize("states", [1, 10])
+def test_a_merge_into_a_state_with_a_good_pilot_does_not_mend_the_sums(states):
+    x = make_data("flat", 60_000, 60, 400.0, seed=1)
+    state = Covariance(60, rounding="fp32", device=CPU)
+    state.update(x[:20_000])
+    for part in x[20_000:].chunk(states):
+        state.merge(far_from_its_pilot(part))
+    assert_bounds_hold(state, torch.cat([*[ZEROS] * states, x]))
 
 
 def test_merging_with_an_empty_state_changes_nothing():

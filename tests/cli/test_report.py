@@ -5,10 +5,10 @@ import re
 
 import pyarrow as pa
 import pytest
-from made_runs import make_layer
 
 from streamspread import store
 from streamspread.spectrum import Spectra
+from tests.made_runs import make_layer
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def test_how_many_images_without_samples(monkeypatch, device, spec, total, asked
     monkeypatch.setattr(datasets, "default", lambda *args: (load("cifar10", *args), None))
     _, notes, _ = inputs.open_data(spec, "train", asked, 0, None, torch.device(device))
     assert loaded[-1] == expected
-    assert notes == (["without a GPU at most 5,000 images are used; --samples takes more"] if noted else [])
+    assert notes == (["on the CPU at most 5,000 images are used; --samples takes more"] if noted else [])
 
 
 def test_without_data_the_substitute_is_named_in_notes_title_and_file(cli, tmp_path):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from made_runs import NO1_DIMS, NO3_DIMS, make_spectra
 
 from streamspread import store
 from streamspread.embedding import Embedding, LayerEmbedding
+from tests.made_runs import NO1_DIMS, NO3_DIMS, make_spectra
 
 
 @pytest.fixture(scope="session")

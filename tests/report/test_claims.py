@@ -5,11 +5,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
 
 from streamspread.report.claims import Verdict, dependence, evaluate
 from streamspread.report.runs import Collection, Run, Training, collect
 from streamspread.spectrum import Spectra
+from tests.made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
 
 
 def verdicts(claims):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
 
 from streamspread.embedding import Embedding
 from streamspread.errors import MissingError
@@ -11,6 +10,7 @@ from streamspread.report.labels import LANGUAGES, labels
 from streamspread.report.latent import latent
 from streamspread.report.runs import Collection, Run, collect
 from streamspread.spectrum import Spectra
+from tests.made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
 
 pytest.importorskip("matplotlib", reason="figures need matplotlib")
 TEXTS = labels("en")

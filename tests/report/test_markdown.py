@@ -1,12 +1,11 @@
 """Tables to paste, with the numbers of the spectra."""
 
-from made_runs import NO1_DIMS, make_run, make_spectra
-
 from streamspread import store
 from streamspread.report.labels import labels
 from streamspread.report.markdown import render, to_markdown
 from streamspread.report.runs import Collection, collect
 from streamspread.report.summary import Table
+from tests.made_runs import NO1_DIMS, make_run, make_spectra
 
 TEXTS = labels("en")
 

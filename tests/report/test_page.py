@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
 
 from streamspread import store
 from streamspread.report import build
@@ -15,6 +14,7 @@ from streamspread.report.labels import LANGUAGES, labels
 from streamspread.report.page import to_html
 from streamspread.report.runs import Collection, Run, collect
 from streamspread.spectrum import Spectra
+from tests.made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
 
 TEXTS = labels("en")
 VOID = {"meta", "input", "br", "link", "img", "hr"}

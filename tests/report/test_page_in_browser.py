@@ -7,13 +7,13 @@ import shutil
 import subprocess
 
 import pytest
-from made_runs import make_run
 
 from streamspread.report import text
 from streamspread.report.labels import labels
 from streamspread.report.page import to_html
 from streamspread.report.runs import Collection, collect
 from streamspread.spectrum import Interval
+from tests.made_runs import make_run
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
 
 from streamspread import store
 from streamspread.errors import OptionError, StoreError
@@ -18,6 +17,7 @@ from streamspread.report.runs import (
     short_names,
 )
 from streamspread.spectrum import Spectra
+from tests.made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
 
 EQUAL = dict.fromkeys(NO1_DIMS, 10)
 
