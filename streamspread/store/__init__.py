@@ -1,4 +1,4 @@
-"""Results on disk: Arrow files that Polars, DuckDB and pandas read as they are, with how they were made."""
+"""Results on disk: Arrow files that pyarrow, Polars and pandas read as they are, with how they were made."""
 
 from streamspread.store.embeddings import read_embedding, write_embedding
 from streamspread.store.facts import provenance, run_facts
