@@ -99,9 +99,11 @@ class Case:
 
 
 def dependence(collection: Collection) -> tuple[Case, ...]:
-    """The claims at every threshold, after each part of a layer, and for each training."""
+    """The claims at every threshold that their networks were run for, after each part of a layer, and for
+    each training."""
     networks = collection.networks
-    cases = [Case("tau", tau, evaluate(networks, tau)) for tau in collection.thresholds]
+    thresholds = sorted({tau for run in networks for tau in run.spectra.thresholds})
+    cases = [Case("tau", tau, evaluate(networks, tau)) for tau in thresholds]
     cases += [
         Case("part", part, evaluate(networks, TAU, part))
         for part in ("bn", "relu")

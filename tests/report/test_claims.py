@@ -108,6 +108,15 @@ def test_no_networks_no_verdicts():
     assert dependence(Collection((), {})) == ()
 
 
+def test_thresholds_of_other_results_than_the_networks_own_are_no_cases():
+    equal = dict.fromkeys(NO1_DIMS, 10)
+    most = make_run("most", NO1_DIMS, equal, samples=2000, thresholds=(0.5, 0.7))
+    fewer = make_run("fewer", NO1_DIMS, equal, samples=500, thresholds=(0.7, 0.95), part="samples")
+    found = Collection((most, fewer), {})
+    assert found.thresholds == (0.5, 0.7, 0.95)
+    assert [case.value for case in dependence(found)] == [0.5, 0.7]
+
+
 def test_dependence_covers_thresholds_parts_and_trainings(study_files):
     cases = dependence(collect(study_files))
     assert [(case.kind, case.value) for case in cases] == [
