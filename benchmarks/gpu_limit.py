@@ -93,7 +93,8 @@ def rates() -> dict[str, float]:
 
 
 def rank_updates(matrix_flops: float) -> list[dict[str, Any]]:
-    """N·D² operations of one triangle over the time of an update, as a share of the measured matrix rate."""
+    """N·D² operations of one triangle over the time of an update, as a share of the measured matrix rate; and
+    the share of the trace that the sums lost to rounding, which an interval's slack must cover."""
     rows = []
     for rounding in ("fp16", "bf16"):
         for staging_rows in (4096, 8192, 16384):
@@ -107,22 +108,27 @@ def rank_updates(matrix_flops: float) -> list[dict[str, Any]]:
                     lambda state=state, x_DN=x_DN: state.panels.add_outer(x_DN), repeats=3, warm=1
                 )
                 share = staging_rows * DIM**2 / seconds / matrix_flops
+                parts = state.staging.buffer_ND.split(1024)
+                squares = sum(float(part.double().square().sum()) for part in parts)
+                lost = 1 - state.panels.trace() / (squares * state.panels.updates)
                 rows.append(
                     {
                         "rounding": rounding,
                         "staging_rows": staging_rows,
                         "panel_rows": panel_rows,
                         "share": share,
+                        "trace_lost": lost,
                     }
                 )
-                del state, x_DN
+                del state, x_DN, parts
                 torch.cuda.empty_cache()
     table = Table(title=f"Rank updates at D = {DIM:,}: share of the measured bf16 matrix rate")
-    for heading in ("rounding", "staged images", "panel rows", "share"):
+    for heading in ("rounding", "staged images", "panel rows", "share", "of the trace lost"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
-            row["rounding"], str(row["staging_rows"]), str(row["panel_rows"]), f"{row['share']:.1%}"
+            *(row["rounding"], str(row["staging_rows"]), str(row["panel_rows"])),
+            *(f"{row['share']:.1%}", f"{row['trace_lost']:.1e}"),
         )
     console.print(table)
     return rows

@@ -160,12 +160,14 @@ def _load_kernels(session: Session) -> None:
     """
     device, layers = session.device, session.plan.layers
     rounding = layers[0].rounding
-    for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
-        tiny = Staging(columns, 2, rounding, device)
-        tiny.push(torch.zeros(2, columns, dtype=session.dtype, device=device))
-        rows_ND = tiny.staged()
-        sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[rounding], device=device)
-        for_device(device).add_product(sums, rows_ND.T, rows_ND)
+    # What overflows in fp16 is done again in bf16.
+    for each in ("fp16", "bf16") if rounding == "fp16" else (rounding,):
+        for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
+            tiny = Staging(columns, 2, each, device)
+            tiny.push(torch.zeros(2, columns, dtype=session.dtype, device=device))
+            rows_ND = tiny.staged()
+            sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[each], device=device)
+            for_device(device).add_product(sums, rows_ND.T, rows_ND)
     in_place = session.options.all_eigenvalues or session.options.proof
     if in_place and max(layer.order for layer in layers) > FULL_LIMIT[device.type]:
         band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, SUM_DTYPES[rounding], device))

@@ -51,32 +51,44 @@ def _rounding(
     allowed: bool,
 ) -> Iterator[None]:
     # Since torch 2.9 there are two switches: the older one, and the precision of each part, which the older
-    # one sets too. It cannot be read where somebody set a part otherwise: so both are set, or the parts
-    # alone; and the parts come last.
-    parts: list[tuple[str, Any]] = []
+    # one sets too. So both are set, and the parts come last.
+    parts: dict[Any, str] = {}
     for backend, name in names:
         part = getattr(getattr(torch.backends, backend), name, None)
         if hasattr(part, "fp32_precision"):
-            parts.append((backend, part))
-    before = [part.fp32_precision for _, part in parts]
+            parts[part] = backend
+    before = {part: part.fp32_precision for part in parts}
+    older = _older(read, before)
     try:
-        older = _quietly(read)
-    except RuntimeError:
-        older = None
-    try:
-        if older is not None:
-            _quietly(partial(write, value))
-        for backend, part in parts:
+        _quietly(partial(write, value))
+        for part, backend in parts.items():
             if backend != "mkldnn" or not allowed:
                 part.fp32_precision = "tf32" if allowed else "ieee"
         yield
     finally:
-        if older is not None:
-            _quietly(partial(write, older))
-        for (_, part), precision in zip(parts, before, strict=True):
-            part.fp32_precision = "none"  # whatever is set for all parts at once
-            if part.fp32_precision != precision:
-                part.fp32_precision = precision
+        _quietly(partial(write, older))
+        _restore(before)
+
+
+def _older(read: Callable[[], Any], before: dict[Any, str]) -> Any:
+    """The older switch, which torch refuses to read while a part is set otherwise."""
+    try:
+        for precision in ("ieee", "tf32"):
+            try:
+                return _quietly(read)
+            except RuntimeError:
+                for part in before:
+                    part.fp32_precision = precision
+        return _quietly(read)
+    finally:
+        _restore(before)
+
+
+def _restore(before: dict[Any, str]) -> None:
+    for part, precision in before.items():
+        part.fp32_precision = "none"  # whatever is set for all parts at once
+        if part.fp32_precision != precision:
+            part.fp32_precision = precision
 
 
 def _quietly(call: Callable[[], Any]) -> Any:

@@ -190,7 +190,8 @@ def _gemm_ex(handle, op_a, op_b, m, n, k, alpha, a, a_type, lda, b, b_type, ldb,
     scales = [ctypes.c_float.from_address(address).value for address in (alpha, beta)]
     c_mn = matrix(c, c_type, m, n, ldc)
     product = operand(a, a_type, op_a, m, k, lda) @ operand(b, b_type, op_b, k, n, ldb)
-    c_mn[...] = scales[0] * product + scales[1] * c_mn
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32's range is ∞, as on a card
+        c_mn[...] = scales[0] * product + scales[1] * c_mn
 
 
 @functools.cache

@@ -142,3 +142,23 @@ def test_one_part_set_otherwise_is_read_afterwards_as_before(part, value, wanted
     with switched(matrices=wanted, convolutions=wanted):
         assert newer() == ("tf32" if wanted else "ieee",) * 3
     assert readable() == before
+
+
+@newer_torch
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+@pytest.mark.parametrize("on_the_card", ["tf32", "ieee"])
+@pytest.mark.parametrize("on_the_cpu", ["tf32", "bf16", "ieee"])
+def test_both_ways_agree_inside_whatever_mixture_was_set(on_the_cpu, on_the_card, precision, wanted):
+    torch.set_float32_matmul_precision(precision)
+    CUDNN.allow_tf32 = on_the_card == "ieee"  # the older switch says the opposite
+    CUDNN.conv.fp32_precision = MATMUL.fp32_precision = on_the_card
+    MKLDNN.matmul.fp32_precision = on_the_cpu
+    before = readable()
+    with switched(matrices=wanted, convolutions=wanted):
+        assert torch.get_float32_matmul_precision() == ("high" if wanted else "highest")
+        assert (CUDNN.allow_tf32, MATMUL.allow_tf32) == (wanted, wanted)
+    assert readable() == before
+    for part in PARTS:  # what could not be read is as before, too
+        part.fp32_precision = "ieee"
+    assert torch.get_float32_matmul_precision() == precision

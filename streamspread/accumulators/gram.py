@@ -117,7 +117,8 @@ class Gram:
                 "announced: the data must repeat"
             )
         staging.check()
-        if (total := staging.total()) > 0.0:  # constant features add nothing, and their scale says nothing
+        # Constant features add nothing, and their scale says nothing; sums that overflowed must be seen.
+        if (total := staging.total()) != 0.0:
             self._rescale(staging.scale)
             self.panels.add_outer(staging.staged())
             self.total += total

@@ -127,8 +127,9 @@ class Staging:
         return self.sum_D / self.count
 
     def total(self) -> float:
-        """Σ‖x − mean‖² of the staged values in float64, scaled units."""
-        return max(0.0, float(self.squares[0] - self.sum_D.square().sum() / self.count))
+        """Σ‖x − mean‖² of the staged values in float64, scaled units; NaN where their sums overflowed."""
+        found = float(self.squares[0] - self.sum_D.square().sum() / self.count)
+        return 0.0 if found < 0.0 else found
 
     def _set_pilot(self, x_ND: torch.Tensor) -> None:
         dtype = kernels.SUM_DTYPES[self.rounding]

@@ -27,6 +27,7 @@ def prefetch(
     if target.index is None:
         target = torch.device("cuda", torch.cuda.current_device())
     side = torch.cuda.Stream(target)
+    side.wait_stream(torch.cuda.current_stream(target))  # batches may have been made on it
 
     def copy(batch: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event]:
         # The current device and stream belong to a thread, so both are set here, in the thread that copies.

@@ -155,10 +155,17 @@ def stage(
 
 
 def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
-    """``c += a @ b`` in place; 16-bit a and b through tensor cores into float32 sums (cuBLAS ``gemmEx``)."""
+    """``c += a @ b`` in place; 16-bit a and b through tensor cores into float32 sums (cuBLAS ``gemmEx``),
+    ``kernels.PRODUCT_TERMS`` at a time."""
     if a_MK.dtype == c_MN.dtype:
         c_MN.addmm_(a_MK, b_KN)
         return
+    for begin in range(0, a_MK.shape[1], kernels.PRODUCT_TERMS):
+        terms = slice(begin, begin + kernels.PRODUCT_TERMS)
+        _gemm_ex(c_MN, a_MK[:, terms], b_KN[terms])
+
+
+def _gemm_ex(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
     m, k = a_MK.shape
     n = b_KN.shape[1]
     # cuBLAS is column-major: it computes cᵀ += bᵀ aᵀ, and a row-major matrix is its own transpose to it.

@@ -124,7 +124,8 @@ def leading_eigenvalues(
     eigenvalue above s was missed. The factorisation is made in the panels themselves: **it uses up the
     matrix**, so it comes last and only once, when Q has converged so far that its success would close every
     threshold. Where it could not, or K is larger than the largest block, the proof is to find all eigenvalues
-    after all, in the panels too. All sums are loosened, lower ones too, so that rounding cannot close K.
+    after all, in the panels too. All sums are loosened, lower ones too, so that rounding cannot close K; a
+    threshold so near a sum that this alone leaves it open is not worth more than a factorisation.
 
     Args:
         matrix: positive semi-definite, order n.
@@ -144,6 +145,10 @@ def leading_eigenvalues(
     def from_norm(ritz_L: np.ndarray) -> np.ndarray:
         upper = frobenius_upper_sums(ritz_L, trace, squares * (1 + slack), rank_limit)
         return np.minimum(upper + slack * trace, trace)
+
+    def attainable(ritz_L: np.ndarray) -> list[int | None]:
+        """K's from below by the best of bounds: rounding alone may keep them short of those from above."""
+        return _reaching(ritz_L, [target - slack * trace for target in targets])
 
     basis = _Subspace(matrix, min(block, max_block), seed)
     highs = basis.search(reached, max_block)
@@ -166,16 +171,18 @@ def leading_eigenvalues(
     if found:
         # Go on with as few vectors as close K by the norm alone, or else with what a factorisation needs.
         count = least = _deflated(highs)
-        while count < basis.size and not _closed(from_norm(basis.ritz_L[:count]), targets, highs):
+        lows = attainable(basis.ritz_L)
+        while count < basis.size and not _closed(from_norm(basis.ritz_L[:count]), targets, lows):
             count += least // 2
-        basis.truncate(count if _closed(from_norm(basis.ritz_L[:count]), targets, highs) else least)
+        basis.truncate(count if _closed(from_norm(basis.ritz_L[:count]), targets, lows) else least)
     attempt = None
     for step in range(_FINE_PRODUCTS):
         basis.advance()
         basis.multiply()
         before, highs = highs, basis.rayleigh_ritz(reached)
-        by_norm = None not in highs and _closed(from_norm(basis.ritz_L), targets, highs)
-        by_norm = by_norm and _closed(from_norm(basis.refined()), targets, highs)
+        lows = attainable(basis.ritz_L)
+        by_norm = None not in highs and _closed(from_norm(basis.ritz_L), targets, lows)
+        by_norm = by_norm and _closed(from_norm(basis.refined()), targets, lows)
         if None in highs or by_norm or (not proof and (highs == before or step == 2)):
             break
         if not proof:
@@ -189,10 +196,11 @@ def leading_eigenvalues(
         if outside * 1.02 >= shift:
             continue
         bound = shifted_upper_sums(ritz_P, residual_PP, shift + slack * ritz_P[0], trace) + slack * trace
-        if _closed(bound, targets, highs):
+        if _closed(bound, targets, lows):
             attempt = count, shift, bound
             break
-    if proof and found and attempt is None and not by_norm:
+    closable = None in highs or any(low == high for low, high in zip(lows, highs, strict=True))
+    if proof and found and attempt is None and not by_norm and closable:
         del basis
         return all_eigenvalues(matrix, trace, rank_limit, in_place=True, progress=progress)
     ritz_L = basis.refined()
@@ -285,13 +293,11 @@ class _Subspace:
             return float(self.ritz_L[count])
         q_NP = self.q_NL
         z = self._random(8)
-        largest = 0.0
         for _ in range(6):
             z = torch.linalg.qr(z - q_NP @ (q_NP.T @ z))[0]
             z = self.matrix.matmul(z)
             z -= q_NP @ (q_NP.T @ z)
-            largest = float(torch.linalg.matrix_norm(z, ord=2))
-        return largest
+        return float(torch.linalg.matrix_norm(z, ord=2))
 
     def nothing_exceeds_(self, count: int, shift: float) -> bool:
         """Whether s·I − A + QΘQᵀ is positive definite for the first Ritz pairs, which proves λmax of A
@@ -362,8 +368,8 @@ def _reaching(values_L: np.ndarray, targets: Sequence[float]) -> list[int | None
     return [components_for(sums_L, target) for target in targets]
 
 
-def _closed(upper: np.ndarray, targets: Sequence[float], highs: Sequence[int | None]) -> bool:
-    return all(components_for(upper, target) == high for target, high in zip(targets, highs, strict=True))
+def _closed(upper: np.ndarray, targets: Sequence[float], lows: Sequence[int | None]) -> bool:
+    return all(components_for(upper, target) == low for target, low in zip(targets, lows, strict=True))
 
 
 def _as_row(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from streamspread.switches import switched
 
 _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
 _BLAS_BLOCK = 384  # terms that OpenBLAS sums up one by one before it adds them to a result; a card: all
-_TENSOR_TERMS = 16  # terms of 16 bits that a tensor core adds at once
+_TENSOR_TERMS = 16  # of 16 bits, that a tensor core adds at once
 
 
 class SymmetricPanels:
@@ -210,7 +210,10 @@ class SymmetricPanels:
         terms = x_NK.shape[1]
         if self.device.type == "cpu":
             return min(terms, _BLAS_BLOCK) + terms // _BLAS_BLOCK
-        return -(-terms // _TENSOR_TERMS) if x_NK.element_size() == 2 else terms
+        if x_NK.element_size() != 2:
+            return terms
+        in_product = min(terms, kernels.PRODUCT_TERMS)
+        return -(-in_product // _TENSOR_TERMS) + terms // kernels.PRODUCT_TERMS
 
     def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read

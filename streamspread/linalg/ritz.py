@@ -137,13 +137,13 @@ class RitzPass:
         zᵀCz that hold a are −aᵀΘa ≤ 0, and what is left is at most ``missed``·‖b‖². A row stored as q + f
         instead of q adds at most its Ritz value times ‖f‖².
         """
-        lost = 0.0
+        lost = torch.zeros((), dtype=torch.float64, device=self.q_LD.device)  # not read before the end
         rows = facts.next_KL.shape[0]
         improved_K = torch.as_tensor(facts.improved_K[:rows], device=self.q_LD.device)
         for begin in range(0, self.q_LD.shape[1], 4096):
             exact = product(facts.next_KL, self.y_LD[:, begin : begin + 4096])
             stored = self.q_LD[:rows, begin : begin + 4096]
             stored.copy_(exact)
-            lost += float((exact.sub_(stored).square_().sum(1) * improved_K).sum())
-        missed = facts.missed + facts.dropped + 2 * lost + facts.error  # twice: with Y's own error
+            lost += (exact.sub_(stored).square_().sum(1) * improved_K).sum()
+        missed = facts.missed + facts.dropped + 2 * float(lost) + facts.error  # twice: with Y's own error
         return RitzPass(self.q_LD[:rows], missed, self.mean_D, self.y_LD[:rows].zero_())

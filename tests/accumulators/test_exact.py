@@ -371,6 +371,16 @@ def test_sums_beyond_their_range_are_never_silent(device, method, rounding, size
     assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
 
 
+@pytest.mark.parametrize("device", PLACES, indirect=True)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rounding", ["fp32", "bf16"])
+def test_a_sum_of_a_few_values_beyond_its_range_is_never_silent(device, method, rounding):
+    x = make_data("steep", 100, 40, 0.0)
+    x[60:] = 8e37  # a card adds 32 rows in float32 before it goes on in float64
+    with pytest.raises(Overflow, match="overflow"):
+        METHODS[method](x, rounding, device, 16).spectrum((0.7,))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_an_analysis_names_the_layer_whose_sums_overflow_and_the_remedy(method):
     x = make_data("steep", 100, 40, 0.0)

@@ -186,6 +186,22 @@ def test_add_product_adds_in_place_for_both_layouts(device, rounding, transposed
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
+@pytest.mark.parametrize("rounding", ["fp16", "bf16"])
+@pytest.mark.parametrize("columns", [63, 64, 65, 200])
+@pytest.mark.parametrize("transposed", [True, False])
+def test_add_product_of_more_terms_than_are_summed_in_a_row(
+    device, rounding, columns, transposed, monkeypatch
+):
+    monkeypatch.setattr(kernels, "PRODUCT_TERMS", 64)
+    x = torch.randn(24, columns, device=device).to(kernels.staged_dtype(rounding, device))
+    if transposed:
+        x = x.T.contiguous().T
+    c = torch.zeros(24, 24, device=device, dtype=kernels.SUM_DTYPES[rounding])
+    kernels.for_device(device).add_product(c, x, x.T)
+    torch.testing.assert_close(c.double(), x.double() @ x.double().T, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ROUNDED)
 @pytest.mark.parametrize("shape", [(1, 40, 56), (24, 1, 56), (24, 40, 1), (1, 40, 1), (1, 1, 1)], ids=str)
 def test_add_product_takes_single_rows_and_columns_whatever_their_strides(device, rounding, shape):

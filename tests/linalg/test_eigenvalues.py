@@ -325,3 +325,21 @@ def test_a_threshold_that_no_sum_can_reach_does_not_use_up_the_matrix():
     k = components_for(np.cumsum(values), 0.5 * values.sum())
     assert components_for(found.upper_sums, 0.5 * values.sum()) == k
     assert components_for(np.cumsum(found.values), 0.5 * values.sum()) == k
+
+
+@pytest.mark.parametrize("others", [(), (0.5, 0.8)])
+@pytest.mark.parametrize("name", ["harmonic", "steep", "one huge"])
+def test_a_threshold_within_rounding_of_a_sum_stays_open_by_one_at_no_more_cost(name, others):
+    values = SPECTRA[name]
+    trace, sums = float(values.sum()), np.cumsum(values)
+    k = components_for(sums, 0.7 * trace)
+    tau = float(sums[k - 1] / trace)  # k or k + 1: nothing in float32 can tell
+    panels = prescribed(values, CPU, torch.float32)
+    found = leading_eigenvalues(panels, trace, (*others, tau), N, block=32, max_block=N)
+    assert not found.complete  # all eigenvalues would not have told either
+    assert components_for(found.upper_sums, tau * trace) == k
+    assert components_for(np.cumsum(found.values), tau * trace) == k + 1
+    for other in others:
+        want = components_for(sums, other * trace)
+        assert components_for(found.upper_sums, other * trace) == want
+        assert components_for(np.cumsum(found.values), other * trace) == want
