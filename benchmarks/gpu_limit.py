@@ -10,10 +10,12 @@ float64 sums, and the usual alternatives on the same features.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import torch
 from rich.console import Console
@@ -30,7 +32,7 @@ from streamspread.taps import Watch, list_taps, select
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 DEVICE = torch.device("cuda", 0)
-DIM = 65_536
+DIM, STAGED = 65_536, 16_384
 console = Console(width=150)
 
 
@@ -94,40 +96,36 @@ def rates() -> dict[str, float]:
 
 def rank_updates(matrix_flops: float) -> list[dict[str, Any]]:
     """N·D² operations of one triangle over the time of an update, as a share of the measured matrix rate; and
-    the share of the trace that the sums lost to rounding, which an interval's slack must cover."""
+    the share of the trace that the sums lost to rounding, which an interval's slack must cover; by the number
+    of terms of a product."""
     rows = []
-    for rounding in ("fp16", "bf16"):
-        for staging_rows in (4096, 8192, 16384):
-            for panel_rows in (1024, 2048, 4096):
-                state = Covariance(
-                    DIM, rounding=rounding, device=DEVICE, staging_rows=staging_rows, panel_rows=panel_rows
-                )
-                state.staging.buffer_ND.normal_()
-                x_DN = state.staging.buffer_ND.T
-                seconds = timed(
-                    lambda state=state, x_DN=x_DN: state.panels.add_outer(x_DN), repeats=3, warm=1
-                )
-                share = staging_rows * DIM**2 / seconds / matrix_flops
-                parts = state.staging.buffer_ND.split(1024)
-                squares = sum(float(part.double().square().sum()) for part in parts)
-                lost = 1 - state.panels.trace() / (squares * state.panels.updates)
-                rows.append(
-                    {
-                        "rounding": rounding,
-                        "staging_rows": staging_rows,
-                        "panel_rows": panel_rows,
-                        "share": share,
-                        "trace_lost": lost,
-                    }
-                )
-                del state, x_DN, parts
-                torch.cuda.empty_cache()
-    table = Table(title=f"Rank updates at D = {DIM:,}: share of the measured bf16 matrix rate")
-    for heading in ("rounding", "staged images", "panel rows", "share", "of the trace lost"):
+    settings = itertools.product(("fp16", "bf16"), (2048, 4096, 8192, STAGED), (1024, 2048, 4096))
+    for rounding, terms, panel_rows in settings:
+        state = Covariance(DIM, rounding=rounding, device=DEVICE, staging_rows=STAGED, panel_rows=panel_rows)
+        x_ND = state.staging.buffer_ND.normal_()
+        with mock.patch.object(kernels, "PRODUCT_TERMS", terms):
+            seconds = timed(lambda state=state, x_ND=x_ND: state.panels.add_outer(x_ND.T), repeats=3, warm=1)
+        squares = sum(float(part.double().square().sum()) for part in x_ND.split(1024))
+        rows.append(
+            {
+                "rounding": rounding,
+                "terms": terms,
+                "panel_rows": panel_rows,
+                "share": STAGED * DIM**2 / seconds / matrix_flops,
+                "trace_lost": 1 - state.panels.trace() / (squares * state.panels.updates),
+            }
+        )
+        del state, x_ND
+        torch.cuda.empty_cache()
+    table = Table(
+        title=f"Rank updates at D = {DIM:,}, {STAGED:,} images: share of the measured bf16 matrix rate"
+    )
+    for heading in ("rounding", "terms of a product", "panel rows", "share", "of the trace lost"):
         table.add_column(heading, justify="right")
     for row in rows:
+        used = " (used)" if row["terms"] == kernels.PRODUCT_TERMS else ""
         table.add_row(
-            *(row["rounding"], str(row["staging_rows"]), str(row["panel_rows"])),
+            *(row["rounding"], f"{row['terms']}{used}", str(row["panel_rows"])),
             *(f"{row['share']:.1%}", f"{row['trace_lost']:.1e}"),
         )
     console.print(table)

@@ -29,8 +29,9 @@ ROUNDOFF = {"fp64": 2.0**-53, "fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-
 
 #: Terms of a product of 16-bit numbers that a card sums up in a row. Tensor cores cut sums off instead of
 #: rounding them (Fasi, Higham, Mikaitis & Pranesh 2021, doi:10.7717/peerj-cs.330), so that a sum of squares
-#: is short by a share that grows with its length. With fewer terms products are slower.
-PRODUCT_TERMS = 16384
+#: is short by a share that grows with its length, and K's interval wider by as much. Shorter products are
+#: slower.
+PRODUCT_TERMS = 4096
 
 #: Numbers of a product that the CPU holds at once before it adds them.
 PRODUCT_NUMBERS = 1 << 22

@@ -1,5 +1,7 @@
 """Eigenvalues of panels against numpy's on matrices with prescribed spectra."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from streamspread.linalg import eigenvalues
 from streamspread.linalg.eigenvalues import all_eigenvalues, leading_eigenvalues
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.spectrum import Spectrum, components_for
+from tests import tensor_cores
 from tests.devices import CPU, DEVICES
 
 THRESHOLDS = (0.5, 0.7, 0.9)
@@ -343,3 +346,69 @@ def test_a_threshold_within_rounding_of_a_sum_stays_open_by_one_at_no_more_cost(
         want = components_for(sums, other * trace)
         assert components_for(found.upper_sums, other * trace) == want
         assert components_for(np.cumsum(found.values), other * trace) == want
+
+
+@functools.cache
+def cut_off(name, model, far=0.0):
+    """The scatter of 4,096 samples about a pilot as tensor cores sum it, and their mean; the trace and the
+    sums of eigenvalues about the mean as they should be. All but the first 8 samples lie ``far`` deviations
+    from the pilot.
+    """
+    random = np.random.default_rng(5)
+    n = 64
+    basis = np.linalg.qr(random.normal(size=(n, n)))[0]
+    x = random.normal(size=(4096, n)) * np.sqrt(SPECTRA[name][:n]) @ basis.T
+    x[8:] += far * x.std()
+    x = (x * (100 / np.abs(x).max())).astype(np.float16).astype(np.float64)
+    mean_D = x.mean(0)
+    found = tensor_cores.gram(x, len(x), *tensor_cores.MODELS[model])
+    values = np.linalg.eigvalsh(x.T @ x - len(x) * np.outer(mean_D, mean_D))[::-1].clip(0)
+    return found, mean_D, float(values.sum()), np.cumsum(values)
+
+
+def spectrum_of_what_is_cut_off(method, name, model, taus, far=0.0):
+    dense, mean_D, trace, _ = cut_off(name, model, far)
+    panels = SymmetricPanels(64, 20, torch.float32, CPU)
+    for begin, end, panel in panels.spans():
+        panel.copy_(torch.from_numpy(dense[begin:end, :end]))
+    panels.updates, panels.terms = 1, 4096 // 16
+    panels.u_NR = torch.from_numpy(mean_D)[:, None]
+    panels.m_RR = torch.full((1, 1), -4096.0, dtype=torch.float64)
+    if method == "leading":
+        found = leading_eigenvalues(panels, trace, taus, 64, block=16, max_block=64)
+    else:
+        found = all_eigenvalues(panels, trace, 64, in_place=method == "all in place")
+    return Spectrum(
+        dim=64,
+        samples=4096,
+        total_variance=1.0,
+        eigenvalues=found.values / trace,
+        complete=found.complete,
+        upper_sums=found.upper_sums / trace,
+    )
+
+
+@pytest.mark.parametrize("far", [0.0, 2.0, 30.0])
+@pytest.mark.parametrize("model", tensor_cores.MODELS)
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("method", METHODS)
+def test_sums_that_are_cut_off_exclude_no_k(method, name, model, far):
+    _, _, trace, sums = cut_off(name, model, far)
+    distances = np.outer([1, -1], [1e-6, 3e-6, 1e-5, 2e-5, 4e-5, 1e-4]).ravel()
+    taus = [float(tau) for tau in np.add.outer(sums[:50:7] / trace, distances).ravel() if tau < 1]
+    spectrum = spectrum_of_what_is_cut_off(method, name, model, taus, far)
+    for tau in taus:
+        low, high = spectrum.components(tau)
+        assert low <= components_for(sums, tau * trace) <= high
+
+
+@pytest.mark.parametrize("model", tensor_cores.MODELS)
+@pytest.mark.parametrize("name", ["harmonic", "steep", "steps"])
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_cut_off_widens_no_interval_by_much_more(method, name, model):
+    dense, mean_D, trace, sums = cut_off(name, model)
+    lost = 1 - (np.trace(dense) - 4096 * float(mean_D @ mean_D)) / trace
+    assert 1e-5 < lost < 1e-4
+    taus = [float(sums[7] / trace + distance) for distance in (-1.7 * lost, 1.7 * lost)]
+    spectrum = spectrum_of_what_is_cut_off(method, name, model, taus)
+    assert [spectrum.components(tau) for tau in taus] == [(8, 8), (9, 9)]
