@@ -124,7 +124,7 @@ def leading_eigenvalues(
     matrix**, so it comes last and only once, when Q has converged so far that its success would close every
     threshold. Where it could not, or K is larger than the largest block, the proof is to find all eigenvalues
     after all, in the panels too. All sums are loosened, lower ones too, so that rounding cannot close K; a
-    threshold so near a sum that this alone leaves it open is not worth more than a factorisation.
+    threshold so near a sum that this alone leaves it open counts as closed here.
 
     Args:
         matrix: positive semi-definite, order n.
@@ -199,8 +199,7 @@ def leading_eigenvalues(
         if _closed(bound, targets, lows):
             attempt = count, shift, bound
             break
-    closable = None in highs or any(low == high for low, high in zip(lows, highs, strict=True))
-    if proof and found and attempt is None and not by_norm and closable:
+    if proof and found and attempt is None and not by_norm:
         del basis
         return all_eigenvalues(matrix, trace, rank_limit, in_place=True, progress=progress)
     ritz_L = basis.refined()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from streamspread import kernels
 from streamspread.errors import DeviceError
+from tests import tensor_cores
 from tests.devices import CPU, PLACES
 
 ROUNDED = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -199,6 +200,20 @@ def test_add_product_of_more_terms_than_are_summed_in_a_row(
     c = torch.zeros(24, 24, device=device, dtype=kernels.SUM_DTYPES[rounding])
     kernels.for_device(device).add_product(c, x, x.T)
     torch.testing.assert_close(c.double(), x.double() @ x.double().T, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("device", PLACES, indirect=True)
+@pytest.mark.parametrize("rounding", ["fp16", "bf16"])
+def test_products_lose_no_more_of_the_trace_than_the_first_tensor_cores(device, rounding):
+    x = torch.randn(16, 3 * kernels.PRODUCT_TERMS, generator=torch.Generator().manual_seed(1))
+    x = x.to(ROUNDED[rounding]).double()
+    x_DN = x.to(kernels.staged_dtype(rounding, device)).to(device)
+    c = torch.zeros(16, 16, device=device, dtype=kernels.SUM_DTYPES[rounding])
+    kernels.for_device(device).add_product(c, x_DN, x_DN.T)
+    squares = float(x.square().sum())
+    model = tensor_cores.gram(x.T.numpy(), kernels.PRODUCT_TERMS, *tensor_cores.MODELS["V100"])
+    lost, most = (1 - float(trace) / squares for trace in (c.double().trace(), model.trace()))
+    assert -1e-6 < lost < most < 1e-4
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
