@@ -328,6 +328,28 @@ def test_extreme_magnitudes_neither_overflow_nor_vanish(method, size):
     assert [spectrum.components(tau).low for tau in THRESHOLDS] == expected
 
 
+@pytest.mark.parametrize("proof", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_eigenvalues_that_rounding_made_beside_one_large_component_exclude_no_k(seed, proof):
+    rng = np.random.default_rng(seed)
+    x = (
+        rng.normal(size=(4000, 199))
+        * np.r_[100, np.arange(1, 199) ** -0.35]
+        * (rng.random((4000, 199)) < 0.1)
+    )
+    x[1:] += 100 * x.std() * rng.normal(size=199)
+    x = torch.from_numpy(x).float()
+    values = np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1].clip(0)
+    state = Covariance(199, rounding="fp32", device=CPU, staging_rows=256)
+    state.update(x[:1])  # all others lie far from this one
+    state.update(x[1:])
+    taus = (0.5, 0.99, 0.999, 0.9998, 0.9999)
+    spectrum = state.spectrum(taus, FinishOptions(full_limit=0, block=16, max_block=99, proof=proof))
+    for tau in taus:
+        low, high = spectrum.components(tau)
+        assert low <= 1 + np.searchsorted(values.cumsum(), tau * values.sum()) <= high
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_constant_layer_needs_no_component(device, method):
