@@ -11,7 +11,8 @@ import math
 import numba
 import numpy as np
 
-#: (products added at once, bits kept below float32's last place): of the first such cards and of an H100.
+#: (products added at once, bits kept below float32's last place): what the first such cores and an H100 are
+#: taken to do. The numbers have not been checked on a card.
 MODELS = {"V100": (4, 0), "H100": (16, 2)}
 
 
