@@ -20,7 +20,7 @@ MODELS = {"V100": (4, 0), "H100": (16, 2)}
 def gram(x_ND, terms, width, guard):
     """(D, D) float64 holding float32 sums: xᵀx in products of ``terms`` samples, each added in float32.
 
-    x_ND is float64 and holds float16 values, so that products of two are exact.
+    x_ND is float64 and holds values of 16 bits, so that products of two are exact.
     """
     rows, columns = x_ND.shape
     sums = np.zeros((columns, columns))

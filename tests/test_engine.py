@@ -190,13 +190,13 @@ def check_exact(spectrum, want, rel=1e-5):
     )
 
 
-def check_near(spectrum, want, rel=1e-4):
-    """Every K is the true one to one component, and T to ``rel``; the interval is no wider than that."""
+def check_near(spectrum, want, rel=1e-4, widest=0):
+    """Every K is the true one to one component, and T to ``rel``; no interval is wider than ``widest``."""
     assert spectrum.total_variance == pytest.approx(want.total, rel=rel)
     for tau, k in zip(TAUS, want.ks, strict=True):
         low, high = spectrum.components(tau)
         assert k - 1 <= low <= high <= k + 1
-        assert high - low <= 1
+        assert high - low <= widest
 
 
 # Exactness
@@ -233,7 +233,7 @@ def test_sixteen_bit_roundings_are_right_to_one_component(samples, method, round
         model, x, ["0", "1", "4", "5"], TAUS, method=method, rounding=rounding, device=device
     )
     for name, spectrum in spectra.items():
-        check_near(spectrum, want[name])
+        check_near(spectrum, want[name], widest=0 if device == "cpu" else 1)  # tensor cores cut sums off
         assert spectrum.rounding == rounding
 
 

@@ -13,7 +13,7 @@ from streamspread.errors import OptionError
 from streamspread.switches import switched
 
 _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
-_BLAS_BLOCK = 384  # terms that OpenBLAS sums up one by one before it adds them to a result; a card: all
+_BLAS_BLOCK = 384  # terms that OpenBLAS sums up one by one before it adds them to a result
 _TENSOR_TERMS = 16  # of 16 bits, that a tensor core adds at once
 
 
@@ -209,11 +209,12 @@ class SymmetricPanels:
         """Additions one after the other in x xᵀ."""
         terms = x_NK.shape[1]
         if self.device.type == "cpu":
-            return min(terms, _BLAS_BLOCK) + terms // _BLAS_BLOCK
-        if x_NK.element_size() != 2:
+            block, at_once = _BLAS_BLOCK, 1
+        elif x_NK.element_size() == 2:
+            block, at_once = kernels.PRODUCT_TERMS, _TENSOR_TERMS
+        else:  # a card sums up all
             return terms
-        in_product = min(terms, kernels.PRODUCT_TERMS)
-        return -(-in_product // _TENSOR_TERMS) + terms // kernels.PRODUCT_TERMS
+        return -(-min(terms, block) // at_once) + terms // block
 
     def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read

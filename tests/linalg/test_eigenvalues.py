@@ -46,6 +46,10 @@ def solved(method, panels, trace):
         found = all_eigenvalues(panels, trace, n, in_place=method == "all in place")
     else:
         found = leading_eigenvalues(panels, trace, THRESHOLDS, n, block=32, max_block=n // 2)
+    return of_trace_one(found, trace, n)
+
+
+def of_trace_one(found, trace, n):
     return Spectrum(
         dim=n,
         samples=10 * n,
@@ -385,14 +389,7 @@ def spectrum_of_what_is_cut_off(method, name, model, taus, far=0.0):
         found = leading_eigenvalues(panels, trace, taus, 64, block=16, max_block=64)
     else:
         found = all_eigenvalues(panels, trace, 64, in_place=method == "all in place")
-    return Spectrum(
-        dim=64,
-        samples=4096,
-        total_variance=1.0,
-        eigenvalues=found.values / trace,
-        complete=found.complete,
-        upper_sums=found.upper_sums / trace,
-    )
+    return of_trace_one(found, trace, 64)
 
 
 @pytest.mark.parametrize("far", [0.0, 2.0, 30.0])
