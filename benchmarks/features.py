@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from streamspread import datasets, models
-from streamspread.placement import prepared
-from streamspread.taps import Watch, list_taps, select
+from streamspread.observe.placement import prepared
+from streamspread.observe.taps import Watch, list_taps, select
 
 BATCH = 128
 

@@ -105,7 +105,8 @@ def known(order: int, device: Any) -> Any:
 
 def layer_in_place(spec: str, samples: int, device: str) -> dict[str, Any]:
     """K and the effective rank by the engine, which keeps running sums only."""
-    from streamspread import datasets, engine, models
+    from streamspread import datasets, models
+    from streamspread.api import analyze as engine
 
     stream = datasets.load(spec, "train", samples=samples)
     model = models.load("no1").module

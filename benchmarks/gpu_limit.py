@@ -25,10 +25,10 @@ from benchmarks.environment import environment, save
 from benchmarks.features import feature_batches
 from streamspread import datasets, kernels, models
 from streamspread.accumulators.covariance import Covariance
-from streamspread.engine import analyze, plan
-from streamspread.memory import format_bytes
-from streamspread.placement import prepared
-from streamspread.taps import Watch, list_taps, select
+from streamspread.api.analyze import analyze, plan
+from streamspread.observe.placement import prepared
+from streamspread.observe.taps import Watch, list_taps, select
+from streamspread.system.memory import format_bytes
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 DEVICE = torch.device("cuda", 0)

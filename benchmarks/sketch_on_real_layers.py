@@ -48,10 +48,11 @@ def forward(_: str, options: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from streamspread import datasets
-    from streamspread.datasets import prefetch
-    from streamspread.placement import as_input, prepared, resolve_device
-    from streamspread.session import BATCH_SIZE
-    from streamspread.taps import Watch, list_taps, select
+    from streamspread.engine.session import BATCH_SIZE
+    from streamspread.observe.placement import as_input, prepared
+    from streamspread.observe.taps import Watch, list_taps, select
+    from streamspread.streams import prefetch
+    from streamspread.system.devices import resolve_device
 
     network = network_of(options)
     device = resolve_device(options["device"], network)
@@ -70,7 +71,8 @@ def forward(_: str, options: dict[str, Any]) -> dict[str, Any]:
 
 def analysed(method: str, options: dict[str, Any]) -> dict[str, Any]:
     """The layers' intervals by a method."""
-    from streamspread import datasets, engine
+    from streamspread import datasets
+    from streamspread.api import analyze as engine
 
     stream = datasets.load(options["data"], "train", options["samples"])
     rank = options["rank"] if options["rank"] == "auto" else int(options["rank"])

@@ -49,7 +49,8 @@ def main() -> None:
 
 def analysed(model: str, layers: list[str], method: str, options: dict[str, Any]) -> list[dict[str, Any]]:
     """A row per layer: D, method, passes, intervals."""
-    from streamspread import datasets, engine, models
+    from streamspread import datasets, models
+    from streamspread.api import analyze as engine
 
     loaded = models.load(model, "none")
     stream = datasets.load(options["data"], "train", options["samples"], 0, loaded.image_size)

@@ -8,14 +8,14 @@ __version__ = "0.1.0"
 # Public name → module that defines it. Nothing heavy is imported before it is used: start-up is felt at every
 # command.
 _HOMES = {
-    "analyze": "streamspread.engine",
-    "plan": "streamspread.engine",
+    "analyze": "streamspread.api.analyze",
+    "plan": "streamspread.api.analyze",
     "read": "streamspread.store",
     "write": "streamspread.store",
-    "Interval": "streamspread.spectrum",
-    "Spectrum": "streamspread.spectrum",
-    "LayerSpectrum": "streamspread.spectrum",
-    "Spectra": "streamspread.spectrum",
+    "Interval": "streamspread.results.spectrum",
+    "Spectrum": "streamspread.results.spectrum",
+    "LayerSpectrum": "streamspread.results.spectrum",
+    "Spectra": "streamspread.results.spectrum",
     "StreamspreadError": "streamspread.errors",
 }
 

@@ -12,7 +12,7 @@ from streamspread.errors import OptionError, check_seed
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """As :func:`streamspread.engine.analyze` explains them.
+    """As :func:`streamspread.api.analyze.analyze` explains them.
 
     Raises:
         OptionError: one of them is out of range.

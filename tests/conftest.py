@@ -24,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _auto_is_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests that are not marked gpu mean the CPU by `auto`, also on a machine with a card."""
     if request.node.get_closest_marker("gpu") is None:
-        monkeypatch.setattr("streamspread.placement._has_cupy", lambda: False)
+        monkeypatch.setattr("streamspread.system.devices._has_cupy", lambda: False)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamspread import store
-from streamspread.spectrum import Spectra
+from streamspread.results.spectrum import Spectra
 
 PACKAGE = Path(__file__).resolve().parent.parent / "streamspread"
 

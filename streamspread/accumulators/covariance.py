@@ -11,7 +11,7 @@ from streamspread.accumulators.finish import FinishOptions, check_sums, finish, 
 from streamspread.accumulators.staging import Staging
 from streamspread.errors import OptionError
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.spectrum import Spectrum
+from streamspread.results.spectrum import Spectrum
 
 
 class Covariance:

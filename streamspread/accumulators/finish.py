@@ -20,7 +20,7 @@ from streamspread.linalg.eigenvalues import (
     workspace_bytes,
 )
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.spectrum import Spectrum
+from streamspread.results.spectrum import Spectrum
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from streamspread.accumulators.finish import FinishOptions, check_sums, finish, 
 from streamspread.accumulators.staging import Staging
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.spectrum import Spectrum
+from streamspread.results.spectrum import Spectrum
 
 
 class Gram:

@@ -16,7 +16,7 @@ from streamspread.linalg.chunks import chunk_nbytes
 from streamspread.linalg.frequent_directions import Decomposition, FrequentDirections
 from streamspread.linalg.intervals import SketchFacts, enclose
 from streamspread.linalg.ritz import RitzFacts, RitzPass
-from streamspread.spectrum import Spectrum, components_for
+from streamspread.results.spectrum import Spectrum, components_for
 
 # The basis of the second pass goes beyond K: by a few directions at least, and until what it misses is so
 # small a share of the K-th eigenvalue.

@@ -79,11 +79,12 @@ def embed(
     """Draw each layer's images in the plane, from the leading principal components alone, by t-SNE."""
     globs = read_layers(layers)
 
-    from streamspread import latent, models, store
-    from streamspread.placement import resolve_device
+    from streamspread import models, store
+    from streamspread.api import embed as latent
     from streamspread.report import build, style
     from streamspread.report.labels import labels
     from streamspread.report.latent import latent as draw
+    from streamspread.system.devices import resolve_device
 
     style.check(lang.value)
     path = out or dated_name(f"{model}-tsne", ".arrow")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamspread.errors import OptionError
-from streamspread.replace import file_stem
+from streamspread.system.files import file_stem
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half 
 
 def read_thresholds(text: str) -> tuple[float, ...]:
     """``0.7,0.9`` as numbers; OptionError outside (0, 1]."""
-    from streamspread.spectrum import check_thresholds
+    from streamspread.results.spectrum import check_thresholds
 
     return check_thresholds(split_names(text))
 
@@ -46,8 +46,8 @@ def check_choices(method: str, rounding: str, memory: str | None) -> None:
 
     Raises OptionError, BudgetError.
     """
-    from streamspread.memory import parse_bytes
     from streamspread.planner import check_names
+    from streamspread.system.memory import parse_bytes
 
     check_names(method, rounding)
     if memory is not None:
@@ -84,7 +84,7 @@ def open_data(
     ``most``. Errors as datasets.load.
     """
     from streamspread import datasets
-    from streamspread.placement import unused_card
+    from streamspread.system.devices import unused_card
 
     idle = unused_card() if device.type == "cpu" else None
     notes = [idle] if idle else []

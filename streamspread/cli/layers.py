@@ -19,7 +19,8 @@ def layers(
     import torch
     from rich.console import Console
 
-    from streamspread import models, taps
+    from streamspread import models
+    from streamspread.observe import taps
     from streamspread.report.tables import print_layers
 
     loaded = models.load(model, "none")

@@ -69,9 +69,10 @@ def plan(
 
     from rich.console import Console
 
-    from streamspread import engine, models
-    from streamspread.placement import resolve_device
+    from streamspread import models
+    from streamspread.api import analyze as engine
     from streamspread.report.tables import print_plan
+    from streamspread.system.devices import resolve_device
 
     where = resolve_device(device)
     loaded = models.load(model, weights, seed)

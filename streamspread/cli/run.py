@@ -80,8 +80,9 @@ def run(
     taus, globs, directions = read_thresholds(thresholds), read_layers(layers), read_rank(rank)
     check_choices(method, rounding, memory)
 
-    from streamspread import engine, models, store
-    from streamspread.placement import resolve_device
+    from streamspread import models, store
+    from streamspread.api import analyze as engine
+    from streamspread.system.devices import resolve_device
 
     path = out or dated_name(model, ".arrow")
     store.check_writable(path)

@@ -36,7 +36,7 @@ def show(
     taus = None if thresholds is None else read_thresholds(thresholds)
 
     from streamspread import store
-    from streamspread.spectrum import Spectra
+    from streamspread.results.spectrum import Spectra
 
     if len(files) > 1 and form is not Format.table:
         raise typer.BadParameter(f"{form.value} takes one file at a time", param_hint="--format")

@@ -86,8 +86,8 @@ def study(
 
     from streamspread import study as library
     from streamspread.models.plans import IMAGE_SIZE
-    from streamspread.placement import resolve_device
     from streamspread.report import build
+    from streamspread.system.devices import resolve_device
 
     chosen = list(library.PARTS) if parts.strip() == "all" else split_names(parts)
     where = resolve_device(device)

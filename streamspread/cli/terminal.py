@@ -13,8 +13,8 @@ from streamspread.cli.options import Format
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
 
-    from streamspread.session import Progress as Report
-    from streamspread.spectrum import Spectra
+    from streamspread.engine.session import Progress as Report
+    from streamspread.results.spectrum import Spectra
     from streamspread.training import EpochReport
 
 
@@ -100,7 +100,7 @@ def training_bar(show: Callable[[Report], None] | None) -> Callable[[int, int], 
         return None
 
     def on_batch(done: int, total: int) -> None:
-        from streamspread.session import Progress
+        from streamspread.engine.session import Progress
 
         show(Progress("training", 0, 1, done, total, "images", ""))
 

@@ -1,50 +1,23 @@
-"""Where images come from: streams of batches, named data sets, and the way onto the device."""
+"""Named sets of images: what ``--data`` means."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamspread.datasets.adapt import as_stream
-    from streamspread.datasets.feed import prefetch
     from streamspread.datasets.images import ImageData, StreamedImages, nested
     from streamspread.datasets.labelled import Labelled, load_labelled
     from streamspread.datasets.specs import default, load
-    from streamspread.datasets.stream import DEFAULT_BATCH_SIZE, Stream, checksum, count, fingerprint, head
 
-__all__ = [
-    "DEFAULT_BATCH_SIZE",
-    "ImageData",
-    "Labelled",
-    "Stream",
-    "StreamedImages",
-    "as_stream",
-    "checksum",
-    "count",
-    "default",
-    "fingerprint",
-    "head",
-    "load",
-    "load_labelled",
-    "nested",
-    "prefetch",
-]
+__all__ = ["ImageData", "Labelled", "StreamedImages", "default", "load", "load_labelled", "nested"]
 
 _HOMES = {
-    "DEFAULT_BATCH_SIZE": "stream",
     "ImageData": "images",
     "Labelled": "labelled",
-    "Stream": "stream",
     "StreamedImages": "images",
-    "as_stream": "adapt",
-    "checksum": "stream",
-    "count": "stream",
     "default": "specs",
-    "fingerprint": "stream",
-    "head": "stream",
     "load": "specs",
     "load_labelled": "labelled",
     "nested": "images",
-    "prefetch": "feed",
 }
 
 

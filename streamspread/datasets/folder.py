@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError
-from streamspread.replace import storable
+from streamspread.system.files import storable
 
 
 class FolderImages:

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from streamspread.datasets.stream import Stream, resolve_batch_size
 from streamspread.errors import DataError, OptionError, check_seed
+from streamspread.streams.stream import Stream, resolve_batch_size
 
 RESIDENT_BYTES = 4 * 2**30
 

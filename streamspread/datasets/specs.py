@@ -17,7 +17,7 @@ from streamspread.datasets.images import (
     gather,
 )
 from streamspread.errors import DataError, OptionError
-from streamspread.replace import storable
+from streamspread.system.files import storable
 
 SPLITS = ("train", "test")
 MOST_PIXELS = 65_535  # of a side, as JPEG has it

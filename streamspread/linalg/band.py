@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.switches import switched
+from streamspread.system.switches import switched
 
 #: Subdiagonals of the band: wider ones make larger products of the first stage, and more work of the second.
 #: At an order of 12,288 two CPU cores take 34 + 6 s with 32 of them, and 23 + 10 s with 64.

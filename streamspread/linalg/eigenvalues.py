@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from streamspread.linalg.band import band_eigenvalues_
-from streamspread.linalg.certificates import frobenius_upper_sums, shifted_upper_sums
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.spectrum import components_for
+from streamspread.results.bounds import frobenius_upper_sums, shifted_upper_sums
+from streamspread.results.spectrum import components_for
 
 #: Up to this order all eigenvalues are computed (dense, one LAPACK or cuSOLVER call). At 6,144 that takes
 #: about 7 s on two CPU cores in float64; on an H100 8,192 takes 0.5 s in float32, more than the leading ones

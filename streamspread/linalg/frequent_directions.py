@@ -21,7 +21,7 @@ import torch
 
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
 from streamspread.linalg.products import add_gram, product
-from streamspread.spectrum import components_for
+from streamspread.results.spectrum import components_for
 
 _SHRINKAGE_SHARE = 0.6  # of the K-th eigenvalue: with so little the second pass closes K nearly always
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamspread.linalg.certificates import shifted_upper_values
 from streamspread.linalg.ritz import RitzFacts
+from streamspread.results.bounds import shifted_upper_values
 
 # Share of the trace: values that hold all of it, to a rounding error smaller than this, are all there are.
 _EXACT = 1e-10

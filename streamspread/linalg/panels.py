@@ -10,7 +10,7 @@ import torch
 
 from streamspread import kernels
 from streamspread.errors import OptionError
-from streamspread.switches import switched
+from streamspread.system.switches import switched
 
 _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
 _BLAS_BLOCK = 384  # terms that OpenBLAS sums up one by one before it adds them to a result

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from streamspread.errors import WeightsError
 from streamspread.models.plans import PLANS
-from streamspread.replace import replace_file, storable, why
+from streamspread.system.files import replace_file, storable, why
 
 SHIPPED = Path(__file__).parent / "weights"
 READABLE = (".safetensors", ".pt", ".pth")

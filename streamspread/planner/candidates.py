@@ -13,8 +13,8 @@ from streamspread.accumulators.gram import Gram
 from streamspread.accumulators.sketch import Sketch, rows_to_stage
 from streamspread.errors import OptionError
 from streamspread.linalg.eigenvalues import FULL_LIMIT
-from streamspread.memory import format_bytes
 from streamspread.planner.plans import LayerPlan, LayerShape
+from streamspread.system.memory import format_bytes
 
 # Samples staged before a rank update, and rows of a panel. Every update reads and writes the whole triangle,
 # so many samples are staged first; wider panels make larger products but waste half of each diagonal block.

@@ -10,9 +10,9 @@ from operator import attrgetter
 import torch
 
 from streamspread.errors import BudgetError, DataError, OptionError
-from streamspread.memory import at_least, format_bytes
 from streamspread.planner.candidates import SKETCH_SHARE, Setting, candidates
 from streamspread.planner.plans import LayerPlan, LayerShape, PassPlan, Plan
+from streamspread.system.memory import at_least, format_bytes
 
 METHODS = ("auto", "covariance", "gram", "sketch")
 ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")

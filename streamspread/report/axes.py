@@ -11,7 +11,7 @@ import numpy as np
 from streamspread.report import text
 from streamspread.report.claims import EARLY_SHARE
 from streamspread.report.style import Look
-from streamspread.spectrum import Interval
+from streamspread.results.spectrum import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

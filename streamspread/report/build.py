@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from streamspread.errors import MissingError, StoreError
-from streamspread.replace import replace_file
 from streamspread.report import figures, markdown, page, style
 from streamspread.report.labels import labels
 from streamspread.report.runs import Collection, collect
+from streamspread.system.files import replace_file
 
 PAGE = "index.html"
 MARKDOWN = "report.md"

@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from streamspread.report.runs import Collection, Run, Training, short_names
-from streamspread.spectrum import Interval, LayerSpectrum
+from streamspread.results.spectrum import Interval, LayerSpectrum
 
 TAU = 0.7  # the paper's
 EARLY_SHARE = 0.01

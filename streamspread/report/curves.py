@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamspread.spectrum import LayerSpectrum
+from streamspread.results.spectrum import LayerSpectrum
 
 #: τ of the curves over it.
 GRID = tuple(round(0.05 + 0.01 * step, 2) for step in range(95))  # 0.05 … 0.99

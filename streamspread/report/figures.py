@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamspread.replace import file_stem
 from streamspread.report import text
 from streamspread.report.axes import (
     band,
@@ -39,6 +38,7 @@ from streamspread.report.runs import (
     short_names,
 )
 from streamspread.report.style import Look, looks, ordered_looks
+from streamspread.system.files import file_stem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from streamspread.embedding import Embedding
 from streamspread.report import text
 from streamspread.report.axes import legend_below
+from streamspread.results.embedding import Embedding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from streamspread import __version__
-from streamspread.embedding import Embedding
 from streamspread.report import summary, text
 from streamspread.report.claims import EARLY_SHARE, TAU
 from streamspread.report.curves import GRID, scree_points
 from streamspread.report.labels import training_label
 from streamspread.report.runs import PARTS, Collection, Run, layer_names, short_names
 from streamspread.report.summary import Table
-from streamspread.spectrum import LayerSpectrum
+from streamspread.results.embedding import Embedding
+from streamspread.results.spectrum import LayerSpectrum
 
 Texts = Mapping[str, str]
 

@@ -8,7 +8,7 @@ import json
 import math
 from typing import Any
 
-from streamspread.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 
 def to_json(spectra: Spectra) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamspread import store
-from streamspread.embedding import Embedding
 from streamspread.errors import OptionError, StoreError
-from streamspread.spectrum import LayerSpectrum, Spectra
+from streamspread.results.embedding import Embedding
+from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 #: What follows a layer's name for the part of it that is observed; the name alone is the convolution.
 PARTS = {"conv": "", "bn": ".bn", "relu": ".relu"}

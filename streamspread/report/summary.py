@@ -12,7 +12,7 @@ from streamspread.report import text
 from streamspread.report.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
 from streamspread.report.labels import training_label
 from streamspread.report.runs import Collection, Run, growth, layer_names, short_names
-from streamspread.spectrum import LayerSpectrum
+from streamspread.results.spectrum import LayerSpectrum
 
 Texts = Mapping[str, str]
 

@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from streamspread.report import text
-from streamspread.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 if TYPE_CHECKING:
+    from streamspread.observe.taps import TapInfo
     from streamspread.planner import Plan
-    from streamspread.taps import TapInfo
 
 _UNLIMITED = 100_000  # columns: wider than any table
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context
 
-from streamspread.spectrum import Interval
+from streamspread.results.spectrum import Interval
 
 _THREE = Context(prec=3, rounding=ROUND_HALF_UP)
 

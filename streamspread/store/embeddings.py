@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from streamspread.embedding import Embedding, LayerEmbedding
 from streamspread.errors import StoreError
+from streamspread.results.embedding import Embedding, LayerEmbedding
 from streamspread.store import facts, files
 
 KIND = "embedding"

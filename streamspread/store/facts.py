@@ -15,8 +15,8 @@ from streamspread import __version__
 if TYPE_CHECKING:
     import torch
 
-    from streamspread.datasets import Stream
     from streamspread.models import LoadedModel
+    from streamspread.streams import Stream
 
 
 def provenance(

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from streamspread import __version__
 from streamspread.errors import StoreError
-from streamspread.replace import PlaceError, beside, check_name, storable, why
-from streamspread.replace import place as find_place
+from streamspread.system.files import PlaceError, beside, check_name, storable, why
+from streamspread.system.files import place as find_place
 
 FORMAT = 1
 _KEY = b"streamspread"
@@ -33,7 +33,7 @@ def check_writable(path: str | Path) -> None:
 
 @contextmanager
 def place(path: Path, replace: bool) -> Iterator[Path]:
-    """As :func:`streamspread.replace.place`.
+    """As :func:`streamspread.system.files.place`.
 
     Raises:
         StoreError: the file cannot be written.
@@ -93,7 +93,7 @@ def other_kind(path: str | Path, error: Exception, command: str) -> StoreError:
 
 @contextmanager
 def _part(path: str | Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """As :func:`streamspread.replace.beside`, with every OSError as a StoreError."""
+    """As :func:`streamspread.system.files.beside`, with every OSError as a StoreError."""
     with _as_store_error(path), beside(path) as opened:
         yield opened
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamspread.embedding import Embedding
-from streamspread.spectrum import Spectra
+from streamspread.results.embedding import Embedding
+from streamspread.results.spectrum import Spectra
 from streamspread.store import embeddings, files, spectra
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamspread.errors import OptionError, StoreError
-from streamspread.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.store import facts, files
 
 KIND = "spectra"

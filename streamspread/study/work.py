@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamspread import __version__, engine, latent, models, store, training
-from streamspread.datasets import ImageData, Labelled, StreamedImages, checksum, nested
+from streamspread import __version__, models, store, training
+from streamspread.api import analyze as engine
+from streamspread.api import embed as latent
+from streamspread.datasets import ImageData, Labelled, StreamedImages, nested
 from streamspread.errors import DataError, StoreError, StreamspreadError
 from streamspread.models.plans import find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
-from streamspread.replace import check_name, file_stem, storable, why
+from streamspread.streams import checksum
 from streamspread.study.steps import Step, Training
+from streamspread.system.files import check_name, file_stem, storable, why
 
 #: Of images that are read as they are used, so many say whether they are still the same ones.
 _LOOKED_AT = 256

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from streamspread import __version__
-from streamspread.datasets import checksum
 from streamspread.errors import OptionError
 from streamspread.models.inputs import CIFAR_MEAN, CIFAR_STD, accept_uint8
 from streamspread.models.network import Network, build
 from streamspread.models.plans import find_plan, parse_plan
 from streamspread.models.weights import apply_weights, read_weights, rounded_state, save_weights, writing
-from streamspread.replace import check_place, place
-from streamspread.switches import switched
+from streamspread.streams import checksum
+from streamspread.system.files import check_place, place
+from streamspread.system.switches import switched
 from streamspread.training.arithmetic import autocast, resolve_device, resolve_precision
 from streamspread.training.data import check_split
 from streamspread.training.recipe import Recipe

@@ -10,7 +10,7 @@ import pytest
 import streamspread
 from streamspread import store
 from streamspread.errors import DataError
-from streamspread.spectrum import Spectra
+from streamspread.results.spectrum import Spectra
 
 COMMANDS = ["run", "plan", "layers", "show", "report", "study", "embed", "train"]
 

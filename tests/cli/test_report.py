@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from streamspread import store
-from streamspread.spectrum import Spectra
+from streamspread.results.spectrum import Spectra
 from tests.made_runs import make_layer
 
 

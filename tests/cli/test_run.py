@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import streamspread
-from streamspread import engine, store
+from streamspread import store
+from streamspread.api import analyze as engine
 from streamspread.cli import inputs
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamspread import store
-from streamspread.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.datasets import ImageData, StreamedImages, as_stream, head
+from streamspread.datasets import ImageData, StreamedImages
 from streamspread.datasets.images import TensorPixels, choose, describe, gather, resize_and_crop
 from streamspread.errors import DataError, OptionError
+from streamspread.streams import as_stream, head
 
 
 def pixels(n, height=4, width=5):

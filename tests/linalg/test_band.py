@@ -10,7 +10,7 @@ from streamspread.errors import OptionError
 from streamspread.linalg import band
 from streamspread.linalg.band import band_bytes, band_eigenvalues_, reduce_to_band_
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.memory import LiveBytes
+from streamspread.system.memory import LiveBytes
 from tests.devices import CPU, DEVICES
 
 

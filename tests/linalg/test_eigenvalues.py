@@ -9,7 +9,7 @@ import torch
 from streamspread.linalg import eigenvalues
 from streamspread.linalg.eigenvalues import all_eigenvalues, leading_eigenvalues
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.spectrum import Spectrum, components_for
+from streamspread.results.spectrum import Spectrum, components_for
 from tests import tensor_cores
 from tests.devices import CPU, DEVICES
 

@@ -11,8 +11,8 @@ from streamspread.accumulators.covariance import Covariance
 from streamspread.accumulators.gram import Gram
 from streamspread.accumulators.sketch import Sketch
 from streamspread.errors import BudgetError, DataError, OptionError
-from streamspread.memory import format_bytes, parse_bytes
 from streamspread.planner import LayerShape, make_plan
+from streamspread.system.memory import format_bytes, parse_bytes
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 MIB, GIB = 1 << 20, 1 << 30

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streamspread import store
-from streamspread.embedding import Embedding, LayerEmbedding
+from streamspread.results.embedding import Embedding, LayerEmbedding
 from tests.made_runs import NO1_DIMS, NO3_DIMS, make_spectra
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamspread.report.claims import Verdict, dependence, evaluate
 from streamspread.report.runs import Collection, Run, Training, collect
-from streamspread.spectrum import Spectra
+from streamspread.results.spectrum import Spectra
 from tests.made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
 
 

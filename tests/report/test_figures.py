@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from streamspread.embedding import Embedding
 from streamspread.errors import MissingError
 from streamspread.report import build, figures, style
 from streamspread.report.labels import LANGUAGES, labels
 from streamspread.report.latent import latent
 from streamspread.report.runs import Collection, Run, collect
-from streamspread.spectrum import Spectra
+from streamspread.results.embedding import Embedding
+from streamspread.results.spectrum import Spectra
 from tests.made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
 
 pytest.importorskip("matplotlib", reason="figures need matplotlib")

@@ -13,7 +13,7 @@ from streamspread.report import build
 from streamspread.report.labels import LANGUAGES, labels
 from streamspread.report.page import to_html
 from streamspread.report.runs import Collection, Run, collect
-from streamspread.spectrum import Spectra
+from streamspread.results.spectrum import Spectra
 from tests.made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
 
 TEXTS = labels("en")

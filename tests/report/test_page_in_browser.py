@@ -12,7 +12,7 @@ from streamspread.report import text
 from streamspread.report.labels import labels
 from streamspread.report.page import to_html
 from streamspread.report.runs import Collection, collect
-from streamspread.spectrum import Interval
+from streamspread.results.spectrum import Interval
 from tests.made_runs import make_run
 
 CHROMIUM = next(

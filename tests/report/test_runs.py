@@ -16,7 +16,7 @@ from streamspread.report.runs import (
     layer_names,
     short_names,
 )
-from streamspread.spectrum import Spectra
+from streamspread.results.spectrum import Spectra
 from tests.made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
 
 EQUAL = dict.fromkeys(NO1_DIMS, 10)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from streamspread.observe.taps import TapInfo
 from streamspread.planner import LayerPlan, PassPlan, Plan
 from streamspread.report import records, text
 from streamspread.report.tables import print_layers, print_plan, print_spectra
-from streamspread.spectrum import Interval, LayerSpectrum, Spectra
-from streamspread.taps import TapInfo
+from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra
 
 
 def layer(name="c1", **changes):

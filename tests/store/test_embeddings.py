@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from streamspread import store
-from streamspread.embedding import Embedding, LayerEmbedding
 from streamspread.errors import StoreError
-from streamspread.spectrum import Spectra
+from streamspread.results.embedding import Embedding, LayerEmbedding
+from streamspread.results.spectrum import Spectra
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread import engine, models, store
+from streamspread import models, store
+from streamspread.api import analyze as engine
 from streamspread.datasets import ImageData, Labelled, StreamedImages, load, nested
 from streamspread.datasets.images import TensorPixels
 from streamspread.errors import DataError, StoreError
 from streamspread.models.weights import read_weights, save_weights
-from streamspread.spectrum import Spectra
+from streamspread.results.spectrum import Spectra
 from streamspread.study import Step, Study
 from streamspread.study.steps import Training
 

@@ -6,11 +6,11 @@ from dataclasses import fields
 import pytest
 import torch
 
-from streamspread.datasets import checksum
 from streamspread.errors import DataError, DeviceError, ModelError, OptionError, WeightsError
 from streamspread.models import load
 from streamspread.models.network import build
 from streamspread.models.weights import read_weights, rounded_state
+from streamspread.streams import checksum
 from streamspread.training import Recipe, check, evaluate, loop, train
 from streamspread.training.trainer import Trainer
 

@@ -1,0 +1,1 @@
+"""A network while data goes through it: taps, a model placed and put back, the pass loop."""

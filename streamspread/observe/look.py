@@ -1,0 +1,82 @@
+"""A first look at the data and the model, before anything is planned: how many samples, in batches of what
+size, which taps there are, and what memory a forward takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from streamspread.accumulators.staging import Staging
+from streamspread.errors import DataError, ModelError
+from streamspread.observe.taps import TapInfo, list_taps
+from streamspread.streams import Stream
+from streamspread.system.memory import LiveBytes, PeakMeter
+
+_CUDA_OVERHEAD = 96 << 20  # cuBLAS and cuSOLVER workspaces that torch allocates
+_PREFETCHED = 4  # batches that are on the card at once
+
+
+def first_batch(stream: Stream, batch_size: int) -> torch.Tensor:
+    """The first batch, as large as the stream makes them; nothing is lost, also not of a one-shot stream."""
+    for batch in stream.peek(batch_size):
+        return batch
+    raise DataError(f"{stream.description}: no samples in it; at least two are needed")
+
+
+def survey(stream: Stream, first: int) -> tuple[int | None, int]:
+    """(N, samples of the largest batch), read in one pass where the stream does not say; N is None, and the
+    first batch has to stand for the others, where that pass is the only one."""
+    if stream.samples is not None or not stream.repeatable:
+        return stream.samples, first
+    sizes = [batch.shape[0] for batch in stream.batches()]
+    return sum(sizes), max(sizes)
+
+
+def probe(
+    model: nn.Module, batch: torch.Tensor, batch_size: int, copies: int, device: torch.device
+) -> tuple[int, list[TapInfo]]:
+    """(bytes that a pass needs for ``batch_size`` samples beside the accumulators, every tap); ``copies``: of
+    a batch that are there at once on the CPU."""
+    input_bytes = batch[:1].numel() * batch.element_size() * batch_size
+    if device.type == "cuda":
+        with PeakMeter(device) as meter:
+            taps = list_taps(model, batch)
+        needed = meter.peak * batch_size // batch.shape[0] + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
+    else:
+        forward_bytes, taps = _first_look(model, batch, batch_size)
+        needed = forward_bytes + copies * input_bytes
+        # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
+        needed += batch_size * max((4 * t.dim for t in taps if t.itemsize == 2), default=0)
+    return needed + Staging.first_bytes(max((t.dim for t in taps), default=0), batch_size), taps
+
+
+def _first_look(model: nn.Module, batch: torch.Tensor, batch_size: int) -> tuple[int, list[TapInfo]]:
+    """(bytes of tensors in a forward of ``batch_size`` samples, every tap), by forwards of two samples and of
+    four: what a module makes of its weights does not grow with the batch. A model that takes no other number
+    of samples gets the whole batch."""
+    few, more = batch[:2], batch[:4]
+    try:
+        peak, taps = _live(model, few)
+        peak_of_more, taps_of_more = _live(model, more)
+    except ModelError as error:
+        few = more = batch
+        try:
+            peak, taps = peak_of_more, taps_of_more = _live(model, batch)
+        except ModelError:
+            raise error from None
+    if more.shape[0] == few.shape[0]:
+        return peak * batch_size // few.shape[0], taps
+    growth = max(0, peak_of_more - peak) / (more.shape[0] - few.shape[0])
+    # Samples come first only where the output grows with them.
+    observable = {tap.name for tap in taps_of_more if tap.observable}
+    taps = [replace(tap, observable=tap.observable and tap.name in observable) for tap in taps]
+    return int(peak + growth * (batch_size - few.shape[0])), taps
+
+
+def _live(model: nn.Module, batch: torch.Tensor) -> tuple[int, list[TapInfo]]:
+    """(bytes of the tensors that live at once in a forward, every tap)."""
+    with LiveBytes() as live:
+        taps = list_taps(model, batch)
+    return live.peak, taps

@@ -1,0 +1,114 @@
+"""A model put where it is to run: on a device, in eval mode, with exact arithmetic; all restored
+afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from streamspread.errors import ModelError
+from streamspread.system.switches import switched
+
+
+@contextmanager
+def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """The model in eval mode on the device, float32 without TF32 or autocast, fixed algorithms; restored
+    afterwards.
+
+    Raises:
+        ModelError: weights without numbers.
+    """
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelError(
+            "the model's weights lie on the meta device, where they have no numbers: load them first"
+        )
+    modes = [(module, module.training) for module in model.modules()]
+    random_state = torch.get_rng_state()  # a DataLoader draws from it at every pass
+    # TF32 rounds products to 11 bits and biases them; autotuning may choose differently in another run.
+    exact = switched(matrices=False, convolutions=False, benchmark=False, deterministic=True)
+    # The caller's own autocast would round what the model computes, and the sums as well, to 16 bits.
+    cpu, there = (torch.autocast(kind, enabled=False) for kind in ("cpu", device.type))
+    try:
+        with exact, cpu, there, _buffers_kept(model), _placed(model, device):
+            # The flags alone: a train() or eval() of a model's own may change weights, and not quite back.
+            for module, _ in modes:
+                module.training = False
+            yield
+    finally:
+        torch.set_rng_state(random_state)
+        for module, training in modes:
+            module.training = training
+
+
+def model_dtype(model: nn.Module, first: torch.Tensor) -> torch.dtype:
+    """The dtype of the parameters; without any, that of the data, where it has floating-point numbers."""
+    numbers = first.dtype if first.is_floating_point() else torch.float32
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), numbers)
+
+
+def as_input(batch: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """A batch as the model takes it: on the device, floating-point numbers in the model's dtype, in memory of
+    its own, since a model may work in place."""
+    return batch.to(device, dtype if batch.is_floating_point() else None, copy=True)
+
+
+@contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    """The very buffers afterwards, with their numbers as they were: a forward may count or observe."""
+    kept = [
+        (module, name, buffer, None if buffer is None or not _may_change(buffer) else buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+    ]
+    try:
+        yield
+    finally:
+        for module, name, buffer, numbers in kept:
+            module._buffers[name] = buffer
+            if buffer is None or numbers is None or _same(buffer, numbers):
+                continue
+            if buffer.shape == numbers.shape:
+                with torch.no_grad():
+                    buffer.copy_(numbers)
+            else:
+                buffer.data = numbers
+
+
+def _may_change(buffer: torch.Tensor) -> bool:
+    """Whether a forward can write to it, and its numbers can be compared: not to what was made in inference
+    mode, and not to other layouts."""
+    return (
+        not is_lazy(buffer)
+        and not buffer.is_inference()
+        and buffer.layout == torch.strided
+        and not buffer.is_nested
+        and not buffer.is_quantized
+    )
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether all numbers are equal; NaN equals NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+@contextmanager
+def _placed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """The model on the device. Afterwards its parameters have their own memory again, not a copy that came
+    back: so what shares that memory still does, and a model that is spread over devices still is."""
+    if all(tensor.device == device for tensor in (*model.parameters(), *model.buffers())):
+        yield
+        return
+    parameters = [(p, p.data, p.grad, None if p.grad is None else p.grad.data) for p in model.parameters()]
+    try:
+        model.to(device)
+        yield
+    finally:
+        for parameter, data, grad, grad_data in parameters:
+            parameter.data = data
+            if grad is not None and grad_data is not None:
+                grad.data = grad_data
+                parameter.grad = grad

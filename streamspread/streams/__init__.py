@@ -1,0 +1,16 @@
+"""What the engine reads: streams of batches, made of whatever users have, and the way onto the device."""
+
+from streamspread.streams.adapt import as_stream
+from streamspread.streams.feed import prefetch
+from streamspread.streams.stream import DEFAULT_BATCH_SIZE, Stream, checksum, count, fingerprint, head
+
+__all__ = [
+    "DEFAULT_BATCH_SIZE",
+    "Stream",
+    "as_stream",
+    "checksum",
+    "count",
+    "fingerprint",
+    "head",
+    "prefetch",
+]

@@ -1,0 +1,158 @@
+"""Devices: which one is meant, and what is known of each kind, in one place."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+from torch import nn
+
+from streamspread.errors import DeviceError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """Sizes, limits and rates that suit a kind of device; passed on as a value, so a test can pass another.
+
+    Attributes:
+        batch_size: images per forward pass. ``precision``: to which activations are rounded.
+        staging_rows: samples staged before a rank update. Every update reads and writes the whole triangle,
+            so many are staged first.
+        panel_rows: rows of a panel. More make larger products, but waste half of each diagonal block.
+        tile_bytes: of a gram tile, N × tile features. So many keep its products efficient; with more, memory
+            would grow with N·D, which is what this program exists to avoid.
+        dense_limit: up to this order all eigenvalues are computed by one dense LAPACK or cuSOLVER call.
+        float64_limit: up to this order the dense call is made in float64, whatever the panels hold.
+        dense_copies: order² matrices that the dense call takes beside the panels.
+        block, max_block: vectors of the search for leading eigenvalues at the start, and at the most.
+        least_staged: rows staged at the least before a sketch takes them in.
+        chunk_bytes: of a large matrix that are widened to float64 at a time.
+        band_numbers, band_rows: numbers of a triangle that the reduction to a band widens to float64 at a
+            time, at the most, and rows at the least.
+        product_terms: of a product of 16-bit numbers that are summed in a row.
+        exact_worth: an exact method also gives what a sketch leaves open (other thresholds, the participation
+            ratio), so it may take this many times a sketch's work.
+        forward_cost, float32_cost, float64_cost: time of an operation of the forward, of float32 and of
+            float64 products, relative to one of a rank update at the usual precision.
+        epochs: of a training, where their number is not given.
+    """
+
+    batch_size: int
+    precision: str
+    staging_rows: int
+    panel_rows: int
+    tile_bytes: int
+    dense_limit: int
+    float64_limit: int = 4096
+    dense_copies: int
+    block: int
+    max_block: int
+    least_staged: int
+    chunk_bytes: int
+    band_numbers: int
+    band_rows: int = 64
+    product_terms: int
+    exact_worth: float
+    forward_cost: float
+    float32_cost: float
+    float64_cost: float
+    epochs: int
+
+
+#: Measured on two cores: dense eigenvalues of order 6,144 take about 7 s in float64; at 5,000 they take 6.1 s
+#: in float64 and 4.0 s in float32; float64 products run at half the rate of float32.
+CPU = Profile(
+    batch_size=128,
+    precision="fp32",
+    staging_rows=1024,
+    panel_rows=1024,
+    tile_bytes=1 << 30,
+    dense_limit=6144,
+    dense_copies=2,  # the matrix, and a copy that is reduced in its place
+    block=256,
+    max_block=2048,
+    least_staged=128,
+    chunk_bytes=32 << 20,
+    band_numbers=1 << 20,  # they stay in the cache
+    product_terms=384,  # that OpenBLAS sums one by one before it adds them to a result
+    exact_worth=2.0,
+    forward_cost=1.0,
+    float32_cost=1.0,
+    float64_cost=2.0,
+    epochs=4,
+)
+
+#: Measured on an H100: 16-bit rank updates run at 620 TFLOP/s, a float32 forward without TF32 at 28, the
+#: float32 products of an eigenvalue search at 43, float64 at a twelfth of 16 bits; dense eigenvalues of order
+#: 8,192 take 0.5 s in float32, more than the leading ones with their proof; a product with 512 vectors takes
+#: little longer than one with 256.
+CUDA = Profile(
+    batch_size=500,
+    precision="fp16",
+    staging_rows=16384,
+    panel_rows=2048,
+    tile_bytes=4 << 30,
+    dense_limit=4096,
+    dense_copies=6,  # cuSOLVER asks for four more
+    block=512,
+    max_block=4096,
+    least_staged=1024,
+    chunk_bytes=256 << 20,
+    band_numbers=1 << 23,
+    # Tensor cores cut sums off instead of rounding them (Fasi, Higham, Mikaitis & Pranesh 2021,
+    # doi:10.7717/peerj-cs.330), so a sum of squares falls short by a share that grows with its length, and
+    # K's interval widens by as much. Shorter products are slower.
+    product_terms=4096,
+    exact_worth=math.inf,  # a sketch leaves the tensor cores idle
+    forward_cost=20.0,
+    float32_cost=15.0,
+    float64_cost=12.0,
+    epochs=24,
+)
+
+
+def profile(device: torch.device) -> Profile:
+    """What suits the device."""
+    return CUDA if device.type == "cuda" else CPU
+
+
+def resolve_device(device: str | torch.device, model: nn.Module | None = None) -> torch.device:
+    """``auto`` is the model's own card, else the first card where CuPy is there too, else the CPU.
+
+    Raises:
+        DeviceError: a device that is not there.
+    """
+    if isinstance(device, str) and device == "auto":
+        if model is not None:
+            placed = next((p.device for p in model.parameters()), None)
+            if placed is not None and placed.type == "cuda":
+                return placed
+        return torch.device("cuda:0" if torch.cuda.is_available() and _has_cupy() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise DeviceError(f"device {device!r} is unknown: use auto, cpu or cuda:0") from None
+    if resolved.type == "cuda":
+        cards = torch.cuda.device_count()
+        if not torch.cuda.is_available() or (resolved.index or 0) >= cards:
+            raise DeviceError(
+                f"device {device} is not there: torch sees {cards} CUDA devices; use --device cpu"
+            )
+        return torch.device("cuda", resolved.index or 0)
+    if resolved.type != "cpu":
+        raise DeviceError(f"device {device} is not supported: use auto, cpu or cuda:0")
+    return torch.device("cpu")
+
+
+def unused_card() -> str | None:
+    """One line on a card that stays idle because CuPy is missing; None where there is no such card."""
+    if torch.cuda.is_available() and find_spec("cupy") is None:
+        major = str(torch.version.cuda).partition(".")[0]
+        return f"a GPU is here but not CuPy, so the CPU computes: pip install cupy-cuda{major}x"
+    return None
+
+
+def _has_cupy() -> bool:
+    return find_spec("cupy") is not None

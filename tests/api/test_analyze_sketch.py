@@ -1,0 +1,145 @@
+"""The sketch through the engine: it closes on the true K in few passes, and says what it leaves open."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from streamspread.api import analyze as engine
+from streamspread.errors import DataError, OptionError
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, stride=2), nn.Flatten())
+
+
+def images(samples, size=12, seed=0, channels=3):
+    """Smooth random images: their spectrum falls as that of photographs does."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(samples, channels, size, size, generator=generator)
+    smooth = torch.fft.fftfreq(size).abs() + 0.05
+    weights = 1 / (smooth[:, None] ** 2 + smooth[None, :] ** 2)
+    return torch.fft.ifft2(torch.fft.fft2(noise) * weights).real
+
+
+def true_k(x_ND, threshold):
+    centred = x_ND.double() - x_ND.double().mean(0)
+    sums = np.cumsum(np.linalg.svd(centred.numpy(), compute_uv=False) ** 2)
+    return int(np.searchsorted(sums, threshold * sums[-1])) + 1
+
+
+def sketched(model, x, layers="0", thresholds=(0.7,), **options):
+    return engine.analyze(model, x, layers, thresholds, method="sketch", device="cpu", **options)
+
+
+def test_it_closes_on_the_k_of_the_exact_methods_and_stops_as_soon_as_it_has():
+    model, x = network(), images(600)
+    thresholds = (0.5, 0.7, 0.9)
+    exact = engine.analyze(model, x, ["0", "2"], thresholds, method="covariance", device="cpu")
+    found = sketched(model, x, ["0", "2"], thresholds)
+    for name in ("0", "2"):
+        assert found[name].method == "sketch"
+        assert found[name].total_variance == pytest.approx(exact[name].total_variance, rel=1e-5)
+        assert found[name].passes <= 2
+        for tau in thresholds:
+            assert found[name].components(tau) == exact[name].components(tau)
+    assert "notes" not in found.provenance
+
+
+def test_passes_are_those_that_were_made_and_no_more_than_allowed():
+    model, x = network(), images(600)
+    widths = {}
+    for most in (1, 2, 3):
+        spectrum = sketched(model, x, rank=40, max_passes=most)["0"]
+        assert spectrum.passes <= most
+        low, high = spectrum.components(0.7)
+        widths[most] = high - low
+        assert low <= true_k(model[0](x).detach().flatten(1), 0.7) <= high
+    assert widths[1] > 0 == widths[3]
+    assert sketched(model, x, rank=40, width=widths[1])["0"].passes == 1
+
+
+def test_a_rank_out_of_reach_is_named_and_takes_no_third_pass():
+    model, x = network(), images(600)
+    found = sketched(model, x, rank=4, thresholds=(0.99,))
+    low, high = found["0"].components(0.99)
+    assert high == min(found["0"].dim, 599)
+    assert 4 < low <= true_k(model[0](x).detach().flatten(1), 0.99)
+    assert found["0"].passes == 2
+    (note,) = found.provenance["notes"]
+    rank = int(note.removeprefix("0: open at rank 4, --rank ").removesuffix(" should close it"))
+    assert sketched(model, x, rank=rank, thresholds=(0.99,))["0"].components(0.99).closed
+
+
+def test_notes_of_the_caller_stay():
+    found = sketched(network(), images(200), rank=2, thresholds=(0.99,), provenance={"notes": ["mine"]})
+    assert found.provenance["notes"][0] == "mine"
+    assert len(found.provenance["notes"]) == 2
+
+
+def test_data_that_cannot_be_read_again_gives_the_interval_of_one_pass():
+    model, x = network(), images(600)
+    found = sketched(model, iter(x.split(100)), rank=60)["0"]
+    low, high = found.components(0.7)
+    assert found.passes == 1
+    assert found.samples == 600
+    assert low <= true_k(model[0](x).detach().flatten(1), 0.7) <= high < 599
+
+
+def test_data_that_change_between_passes_are_refused():
+    batches = images(600).split(100)
+    runs = []
+
+    def data():
+        runs.append(0)
+        return iter([batch + 0.5 * len(runs) * (number == 3) for number, batch in enumerate(batches)])
+
+    with pytest.raises(DataError, match="differs between passes"):
+        sketched(network(), data, rank=40)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"), [({"width": -1}, "width -1 and"), ({"max_passes": 0}, "passes 0")]
+)
+def test_widths_and_passes_that_make_no_sense_are_refused(options, match):
+    with pytest.raises(OptionError, match=match):
+        sketched(network(), images(10), **options)
+
+
+def wide_network(kind):
+    """Networks that torchvision ships, where they are widest, in sizes that a test can bear."""
+    torch.manual_seed(0)
+    torchvision = pytest.importorskip("torchvision")
+    if kind == "vgg16":
+        return torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"])
+    if kind == "resnet50":
+        return torchvision.models.resnet50()
+    return torchvision.models.VisionTransformer(
+        image_size=64, patch_size=8, num_layers=2, num_heads=4, hidden_dim=128, mlp_dim=256
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer"),
+    [
+        ("vgg16", "0"),
+        ("resnet50", "layer1.0.conv3"),
+        ("resnet50", "layer4.2.conv3"),
+        ("vit", "encoder.layers.encoder_layer_1"),
+    ],
+)
+def test_wide_layers_of_known_networks_run_within_their_plan(kind, layer):
+    model, x = wide_network(kind).eval(), images(48, 64)
+    plan = engine.plan(model, x, [layer], method="sketch", rank=16, batch_size=8, device="cpu")
+    found = sketched(model, x, [layer], rank=16, batch_size=8)[layer]
+    taken = []
+    module = dict(model.named_modules())[layer]
+    handle = module.register_forward_hook(lambda module, inputs, output: taken.append(output.flatten(1)))
+    with torch.no_grad():
+        model(x)
+    handle.remove()
+    low, high = found.components(0.7)
+    assert low <= true_k(taken[0], 0.7) <= high
+    assert found.dim == taken[0].shape[1]
+    assert found.peak_bytes <= plan.peak_bytes

@@ -1,0 +1,71 @@
+"""Upper bounds on eigenvalue sums: never below the truth, and tight where they should be."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamspread.results.bounds import frobenius_upper_sums, shifted_upper_sums
+
+
+def random_case(seed, n, basis, power):
+    """(true eigenvalues, Ritz values, RᵀR, exact λmax outside the basis) for a random subspace near the
+    leading one."""
+    rng = np.random.default_rng(seed)
+    values = np.sort(rng.random(n) ** power)[::-1] + 1e-9
+    vectors = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    matrix = (vectors * values) @ vectors.T
+    q = np.linalg.qr(vectors[:, :basis] + rng.uniform(0, 0.5) * rng.normal(size=(n, basis)) / np.sqrt(n))[0]
+    ritz, rotation = np.linalg.eigh(q.T @ matrix @ q)
+    ritz, q = ritz[::-1], q @ rotation[:, ::-1]
+    residual = matrix @ q - q * ritz
+    outside = np.eye(n) - q @ q.T
+    return (
+        values,
+        np.maximum(ritz, 0),
+        residual.T @ residual,
+        np.linalg.eigvalsh(outside @ matrix @ outside)[-1],
+    )
+
+
+cases = {
+    "seed": st.integers(0, 10_000),
+    "n": st.integers(3, 30),
+    "share": st.floats(0.1, 0.9),
+    "power": st.floats(0.2, 6),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(**cases)
+def test_frobenius_bounds_hold(seed, n, share, power):
+    values, ritz, _, _ = random_case(seed, n, max(1, int(share * n)), power)
+    upper = frobenius_upper_sums(ritz, values.sum(), float(np.sum(values**2)), n)
+    truth = np.cumsum(values)[: len(ritz)]
+    assert np.all(upper >= truth * (1 - 1e-12))
+    assert np.all(np.diff(upper) >= 0)
+    assert np.all(upper <= values.sum() * (1 + 1e-12))
+
+
+@settings(max_examples=300, deadline=None)
+@given(**cases)
+def test_shifted_bounds_hold_from_the_exact_shift_on(seed, n, share, power):
+    values, ritz, residual, outside = random_case(seed, n, max(1, int(share * n)), power)
+    truth = np.cumsum(values)[: len(ritz)]
+    for shift in (outside, outside * 1.5):
+        upper = shifted_upper_sums(ritz, residual, shift, values.sum())
+        assert np.all(upper >= truth * (1 - 1e-10))
+
+
+def test_both_are_exact_for_a_converged_basis():
+    values = np.array([8.0, 4.0, 2.0, 1.0, 0.0])
+    truth = np.cumsum(values)
+    np.testing.assert_allclose(frobenius_upper_sums(values, 15.0, float(np.sum(values**2)), 5), truth)
+    np.testing.assert_allclose(shifted_upper_sums(values[:3], np.zeros((3, 3)), 1.0, 15.0), truth[:3])
+
+
+def test_an_unfinished_basis_is_not_trusted():
+    """The largest eigenvalue was missed altogether: residuals are zero, yet the bounds leave room for it."""
+    ritz, missed = np.array([4.0, 2.0, 1.0]), 8.0
+    squares, trace = float(np.sum(ritz**2) + missed**2), 15.0
+    assert frobenius_upper_sums(ritz, trace, squares, 4)[0] >= missed
+    assert shifted_upper_sums(ritz, np.zeros((3, 3)), missed, trace)[0] >= 8.0

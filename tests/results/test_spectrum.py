@@ -1,0 +1,287 @@
+"""K(τ) and what follows from it: spectra with known answers, and what must hold for every spectrum."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamspread.errors import OptionError
+from streamspread.results.spectrum import (
+    Interval,
+    LayerSpectrum,
+    Spectra,
+    Spectrum,
+    check_thresholds,
+    components_for,
+)
+
+
+def complete(eigenvalues, dim=None, samples=1000, **more):
+    values = np.asarray(eigenvalues, dtype=np.float64)
+    more.setdefault("total_variance", float(values.sum()))
+    more.setdefault("sum_of_squares", float(np.square(values).sum()))
+    return Spectrum(dim=dim or len(values), samples=samples, eigenvalues=values, complete=True, **more)
+
+
+def partial(ritz, upper_sums, total, dim=100, samples=1000):
+    return Spectrum(
+        dim=dim,
+        samples=samples,
+        total_variance=total,
+        eigenvalues=np.asarray(ritz, dtype=np.float64),
+        complete=False,
+        upper_sums=np.asarray(upper_sums, dtype=np.float64),
+    )
+
+
+def layer(name, eigenvalues=(3.0, 1.0)):
+    values = np.asarray(eigenvalues, dtype=np.float64)
+    return LayerSpectrum(
+        dim=len(values),
+        samples=10,
+        total_variance=float(values.sum()),
+        eigenvalues=values,
+        complete=True,
+        layer=name,
+        shape=(len(values),),
+        method="covariance",
+        rounding="fp32",
+        passes=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [
+        (0.4, 1),  # a tie: the first eigenvalue is exactly 0.4 of the total, and ≥ counts it as reached
+        (0.41, 2),
+        (0.7, 2),  # a tie again, 7 of 10
+        (0.70001, 3),
+        (0.9, 3),
+        (0.95, 4),
+        (1.0, 4),
+        (1e-9, 1),  # however little is asked for, no component holds none of it
+    ],
+)
+def test_components_counts_a_tie_as_reached(threshold, expected):
+    assert complete([4.0, 3.0, 2.0, 1.0, 0.0]).components(threshold) == (expected, expected)
+
+
+def test_components_of_equal_eigenvalues_is_the_share_of_them():
+    spectrum = complete(np.full(64, 2.0))
+    assert [spectrum.components(tau).low for tau in (0.25, 0.5, 0.75, 1.0)] == [16, 32, 48, 64]
+    assert spectrum.spread(0.5) == (0.5, 0.5)
+
+
+def test_one_direction_needs_one_component_for_every_threshold():
+    spectrum = complete([5.0, 0.0, 0.0])
+    assert {spectrum.components(tau).high for tau in (1e-6, 0.5, 0.999, 1.0)} == {1}
+
+
+def test_a_constant_layer_has_no_components():
+    spectrum = complete([0.0, 0.0, 0.0])
+    assert spectrum.components(0.7) == (0, 0)
+    assert spectrum.spread(0.7) == (0.0, 0.0)
+    assert math.isnan(spectrum.participation_ratio)
+    assert math.isnan(spectrum.effective_rank)
+
+
+def test_threshold_one_ends_at_the_last_nonzero_eigenvalue_when_rounding_leaves_the_sum_short():
+    values = np.array([0.6, 0.3, 0.1, 0.0])
+    spectrum = complete(values, total_variance=float(np.nextafter(values.sum(), 2.0)) + 1e-12)
+    assert spectrum.components(1.0) == (3, 3)
+
+
+def test_components_never_exceed_the_rank_of_a_sample_covariance():
+    # N = 4 samples span three directions; the fourth eigenvalue is an eigensolver's rounding noise.
+    values = np.array([3.0, 2.0, 1.0, 1e-16])
+    spectrum = complete(values, dim=50, samples=4, total_variance=6.0 + 1e-15)
+    assert spectrum.rank_limit == 3
+    assert spectrum.components(1.0) == (3, 3)
+
+
+def test_sums_are_float64_whatever_the_eigenvalues_are():
+    # Beside 2²⁴ a float32 sum would swallow every further 1.0 and never reach the total.
+    values = np.concatenate([[2.0**24], np.ones(64)])
+    spectrum = complete(values)
+    assert spectrum.components(1.0) == (65, 65)
+
+
+def test_ritz_values_bound_from_above_and_upper_sums_from_below():
+    # 6.9 of 10 needs 4 by the Ritz sums (3, 5, 6.5, 7.5) and 3 by the upper sums (3.5, 6, 8, 9).
+    spectrum = partial([3.0, 2.0, 1.5, 1.0], [3.5, 6.0, 8.0, 9.0], total=10.0)
+    assert spectrum.components(0.69) == (3, 4)
+    assert spectrum.spread(0.69) == (0.03, 0.04)
+    assert not spectrum.components(0.69).closed
+
+
+def test_ritz_values_that_do_not_reach_the_threshold_leave_the_rank_as_the_upper_end():
+    spectrum = partial([3.0, 2.0], [3.5, 6.0], total=10.0, dim=100, samples=30)
+    assert spectrum.components(0.9) == (3, 29)  # more than two are needed, and N − 1 = 29 at most
+
+
+def test_bounds_of_a_complete_spectrum_leave_open_what_lies_between_them():
+    spectrum = complete([4.0, 3.0, 2.0, 1.0], total_variance=10.2, upper_sums=np.array([4.2, 7.2, 9.2, 10.2]))
+    assert [spectrum.components(t / 10.2) for t in (3.9, 4.1, 4.3, 7.0, 7.1, 7.3)] == [
+        (1, 1),
+        (1, 2),
+        (2, 2),
+        (2, 2),
+        (2, 3),
+        (3, 3),
+    ]
+    assert spectrum.components(1.0) == (4, 4)
+    assert complete([4.0, 3.0], dim=9, total_variance=7.1, upper_sums=np.array([4.1, 7.1])).components(
+        1.0
+    ) == (2, 9)
+
+
+def test_without_upper_sums_the_lower_end_is_one():
+    spectrum = partial([3.0, 2.0], [], total=10.0)
+    assert spectrum.components(0.4) == (1, 2)
+
+
+def test_the_lower_end_never_passes_the_upper_end():
+    # Upper sums that round a hair below the Ritz sums must not turn the interval inside out.
+    spectrum = partial([5.0, 2.0, 1.0], [5.0, 7.0 - 1e-12, 8.0], total=10.0)
+    assert spectrum.components(0.7) == (2, 2)
+
+
+def test_participation_ratio_is_the_dim_for_equal_and_one_for_a_single_direction():
+    assert complete(np.full(10, 3.0)).participation_ratio == pytest.approx(10)
+    assert complete([3.0, 0.0, 0.0]).participation_ratio == pytest.approx(1)
+
+
+def test_participation_ratio_uses_the_known_squares_where_eigenvalues_are_missing():
+    spectrum = Spectrum(
+        dim=9,
+        samples=50,
+        total_variance=6.0,
+        eigenvalues=np.array([2.0]),
+        complete=False,
+        sum_of_squares=12.0,
+    )
+    assert spectrum.participation_ratio == pytest.approx(3)
+    assert math.isnan(partial([2.0], [2.5], total=6.0).participation_ratio)
+
+
+def test_participation_ratio_of_a_complete_spectrum_needs_no_given_squares():
+    assert complete([1.0, 1.0], sum_of_squares=math.nan).participation_ratio == pytest.approx(2)
+
+
+def test_effective_rank_is_the_exponential_of_the_entropy():
+    assert complete(np.full(7, 0.1)).effective_rank == pytest.approx(7)
+    p = np.array([0.5, 0.25, 0.25])
+    assert complete([2.0, 1.0, 1.0, 0.0]).effective_rank == pytest.approx(np.exp(-(p * np.log(p)).sum()))
+    assert math.isnan(partial([2.0], [2.5], total=6.0).effective_rank)
+
+
+@pytest.mark.parametrize("bad", [0, -0.1, 1.0000001, 70, math.nan, math.inf, "often", None])
+def test_a_threshold_outside_its_range_is_refused_with_what_came(bad):
+    with pytest.raises(OptionError, match=r"thresholds must lie in \(0, 1\], got "):
+        check_thresholds([0.5, bad])
+    with pytest.raises(OptionError, match=r"thresholds must lie in \(0, 1\], got "):
+        complete([1.0]).components(bad)
+
+
+def test_one_threshold_may_stand_alone():
+    assert check_thresholds(0.7) == check_thresholds("0.7") == (0.7,)
+    with pytest.raises(OptionError, match=r"thresholds must lie in \(0, 1\], got None"):
+        check_thresholds(None)
+
+
+def test_thresholds_keep_their_order_and_lose_repeats():
+    assert check_thresholds(["0.9", 0.5, 0.9, 1]) == (0.9, 0.5, 1.0)
+    with pytest.raises(OptionError, match="no threshold given"):
+        check_thresholds([])
+
+
+def test_components_for_says_none_where_no_sum_reaches_the_target():
+    sums = np.array([1.0, 2.0, 2.0, 3.0])
+    assert [components_for(sums, t) for t in (0.5, 1.0, 2.0, 2.5, 3.0, 3.1)] == [1, 1, 2, 4, 4, None]
+    assert components_for(np.empty(0), 0.1) is None
+
+
+def test_intervals_print_as_one_number_or_two():
+    assert str(Interval(241, 241)) == "241"
+    assert str(Interval(239, 243)) == "239…243"
+    assert Interval(241, 241).closed
+    assert not Interval(239, 243).closed
+
+
+def test_spectra_are_a_mapping_in_network_order():
+    spectra = Spectra([layer("c2"), layer("c1")], thresholds=(0.9, 0.5), provenance={"model": "no1"})
+    assert list(spectra) == ["c2", "c1"]
+    assert len(spectra) == 2
+    assert spectra["c1"].components(0.7) == (1, 1)
+    assert "c3" not in spectra
+    assert spectra.thresholds == (0.9, 0.5)
+    assert spectra.provenance == {"model": "no1"}
+    assert repr(spectra) == "Spectra(c2: K(0.9) = 2 of 2, c1: K(0.9) = 2 of 2)"
+
+
+def test_spectra_refuse_a_threshold_outside_its_range():
+    with pytest.raises(OptionError, match=r"got 1\.5"):
+        Spectra([layer("c1")], thresholds=(1.5,))
+
+
+def test_spectra_do_not_share_the_provenance_they_were_given():
+    given_dict = {"model": "no1"}
+    spectra = Spectra([], provenance=given_dict)
+    given_dict["model"] = "no2"
+    assert spectra.provenance["model"] == "no1"
+
+
+eigenvalue_lists = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40).map(
+    lambda values: np.sort(np.array(values))[::-1]
+)
+thresholds = st.floats(0.001, 1.0)
+
+
+@given(eigenvalue_lists, thresholds)
+def test_components_are_the_first_k_that_reach_the_share(values, threshold):
+    spectrum = complete(values, samples=10_000)
+    k = spectrum.components(threshold).low
+    sums, target = np.cumsum(values), threshold * spectrum.total_variance
+    assert 1 <= k <= len(values)
+    if k < len(values):
+        assert sums[k - 1] >= target
+    if k > 1:
+        assert sums[k - 2] < target
+
+
+@given(eigenvalue_lists, thresholds, thresholds)
+def test_components_grow_with_the_threshold_and_not_with_the_scale(values, a, b):
+    spectrum = complete(values, samples=10_000)
+    low, high = sorted((a, b))
+    assert spectrum.components(low).low <= spectrum.components(high).low
+    # A power of two scales every float exactly, so that even ties must fall the same way.
+    assert complete(values * 1024.0, samples=10_000).components(a) == spectrum.components(a)
+
+
+@given(eigenvalue_lists, thresholds, st.floats(0.0, 0.3), st.data())
+def test_any_true_bounds_give_an_interval_that_holds_k(values, threshold, slack, data):
+    # Ritz values at most the eigenvalues, upper sums at least their sums: K lies between, however loose.
+    kept = data.draw(st.integers(1, len(values)))
+    truth = complete(values, samples=10_000)
+    sums = np.cumsum(values[:kept])
+    spectrum = Spectrum(
+        dim=len(values),
+        samples=10_000,
+        total_variance=truth.total_variance,
+        eigenvalues=values[:kept] * (1 - slack),
+        complete=False,
+        upper_sums=sums * (1 + slack),
+    )
+    low, high = spectrum.components(threshold)
+    k = truth.components(threshold).low
+    assert low <= k <= high
+
+
+@given(eigenvalue_lists)
+def test_effective_ranks_lie_between_one_and_the_dim(values):
+    spectrum = complete(values)
+    for rank in (spectrum.participation_ratio, spectrum.effective_rank):
+        assert 1 - 1e-9 <= rank <= len(values) * (1 + 1e-9)

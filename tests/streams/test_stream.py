@@ -1,0 +1,158 @@
+"""What is asked of every stream: head, count, fingerprint and checksum, and the check of its batches."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from streamspread.errors import DataError, OptionError
+from streamspread.streams import Stream, checksum, count, fingerprint, head
+from streamspread.streams.stream import checked, resolve_batch_size
+
+
+class Listed(Stream):
+    """A repeatable stream of the given batches that counts its passes and does not tell its length."""
+
+    description = "listed"
+
+    def __init__(self, parts: list[torch.Tensor]) -> None:
+        self.parts = parts
+        self.passes = 0
+
+    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+        self.passes += 1
+        return iter(self.parts)
+
+
+def numbered(start: int, stop: int) -> torch.Tensor:
+    return torch.arange(start, stop).reshape(-1, 1)
+
+
+def test_importing_the_package_imports_no_library():
+    code = (
+        "import sys, streamspread.datasets as d; "
+        "heavy = {'torch', 'pyarrow', 'torchvision', 'sklearn', 'PIL', 'numpy'} & set(sys.modules); "
+        "assert not heavy, heavy; "
+        "d.as_stream, d.load; "
+        "heavy = {'pyarrow', 'torchvision', 'sklearn', 'PIL'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_there_and_an_unknown_one_is_not():
+    import streamspread.datasets as datasets
+
+    for name in datasets.__all__:
+        assert getattr(datasets, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'imagenet'"):
+        _ = datasets.imagenet
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 5, 7])
+def test_head_gives_the_first_samples_across_batches(n):
+    stream = Listed([numbered(0, 3), numbered(3, 4), numbered(4, 7)])
+    assert torch.equal(head(stream, n), numbered(0, n))
+
+
+def test_head_gives_all_where_there_are_fewer():
+    assert torch.equal(head(Listed([numbered(0, 3)]), 10), numbered(0, 3))
+
+
+def test_head_refuses_no_samples_an_empty_stream_and_one_it_would_use_up():
+    with pytest.raises(OptionError, match="head of 0 samples"):
+        head(Listed([numbered(0, 3)]), 0)
+    with pytest.raises(DataError, match="listed: no samples in it"):
+        head(Listed([]), 1)
+    once = Listed([numbered(0, 3)])
+    once.repeatable = False
+    with pytest.raises(DataError, match="would lose them"):
+        head(once, 1)
+    assert once.passes == 0
+
+
+def test_count_reads_only_where_the_length_is_unknown():
+    stream = Listed([numbered(0, 3), numbered(3, 5)])
+    assert count(stream) == 5
+    assert stream.passes == 1
+    stream.samples = 7
+    assert count(stream) == 7
+    assert stream.passes == 1
+
+
+def test_count_refuses_a_stream_that_it_would_use_up():
+    once = Listed([numbered(0, 3)])
+    once.repeatable = False
+    with pytest.raises(DataError, match="would use it up; give a callable"):
+        count(once)
+    assert once.passes == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16, torch.bool, torch.int64])
+def test_fingerprint_is_of_the_values_not_of_the_layout(dtype):
+    batch = (torch.rand(8, 3, 16, 16) * 200).to(dtype)
+    same = batch.clone(memory_format=torch.channels_last)
+    assert same.stride() != batch.stride()
+    assert fingerprint(batch) == fingerprint(same)
+
+
+def test_fingerprint_tells_other_shapes_and_dtypes_apart():
+    batch = torch.zeros(4, 6)
+    prints = {fingerprint(b) for b in (batch, batch.reshape(6, 4), batch[:3], batch.int(), batch.double())}
+    assert len(prints) == 5
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 32, 32), (256, 3, 32, 32), (64, 3, 96, 96), (6000, 8), (5000, 1)])
+def test_fingerprint_sees_any_two_samples_swapped(shape):
+    batch = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    reference = fingerprint(batch)
+    for i, j in [(0, 1), (0, shape[0] - 1), (shape[0] // 2, shape[0] // 2 - 1)]:
+        if i != j:
+            swapped = batch.clone()
+            swapped[[i, j]] = batch[[j, i]]
+            assert fingerprint(swapped) != reference
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16, torch.bool, torch.int64])
+def test_checksum_is_of_every_value_and_not_of_the_layout(dtype):
+    batch = (torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 200).to(dtype)
+    assert checksum(batch) == checksum(batch.clone(memory_format=torch.channels_last))
+    other = batch.clone()
+    other[31, 1, 7, 9] = batch[31, 1, 7, 9] == 0
+    assert checksum(other) != checksum(batch)
+
+
+def test_checksum_tells_shapes_dtypes_and_places_apart():
+    x, y = torch.zeros(4, 6), torch.ones(4, 6)
+    made = [(x,), (x.reshape(6, 4),), (x[:3],), (x.int(),), (x, y), (y, x), (torch.cat([x, y]),), ()]
+    assert len({checksum(*tensors) for tensors in made}) == len(made)
+
+
+def test_checked_drops_empty_batches_and_passes_the_rest():
+    parts = [numbered(0, 0), numbered(0, 2), numbered(2, 2), numbered(2, 3)]
+    assert [len(b) for b in checked(parts, "x")] == [2, 1]
+
+
+def test_checked_names_the_sample_and_both_shapes():
+    parts = [torch.zeros(2, 3, 4, 4), torch.zeros(3, 3, 4, 4), torch.zeros(2, 3, 5, 4)]
+    with pytest.raises(DataError, match=r"x: sample 5 has shape \(3, 5, 4\), sample 0 has \(3, 4, 4\)"):
+        list(checked(parts, "x"))
+
+
+def test_checked_refuses_a_change_of_dtype_a_number_and_nothing():
+    with pytest.raises(DataError, match=r"sample 2 is torch.uint8, sample 0 is torch.float32"):
+        list(checked([torch.zeros(2, 3), torch.zeros(2, 3, dtype=torch.uint8)], "x"))
+    with pytest.raises(DataError, match="x: a batch is a single number"):
+        list(checked([torch.tensor(1.0)], "x"))
+    with pytest.raises(DataError, match="x: no samples in it"):
+        list(checked([numbered(0, 0)], "x"))
+
+
+def test_batch_size_below_one_is_refused():
+    assert resolve_batch_size(7) == 7
+    assert resolve_batch_size(None) >= 1
+    with pytest.raises(OptionError, match="batch size 0 asked for"):
+        resolve_batch_size(0)

@@ -1,0 +1,139 @@
+"""A file is the old one or the new one, never half of one, and nothing is left beside it."""
+
+import os
+
+import pytest
+
+from streamspread.system.files import (
+    PlaceError,
+    beside,
+    check_place,
+    file_stem,
+    place,
+    replace_file,
+    storable,
+    why,
+)
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    target = tmp_path / "x.bin"
+    target.write_bytes(b"old")
+    replace_file(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_was_there_survives_an_error_on_the_way(tmp_path):
+    target = tmp_path / "x.bin"
+    target.write_bytes(b"old")
+
+    def fail_half_way():
+        with beside(target) as (file, _):
+            file.write(b"ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        fail_half_way()
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "real.bin").write_bytes(b"old")
+    (tmp_path / "link.bin").symlink_to("real.bin")
+    replace_file(tmp_path / "link.bin", b"new")
+    assert (tmp_path / "link.bin").is_symlink()
+    assert (tmp_path / "real.bin").read_bytes() == b"new"
+
+
+def refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to-pipe").symlink_to("pipe")
+    return {
+        "folder": (tmp_path, PlaceError, "it is a folder: give a file"),
+        "missing folder": (tmp_path / "missing" / "x", PlaceError, "the folder '.*missing' does not exist"),
+        "file as folder": (tmp_path / "file" / "x", PlaceError, "the folder '.*file' does not exist"),
+        "pipe": (tmp_path / "pipe", PlaceError, "it is not a regular file: give another path"),
+        "link to a pipe": (tmp_path / "to-pipe", PlaceError, "it is not a regular file"),
+        "device": ("/dev/null", PlaceError, "it is not a regular file"),
+        "not UTF-8": (
+            tmp_path / os.fsdecode(b"caf\xe9"),
+            PlaceError,
+            "the name is not UTF-8: give it another",
+        ),
+        "too long": (tmp_path / ("n" * 300), OSError, "File name too long"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "folder",
+        "missing folder",
+        "file as folder",
+        "pipe",
+        "link to a pipe",
+        "device",
+        "not UTF-8",
+        "too long",
+    ],
+)
+def test_a_place_for_no_file_is_refused_before_and_at_writing_and_stays_as_it_is(tmp_path, case):
+    path, kind, words = refused(tmp_path)[case]
+    before = sorted(os.listdir(tmp_path))
+    with pytest.raises(kind, match=words):
+        check_place(path)
+    with pytest.raises(kind, match=words):
+        replace_file(path, b"new")
+    assert sorted(os.listdir(tmp_path)) == before
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_read_only_file_is_refused(tmp_path, monkeypatch):
+    target = tmp_path / "x.bin"
+    target.write_bytes(b"old")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # as for anyone but root
+    with pytest.raises(PlaceError, match="the file is there and read-only: give another path"):
+        replace_file(target, b"new")
+    assert target.read_bytes() == b"old"
+
+
+def test_a_line_says_what_went_wrong_and_what_to_do():
+    assert why(OSError(28, "No space left on device")) == "No space left on device: give another path"
+    assert why(OSError("one\ntwo")) == "one: give another path"
+    assert why(PlaceError("it is a folder: give a file")) == "it is a folder: give a file"
+
+
+def test_a_place_that_may_not_be_replaced_gets_a_number(tmp_path):
+    path = tmp_path / "a-1.5.bin"
+    for name in ("a-1.5.bin", "a-1.5-2.bin", "a-1.5-3.bin"):
+        with place(path, replace=False) as found:
+            assert found == tmp_path / name
+            replace_file(found, b"x")
+    with place(path, replace=True) as found:
+        assert found == path
+
+
+def test_two_that_ask_at_once_get_two_places_and_what_is_not_used_is_gone(tmp_path):
+    path = tmp_path / "a.bin"
+    with place(path, replace=False) as one, place(path, replace=False) as other:
+        assert (one.name, other.name) == ("a.bin", "a-2.bin")
+        replace_file(other, b"x")
+    assert os.listdir(tmp_path) == ["a-2.bin"]
+    with pytest.raises(FileNotFoundError, match="missing"), place(tmp_path / "missing" / "a", replace=False):
+        pass
+
+
+def test_what_is_no_unicode_becomes_question_marks():
+    assert storable(os.fsdecode(b"caf\xe9 \xe7\x8c\xab")) == "caf? 猫"
+
+
+def test_any_name_becomes_one_that_a_file_can_have(tmp_path):
+    assert file_stem("no1 (64,M)/ü.x_y-z") == "no1--64-M--ü.x_y-z"
+    long, other = ("plan-" + "64-" * 200 + end for end in "ab")
+    for name in (long, other, "猫" * 200):
+        (tmp_path / f"{file_stem(name)}-n500.safetensors").write_bytes(b"")
+    assert file_stem(long) != file_stem(other)
