@@ -99,11 +99,11 @@ template <typename F> static void launch(int grid_x, int grid_y, const F& kernel
 """
 
 _KERNEL = r"""
-extern "C" void kernel_{index}(int grid_x, int grid_y, const void* x, long long x_stride, const void* pilot,
+extern "C" void kernel_{index}(int grid_x, int grid_y, const void* x, long long x_stride, const void* shifts,
         double scale, void* out, long long out_stride, void* sums, void* squares, void* bad, int batch,
         int rows, int columns) {{
     launch(grid_x, grid_y, [=] {{
-        stage<{T}, {P}, {O}, {V}>((const {T}*)x, x_stride, (const {P}*)pilot, ({P})scale, ({O}*)out,
+        stage<{T}, {P}, {O}, {V}>((const {T}*)x, x_stride, (const {P}*)shifts, ({P})scale, ({O}*)out,
             out_stride, (double*)sums, (double*)squares, (int*)bad, batch, rows, columns);
     }});
 }}

@@ -2,9 +2,9 @@
 
 Both modules offer the same functions with the same meaning on torch tensors:
 
-``stage(x_ND, pilot_D, scale, rounding, out_ND, sum_D, squares, first_bad, batch)``
-    One pass over a batch: centre, scale, round, write, and add Σ and Σ² of the rounded values (in float64 on
-    the CPU; on CUDA in float32 within 32 rows and in float64 beyond).
+``stage(x_ND, shift_D, scale, rounding, out_ND, sums, batch)``
+    One pass over a batch: subtract the shift, scale, round, write, and add Σ and Σ² of the rounded values to
+    ``sums`` (in float64 on the CPU; on CUDA in float32 within 32 rows and in float64 beyond).
 ``add_product(c_MN, a_MK, b_KN)``
     ``c += a @ b`` in place, products summed in c's dtype; a and b may be transposed views.
 ``add_gram_rows(c_RN, x_NK)``
@@ -14,6 +14,7 @@ Both modules offer the same functions with the same meaning on torch tensors:
 from __future__ import annotations
 
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 
@@ -27,17 +28,35 @@ _CUDA_STAGED = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.floa
 #: Unit roundoff of each rounding: a staged value is off by at most this share of itself.
 ROUNDOFF = {"fp64": 2.0**-53, "fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-8}
 
-#: Terms of a product of 16-bit numbers that a card sums up in a row. Tensor cores cut sums off instead of
-#: rounding them (Fasi, Higham, Mikaitis & Pranesh 2021, doi:10.7717/peerj-cs.330), so that a sum of squares
-#: is short by a share that grows with its length, and K's interval wider by as much. Shorter products are
-#: slower.
-PRODUCT_TERMS = 4096
-
 #: Numbers of a product that the CPU holds at once before it adds them.
 PRODUCT_NUMBERS = 1 << 22
 
-#: ``first_bad`` entries before anything bad was seen.
+#: ``first_bad`` entries as long as every value was finite.
 NEVER = 2**31 - 1
+
+
+class Sums(NamedTuple):
+    """What staging adds up over all batches of a pass.
+
+    Attributes:
+        sum_D: (D,) float64: Σ of the rounded values.
+        squares: (1,) float64: Σ of their squares.
+        first_bad: (2,) int32: the first batch in which the activation held NaN or Inf, and the first in which
+            rounding overflowed; NEVER where there was none.
+    """
+
+    sum_D: torch.Tensor
+    squares: torch.Tensor
+    first_bad: torch.Tensor
+
+
+def new_sums(columns: int, device: torch.device) -> Sums:
+    """The sums before the first batch, for a staging buffer of so many columns."""
+    return Sums(
+        torch.zeros(columns, dtype=torch.float64, device=device),
+        torch.zeros(1, dtype=torch.float64, device=device),
+        torch.full((2,), NEVER, dtype=torch.int32, device=device),
+    )
 
 
 def staged_dtype(rounding: str, device: torch.device) -> torch.dtype:
@@ -52,15 +71,15 @@ def product_bytes(rows: int, columns: int, dtype: torch.dtype, device: torch.dev
     return min(rows * columns, max(PRODUCT_NUMBERS, rows**2)) * dtype.itemsize
 
 
-def vector_width(x_ND: torch.Tensor, out_ND: torch.Tensor) -> int:
+def vector_length(x_ND: torch.Tensor, out_ND: torch.Tensor) -> int:
     """How many numbers of a row a CUDA thread reads and writes at once: 8 of a 16-bit activation (16 bytes),
-    else 4; fewer where rows do not divide into so many, or do not begin at a multiple of their bytes."""
-    for width in (8, 4) if x_ND.element_size() == 2 else (4,):
-        if x_ND.shape[1] % width == 0 and all(
-            t.stride(0) % width == 0 and t.data_ptr() % (width * t.element_size()) == 0
+    else 4; 1 where rows do not divide into so many, or do not begin at a multiple of their bytes."""
+    for length in (8, 4) if x_ND.element_size() == 2 else (4,):
+        if x_ND.shape[1] % length == 0 and all(
+            t.stride(0) % length == 0 and t.data_ptr() % (length * t.element_size()) == 0
             for t in (x_ND, out_ND)
         ):
-            return width
+            return length
     return 1
 
 

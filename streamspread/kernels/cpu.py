@@ -41,7 +41,7 @@ def _to_float16(value: Any) -> Any:
 
 
 @numba.njit(parallel=True, cache=True)
-def _stage(x: Any, pilot: Any, scale: Any, rounding: int, out: Any, sums: Any, squares: Any) -> None:
+def _stage(x: Any, shift: Any, scale: Any, rounding: int, out: Any, sums: Any, squares: Any) -> None:
     rows, columns = x.shape
     blocks = (columns + _BLOCK - 1) // _BLOCK
     block_squares = np.zeros(blocks)
@@ -51,7 +51,7 @@ def _stage(x: Any, pilot: Any, scale: Any, rounding: int, out: Any, sums: Any, s
         column_squares = np.zeros(_BLOCK)
         for n in range(rows):
             for d in range(begin, end):
-                value = (x[n, d] - pilot[d]) * scale
+                value = (x[n, d] - shift[d]) * scale
                 if rounding == 1:
                     value = _to_float16(value)
                 elif rounding == 2:
@@ -65,51 +65,47 @@ def _stage(x: Any, pilot: Any, scale: Any, rounding: int, out: Any, sums: Any, s
 
 def stage(
     x_ND: torch.Tensor,
-    pilot_D: torch.Tensor,
+    shift_D: torch.Tensor,
     scale: float,
     rounding: str,
     out_ND: torch.Tensor,
-    sum_D: torch.Tensor,
-    squares: torch.Tensor,
-    first_bad: torch.Tensor,
+    sums: kernels.Sums,
     batch: int,
 ) -> None:
-    """Centre, scale and round a batch into the staging buffer, and add its sums.
+    """Shift, scale and round a batch into the staging buffer, and add its sums.
 
     Args:
         x_ND: (N, D) activation, any float dtype; rows may be strided (a window of columns).
-        pilot_D: (D,) the shift, in the dtype of ``out_ND``.
+        shift_D: (D,) subtracted from every row, in the dtype of ``out_ND``.
         scale: a power of two.
         rounding: fp64, fp32, fp16 or bf16.
-        out_ND: (N, D) float32 or float64, written: round((x − pilot)·scale).
-        sum_D: (D,) float64, added to: Σ of the rounded values.
-        squares: (1,) float64, added to: Σ of their squares.
-        first_bad: (2,) int32, lowered to ``batch`` at [0] where x holds NaN or Inf, at [1] where rounding
-            overflowed.
+        out_ND: (N, D) float32 or float64, written: round((x − shift)·scale).
+        sums: added to; ``first_bad`` is lowered to ``batch`` where the activation or its rounded values are
+            not finite.
         batch: the number of this batch in the pass.
     """
-    given_ND = x_ND
+    activation_ND = x_ND
     if x_ND.dtype in (torch.float16, torch.bfloat16):
         x_ND = x_ND.float()
     elif x_ND.dtype == torch.float64 and out_ND.dtype == torch.float32:
-        # Centre and scale in float64 first: the shift may be much larger than what is left after it, and both
+        # Shift and scale in float64 first: the shift may be much larger than what is left after it, and both
         # may lie beyond float32's range.
-        x_ND = (x_ND - pilot_D.double()).mul_(scale).float()
-        pilot_D, scale = torch.zeros_like(pilot_D), 1.0
+        x_ND = (x_ND - shift_D.double()).mul_(scale).float()
+        shift_D, scale = torch.zeros_like(shift_D), 1.0
     out = out_ND.numpy()
     _stage(
         x_ND.numpy(),
-        pilot_D.numpy(),
+        shift_D.numpy(),
         out.dtype.type(scale),
         _ROUNDINGS[rounding],
         out,
-        sum_D.numpy(),
-        squares.numpy(),
+        sums.sum_D.numpy(),
+        sums.squares.numpy(),
     )
-    if not torch.isfinite(squares).all():
+    if not torch.isfinite(sums.squares).all():
         # Rare path: was the activation itself NaN or Inf, or did rounding overflow?
-        index = 1 if torch.isfinite(given_ND).all() else 0
-        first_bad[index] = min(int(first_bad[index]), batch)
+        index = 1 if torch.isfinite(activation_ND).all() else 0
+        sums.first_bad[index] = min(int(sums.first_bad[index]), batch)
 
 
 def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:

@@ -14,6 +14,7 @@ from cupy.cuda import device as cupy_device
 from cupy_backends.cuda.libs import cublas
 
 from streamspread import kernels
+from streamspread.system.devices import CUDA
 
 _TYPES = {
     torch.float64: "double",
@@ -39,10 +40,10 @@ template <typename T> __device__ inline T narrow(float x) { return (T)x; }
 template <> __device__ inline __half narrow<__half>(float x) { return __float2half_rn(x); }
 template <> __device__ inline __nv_bfloat16 narrow<__nv_bfloat16>(float x) { return __float2bfloat16_rn(x); }
 
-// T: activation, P: pilot and arithmetic (float or double), O: staged value, V: columns a thread owns.
+// T: activation, P: shift and arithmetic (float or double), O: staged value, V: columns a thread owns.
 // Packs are read and written whole: their addresses must be multiples of their size, in x and in out.
 template <typename T, typename P, typename O, int V>
-__global__ void stage(const T* __restrict__ x, long long x_stride, const P* __restrict__ pilot, P scale,
+__global__ void stage(const T* __restrict__ x, long long x_stride, const P* __restrict__ shifts, P scale,
                       O* __restrict__ out, long long out_stride, double* sums, double* squares,
                       int* first_bad, int batch, int rows, int columns) {
     const int column = (blockIdx.x * blockDim.x + threadIdx.x) * V;
@@ -53,7 +54,7 @@ __global__ void stage(const T* __restrict__ x, long long x_stride, const P* __re
     if (column < columns) {
         P shift[V], sum[V];
         #pragma unroll
-        for (int j = 0; j < V; ++j) { shift[j] = pilot[column + j]; sum[j] = 0; }
+        for (int j = 0; j < V; ++j) { shift[j] = shifts[column + j]; sum[j] = 0; }
         #pragma unroll 8
         for (int n = begin; n < end; ++n) {
             const Pack<T, V> in = *reinterpret_cast<const Pack<T, V>*>(x + n * x_stride + column);
@@ -90,9 +91,9 @@ __global__ void stage(const T* __restrict__ x, long long x_stride, const P* __re
 
 
 @functools.cache
-def _stage_kernel(source: torch.dtype, staged: torch.dtype, width: int) -> cupy.RawKernel:
+def _stage_kernel(source: torch.dtype, staged: torch.dtype, length: int) -> cupy.RawKernel:
     arithmetic = "double" if torch.float64 in (source, staged) else "float"
-    name = f"stage<{_TYPES[source]}, {arithmetic}, {_TYPES[staged]}, {width}>"
+    name = f"stage<{_TYPES[source]}, {arithmetic}, {_TYPES[staged]}, {length}>"
     module = cupy.RawModule(
         code=_SOURCE,
         options=("--std=c++17", f"-DTHREADS={_THREADS}", f"-DROWS={_ROWS}"),
@@ -109,13 +110,11 @@ def _stream(tensor: torch.Tensor) -> cupy.cuda.ExternalStream:
 
 def stage(
     x_ND: torch.Tensor,
-    pilot_D: torch.Tensor,
+    shift_D: torch.Tensor,
     scale: float,
     rounding: str,
     out_ND: torch.Tensor,
-    sum_D: torch.Tensor,
-    squares: torch.Tensor,
-    first_bad: torch.Tensor,
+    sums: kernels.Sums,
     batch: int,
 ) -> None:
     """The same as :func:`streamspread.kernels.cpu.stage`, in one kernel on torch's stream, without waiting
@@ -129,10 +128,10 @@ def stage(
     if columns > 1 and x_ND.stride(1) != 1:  # such as a transposed output: the kernel reads along rows
         x_ND = x_ND.contiguous()
     wide = torch.float64 in (x_ND.dtype, out_ND.dtype)
-    pilot = pilot_D.double() if wide else pilot_D
-    width = kernels.vector_width(x_ND, out_ND)
-    kernel = _stage_kernel(x_ND.dtype, out_ND.dtype, width)
-    grid = (-(-columns // (_THREADS * width)), -(-rows // _ROWS))
+    shift_D = shift_D.double() if wide else shift_D
+    length = kernels.vector_length(x_ND, out_ND)
+    kernel = _stage_kernel(x_ND.dtype, out_ND.dtype, length)
+    grid = (-(-columns // (_THREADS * length)), -(-rows // _ROWS))
     with cupy.cuda.Device(x_ND.device.index or 0), _stream(x_ND):
         kernel(
             grid,
@@ -140,13 +139,13 @@ def stage(
             (
                 x_ND.data_ptr(),
                 np.int64(x_ND.stride(0)),
-                pilot.data_ptr(),
+                shift_D.data_ptr(),
                 (np.float64 if wide else np.float32)(scale),
                 out_ND.data_ptr(),
                 np.int64(out_ND.stride(0)),
-                sum_D.data_ptr(),
-                squares.data_ptr(),
-                first_bad.data_ptr(),
+                sums.sum_D.data_ptr(),
+                sums.squares.data_ptr(),
+                sums.first_bad.data_ptr(),
                 np.int32(batch),
                 np.int32(rows),
                 np.int32(columns),
@@ -154,15 +153,16 @@ def stage(
         )
 
 
-def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
-    """``c += a @ b`` in place; 16-bit a and b through tensor cores into float32 sums (cuBLAS ``gemmEx``),
-    ``kernels.PRODUCT_TERMS`` at a time."""
+def add_product(
+    c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor, *, terms: int = CUDA.product_terms
+) -> None:
+    """``c += a @ b`` in place; 16-bit a and b through tensor cores into float32 sums (cuBLAS ``gemmEx``), at
+    most ``terms`` products to a sum, which is then added to c."""
     if a_MK.dtype == c_MN.dtype:
         c_MN.addmm_(a_MK, b_KN)
         return
-    for begin in range(0, a_MK.shape[1], kernels.PRODUCT_TERMS):
-        terms = slice(begin, begin + kernels.PRODUCT_TERMS)
-        _gemm_ex(c_MN, a_MK[:, terms], b_KN[terms])
+    for begin in range(0, a_MK.shape[1], terms):
+        _gemm_ex(c_MN, a_MK[:, begin : begin + terms], b_KN[begin : begin + terms])
 
 
 def _gemm_ex(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
@@ -185,10 +185,10 @@ def _gemm_ex(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None
         )
 
 
-def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor) -> None:
-    """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, in one product."""
+def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int = CUDA.product_terms) -> None:
+    """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, by :func:`add_product`."""
     rows, count = c_RN.shape
-    add_product(c_RN, x_NK[count - rows :], x_NK.T)
+    add_product(c_RN, x_NK[count - rows :], x_NK.T, terms=terms)
 
 
 def _operation(matrix: torch.Tensor) -> int:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 import torch
 
+from streamspread.system.devices import profile
+
 #: Unit roundoff of float64.
 UNIT = 2.0**-53
-
-_CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
 
 
 def chunk_columns(height: int, width: int, device: torch.device) -> int:
     """Columns of a chunk of a (height, width) matrix."""
-    return max(1, min(width, max(256, _CHUNK_BYTES[device.type] // (8 * max(1, height)) // 64 * 64)))
+    fitting = profile(device).chunk_bytes // (8 * max(1, height)) // 64 * 64
+    return max(1, min(width, max(256, fitting)))
 
 
 def column_chunks(height: int, width: int, device: torch.device) -> Iterator[tuple[int, int, torch.Tensor]]:

@@ -13,14 +13,8 @@ from streamspread.linalg.band import band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.bounds import frobenius_upper_sums, shifted_upper_sums
 from streamspread.results.spectrum import components_for
-
-#: Up to this order all eigenvalues are computed (dense, one LAPACK or cuSOLVER call). At 6,144 that takes
-#: about 7 s on two CPU cores in float64; on an H100 8,192 takes 0.5 s in float32, more than the leading ones
-#: and their proof.
-FULL_LIMIT = {"cpu": 6144, "cuda": 4096}
-#: Up to this order the dense call is made in float64 whatever the panels hold; above, in the panels' own
-#: dtype (on two CPU cores 4.0 s in float32 against 6.1 s in float64 at 5,000).
-FLOAT64_LIMIT = 4096
+from streamspread.system import devices
+from streamspread.system.devices import Profile
 
 _CHUNK = 8192  # rows widened to float64 at a time in inner products
 _DOUBLINGS = 16  # of the block; more than any order that fits allows
@@ -52,9 +46,29 @@ class Eigenvalues:
     products: int = 0
 
 
-def full_dtype(n: int, dtype: torch.dtype) -> torch.dtype:
-    """The dtype of the dense solve of order n for panels of ``dtype``."""
-    return torch.float64 if n <= FLOAT64_LIMIT else dtype
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How :func:`leading_eigenvalues` searches.
+
+    Attributes:
+        block: vectors of the block at the start; ``max_block``: at the most.
+        proof: whether the matrix may be used up to close K.
+        seed: of the random start.
+        progress: called with the share that is done, where all eigenvalues are computed after all.
+        profile: what suits the device; None: the device's own.
+    """
+
+    block: int
+    max_block: int
+    proof: bool = True
+    seed: int = 0
+    progress: Callable[[float], None] | None = None
+    profile: Profile | None = None
+
+
+def full_dtype(n: int, dtype: torch.dtype, profile: Profile) -> torch.dtype:
+    """The dtype of the dense solve of order n for panels of ``dtype``: float64 where the order allows it."""
+    return torch.float64 if n <= profile.float64_limit else dtype
 
 
 def all_eigenvalues(
@@ -64,6 +78,7 @@ def all_eigenvalues(
     *,
     in_place: bool = False,
     progress: Callable[[float], None] | None = None,
+    profile: Profile | None = None,
 ) -> Eigenvalues:
     """All eigenvalues, by one dense symmetric solve or in the panels themselves, which **uses up the
     matrix**; those beyond ``rank_limit`` are zero and left out.
@@ -78,12 +93,14 @@ def all_eigenvalues(
         rank_limit: at most so many eigenvalues are non-zero.
         in_place: needs no second matrix, however large this one is.
         progress: called with the share that is done, where ``in_place``.
+        profile: how far the dense solve is made in float64; None: as suits the device.
     """
+    profile = profile or devices.profile(matrix.device)
     summed, squares = matrix.summed(), matrix.squared_norm()
     if in_place:
-        values = band_eigenvalues_(matrix, progress=progress)
+        values = band_eigenvalues_(matrix, progress=progress, profile=profile)
     else:
-        dense = matrix.dense(full_dtype(matrix.n, matrix.dtype))
+        dense = matrix.dense(full_dtype(matrix.n, matrix.dtype, profile))
         values = torch.linalg.eigvalsh(dense).double().cpu().numpy()
     times = 2 if in_place else 1  # what the reduction rounds, beside what the sums did
     slack = _slack(matrix, summed, float(values.sum()), trace, times)
@@ -107,12 +124,7 @@ def leading_eigenvalues(
     trace: float,
     thresholds: Sequence[float],
     rank_limit: int,
-    *,
-    block: int,
-    max_block: int,
-    proof: bool = True,
-    seed: int = 0,
-    progress: Callable[[float], None] | None = None,
+    search: Search,
 ) -> Eigenvalues:
     """Enough leading eigenvalues to close K at every threshold, by block subspace iteration with
     Rayleigh–Ritz.
@@ -132,10 +144,7 @@ def leading_eigenvalues(
         trace: of the matrix, float64, known better than from the matrix.
         thresholds: fractions of the trace that are asked for.
         rank_limit: at most so many eigenvalues are non-zero.
-        block: columns of Q at the start; ``max_block``: at the most.
-        proof: whether the matrix may be used up to close K.
-        seed: of the random start.
-        progress: called with the share that is done, where all eigenvalues are found.
+        search: how far to search, and what it may cost.
     """
     targets = [tau * trace for tau in thresholds]
     squares = matrix.squared_norm()
@@ -151,20 +160,25 @@ def leading_eigenvalues(
         """K's from below by the best of bounds: rounding alone may keep them short of those from above."""
         return _reaching(ritz_L, [target - above for target in targets])
 
-    basis = _Subspace(matrix, min(block, max_block), seed)
-    highs = basis.search(reached, max_block)
+    def all_in_place() -> Eigenvalues:
+        return all_eigenvalues(
+            matrix, trace, rank_limit, in_place=True, progress=search.progress, profile=search.profile
+        )
+
+    basis = _Subspace(matrix, min(search.block, search.max_block), search.seed)
+    highs = basis.search(reached, search.max_block)
 
     def beyond_the_block() -> bool:
         """Whether a threshold needs more vectors: one within the slack of the trace none would help."""
         return any(high is None and sums <= trace for high, sums in zip(highs, reached, strict=True))
 
-    if proof and beyond_the_block():  # or is it only that rough products find less?
+    if search.proof and beyond_the_block():  # or is it only that rough products find less?
         basis.advance()
         basis.multiply()
         highs = basis.rayleigh_ritz(reached)
         if beyond_the_block():
             del basis
-            return all_eigenvalues(matrix, trace, rank_limit, in_place=True, progress=progress)
+            return all_in_place()
     found = [index for index, high in enumerate(highs) if high is not None]
     if 0 < len(found) < len(highs):  # what the largest block does not reach stays open; the others need not
         targets, reached = [targets[i] for i in found], [reached[i] for i in found]
@@ -184,9 +198,9 @@ def leading_eigenvalues(
         lows = attainable(basis.ritz_L)
         by_norm = None not in highs and _closed(from_norm(basis.ritz_L), targets, lows)
         by_norm = by_norm and _closed(from_norm(basis.refined()), targets, lows)
-        if None in highs or by_norm or (not proof and (highs == before or step == 2)):
+        if None in highs or by_norm or (not search.proof and (highs == before or step == 2)):
             break
-        if not proof:
+        if not search.proof:
             continue
         k = max(high for high in highs if high is not None)
         count = min(basis.size, _deflated(highs))
@@ -200,9 +214,9 @@ def leading_eigenvalues(
         if _closed(bound, targets, lows):
             attempt = count, shift, bound
             break
-    if proof and found and attempt is None and not by_norm:
+    if search.proof and found and attempt is None and not by_norm:
         del basis
-        return all_eigenvalues(matrix, trace, rank_limit, in_place=True, progress=progress)
+        return all_in_place()
     ritz_L = basis.refined()
     upper, proved = from_norm(ritz_L), "Frobenius norm"
     if attempt is not None:

@@ -10,11 +10,11 @@ import torch
 
 from streamspread import kernels
 from streamspread.errors import OptionError
+from streamspread.system.devices import profile
 from streamspread.system.switches import switched
 
 _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
-_BLAS_BLOCK = 384  # terms that OpenBLAS sums up one by one before it adds them to a result
-_TENSOR_TERMS = 16  # of 16 bits, that a tensor core adds at once
+_TENSOR_TERMS = 16  # 16-bit products that a tensor core adds at once
 
 
 class SymmetricPanels:
@@ -207,12 +207,12 @@ class SymmetricPanels:
 
     def _in_a_row(self, x_NK: torch.Tensor) -> int:
         """Additions one after the other in x xᵀ."""
-        terms = x_NK.shape[1]
+        terms, block = x_NK.shape[1], profile(self.device).product_terms
         if self.device.type == "cpu":
-            block, at_once = _BLAS_BLOCK, 1
+            at_once = 1
         elif x_NK.element_size() == 2:
-            block, at_once = kernels.PRODUCT_TERMS, _TENSOR_TERMS
-        else:  # a card sums up all
+            at_once = _TENSOR_TERMS
+        else:  # a card sums all terms in one go
             return terms
         return -(-min(terms, block) // at_once) + terms // block
 

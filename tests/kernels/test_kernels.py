@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from streamspread import kernels
 from streamspread.errors import DeviceError
+from streamspread.kernels import cpu
+from streamspread.system.devices import CUDA
 from tests import tensor_cores
 from tests.devices import CPU, PLACES
 
@@ -15,13 +17,11 @@ ROUNDED = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, 
 SOURCES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 
-def run_stage(x_ND, pilot_D, scale, rounding, device, batch=0):
+def run_stage(x_ND, shift_D, scale, rounding, device, batch=0):
     out = torch.full(x_ND.shape, float("nan"), dtype=kernels.staged_dtype(rounding, device), device=device)
-    sums = torch.zeros(x_ND.shape[1], dtype=torch.float64, device=device)
-    squares = torch.zeros(1, dtype=torch.float64, device=device)
-    bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=device)
-    kernels.for_device(device).stage(x_ND, pilot_D, scale, rounding, out, sums, squares, bad, batch)
-    return out, sums, squares, bad.tolist()
+    sums = kernels.new_sums(x_ND.shape[1], device)
+    kernels.for_device(device).stage(x_ND, shift_D, scale, rounding, out, sums, batch)
+    return out, sums.sum_D, sums.squares, sums.first_bad.tolist()
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
@@ -31,12 +31,12 @@ def run_stage(x_ND, pilot_D, scale, rounding, device, batch=0):
 def test_stage_centres_scales_rounds_and_sums(device, rounding, source, columns):
     generator = torch.Generator().manual_seed(columns)
     x = (torch.randn(37, columns, generator=generator, dtype=torch.float64) * 3 + 5).to(source)
-    pilot = x.double().mean(0).to(kernels.SUM_DTYPES[rounding])
+    shift = x.double().mean(0).to(kernels.SUM_DTYPES[rounding])
     scale = 4.0
-    out, sums, squares, bad = run_stage(x.to(device), pilot.to(device), scale, rounding, device)
+    out, sums, squares, bad = run_stage(x.to(device), shift.to(device), scale, rounding, device)
     wide = torch.float64 in (source, kernels.SUM_DTYPES[rounding])
     arithmetic = torch.float64 if wide else torch.float32
-    expected = ((x.to(arithmetic) - pilot.to(arithmetic)) * scale).to(ROUNDED[rounding]).double()
+    expected = ((x.to(arithmetic) - shift.to(arithmetic)) * scale).to(ROUNDED[rounding]).double()
     if source == torch.float64 and rounding in ("fp16", "bf16"):
         # centred in float64, then rounded to float32 on the way: half a unit in the last place at most
         torch.testing.assert_close(
@@ -80,13 +80,10 @@ def test_stage_reads_activations_that_do_not_lie_row_by_row(device, view):
 @pytest.mark.parametrize("device", PLACES, indirect=True)
 def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
     x = torch.randn(8, 100, device=device)
-    pilot = torch.zeros(40, device=device)
+    shift = torch.zeros(40, device=device)
     buffer = torch.zeros(20, 40, device=device)
-    sums = torch.zeros(40, dtype=torch.float64, device=device)
-    squares = torch.zeros(1, dtype=torch.float64, device=device)
-    bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=device)
-    window = x[:, 33:73]
-    kernels.for_device(device).stage(window, pilot, 1.0, "fp32", buffer[5:13], sums, squares, bad, 0)
+    window, sums = x[:, 33:73], kernels.new_sums(40, device)
+    kernels.for_device(device).stage(window, shift, 1.0, "fp32", buffer[5:13], sums, 0)
     assert torch.equal(buffer[5:13], window)
     assert not buffer[:5].any()
     assert not buffer[13:].any()
@@ -96,7 +93,7 @@ def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
 @pytest.mark.parametrize("rounding", ROUNDED)
 @pytest.mark.parametrize("source", SOURCES, ids=str)
 @pytest.mark.parametrize(
-    ("first", "columns", "stride", "width"),
+    ("first", "columns", "stride", "length"),
     [
         (0, 40, 104, 8),  # all divide by eight
         (8, 40, 104, 8),
@@ -109,15 +106,15 @@ def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
     ],
 )
 def test_stage_takes_as_many_columns_at_once_as_lie_aligned(
-    device, rounding, source, first, columns, stride, width
+    device, rounding, source, first, columns, stride, length
 ):
     x = torch.arange(6.0 * stride, device=device).remainder(61).to(source).reshape(6, stride)
     window = x[:, first : first + columns]
     out = torch.empty(6, columns, dtype=kernels.staged_dtype(rounding, device), device=device)
     # Eight numbers of a wider dtype are no whole load: those are read by four.
-    assert kernels.vector_width(window, out) == (width if source.itemsize == 2 else min(width, 4))
-    pilot = torch.zeros(columns, dtype=kernels.SUM_DTYPES[rounding], device=device)
-    out, sums, squares, _ = run_stage(window, pilot, 1.0, rounding, device)
+    assert kernels.vector_length(window, out) == (length if source.itemsize == 2 else min(length, 4))
+    shift = torch.zeros(columns, dtype=kernels.SUM_DTYPES[rounding], device=device)
+    out, sums, squares, _ = run_stage(window, shift, 1.0, rounding, device)
     assert torch.equal(out.double(), window.double())
     assert torch.equal(sums, window.double().sum(0))
     assert torch.equal(squares, window.double().square().sum()[None])
@@ -127,8 +124,8 @@ def test_the_staging_buffer_must_lie_aligned_too():
     x = torch.zeros(4, 40, dtype=torch.bfloat16)
     for dtype in (torch.bfloat16, torch.float32, torch.float64):  # up to 64 bytes at a time
         buffer = torch.zeros(4 * 40 + 8, dtype=dtype)
-        for first, width in ((0, 8), (8, 8), (4, 4), (12, 4), (2, 1), (7, 1)):
-            assert kernels.vector_width(x, buffer[first : first + 160 - 40].view(3, 40)) == width
+        for first, length in ((0, 8), (8, 8), (4, 4), (12, 4), (2, 1), (7, 1)):
+            assert kernels.vector_length(x, buffer[first : first + 160 - 40].view(3, 40)) == length
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
@@ -190,28 +187,26 @@ def test_add_product_adds_in_place_for_both_layouts(device, rounding, transposed
 @pytest.mark.parametrize("rounding", ["fp16", "bf16"])
 @pytest.mark.parametrize("columns", [63, 64, 65, 200])
 @pytest.mark.parametrize("transposed", [True, False])
-def test_add_product_of_more_terms_than_are_summed_in_a_row(
-    device, rounding, columns, transposed, monkeypatch
-):
-    monkeypatch.setattr(kernels, "PRODUCT_TERMS", 64)
+def test_add_product_of_more_terms_than_are_summed_in_a_row(device, rounding, columns, transposed):
     x = torch.randn(24, columns, device=device).to(kernels.staged_dtype(rounding, device))
     if transposed:
         x = x.T.contiguous().T
     c = torch.zeros(24, 24, device=device, dtype=kernels.SUM_DTYPES[rounding])
-    kernels.for_device(device).add_product(c, x, x.T)
+    module = kernels.for_device(device)
+    module.add_product(c, x, x.T, **({} if module is cpu else {"terms": 64}))
     torch.testing.assert_close(c.double(), x.double() @ x.double().T, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ["fp16", "bf16"])
 def test_products_lose_no_more_of_the_trace_than_the_first_tensor_cores(device, rounding):
-    x = torch.randn(16, 3 * kernels.PRODUCT_TERMS, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(16, 3 * CUDA.product_terms, generator=torch.Generator().manual_seed(1))
     x = x.to(ROUNDED[rounding]).double()
     x_DN = x.to(kernels.staged_dtype(rounding, device)).to(device)
     c = torch.zeros(16, 16, device=device, dtype=kernels.SUM_DTYPES[rounding])
     kernels.for_device(device).add_product(c, x_DN, x_DN.T)
     squares = float(x.square().sum())
-    model = tensor_cores.gram(x.T.numpy(), kernels.PRODUCT_TERMS, *tensor_cores.MODELS["V100"])
+    model = tensor_cores.gram(x.T.numpy(), CUDA.product_terms, *tensor_cores.MODELS["V100"])
     lost, most = (1 - float(trace) / squares for trace in (c.double().trace(), model.trace()))
     assert -1e-6 < lost < most < 1e-4
 
@@ -221,7 +216,7 @@ def test_products_lose_no_more_of_the_trace_than_the_first_tensor_cores(device, 
 @pytest.mark.parametrize("shape", [(1, 40, 56), (24, 1, 56), (24, 40, 1), (1, 40, 1), (1, 1, 1)], ids=str)
 def test_add_product_takes_single_rows_and_columns_whatever_their_strides(device, rounding, shape):
     (m, k, n), dtype = shape, kernels.staged_dtype(rounding, device)
-    buffers = [torch.randn(50, width, device=device).to(dtype) for width in (m, k, n)]
+    buffers = [torch.randn(50, columns, device=device).to(dtype) for columns in (m, k, n)]
     a_MK, b_KN = buffers[0][:k].T, buffers[2][:k]  # as windows of staging buffers: strides of 1 among them
     c = torch.zeros(m, n, device=device, dtype=kernels.SUM_DTYPES[rounding])
     kernels.for_device(device).add_product(c, a_MK, b_KN)

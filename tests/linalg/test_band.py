@@ -1,5 +1,7 @@
 """All eigenvalues in the panels' own memory, against numpy's of the dense matrix."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamspread.errors import OptionError
-from streamspread.linalg import band
 from streamspread.linalg.band import band_bytes, band_eigenvalues_, reduce_to_band_
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.system import devices
 from streamspread.system.memory import LiveBytes
 from tests.devices import CPU, DEVICES
 
@@ -63,11 +65,10 @@ def test_eigenvalues_are_those_of_the_dense_matrix_in_any_panels(n, rows, width,
 
 
 @pytest.mark.parametrize("least", [1, 10])
-def test_panels_that_are_read_in_several_chunks(least, monkeypatch):
-    monkeypatch.setattr(band, "_LEAST_ROWS", least)
-    monkeypatch.setattr(band, "_CHUNK_NUMBERS", {"cpu": 1})
+def test_panels_that_are_read_in_several_chunks(least):
+    profile = replace(devices.CPU, band_rows=least, band_numbers=1)
     panels, expected = packed(200, 70)
-    assert_equal(band_eigenvalues_(panels, 16), expected, torch.float64)
+    assert_equal(band_eigenvalues_(panels, 16, profile=profile), expected, torch.float64)
 
 
 @pytest.mark.parametrize("device", DEVICES)

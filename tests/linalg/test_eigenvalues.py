@@ -1,15 +1,17 @@
 """Eigenvalues of panels against numpy's on matrices with prescribed spectra."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from streamspread.linalg import eigenvalues
-from streamspread.linalg.eigenvalues import all_eigenvalues, leading_eigenvalues
+from streamspread.linalg.eigenvalues import Search, all_eigenvalues, leading_eigenvalues
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.spectrum import Spectrum, components_for
+from streamspread.system.devices import profile
 from tests import tensor_cores
 from tests.devices import CPU, DEVICES
 
@@ -39,13 +41,18 @@ def prescribed(values, device, dtype, rows=96):
     return panels
 
 
-def solved(method, panels, trace):
-    """What is found with all eigenvalues, or with half of them, as a spectrum of trace 1."""
+def float64_up_to(order, device=CPU):
+    """The device's profile with another limit of dense solves in float64."""
+    return replace(profile(device), float64_limit=order)
+
+
+def solved(method, panels, trace, profile=None):
+    """The spectrum, divided by the trace, from all eigenvalues or from a search for at most half of them."""
     n = panels.n
     if method != "leading":
-        found = all_eigenvalues(panels, trace, n, in_place=method == "all in place")
+        found = all_eigenvalues(panels, trace, n, in_place=method == "all in place", profile=profile)
     else:
-        found = leading_eigenvalues(panels, trace, THRESHOLDS, n, block=32, max_block=n // 2)
+        found = leading_eigenvalues(panels, trace, THRESHOLDS, n, Search(block=32, max_block=n // 2))
     return of_trace_one(found, trace, n)
 
 
@@ -75,13 +82,12 @@ def test_all_eigenvalues(device, name, in_place):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize(("limit", "in_place"), [(0, False), (N, False), (N, True)])
-def test_all_eigenvalues_of_float32_sums_are_bounds_that_lie_close(
-    device, name, limit, in_place, monkeypatch
-):
-    monkeypatch.setattr(eigenvalues, "FLOAT64_LIMIT", limit)
+def test_all_eigenvalues_of_float32_sums_are_bounds_that_lie_close(device, name, limit, in_place):
+    profile = float64_up_to(limit, device)
     values = SPECTRA[name]
     trace, truth = float(values.sum()), np.cumsum(values)
-    found = all_eigenvalues(prescribed(values, device, torch.float32), trace, N, in_place=in_place)
+    panels = prescribed(values, device, torch.float32)
+    found = all_eigenvalues(panels, trace, N, in_place=in_place, profile=profile)
     assert found.complete
     assert np.all(np.diff(found.values) <= 0)
     assert np.all(found.values >= 0)
@@ -94,12 +100,12 @@ def test_all_eigenvalues_of_float32_sums_are_bounds_that_lie_close(
 @pytest.mark.parametrize("limit", [0, N])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", SPECTRA)
-def test_a_threshold_close_to_a_sum_does_not_close_a_wrong_k(name, method, limit, monkeypatch):
-    monkeypatch.setattr(eigenvalues, "FLOAT64_LIMIT", limit)  # 0: float32 solves, as beyond it
+def test_a_threshold_close_to_a_sum_does_not_close_a_wrong_k(name, method, limit):
+    profile = float64_up_to(limit)  # 0: float32 solves, as of larger orders
     x = factor(SPECTRA[name], torch.float32).double()
     trace = float(x.square().sum())
     sums = np.linalg.eigvalsh((x @ x.T).numpy())[::-1].clip(0).cumsum() / trace
-    spectrum = solved(method, prescribed(SPECTRA[name], CPU, torch.float32), trace)
+    spectrum = solved(method, prescribed(SPECTRA[name], CPU, torch.float32), trace, profile)
     for distance in (-1e-7, -5e-8, -1e-8, -1e-9, 1e-9, 1e-8, 5e-8, 1e-7):
         for tau in sums + distance:
             if tau <= 1:
@@ -135,7 +141,7 @@ def test_leading_eigenvalues_close_every_threshold(device, name, dtype):
     values = SPECTRA[name]
     trace = float(values.sum())
     found = leading_eigenvalues(
-        prescribed(values, device, dtype), trace, THRESHOLDS, N, block=32, max_block=N
+        prescribed(values, device, dtype), trace, THRESHOLDS, N, Search(block=32, max_block=N)
     )
     truth = np.cumsum(values)
     for tau in THRESHOLDS:
@@ -152,7 +158,7 @@ def test_without_proof_the_interval_still_holds_the_truth():
     values = SPECTRA["harmonic"]
     trace, target = float(values.sum()), 0.7 * float(values.sum())
     found = leading_eigenvalues(
-        prescribed(values, CPU, torch.float64), trace, (0.7,), N, block=32, max_block=128, proof=False
+        prescribed(values, CPU, torch.float64), trace, (0.7,), N, Search(block=32, max_block=128, proof=False)
     )
     k = components_for(np.cumsum(values), target)
     low, high = components_for(found.upper_sums, target), components_for(np.cumsum(found.values), target)
@@ -164,7 +170,7 @@ def test_without_proof_a_block_that_cannot_grow_far_enough_leaves_k_open():
     values = SPECTRA["harmonic"]
     trace = float(values.sum())
     panels = prescribed(values, CPU, torch.float64)
-    found = leading_eigenvalues(panels, trace, (0.99,), N, block=16, max_block=32, proof=False)
+    found = leading_eigenvalues(panels, trace, (0.99,), N, Search(block=16, max_block=32, proof=False))
     assert len(found.values) == 32
     assert components_for(np.cumsum(found.values), 0.99 * trace) is None
     assert not panels.spent
@@ -182,8 +188,8 @@ def test_where_no_factorisation_can_prove_k_all_eigenvalues_do(dtype, device, va
     shares = []
     trace, truth = float(values.sum()), np.cumsum(values)
     panels = prescribed(values, device, dtype)
-    options = {"block": 16, "max_block": max_block, "progress": shares.append}
-    found = leading_eigenvalues(panels, trace, (0.5, tau), N, **options)
+    search = Search(block=16, max_block=max_block, progress=shares.append)
+    found = leading_eigenvalues(panels, trace, (0.5, tau), N, search)
     assert found.proof == "all eigenvalues, in place"
     assert found.complete
     for threshold in (0.5, tau):
@@ -200,9 +206,7 @@ def test_same_seed_same_bits():
             6.57,
             (0.7,),
             N,
-            block=32,
-            max_block=N,
-            seed=3,
+            Search(block=32, max_block=N, seed=3),
         )
         for _ in range(2)
     ]
@@ -226,18 +230,18 @@ def even_and_flat(n, scale):
 
 @pytest.mark.parametrize("method", ["leading", "leading, proved", "all", "all in place"])
 @pytest.mark.parametrize(("n", "scale"), [(1024, 0.7), (2048, 1.3)])
-def test_errors_that_add_up_in_a_large_component_exclude_no_k(n, scale, method, monkeypatch):
-    monkeypatch.setattr(eigenvalues, "FLOAT64_LIMIT", 0)
+def test_errors_that_add_up_in_a_large_component_exclude_no_k(n, scale, method):
     panels = even_and_flat(n, scale)
     truth = np.linalg.eigvalsh(panels.dense(torch.float64).numpy())[::-1]
     trace, sums = float(truth.sum()), np.cumsum(truth)
     taus = {k: float((sums[k - 1] - truth[k - 1] / 2) / trace) for k in (n // 50, n // 15, n // 8)}
     if method in ("all", "all in place"):
-        found = all_eigenvalues(panels, trace, n, in_place=method == "all in place")
+        in_place = method == "all in place"
+        found = all_eigenvalues(panels, trace, n, in_place=in_place, profile=float64_up_to(0))
     else:
         proof = method == "leading, proved"
         found = leading_eigenvalues(
-            panels, trace, list(taus.values()), n, block=64, max_block=n // 2, proof=proof
+            panels, trace, list(taus.values()), n, Search(block=64, max_block=n // 2, proof=proof)
         )
     for k, tau in taus.items():
         low = components_for(found.upper_sums, tau * trace)
@@ -277,7 +281,9 @@ def test_a_threshold_out_of_reach_does_not_leave_the_others_open():
     lows = []
     for thresholds in ((0.5, 0.7), (0.5, 0.7, 0.99)):
         panels = prescribed(values, CPU, torch.float32)
-        found = leading_eigenvalues(panels, trace, thresholds, N, block=32, max_block=120, proof=False)
+        found = leading_eigenvalues(
+            panels, trace, thresholds, N, Search(block=32, max_block=120, proof=False)
+        )
         lows.append([components_for(found.upper_sums, tau * trace) for tau in (0.5, 0.7)])
         for tau in (0.5, 0.7):
             assert components_for(np.cumsum(found.values), tau * trace) == components_for(sums, tau * trace)
@@ -312,7 +318,7 @@ def test_products_that_err_by_a_share_of_themselves_are_found_by_the_norm(error,
     values = np.concatenate([[0.99], np.linspace(1.1, 0.9, N - 1) * 0.01 / (N - 1)])
     panels, truth = prescribed(values, CPU, torch.float32), np.cumsum(values)
 
-    def solve(matrix, progress=None):  # the trace is right, and the largest value is not
+    def solve(matrix, progress=None, profile=None):  # the trace is right, and the largest value is not
         found = values[::-1].copy()
         found[-1] += error
         found[: N // 2] -= error / (N // 2)
@@ -327,7 +333,7 @@ def test_products_that_err_by_a_share_of_themselves_are_found_by_the_norm(error,
 def test_a_threshold_that_no_sum_can_reach_does_not_use_up_the_matrix():
     values = SPECTRA["steep"]
     panels = prescribed(values, CPU, torch.float32)
-    found = leading_eigenvalues(panels, float(values.sum()), (0.5, 1.0), N, block=32, max_block=64)
+    found = leading_eigenvalues(panels, float(values.sum()), (0.5, 1.0), N, Search(block=32, max_block=64))
     assert not found.complete
     k = components_for(np.cumsum(values), 0.5 * values.sum())
     assert components_for(found.upper_sums, 0.5 * values.sum()) == k
@@ -342,7 +348,7 @@ def test_a_threshold_within_rounding_of_a_sum_stays_open_by_one_at_no_more_cost(
     k = components_for(sums, 0.7 * trace)
     tau = float(sums[k - 1] / trace)  # k or k + 1: nothing in float32 can tell
     panels = prescribed(values, CPU, torch.float32)
-    found = leading_eigenvalues(panels, trace, (*others, tau), N, block=32, max_block=N)
+    found = leading_eigenvalues(panels, trace, (*others, tau), N, Search(block=32, max_block=N))
     assert not found.complete  # all eigenvalues would not have told either
     assert components_for(found.upper_sums, tau * trace) == k
     assert components_for(np.cumsum(found.values), tau * trace) == k + 1
@@ -386,7 +392,7 @@ def spectrum_of_what_is_cut_off(method, name, model, taus, far=0.0):
     panels.u_NR = torch.from_numpy(mean_D)[:, None]
     panels.m_RR = torch.full((1, 1), -4096.0, dtype=torch.float64)
     if method == "leading":
-        found = leading_eigenvalues(panels, trace, taus, 64, block=16, max_block=64)
+        found = leading_eigenvalues(panels, trace, taus, 64, Search(block=16, max_block=64))
     else:
         found = all_eigenvalues(panels, trace, 64, in_place=method == "all in place")
     return of_trace_one(found, trace, 64)
@@ -424,6 +430,6 @@ def test_a_basis_that_fills_the_largest_block_is_not_trusted_with_a_hopeless_fac
     trace, sums = float(values.sum()), np.cumsum(values)
     tau = float((sums[k - 1] - values[k - 1] / 10) / trace)
     panels = prescribed(values, CPU, torch.float32)
-    found = leading_eigenvalues(panels, trace, (tau,), 300, block=16, max_block=75)
+    found = leading_eigenvalues(panels, trace, (tau,), 300, Search(block=16, max_block=75))
     assert components_for(found.upper_sums, tau * trace) == k
     assert components_for(np.cumsum(found.values), tau * trace) == k
