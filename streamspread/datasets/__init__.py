@@ -6,23 +6,39 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamspread.datasets.images import ImageData, StreamedImages, nested
     from streamspread.datasets.labelled import Labelled, load_labelled
+    from streamspread.datasets.source import SOURCES, DataSource, data_forms
     from streamspread.datasets.specs import default, load
 
-__all__ = ["ImageData", "Labelled", "StreamedImages", "default", "load", "load_labelled", "nested"]
-
+# Public name → module that defines it, imported when the name is first asked for: importing this room, and
+# `source`, loads no library.
 _HOMES = {
+    "SOURCES": "source",
+    "DataSource": "source",
     "ImageData": "images",
     "Labelled": "labelled",
     "StreamedImages": "images",
+    "data_forms": "source",
     "default": "specs",
     "load": "specs",
     "load_labelled": "labelled",
     "nested": "images",
 }
 
+__all__ = [
+    "SOURCES",
+    "DataSource",
+    "ImageData",
+    "Labelled",
+    "StreamedImages",
+    "data_forms",
+    "default",
+    "load",
+    "load_labelled",
+    "nested",
+]
+
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for, so that importing the package costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""CIFAR-10 as torchvision keeps it, downloaded where it is missing and the network is there."""
+"""CIFAR-10 as torchvision keeps it, downloaded where it is missing."""
 
 import contextlib
 import io
@@ -10,7 +10,6 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,12 +17,12 @@ from streamspread.datasets.images import TensorPixels
 from streamspread.errors import DataError
 
 _FOLDER = "cifar-10-batches-py"
-_ANSWER_SECONDS = 5.0  # to the first answer: so long does a user without a network wait
-_STALL_SECONDS = 30.0  # within a download that runs
+_ANSWER_SECONDS = 5.0  # for the server's first answer: a user without a network waits no longer
+_STALL_SECONDS = 30.0  # without a byte, within a download
 
 
 class Cifar10MissingError(DataError):
-    """CIFAR-10 is neither there nor to be downloaded; `why` is the message without what to do."""
+    """CIFAR-10 is not there and cannot be downloaded; ``why`` is the message without the advice."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
@@ -33,42 +32,40 @@ class Cifar10MissingError(DataError):
 
 
 def default_root() -> Path:
-    """Where data sets are looked for: $STREAMSPREAD_DATA, or ~/.cache/streamspread."""
+    """The folder that is searched for data sets: $STREAMSPREAD_DATA, else ~/.cache/streamspread."""
     return Path(os.environ.get("STREAMSPREAD_DATA") or Path.home() / ".cache" / "streamspread")
 
 
 def open_cifar10(root: Path, split: str, image_size: int | None = None) -> TensorPixels:
-    """The train (50,000) or test (10,000) images under root, in torchvision's layout, uint8 32x32 (or
-    resized).
+    """The train (50,000) or test (10,000) images under ``root``, uint8 (3, 32, 32), or scaled to a size.
 
-    Raises Cifar10MissingError (one line) where they are not there and cannot be downloaded within seconds.
+    They lie there in torchvision's layout, and are downloaded where they do not.
+
+    Raises:
+        Cifar10MissingError: they are broken, or missing and cannot be downloaded.
     """
     from torchvision.datasets import CIFAR10
 
     train = split == "train"
     try:
-        found = CIFAR10(str(root), train=train)
-    except Exception as first:  # torchvision raises RuntimeError where files are missing, others where broken
-        if os.path.exists(root / _FOLDER):  # unlike Path.exists it takes a name too long for an absent one
+        dataset = CIFAR10(str(root), train=train)
+    except Exception as first:  # RuntimeError where files are missing, other kinds where they are broken
+        if os.path.exists(root / _FOLDER):  # Path.exists would raise for a name that is too long
             raise Cifar10MissingError(
                 f"CIFAR-10 in {root / _FOLDER} is broken (remove that folder to download it again)"
             ) from first
         try:
             _download(root)
-            found = CIFAR10(str(root), train=train)
-        except Exception as error:  # network, disk, rights, checksum: for the user it is all one
+            dataset = CIFAR10(str(root), train=train)
+        except Exception as error:  # network, disk, rights, checksum: the user can do the same about each
             reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
             raise Cifar10MissingError(
                 f"CIFAR-10 is not in {root} and cannot be downloaded ({reason})"
             ) from error
-    return _pixels(found, image_size)
-
-
-def _pixels(found: Any, image_size: int | None) -> TensorPixels:
     return TensorPixels(
-        torch.from_numpy(found.data).permute(0, 3, 1, 2),
-        torch.tensor(found.targets, dtype=torch.int64),
-        tuple(found.classes),
+        torch.from_numpy(dataset.data).permute(0, 3, 1, 2),
+        torch.tensor(dataset.targets, dtype=torch.int64),
+        tuple(dataset.classes),
         image_size,
     )
 
@@ -79,13 +76,13 @@ def _download(root: Path) -> None:
     from torchvision.datasets.utils import check_integrity, extract_archive
 
     archive = root / CIFAR10.filename
-    there = check_integrity(archive, CIFAR10.tgz_md5)
-    if not there:
+    has_archive = check_integrity(archive, CIFAR10.tgz_md5)
+    if not has_archive:
         _expect_answer(CIFAR10.url)
     root.mkdir(parents=True, exist_ok=True)
     beside = tempfile.mkdtemp(prefix=".cifar10-", dir=root)
     try:
-        if there:
+        if has_archive:
             extract_archive(archive, beside)
         else:
             with _quiet(), _socket_timeout(_STALL_SECONDS):
@@ -96,8 +93,11 @@ def _download(root: Path) -> None:
 
 
 def _expect_answer(url: str) -> None:
-    """Raises OSError where the server gives no answer in time. In a thread, since no timeout covers the
-    look-up of a name; urllib, since it goes through a proxy where one is set."""
+    """Raises OSError where the server gives no answer in time.
+
+    It is asked in a thread, since no timeout covers the look-up of its name, and with urllib, since that goes
+    through the user's proxy.
+    """
     failure: list[Exception] = [TimeoutError(f"no answer within {_ANSWER_SECONDS:g} s")]
 
     def ask() -> None:
@@ -123,7 +123,7 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """The timeout of sockets that are opened without one, as torchvision does."""
+    """Gives a timeout to sockets that are opened without one, as torchvision's are."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

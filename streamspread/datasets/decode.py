@@ -1,8 +1,9 @@
-"""Turns encoded images (JPEG, PNG and what else Pillow reads) into RGB pixels of one size."""
+"""From encoded images (JPEG, PNG and whatever else Pillow reads) to RGB pixels of one size."""
 
 import io
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -10,13 +11,14 @@ import torch
 
 from streamspread.datasets.images import resize_and_crop
 from streamspread.errors import DataError
+from streamspread.system.files import storable
 
 _JPEG_START = b"\xff\xd8\xff"
-_IN_MEMORY = re.compile(r"\s*<_io\.BytesIO[^>]*>")  # as Pillow names what it was given
+_IN_MEMORY = re.compile(r"\s*<_io\.BytesIO[^>]*>")  # what Pillow calls the file in its messages
 
 
 class EncodedSource(Protocol):
-    """Where encoded images come from, by row; labels and classes as in PixelSource."""
+    """Encoded images by row. ``labels`` and ``classes`` as in PixelSource."""
 
     labels: torch.Tensor | None
     classes: tuple[str, ...] | None
@@ -24,17 +26,19 @@ class EncodedSource(Protocol):
     def __len__(self) -> int: ...
 
     def read_encoded(self, rows: np.ndarray) -> Sequence[bytes | None]:
-        """The encoded images of some rows, None where a row has none. Called from several threads at once."""
+        """The encoded images of some rows; None where a row has none. Called from several threads at once."""
         ...
 
     def where(self, row: int) -> str:
-        """How to name a row in a message."""
+        """A row's place, for messages."""
         ...
 
 
 class DecodedPixels:
-    """The pixels of encoded images: RGB, all of the size of the first image read, or scaled and cropped to
-    image_size where that is given. read() raises DataError for a broken image and for one of another size."""
+    """The pixels of encoded images, RGB.
+
+    With ``image_size`` they are scaled and cropped to it; else all must have the size of the first one read.
+    """
 
     def __init__(self, source: EncodedSource, image_size: int | None) -> None:
         self._source = source
@@ -47,6 +51,7 @@ class DecodedPixels:
         return len(self._source)
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
+        """uint8 (len(rows), 3, H, W); DataError for a broken image and for one of another size."""
         images = self._decode(self._source.read_encoded(rows), rows)
         if self._image_size is not None:
             return self._resized(images, self._image_size)
@@ -67,8 +72,8 @@ class DecodedPixels:
         if all(data is not None and data.startswith(_JPEG_START) for data in encoded):
             from torchvision.io import ImageReadMode, decode_jpeg
 
-            # A copy of each, as torch takes no read-only memory. The same pixels as Pillow's, in less time
-            # where images are small. Which image is broken it does not say: then Pillow goes one by one.
+            # The same pixels as Pillow's, sooner where images are small. Each is copied, since torch takes no
+            # read-only memory. torch does not say which image is broken: then Pillow reads them one by one.
             raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in encoded if data]
             try:
                 return decode_jpeg(raw, mode=ImageReadMode.RGB)
@@ -96,6 +101,14 @@ class DecodedPixels:
         return torch.cat([resize_and_crop(image[None], size) for image in images])
 
 
+def path_name(path: Path, split: str) -> str:
+    """A name for the images at ``path``: its last two parts, as one is often just ``train.parquet``; for a
+    folder, the split too."""
+    whole = path.resolve()
+    name = "/".join(whole.parts[-2:]) if len(whole.parts) > 2 else str(whole)
+    return storable(f"{name} {split}" if whole.is_dir() else name)
+
+
 def _size(shape: Sequence[int]) -> str:
-    """Width x height, as image programs say it, of (3, H, W)."""
+    """(3, H, W) as "WxH", the order in which image programs say it."""
     return f"{shape[2]}x{shape[1]}"

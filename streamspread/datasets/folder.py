@@ -12,10 +12,15 @@ from streamspread.system.files import storable
 
 
 class FolderImages:
-    """The image files under a folder whose subfolders are the classes, in order of class and path.
+    """The image files of a folder whose subfolders are the classes, in order of class and path.
 
-    Where the folder holds subfolders train or test, the split's is taken. Raises DataError where a folder is
-    missing, has no class folders, or a class folder has no image.
+    Where the folder has a subfolder named after the split, that one is read instead.
+
+    Attributes:
+        labels: int64 (rows,), the class's number. ``classes``: the subfolders' names.
+
+    Raises:
+        DataError: no such folder, no class folders in it, or a class folder without an image.
     """
 
     def __init__(self, path: Path, split: str) -> None:
@@ -23,21 +28,21 @@ class FolderImages:
 
         self.root = _split_folder(path, split)
         try:
-            found = ImageFolder(str(self.root))
+            listing = ImageFolder(str(self.root))
         except OSError as error:
             reason = " ".join(str(error).split())
             raise DataError(
                 f"{self.root} is not a folder with one folder of images per class ({reason})"
             ) from error
-        self._paths = [Path(file) for file, _ in found.samples]
-        self.labels: torch.Tensor | None = torch.tensor(found.targets, dtype=torch.int64)
-        self.classes: tuple[str, ...] | None = tuple(storable(name) for name in found.classes)
+        self._paths = [Path(file) for file, _ in listing.samples]
+        self.labels: torch.Tensor | None = torch.tensor(listing.targets, dtype=torch.int64)
+        self.classes: tuple[str, ...] | None = tuple(storable(name) for name in listing.classes)
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def read_encoded(self, rows: np.ndarray) -> Sequence[bytes | None]:
-        """The content of the rows' files."""
+        """The content of the rows' files; DataError for one that cannot be read."""
         try:
             return [self._paths[row].read_bytes() for row in rows]
         except OSError as error:
@@ -49,7 +54,7 @@ class FolderImages:
 
 
 def _split_folder(path: Path, split: str) -> Path:
-    if not os.path.isdir(path):  # unlike Path.is_dir it takes a name that is too long for an absent one
+    if not os.path.isdir(path):  # Path.is_dir would raise for a name that is too long
         raise DataError(f"no folder {path}; give a folder with one folder of images per class")
     if (path / split).is_dir():
         return path / split

@@ -1,4 +1,4 @@
-"""Sets of RGB images: in memory as uint8, or read as they are used where they are too large for that."""
+"""Sets of RGB images, uint8: in memory, or read while they are used where they are too large for that."""
 
 import os
 from collections import deque
@@ -12,18 +12,20 @@ import torch
 from streamspread.errors import DataError, OptionError, check_seed
 from streamspread.streams.stream import Stream, resolve_batch_size
 
+#: Decoded images that take more are read while they are used.
 RESIDENT_BYTES = 4 * 2**30
 
-#: More than any set of images that is read in one run; beyond it the rows alone would fill the memory.
+#: With more samples the row numbers alone would fill the memory.
 MOST_SAMPLES = 10**9
 
 _MOST_READERS = 4
 
 
 class PixelSource(Protocol):
-    """Where the pixels of a set come from, by row.
+    """Pixels by row.
 
-    labels: int64 (rows,), or None where there are none. classes: the names of the labels, or None.
+    Attributes:
+        labels: int64 (rows,); None where there are none. ``classes``: the labels' names, or None.
     """
 
     labels: torch.Tensor | None
@@ -39,8 +41,11 @@ class PixelSource(Protocol):
 class ImageData(Stream):
     """A set of RGB images in memory.
 
-    images: uint8 (N, 3, H, W). labels: int64 (N,) or None. classes: the names of the labels, or None.
-    Raises DataError where these do not fit.
+    Attributes:
+        images: uint8 (N, 3, H, W). ``labels``: int64 (N,), or None. ``classes``: the labels' names, or None.
+
+    Raises:
+        DataError: images or labels of another shape, images of another dtype, or none.
     """
 
     samples: int
@@ -72,16 +77,17 @@ class ImageData(Stream):
         return iter(self.images.split(resolve_batch_size(batch_size)))
 
     def subset(self, rows: np.ndarray, description: str) -> "ImageData":
-        """The images of some rows (int64, ascending), copied."""
+        """A copy of some rows (int64, ascending) as a set of its own."""
         chosen = torch.from_numpy(rows)
         labels = None if self.labels is None else self.labels[chosen]
         return ImageData(self.images[chosen], labels, self.classes, self.name, description)
 
 
 class StreamedImages(Stream):
-    """A set of RGB images that are read and decoded while they are used, by up to four threads, in row order.
+    """A set of RGB images that up to four threads read and decode while they are used, in row order.
 
-    labels: int64 (N,) or None. classes: the names of the labels, or None.
+    Attributes:
+        labels: int64 (N,), or None. ``classes``: the labels' names, or None.
     """
 
     samples: int
@@ -104,12 +110,12 @@ class StreamedImages(Stream):
         return iter([self._source.read(self._rows[:n])])
 
     def subset(self, rows: np.ndarray, description: str) -> "StreamedImages":
-        """The images of some rows (int64, ascending), still read as they are used."""
+        """Some rows (int64, ascending) as a set of its own, which is read while it is used too."""
         return StreamedImages(self._source, self._rows[rows], self.name, description)
 
     def _read_ahead(self, parts: list[np.ndarray]) -> Iterator[torch.Tensor]:
-        # Threads, not processes: decoding and resizing let go of the interpreter's lock (measured: twice as
-        # fast on two cores), and nothing is to be started, pickled or put into shared memory.
+        # Threads suffice: decoding and resizing release the interpreter's lock (measured: twice as fast on
+        # two cores). Processes would have to be started, and images pickled or put into shared memory.
         readers = min(_MOST_READERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
         pool = ThreadPoolExecutor(readers, thread_name_prefix="streamspread-read")
         ahead: deque[Future[torch.Tensor]] = deque()
@@ -125,9 +131,10 @@ class StreamedImages(Stream):
 
 
 class TensorPixels:
-    """Images that lie in memory, resized where another size is asked for.
+    """Images in memory, uint8 (N, 3, H, W) in any memory layout, as a PixelSource.
 
-    images: uint8 (N, 3, H, W), in any memory layout.
+    Args:
+        image_size: side in pixels to which they are scaled and cropped when they are read; None: as they are.
     """
 
     def __init__(
@@ -146,6 +153,7 @@ class TensorPixels:
         return self._images.shape[0]
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
+        """uint8 (len(rows), 3, H, W), contiguous."""
         images = self._images[torch.from_numpy(rows)].contiguous()
         return images if self._image_size is None else resize_and_crop(images, self._image_size)
 
@@ -153,7 +161,7 @@ class TensorPixels:
 def gather(
     source: PixelSource, rows: np.ndarray, name: str, description: str, resident_bytes: int = RESIDENT_BYTES
 ) -> ImageData | StreamedImages:
-    """The chosen rows (ascending) as one set; in memory where the images take resident_bytes or less."""
+    """The chosen rows (int64, ascending) as one set: in memory if they take ``resident_bytes`` or less."""
     streamed = StreamedImages(source, rows, name, description)
     first = source.read(rows[:1])
     if first.numel() * len(rows) > resident_bytes:
@@ -167,9 +175,10 @@ def gather(
 
 
 def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
-    """Which rows of `total` to use: all, or `samples` of them drawn without replacement, int64, ascending.
+    """Row numbers, int64, ascending: all ``total``, or ``samples`` of them drawn without replacement.
 
-    Raises OptionError as check_samples(), DataError for more samples than there are.
+    Raises:
+        DataError: there are no rows, or fewer than ``samples``. OptionError: as of check_samples().
     """
     check_samples(samples, seed)
     if total == 0:
@@ -184,8 +193,7 @@ def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
 
 
 def check_samples(samples: int | None, seed: int) -> None:
-    """Raises OptionError for fewer than 2 samples, which have no spread, for more than any memory holds the
-    numbers of, and for a seed that torch does not take."""
+    """Raises OptionError for fewer than 2 samples, more than MOST_SAMPLES, or a seed that torch refuses."""
     if samples is not None and samples < 2:
         raise OptionError(f"{samples} samples asked for; a spread needs 2 or more")
     if samples is not None and samples > MOST_SAMPLES:
@@ -194,9 +202,9 @@ def check_samples(samples: int | None, seed: int) -> None:
 
 
 def nested(images: ImageData | StreamedImages, samples: int, seed: int) -> ImageData | StreamedImages:
-    """``samples`` of the images, drawn with `seed` without replacement and kept in order.
+    """``samples`` of the images, drawn with ``seed`` without replacement and kept in order.
 
-    What a smaller number draws a larger one draws too. Errors as choose().
+    Of one seed, the images of a smaller number are among those of a larger one. Errors as choose().
     """
     total = images.samples or 0
     check_samples(samples, seed)
@@ -209,15 +217,17 @@ def nested(images: ImageData | StreamedImages, samples: int, seed: int) -> Image
 
 
 def describe(name: str, chosen: int, total: int, seed: int, image_size: int | None = None) -> str:
-    """A set in a few words, as "CIFAR-10 train, 5,000 of 50,000 images (seed 0)"."""
+    """A set in a few words, such as "CIFAR-10 train, 5,000 of 50,000 images (seed 0)"."""
     counted = f"{total:,} images" if chosen == total else f"{chosen:,} of {total:,} images (seed {seed})"
     return f"{name}, {counted}" + (f", at {image_size}x{image_size}" if image_size is not None else "")
 
 
 def resize_and_crop(images: torch.Tensor, size: int) -> torch.Tensor:
-    """uint8 (n, C, H, W) to (n, C, size, size): the shorter side is scaled to size (bilinear, antialiased),
-    then the middle is cut out, as torchvision's Resize and CenterCrop do. Images of that size already are
-    returned as they are."""
+    """uint8 (n, C, H, W) → (n, C, size, size), as torchvision's Resize and CenterCrop do it.
+
+    The shorter side is scaled to ``size`` (bilinear, antialiased), then the middle is cut out. Images that
+    have the size already are returned uncopied.
+    """
     height, width = images.shape[-2:]
     if (height, width) == (size, size):
         return images

@@ -1,4 +1,4 @@
-"""Images with a label each, all in memory: what training needs."""
+"""Images with a label each, all in memory, as training needs them."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ from streamspread.datasets.images import ImageData
 from streamspread.datasets.specs import load
 from streamspread.errors import DataError
 
-_WHOLE = 1 << 60  # bytes: training reads the images in random order, so all of them stay in memory
+_NO_LIMIT = 1 << 60  # bytes: training reads the images in random order, so all of them stay in memory
 
 
 class Labelled(NamedTuple):
-    """images: uint8 (N, 3, H, W). labels: int64 (N,). description: of the data set."""
+    """images: uint8 (N, 3, H, W). labels: int64 (N,). description: the data set in a few words."""
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -20,11 +20,12 @@ class Labelled(NamedTuple):
 
 
 def load_labelled(spec: str, split: str, image_size: int) -> Labelled:
-    """All images of a split with their labels.
+    """All images of a split with their labels, at ``image_size`` pixels.
 
-    Raises DataError as load(), and where the images have no labels.
+    Raises:
+        DataError: as of load(), and where the images have no labels. OptionError: as of load().
     """
-    found = load(spec, split, image_size=image_size, resident_bytes=_WHOLE)
-    if not isinstance(found, ImageData) or found.labels is None:
-        raise DataError(f"{found.description}: training needs a label for every image, and there are none")
-    return Labelled(found.images, found.labels, found.description)
+    data = load(spec, split, image_size=image_size, resident_bytes=_NO_LIMIT)
+    if not isinstance(data, ImageData) or data.labels is None:
+        raise DataError(f"{data.description}: training needs a label for every image, and there are none")
+    return Labelled(data.images, data.labels, data.description)

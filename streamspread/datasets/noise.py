@@ -1,4 +1,4 @@
-"""Uniform noise for timing, where what the images show does not matter."""
+"""Uniform noise, for timing: there what the images show does not matter."""
 
 import numpy as np
 import torch
@@ -6,12 +6,14 @@ import torch
 DEFAULT_SAMPLES = {"train": 50_000, "test": 10_000}
 DEFAULT_SIZE = 32
 
-_BLOCK = 64
+_BLOCK = 64  # rows
 
 
 class NoisePixels:
-    """`samples` images (3, size, size) of independent uniform bytes; the same for the same split, seed and
-    size."""
+    """``samples`` images, uint8 (3, size, size), of independent uniform bytes.
+
+    The same split, seed and size give the same images.
+    """
 
     labels: torch.Tensor | None = None
     classes: tuple[str, ...] | None = None
@@ -27,12 +29,10 @@ class NoisePixels:
     def read(self, rows: np.ndarray) -> torch.Tensor:
         """uint8 (len(rows), 3, size, size)."""
         images = np.empty((len(rows), *self._shape[1:]), dtype=np.uint8)
-        # Blocks have generators of their own, so that a row's pixels depend neither on the batch nor on the
-        # order.
+        # Each block of rows has a generator of its own, so that a row's pixels are the same in every batch.
         for block in np.unique(rows // _BLOCK):
-            mine = rows // _BLOCK == block
-            made = np.random.default_rng((*self._key, int(block))).integers(
-                0, 256, self._shape, dtype=np.uint8
-            )
-            images[mine] = made[rows[mine] % _BLOCK]
+            inside = rows // _BLOCK == block
+            generator = np.random.default_rng((*self._key, int(block)))
+            pixels = generator.integers(0, 256, self._shape, dtype=np.uint8)
+            images[inside] = pixels[rows[inside] % _BLOCK]
         return torch.from_numpy(images)

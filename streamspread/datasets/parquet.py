@@ -1,4 +1,4 @@
-"""Images in Parquet files with Hugging Face's columns; the only data set file that knows pyarrow."""
+"""Images in Parquet files with Hugging Face's columns; the only file of this folder that imports pyarrow."""
 
 import functools
 import json
@@ -23,10 +23,15 @@ _NO_LABEL = -1
 class ParquetImages:
     """The encoded images and labels of one Parquet file, or of a folder's files of one split in name order.
 
-    The image column is the first struct column with a binary field `bytes`; the label column is one named
-    label, labels or fine_label, else the first integer column, else there are no labels (a missing label is
-    -1). Class names that are fewer than the labels are none. Rows are read a row group at a time. Raises
-    DataError for a missing path, a file that is not Parquet, files without an image column.
+    The image column is the first struct column with a binary field ``bytes``. The label column is the one
+    named label, labels or fine_label, else the first integer column. Rows are read a row group at a time.
+
+    Attributes:
+        labels: int64 (rows,), -1 where a row has none; None where there is no label column.
+        classes: the labels' names, from Hugging Face's metadata; None where there are none, or too few.
+
+    Raises:
+        DataError: no such path, a file that is not Parquet, or one without an image column.
     """
 
     def __init__(self, path: Path, split: str) -> None:
@@ -42,14 +47,14 @@ class ParquetImages:
             for group in range(meta.num_row_groups)
         ]
         self._groups = [(file, group) for file, group, _ in groups]
-        # Group g holds the rows from starts[g] up to starts[g + 1].
+        # Group g holds the rows from starts[g] up to, but without, starts[g + 1].
         self._starts = np.cumsum([0, *(rows for _, _, rows in groups)])
         label = _label_column(schemas[0])
         self.labels = None if label is None else self._read_labels(label, schemas)
         self.classes = None if label is None else _class_names(schemas[0], label)
         if self.labels is not None and self.classes is not None and (self.labels >= len(self.classes)).any():
             self.classes = None
-        # A pass reads ascending rows in a few threads: only the last few row groups are asked for again.
+        # A pass reads ascending rows in a few threads, so only the last few row groups are needed again.
         self._images_of = functools.lru_cache(maxsize=4)(self._read_group)
 
     def __len__(self) -> int:
@@ -57,15 +62,15 @@ class ParquetImages:
 
     def read_encoded(self, rows: np.ndarray) -> Sequence[bytes | None]:
         """The encoded images of some rows, ascending; None where a row has none."""
-        found: list[bytes | None] = []
+        encoded: list[bytes | None] = []
         groups = np.searchsorted(self._starts, rows, side="right") - 1
         for group in np.unique(groups):
             inside = rows[groups == group] - self._starts[group]
-            found += self._images_of(int(group)).take(pa.array(inside)).to_pylist()
-        return found
+            encoded += self._images_of(int(group)).take(pa.array(inside)).to_pylist()
+        return encoded
 
     def where(self, row: int) -> str:
-        """The file, and the row's number in it counted from 0."""
+        """The file, and the row's number in it, from 0."""
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         file = self._groups[group][0]
         first = next(g for g, (f, _) in enumerate(self._groups) if f == file)
@@ -82,28 +87,28 @@ class ParquetImages:
         for path, schema in zip(self._paths, schemas, strict=True):
             if name not in (field.name for field in schema if pa.types.is_integer(field.type)):
                 raise DataError(f"{path} has no integer column {name}, which {self._paths[0]} has")
-            _check_one(schema, name, path)
+            _check_unique(schema, name, path)
             column = _guarded(path, lambda f: f.read(columns=[name])).column(name)
             parts.append(pc.fill_null(column.cast(pa.int64(), safe=False), _NO_LABEL).to_numpy())
         return torch.from_numpy(np.concatenate(parts).astype(np.int64))
 
 
 def _files(path: Path, split: str) -> list[Path]:
-    # os.path, not Path: it takes a name that is too long for an absent one.
+    # os.path, since Path.is_file would raise for a name that is too long.
     if os.path.isfile(path):
         return [path]
     if not os.path.isdir(path):
         raise DataError(f"no file or folder {path}; give a Parquet file or a folder of {split}*.parquet")
-    found = sorted(path.glob(f"{split}*.parquet"))
-    if not found:
+    files = sorted(path.glob(f"{split}*.parquet"))
+    if not files:
         others = ", ".join(p.name for p in sorted(path.glob("*.parquet"))[:5]) or "no Parquet file"
         raise DataError(f"no {split}*.parquet in folder {path}, which holds {others}")
-    return found
+    return files
 
 
 def _guarded(path: Path, read: Callable[[pq.ParquetFile], Any]) -> Any:
-    """read(file), with what goes wrong as a DataError."""
-    # Opened for every read: one open file is not for several threads at once.
+    """``read(file)``; DataError for what goes wrong."""
+    # Opened for every read, since several threads may not share an open file.
     try:
         with pq.ParquetFile(path) as file:
             return read(file)
@@ -117,13 +122,13 @@ def _image_column(schema: pa.Schema, path: Path) -> str:
         if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
             kind = field.type.field("bytes").type
             if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
-                _check_one(schema, field.name, path)
+                _check_unique(schema, field.name, path)
                 return field.name
     columns = ", ".join(f"{field.name} ({field.type})" for field in schema) or "no columns"
     raise DataError(f"{path} has no image column (a struct with binary field bytes); it has {columns}")
 
 
-def _check_one(schema: pa.Schema, name: str, path: Path) -> None:
+def _check_unique(schema: pa.Schema, name: str, path: Path) -> None:
     if (count := schema.names.count(name)) > 1:
         raise DataError(f"{path} has {count} columns named {name}; give each a name of its own")
 
@@ -134,7 +139,7 @@ def _label_column(schema: pa.Schema) -> str | None:
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
-    """The names in Hugging Face's own metadata, None where it has none."""
+    """The names in Hugging Face's metadata; None where they are not there."""
     try:
         names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][label]["names"]
         return tuple(storable(str(name)) for name in names)

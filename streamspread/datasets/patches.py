@@ -15,30 +15,33 @@ _ORDER_SEED = 0
 
 
 class PatchPixels:
-    """Crops (3, size, size) at distinct places, of which train and test share none (though crops overlap).
+    """Crops, uint8 (3, size, size), each from another place; train and test share no place (but do overlap).
 
-    The places are the first 10,000 (test) and the next 50,000 (train) of one fixed permutation of all, fewer
-    where the photographs have not so many. labels: which photograph. Raises DataError for a size above the
-    photographs'.
+    All places in both photographs are put in one fixed random order: the first 10,000 are test, the next
+    50,000 train; at a size with fewer places the two shares are the same.
+
+    Attributes:
+        labels: int64 (rows,), the photograph's number. ``classes``: the photographs' names.
+
+    Raises:
+        DataError: a size larger than the photographs.
     """
 
     def __init__(self, split: str, size: int = DEFAULT_SIZE) -> None:
         shipped = load_sample_images()
         photographs = [np.ascontiguousarray(photograph.transpose(2, 0, 1)) for photograph in shipped.images]
-        most = min(min(photograph.shape[1:]) for photograph in photographs)
-        if size > most:
+        largest = min(min(photograph.shape[1:]) for photograph in photographs)
+        if size > largest:
             raise DataError(
-                f"patches: {size}x{size} crops asked for; the photographs give up to {most}x{most}"
+                f"patches: {size}x{size} crops asked for; the photographs give up to {largest}x{largest}"
             )
-        # All crops of a photograph as a view (3, rows, columns, size, size): nothing is copied before it is
-        # read.
+        # All crops of a photograph as a view (3, rows, columns, size, size), so that nothing is copied here.
         self._windows = [
             np.lib.stride_tricks.sliding_window_view(photograph, (size, size), axis=(1, 2))
             for photograph in photographs
         ]
         counts = [windows.shape[1] * windows.shape[2] for windows in self._windows]
         order = np.random.default_rng(_ORDER_SEED).permutation(sum(counts))
-        # The same share of places for test where there are too few for both.
         tests = min(MOST["test"], sum(counts) * MOST["test"] // sum(MOST.values()))
         self._places = order[:tests] if split == "test" else order[tests : tests + MOST["train"]]
         self._starts = np.cumsum([0, *counts])
@@ -55,9 +58,9 @@ class PatchPixels:
         size = self._windows[0].shape[-1]
         crops = np.empty((len(rows), 3, size, size), dtype=np.uint8)
         for index, windows in enumerate(self._windows):
-            mine = which == index
-            top, left = np.divmod(places[mine] - self._starts[index], windows.shape[2])
-            crops[mine] = windows[:, top, left].swapaxes(0, 1)
+            here = which == index
+            top, left = np.divmod(places[here] - self._starts[index], windows.shape[2])
+            crops[here] = windows[:, top, left].swapaxes(0, 1)
         return torch.from_numpy(crops)
 
     def _photograph(self, places: np.ndarray) -> np.ndarray:

@@ -1,27 +1,25 @@
-"""Reads a data spec, such as cifar10 or parquet:PATH, into a set of images."""
+"""Reads a data spec, such as ``cifar10`` or ``parquet:PATH``, into a set of images."""
+
+from __future__ import annotations
 
 import difflib
 import os
-from pathlib import Path
 
-from streamspread.datasets.cifar10 import Cifar10MissingError, default_root, open_cifar10
-from streamspread.datasets.decode import DecodedPixels
+from streamspread.datasets.cifar10 import Cifar10MissingError
 from streamspread.datasets.images import (
     RESIDENT_BYTES,
     ImageData,
-    PixelSource,
     StreamedImages,
     check_samples,
     choose,
     describe,
     gather,
 )
+from streamspread.datasets.source import SOURCES, DataSource, Request, data_forms
 from streamspread.errors import DataError, OptionError
-from streamspread.system.files import storable
 
 SPLITS = ("train", "test")
-MOST_PIXELS = 65_535  # of a side, as JPEG has it
-SPECS = ("cifar10[:ROOT]", "parquet:PATH", "folder:PATH", "patches", "noise")
+MOST_PIXELS = 65_535  # of a side: JPEG's limit
 
 
 def load(
@@ -33,30 +31,41 @@ def load(
     *,
     resident_bytes: int = RESIDENT_BYTES,
 ) -> ImageData | StreamedImages:
-    """The images that a spec names, RGB uint8 (N, 3, H, W).
+    """The images that a spec names: RGB, uint8 (N, 3, H, W).
 
-    spec: one of SPECS. samples: how many, drawn with `seed` without replacement and kept in row order; None
-    means all. image_size: scale the shorter side to it and cut out the middle (patches and noise are made at
-    that size). Sets that take more than resident_bytes when decoded are read as they are used. Raises
-    DataError where the data is missing, broken, of differing sizes or too few, OptionError for an option out
-    of range.
+    Args:
+        spec: written as one of :func:`data_forms`.
+        split: "train" or "test".
+        samples: how many, drawn with ``seed`` without replacement and kept in row order; None: all.
+        seed: of the draw, and of images that are generated.
+        image_size: side of the result in pixels. The shorter side is scaled to it and the middle cut out;
+            patches and noise are generated at that size.
+        resident_bytes: sets that take more when decoded are read as they are used.
+
+    Raises:
+        DataError: the spec is unknown, or the data is missing, broken, of differing sizes or too few.
+        OptionError: an option out of range.
     """
     if split not in SPLITS:
         raise OptionError(f"split {split!r} asked for; there are {' and '.join(SPLITS)}")
     if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
         raise OptionError(f"image size {image_size:,} asked for; it must be from 1 to {MOST_PIXELS:,}")
     check_samples(samples, seed)
-    source, name = _open(spec, split, samples, seed, image_size)
-    rows = choose(len(source), samples, seed, name)
-    return gather(
-        source, rows, name, describe(name, len(rows), len(source), seed, image_size), resident_bytes
-    )
+    source, argument = _source(spec)
+    request = Request(argument=argument, split=split, samples=samples, seed=seed, image_size=image_size)
+    pixels, name = source.open(request)
+    rows = choose(len(pixels), samples, seed, name)
+    description = describe(name, len(rows), len(pixels), seed, image_size)
+    return gather(pixels, rows, name, description, resident_bytes)
 
 
 def default(
     split: str = "train", samples: int | None = None, seed: int = 0, image_size: int | None = None
 ) -> tuple[ImageData | StreamedImages, str | None]:
-    """CIFAR-10 where it is to be had, else patches and one line that says why; errors as load()."""
+    """CIFAR-10 and None where it is there or can be downloaded, else patches and one line that says why.
+
+    Errors as :func:`load`.
+    """
     try:
         return load("cifar10", split, samples, seed, image_size), None
     except Cifar10MissingError as error:
@@ -64,61 +73,30 @@ def default(
     return load("patches", split, samples, seed, image_size), message
 
 
-def _open(
-    spec: str, split: str, samples: int | None, seed: int, image_size: int | None
-) -> tuple[PixelSource, str]:
-    """Where the spec's pixels come from, and their name. Libraries are imported only for the spec that needs
-    them."""
-    kind, _, argument = spec.partition(":")
-    if kind in ("parquet", "folder") and not argument:
-        raise DataError(f"data {spec!r} names no path; give {kind}:PATH")
-    if kind in ("patches", "noise") and argument:
-        raise DataError(f"data {spec!r}: {kind} takes nothing after it; give {kind}")
-    path = _path(argument)
-    match kind:
-        case "cifar10":
-            root = path if argument else default_root()
-            return open_cifar10(root, split, image_size), f"CIFAR-10 {split}"
-        case "parquet":
-            from streamspread.datasets.parquet import ParquetImages
+def _source(spec: str) -> tuple[DataSource, str]:
+    """The source that a spec names, and what follows its colon.
 
-            return DecodedPixels(ParquetImages(path, split), image_size), _path_name(path, split)
-        case "folder":
-            from streamspread.datasets.folder import FolderImages
-
-            return DecodedPixels(FolderImages(path, split), image_size), _path_name(path, split)
-        case "patches":
-            from streamspread.datasets.patches import DEFAULT_SIZE, PatchPixels
-
-            return PatchPixels(split, image_size or DEFAULT_SIZE), f"patches {split}"
-        case "noise":
-            from streamspread.datasets.noise import DEFAULT_SAMPLES, DEFAULT_SIZE, NoisePixels
-
-            made = samples or DEFAULT_SAMPLES[split]
-            return NoisePixels(split, made, seed, image_size or DEFAULT_SIZE), f"noise {split} (seed {seed})"
-    raise _unknown(spec, kind)
+    Raises:
+        DataError: there is no such source, or it takes no argument, or it needs one.
+    """
+    name, _, argument = spec.partition(":")
+    if name not in SOURCES.names():
+        raise _unknown(spec, name)
+    source = SOURCES.get(name)
+    if source.needs_argument and not argument:
+        raise DataError(f"data {spec!r} names no {source.placeholder.lower()}; give {source.form}")
+    if argument and not source.placeholder:
+        raise DataError(f"data {spec!r}: {name} takes nothing after it; give {source.form}")
+    return source, argument
 
 
-def _path(text: str) -> Path:
-    # Not Path.expanduser, which raises for a user that is not there.
-    return Path(os.path.expanduser(text))
-
-
-def _path_name(path: Path, split: str) -> str:
-    """The last two parts of a path, as the last alone is often just train.parquet; for a folder the split
-    too."""
-    whole = path.resolve()
-    name = "/".join(whole.parts[-2:]) if len(whole.parts) > 2 else str(whole)
-    return storable(f"{name} {split}" if whole.is_dir() else name)
-
-
-def _unknown(spec: str, kind: str) -> DataError:
-    known = {form.partition(":")[0].removesuffix("["): form for form in SPECS}
-    close = difflib.get_close_matches(kind, known, 1)
-    path = _path(spec)
-    is_folder = os.path.isdir(path)  # unlike Path.is_dir it takes a name that is too long for an absent one
-    if spec and (is_folder or os.path.isfile(path)):
-        meant = f"did you mean {'folder' if is_folder else 'parquet'}:{spec}? "
-    else:
-        meant = f"did you mean {known[close[0]]}? " if close else ""
-    return DataError(f"data {spec!r} is unknown; {meant}There are {', '.join(SPECS)}")
+def _unknown(spec: str, name: str) -> DataError:
+    path = os.path.expanduser(spec)
+    fitting = [kind for kind, source in SOURCES.items() if source.fits is not None and source.fits(path)]
+    close = difflib.get_close_matches(name, SOURCES.names(), 1)
+    meant = ""
+    if spec and fitting:
+        meant = f"did you mean {fitting[0]}:{spec}? "
+    elif close:
+        meant = f"did you mean {SOURCES.get(close[0]).form}? "
+    return DataError(f"data {spec!r} is unknown; {meant}There are {', '.join(data_forms())}")

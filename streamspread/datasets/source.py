@@ -1,0 +1,76 @@
+"""What a data source is, and their registry. No library is imported here: help texts are made from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamspread.system.registry import Registry
+
+if TYPE_CHECKING:
+    from streamspread.datasets.images import PixelSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The images that are asked of a source.
+
+    Attributes:
+        argument: what follows the colon of the spec; empty where nothing does.
+        split: "train" or "test".
+        samples: how many images will be used; None: all. Only a source that generates its images needs it;
+            rows are drawn from what the source opens by whoever asked.
+        seed: for a source that generates its images.
+        image_size: side in pixels of the square images; None: as they are.
+    """
+
+    argument: str
+    split: str
+    samples: int | None
+    seed: int
+    image_size: int | None
+
+    @property
+    def path(self) -> Path:
+        """The argument as a path, with ``~`` expanded."""
+        # Not Path.expanduser, which raises where there is no such user.
+        return Path(os.path.expanduser(self.argument))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Images that a data spec can name: a file of ``datasets/sources/`` defines one as ``SOURCE``.
+
+    Attributes:
+        form: how a spec is written: ``name`` where nothing follows, ``name:WHAT`` where something must,
+            ``name[:WHAT]`` where it may. The name is the file's.
+        about: one line for help texts.
+        open: gives the pixels, and their name for descriptions and messages. Raises DataError where they are
+            missing or broken. It imports what it needs itself: this file is read to print help.
+        fits: whether a bare path looks as if it were meant for this source; None: none does.
+    """
+
+    form: str
+    about: str
+    open: Callable[[Request], tuple[PixelSource, str]]
+    fits: Callable[[str], bool] | None = None
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for the argument in the form, such as "PATH"; empty where there is no argument."""
+        return self.form.partition(":")[2].rstrip("]")
+
+    @property
+    def needs_argument(self) -> bool:
+        return bool(self.placeholder) and not self.form.endswith("]")
+
+
+SOURCES: Registry[DataSource] = Registry("streamspread.datasets.sources", "SOURCE")
+
+
+def data_forms() -> tuple[str, ...]:
+    """How data specs are written, one form for each source, such as ``("cifar10[:ROOT]", …, "patches")``."""
+    return tuple(source.form for _, source in SOURCES.items())
