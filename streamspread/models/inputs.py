@@ -1,4 +1,4 @@
-"""Lets a model take uint8 images: a hook that normalises them on the model's own device, in its own dtype."""
+"""Lets a model take uint8 images: a hook that normalises them on the model's device, in its dtype."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ IMAGENET_STD: Constants = (0.229, 0.224, 0.225)
 
 
 class NormalizeUint8:
-    """A forward pre-hook: uint8 images (N, 3, H, W) become (x/255 - mean) / std; other input passes.
+    """A forward pre-hook: uint8 images (N, 3, H, W) become (x/255 - mean) / std; other input is left alone.
 
-    The result has the dtype and device of the module's parameters and the memory format of the images; the
-    images travel to the device as bytes. It is computed in float32 (float64 for a float64 model) and rounded
-    once. Raises DataError for uint8 input of another shape.
+    The result has the dtype and device of the module's parameters, and the memory format of the images, which
+    travel to the device as bytes. It is computed in float32 (float64 for a float64 model) and rounded once.
+
+    Args:
+        mean, std: a number for each channel.
+
+    Raises:
+        DataError: when called with uint8 input of another shape.
     """
 
     def __init__(self, mean: Constants = CIFAR_MEAN, std: Constants = CIFAR_STD) -> None:
@@ -41,16 +46,15 @@ class NormalizeUint8:
         parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
         dtype = torch.float32 if parameter is None else parameter.dtype
         device = images.device if parameter is None else parameter.device
-        computed = torch.float64 if dtype == torch.float64 else torch.float32
-        mean, std = self._constants(device, computed)
-        x_NCHW = images.to(device, non_blocking=True).to(
-            computed
-        )  # .to keeps channels_last, and so do the in-place steps
+        computing = torch.float64 if dtype == torch.float64 else torch.float32
+        mean, std = self._constants(device, computing)
+        # `to` keeps channels_last, and so do the in-place steps.
+        x_NCHW = images.to(device, non_blocking=True).to(computing)
         x_NCHW = x_NCHW.div_(255).sub_(mean).div_(std)
         return (x_NCHW.to(dtype), *args[1:])
 
     def _constants(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        # Kept per device: making them anew for every batch would wait for the device every time.
+        # Kept for each device, since copying them there for every batch would wait for the device.
         if (device, dtype) not in self._cache:
             mean, std = (
                 torch.tensor(v, dtype=dtype, device=device)[:, None, None] for v in (self.mean, self.std)
@@ -63,6 +67,6 @@ class NormalizeUint8:
 
 
 def accept_uint8(module: nn.Module, mean: Constants, std: Constants) -> None:
-    """Register the hook on `module`, unless it carries a NormalizeUint8 with constants of its own already."""
+    """Register the hook on ``module``, unless it has one, with constants of its own, already."""
     if not any(isinstance(hook, NormalizeUint8) for hook in module._forward_pre_hooks.values()):
         module.register_forward_pre_hook(NormalizeUint8(mean, std))

@@ -1,4 +1,4 @@
-"""The reference networks: a stack of 3x3 convolutions built from a plan, every part of it a named module."""
+"""The reference networks: 3x3 convolutions in a row, built from a plan; every step is a named module."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from streamspread.models.plans import IMAGE_SIZE, POOL, format_plan, parse_plan
 class ConvLayer(nn.Conv2d):
     """A 3x3 convolution (padding 1, no bias) that owns the batch norm and the ReLU that follow it.
 
-    Its own output is that of the convolution alone, (N, C, H, W), so a hook on `c1` sees the convolution and
-    hooks on `c1.bn` and `c1.relu` see the two steps after it. The network calls the three in turn.
+    Its output, (N, C, H, W), is that of the convolution alone; the network then calls `bn` and `relu`. So
+    hooks on `c1`, `c1.bn` and `c1.relu` see the three steps apart.
     """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out, kernel_size=3, padding=1, bias=False)
         self.bn = nn.BatchNorm2d(channels_out)
-        self.relu = nn.ReLU()  # not in place: the tap of c1.bn must keep what it saw
+        self.relu = nn.ReLU()  # not in place, which would change what a hook on bn has been given
 
 
 class GlobalAveragePool(nn.Module):
@@ -36,9 +36,11 @@ class GlobalAveragePool(nn.Module):
 class Network(nn.Module):
     """Convolution, batch norm, ReLU for each number of the plan, a 2x2 max-pool for M, `gap`, `classifier`.
 
-    The modules are named `c1`, `c1.bn`, `c1.relu`, `c2`, ..., `gap`, `classifier`. The input is (N, 3, 32,
-    32) in the dtype of the parameters, the output (N, classes) logits. Raises ModelError for a plan that
-    cannot be built.
+    The modules are named `c1`, `c1.bn`, `c1.relu`, `c2`, …, `gap`, `classifier`. The input is (N, 3, 32, 32)
+    in the dtype of the parameters, the output (N, classes) logits.
+
+    Raises:
+        ModelError: a plan that cannot be built.
     """
 
     image_size = IMAGE_SIZE
@@ -62,7 +64,7 @@ class Network(nn.Module):
 
     @property
     def default_layers(self) -> tuple[str, ...]:
-        """The taps that the study looks at: `c1` ... `cN` and `gap`."""
+        """The layers that are observed unless others are named: `c1` … `cN` and `gap`."""
         return (*(step for step in self._steps if step != POOL), "gap")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -79,9 +81,10 @@ class Network(nn.Module):
 
 
 def build(plan: str | Sequence[int | str], seed: int) -> Network:
-    """Return a network with the random weights of `seed`, in channels_last; torch's generator is not moved.
+    """A network with random weights, on the CPU; torch's global generator stays as it was.
 
-    channels_last is what both cuDNN's tensor cores and oneDNN's CPU convolutions are fastest in.
+    Its weights lie as channels_last, in which cuDNN's and oneDNN's convolutions are fastest. Errors as
+    Network() and check_seed().
     """
     with seeded(seed):
         return Network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -89,10 +92,10 @@ def build(plan: str | Sequence[int | str], seed: int) -> Network:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let torch's CPU generator start at `seed` inside the context and stand where it stood before after it.
+    """A context in which torch's CPU generator starts at ``seed``; after it, it is as it was before.
 
-    Only the CPU generator, since modules are built on the CPU: touching CUDA's would start CUDA for nothing.
-    Errors as check_seed().
+    CUDA's generators are left alone: modules are built on the CPU, and reading them would start CUDA. Errors
+    as check_seed().
     """
     seed = check_seed(seed)
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Plans of the reference networks: channels and pooling as data, checked before anything is built."""
+"""Plans of the reference networks: channels and pooling as data, checked before a network is built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamspread.errors import ModelError
 
 IMAGE_SIZE = 32  # the reference networks are made for 32x32 images
 POOL = "M"  # a 2x2 max-pool, written as in the VGG tables
-MOST_CHANNELS = 8192  # two convolutions of that width in a row have 2.4 GB of weights
+MOST_CHANNELS = 8192  # two such convolutions in a row: 2.4 GB of weights
 
 PLANS: dict[str, str] = {
     "no1": "64,64,M,128,128,M,256,256",
@@ -19,15 +19,18 @@ PLANS: dict[str, str] = {
     "no4": "64,64,M,128,M,256,256,256",
 }
 
-Plan = tuple[int | str, ...]
+#: Channels of a convolution, or POOL, one after the other.
+Steps = tuple[int | str, ...]
 
 
-def parse_plan(plan: str | Sequence[int | str], image_size: int = IMAGE_SIZE) -> Plan:
-    """Return a plan as a tuple of channel counts and ``"M"`` (max-pool), e.g. ``(64, 64, "M", 128)``.
+def parse_plan(plan: str | Sequence[int | str], image_size: int = IMAGE_SIZE) -> Steps:
+    """A plan as numbers of channels and ``"M"`` (max-pool), such as ``(64, 64, "M", 128)``.
 
-    A string separates its steps by commas or spaces. Raises ModelError where a step is neither a positive
-    integer up to MOST_CHANNELS nor M, where there is no convolution, or where pooling would leave nothing of
-    an image of `image_size` pixels.
+    A text separates its steps by commas or spaces.
+
+    Raises:
+        ModelError: a step that is neither M nor a whole number from 1 to MOST_CHANNELS, no convolution, or so
+            many max-pools that nothing is left of an image of ``image_size`` pixels.
     """
     steps: Iterable[object] = re.split(r"[,\s]+", plan.strip()) if isinstance(plan, str) else plan
     parsed = tuple(_parse_step(step, plan) for step in steps)
@@ -45,14 +48,15 @@ def parse_plan(plan: str | Sequence[int | str], image_size: int = IMAGE_SIZE) ->
 
 
 def format_plan(plan: Sequence[int | str]) -> str:
-    """Return the plan in its one written form, e.g. ``"64,64,M,128"``."""
+    """The plan as it is written everywhere, such as ``"64,64,M,128"``."""
     return ",".join(str(step) for step in plan)
 
 
-def find_plan(spec: str) -> Plan:
-    """Return the plan of ``no1`` ... ``no4``, of ``plan:64,64,M,128`` or of the plan ``64,64,M,128`` itself.
+def find_plan(spec: str) -> Steps:
+    """The plan that ``no1`` … ``no4``, ``plan:64,64,M,128`` or ``64,64,M,128`` itself stands for.
 
-    Raises ModelError for any other text and names the nearest reference network.
+    Raises:
+        ModelError: any other text; it names the nearest reference network.
     """
     if spec in PLANS:
         return parse_plan(PLANS[spec])
@@ -66,12 +70,12 @@ def find_plan(spec: str) -> Plan:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the word of `known` that `word` was most likely meant to be, or None where none is near."""
+    """The one of ``known`` that ``word`` was most likely meant to be; None where none is near."""
     return next(iter(difflib.get_close_matches(word.lower(), list(known), n=1)), None)
 
 
 def did_you_mean(guess: str | None) -> str:
-    """Return the guess as the tail of an error message, or nothing where there is none."""
+    """The end of an error message that offers a guess; empty where there is none."""
     return f", did you mean {guess!r}?" if guess else ""
 
 
@@ -92,7 +96,7 @@ def _parse_step(step: object, plan: str | Sequence[int | str]) -> int | str:
 def _channels(step: object) -> int | None:
     """A positive number of channels; None for anything else."""
     if isinstance(step, str) and step.isascii() and step.isdigit():
-        # Python reads no number of thousands of digits, and far fewer are too many already.
+        # int() raises for thousands of digits, and 20 are too many channels already.
         step = int(step) if len(step) < 20 else MOST_CHANNELS + 1
     if isinstance(step, int) and not isinstance(step, bool) and step > 0:
         return step

@@ -1,4 +1,4 @@
-"""Weights on disk: written as fp16 safetensors with a note of how they came about, read back and checked."""
+"""Weights on disk: written as fp16 safetensors with a note of how they were trained, read and checked."""
 
 from __future__ import annotations
 
@@ -24,33 +24,35 @@ from streamspread.system.files import replace_file, storable, why
 SHIPPED = Path(__file__).parent / "weights"
 READABLE = (".safetensors", ".pt", ".pth")
 
-_COUNTER = "num_batches_tracked"  # batch norm's step counter: no part of what a trained network computes
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # where checkpoints keep the state dict
-_SAVED = (b"PK", b"\x80")  # how torch.save's archives begin, and pickles, in which older files consist
+_COUNTER = "num_batches_tracked"  # batch norm's step counter; a trained network's output does not need it
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which checkpoints keep the state dict
+_SAVED = (b"PK", b"\x80")  # the first bytes of torch.save's archives, and of the pickles that it wrote before
 _SAVE_IT = "save model.state_dict() alone"
 
 
 def shipped_weights(name: str) -> Path | None:
-    """Return the file of weights that the package has for the reference network `name`, or None."""
+    """The file of weights that the package has for the reference network ``name``; None without one."""
     path = SHIPPED / f"{name}.safetensors"
     return path if name in PLANS and path.is_file() else None
 
 
 def rounded_state(module: nn.Module) -> dict[str, Tensor]:
-    """Return the state of `module` as it is stored: on the CPU, contiguous, in fp16, without step counters.
+    """The module's state as it is stored: on the CPU, contiguous, float16, without step counters.
 
-    A tensor stays in float32 where fp16 would overflow or move it by more than 2**-11 of its largest number
-    (as with the running variance of a very large or very small activation). Whole numbers stay as they are.
+    A tensor is float32 instead where float16 would overflow, or change it by more than 2⁻¹¹ of its largest
+    number (so the running variance of a very large or very small activation). Integers stay as they are.
     """
     state = {key: tensor for key, tensor in module.state_dict().items() if not key.endswith(_COUNTER)}
     return {key: _rounded(tensor.detach().cpu()).contiguous() for key, tensor in state.items()}
 
 
 def save_weights(state: Mapping[str, Tensor], path: str | os.PathLike[str], note: Mapping[str, str]) -> str:
-    """Write `state` (see rounded_state) and `note` to a .safetensors file and return its SHA-256.
+    """Write ``state`` (see rounded_state) and ``note`` to a .safetensors file, whole or not at all.
 
-    The file is written beside its place and renamed, so `path` never holds half a file. Raises WeightsError
-    where that cannot be done.
+    Returns its SHA-256.
+
+    Raises:
+        WeightsError: another suffix, or the file cannot be written.
     """
     with writing(path):
         metadata = {key: storable(text) for key, text in note.items()}
@@ -61,7 +63,7 @@ def save_weights(state: Mapping[str, Tensor], path: str | os.PathLike[str], note
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Raises WeightsError for a `path` without .safetensors, and for every OSError inside."""
+    """A context that raises WeightsError for a path without .safetensors and for every OSError inside."""
     refuse = f"cannot write weights to {os.fspath(path)!r}: "
     if Path(path).suffix != ".safetensors":
         raise WeightsError(f"{refuse}the name must end in .safetensors")
@@ -72,10 +74,13 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str] | None, str]:
-    """Return the tensors of a .safetensors, .pt or .pth file, its note (or None) and its SHA-256.
+    """The tensors of a .safetensors, .pt or .pth file, its note (or None) and its SHA-256.
 
-    A .pt or .pth file must hold a state dict, bare or under one of the usual names, and is unpickled with
-    `weights_only`. Raises WeightsError where the file is missing, broken or something else.
+    A .pt or .pth file must hold a state dict, bare or under one of the usual keys. It is unpickled with
+    ``weights_only``, so no code in it runs.
+
+    Raises:
+        WeightsError: the file is missing or broken, or holds something else.
     """
     source = Path(path)
     refuse = f"cannot read weights from {source}: "
@@ -99,10 +104,14 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
 def apply_weights(
     module: nn.Module, tensors: Mapping[str, Tensor], source: str, note: Mapping[str, str] | None = None
 ) -> None:
-    """Copy `tensors` into `module`, in the module's own dtypes. Step counters may be missing.
+    """Copy ``tensors`` into ``module``, in the module's dtypes. Step counters may be missing.
 
-    Raises WeightsError that names the first tensor that is missing, unexpected, of another shape or kind, or
-    that is not finite; the module is then as it was.
+    Args:
+        source: the weights' name for messages. ``note``: what their file says of them.
+
+    Raises:
+        WeightsError: a tensor is missing, unexpected, of another shape or kind, or not finite; the message
+            names it, and the module is as it was.
     """
     wanted = module.state_dict()
     origin = f" (the file was written for the plan {note['plan']})" if note and "plan" in note else ""
@@ -143,12 +152,12 @@ def _note(data: bytes) -> dict[str, str] | None:
 
 def _unpickled(data: bytes) -> object:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of old kinds of file, on several lines; what cannot be read raises
+        warnings.simplefilter("ignore")  # torch warns of old formats; what it cannot read raises all the same
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def _reason(error: Exception, data: bytes) -> str:
-    """Why reading raised; in own words where torch's are paragraphs about its options."""
+    """Why reading failed, in one line; torch's own messages can be paragraphs about its options."""
     text = str(error)
     if "TorchScript" in text:
         return f"it holds a TorchScript program, not a state dict: {_SAVE_IT}"
@@ -174,7 +183,7 @@ def _state_dict(loaded: object, refuse: str) -> dict[str, Tensor]:
 
 
 def _unusual(tensor: Tensor) -> str:
-    """What makes a tensor one that cannot be copied into a parameter number by number; empty if nothing."""
+    """Why a tensor cannot be copied into a parameter; empty where it can."""
     if tensor.is_meta:
         return "on the meta device, without its numbers"
     if tensor.is_quantized:

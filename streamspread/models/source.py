@@ -1,0 +1,93 @@
+"""What a model source is, and their registry. No library is imported here: help texts are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamspread.models.plans import nearest
+from streamspread.system.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from streamspread.models.inputs import Constants
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A module as its source builds it, before weights are loaded.
+
+    Attributes:
+        module: on the CPU.
+        mean, std: of a channel, with which uint8 images are normalised unless the module does so itself.
+        image_size: side in pixels of the square images it is meant for.
+        has_weights: it may have its weights already, so none need be given.
+        shipped: the file of weights that the package has for it; None where there is none.
+    """
+
+    module: nn.Module
+    mean: Constants
+    std: Constants
+    image_size: int
+    has_weights: bool = False
+    shipped: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """Models that a spec can name: a file of ``models/sources/`` defines one as ``SOURCE``.
+
+    Attributes:
+        form: how a spec is written, such as ``torchvision:NAME``.
+        about: one line for help texts.
+        build: makes the module from a seed for random weights and the spec, or where ``takes`` is None what
+            follows the spec's colon. Raises ModelError where it cannot. It imports what it needs itself, since
+            this file is read to print help.
+        takes: whether a spec is of this source; None: it is where it begins with the file's name and a colon.
+        guess: for a text that is no spec, the spec of this source that was most likely meant; None: unlike
+            any.
+    """
+
+    form: str
+    about: str
+    build: Callable[[str, int], Built]
+    takes: Callable[[str], bool] | None = None
+    guess: Callable[[str], str | None] | None = None
+
+
+SOURCES: Registry[ModelSource] = Registry("streamspread.models.sources", "SOURCE")
+
+
+def model_forms() -> tuple[str, ...]:
+    """How model specs are written, one form for each source, such as ``("no1 ... no4", …)``."""
+    return tuple(source.form for _, source in SOURCES.items())
+
+
+def one_line(error: Exception) -> str:
+    """The kind of an error and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def find_source(spec: str) -> tuple[ModelSource, str] | None:
+    """The source of a spec, and what its ``build`` is given; None where there is none.
+
+    A source that goes by its name before a colon has precedence.
+    """
+    name, colon, rest = spec.partition(":")
+    if colon and name in SOURCES.names() and (source := SOURCES.get(name)).takes is None:
+        return source, rest
+    others = (source for _, source in SOURCES.items() if source.takes is not None and source.takes(spec))
+    return next(((source, spec) for source in others), None)
+
+
+def nearest_spec(spec: str) -> str | None:
+    """The spec that was most likely meant by one that names no model; None where none is near."""
+    name, colon, rest = spec.partition(":")
+    if colon:
+        prefix = nearest(name, [name for name, source in SOURCES.items() if source.takes is None])
+        return prefix and f"{prefix}:{rest}"
+    guesses = (source.guess(spec) for _, source in SOURCES.items() if source.guess is not None)
+    return next((one for one in guesses if one is not None), None)

@@ -1,0 +1,121 @@
+"""From a model spec to a module that is ready to run: what ``--model`` and ``--weights`` mean."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from torch import nn
+
+from streamspread.errors import ModelError, WeightsError
+from streamspread.models.inputs import accept_uint8
+from streamspread.models.network import Network
+from streamspread.models.plans import did_you_mean
+from streamspread.models.source import Built, find_source, model_forms, nearest_spec
+from streamspread.models.weights import apply_weights, read_weights
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to run.
+
+    Attributes:
+        module: in eval mode, on the CPU; takes images (N, 3, H, W), uint8 or normalised floats.
+        name: the spec. ``plan``: of a reference network, else None.
+        image_size: side in pixels of the square images it is meant for.
+        default_layers: the layers that are observed unless others are named.
+        weights: "shipped", the file's path, "none" (random), or "as built" (by the user's callable).
+        weights_sha256: of the file; None where there was none.
+        note: what the file says of its weights (plan, data, accuracy, …); None where it says nothing.
+    """
+
+    module: nn.Module
+    name: str
+    plan: str | None
+    image_size: int
+    default_layers: tuple[str, ...]
+    weights: str
+    weights_sha256: str | None
+    note: dict[str, str] | None
+
+
+def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0) -> LoadedModel:
+    """Build the model that a spec names and give it its weights; torch's global generator stays as it was.
+
+    uint8 images are normalised with CIFAR-10's mean and deviation for reference networks, those of its
+    published weights for a model of torchvision, and ImageNet's otherwise, unless the module has a
+    NormalizeUint8 hook of its own.
+
+    Args:
+        spec: written as one of :func:`model_forms`.
+        weights: the path of a .safetensors, .pt or .pth file; "none": random ones; None: those that the
+            package ships. A user's own model keeps the weights that it was built with, unless a path is
+            given.
+        seed: of random weights.
+
+    Raises:
+        ModelError: the spec is unknown, or the model cannot be built.
+        WeightsError: there are no weights, or they cannot be read or do not fit.
+        OptionError: a seed out of range.
+    """
+    if not isinstance(spec, str):
+        raise ModelError(f"a model is named by a text such as {_forms()}, not by {type(spec).__name__}")
+    match = find_source(spec)
+    if match is None:
+        raise ModelError(
+            f"unknown model {spec!r}{did_you_mean(nearest_spec(spec))}; a model is one of {_forms()}"
+        )
+    source, text = match
+    built = source.build(text, seed)
+    module = built.module
+    path, origin = _choose_weights(spec, weights, built)
+    note = sha256 = None
+    if path is not None:
+        tensors, note, sha256 = read_weights(path)
+        apply_weights(module, tensors, path, note)
+    accept_uint8(module, built.mean, built.std)
+    own_size = getattr(module, "image_size", None)
+    return LoadedModel(
+        module=module.eval(),
+        name=spec,
+        plan=module.plan if isinstance(module, Network) else None,
+        image_size=own_size if isinstance(own_size, int) else built.image_size,
+        default_layers=default_layers(module),
+        weights=origin,
+        weights_sha256=sha256,
+        note=note,
+    )
+
+
+def default_layers(module: nn.Module) -> tuple[str, ...]:
+    """The module's own ``default_layers``, else the names of its convolutions and linear layers, as defined.
+
+    Some of these may never run in a forward pass (auxiliary classifiers; projections whose weights an
+    attention block reads itself). Only observing them shows which.
+    """
+    own = getattr(module, "default_layers", None)
+    if isinstance(own, tuple):
+        return own
+    kinds = (nn.Linear, nn.modules.conv._ConvNd)
+    return tuple(name for name, child in module.named_modules() if name and isinstance(child, kinds))
+
+
+def _choose_weights(
+    spec: str, weights: str | os.PathLike[str] | None, built: Built
+) -> tuple[str | None, str]:
+    """The file to load, if any, and what ``LoadedModel.weights`` says."""
+    if built.has_weights and weights in (None, "none"):
+        return None, "as built"
+    if weights == "none":
+        return None, "none"
+    if weights is not None:
+        return str(weights), str(weights)
+    if built.shipped is None:
+        raise WeightsError(
+            f"the package has no weights for {spec}; give --weights PATH, or --weights none for random ones"
+        )
+    return str(built.shipped), "shipped"
+
+
+def _forms() -> str:
+    return ", ".join(model_forms())
