@@ -1,8 +1,8 @@
-"""Upper bounds on sums of leading eigenvalues: what turns Ritz values into an interval that is proved to
-hold K.
+"""Upper bounds on sums of leading eigenvalues, by which Ritz values become an interval proved to hold K.
 
-Ritz values θ₁ ≥ … ≥ θ_L of a symmetric positive semi-definite A bound its eigenvalues from below (Cauchy
-interlacing). The bounds here come from above, each from facts that are known without the other eigenvalues.
+The Ritz values θ₁ ≥ … ≥ θ_L of a symmetric positive semi-definite A are lower bounds of its leading
+eigenvalues (Cauchy's interlacing theorem; Parlett, The Symmetric Eigenvalue Problem, section 10.1). The upper
+bounds here use only what is known without the other eigenvalues: the trace, the sum of squares, residuals.
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ def frobenius_upper_sums(
 ) -> np.ndarray:
     """Upper bounds of λ₁ + … + λ_k, k = 1 … L, from ‖A‖²_F and the trace.
 
-    Among all spectra with λᵢ ≥ θᵢ (i ≤ L), Σλ² = ``sum_of_squares`` and Σλ = ``trace``, the sum of the first
-    k is largest where they are max(θᵢ, ν) for one level ν that uses up the squares left over (the conditions
-    of Karush, Kuhn and Tucker for a linear target under one quadratic constraint). What lies beyond L needs
-    squares of its own: at least (what trace is left)²/(``rank_limit`` − L), by Cauchy and Schwarz.
+    Consider all spectra with λᵢ ≥ θᵢ (i ≤ L), Σλ² = ``sum_of_squares`` and Σλ = ``trace``. The sum of the
+    first k is largest where these are max(θᵢ, ν), with one level ν that uses up the spare squares (the
+    Karush-Kuhn-Tucker conditions of a linear target under one quadratic constraint). Eigenvalues beyond L
+    take some of the squares: at least (the trace left for them)²/(``rank_limit`` − L), by Cauchy-Schwarz.
+
+    Args:
+        ritz_L: (L,) float64 Ritz values, descending.
+        trace, sum_of_squares: of A.
+        rank_limit: the most eigenvalues of A that can differ from 0.
 
     Returns:
         (L,) float64, non-decreasing, at most ``trace``.
@@ -27,7 +32,9 @@ def frobenius_upper_sums(
     sums = _water_filled(ritz_L, spare)
     beyond = rank_limit - len(ritz_L)
     if beyond > 0:
-        for _ in range(3):  # a smaller head leaves more trace for the tail, which needs more squares
+        # A smaller head leaves more trace for the tail, which needs more squares and leaves the head fewer;
+        # every round is a valid bound, and three come close to the limit.
+        for _ in range(3):
             tail = max(0.0, trace - float(sums[-1]))
             sums = _water_filled(ritz_L, max(0.0, spare - tail**2 / beyond))
     return np.minimum(sums, trace)
@@ -39,29 +46,33 @@ def _water_filled(ritz_L: np.ndarray, spare: float) -> np.ndarray:
     squares = np.concatenate([[0.0], np.cumsum(ritz_L**2)])
     sums = np.concatenate([[0.0], np.cumsum(ritz_L)])
     k = np.arange(1, count + 1)
-    # The level ν raises θ_{j+1} … θ_k, and the head θ_1 … θ_j stays above it: bisection for j, for all k at
-    # once.
+    # The level ν raises θ_{j+1} … θ_k; the head θ_1 … θ_j stays above it. j is found by bisection, for all k
+    # at once.
     low, high = np.zeros(count, dtype=int), k - 1
     while np.any(low < high):
         j = (low + high) // 2
         level = np.sqrt((spare + squares[k] - squares[j]) / (k - j))
-        stays = ritz_L[j] >= level  # θ_{j+1} needs no raising: a longer head
+        stays = ritz_L[j] >= level  # θ_{j+1} is not raised, so the head is longer
         low, high = np.where(stays & (low < high), j + 1, low), np.where(stays, high, j)
     level = np.sqrt((spare + squares[k] - squares[low]) / (k - low))
     return np.maximum.accumulate(sums[low] + (k - low) * np.maximum(level, ritz_L))
 
 
 def shifted_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float) -> np.ndarray:
-    """Upper bounds of λ₁ … λ_L, once no eigenvalue outside the basis exceeds ``shift``.
+    """Upper bounds of λ₁ … λ_L, where no eigenvalue outside the basis exceeds ``shift``.
 
-    With an orthonormal basis Q of the Ritz vectors and residual R = AQ − QΘ (orthogonal to Q), A is unitarily
-    [[Θ, Rᵀ], [R, E]] with E ≤ ``shift``·I, so A ≤ [[Θ, Rᵀ], [R, shift·I]] in the Loewner order and the
-    eigenvalues of that matrix, which are those of a 2L×2L one, bound A's one by one (Weyl).
+    Let Q be an orthonormal basis of the Ritz vectors and R = AQ − QΘ the residual, which is orthogonal to Q.
+    In the basis [Q, Q⊥] A is [[Θ, Rᵀ], [R, E]] with E ≤ ``shift``·I, so A ≤ [[Θ, Rᵀ], [R, shift·I]] in the
+    Loewner order, and by Weyl's monotonicity theorem that matrix's eigenvalues bound A's one by one. Apart
+    from ``shift`` itself they are those of a 2L×2L matrix, which is what is computed.
 
     Args:
-        ritz_L: (L,) Ritz values, descending.
-        residual_LL: (L, L) RᵀR in the same order.
-        shift: an upper bound of λmax(E), such as a Cholesky factorisation of shift·I − A + QΘQᵀ proves.
+        ritz_L: (L,) float64 Ritz values, descending.
+        residual_LL: (L, L) float64, RᵀR in the same order.
+        shift: an upper bound of λmax(E), as a Cholesky factorisation of shift·I − A + QΘQᵀ proves it.
+
+    Returns:
+        (L,) float64, descending, at least ``ritz_L``.
     """
     count = len(ritz_L)
     values, vectors = np.linalg.eigh(residual_LL)
@@ -75,6 +86,9 @@ def shifted_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: flo
 
 
 def shifted_upper_sums(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float, trace: float) -> np.ndarray:
-    """Upper bounds of λ₁ + … + λ_k, k = 1 … L: the sums of :func:`shifted_upper_values`, and at most
-    ``trace``."""
+    """Upper bounds of λ₁ + … + λ_k, k = 1 … L: the sums of :func:`shifted_upper_values`, at most ``trace``.
+
+    Returns:
+        (L,) float64.
+    """
     return np.minimum(np.cumsum(shifted_upper_values(ritz_L, residual_LL, shift)), trace)

@@ -1,4 +1,4 @@
-"""Points in the plane, a set per layer: what t-SNE made of the leading principal components."""
+"""Embeddings: a layer's images as points in the plane, by t-SNE of the leading principal components."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ class LayerEmbedding:
 
     Attributes:
         layer: the tap's name. ``shape``: of one image's activation. ``dim``: D, the product of it.
-        axes: k, the number of principal components that were kept.
-        share: of the layer's total variance that lies along these k axes, measured on these images; NaN for a
-            constant layer.
-        points_N2: float32, in no unit: only which points are near each other means something.
-        divergence: the Kullback-Leibler divergence that t-SNE ended with. ``seconds``: that it took.
+        axes: k, the number of leading principal components that t-SNE saw.
+        share: the share of the layer's total variance along these k axes, measured on these images; NaN for
+            a constant layer.
+        points_N2: (N, 2) float32, without a unit: only which points are near each other has a meaning.
+        divergence: the Kullback-Leibler divergence at which t-SNE ended, in nats; NaN where unknown.
+        seconds: of wall-clock time that t-SNE took; NaN where unknown.
     """
 
     layer: str
@@ -34,9 +35,12 @@ class LayerEmbedding:
 
 
 class Embedding(Mapping[str, LayerEmbedding]):
-    """Layers' embeddings by name, in network order, with the images' labels and how they were made.
+    """Layers' embeddings by name, in network order; all layers have the same images.
 
-    labels_N: int64, or None where the data has none. classes: the names of the labels, or None.
+    Attributes:
+        labels_N: (N,) int64, −1 for an image without a label; None where the data has no labels.
+        classes: the names of labels 0, 1, …; None where they have no names.
+        provenance: how the result was made, as JSON holds it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Eigenvalues and totals in, components out: K(τ), spread K/D, participation ratio, effective rank."""
+"""Spectra: eigenvalues and totals in, K(τ), the spread K(τ)/D and the metrics out, as proved intervals."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamspread.errors import OptionError
+from streamspread.results.metrics import Metrics
 
 
 class Interval(NamedTuple):
-    """A closed interval [low, high] that holds the true value; ``closed`` says that it is a single value."""
+    """[low, high], both ends included, in which the true value is proved to lie."""
 
     low: float
     high: float
 
     @property
     def closed(self) -> bool:
+        """Whether it is a single value, so that the true one is known."""
         return self.low == self.high
 
     def __str__(self) -> str:
@@ -27,8 +29,10 @@ class Interval(NamedTuple):
 
 
 def check_thresholds(thresholds: float | str | Iterable[float | str]) -> tuple[float, ...]:
-    """The thresholds τ, one or several, numbers or their texts, as floats, in the order given, without
-    repeats.
+    """Thresholds τ as floats, in the order given, without repeats.
+
+    Args:
+        thresholds: one or several, as numbers or as text.
 
     Raises:
         OptionError: none given, or one outside (0, 1].
@@ -59,19 +63,23 @@ def components_for(sums_k: np.ndarray, target: float) -> int | None:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
-class Spectrum:
+class Spectrum(Metrics):
     """The eigenvalues of a sample covariance (divisor N − 1), or bounds on them, and what follows from them.
 
+    Eigenvalues, T and their sums are in the square of the activations' unit. Metrics such as
+    ``participation_ratio`` and ``effective_rank`` are attributes too (:class:`Metrics`).
+
     Attributes:
-        dim: D, the number of features.
-        samples: N, the number of samples.
+        dim: D, the number of features. ``samples``: N.
         total_variance: T, the trace of the covariance.
-        eigenvalues: float64, descending, ≥ 0, with sums that are lower bounds of λ₁ + … + λ_k. All of them,
-            but for zeros beyond ``rank_limit``, where ``complete``; else the leading ones (Ritz values).
-        complete: whether every non-zero eigenvalue is there, but for those that rounding hides.
-        upper_sums: float64, as many or more: upper bounds of λ₁ + … + λ_k. Where all eigenvalues are there,
-            both bounds differ by what rounding may have done; empty only where the eigenvalues are exact.
-        sum_of_squares: Σλ² = ‖C‖²_F, known also where the eigenvalues are not.
+        eigenvalues: (L,) float64, descending, ≥ 0; their sums are lower bounds of λ₁ + … + λ_k. Where
+            ``complete``, all eigenvalues that can differ from 0 (``rank_limit``); else L leading ones, as
+            Ritz values.
+        complete: whether every non-zero eigenvalue is there, except any that are lost in rounding errors.
+        upper_sums: (M,) float64, M ≥ L: upper bounds of λ₁ + … + λ_k. Where all eigenvalues are there, the
+            two bounds differ by as much as rounding errors can amount to; empty only where the eigenvalues
+            are exact.
+        sum_of_squares: Σλ² = ‖C‖²_F, which can be known where the eigenvalues are not; else NaN.
         proof: how the intervals are proved, in a few words.
     """
 
@@ -92,9 +100,9 @@ class Spectrum:
     def components(self, threshold: float) -> Interval:
         """K(τ) = min{k : λ₁ + … + λ_k ≥ τ·T} as an interval; (0, 0) for a constant layer.
 
-        Sums are float64. Those of the eigenvalues are lower bounds, so the k at which they reach τ·T bounds K
-        from above; ``upper_sums`` bound it from below in the same way. Where these are not needed, K is one
-        value.
+        Sums are float64. The eigenvalues' are lower bounds, so the k at which they reach τ·T bounds K from
+        above; in the same way ``upper_sums`` bound it from below. Exact eigenvalues have no ``upper_sums``,
+        and then K is one value.
 
         Raises:
             OptionError: a threshold outside (0, 1].
@@ -113,26 +121,9 @@ class Spectrum:
         return Interval(min(low, high), high)
 
     def spread(self, threshold: float) -> Interval:
-        """K(τ)/D as an interval."""
+        """K(τ)/D, a share between 0 and 1, as an interval; errors as :meth:`components`."""
         low, high = self.components(threshold)
         return Interval(low / self.dim, high / self.dim)
-
-    @property
-    def participation_ratio(self) -> float:
-        """T² / Σλ², between 1 and D; NaN for a constant layer and where Σλ² is not known."""
-        squares = self.sum_of_squares
-        if math.isnan(squares) and self.complete:
-            squares = float(np.sum(np.square(self.eigenvalues)))
-        return self.total_variance**2 / squares if squares > 0 else math.nan
-
-    @property
-    def effective_rank(self) -> float:
-        """exp of the entropy of λ/T (Roy & Vetterli 2007); NaN unless every eigenvalue is known."""
-        if not self.complete or self.total_variance <= 0:
-            return math.nan
-        p = self.eigenvalues[self.eigenvalues > 0]
-        p = p / p.sum()
-        return float(np.exp(-np.sum(p * np.log(p))))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
@@ -141,11 +132,13 @@ class LayerSpectrum(Spectrum):
 
     Attributes:
         layer: the tap's name. ``shape``: of one sample's activation, such as (C, H, W).
-        method: covariance, gram or sketch. ``rounding``: fp64, fp32, fp16 or bf16.
+        method: the accumulator that made it: covariance, gram, sketch, or another that is registered.
+        rounding: the precision of the activations that were summed: fp64, fp32, fp16 or bf16.
         passes: how many times the data went through the network for this layer.
-        seconds: wall-clock seconds spent on this layer alone (sums and eigenvalues; the forward is shared).
-        peak_bytes: measured peak memory of the passes that this layer was part of, above what was in use
-            before.
+        seconds: of wall-clock time, spent on this layer alone (sums and eigenvalues); the forward is shared
+            by all layers of a pass and not counted. NaN where it was not measured.
+        peak_bytes: the most memory that the passes with this layer were measured to take beyond what was in
+            use before them; 0 where it was not measured.
     """
 
     layer: str
@@ -158,7 +151,12 @@ class LayerSpectrum(Spectrum):
 
 
 class Spectra(Mapping[str, LayerSpectrum]):
-    """Layers' spectra by name, in network order, with the thresholds asked for and the run's provenance."""
+    """Layers' spectra by name, in network order.
+
+    Attributes:
+        thresholds: those asked for; any other can be asked of the spectra as well, without a new run.
+        provenance: how the result was made, as JSON holds it (:func:`streamspread.store.provenance`).
+    """
 
     def __init__(
         self,

@@ -1,4 +1,5 @@
-"""Embeddings as Arrow files, one row per layer and image; a layer's own facts are in the metadata."""
+"""Embeddings as Arrow files, one row per layer and image; what is said of a layer as a whole is in the
+metadata."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ def write_embedding(embedding: Embedding, path: str | Path) -> None:
     """Write an embedding; errors as :func:`streamspread.store.write`."""
     header = {
         "kind": KIND,
-        "layers": [_facts(layer) for layer in embedding.values()],
+        "layers": [_description(layer) for layer in embedding.values()],
         "classes": embedding.classes,
         "provenance": embedding.provenance,
     }
@@ -39,7 +40,7 @@ def write_embedding(embedding: Embedding, path: str | Path) -> None:
 
 
 def read_embedding(path: str | Path) -> Embedding:
-    """Read what :func:`write_embedding` wrote.
+    """Read what :func:`write_embedding` wrote; points as (N, 2) float32, labels as int64.
 
     Raises:
         StoreError: no such file, or not a whole embedding of a format this version reads.
@@ -72,7 +73,7 @@ def _table(embedding: Embedding) -> pa.Table:
     return pa.table(columns, SCHEMA)
 
 
-def _facts(layer: LayerEmbedding) -> dict[str, Any]:
+def _description(layer: LayerEmbedding) -> dict[str, Any]:
     return {
         "layer": layer.layer,
         "shape": layer.shape,
@@ -103,16 +104,16 @@ def _embedding(table: pa.Table, header: Mapping[str, Any]) -> Embedding:
     )
 
 
-def _layer(fact: Mapping[str, Any], points_N2: np.ndarray) -> LayerEmbedding:
+def _layer(description: Mapping[str, Any], points_N2: np.ndarray) -> LayerEmbedding:
     return LayerEmbedding(
-        layer=fact["layer"],
-        shape=tuple(fact["shape"]),
-        dim=fact["dim"],
-        axes=fact["axes"],
-        share=_or_nan(fact["share"]),
+        layer=description["layer"],
+        shape=tuple(description["shape"]),
+        dim=description["dim"],
+        axes=description["axes"],
+        share=_or_nan(description["share"]),
         points_N2=points_N2,
-        divergence=_or_nan(fact["divergence"]),
-        seconds=_or_nan(fact["seconds"]),
+        divergence=_or_nan(description["divergence"]),
+        seconds=_or_nan(description["seconds"]),
     )
 
 

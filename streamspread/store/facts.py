@@ -1,10 +1,11 @@
-"""What a result must travel with to be judged and repeated."""
+"""Provenance: the facts that a result must travel with to be judged and repeated."""
 
 from __future__ import annotations
 
 import platform
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -19,12 +20,24 @@ if TYPE_CHECKING:
     from streamspread.streams import Stream
 
 
+@dataclass(frozen=True)
+class Subject:
+    """Which network a result is about.
+
+    Attributes:
+        model: its name, as ``--model`` takes it. ``plan``: its layers, where it is built from a plan.
+        weights: where they come from; "none" where they are random. ``weights_sha256``: of their file.
+    """
+
+    model: str
+    plan: str | None = None
+    weights: str | None = None
+    weights_sha256: str | None = None
+
+
 def provenance(
+    subject: Subject,
     *,
-    model: str,
-    plan: str | None = None,
-    weights: str | None = None,
-    weights_sha256: str | None = None,
     data: str = "",
     samples: int | None = None,
     device: str | torch.device = "cpu",
@@ -35,24 +48,26 @@ def provenance(
 ) -> dict[str, Any]:
     """What a result must travel with to be judged and repeated; a dict that JSON holds.
 
+    Each of its entries is a *fact*; versions, machine and time are added to those given.
+
     Args:
-        model, plan, weights, weights_sha256: which network; ``weights`` is "none" where they are random.
+        subject: the network.
         data, samples: a description of the data, and how many images were used.
         device: where it ran; a CUDA device adds the card's name and CUDA's version.
         command: the command line as a list of arguments, or None for a call from Python.
         title: one line over every table and figure; made from the above where None.
         notes: what a reader of the table should know besides, a line each.
-        more: anything else; kept as it is.
+        more: any other facts, kept as they are.
     """
     import torch
 
     facts: dict[str, Any] = {
         "version": __version__,
         "command": command if command is None or isinstance(command, str) else list(command),
-        "model": model,
-        "plan": plan,
-        "weights": weights,
-        "weights_sha256": weights_sha256,
+        "model": subject.model,
+        "plan": subject.plan,
+        "weights": subject.weights,
+        "weights_sha256": subject.weights_sha256,
         "data": data,
         "samples": samples,
         "device": str(device),
@@ -80,12 +95,9 @@ def run_facts(
     notes: Iterable[str],
     **more: Any,
 ) -> dict[str, Any]:
-    """The provenance of what a loaded model made of a stream; arguments as of :func:`provenance`."""
+    """The provenance of a result from a loaded model and a stream; other arguments as :func:`provenance`."""
     return provenance(
-        model=loaded.name,
-        plan=loaded.plan,
-        weights=loaded.weights,
-        weights_sha256=loaded.weights_sha256,
+        Subject(loaded.name, loaded.plan, loaded.weights, loaded.weights_sha256),
         weights_note=loaded.note,
         data=stream.description,
         samples=stream.samples,
@@ -97,7 +109,7 @@ def run_facts(
 
 
 def checked(facts: Any) -> dict[str, Any]:
-    """The provenance that a file holds, once every fact that is looked into is of the kind that it must be.
+    """A provenance as read from a file, with every fact that this package looks into of the right kind.
 
     Raises:
         ValueError: it is no mapping, or one of the facts is of another kind.
@@ -118,7 +130,7 @@ def _is_texts_by_name(value: Any) -> bool:
     return isinstance(value, Mapping) and _is_texts([*value, *value.values()])
 
 
-#: Facts that are looked into where a file has them; all others are shown as they are.
+#: The facts that this package looks into, with the kind that each must be; all others are shown as they are.
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "command": ("a text or a list of texts", lambda v: v is None or isinstance(v, str) or _is_texts(v)),
     "title": ("a text", lambda v: v is None or isinstance(v, str)),
@@ -126,6 +138,7 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "weights_note": ("texts by name", lambda v: v is None or _is_texts_by_name(v)),
     "packages": ("texts by name", _is_texts_by_name),
     "recipe": ("a mapping", lambda v: isinstance(v, Mapping)),
+    "options": ("a mapping", lambda v: isinstance(v, Mapping)),
 }
 
 

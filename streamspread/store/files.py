@@ -1,4 +1,4 @@
-"""Arrow IPC files: written beside and renamed, read whole or refused in one line."""
+"""Arrow IPC files: written whole or not at all, read whole or refused in one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAGIC = b"ARROW1"  # an Arrow IPC file begins and ends with it
 
 
 def check_writable(path: str | Path) -> None:
-    """Refuse a path that this package could not write; to be called before hours of work, not after.
+    """Refuse a path that cannot be written; to be called before hours of work, not after.
 
     Raises:
         StoreError: the folder is missing or cannot be written, or the path is no regular file.
@@ -38,8 +38,8 @@ def place(path: Path, replace: bool) -> Iterator[Path]:
     Raises:
         StoreError: the file cannot be written.
     """
-    with _as_store_error(path), find_place(path, replace) as found:
-        yield found
+    with _as_store_error(path), find_place(path, replace) as free:
+        yield free
 
 
 def save(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> None:
@@ -68,10 +68,13 @@ def load(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def conform(table: pa.Table, schema: pa.Schema, path: str | Path, command: str) -> pa.Table:
-    """The table with the columns of ``schema``; ``command``: what makes such a file.
+    """The table with the columns of ``schema`` alone, in its order and types.
+
+    Args:
+        command: the one that makes such a file, for the message.
 
     Raises:
-        StoreError: a column is missing or cannot be read as what it should be.
+        StoreError: a column is missing, or its values do not have the type or are null where none may be.
     """
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
@@ -85,7 +88,7 @@ def conform(table: pa.Table, schema: pa.Schema, path: str | Path, command: str) 
 
 
 def other_kind(path: str | Path, error: Exception, command: str) -> StoreError:
-    """The error for columns or a header that do not hold what they should."""
+    """The error for columns or a header with other contents than ``command`` writes."""
     return StoreError(
         f"{str(path)!r} holds columns of another kind ({_line(error)}): make it again with {command}"
     )

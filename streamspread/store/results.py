@@ -1,4 +1,4 @@
-"""A result of either kind, for what shows them all."""
+"""Reading a result of either kind, spectra or an embedding, by what its file says of itself."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from streamspread.store import embeddings, files, spectra
 
 
 def read_any(path: str | Path) -> Spectra | Embedding:
-    """What the file holds.
+    """The spectra or the embedding that the file holds.
 
     Raises:
         StoreError: no such file, or not a whole streamspread result of a format this version reads.
     """
     table, header = files.load(path)
-    kind = embeddings if header.get("kind") == embeddings.KIND else spectra
-    return kind.from_table(table, header, path)
+    reader = embeddings if header.get("kind") == embeddings.KIND else spectra
+    return reader.from_table(table, header, path)

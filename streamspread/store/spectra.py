@@ -11,11 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from streamspread.errors import OptionError, StoreError
+from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.store import facts, files
 
 KIND = "spectra"
 
+#: The columns of format 1, all of which a file must have. Two of them are metrics; every other metric has a
+#: column after these, which is written for other programs and not needed to read the file.
 SCHEMA = pa.schema(
     [
         pa.field("layer", pa.string(), nullable=False),
@@ -45,7 +48,7 @@ SCHEMA = pa.schema(
 
 
 def write(spectra: Spectra, path: str | Path) -> None:
-    """Write ``spectra`` as an Arrow IPC file; written beside and renamed, so no reader ever sees half a file.
+    """Write ``spectra`` as an Arrow IPC file, whole or not at all: no reader ever sees half a file.
 
     Raises:
         StoreError: the file cannot be written. What was at ``path`` before is then still there, untouched.
@@ -55,7 +58,7 @@ def write(spectra: Spectra, path: str | Path) -> None:
 
 
 def read(path: str | Path) -> Spectra:
-    """Read what :func:`write` wrote; every float64 comes back bit for bit.
+    """Read what :func:`write` wrote. Every float64 comes back bit for bit; metrics are computed anew.
 
     Raises:
         StoreError: no such file, or not a whole streamspread result of a format this version reads.
@@ -75,8 +78,15 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
         raise files.other_kind(path, error, "run") from error
 
 
+def full_schema() -> pa.Schema:
+    """The columns that are written: those of format 1, then a nullable float64 for every other metric."""
+    others = (name for name in metric_names() if name not in SCHEMA.names)
+    return pa.schema([*SCHEMA, *(pa.field(name, pa.float64()) for name in others)])
+
+
 def _table(spectra: Spectra) -> pa.Table:
     layers = list(spectra.values())
+    metrics = [metrics_of(s) for s in layers]
     columns: dict[str, list[Any]] = {
         "layer": [s.layer for s in layers],
         "shape": [list(s.shape) for s in layers],
@@ -89,15 +99,14 @@ def _table(spectra: Spectra) -> pa.Table:
         "eigenvalues": [np.asarray(s.eigenvalues, np.float64) for s in layers],
         "complete": [s.complete for s in layers],
         "components": [_components(s, spectra.thresholds) for s in layers],
-        "participation_ratio": [_or_null(s.participation_ratio) for s in layers],
-        "effective_rank": [_or_null(s.effective_rank) for s in layers],
         "seconds": [_or_null(s.seconds) for s in layers],
         "peak_bytes": [s.peak_bytes for s in layers],
         "sum_of_squares": [_or_null(s.sum_of_squares) for s in layers],
         "upper_sums": [np.asarray(s.upper_sums, np.float64) for s in layers],
         "proof": [s.proof for s in layers],
     }
-    return pa.table(columns, SCHEMA)
+    columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
+    return pa.table(columns, full_schema())
 
 
 def _components(spectrum: LayerSpectrum, thresholds: Iterable[float]) -> list[dict[str, float]]:
@@ -114,7 +123,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         return table[name][row].as_py()
 
     def number(name: str) -> float:
-        return math.nan if (found := value(name)) is None else found
+        return math.nan if (known := value(name)) is None else known
 
     def floats(name: str) -> np.ndarray:
         return table[name][row].values.to_numpy(zero_copy_only=False)

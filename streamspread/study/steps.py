@@ -1,4 +1,4 @@
-"""What the study consists of, as data: a step for every result, none of them carried out yet."""
+"""What the study consists of, as data: one step per result; :mod:`streamspread.study.work` does them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamspread.system.files import file_stem
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 NETWORKS = tuple(PLANS)
 
-#: What can be asked for, in the order in which it is done.
+#: The parts of the study that can be asked for, in the order in which they are done.
 PARTS = {
     "networks": "every tap of the networks: c*, c*.bn, c*.relu and gap",
     "samples": "the same layers from 500, 1,000, 2,000, … images, up to all",
@@ -23,8 +23,8 @@ PARTS = {
     "latent": "t-SNE of every layer",
 }
 
-#: no2's three stages, halved between, with more or fewer convolutions in each; 6 is no2's own plan. No wider,
-#: so that a laptop can train them too.
+#: Plans by their number of convolutions: no2's three stages with a pooling between, and more or fewer
+#: convolutions in each; that of 6 is no2's own. None is wider than no2, so a laptop can train them all.
 DEPTHS = {
     4: "32,M,64,M,128,128",
     6: "32,32,M,64,64,M,128,128",
@@ -32,20 +32,25 @@ DEPTHS = {
     10: "32,32,32,M,64,64,64,M,128,128,128,128",
 }
 
-#: Times the usual number of epochs, and label smoothing.
+#: The trainings to compare: a factor on the usual number of epochs, and the label smoothing.
 TRAININGS = ((0, 0.0), (1 / 4, 0.0), (1, 0.0), (1, 0.1), (4, 0.0), (4, 0.1))
-TRAINED = ("no1", "no3")  # the networks that the paper's claims speak of by name or as the base
+#: The networks that are trained in other ways, where they are asked for: the paper's base, and the one that a
+#: claim of its own names.
+TRAINED = ("no1", "no3")
 
-FEWEST = 500
-LATENT_SAMPLES = 10_000
+FEWEST = 500  # images from which K over N begins
+LATENT_SAMPLES = 10_000  # images of a t-SNE at the most
 
-_EVERY_TAP = ("all", "*.bn", "*.relu")
 _LAYERS = ("all",)
+_EVERY_TAP = ("all", "*.bn", "*.relu")
 
 
 @dataclass(frozen=True)
-class Training:
-    """How weights are made; no epochs at all leaves them random."""
+class TrainingSpec:
+    """A training that a step asks for: its epochs (0 leaves the weights random) and label smoothing.
+
+    As text it is the part of a file's name that tells trainings apart.
+    """
 
     epochs: int
     label_smoothing: float = 0.0
@@ -62,10 +67,11 @@ class Step:
     """One result of the study.
 
     Attributes:
-        name: of its file, without suffix. ``part``: one of PARTS.
-        model: no1 … no4 or a plan. ``layers``: taps by name or glob.
-        samples: how many of the study's images; None: all.
-        training: how the weights are made; None: those that the package ships, else the usual training.
+        name: its file's, without suffix. ``part``: of the study, a key of PARTS.
+        model: no1 … no4, or ``plan:…``. ``layers``: names or globs of taps.
+        samples: how many of the study's images; None for all.
+        training: which weights to use; None for those that the package ships, or where it ships none, those
+            of a usual training.
     """
 
     name: str
@@ -73,14 +79,15 @@ class Step:
     model: str
     layers: tuple[str, ...] = _LAYERS
     samples: int | None = None
-    training: Training | None = None
+    training: TrainingSpec | None = None
 
 
 def check(models: Sequence[str], parts: Sequence[str]) -> None:
-    """Refuse what can be refused before any image is read; errors as :func:`steps`.
+    """Refuse what can be refused before any image is read.
 
     Raises:
-        MissingError: t-SNE is asked for and cannot be had.
+        OptionError, ModelError: as :func:`steps`.
+        MissingError: t-SNE is asked for, but a package that it needs is not installed.
     """
     _check_names(models, parts)
     if "latent" in parts:
@@ -88,33 +95,38 @@ def check(models: Sequence[str], parts: Sequence[str]) -> None:
 
 
 def steps(models: Sequence[str], parts: Sequence[str], samples: int, epochs: int) -> list[Step]:
-    """The steps of the ``parts`` for ``models`` on ``samples`` images, where a usual training has ``epochs``.
+    """All steps of a study.
+
+    Args:
+        models: no1 … no4 or ``plan:…``. ``parts``: keys of PARTS.
+        samples: how many images there are. ``epochs``: of a usual training.
 
     Raises:
         OptionError: an unknown part, no part or model at all, or too few images for a part.
         ModelError: a model that is not built from a plan.
     """
     _check_names(models, parts)
-    all_images = [] if "networks" in parts else [samples]  # else those results are the networks' own
-    made = {
+    # K over N ends at all images; where the networks are analysed anyway, their results are those.
+    all_images = [] if "networks" in parts else [samples]
+    by_part = {
         "networks": _networks(models),
         "samples": _samples(models, fewer(samples) + all_images),
         "depth": _depth(epochs),
         "training": _training([model for model in models if model in TRAINED] or models, epochs),
         "latent": _latent(models, samples),
     }
-    return [step for part in PARTS if part in parts for step in made[part]]
+    return [step for part in PARTS if part in parts for step in by_part[part]]
 
 
 def fewer(samples: int) -> list[int]:
-    """500, 1,000, 2,000, … up to 5/6 of ``samples``: between two that are closer K can hardly be seen to
-    grow."""
-    found = []
+    """Numbers of images 500, 1,000, 2,000, … up to 5/6 of ``samples``; from a nearer one to all images K
+    would hardly be seen to grow."""
+    numbers = []
     n = FEWEST
     while 6 * n <= 5 * samples:
-        found.append(n)
+        numbers.append(n)
         n *= 2
-    return found
+    return numbers
 
 
 def _check_names(models: Sequence[str], parts: Sequence[str]) -> None:
@@ -125,7 +137,7 @@ def _check_names(models: Sequence[str], parts: Sequence[str]) -> None:
         raise OptionError(f"nothing to do: name at least one {'model' if parts else 'part'}")
     for model in models:
         find_plan(model)
-        if model not in PLANS and not model.startswith("plan:"):  # a plan alone is no model
+        if model not in PLANS and not model.startswith("plan:"):  # a plan without its prefix
             raise ModelError(f"unknown model {model!r}{did_you_mean(f'plan:{model}')}")
 
 
@@ -142,12 +154,13 @@ def _samples(models: Sequence[str], numbers: Sequence[int]) -> Iterator[Step]:
 
 def _depth(epochs: int) -> Iterator[Step]:
     for depth, plan in DEPTHS.items():
-        yield Step(f"depth{depth}", "depth", f"plan:{plan}", training=Training(epochs))
+        yield Step(f"depth{depth}", "depth", f"plan:{plan}", training=TrainingSpec(epochs))
 
 
 def _training(models: Sequence[str], epochs: int) -> Iterator[Step]:
     lengths = ((round(times * epochs), times, smoothing) for times, smoothing in TRAININGS)
-    trainings = [Training(n, smoothing) for n, times, smoothing in lengths if n or not times]
+    # A quarter of very few epochs rounds to none, which would be the untrained network once more.
+    trainings = [TrainingSpec(n, smoothing) for n, times, smoothing in lengths if n or not times]
     for model in models:
         for training in trainings:
             yield Step(f"{_slug(model)}-{training}", "training", model, training=training)

@@ -1,11 +1,11 @@
-"""The study carried out step by step; a result that is there and was made the same way is not made again."""
+"""The study carried out step by step; a result that is there, and was made in the same way, is kept."""
 
 from __future__ import annotations
 
 import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,27 @@ from streamspread.errors import DataError, StoreError, StreamspreadError
 from streamspread.models.plans import find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
 from streamspread.streams import checksum
-from streamspread.study.steps import Step, Training
+from streamspread.study.steps import Step, TrainingSpec
 from streamspread.system.files import check_name, file_stem, storable, why
+from streamspread.system.progress import Progress
 
-#: Of images that are read as they are used, so many say whether they are still the same ones.
-_LOOKED_AT = 256
+#: How many images are compared where not all are in memory; reading all of them would take as long as a pass.
+_COMPARED = 256
 
-#: What results were made with whose recipes do not say it: it could not be chosen.
+#: What recipes in older files leave out, with the only value that it could then have.
 _UNSAID = {"proof": True}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a step: its file, whether it was kept, and what had changed where it was replaced."""
+    """What became of a step.
+
+    Attributes:
+        path: of its result.
+        kept: whether the result was there already, made in the same way.
+        changed: the entries of its recipe that differed, where an earlier result was replaced.
+        seconds: that the step took.
+    """
 
     path: Path
     kept: bool
@@ -41,41 +49,50 @@ class Outcome:
     seconds: float
 
 
+@dataclass(eq=False)  # == on images would raise, not compare
 class Study:
-    """Everything that the steps share: images, device, thresholds, and where results and weights go.
+    """What all steps share, and where results and weights go.
 
-    folder: gets ``results/NAME.arrow`` and ``weights/NAME.safetensors``. images: that all steps draw from.
-    data: the spec, for the labelled images that training needs. epochs: of a usual training. memory, proof:
-    as for engine.analyze.
+    Attributes:
+        folder: gets ``results/NAME.arrow`` and ``weights/NAME.safetensors``.
+        images: those that all steps draw from.
+        data: their spec, by which training finds images with labels.
+        device: where everything runs. ``seed``: of random weights, trainings, draws and eigenvalue searches.
+        thresholds, memory, proof: as for :func:`streamspread.api.analyze.analyze`.
+        epochs: of a usual training.
+        command, notes: as for :func:`streamspread.store.provenance`.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        images: ImageData | StreamedImages,
-        *,
-        data: str,
-        device: torch.device,
-        thresholds: Sequence[float],
-        epochs: int,
-        seed: int = 0,
-        memory: str | None = None,
-        proof: bool = True,
-        command: Sequence[str] = (),
-        notes: Sequence[str] = (),
-    ) -> None:
-        self.images, self.data, self.device = images, data, device
-        self.thresholds, self.epochs, self.seed, self.memory = tuple(thresholds), epochs, seed, memory
-        self.proof, self.command, self.notes = proof, list(command), list(notes)
-        self.results, self.weights = folder / "results", folder / "weights"
+    folder: Path
+    images: ImageData | StreamedImages
+    _: KW_ONLY
+    data: str
+    device: torch.device
+    thresholds: Sequence[float]
+    epochs: int
+    seed: int = 0
+    memory: str | None = None
+    proof: bool = True
+    command: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    @property
+    def results(self) -> Path:
+        """The folder of results."""
+        return self.folder / "results"
+
+    @property
+    def weights(self) -> Path:
+        """The folder of weights that were trained here."""
+        return self.folder / "weights"
 
     def check_labels(self, steps: Sequence[Step]) -> None:
-        """Load the images and labels that the steps train networks with, before the first of them is done.
+        """Load the labelled images that the steps train networks with, before the first step is done.
 
         Raises:
-            DataError: there are none such.
+            DataError: the data has no labels, and a step needs them.
         """
-        parts = dict.fromkeys(step.part for step in steps if (how := self._training(step)) and how.epochs)
+        parts = dict.fromkeys(step.part for step in steps if (spec := self._training(step)) and spec.epochs)
         if not parts:
             return
         try:
@@ -86,7 +103,7 @@ class Study:
             ) from error
 
     def prepare(self) -> None:
-        """Make the folders.
+        """Make the folders of results and weights.
 
         Raises:
             StoreError: one of them cannot be made or written to.
@@ -102,12 +119,21 @@ class Study:
     def do(
         self,
         step: Step,
-        progress: Callable[[engine.Progress], None] | None = None,
+        progress: Callable[[Progress], None] | None = None,
         epoch: Callable[[training.EpochReport], None] | None = None,
         on_batch: Callable[[int, int], None] | None = None,
     ) -> Outcome:
-        """Make the step's result, unless it is there and was made the same way; the callbacks are those of
-        engine.analyze and training.train."""
+        """Make the step's result, unless it is there and was made in the same way.
+
+        Args:
+            progress: called with signs of life, as by :func:`streamspread.api.analyze.analyze`.
+            epoch, on_batch: called after an epoch and a batch, as by :func:`streamspread.training.train`.
+
+        Raises:
+            StreamspreadError: as those two, :func:`streamspread.api.embed.embed` and
+                :func:`streamspread.store.write`.
+            KeyboardInterrupt: also where a training caught it, since its weights are not those asked for.
+        """
         began = time.perf_counter()
         path = self.results / f"{step.name}.arrow"
         loaded = self._load(step, epoch, on_batch)
@@ -116,7 +142,7 @@ class Study:
         changed = _changed(path, recipe)
         if changed == ():
             return Outcome(path, True, (), time.perf_counter() - began)
-        facts = store.run_facts(
+        provenance = store.run_facts(
             loaded,
             images,
             self.device,
@@ -134,7 +160,7 @@ class Study:
                 device=self.device,
                 seed=self.seed,
                 progress=progress,
-                provenance=facts,
+                provenance=provenance,
             )
             store.write_embedding(embedding, path)
         else:
@@ -148,37 +174,38 @@ class Study:
                 proof=self.proof,
                 seed=self.seed,
                 progress=progress,
-                provenance=facts,
+                provenance=provenance,
             )
             store.write(spectra, path)
         return Outcome(path, False, changed or (), time.perf_counter() - began)
 
     def on_page(self, steps: Sequence[Step]) -> tuple[list[Path], list[str]]:
-        """What belongs on one page with these steps, and what must be said, a line each.
+        """The results that belong on one page with these steps, and notes on those left out, a line each.
 
-        Their own files, and those of other parts or models. An earlier result of the same part and model that
-        is none of the steps was made in another way, as from more images: it would be compared with them.
+        These are the steps' own files, and those of other parts or models. A result of the same part and
+        model that is none of the steps was made in another way, as from more images. It is left out, since a
+        page would compare the two.
         """
         own = {f"{step.name}.arrow" for step in steps}
         asked = {(step.part, step.model) for step in steps}
-        found, notes = [], []
+        shown, notes = [], []
         for path in sorted(self.results.glob("*.arrow")):
             if path.name in own:
-                found.append(path)
+                shown.append(path)
                 continue
             try:
                 result = store.read_any(path)
             except StoreError as error:
                 notes.append(f"not on the page: {error}")
                 continue
-            made = (result.provenance.get("part"), result.provenance.get("model"))
-            if made in asked:
+            part_and_model = (result.provenance.get("part"), result.provenance.get("model"))
+            if part_and_model in asked:
                 notes.append(f"not on the page: {str(path)!r} is an earlier result, made in another way")
             elif not result:
                 notes.append(f"not on the page: {str(path)!r} holds no layers")
             else:
-                found.append(path)
-        return found, notes
+                shown.append(path)
+        return shown, notes
 
     def _load(
         self,
@@ -186,59 +213,54 @@ class Study:
         epoch: Callable[[training.EpochReport], None] | None,
         on_batch: Callable[[int, int], None] | None,
     ) -> models.LoadedModel:
-        how = self._training(step)
-        if how is None:
+        spec = self._training(step)
+        if spec is None:
             return models.load(step.model)
-        if not how.epochs:
+        if not spec.epochs:
             return models.load(step.model, "none", self.seed)
-        return models.load(step.model, self._trained(step.model, how, epoch, on_batch), self.seed)
+        return models.load(step.model, self._trained(step.model, spec, epoch, on_batch), self.seed)
 
-    def _training(self, step: Step) -> Training | None:
-        """How the step's weights are made; None for those that the package ships."""
+    def _training(self, step: Step) -> TrainingSpec | None:
+        """The training that the step's weights come from; None for weights that the package ships."""
         if step.training is None and shipped_weights(step.model) is not None:
             return None
-        return step.training or Training(self.epochs)
+        return step.training or TrainingSpec(self.epochs)
 
     def _trained(
         self,
         model: str,
-        how: Training,
+        spec: TrainingSpec,
         epoch: Callable[[training.EpochReport], None] | None,
         on_batch: Callable[[int, int], None] | None,
     ) -> Path:
-        """The weights of a training that is there already, or that is done now."""
+        """The file of a training's weights: the one that is there, if by the same recipe, else a new one."""
         plan = format_plan(find_plan(model))
-        path = self.weights / f"{file_stem(plan.replace(',', '-'))}-{how}.safetensors"
+        path = self.weights / f"{file_stem(plan.replace(',', '-'))}-{spec}.safetensors"
         train, test = self._labelled
-        recipe = training.Recipe(epochs=how.epochs, label_smoothing=how.label_smoothing, seed=self.seed)
+        recipe = training.Recipe(epochs=spec.epochs, label_smoothing=spec.label_smoothing, seed=self.seed)
         wanted = recipe.note() | {
             "plan": plan,
-            "epochs": str(how.epochs),
+            "epochs": str(spec.epochs),
             "data": storable(train.description),
             "data_crc32": checksum(train.images, train.labels, test.images, test.labels),
         }
         if path.is_file():
             try:
                 note = read_weights(path)[1] or {}
-            except StreamspreadError:  # cut off or not ours: made again
+            except StreamspreadError:  # cut off, or another program's: the training is done again
                 note = {}
             if {key: note.get(key) for key in wanted} == wanted:
                 return path
         result = training.train(
             model,
-            train.images,
-            train.labels,
-            test.images,
-            test.labels,
+            train,
+            test,
             recipe,
             device=self.device,
-            out=path,
-            progress=epoch,
-            on_batch=on_batch,
-            data=train.description,
-            command=shlex.join(self.command),
+            output=training.Output(path=path, command=shlex.join(self.command)),
+            callbacks=training.Callbacks(epoch=epoch, batch=on_batch),
         )
-        if result.interrupted:  # the best so far is on disk, but it is not what was asked for
+        if result.interrupted:  # the best weights so far are on disk, but not those of the whole training
             raise KeyboardInterrupt
         return path
 
@@ -249,7 +271,7 @@ class Study:
     def _recipe(
         self, step: Step, loaded: models.LoadedModel, images: ImageData | StreamedImages
     ) -> dict[str, Any]:
-        """All that the result depends on, as JSON holds it."""
+        """Everything that the result depends on, by name, as JSON holds it."""
         recipe: dict[str, Any] = {
             "version": __version__,
             "plan": loaded.plan,
@@ -258,30 +280,31 @@ class Study:
             "images": _checksum(images),
             "samples": images.samples,
             "layers": list(step.layers),
-            "device": self.device.type,  # it decides on the rounding
+            "device": self.device.type,  # the precision depends on it
             "seed": self.seed,
         }
-        if step.part != "latent":  # t-SNE knows none of these
+        if step.part != "latent":  # t-SNE uses none of these
             recipe |= {"thresholds": list(self.thresholds), "memory": self.memory, "proof": self.proof}
         return recipe
 
 
 def _checksum(images: ImageData | StreamedImages) -> str:
-    """Of all images that are in memory, of some where they are not, evenly spread; and of all labels."""
+    """Over all images where they are in memory, else over some, evenly spread; and over all labels."""
     pixels = images.tensor
     if pixels is None:
-        count = min(images.samples, _LOOKED_AT)
+        count = min(images.samples, _COMPARED)
         some = images.subset(np.arange(count) * images.samples // count, images.description)
         pixels = torch.cat(list(some.batches()))
     return checksum(pixels) if images.labels is None else checksum(pixels, images.labels)
 
 
 def _changed(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """What differs between the recipe and that of the result at ``path``; None where there is none."""
+    """The names of what differs between the recipe and that of the result at ``path``, ("the file",) where
+    that cannot be read; None where there is no result."""
     if not path.is_file():
         return None
     try:
-        made = store.read_any(path).provenance.get("recipe", {})
+        earlier = store.read_any(path).provenance.get("recipe", {})
     except StoreError:
         return ("the file",)
-    return tuple(key for key in recipe if made.get(key, _UNSAID.get(key)) != recipe[key])
+    return tuple(key for key in recipe if earlier.get(key, _UNSAID.get(key)) != recipe[key])

@@ -8,7 +8,7 @@ from streamspread.errors import MissingError, ModelError, OptionError
 from streamspread.models import load
 from streamspread.models.plans import parse_plan
 from streamspread.study import NETWORKS, PARTS, check, steps
-from streamspread.study.steps import DEPTHS, Training, fewer
+from streamspread.study.steps import DEPTHS, TrainingSpec, fewer
 
 
 def test_the_whole_study_has_a_result_of_its_own_for_every_step():
@@ -82,7 +82,7 @@ def test_trainings_differ_in_length_and_smoothing():
 
 def test_without_epochs_nothing_is_trained():
     found = steps(["no1"], ["depth", "training"], 100, 0)
-    assert {step.training for step in found} == {Training(0)}
+    assert {step.training for step in found} == {TrainingSpec(0)}
     assert [step.name for step in found] == ["depth4", "depth6", "depth8", "depth10", "no1-untrained"]
 
 

@@ -15,10 +15,10 @@ from streamspread.errors import DataError, StoreError
 from streamspread.models.weights import read_weights, save_weights
 from streamspread.results.spectrum import Spectra
 from streamspread.study import Step, Study
-from streamspread.study.steps import Training
+from streamspread.study.steps import TrainingSpec
 
 SMALL = "plan:4,M,6"
-STEP = Step("small", "networks", SMALL, ("all", "*.relu"), training=Training(0))
+STEP = Step("small", "networks", SMALL, ("all", "*.relu"), training=TrainingSpec(0))
 
 
 def made_images(samples=40, seed=0):
@@ -111,7 +111,7 @@ def test_another_version_counts(tmp_path, monkeypatch):
 
 def test_other_layers_count(tmp_path):
     make_study(tmp_path).do(STEP)
-    fewer = Step("small", "networks", SMALL, ("all",), training=Training(0))
+    fewer = Step("small", "networks", SMALL, ("all",), training=TrainingSpec(0))
     assert make_study(tmp_path).do(fewer).changed == ("layers",)
 
 
@@ -135,7 +135,7 @@ def test_fewer_images_are_nested_in_more():
 def test_a_step_of_fewer_images_uses_them(tmp_path):
     study = make_study(tmp_path)
     study.do(STEP)
-    path = study.do(Step("small-n20", "samples", SMALL, samples=20, training=Training(0))).path
+    path = study.do(Step("small-n20", "samples", SMALL, samples=20, training=TrainingSpec(0))).path
     spectra = store.read(path)
     assert {layer.samples for layer in spectra.values()} == {20}
     network = models.load(SMALL, "none").module
@@ -148,7 +148,7 @@ def test_a_step_of_fewer_images_uses_them(tmp_path):
 def test_latent_steps_write_embeddings(tmp_path):
     pytest.importorskip("openTSNE", reason="t-SNE needs openTSNE")
     study = make_study(tmp_path, made_images(120))
-    step = Step("small-tsne", "latent", SMALL, training=Training(0))
+    step = Step("small-tsne", "latent", SMALL, training=TrainingSpec(0))
     embedding = store.read_embedding(study.do(step).path)
     assert list(embedding) == ["c1", "c2", "gap"]
     assert embedding.samples == 120
@@ -159,9 +159,9 @@ def test_latent_steps_write_embeddings(tmp_path):
 
 def test_a_page_shows_the_steps_and_other_parts_but_nothing_broken_or_outlived(tmp_path):
     study = make_study(tmp_path, made_images(30))
-    small = Step("small-n20", "samples", SMALL, samples=20, training=Training(0))
-    old = Step("small-n10", "samples", SMALL, samples=10, training=Training(0))
-    deep = Step("deep", "depth", SMALL, samples=10, training=Training(0))
+    small = Step("small-n20", "samples", SMALL, samples=20, training=TrainingSpec(0))
+    old = Step("small-n10", "samples", SMALL, samples=10, training=TrainingSpec(0))
+    deep = Step("deep", "depth", SMALL, samples=10, training=TrainingSpec(0))
     for step in (STEP, small, old, deep):
         study.do(step)
     (study.results / "broken.arrow").write_bytes(b"not ours")
@@ -199,7 +199,7 @@ def labelled(monkeypatch):
 
 def test_missing_weights_are_trained_once_by_their_recipe(tmp_path, labelled):
     reports = []
-    step = Step("trained", "training", SMALL, training=Training(2, 0.1))
+    step = Step("trained", "training", SMALL, training=TrainingSpec(2, 0.1))
     outcome = make_study(tmp_path, data="cifar10").do(step, epoch=reports.append)
     assert [report.epoch for report in reports] == [1, 2]
     (weights,) = (tmp_path / "weights").iterdir()
@@ -276,9 +276,9 @@ def test_weights_of_another_way_to_train_are_trained_again(tmp_path, labelled, o
 
 def test_labels_are_asked_for_before_the_first_step_where_steps_train(tmp_path):
     shipped = Step("no2", "networks", "no2")
-    random = Step("depth4", "depth", SMALL, training=Training(0))
+    random = Step("depth4", "depth", SMALL, training=TrainingSpec(0))
     make_study(tmp_path).check_labels([shipped, random])  # noise has none
-    trained = Step("depth4", "depth", SMALL, training=Training(1))
+    trained = Step("depth4", "depth", SMALL, training=TrainingSpec(1))
     own = Step("own", "networks", SMALL)
     words = r"needs a label for every image.*\(needed by --parts depth,networks; --epochs 0 leaves"
     with pytest.raises(DataError, match=words):
