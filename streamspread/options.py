@@ -1,37 +1,228 @@
-"""What the caller of an analysis asked for, and whether it makes sense by itself."""
+"""Every option of an analysis, stated once: its default, what it does, how the command line writes it.
 
-from __future__ import annotations
+The arguments of ``analyze`` and ``plan`` and their documentation, the command line's options and their help,
+the check of what was asked, and what a result keeps of it are all made from these classes. A new option is a
+new field of one of them.
+"""
 
-from dataclasses import dataclass
+# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import KW_ONLY, Field, dataclass, fields
 from numbers import Integral
-
-import torch
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from streamspread.errors import OptionError, check_seed
+from streamspread.system.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from streamspread.accumulators.base import Accumulator
+
+#: The ways to sum a layer, a file each. Whoever adds one adds a name that ``method`` takes.
+METHODS: "Registry[type[Accumulator]]" = Registry("streamspread.accumulators.methods", "METHOD")
+
+ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """As :func:`streamspread.api.analyze.analyze` explains them.
+@dataclass(frozen=True)
+class Flag:
+    """How the command line writes an option; one without a flag is for callers from Python alone.
 
-    Raises:
-        OptionError: one of them is out of range.
+    Attributes:
+        names: ``--rank`` and the like; none: made from the field's name.
+        metavar: what stands for the value in the help.
+        panel: the part of the help that it belongs to.
+        least, most: the smallest and the largest whole number that is taken.
+        read: from the text to the value; None: as the field's type says.
+        unset: what happens where it is not given, if the default does not say.
+        off: the flag turns off what is on by default, and ``help`` says what that does.
+        help: in place of the option's own text, where that would not fit.
     """
 
-    thresholds: tuple[float, ...]
-    method: str
-    rounding: str
-    rank: str | int
-    width: int
-    max_passes: int
-    memory: str | int | None
-    device: str | torch.device
-    batch_size: int | None
-    proof: bool
-    all_eigenvalues: bool
-    seed: int
+    names: tuple[str, ...] = ()
+    metavar: str | None = None
+    panel: str | None = "Method"
+    least: int | None = None
+    most: int | None = None
+    read: Callable[[str], Any] | None = None
+    unset: str = ""
+    off: bool = False
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What an option does, and its flag; stands in a field's annotation.
+
+    ``about`` is a function where it names what a registry holds.
+    """
+
+    about: str | Callable[[], str]
+    flag: Flag | None = None
+
+    @property
+    def text(self) -> str:
+        return self.about if isinstance(self.about, str) else self.about()
+
+
+def option_of(one: "Field[Any]") -> Option:
+    """The documentation of a field."""
+    return next(part for part in get_args(one.type) if isinstance(part, Option))
+
+
+def split_names(text: str) -> list[str]:
+    """Comma-separated texts without surrounding spaces or empty ones."""
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def read_layers(text: str) -> str | list[str]:
+    """``all`` as it is, else the comma-separated globs; OptionError for none."""
+    names = split_names(text)
+    if not names:
+        raise OptionError("no layer given: --layers takes all, or names and globs such as c1,c2.*")
+    return "all" if names == ["all"] else names
+
+
+def read_thresholds(text: str) -> tuple[float, ...]:
+    """``0.7,0.9`` as numbers; OptionError outside (0, 1]."""
+    from streamspread.results.spectrum import check_thresholds
+
+    return check_thresholds(split_names(text))
+
+
+def read_number(text: str) -> str | int:
+    """A whole number as such, any other text as it is: the option's own check says which are wrong."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What every run of data through a network can be told.
+
+    Raises:
+        OptionError, BudgetError: one of them is out of range.
+    """
+
+    layers: Annotated[
+        str | Sequence[str],
+        Option(
+            "Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]).",
+            Flag(("--layers", "-l"), "all|GLOB,…", "Network and data", read=read_layers),
+        ),
+    ] = "all"
+    _: KW_ONLY
+    memory: Annotated[
+        str | int | None,
+        Option("Most memory to use, such as 8GiB.", Flag(metavar="SIZE", unset="most of what is free")),
+    ] = None
+    device: Annotated[
+        Union[str, "torch.device"],
+        Option(
+            "Where to compute; auto takes a GPU where PyTorch and CuPy can use one.",
+            Flag(metavar="auto|cpu|cuda:0"),
+        ),
+    ] = "auto"
+    batch_size: Annotated[
+        int | None, Option("Images per forward pass.", Flag(metavar="N", least=1, unset="chosen"))
+    ] = None
+    seed: Annotated[
+        int,
+        Option(
+            "Of the drawn images, of random weights, and of what a search for directions starts from.",
+            Flag(metavar="N", panel="Network and data"),
+        ),
+    ] = 0
 
     def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise OptionError(f"batch size {self.batch_size} asked for; it must be 1 or more")
+        check_seed(self.seed)
+        if self.memory is not None:
+            from streamspread.system.memory import parse_bytes
+
+            parse_bytes(self.memory)
+
+    def asked(self) -> dict[str, Any]:
+        """All options as they were given, for the provenance; JSON holds them."""
+        return {one.name: _plain(getattr(self, one.name)) for one in documented(type(self))}
+
+
+@dataclass(frozen=True)
+class Options(RunOptions):
+    """What an analysis can be told.
+
+    Raises:
+        OptionError, BudgetError: one of them is out of range.
+    """
+
+    thresholds: Annotated[
+        Sequence[float],
+        Option(
+            "Fractions of the variance, in (0, 1].",
+            Flag(("--thresholds", "-t"), "τ,…", read=read_thresholds),
+        ),
+    ] = (0.7,)
+    _: KW_ONLY
+    method: Annotated[
+        str,
+        Option(
+            lambda: (
+                f"{listed(METHODS.names())}; auto takes an exact one, unless none fits or, on a CPU, a "
+                "sketch has less than half the work."
+            ),
+            Flag(metavar="NAME"),
+        ),
+    ] = "auto"
+    rounding: Annotated[
+        str,
+        Option(
+            "fp16, bf16, fp32 or fp64: to what centred activations are rounded, once, before they are "
+            "summed; auto is fp16 on a GPU, fp32 on a CPU.",
+            Flag(metavar="NAME"),
+        ),
+    ] = "auto"
+    rank: Annotated[
+        str | int, Option("Directions that a sketch keeps.", Flag(metavar="auto|L", read=read_number))
+    ] = "auto"
+    width: Annotated[
+        int,
+        Option(
+            "A sketch reads the data again until high − low is at most this, or --max-passes is reached.",
+            Flag(metavar="N", least=0),
+        ),
+    ] = 0
+    max_passes: Annotated[
+        int, Option("How often a sketch may read the data at the most.", Flag(metavar="N", least=1))
+    ] = 3
+    proof: Annotated[
+        bool,
+        Option(
+            "Whether a costly proof may be made where K would stay an interval otherwise.",
+            Flag(("--no-proof",), off=True, help="Skip costly proofs: faster, wider intervals."),
+        ),
+    ] = True
+    all_eigenvalues: Annotated[
+        bool,
+        Option(
+            "Find all, not only what the thresholds need: for the whole spectrum and the effective rank.",
+            Flag(("--all-eigenvalues",)),
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        from streamspread.results.spectrum import check_thresholds
+
+        object.__setattr__(self, "thresholds", check_thresholds(self.thresholds))
+        for what, name, known in (
+            ("method", self.method, ("auto", *METHODS.names())),
+            ("rounding", self.rounding, ROUNDINGS),
+        ):
+            if name not in known:
+                raise OptionError(f"{what} {name!r} is unknown: choose from {', '.join(known)}")
         if self.rank != "auto" and (not isinstance(self.rank, Integral) or self.rank < 1):
             raise OptionError(f"rank {self.rank!r} is neither auto nor a positive number")
         if self.max_passes < 1 or self.width < 0:
@@ -39,6 +230,49 @@ class Options:
                 f"width {self.width} and max passes {self.max_passes} asked for: a width is 0 or more, "
                 "and so many passes are 1 or more"
             )
-        if self.batch_size is not None and self.batch_size < 1:
-            raise OptionError(f"batch size {self.batch_size} asked for; it must be 1 or more")
-        check_seed(self.seed)
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class EmbedOptions(RunOptions):
+    """What an embedding can be told.
+
+    Raises:
+        OptionError, BudgetError: one of them is out of range.
+    """
+
+    _: KW_ONLY
+    axes: Annotated[
+        int,
+        Option(
+            "Leading principal components that t-SNE sees.", Flag(("--components",), metavar="K", panel=None)
+        ),
+    ] = 50
+    perplexity: Annotated[
+        float, Option("About how many neighbours count for a point.", Flag(metavar="X", panel=None))
+    ] = 30.0
+
+    def __post_init__(self) -> None:
+        if self.axes < 2:
+            raise OptionError(f"{self.axes} principal components asked for; a plane needs 2 or more")
+        super().__post_init__()
+
+
+def documented(options: type[RunOptions]) -> Iterator["Field[Any]"]:
+    """The fields that are options, in the order of the help: a class's own before what it takes over."""
+    those = [one for one in fields(options) if any(isinstance(part, Option) for part in get_args(one.type))]
+    inherited = {name for base in options.__mro__[1:] for name in getattr(base, "__dataclass_fields__", ())}
+    yield from sorted(those, key=lambda one: one.name in inherited)
+
+
+def listed(names: Sequence[str]) -> str:
+    """``covariance, gram or sketch``."""
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (str, bool, float)) or value is None:
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return list(value) if isinstance(value, (tuple, list)) else str(value)

@@ -1,5 +1,1 @@
-"""Running state from which a layer's spectrum follows: one contract, several ways to keep it.
-
-Every accumulator has ``update(x_ND)``, ``end_pass()``, ``merge(other)`` and ``spectrum(...)``, and the static
-``nbytes(...)`` and ``passes(...)`` by which the planner chooses without allocating anything.
-"""
+"""Running state from which a layer's spectrum follows: one contract, and a file for each way to keep it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -15,58 +16,110 @@ from streamspread.errors import ActivationError
 _FP16_TARGET = 9
 _FP16_TINY = 2.0**-20  # the deviation to expect after a first batch of zeros
 _CONSTANT = 2.0**-48  # of the values: deviations that are no larger come from the mean's rounding in float64
-_PILOT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
-_FORMAT = "layer {layer}: {what} in batch {batch}"
+_SHIFT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
 
 
 class Overflow(Exception):
-    """An activation, or a sum of its products, lay beyond the range of the rounding once scaled: it must be
-    summed again, rounded otherwise."""
+    """An activation, or a sum of its products, lay beyond the range of its precision: it must be summed
+    again in another one."""
+
+
+class Origin(NamedTuple):
+    """Where values are measured from, and in which units: sums are of round((x − shift)·scale).
+
+    shift_D: (D,) in the sums' dtype: the first batch's mean, so that nothing is computed as E[x²] − E[x]².
+    scale: a power of two, so that it costs no precision.
+    """
+
+    shift_D: torch.Tensor
+    scale: float
+
+
+class Precision(NamedTuple):
+    """How a layer's values are rounded; ``layer``: its name, for messages."""
+
+    rounding: str
+    layer: str = ""
+
+    @property
+    def sum_dtype(self) -> torch.dtype:
+        """Of the sums."""
+        return kernels.SUM_DTYPES[self.rounding]
+
+
+def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = math.inf) -> Origin:
+    """The origin that suits a first batch.
+
+    Args:
+        largest_scale: of values that will be added to others, scaled by so much.
+
+    Raises:
+        ActivationError: the batch holds NaN or Inf.
+    """
+    dtype, width = precision.sum_dtype, x_ND.shape[1]
+    # A copy in float64 of one column block at a time: the whole of it would be larger than the batch.
+    mean_D = torch.empty(width, dtype=torch.float64, device=x_ND.device)
+    largest = torch.zeros(3, dtype=torch.float64, device=x_ND.device)
+    for begin in range(0, width, _SHIFT_COLUMNS):
+        block = x_ND[:, begin : begin + _SHIFT_COLUMNS].double()
+        mean = block.mean(0)
+        mean_D[begin : begin + _SHIFT_COLUMNS] = mean
+        deviation = (block - mean.to(dtype).double()).abs().max()
+        from_mean = (block - mean).abs().max()
+        largest = torch.maximum(largest, torch.stack([deviation, block.abs().max(), from_mean]))
+    shift_D = mean_D.to(dtype)
+    farthest, value, farthest_from_mean = largest.tolist()
+    if not math.isfinite(value):
+        raise _not_finite(precision.layer, 0)
+    if not math.isfinite(farthest):  # float64 values beyond float32's range: staging will find an overflow
+        return Origin(shift_D.zero_(), min(1.0, largest_scale))
+    # A first batch without deviations, such as one of a single sample, says of later ones' size only what its
+    # values say. Where these are zero too, fp16 takes a scale at which all but tiny deviations overflow: that
+    # is noticed and mended, where underflow would go unseen.
+    if farthest_from_mean <= _CONSTANT * value:  # the rest is the mean's own rounding to the shift's dtype
+        farthest = 0.0
+    expected = farthest or value or (_FP16_TINY if precision.rounding == "fp16" else 0.0)
+    if expected <= 0.0:
+        return Origin(shift_D, min(1.0, largest_scale))
+    target = _FP16_TARGET if precision.rounding == "fp16" else 0
+    exponent = target - math.frexp(expected)[1]
+    return Origin(shift_D, min(largest_scale, 2.0 ** max(-126, min(126, exponent))))
 
 
 class Staging:
-    """Rows of round((x − pilot)·scale), and Σ and Σ² of those rounded values.
+    """Rows of round((x − shift)·scale), and Σ and Σ² of those rounded values, all in scaled units.
 
-    The pilot is the first batch's mean, so that nothing is ever computed as E[x²] − E[x]²; what is left of
-    the mean is known from the sums, and taken off by the accumulator. All values here are in scaled units;
-    the scale is a power of two, so it costs no precision.
+    The mean that the shift left is known from the sums; the accumulator takes it off.
 
     Attributes:
-        width: number of features staged. ``rows``: capacity. ``filled``: rows in use. ``wanted``: rows at
-            which :meth:`fill` has them taken; all, unless its owner wants fewer.
-        count: samples seen, an int. ``sum_D``: (D,) float64. ``squares``: (1,) float64.
-        pilot_D: (D,) in the sums' dtype, None before the first batch. ``scale``: float.
+        origin: shift and scale. ``rows``: capacity. ``filled``: rows in use.
+        wanted: rows at which :meth:`fill` has them taken; all, unless its owner wants fewer.
+        count: samples seen, an int. ``sums``: see :class:`streamspread.kernels.Sums`.
+        batches: that came in this pass.
     """
 
-    def __init__(
-        self,
-        width: int,
-        rows: int,
-        rounding: str,
-        device: torch.device,
-        layer: str = "",
-        largest_scale: float = math.inf,
-    ) -> None:
-        """``largest_scale``: of values that will be added to others, scaled by so much."""
-        self.width, self.rows, self.rounding, self.device, self.layer = width, rows, rounding, device, layer
-        self.largest_scale, self.wanted = largest_scale, rows
-        self.buffer_ND = torch.empty(rows, width, dtype=kernels.staged_dtype(rounding, device), device=device)
-        self.sum_D = torch.zeros(width, dtype=torch.float64, device=device)
-        self.squares = torch.zeros(1, dtype=torch.float64, device=device)
-        self.first_bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=device)
-        self.pilot_D: torch.Tensor | None = None
-        self.scale = min(1.0, largest_scale)
+    def __init__(self, origin: Origin, rows: int, precision: Precision) -> None:
+        self.origin, self.rows, self.precision, self.wanted = origin, rows, precision, rows
+        device = origin.shift_D.device
+        dtype = kernels.staged_dtype(precision.rounding, device)
+        self.buffer_ND = torch.empty(rows, self.columns, dtype=dtype, device=device)
+        self.sums = kernels.new_sums(self.columns, device)
         self.count = self.filled = self.batches = 0
 
-    @staticmethod
-    def nbytes(width: int, rows: int, rounding: str, device: torch.device) -> int:
-        """Bytes of the buffer, the pilot and the sums."""
-        return width * (rows * kernels.staged_dtype(rounding, device).itemsize + 8 + 8)
+    @property
+    def columns(self) -> int:
+        """Features staged."""
+        return self.origin.shift_D.shape[0]
 
     @staticmethod
-    def first_bytes(width: int, rows: int) -> int:
-        """Extra bytes while the first batch sets the pilot: a block in float64, and deviations twice."""
-        return 3 * rows * min(width, _PILOT_COLUMNS) * 8
+    def nbytes(columns: int, rows: int, rounding: str, device: torch.device) -> int:
+        """Bytes of the buffer, the shift and the sums."""
+        return columns * (rows * kernels.staged_dtype(rounding, device).itemsize + 8 + 8)
+
+    @staticmethod
+    def first_bytes(columns: int, rows: int) -> int:
+        """Extra bytes while the first batch gives the origin: a block in float64, and deviations twice."""
+        return 3 * rows * min(columns, _SHIFT_COLUMNS) * 8
 
     def fill(self, x_ND: torch.Tensor, take: Callable[[], None]) -> None:
         """Stage a batch of any size; ``take`` is called whenever ``wanted`` rows are filled, and must take
@@ -82,19 +135,14 @@ class Staging:
 
     def push(self, x_ND: torch.Tensor) -> None:
         """Stage a batch that fits into the rows left."""
-        if self.pilot_D is None:
-            self._set_pilot(x_ND)
-        assert self.pilot_D is not None
         rows = x_ND.shape[0]
-        kernels.for_device(self.device).stage(
+        kernels.for_device(self.buffer_ND.device).stage(
             x_ND,
-            self.pilot_D,
-            self.scale,
-            self.rounding,
+            self.origin.shift_D,
+            self.origin.scale,
+            self.precision.rounding,
             self.buffer_ND[self.filled : self.filled + rows],
-            self.sum_D,
-            self.squares,
-            self.first_bad,
+            self.sums,
             self.batches,
         )
         self.filled += rows
@@ -107,6 +155,11 @@ class Staging:
         self.filled = 0
         return rows_ND
 
+    def restart(self) -> None:
+        """Begin another pass over the same samples: the same origin, so the same rounded numbers."""
+        self.count = self.filled = self.batches = 0
+        self.wanted = self.rows
+
     def check(self) -> None:
         """Whether everything staged so far was finite; on CUDA this waits for the device.
 
@@ -114,53 +167,35 @@ class Staging:
             ActivationError: NaN or Inf came, naming the layer and the first such batch.
             Overflow: rounding overflowed.
         """
-        bad_input, overflow = self.first_bad.tolist()
+        bad_input, overflow = self.sums.first_bad.tolist()
         if bad_input != kernels.NEVER:
-            raise self._not_finite(bad_input)
+            raise _not_finite(self.precision.layer, bad_input)
         if overflow != kernels.NEVER:
-            raise Overflow(
-                _FORMAT.format(layer=self.layer, what=f"{self.rounding} overflow", batch=overflow + 1)
-            )
+            what = f"{self.precision.rounding} overflow"
+            raise Overflow(f"layer {self.precision.layer}: {what} in batch {overflow + 1}")
 
     def remaining_mean(self) -> torch.Tensor:
-        """(D,) float64: the mean of the staged values, which the pilot left."""
-        return self.sum_D / self.count
+        """(D,) float64: the mean of the staged values, which the shift left."""
+        return self.sums.sum_D / self.count
 
     def total(self) -> float:
         """Σ‖x − mean‖² of the staged values in float64, scaled units; NaN where their sums overflowed."""
-        found = float(self.squares[0] - self.sum_D.square().sum() / self.count)
-        return 0.0 if found < 0.0 else found
+        total = float(self.sums.squares[0] - self.sums.sum_D.square().sum() / self.count)
+        return 0.0 if total < 0.0 else total
 
-    def _set_pilot(self, x_ND: torch.Tensor) -> None:
-        dtype = kernels.SUM_DTYPES[self.rounding]
-        # A copy in float64 of one column block at a time: the whole of it would be larger than the batch.
-        mean_D = torch.empty(self.width, dtype=torch.float64, device=self.device)
-        largest = torch.zeros(3, dtype=torch.float64, device=self.device)  # deviation, value, from the mean
-        for begin in range(0, self.width, _PILOT_COLUMNS):
-            block = x_ND[:, begin : begin + _PILOT_COLUMNS].double()
-            mean = block.mean(0)
-            mean_D[begin : begin + _PILOT_COLUMNS] = mean
-            deviation = (block - mean.to(dtype).double()).abs().max()
-            spread = (block - mean).abs().max()
-            largest = torch.maximum(largest, torch.stack([deviation, block.abs().max(), spread]))
-        self.pilot_D = mean_D.to(dtype)
-        farthest, value, spread_by = largest.tolist()
-        if not math.isfinite(value):
-            raise self._not_finite(self.batches)
-        if not math.isfinite(farthest):  # float64 values beyond float32's range: overflow, as staging finds
-            self.pilot_D.zero_()
-            return
-        target = _FP16_TARGET if self.rounding == "fp16" else 0
-        # A first batch without deviations, such as one of a single sample, says of later ones' size only what
-        # its values say. Where these are zero too, fp16 takes a scale at which all but tiny deviations
-        # overflow: that is noticed and mended, where underflow would go unseen.
-        if spread_by <= _CONSTANT * value:  # what is left is the mean's own rounding, to the pilot's dtype
-            farthest = 0.0
-        expected = farthest or value or (_FP16_TINY if self.rounding == "fp16" else 0.0)
-        if expected > 0:
-            exponent = target - math.frexp(expected)[1]
-            self.scale = min(self.largest_scale, 2.0 ** max(-126, min(126, exponent)))
+    def rescale(self, scale: float) -> float:
+        """Bring the sums to another scale; the ratio of both, a power of two, so that only underflow loses
+        anything. Nothing may be staged."""
+        ratio = scale / self.origin.scale
+        if ratio != 1.0:
+            self.sums.sum_D.mul_(ratio)
+            self.sums.squares.mul_(ratio**2)
+            self.origin = self.origin._replace(scale=scale)
+        return ratio
 
-    def _not_finite(self, batch: int) -> ActivationError:
-        what = _FORMAT.format(layer=self.layer or "?", what="NaN or Inf in the activation", batch=batch + 1)
-        return ActivationError(f"{what}: check the weights and the input scale, or run the model in float32")
+
+def _not_finite(layer: str, batch: int) -> ActivationError:
+    return ActivationError(
+        f"layer {layer or '?'}: NaN or Inf in the activation in batch {batch + 1}: check the weights and the "
+        "input scale, or run the model in float32"
+    )

@@ -2,87 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
-from streamspread.accumulators.scores import leading_scores
-from streamspread.api.tsne import PERPLEXITY, check_perplexity, check_tsne, to_planes
-from streamspread.datasets.images import check_samples
-from streamspread.engine.session import BATCH_SIZE, Progress
-from streamspread.errors import DataError, OptionError
-from streamspread.observe.placement import as_input, model_dtype, prepared
-from streamspread.observe.taps import list_taps, select
+from streamspread.accumulators.scores import FIRST_LOOK, PASSES, LeadingScores, Scores
+from streamspread.api.doors import Subject, door
+from streamspread.api.tsne import check_perplexity, check_tsne, to_planes
+from streamspread.errors import BudgetError, DataError, OptionError
+from streamspread.observe.observed import Observed, observing
+from streamspread.observe.passes import Passes, Turn
+from streamspread.observe.taps import TapInfo
+from streamspread.options import EmbedOptions
 from streamspread.results.embedding import Embedding, LayerEmbedding
-from streamspread.streams import as_stream, count, head
-from streamspread.system.devices import resolve_device
+from streamspread.streams import as_stream, count
+from streamspread.system.memory import at_least, format_bytes
+from streamspread.system.progress import Progress, Report, silent
 
 
-def embed(
-    model: nn.Module,
-    data: Any,
-    layers: str | Sequence[str] = "all",
-    *,
-    axes: int = 50,
-    perplexity: float = PERPLEXITY,
-    device: str | torch.device = "auto",
-    batch_size: int | None = None,
-    seed: int = 0,
-    progress: Callable[[Progress], None] | None = None,
-    provenance: Mapping[str, Any] | None = None,
-) -> Embedding:
-    """A t-SNE of each layer from its ``axes`` leading principal components.
+@dataclass(frozen=True)
+class EmbedCall(EmbedOptions, Subject):
+    """The arguments of :func:`embed`."""
+
+    _: KW_ONLY
+    progress: Report | None = None
+    provenance: Mapping[str, Any] | None = None
+
+
+@door(EmbedCall)
+def embed(call: EmbedCall) -> Embedding:
+    """A t-SNE of each layer from its leading principal components.
 
     Args:
-        model, data, layers, device, batch_size, progress, provenance: as of :func:`streamspread.analyze`; the
-            data must repeat in the same order. Where it has all ``labels`` and ``classes`` they go along.
-        axes: k, the principal components that t-SNE sees; fewer than there are images.
-        perplexity: of t-SNE, about how many neighbours count for a point.
-        seed: of the random start of the axes and of t-SNE.
+        model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
+        data: as of :func:`streamspread.analyze`, and it must repeat in the same order. Where it has all
+            ``labels`` and ``classes`` they go along.
+        {options}
+        progress: called with signs of life. provenance: facts to keep with the result.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
     check_tsne()
-    check_samples(None, seed)
-    if axes < 2:
-        raise OptionError(f"{axes} principal components asked for; a plane needs 2 or more")
-    if not isinstance(model, nn.Module):
-        raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
-    where = resolve_device(device, model)
-    stream = as_stream(data)
+    stream = as_stream(call.data)
     if not (stream.repeatable and stream.ordered):
         raise DataError(f"{stream.description}: an embedding needs data that repeats in the same order")
-    samples = stream.samples if stream.samples is not None else count(stream)
-    check_perplexity(perplexity, samples)
-    if axes >= samples:
+    samples = count(stream)
+    check_perplexity(call.perplexity, samples)
+    if call.axes >= samples:
         raise OptionError(
-            f"{axes:,} principal components asked for, and {samples:,} images have at most {samples - 1:,}: "
-            "take more images, or fewer --components"
+            f"{call.axes:,} principal components asked for, and {samples:,} images have at most "
+            f"{samples - 1:,}: take more images, or fewer --components"
         )
-    report = progress or (lambda event: None)
-    size = batch_size or BATCH_SIZE[where.type]
-    with prepared(model, where):
-        first = head(stream, 2)
-        taps = select(
-            list_taps(model, as_input(first, where, model_dtype(model, first))),
-            layers,
-            getattr(model, "default_layers", ()),
-        )
-        found = leading_scores(
-            model, stream, taps, axes, samples, device=where, batch_size=size, seed=seed, report=report
-        )
-    made = []
-    report(Progress("t-SNE", 1, 1, 0, len(found), "layers", ""))
-    planes = to_planes([layer.scores_NK for layer in found], perplexity, seed, torch.get_num_threads())
-    for scores, plane in zip(found, planes, strict=True):
-        made.append(
+    report = call.progress or silent
+    with observing(call.model, stream, call) as observed:
+        layers = leading_scores(observed, call.axes, samples, call.seed, report)
+    facts = {
+        "device": str(observed.device),
+        "data": stream.description,
+        "samples": samples,
+        "options": call.asked(),
+    }
+    labels = getattr(stream, "labels", None)
+    if labels is not None and bool((labels < 0).any()):  # a missing label, as test sets have them
+        labels = None
+    return Embedding(
+        _planes(observed.taps, layers, call, report),
+        labels_N=None if labels is None else labels.numpy(),
+        classes=getattr(stream, "classes", None),
+        provenance={**facts, **dict(call.provenance or {})},
+    )
+
+
+def leading_scores(observed: Observed, axes: int, samples: int, seed: int, report: Report) -> list[Scores]:
+    """The scores of all samples on the ``axes`` leading principal axes of each tap, in network order; so many
+    layers at a time as the budget holds.
+
+    Raises:
+        ActivationError: NaN or Inf in a layer.
+        BudgetError: a layer does not fit.
+        DataError: the passes brought different data.
+    """
+    groups = _groups(observed, axes, samples)
+    stride = max(1, samples // FIRST_LOOK)
+    passes = Passes(observed, report)
+    total = len(groups) * len(PASSES)
+    scores: list[Scores] = []
+    for number, taps in enumerate(groups):
+        layers = {
+            tap.name: LeadingScores(tap.dim, axes, samples, tap.name, observed.device, seed) for tap in taps
+        }
+        for index, stage in enumerate(PASSES):
+            # In the first look every so many-th batch, so that data sorted by class shows all classes.
+            passes.run(
+                taps,
+                lambda tap, x_ND, layers=layers: layers[tap.name].update(x_ND),  # type: ignore[misc]
+                Turn(number * len(PASSES) + index + 1, total, stage),
+                every=stride if index == 0 else 1,
+            )
+            for layer in layers.values():
+                layer.end_pass()
+        scores += [layer.scores() for layer in layers.values()]
+    return scores
+
+
+def _groups(observed: Observed, axes: int, samples: int) -> list[list[TapInfo]]:
+    """The taps, cut into groups that fit into the budget together with a forward."""
+    room = observed.budget - observed.resident_bytes - observed.forward_bytes
+    groups: list[list[TapInfo]] = []
+    left = -1
+    for tap in observed.taps:
+        needed = LeadingScores.nbytes(tap.dim, axes, samples, observed.batch_size, observed.device)
+        if needed > room:
+            least = at_least(needed + observed.budget - room)
+            raise BudgetError(
+                f"layer {tap.name} (D = {tap.dim:,}) does not fit into {format_bytes(observed.budget)}: the "
+                f"smallest budget that would do is {least}, or take fewer --components"
+            )
+        if needed > left:
+            groups.append([])
+            left = room
+        groups[-1].append(tap)
+        left -= needed
+    return groups
+
+
+def _planes(
+    taps: Sequence[TapInfo], layers: Sequence[Scores], call: EmbedCall, report: Report
+) -> list[LayerEmbedding]:
+    """t-SNE of every layer's scores."""
+    points = []
+    report(Progress("t-SNE", 1, 1, 0, len(layers), "layers", ""))
+    planes = to_planes(
+        [layer.scores_NK for layer in layers], call.perplexity, call.seed, torch.get_num_threads()
+    )
+    for tap, scores, plane in zip(taps, layers, planes, strict=True):
+        points.append(
             LayerEmbedding(
-                layer=scores.tap.name,
-                shape=scores.tap.shape,
-                dim=scores.tap.dim,
+                layer=tap.name,
+                shape=tap.shape,
+                dim=tap.dim,
                 axes=scores.scores_NK.shape[1],
                 share=scores.share,
                 points_N2=plane.points_N2,
@@ -90,21 +151,5 @@ def embed(
                 seconds=plane.seconds,
             )
         )
-        report(Progress("t-SNE", 1, 1, len(made), len(found), "layers", scores.tap.name))
-    labels = getattr(stream, "labels", None)
-    if labels is not None and bool((labels < 0).any()):  # a missing label, as test sets have them
-        labels = None
-    facts = {
-        "device": str(where),
-        "data": stream.description,
-        "samples": samples,
-        "axes": axes,
-        "perplexity": perplexity,
-        "seed": seed,
-    }
-    return Embedding(
-        made,
-        labels_N=None if labels is None else labels.numpy(),
-        classes=getattr(stream, "classes", None),
-        provenance={**facts, **dict(provenance or {})},
-    )
+        report(Progress("t-SNE", 1, 1, len(points), len(layers), "layers", tap.name))
+    return points

@@ -47,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     import typer
 
-    from streamspread.cli.app import app
+    from streamspread.cli.app import build
     from streamspread.errors import StreamspreadError
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # × or … on an ASCII terminal is no reason to crash
     usage_error: type[Any] = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(build())
     try:
         _check_text(arguments)
         with warnings.catch_warnings():

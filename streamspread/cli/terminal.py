@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from streamspread.cli.options import Format
+from streamspread.cli.arguments import Format
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
 
-    from streamspread.engine.session import Progress as Report
     from streamspread.results.spectrum import Spectra
+    from streamspread.system.progress import Progress as Event
     from streamspread.training import EpochReport
 
 
@@ -56,7 +56,7 @@ def print_result(spectra: Spectra, form: Format) -> None:
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Iterator[Callable[[Report], None] | None]:
+def progress_bars(quiet: bool) -> Iterator[Callable[[Event], None] | None]:
     """A callback that draws the engine's progress on stderr; None off a terminal, or where ``quiet``."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -81,7 +81,7 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Report], None] | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[tuple[str, int], TaskID] = {}
 
-        def show(report: Report) -> None:
+        def show(report: Event) -> None:
             key = (report.stage, report.index)
             of = f"{report.stage} {report.index} of {report.count}" if report.count > 1 else report.stage
             description = f"{of}: {report.label}" if report.label else of
@@ -94,15 +94,15 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Report], None] | None]:
         yield show
 
 
-def training_bar(show: Callable[[Report], None] | None) -> Callable[[int, int], None] | None:
+def training_bar(show: Callable[[Event], None] | None) -> Callable[[int, int], None] | None:
     """A training's batches on the bars of :func:`progress_bars`."""
     if show is None:
         return None
 
     def on_batch(done: int, total: int) -> None:
-        from streamspread.engine.session import Progress
+        from streamspread.system.progress import Progress as Event
 
-        show(Progress("training", 0, 1, done, total, "images", ""))
+        show(Event("training", 0, 1, done, total, "images", ""))
 
     return on_batch
 

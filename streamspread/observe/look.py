@@ -8,7 +8,6 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from streamspread.accumulators.staging import Staging
 from streamspread.errors import DataError, ModelError
 from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.streams import Stream
@@ -34,22 +33,21 @@ def survey(stream: Stream, first: int) -> tuple[int | None, int]:
     return sum(sizes), max(sizes)
 
 
-def probe(
-    model: nn.Module, batch: torch.Tensor, batch_size: int, copies: int, device: torch.device
+def forward_needs(
+    model: nn.Module, batch: torch.Tensor, batch_size: int, copies: int
 ) -> tuple[int, list[TapInfo]]:
     """(bytes that a pass needs for ``batch_size`` samples beside the accumulators, every tap); ``copies``: of
-    a batch that are there at once on the CPU."""
+    a batch that are there at once on the CPU. The batch lies where the model does."""
     input_bytes = batch[:1].numel() * batch.element_size() * batch_size
-    if device.type == "cuda":
-        with PeakMeter(device) as meter:
+    if batch.device.type == "cuda":
+        with PeakMeter(batch.device) as meter:
             taps = list_taps(model, batch)
         needed = meter.peak * batch_size // batch.shape[0] + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
-    else:
-        forward_bytes, taps = _first_look(model, batch, batch_size)
-        needed = forward_bytes + copies * input_bytes
-        # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
-        needed += batch_size * max((4 * t.dim for t in taps if t.itemsize == 2), default=0)
-    return needed + Staging.first_bytes(max((t.dim for t in taps), default=0), batch_size), taps
+        return needed, taps
+    forward_bytes, taps = _first_look(model, batch, batch_size)
+    needed = forward_bytes + copies * input_bytes
+    # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
+    return needed + batch_size * max((4 * t.dim for t in taps if t.itemsize == 2), default=0), taps
 
 
 def _first_look(model: nn.Module, batch: torch.Tensor, batch_size: int) -> tuple[int, list[TapInfo]]:

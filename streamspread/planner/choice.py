@@ -7,80 +7,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 
-import torch
-
+from streamspread.accumulators.base import Candidate, Impossible, LayerShape, Setting
 from streamspread.errors import BudgetError, DataError, OptionError
-from streamspread.planner.candidates import SKETCH_SHARE, Setting, candidates
-from streamspread.planner.plans import LayerPlan, LayerShape, PassPlan, Plan
+from streamspread.options import METHODS
+from streamspread.planner.plans import LayerPlan, PassPlan, Plan
 from streamspread.system.memory import at_least, format_bytes
 
-METHODS = ("auto", "covariance", "gram", "sketch")
-ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")
 
-# An exact method also gives what a sketch leaves open (the participation ratio, other thresholds), so it may
-# take this many times the work; on a card, whose tensor cores a sketch leaves idle, any.
-_EXACT_WORTH = {"cpu": 2.0, "cuda": math.inf}
-
-
-def make_plan(
-    layers: Sequence[LayerShape],
-    samples: int | None,
-    *,
-    budget: int,
-    device: torch.device,
-    rounding: str,
-    method: str = "auto",
-    batch_size: int = 256,
-    forward_bytes: int = 0,
-    repeatable: bool = True,
-    ordered: bool = True,
-    rank: int | str = "auto",
-    max_passes: int = 3,
-    proof: bool = True,
-    all_eigenvalues: bool = False,
-    resident_bytes: int = 0,
-) -> Plan:
-    """Choose a method and passes for every layer so that no pass needs more than the budget.
-
-    Args:
-        layers: in network order.
-        samples: N, or None where only a pass over the data can tell: then only one-pass methods can be had.
-        budget: bytes on the device.
-        rounding: fp16, bf16, fp32 or fp64.
-        method: auto, or one method for all layers.
-        forward_bytes: what the network itself needs for a batch.
-        repeatable: whether the data can be read more than once; ``ordered``: whether in the same order each
-            time.
-        rank: directions that a sketch keeps, or auto. max_passes: that a sketch may take.
-        proof: whether a factorisation may be made, or all eigenvalues found, where K would stay open.
-        all_eigenvalues: whether all are to be found, and not only what the thresholds need.
-        resident_bytes: of the data set, where it lies on the device all the time.
+def make_plan(layers: Sequence[LayerShape], setting: Setting) -> Plan:
+    """Choose a method and passes for every layer, in network order, so that no pass needs more than the
+    budget.
 
     Raises:
         BudgetError: a layer fits by no method; the message names the smallest budget that would do.
-        OptionError: an unknown method or rounding.
+        OptionError: the method asked for cannot do a layer whatever the budget.
         DataError: the layers need several passes together, and the data can be read once.
     """
-    check_names(method, rounding)
-    same_again = repeatable and ordered
-    setting = Setting(
-        samples,
-        budget,
-        device,
-        rounding,
-        forward_bytes,
-        same_again,
-        rank,
-        max_passes if same_again else 1,
-        min(len(layers), SKETCH_SHARE),
-        proof,
-        all_eigenvalues,
-        resident_bytes,
-    )
-    _check_budget(layers, setting, method)
-    chosen = [_choose(layer, setting, method) for layer in layers]
-    plan = _pack(chosen, setting, batch_size)
-    if len(plan.passes) > 1 and not repeatable:
+    setting = replace(setting, layers=len(layers))
+    _check_budget(layers, setting)
+    plan = _pack([_choose(layer, setting) for layer in layers], setting)
+    if len(plan.passes) > 1 and not setting.repeatable:
         raise DataError(
             f"{len(plan.passes)} passes are needed and the data is a one-shot iterator: give a callable that "
             "returns a fresh iterator, ask for fewer layers, or raise --memory"
@@ -88,21 +34,45 @@ def make_plan(
     return plan
 
 
-def check_names(method: str, rounding: str) -> None:
-    """Raise OptionError for an unknown method or rounding."""
-    for what, name, known in (("method", method, METHODS), ("rounding", rounding, ROUNDINGS)):
-        if name not in known:
-            raise OptionError(f"{what} {name!r} is unknown: choose from {', '.join(known)}")
+def candidates(layer: LayerShape, setting: Setting) -> tuple[list[Candidate], list[str]]:
+    """The ways to do the layer, each in the largest form that fits the budget or else in its smallest; and
+    the methods that are out of the question, each with its reason.
+
+    Raises:
+        OptionError: the method asked for cannot do the layer whatever the budget.
+    """
+    asked_for = setting.options.method
+    offers = {name: method.candidate(layer, setting) for name, method in METHODS.items()}
+    impossible = {name: offer for name, offer in offers.items() if isinstance(offer, Impossible)}
+    if asked_for in impossible:
+        offer = impossible[asked_for]
+        raise OptionError(
+            f"layer {layer.name}: {asked_for}: {offer.why}; {offer.remedy}choose another method"
+        )
+    possible = [offer for offer in offers.values() if isinstance(offer, Candidate)]
+    asked = [offer for offer in possible if asked_for in ("auto", offer.method)]
+    reasons = [f"{name}: {offer.why}" for name, offer in impossible.items()]
+    reasons += [f"{offer.method}: {asked_for} was asked for" for offer in possible if offer not in asked]
+    return asked, reasons
 
 
-def _check_budget(layers: Sequence[LayerShape], setting: Setting, method: str) -> None:
+def peak_bytes(setting: Setting, together: Sequence[Candidate]) -> int:
+    """Peak bytes of a pass with these layers: the data that stays and all states at once, and with them
+    either the network's forward or, after the pass, one eigenvalue step after the other."""
+    states = sum(one.state_bytes for one in together)
+    steps = (one.finish_bytes for one in together)
+    return setting.resident_bytes + states + max(setting.forward_bytes, *steps)
+
+
+def _check_budget(layers: Sequence[LayerShape], setting: Setting) -> None:
     """Raise BudgetError where a layer fits by no method, naming the smallest budget that serves all."""
     smallest = replace(setting, budget=0)
     needs = []
     for layer in layers:
-        plans, impossible = candidates(layer, smallest, method)
-        reasons = [f"{plan.method}: needs {at_least(setting.peak([plan]))}" for plan in plans] + impossible
-        needs.append((min(setting.peak([plan]) for plan in plans), layer, reasons))
+        possible, reasons = candidates(layer, smallest)
+        peaks = {one.method: peak_bytes(setting, [one]) for one in possible}
+        reasons = [f"{method}: needs {at_least(peak)}" for method, peak in peaks.items()] + reasons
+        needs.append((min(peaks.values()), layer, reasons))
     least, layer, reasons = max(needs, key=lambda need: need[0])
     if least > setting.budget:
         samples = "unknown" if setting.samples is None else f"{setting.samples:,}"
@@ -113,52 +83,63 @@ def _check_budget(layers: Sequence[LayerShape], setting: Setting, method: str) -
         )
 
 
-def _choose(layer: LayerShape, setting: Setting, method: str) -> LayerPlan:
+def _choose(layer: LayerShape, setting: Setting) -> LayerPlan:
     """Of the methods that fit the budget (one does: it was checked) the one with the least work."""
-    plans, rejected = candidates(layer, setting, method)
-    fitting = [plan for plan in plans if setting.peak([plan]) <= setting.budget]
-    rejected += [f"{p.method}: needs {at_least(setting.peak([p]))}" for p in plans if p not in fitting]
-    best = _least_work(fitting, setting.device)
+    possible, rejected = candidates(layer, setting)
+    peaks = {one.method: peak_bytes(setting, [one]) for one in possible}
+    fitting = [one for one in possible if peaks[one.method] <= setting.budget]
     rejected += [
-        f"{p.method}: {p.operations / best.operations:,.1f}× the work" for p in fitting if p is not best
+        f"{one.method}: needs {at_least(peaks[one.method])}" for one in possible if one not in fitting
     ]
-    return replace(best, rejected=tuple(rejected))
+    best = _least_work(fitting, setting)
+    rejected += [
+        f"{one.method}: {one.operations / best.operations:,.1f}× the work"
+        for one in fitting
+        if one is not best
+    ]
+    return LayerPlan(layer, best, setting.samples, setting.rounding, (), tuple(rejected))
 
 
-def _least_work(plans: Sequence[LayerPlan], device: torch.device) -> LayerPlan:
-    best = min(plans, key=attrgetter("operations"))
-    # A single pass of a sketch leaves K open: then any exact method is better.
-    worth = _EXACT_WORTH[device.type] if best.passes > 1 else math.inf
-    exact = [p for p in plans if p.method != "sketch" and p.operations <= worth * best.operations]
+def _least_work(fitting: Sequence[Candidate], setting: Setting) -> Candidate:
+    best = min(fitting, key=attrgetter("operations"))
+    # An exact method is worth some more work. A single pass of a sketch leaves K open: then any is better.
+    worth = setting.profile.exact_worth if best.passes > 1 else math.inf
+    exact = [one for one in fitting if one.exact and one.operations <= worth * best.operations]
     return min(exact, default=best, key=attrgetter("operations"))
 
 
-def _pack(chosen: Sequence[LayerPlan], setting: Setting, batch_size: int) -> Plan:
+def _pack(chosen: Sequence[LayerPlan], setting: Setting) -> Plan:
     """Put each layer into the earliest passes that have room, in network order, so that shallow layers share
     the shallow passes and a pass is cut off as early as its layers allow."""
     members: list[list[LayerPlan]] = []
 
     def fits(index: int, plan: LayerPlan) -> bool:
-        return index >= len(members) or setting.peak([*members[index], plan]) <= setting.budget
+        if index >= len(members):
+            return True
+        together = [member.candidate for member in (*members[index], plan)]
+        return peak_bytes(setting, together) <= setting.budget
 
     placed = []
     for plan in chosen:
+        passes = plan.candidate.passes
         start = 0
-        while not all(fits(start + k, plan) for k in range(plan.passes)):
+        while not all(fits(start + k, plan) for k in range(passes)):
             start += 1
-        indices = tuple(range(start, start + plan.passes))
+        indices = tuple(range(start, start + passes))
         placed.append(replace(plan, pass_indices=indices))
         for index in indices:
             if index == len(members):
                 members.append([])
             members[index].append(plan)
-    passes = tuple(
+    steps = tuple(
         PassPlan(
             index=index,
             layers=tuple(plan.layer for plan in group),
             deepest=group[-1].layer,  # layers came in network order
-            bytes=setting.peak(group),
+            bytes=peak_bytes(setting, [plan.candidate for plan in group]),
         )
         for index, group in enumerate(members)
     )
-    return Plan(tuple(placed), passes, str(setting.device), setting.budget, batch_size, setting.samples)
+    return Plan(
+        tuple(placed), steps, str(setting.device), setting.budget, setting.batch_size, setting.samples
+    )

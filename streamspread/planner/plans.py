@@ -1,18 +1,10 @@
-"""What a plan is: a layer's method, a pass's layers, and all of them; frozen."""
+"""What a plan is: how each layer is done, which layers share a pass, and all of them; frozen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class LayerShape:
-    """What the planner knows of a layer: name, one sample's shape, D, operations of the forward up to it."""
-
-    name: str
-    shape: tuple[int, ...]
-    dim: int
-    operations: float
+from streamspread.accumulators.base import Candidate, LayerShape
 
 
 @dataclass(frozen=True)
@@ -20,44 +12,56 @@ class LayerPlan:
     """How one layer is analysed.
 
     Attributes:
+        of: the layer. ``candidate``: the way that was chosen, with what it costs.
+        samples: N, or None where only a pass can tell. ``rounding``: fp16, bf16, fp32 or fp64.
         pass_indices: the passes (from 0) in which it takes part.
-        tile: features a pass takes (gram), or D.
-        staging_rows, panel_rows: sizes of the accumulator. max_block: of the search for leading eigenvalues.
-        rank: directions that a sketch keeps at the most; ``adaptive``: fewer where the thresholds need fewer.
-        state_bytes: while data streams; ``finish_bytes``: in addition, in the eigenvalue step.
-        operations: estimated, of sums and eigenvalues and of the forwards that only this layer needs.
-        why: the choice in a sentence. ``rejected``: the other methods, each with its reason.
+        rejected: the other methods, each with its reason.
     """
 
-    layer: str
-    shape: tuple[int, ...]
-    dim: int
+    of: LayerShape
+    candidate: Candidate
     samples: int | None
-    method: str
     rounding: str
     pass_indices: tuple[int, ...]
-    tile: int
-    staging_rows: int
-    panel_rows: int
-    max_block: int
-    state_bytes: int
-    finish_bytes: int
-    operations: float
-    why: str
-    rejected: tuple[str, ...]
-    rank: int = 0
-    adaptive: bool = False
+    rejected: tuple[str, ...] = ()
+
+    @property
+    def layer(self) -> str:
+        """The layer's name."""
+        return self.of.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.of.shape
+
+    @property
+    def dim(self) -> int:
+        return self.of.dim
+
+    @property
+    def method(self) -> str:
+        return self.candidate.method
 
     @property
     def passes(self) -> int:
         return len(self.pass_indices)
 
     @property
-    def order(self) -> int:
-        """Of the matrix whose eigenvalues are found; 0 for a sketch, which has none."""
-        if self.method == "sketch":
-            return 0
-        return (self.samples or 0) if self.method == "gram" else self.dim
+    def state_bytes(self) -> int:
+        return self.candidate.state_bytes
+
+    @property
+    def finish_bytes(self) -> int:
+        return self.candidate.finish_bytes
+
+    @property
+    def operations(self) -> float:
+        return self.candidate.operations
+
+    @property
+    def why(self) -> str:
+        """The choice in a sentence."""
+        return self.candidate.why
 
     @property
     def bytes(self) -> int:

@@ -118,18 +118,24 @@ def profile(device: torch.device) -> Profile:
     return CUDA if device.type == "cuda" else CPU
 
 
-def resolve_device(device: str | torch.device, model: nn.Module | None = None) -> torch.device:
-    """``auto`` is the model's own card, else the first card where CuPy is there too, else the CPU.
+def resolve_device(
+    device: str | torch.device, model: nn.Module | None = None, *, needs_cupy: bool = True
+) -> torch.device:
+    """The device that is meant: ``auto`` is the model's own card, else the first card, else the CPU.
+
+    Args:
+        needs_cupy: ``auto`` passes over a card that the model is not on, unless CuPy is installed.
 
     Raises:
-        DeviceError: a device that is not there.
+        DeviceError: an unknown device, one that is not there, or neither a CPU nor a CUDA card.
     """
     if isinstance(device, str) and device == "auto":
         if model is not None:
             placed = next((p.device for p in model.parameters()), None)
             if placed is not None and placed.type == "cuda":
                 return placed
-        return torch.device("cuda:0" if torch.cuda.is_available() and _has_cupy() else "cpu")
+        usable = torch.cuda.is_available() and (_has_cupy() or not needs_cupy)
+        return torch.device("cuda:0" if usable else "cpu")
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):

@@ -41,7 +41,7 @@ class Registry(Generic[T]):
         if name not in self.names():
             raise KeyError(name)
         found: Any = getattr(import_module(f"{self.package}.{name}"), self.attribute)
-        return found  # type: ignore[no-any-return]
+        return found
 
     def items(self) -> Iterator[tuple[str, T]]:
         """All of them, which imports them all."""
@@ -50,4 +50,8 @@ class Registry(Generic[T]):
     def add(self, name: str, thing: T) -> Callable[[], None]:
         """Let ``thing`` go by ``name`` until the function that comes back is called."""
         self._added[name] = thing
-        return lambda: self._added.pop(name, None) and None
+
+        def undo() -> None:
+            self._added.pop(name, None)
+
+        return undo

@@ -8,15 +8,9 @@ from typing import Annotated
 
 import typer
 
-from streamspread.cli.options import Lang, LangOption, QuietOption
+from streamspread.cli.arguments import Language, Quiet
+from streamspread.cli.command import Command
 from streamspread.cli.terminal import note
-
-EPILOG = """Examples:
-
-streamspread report no1.arrow no3.arrow --out report
-
-streamspread report study/results/*.arrow --format markdown
-"""
 
 
 class Form(StrEnum):
@@ -30,6 +24,8 @@ def report(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE.arrow…", help="Results that run, study or embed wrote.")
     ],
+    language: Language,
+    said: Quiet,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -42,22 +38,31 @@ def report(
     form: Annotated[
         Form, typer.Option("--format", help="A page with figures, or tables to paste.")
     ] = Form.html,
-    lang: LangOption = Lang.en,
-    quiet: QuietOption = False,
 ) -> None:
     """Write a page that shows stored results, opens from disk and needs no network; figures beside it."""
     from streamspread.report import build, markdown
     from streamspread.report.labels import labels
     from streamspread.report.runs import collect
 
+    lang = language.lang.value
     if form is Form.markdown and out is None:
-        print(markdown.to_markdown(collect(files), labels(lang.value)), end="")
+        print(markdown.to_markdown(collect(files), labels(lang)), end="")
         return
     folder = out or Path("report")
     write, name = {
         Form.html: (build.write_page, build.PAGE),
         Form.markdown: (build.write_markdown, build.MARKDOWN),
     }[form]
-    for line in write(files, folder, lang.value):
-        note(line, quiet)
+    for line in write(files, folder, lang):
+        note(line, said.quiet)
     print(folder / name)
+
+
+COMMAND = Command(
+    report,
+    (
+        "streamspread report no1.arrow no3.arrow --out report",
+        "streamspread report study/results/*.arrow --format markdown",
+    ),
+    place=5,
+)

@@ -7,20 +7,15 @@ from typing import Annotated
 
 import typer
 
-from streamspread.cli.inputs import read_thresholds
-from streamspread.cli.options import Format, FormatOption
+from streamspread.cli.arguments import Format, Printed
+from streamspread.cli.command import Command
 from streamspread.cli.terminal import print_result
-
-EPILOG = """Examples:
-
-streamspread show no1.arrow no3.arrow
-
-streamspread show no1.arrow --thresholds 0.5,0.9 --format csv
-"""
+from streamspread.options import read_thresholds
 
 
 def show(
     files: Annotated[list[Path], typer.Argument(metavar="FILE.arrow…", help="Results that run wrote.")],
+    printed: Printed,
     thresholds: Annotated[
         str | None,
         typer.Option(
@@ -30,7 +25,6 @@ def show(
             help="Other fractions of the variance; nothing is recomputed.",
         ),
     ] = None,
-    form: FormatOption = Format.table,
 ) -> None:
     """Print the table of stored results again."""
     taus = None if thresholds is None else read_thresholds(thresholds)
@@ -38,6 +32,7 @@ def show(
     from streamspread import store
     from streamspread.results.spectrum import Spectra
 
+    form = printed.form
     if len(files) > 1 and form is not Format.table:
         raise typer.BadParameter(f"{form.value} takes one file at a time", param_hint="--format")
     results = [store.read(path) for path in files]  # all of them first: no half output before an error
@@ -45,3 +40,13 @@ def show(
         if index:
             print()
         print_result(spectra if taus is None else Spectra(spectra.values(), taus, spectra.provenance), form)
+
+
+COMMAND = Command(
+    show,
+    (
+        "streamspread show no1.arrow no3.arrow",
+        "streamspread show no1.arrow --thresholds 0.5,0.9 --format csv",
+    ),
+    place=4,
+)

@@ -1,0 +1,231 @@
+"""The contract of an accumulator: what it would cost, how it takes batches, what its state consists of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import torch
+
+from streamspread.errors import OptionError
+from streamspread.options import Options
+from streamspread.results.spectrum import Spectrum
+from streamspread.system.devices import Profile, profile
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """A layer before any data: name, one sample's shape, D, and the operations of the forward up to it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dim: int
+    operations: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is the same for all layers of a run.
+
+    Attributes:
+        samples: N, or None where only a pass over the data can tell.
+        budget: bytes on the device. ``resident_bytes``: of the data set, where it lies there all the time.
+        forward_bytes: what the network itself needs for a batch.
+        rounding: fp16, bf16, fp32 or fp64.
+        repeatable: whether the data can be read more than once; ``ordered``: in the same order each time.
+        layers: how many there are.
+        profile: of the device.
+    """
+
+    samples: int | None
+    budget: int
+    device: torch.device
+    rounding: str
+    options: Options
+    batch_size: int = 256
+    forward_bytes: int = 0
+    resident_bytes: int = 0
+    repeatable: bool = True
+    ordered: bool = True
+    layers: int = 1
+    profile: Profile
+
+    @staticmethod
+    def of(device: torch.device, options: Options | None = None, **others: Any) -> Setting:
+        """A setting with the device's own profile."""
+        return Setting(device=device, options=options or Options(), **{"profile": profile(device), **others})
+
+    @property
+    def same_again(self) -> bool:
+        """Whether a second pass brings the same samples in the same order."""
+        return self.repeatable and self.ordered
+
+    @property
+    def room(self) -> int:
+        """Bytes of the budget beside the data that stays."""
+        return self.budget - self.resident_bytes
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to do a layer: what it would cost, and how to begin.
+
+    Attributes:
+        passes: how often the data goes through the network for it, at the most.
+        state_bytes: while data streams; ``finish_bytes``: in addition, in the eigenvalue step.
+        operations: estimated, of sums and eigenvalues and of the forwards that only this layer needs.
+        exact: whether it sums the covariance itself, so that any threshold can be had.
+        order: of the matrix whose eigenvalues are computed; 0 where there is none.
+        why: the choice in a sentence.
+        make: gives the accumulator; its keywords are the sizes that were chosen.
+    """
+
+    method: str
+    passes: int
+    state_bytes: int
+    finish_bytes: int
+    operations: float
+    exact: bool
+    order: int
+    why: str
+    make: partial[Any]
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """Why a method cannot do a layer whatever the budget, and what would let it."""
+
+    why: str
+    remedy: str = ""
+
+
+class Combine(Enum):
+    """How a part of two states over different samples becomes one."""
+
+    SUM = "sum"
+    MIN = "minimum"
+    MAX = "maximum"
+    SAME = "same"  # both have it alike
+    OWN = "own"  # not number by number: the accumulator's own ``merge`` does it
+
+
+@dataclass(frozen=True)
+class Part:
+    """A named part of a state: a reference to a live tensor, or a number as a tensor of its own."""
+
+    tensor: torch.Tensor
+    combine: Combine
+
+
+class Accumulator(ABC):
+    """Running state over the samples of one layer.
+
+    Batches come by :meth:`update`, and :meth:`end_pass` ends a run of the data. A state that was taken by
+    :meth:`state` and given to a new accumulator of the same sizes by :meth:`load_state` goes on to the same
+    bits.
+    """
+
+    method: ClassVar[str]
+    dim: int
+
+    @classmethod
+    @abstractmethod
+    def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
+        """What it would cost, in the largest form that fits the budget or else in its smallest; nothing is
+        allocated."""
+
+    @property
+    @abstractmethod
+    def samples(self) -> int:
+        """Samples so far."""
+
+    @abstractmethod
+    def update(self, x_ND: torch.Tensor) -> None:
+        """Add a batch (n, D): any float dtype, on the accumulator's device, its features in one order."""
+
+    @abstractmethod
+    def end_pass(self) -> None:
+        """Take in what is still staged, and check that everything in this pass was finite.
+
+        Raises:
+            ActivationError: NaN or Inf came, or not what the first pass brought.
+            Overflow: rounding overflowed, or a sum.
+        """
+
+    def satisfied(self, options: Options) -> bool:
+        """Whether another pass would be for nothing, though one was planned."""
+        return False
+
+    @abstractmethod
+    def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
+        """What is known of the eigenvalues; ``progress`` is called with the share of the work that is done.
+
+        Raises:
+            DataError: fewer than two samples were seen.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Part]:
+        """All that the accumulator knows, with nothing staged."""
+
+    @abstractmethod
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a state; what is given is copied."""
+
+    def merge(self, other: Self) -> None:
+        """Add another state over other samples of the same layer; ``other`` is used up.
+
+        Raises:
+            OptionError: states that cannot be added.
+        """
+        self.check_alike(other)
+        theirs = other.state()
+        if not other.samples:
+            return
+        if not self.samples:
+            self.load_state({name: part.tensor for name, part in theirs.items()})
+            return
+        self.align(other)
+        mine, theirs = self.state(), other.state()
+        self.load_state({name: _combined(part, theirs[name].tensor) for name, part in mine.items()})
+
+    def check_alike(self, other: Self) -> None:
+        """Raise OptionError unless the other state is of the same layer and sizes."""
+        if self.sizes() != other.sizes():
+            raise OptionError(f"only states of one layer merge: {self.sizes()}, got {other.sizes()}")
+
+    @abstractmethod
+    def sizes(self) -> str:
+        """What two states that merge have alike, in words."""
+
+    def align(self, other: Self) -> None:
+        """Bring both states to the same units before their parts are combined; here they are."""
+        return None
+
+    def advice(self, spectrum: Spectrum, options: Options) -> str | None:
+        """What would close the intervals that are left open; None where there is nothing to say."""
+        return None
+
+
+def number(value: float | int) -> torch.Tensor:
+    """A number as a part of a state."""
+    return torch.tensor(value, dtype=torch.int64 if isinstance(value, int) else torch.float64)
+
+
+def _combined(part: Part, other: torch.Tensor) -> torch.Tensor:
+    """Both as one, in the memory of the first."""
+    mine = part.tensor
+    match part.combine:
+        case Combine.SUM:
+            return mine.add_(other)
+        case Combine.MIN:
+            return torch.minimum(mine, other, out=mine)
+        case Combine.MAX:
+            return torch.maximum(mine, other, out=mine)
+        case Combine.SAME:
+            return mine
+    raise OptionError("these states do not combine number by number")

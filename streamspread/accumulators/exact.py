@@ -1,0 +1,155 @@
+"""From finished sums to a spectrum: the step that every exact method shares, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from streamspread.accumulators.base import Setting
+from streamspread.accumulators.staging import Overflow
+from streamspread.errors import DataError
+from streamspread.kernels import SUM_DTYPES
+from streamspread.linalg.band import band_bytes
+from streamspread.linalg.eigenvalues import (
+    Eigenvalues,
+    Search,
+    all_eigenvalues,
+    full_dtype,
+    leading_eigenvalues,
+    workspace_bytes,
+)
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.options import Options
+from streamspread.results.spectrum import Spectrum
+from streamspread.system.devices import Profile
+
+#: LAPACK's symmetric eigenvalues run at a quarter of the products' rate on two CPU cores (N = 5,000: 3.9 s
+#: against 0.6 s for as many operations).
+DENSE_SOLVE_FACTOR = 4.0
+
+# All eigenvalues in place take so many times as long on two CPU cores as products of 4/3 n³ operations
+# (n = 16,384: 66 s against 35 s).
+_BAND_FACTOR = 2.0
+
+#: Vectors of the smallest search: its largest block is halved down to this until it fits.
+LEAST_BLOCK = 256
+
+
+def largest_block(order: int, profile: Profile) -> int:
+    """The most vectors that the search for leading eigenvalues grows to, and needs memory for."""
+    return max(16, min(order // 8, profile.max_block))
+
+
+def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int, setting: Setting) -> int:
+    """Peak bytes of the eigenvalue step beside the panels."""
+    dtype, device = SUM_DTYPES[setting.rounding], setting.device
+    chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
+    if order <= setting.profile.dense_limit:
+        itemsize = full_dtype(order, dtype, setting.profile).itemsize
+        return setting.profile.dense_copies * order * order * itemsize + chunk
+    in_place = band_bytes(order, dtype, device)
+    if setting.options.all_eigenvalues:
+        return in_place + chunk
+    search = workspace_bytes(order, max_block, dtype, device)
+    if not setting.options.proof:
+        return search + chunk
+    # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
+    factor = (order + 3 * panel_rows) * min(panel_rows, order) * dtype.itemsize
+    factor += 2 * order * max_block * dtype.itemsize
+    return max(search, factor, in_place) + chunk
+
+
+def step_operations(order: int, max_block: int, setting: Setting) -> float:
+    """Estimated operations of the eigenvalue step, as equivalents of matrix products."""
+    profile, proof = setting.profile, setting.options.proof
+    if order <= profile.dense_limit:
+        return DENSE_SOLVE_FACTOR * 4 / 3 * float(order) ** 3
+    # A block that memory keeps small often holds less than K, and then all eigenvalues are the proof.
+    small = max_block <= LEAST_BLOCK and max_block < largest_block(order, profile)
+    if setting.options.all_eigenvalues or (proof and small):
+        return profile.float32_cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
+    return profile.float32_cost * (6 * 2.0 * 512 * float(order) ** 2 + proof * float(order) ** 3 / 3)
+
+
+def check_sums(panels: SymmetricPanels, layer: str) -> None:
+    """Check that all sums, and their squares, which norms are made of, lie within the range of the panels'
+    dtype: no sum exceeds the trace (Cauchy and Schwarz), so that tells.
+
+    Raises:
+        Overflow: they do not.
+        OptionError: an eigenvalue step has used up the sums.
+    """
+    if not panels.trace() < torch.finfo(panels.dtype).max ** 0.5:  # so put, NaN raises too
+        dtype = str(panels.dtype).removeprefix("torch.")
+        raise Overflow(f"layer {layer}: {dtype} sums overflow")
+
+
+class Totals(NamedTuple):
+    """What is known beside the sums of products: D, N, the trace T in scaled units from the squares of the
+    rounded values themselves, and the power of two by which values were multiplied."""
+
+    dim: int
+    samples: int
+    trace: float
+    scale: float
+
+
+class Step(NamedTuple):
+    """How to compute the eigenvalues: the most vectors of a search, the device's constants, and whom to tell
+    the share that is done."""
+
+    max_block: int
+    profile: Profile
+    progress: Callable[[float], None] | None = None
+
+
+def spectrum_of(panels: SymmetricPanels, totals: Totals, options: Options, step: Step) -> Spectrum:
+    """The spectrum of the sample covariance from its scatter (or inner products) in scaled units.
+
+    Args:
+        panels: order D (scatter) or N (inner products), with the correction for the mean.
+
+    Raises:
+        DataError: fewer than two samples.
+    """
+    if totals.samples < 2:
+        raise DataError(f"a covariance needs at least 2 samples, got {totals.samples}")
+    unit = 1.0 / (totals.scale * totals.scale * (totals.samples - 1))
+    eigenvalues = _eigenvalues(panels, totals, options, step)
+    return Spectrum(
+        dim=totals.dim,
+        samples=totals.samples,
+        total_variance=totals.trace * unit,
+        eigenvalues=eigenvalues.values * unit,
+        complete=eigenvalues.complete,
+        upper_sums=eigenvalues.upper_sums * unit,
+        sum_of_squares=eigenvalues.sum_of_squares * unit * unit,
+        proof=eigenvalues.proof,
+    )
+
+
+def _eigenvalues(panels: SymmetricPanels, totals: Totals, options: Options, step: Step) -> Eigenvalues:
+    rank_limit = min(totals.dim, totals.samples - 1)
+    if totals.trace <= 0.0:
+        return Eigenvalues(np.zeros(0), True, 0.0, "constant layer")
+    if panels.n <= step.profile.dense_limit or options.all_eigenvalues:
+        return all_eigenvalues(
+            panels,
+            totals.trace,
+            rank_limit,
+            in_place=panels.n > step.profile.dense_limit,
+            progress=step.progress,
+            profile=step.profile,
+        )
+    search = Search(
+        block=step.profile.block,
+        max_block=step.max_block,
+        proof=options.proof,
+        seed=options.seed,
+        progress=step.progress,
+        profile=step.profile,
+    )
+    return leading_eigenvalues(panels, totals.trace, options.thresholds, rank_limit, search)

@@ -1,0 +1,291 @@
+"""The scatter matrix itself, in row panels of its lower triangle: one pass, exact, ≈ D²/2 numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+
+from streamspread import kernels
+from streamspread.accumulators.base import (
+    Accumulator,
+    Candidate,
+    Combine,
+    LayerShape,
+    Part,
+    Setting,
+    number,
+)
+from streamspread.accumulators.exact import (
+    LEAST_BLOCK,
+    Step,
+    Totals,
+    check_sums,
+    largest_block,
+    spectrum_of,
+    step_bytes,
+    step_operations,
+)
+from streamspread.accumulators.staging import Origin, Precision, Staging, origin_of
+from streamspread.errors import DataError
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.options import Options
+from streamspread.results.spectrum import Spectrum
+from streamspread.system.devices import Profile, profile
+from streamspread.system.memory import format_bytes
+
+_LEAST_STAGED = 128
+_SAMPLES = 50_000  # where their number is not known
+
+
+class Covariance(Accumulator):
+    """Running sums of N samples of D features: N, Σ(x − shift), and Σ(x − shift)(x − shift)ᵀ in panels.
+
+    Rows are staged and added a buffer at a time, because every rank update reads and writes the whole
+    triangle. Two states merge whatever their shifts and scales (pairwise, Chan, Golub & LeVeque 1979).
+    """
+
+    method = "covariance"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        precision: Precision,
+        device: torch.device,
+        staging_rows: int = 1024,
+        panel_rows: int = 1024,
+        max_block: int | None = None,
+        device_profile: Profile | None = None,
+    ) -> None:
+        self.dim, self.precision, self.device = dim, precision, device
+        self.staging_rows, self.panel_rows = staging_rows, min(panel_rows, dim)
+        self.profile = device_profile or profile(device)
+        self.max_block = max_block or largest_block(dim, self.profile)
+        self._stage: _Waiting | _Sums = _Waiting(self)
+
+    @classmethod
+    def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate:
+        dim, constants = layer.dim, setting.profile
+        panel_rows = constants.panel_rows
+        staging_rows = min(constants.staging_rows, setting.samples or constants.staging_rows)
+        max_block = largest_block(dim, constants)
+
+        def need() -> tuple[int, int]:
+            state = cls.nbytes(dim, staging_rows, panel_rows, setting)
+            return state, step_bytes(dim, panel_rows, 1, max_block, setting)
+
+        def too_large() -> bool:
+            state, step = need()
+            return state + max(step, setting.forward_bytes) > setting.room
+
+        while max_block > LEAST_BLOCK and too_large():
+            max_block //= 2
+        while staging_rows > _LEAST_STAGED and too_large():
+            staging_rows //= 2
+        state, step = need()
+        operations = (setting.samples or _SAMPLES) * float(dim) ** 2 + step_operations(
+            dim, max_block, setting
+        )
+        return Candidate(
+            method=cls.method,
+            passes=1,
+            state_bytes=state,
+            finish_bytes=step,
+            operations=operations,
+            exact=True,
+            order=dim,
+            why=f"the triangle of {dim:,}² and its staging take {format_bytes(state)}, in one pass",
+            make=partial(
+                cls,
+                dim,
+                precision=Precision(setting.rounding, layer.name),
+                device=setting.device,
+                staging_rows=staging_rows,
+                panel_rows=panel_rows,
+                max_block=max_block,
+                device_profile=constants,
+            ),
+        )
+
+    @staticmethod
+    def nbytes(dim: int, staging_rows: int, panel_rows: int, setting: Setting) -> int:
+        """Bytes of the state while data streams."""
+        dtype = kernels.SUM_DTYPES[setting.rounding]
+        state = SymmetricPanels.nbytes(dim, panel_rows, dtype)
+        state += Staging.nbytes(dim, staging_rows, setting.rounding, setting.device)
+        return state + kernels.product_bytes(min(panel_rows, dim), dim, dtype, setting.device)
+
+    @property
+    def samples(self) -> int:
+        return self._stage.samples
+
+    @property
+    def panels(self) -> SymmetricPanels:
+        """The sums of products.
+
+        Raises:
+            DataError: no sample has come.
+        """
+        return self._stage.sums().panels
+
+    def update(self, x_ND: torch.Tensor) -> None:
+        self._stage = self._stage.begun(x_ND)
+        self._stage.sums().add(x_ND)
+
+    def end_pass(self) -> None:
+        """As the contract says, and:
+
+        Raises:
+            OptionError: an eigenvalue step has used up the sums.
+        """
+        self._stage.check()
+
+    def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
+        """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof.
+
+        The state stays usable for further updates unless the panels themselves were used up: by a Cholesky
+        factorisation, whether it succeeds (``Spectrum.proof`` says so) or not, or where all eigenvalues were
+        computed in place. Any later use then raises. With ``proof=False`` they are used up only where all
+        eigenvalues are asked for.
+
+        Raises:
+            DataError: fewer than two samples were seen.
+            ActivationError, Overflow, OptionError: as :meth:`end_pass`.
+        """
+        self.end_pass()
+        sums = self._stage.sums()
+        staging, panels = sums.staging, sums.panels
+        # S about the mean is S about the shift − N·δδᵀ, with δ the mean that the shift left.
+        panels.u_NR = staging.remaining_mean()[:, None]
+        panels.m_RR = torch.full((1, 1), -float(staging.count), dtype=torch.float64, device=self.device)
+        totals = Totals(self.dim, staging.count, staging.total(), staging.origin.scale)
+        return spectrum_of(panels, totals, options, Step(self.max_block, self.profile, progress))
+
+    def state(self) -> dict[str, Part]:
+        return self._stage.state()
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        if not int(tensors["count"]):
+            self._stage = _Waiting(self)
+            return
+        origin = Origin(tensors["shift"].clone(), float(tensors["scale"]))
+        stage = self._stage if isinstance(self._stage, _Sums) else _Sums(self, origin)
+        stage.load(origin, tensors)
+        self._stage = stage
+
+    def sizes(self) -> str:
+        return f"{self.dim} features at {self.precision.rounding} in panels of {self.panel_rows}"
+
+    def align(self, other: Covariance) -> None:
+        """Both in the smaller scale, since the larger one could take the other's sums out of range; the
+        other's sums about my shift."""
+        mine, theirs = self._stage.sums(), other._stage.sums()
+        scale = min(mine.staging.origin.scale, theirs.staging.origin.scale)
+        mine.rescale(scale)
+        theirs.rescale(scale)
+        theirs.move_to(mine.staging.origin.shift_D)
+        theirs.panels.updates = max(mine.panels.updates, theirs.panels.updates) + 1
+
+
+class _Waiting:
+    """Before the first batch, which gives the origin."""
+
+    samples = 0
+
+    def __init__(self, owner: Covariance) -> None:
+        self._owner = owner
+
+    def begun(self, x_ND: torch.Tensor) -> _Sums:
+        return _Sums(self._owner, origin_of(x_ND, self._owner.precision))
+
+    def sums(self) -> _Sums:
+        raise DataError("a covariance needs at least 2 samples, got 0")
+
+    def check(self) -> None:
+        """Nothing has come that could be wrong."""
+
+    def state(self) -> dict[str, Part]:
+        return {"count": Part(number(0), Combine.SUM)}
+
+
+class _Sums:
+    """From the first batch on: staged rows, and the panels that they are added to."""
+
+    def __init__(self, owner: Covariance, origin: Origin) -> None:
+        self.staging = Staging(origin, owner.staging_rows, owner.precision)
+        self.panels = SymmetricPanels(owner.dim, owner.panel_rows, owner.precision.sum_dtype, owner.device)
+
+    @property
+    def samples(self) -> int:
+        return self.staging.count
+
+    def begun(self, x_ND: torch.Tensor) -> _Sums:
+        return self
+
+    def sums(self) -> _Sums:
+        return self
+
+    def add(self, x_ND: torch.Tensor) -> None:
+        self.staging.fill(x_ND, self.flush)
+
+    def flush(self) -> None:
+        """Add what is staged to the panels."""
+        if self.staging.filled:
+            self.panels.add_outer(self.staging.staged().T)
+
+    def check(self) -> None:
+        self.flush()
+        self.staging.check()
+        check_sums(self.panels, self.staging.precision.layer)
+
+    def rescale(self, scale: float) -> None:
+        """Bring all sums to another scale."""
+        ratio = self.staging.rescale(scale)
+        if ratio != 1.0:
+            self.panels.multiply_(ratio**2)
+
+    def move_to(self, shift_D: torch.Tensor) -> None:
+        """Turn the sums into those about another shift p: x − p = (x − q) + (q − p)."""
+        staging, sums = self.staging, self.staging.sums
+        by_D = (staging.origin.shift_D.double() - shift_D.double()) * staging.origin.scale
+        u_D2 = torch.stack([sums.sum_D, by_D], dim=1)
+        m_22 = torch.tensor([[0.0, 1.0], [1.0, staging.count]], dtype=torch.float64, device=u_D2.device)
+        self.panels.add_low_rank(u_D2, m_22)
+        sums.squares.add_(2 * by_D @ sums.sum_D + staging.count * by_D @ by_D)
+        sums.sum_D.add_(by_D, alpha=staging.count)
+        staging.origin = Origin(shift_D, staging.origin.scale)
+
+    def state(self) -> dict[str, Part]:
+        self.flush()
+        staging, same = self.staging, Combine.SAME
+        combine = {"updates": Combine.MAX, "terms": Combine.MAX}
+        return {
+            "count": Part(number(staging.count), Combine.SUM),
+            "batches": Part(number(staging.batches), Combine.SUM),
+            "shift": Part(staging.origin.shift_D, same),
+            "scale": Part(number(staging.origin.scale), same),
+            "sum": Part(staging.sums.sum_D, Combine.SUM),
+            "squares": Part(staging.sums.squares, Combine.SUM),
+            "first_bad": Part(staging.sums.first_bad, Combine.MIN),
+            **{
+                f"panels.{name}": Part(tensor, combine.get(name, Combine.SUM))
+                for name, tensor in self.panels.state().items()
+            },
+        }
+
+    def load(self, origin: Origin, tensors: Mapping[str, torch.Tensor]) -> None:
+        staging = self.staging
+        staging.origin, staging.filled = origin, 0
+        staging.count, staging.batches = int(tensors["count"]), int(tensors["batches"])
+        staging.sums.sum_D.copy_(tensors["sum"])
+        staging.sums.squares.copy_(tensors["squares"])
+        staging.sums.first_bad.copy_(tensors["first_bad"])
+        prefix = "panels."
+        self.panels.load_state(
+            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        )
+
+
+METHOD = Covariance

@@ -1,0 +1,314 @@
+"""Inner products between samples, from feature tiles: exact at any D, ≈ N²/2 numbers, ⌈D/tile⌉ passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+
+from streamspread import kernels
+from streamspread.accumulators.base import (
+    Accumulator,
+    Candidate,
+    Combine,
+    Impossible,
+    LayerShape,
+    Part,
+    Setting,
+    number,
+)
+from streamspread.accumulators.exact import (
+    LEAST_BLOCK,
+    Step,
+    Totals,
+    check_sums,
+    largest_block,
+    spectrum_of,
+    step_bytes,
+    step_operations,
+)
+from streamspread.accumulators.staging import Origin, Precision, Staging, origin_of
+from streamspread.errors import ActivationError, OptionError
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.options import Options
+from streamspread.results.spectrum import Spectrum
+from streamspread.system.devices import Profile, profile
+
+_LEAST_TILE = 64
+_ALIGN = 64  # columns: keeps tiles aligned for wide loads
+
+
+class Gram(Accumulator):
+    """X Xᵀ of N centred samples, whose non-zero eigenvalues are the scatter's.
+
+    A tile is a window of features. In each pass the tile's columns of all N samples are staged, and their
+    products added at the end of the pass; the features as a whole are never held. All passes must bring the
+    same samples in the same order.
+
+    Tiles are added in one scale, the smallest that any of them called for so far: a tile of smaller numbers
+    then loses what does not count beside the others, where a larger scale could take these out of range.
+    """
+
+    method = "gram"
+
+    def __init__(
+        self,
+        dim: int,
+        samples: int,
+        *,
+        tile: int,
+        precision: Precision,
+        device: torch.device,
+        panel_rows: int = 1024,
+        max_block: int | None = None,
+        device_profile: Profile | None = None,
+    ) -> None:
+        self.dim, self.announced, self.tile = dim, samples, min(tile, dim)
+        self.precision, self.device = precision, device
+        self.profile = device_profile or profile(device)
+        self.max_block = max_block or largest_block(samples, self.profile)
+        self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device)
+        self.begin = 0  # first feature of the tile at hand
+        self.total = 0.0
+        self.scale = math.inf  # nothing has been added yet
+        self._stage: _Between | _Tile = _Between()
+
+    @classmethod
+    def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
+        if setting.samples is None:
+            return Impossible(
+                "the number of samples is not known before the pass",
+                "give data that tells it, as a tensor, Dataset or DataLoader does, or ",
+            )
+        dim, samples, constants = layer.dim, setting.samples, setting.profile
+        panel_rows = constants.panel_rows
+        max_block = largest_block(samples, constants)
+
+        def need(tile: int) -> tuple[int, int]:
+            panels, staging = cls.nbytes(samples, min(tile, dim), panel_rows, setting)
+            step = step_bytes(samples, panel_rows, 2, max_block, setting)
+            return panels + staging, max(0, step - staging)  # the tile is gone when the step begins
+
+        least = min(_LEAST_TILE, dim)
+        while max_block > LEAST_BLOCK and sum(need(least)) > setting.room:
+            max_block //= 2
+        tile = dim
+        if setting.same_again:
+            per_feature = need(least)[0] - need(least - 1)[0] if least > 1 else need(1)[0]
+            room = setting.room - setting.forward_bytes - (need(least)[0] - per_feature * least)
+            most = min(room, constants.tile_bytes) // per_feature
+            passes = -(-dim // max(least, most))
+            if passes > 1:
+                tile = -(-dim // passes // _ALIGN) * _ALIGN
+                # Rounded up to the alignment it may be too large, rounded down it may be none.
+                tile = min(tile, max(least, most // _ALIGN * _ALIGN))
+        passes = -(-dim // min(tile, dim))
+        state, step = need(tile)
+        operations = float(samples) ** 2 * dim + step_operations(samples, max_block, setting)
+        operations += constants.forward_cost * (passes - 1) * layer.operations * samples
+        return Candidate(
+            method=cls.method,
+            passes=passes,
+            state_bytes=state,
+            finish_bytes=step,
+            operations=operations,
+            exact=True,
+            order=samples,
+            why=f"inner products of {samples:,} samples from "
+            f"{passes} tile{'s' * (passes > 1)} of {tile:,} features",
+            make=partial(
+                cls,
+                dim,
+                samples,
+                tile=tile,
+                precision=Precision(setting.rounding, layer.name),
+                device=setting.device,
+                panel_rows=panel_rows,
+                max_block=max_block,
+                device_profile=constants,
+            ),
+        )
+
+    @staticmethod
+    def nbytes(samples: int, tile: int, panel_rows: int, setting: Setting) -> tuple[int, int]:
+        """(bytes of the panels, bytes of a tile and of adding it) while data streams."""
+        dtype = kernels.SUM_DTYPES[setting.rounding]
+        staging = Staging.nbytes(tile, samples, setting.rounding, setting.device)
+        staging += kernels.product_bytes(min(panel_rows, samples), samples, dtype, setting.device)
+        return SymmetricPanels.nbytes(samples, panel_rows, dtype), staging
+
+    @property
+    def samples(self) -> int:
+        """N: known from the start."""
+        return self.announced
+
+    def update(self, x_ND: torch.Tensor) -> None:
+        """As the contract says, and:
+
+        Raises:
+            ActivationError: more samples in a pass than were announced.
+        """
+        end = min(self.dim, self.begin + self.tile)
+        window = x_ND[:, self.begin : end]
+        self._stage = tile = self._stage.opened(window, self)
+        if tile.staging.filled + x_ND.shape[0] > self.announced:
+            raise ActivationError(
+                f"layer {self.precision.layer}: more than the {self.announced:,} samples that were announced"
+            )
+        tile.staging.push(window)
+
+    def end_pass(self) -> None:
+        """Add the tile's products, and check that all of it was finite and complete.
+
+        Raises:
+            ActivationError: fewer samples in the pass than were announced, or NaN or Inf.
+            Overflow: rounding overflowed, or a sum.
+            OptionError: an eigenvalue step has used up the sums.
+        """
+        self._stage.add_to(self)
+        self._stage = _Between()
+        check_sums(self.panels, self.precision.layer)
+
+    def add_features(self, other: Gram) -> None:
+        """Add a state over **other features** of the same samples; ``other`` is used up.
+
+        Raises:
+            OptionError: another number of samples or precision.
+        """
+        self.check_alike(other)
+        scale = min(self.scale, other.scale)
+        self.rescale(scale)
+        other.rescale(scale)
+        self.panels.add(other.panels, 1.0)
+        self.total += other.total
+        self.dim += other.dim
+        self.begin += other.begin
+
+    def merge(self, other: Gram) -> None:
+        """Products between samples of two states were never formed.
+
+        Raises:
+            OptionError: always.
+        """
+        raise OptionError(
+            "inner products over other samples do not merge, since those between both were never formed: "
+            "sum such a layer by another method"
+        )
+
+    def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
+        """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof; what it
+        uses up is as of :meth:`Covariance.spectrum`.
+
+        Raises:
+            ActivationError: not every tile has had its pass.
+            Overflow, OptionError: as :meth:`end_pass`.
+        """
+        self.end_pass()
+        if self.begin != self.dim:
+            raise ActivationError(
+                f"layer {self.precision.layer}: {self.begin:,} of {self.dim:,} features had their pass"
+            )
+        # Taking each sample's mean product off both sides centres the samples: (I − 11ᵀ/N) G (I − 11ᵀ/N).
+        self.panels.u_NR = self.panels.m_RR = None
+        mean_N = self.panels.row_sums() / self.announced
+        self.panels.u_NR = torch.stack([torch.ones_like(mean_N), mean_N], dim=1)
+        self.panels.m_RR = torch.tensor(
+            [[float(mean_N.mean()), -1.0], [-1.0, 0.0]], dtype=torch.float64, device=self.device
+        )
+        totals = Totals(self.dim, self.announced, self.total, self.scale)
+        return spectrum_of(self.panels, totals, options, Step(self.max_block, self.profile, progress))
+
+    def rescale(self, scale: float) -> None:
+        """Bring all sums to another scale, no larger than theirs; exact, as both are powers of two."""
+        if self.total > 0.0 and scale != self.scale:
+            factor = (scale / self.scale) ** 2
+            self.panels.multiply_(factor)
+            self.total *= factor
+        self.scale = scale
+
+    def state(self) -> dict[str, Part]:
+        numbers = {"begin": self.begin, "total": self.total, "scale": self.scale}
+        own = {name: number(value) for name, value in numbers.items()}
+        own |= {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
+        own |= {f"tile.{name}": tensor for name, tensor in self._stage.state().items()}
+        return {name: Part(tensor, Combine.OWN) for name, tensor in own.items()}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.begin, self.total = int(tensors["begin"]), float(tensors["total"])
+        self.scale = float(tensors["scale"])
+        self.panels.load_state(_below("panels.", tensors))
+        tile = _below("tile.", tensors)
+        self._stage = _Tile.loaded(tile, self) if tile else _Between()
+
+    def sizes(self) -> str:
+        return f"the same samples, {self.announced} at {self.precision.rounding}"
+
+
+class _Between:
+    """Between two passes: nothing is staged."""
+
+    def opened(self, window_NT: torch.Tensor, owner: Gram) -> _Tile:
+        return _Tile(origin_of(window_NT, owner.precision, owner.scale), owner)
+
+    def add_to(self, owner: Gram) -> None:
+        """Nothing to add."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {}
+
+
+class _Tile:
+    """A pass: the columns of one window of features, of all samples so far."""
+
+    def __init__(self, origin: Origin, owner: Gram) -> None:
+        self.staging = Staging(origin, owner.announced, owner.precision)
+
+    def opened(self, window_NT: torch.Tensor, owner: Gram) -> _Tile:
+        return self
+
+    def add_to(self, owner: Gram) -> None:
+        """Add the products of the columns to the owner's sums."""
+        staging = self.staging
+        if staging.filled != owner.announced:
+            raise ActivationError(
+                f"layer {owner.precision.layer}: {staging.filled:,} samples in this pass, "
+                f"{owner.announced:,} were announced: the data must repeat"
+            )
+        staging.check()
+        # Constant features add nothing, and their scale says nothing; sums that overflowed must be seen.
+        if (total := staging.total()) != 0.0:
+            owner.rescale(staging.origin.scale)
+            owner.panels.add_outer(staging.staged())
+            owner.total += total
+        owner.begin += staging.columns
+
+    def state(self) -> dict[str, torch.Tensor]:
+        staging = self.staging
+        return {
+            "rows": staging.buffer_ND[: staging.filled],
+            "shift": staging.origin.shift_D,
+            "scale": number(staging.origin.scale),
+            "batches": number(staging.batches),
+            **staging.sums._asdict(),
+        }
+
+    @staticmethod
+    def loaded(tensors: Mapping[str, torch.Tensor], owner: Gram) -> _Tile:
+        tile = _Tile(Origin(tensors["shift"].clone(), float(tensors["scale"])), owner)
+        staging, rows = tile.staging, tensors["rows"]
+        staging.buffer_ND[: len(rows)] = rows
+        staging.filled = staging.count = len(rows)
+        staging.batches = int(tensors["batches"])
+        for name, sums in staging.sums._asdict().items():
+            sums.copy_(tensors[name])
+        return tile
+
+
+def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The parts whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+
+METHOD = Gram

@@ -1,0 +1,237 @@
+"""Frequent Directions, then Rayleigh–Ritz passes on its basis: a proved interval for K at any D and N."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+
+from streamspread import kernels
+from streamspread.accumulators import sketching
+from streamspread.accumulators.base import (
+    Accumulator,
+    Candidate,
+    Combine,
+    Impossible,
+    LayerShape,
+    Part,
+    Setting,
+)
+from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR
+from streamspread.accumulators.sketching import First, Sizes, Stage, Waiting, rows_to_stage
+from streamspread.accumulators.staging import Precision, Staging
+from streamspread.errors import OptionError
+from streamspread.linalg.chunks import chunk_nbytes
+from streamspread.options import Options
+from streamspread.results.spectrum import Spectrum, components_for
+from streamspread.system.devices import Profile, profile
+
+#: Directions that are kept at the most where no number is asked for: the first that fits into its share of
+#: the budget.
+_RANKS = (1024, 768, 512, 384, 256, 192, 128, 96, 64)
+_LEAST_STAGED = 16
+_SHARE = 4  # layers that should fit into the budget together: else every layer takes passes of its own
+_SAMPLES = 50_000  # where their number is not known
+
+
+class Sketch(Accumulator):
+    """A few rows that stand for the scatter matrix (first pass), then that matrix seen from their span.
+
+    The first pass alone gives an interval. Every later pass over the same samples narrows it:
+    :meth:`end_pass` ends a pass, and the next :meth:`update` begins another one. States over other samples
+    merge as long as only the first pass was made.
+    """
+
+    method = "sketch"
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        rank: int,
+        thresholds: Sequence[float],
+        precision: Precision,
+        device: torch.device,
+        staging_rows: int,
+        adaptive: bool = False,
+        device_profile: Profile | None = None,
+    ) -> None:
+        """``thresholds``: that the sketch should close; the largest sets its sizes. ``adaptive``: keep fewer
+        than ``rank`` rows where they need fewer."""
+        if rank < 1:
+            raise OptionError(f"a sketch keeps at least one direction, rank {rank} was asked for")
+        self.dim, self.rank, most = dim, min(rank, dim), max(thresholds)
+        constants = device_profile or profile(device)
+        enough = most if adaptive else None
+        self._sizes = Sizes(dim, self.rank, most, staging_rows, precision, device, constants, enough)
+        self._stage: Stage = Waiting(self._sizes)
+        self._spectra: dict[float, Spectrum] = {}  # of the stage at hand, by threshold
+
+    @classmethod
+    def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
+        if setting.options.all_eigenvalues:
+            return Impossible("it finds the leading eigenvalues only, and all were asked for")
+        dim, samples, options = layer.dim, setting.samples, setting.options
+        passes = options.max_passes if setting.same_again else 1
+        limit = dim if samples is None else max(1, min(dim, samples - 1))
+        adaptive = not isinstance(options.rank, int)
+        ranks = [min(limit, rank) for rank in (_RANKS if adaptive else (int(options.rank),))]
+        share = min(setting.layers, _SHARE)
+        rank = staging = 0
+
+        def too_large(share: int) -> bool:
+            state, step = cls.nbytes(dim, rank, staging, passes, setting)
+            return state * share + max(step, setting.forward_bytes) > setting.room
+
+        for rank in ranks:
+            staging = rows_to_stage(dim, rank, setting.profile)
+            staging = staging if samples is None else min(staging, samples)
+            if not too_large(share):
+                break
+        while staging > _LEAST_STAGED and too_large(1):
+            staging //= 2
+        state, step = cls.nbytes(dim, rank, staging, passes, setting)
+        in_words = f"{passes} passes" if passes > 1 else "one pass"
+        return Candidate(
+            method=cls.method,
+            passes=passes,
+            state_bytes=state,
+            finish_bytes=step,
+            operations=cls._operations(layer, rank, passes, setting),
+            exact=False,
+            order=0,
+            why=f"at most {rank:,} directions of {dim:,}, in at most {in_words}: a proved interval",
+            make=partial(
+                cls,
+                dim,
+                rank=rank,
+                thresholds=options.thresholds,
+                precision=Precision(setting.rounding, layer.name),
+                device=setting.device,
+                staging_rows=staging,
+                adaptive=adaptive,
+                device_profile=setting.profile,
+            ),
+        )
+
+    @staticmethod
+    def nbytes(dim: int, rank: int, staging_rows: int, passes: int, setting: Setting) -> tuple[int, int]:
+        """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
+        rank, rounding, device = min(rank, dim), setting.rounding, setting.device
+        height = rank + staging_rows + 1
+        state = rank * dim * kernels.SUM_DTYPES[rounding].itemsize
+        state += Staging.nbytes(dim, staging_rows, rounding, device) + 5 * 8 * dim
+        if passes > 1:
+            state += 8 * rank * dim  # Y
+        state += 2 * chunk_nbytes(height, dim, device)
+        # A Gram matrix, its eigenvectors and LAPACK's workspace; the last bound takes twice the rank.
+        state += 6 * 8 * height**2
+        return state, 10 * 8 * (2 * rank) ** 2
+
+    @staticmethod
+    def _operations(layer: LayerShape, rank: int, passes: int, setting: Setting) -> float:
+        n, constants = float(setting.samples or _SAMPLES), setting.profile
+        again = min(1, passes - 1)  # a third pass is seldom needed
+        # A buffer of r + r rows takes 8r·D operations a sample, a later pass over r directions 4r·D.
+        products = (8.0 + 4.0 * again) * rank * layer.dim * n
+        rate = 1.0 if setting.rounding == "fp64" else constants.float64_cost
+        solves = n / rank * DENSE_SOLVE_FACTOR * 4 * (2.0 * rank) ** 3
+        return rate * products + solves + constants.forward_cost * again * layer.operations * n
+
+    @property
+    def samples(self) -> int:
+        return self._stage.samples
+
+    @property
+    def passes_done(self) -> int:
+        """Passes that have ended."""
+        return self._stage.passes_done
+
+    def update(self, x_ND: torch.Tensor) -> None:
+        self._spectra.clear()
+        running = self._stage.begun(x_ND)
+        self._stage = running
+        running.add(x_ND)
+
+    def end_pass(self) -> None:
+        self._stage = self._stage.ended()
+
+    def satisfied(self, options: Options) -> bool:
+        """Whether every interval is as narrow as asked for, or will not become so."""
+        spectrum = self.spectrum(options)
+        still_open = [
+            tau for tau in options.thresholds if (k := spectrum.components(tau)).high - k.low > options.width
+        ]
+        if still_open and self.passes_done > 1:
+            # Where not even the upper bound reaches τ with this many directions, no later pass will.
+            most = float(spectrum.upper_sums[: len(spectrum.eigenvalues)][-1])
+            still_open = [tau for tau in still_open if tau * spectrum.total_variance <= most]
+        return not still_open
+
+    def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
+        """What is proved so far; the state stays usable for another pass."""
+        self.end_pass()
+        threshold = max(options.thresholds)
+        if threshold not in self._spectra:
+            self._spectra[threshold] = self._stage.spectrum(threshold)
+        return self._spectra[threshold]
+
+    def state(self) -> dict[str, Part]:
+        return {name: Part(tensor, Combine.OWN) for name, tensor in self._stage.state().items()}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self._spectra.clear()
+        self._stage = sketching.loaded(self._sizes, tensors)
+
+    def merge(self, other: Sketch) -> None:
+        """Add another state over other samples of the same layer, neither past its first pass; ``other`` is
+        used up.
+
+        Raises:
+            OptionError: another dim, rank or precision, or a state that is past its first pass.
+        """
+        self.check_alike(other)
+        mine, theirs = self._stage.first_pass(), other._stage.first_pass()
+        self._spectra.clear()
+        if isinstance(mine, First) and isinstance(theirs, First):
+            mine.merge(theirs)
+        self._stage = theirs if isinstance(mine, Waiting) else mine
+
+    def sizes(self) -> str:
+        return f"{self.dim} features at {self._sizes.precision.rounding} and rank {self.rank}"
+
+    def advice(self, spectrum: Spectrum, options: Options) -> str | None:
+        """The rank that should close what is open."""
+        rank = rank_to_close(spectrum, options.thresholds, self.rank)
+        return None if rank is None else f"open at rank {self.rank}, --rank {rank} should close it"
+
+
+def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float], rank: int) -> int | None:
+    """An estimate of the rank at which a sketch closes every threshold that it left open at ``rank``; None
+    where it left none.
+
+    Where the eigenvalues do not reach a threshold, the others are taken to fall as a power of their index,
+    with the exponent that uses up the rest of the trace.
+    """
+    still_open = [tau for tau in thresholds if not spectrum.components(tau).closed]
+    if not still_open:
+        return None
+    target = max(still_open) * spectrum.total_variance
+    values, limit = spectrum.eigenvalues, spectrum.rank_limit
+    needed = components_for(np.cumsum(values), target)
+    if needed is None:
+        rest = spectrum.total_variance - float(values.sum())
+        index = np.arange(len(values) + 1, limit + 1, dtype=np.float64)
+        low, high = 0.0, 64.0  # a larger exponent leaves less
+        for _ in range(40):
+            middle = (low + high) / 2
+            sums = np.cumsum(values[-1] * (index / len(values)) ** -middle)
+            low, high = (middle, high) if len(sums) and sums[-1] > rest else (low, middle)
+        sums *= rest / max(float(sums[-1]), np.finfo(np.float64).tiny) if len(sums) else 1.0
+        needed = len(values) + (components_for(sums, target - float(values.sum())) or len(index))
+    return int(min(limit, -(-max(2 * needed, 3 * rank // 2) // 64) * 64))
+
+
+METHOD = Sketch

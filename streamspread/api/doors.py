@@ -1,0 +1,67 @@
+"""Functions whose arguments are the fields of a class: how a door takes every option without listing one."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from torch import nn
+
+from streamspread.options import RunOptions, documented, option_of
+
+P = ParamSpec("P")
+C = TypeVar("C")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a door is given before its options.
+
+    model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
+    data: a tensor, Dataset, DataLoader, or a callable that returns a fresh iterator of batches; a one-shot
+    iterator is accepted where one pass is enough.
+    """
+
+    model: nn.Module
+    data: Any
+
+
+def door(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:
+    """Turn a function of a call into one of the call's fields: the same names, defaults and types, which type
+    checkers and editors see too. The documentation of the options is put in place of ``{options}``."""
+
+    def decorate(body: Callable[[C], R]) -> Callable[P, R]:
+        signature = inspect.signature(call)
+
+        @wraps(body)
+        def through(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{body.__name__}(): {error}") from None
+            return body(call(*args, **kwargs))
+
+        returned = inspect.signature(body).return_annotation
+        through.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
+        through.__annotations__ = {"return": returned}
+        if isinstance(call, type) and issubclass(call, RunOptions):
+            through.__doc__ = (body.__doc__ or "").replace("{options}", options_text(call))
+        return through
+
+    return decorate
+
+
+def options_text(options: type[RunOptions], indent: str = " " * 8) -> str:
+    """The documentation of all options, a line or more each, as the ``Args`` of a docstring."""
+    lines = []
+    for one in documented(options):
+        flag = option_of(one).flag
+        unset = f" Default: {flag.unset}." if flag is not None and flag.unset else ""
+        text = re.sub(r"\[/?[a-z]+\]", "", option_of(one).text)
+        lines.append(f"{one.name}: {text}{unset}")
+    return f"\n{indent}".join(lines)

@@ -1,0 +1,150 @@
+"""The options that commands share beside those of an analysis: network, data, what is printed or written."""
+
+# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from streamspread.datasets import data_forms
+from streamspread.models import model_forms
+from streamspread.options import Flag, Option, listed
+
+INPUT = "Network and data"
+OUTPUT = "Output"
+
+
+class Split(StrEnum):
+    """Which part of the data."""
+
+    train = "train"
+    test = "test"
+
+
+class Lang(StrEnum):
+    """The language of a figure or page."""
+
+    en = "en"
+    ja = "ja"
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Which network."""
+
+    model: Annotated[
+        str,
+        Option(lambda: f"{listed(model_forms())}.", Flag(("--model", "-m"), panel=INPUT)),
+    ] = "no1"
+    weights: Annotated[
+        str | None,
+        Option(
+            "A .safetensors, .pt or .pth file, or none: random ones; what a callable returns keeps its own.",
+            Flag(metavar="PATH|none", panel=INPUT, unset="those shipped"),
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which images."""
+
+    data: Annotated[
+        str | None,
+        Option(
+            lambda: f"{listed(data_forms())}.",
+            Flag(("--data", "-d"), "SPEC", INPUT, unset="cifar10 where it is to be had, else patches"),
+        ),
+    ] = None
+    split: Annotated[Split, Option("Which part of the data.", Flag(panel=INPUT))] = Split.train
+    samples: Annotated[
+        int | None,
+        Option(
+            "How many images, drawn with --seed.",
+            Flag(("--samples", "-n"), "N", INPUT, unset="all on a GPU, 5,000 on a CPU"),
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ImageSize:
+    """At which size."""
+
+    image_size: Annotated[
+        int | None,
+        Option(
+            "Side of the square images.",
+            Flag(metavar="PIXELS", panel=INPUT, least=1, most=65_535, unset="what the model is made for"),
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Source(ImageSize, Data, Network):
+    """A network and the images that go through it."""
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """What is said on the way."""
+
+    quiet: Annotated[
+        bool, Option("No progress and no notes on stderr.", Flag(("--quiet", "-q"), panel=OUTPUT))
+    ] = False
+
+
+@dataclass(frozen=True)
+class Language:
+    """In which language."""
+
+    lang: Annotated[Lang, Option("Language of figures and page.", Flag(panel=OUTPUT))] = Lang.en
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a result is printed as."""
+
+    form: Annotated[Format, Option("What is printed on stdout.", Flag(("--format",), panel=OUTPUT))] = (
+        Format.table
+    )
+
+
+@dataclass(frozen=True)
+class Output(Quiet, Printed):
+    """Where a result goes."""
+
+    out: Annotated[
+        Path | None,
+        Option(
+            "Where the result goes.",
+            Flag(("--out", "-o"), "FILE.arrow", OUTPUT, unset="MODEL-TIME.arrow in the current folder"),
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class UnusedOutput(Quiet):
+    """What ``run`` takes, so that a command line of ``run`` is one of ``plan`` too."""
+
+    form: Annotated[
+        Format,
+        Option(
+            "Accepted so that a run line can be pasted; ignored: a plan is a table.",
+            Flag(("--format",), panel=OUTPUT),
+        ),
+    ] = Format.table
+    out: Annotated[
+        Path | None,
+        Option(
+            "Accepted so that a run line can be pasted; ignored: a plan is written nowhere.",
+            Flag(("--out", "-o"), "FILE.arrow", OUTPUT),
+        ),
+    ] = None

@@ -1,0 +1,104 @@
+"""``streamspread embed``: a t-SNE of each layer, as a picture and as points."""
+
+# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamspread.cli.arguments import INPUT, OUTPUT, Language, Quiet, Source, Split
+from streamspread.cli.command import Command
+from streamspread.cli.inputs import dated_name, open_source
+from streamspread.cli.terminal import note, progress_bars
+from streamspread.errors import OptionError
+from streamspread.options import EmbedOptions, Flag, Option
+
+MOST = 10_000  # points, unless more are asked for: minutes on two cores
+
+
+@dataclass(frozen=True)
+class EmbedSource(Source):
+    """As of run, but of the test images, and fewer."""
+
+    split: Annotated[Split, Option("Which part of the data.", Flag(panel=INPUT))] = Split.test
+    samples: Annotated[
+        int | None,
+        Option(
+            "How many images, drawn with --seed.",
+            Flag(("--samples", "-n"), "N", INPUT, unset=f"all, but at most {MOST:,}"),
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class EmbedOutput(Quiet, Language):
+    """Where points and picture go."""
+
+    out: Annotated[
+        Path | None,
+        Option(
+            "Where the points go; the picture goes beside it as .png and .svg.",
+            Flag(("--out", "-o"), "FILE.arrow", OUTPUT, unset="MODEL-TIME.arrow in the current folder"),
+        ),
+    ] = None
+
+
+def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, output: EmbedOutput) -> None:
+    """Draw each layer's images in the plane, from the leading principal components alone, by t-SNE."""
+    from streamspread import store
+    from streamspread.api import embed as api
+    from streamspread.report import build, style
+    from streamspread.report.labels import labels
+    from streamspread.report.latent import latent as draw
+
+    lang = output.lang.value
+    style.check(lang)
+    path = output.out or dated_name(f"{source.model}-tsne", ".arrow")
+    if path.suffix != ".arrow":
+        raise OptionError(
+            f"cannot write points to {str(path)!r}: the name must end in .arrow (the picture goes beside it)"
+        )
+    for suffix in (".arrow", ".png", ".svg"):
+        store.check_writable(path.with_suffix(suffix))
+    opened = open_source(source, options, output.quiet, most=MOST)
+    facts = store.run_facts(
+        opened.loaded,
+        opened.images,
+        opened.device,
+        context.obj,
+        opened.notes,
+        seed=options.seed,
+        split=source.split.value,
+    )
+    with progress_bars(output.quiet) as progress:
+        embedding = api.embed(
+            opened.loaded.module,
+            opened.images,
+            **vars(options) | {"device": opened.device},
+            progress=progress,
+            provenance=facts,
+        )
+    with store.place(path, replace=output.out is not None) as path, style.styled(lang):
+        store.write_embedding(embedding, path)
+        build.save_figure(draw(embedding, labels(lang)), path.with_suffix(""))
+    for layer in embedding.values():
+        if math.isnan(layer.share):
+            print(f"{layer.layer}: constant, the same for every image")
+            continue
+        print(
+            f"{layer.layer}: {layer.axes} of {layer.dim:,} components hold {layer.share:.1%} of the variance"
+        )
+    note(f"wrote {path}, {path.with_suffix('.png').name} and {path.with_suffix('.svg').name}", output.quiet)
+
+
+COMMAND = Command(
+    embed,
+    (
+        "streamspread embed",
+        "streamspread embed --model no3 --data parquet:cifar10 --layers c1,c6,gap --samples 10000 "
+        "--out no3-tsne.arrow",
+    ),
+    place=7,
+)

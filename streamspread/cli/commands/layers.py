@@ -1,0 +1,44 @@
+"""``streamspread layers``: the names that --layers takes."""
+
+# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+from dataclasses import dataclass
+from typing import Annotated
+
+from streamspread.cli.arguments import INPUT, ImageSize, Network
+from streamspread.cli.command import Command
+from streamspread.options import Flag, Option
+
+
+@dataclass(frozen=True)
+class Subject(ImageSize, Network):
+    """Which network, at which size."""
+
+    weights: Annotated[
+        str | None,
+        Option("Accepted so that a run line can be pasted; ignored.", Flag(metavar="PATH|none", panel=INPUT)),
+    ] = None
+
+
+def layers(subject: Subject) -> None:
+    """List a network's layers with the shape and the number D of their features."""
+    import torch
+    from rich.console import Console
+
+    from streamspread import models
+    from streamspread.observe.taps import list_taps
+    from streamspread.report.tables import print_layers
+
+    loaded = models.load(subject.model, "none")
+    size = subject.image_size or loaded.image_size
+    taps = list_taps(loaded.module, torch.zeros(1, 3, size, size, dtype=torch.uint8))
+    print_layers([tap for tap in taps if tap.observable], Console())
+
+
+COMMAND = Command(
+    layers,
+    (
+        "streamspread layers --model no1",
+        "streamspread layers --model torchvision:resnet50 --image-size 224",
+    ),
+    place=3,
+)

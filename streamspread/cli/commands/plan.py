@@ -1,0 +1,30 @@
+"""``streamspread plan``: what run would do with the same options, and why."""
+
+from __future__ import annotations
+
+from streamspread.cli.arguments import Source, UnusedOutput
+from streamspread.cli.command import Command
+from streamspread.cli.inputs import open_source
+from streamspread.options import Options
+
+
+def plan(source: Source, options: Options, output: UnusedOutput) -> None:
+    """Say what run would do: method, passes, memory and operations of each layer, and why."""
+    from rich.console import Console
+
+    from streamspread.api import analyze
+    from streamspread.report.tables import print_plan
+
+    opened = open_source(source, options, output.quiet)
+    asked = vars(options) | {"device": opened.device}
+    print_plan(analyze.plan(opened.loaded.module, opened.images, **asked), Console())
+
+
+COMMAND = Command(
+    plan,
+    (
+        "streamspread plan --samples 50000 --memory 8GiB",
+        "streamspread plan --model torchvision:resnet50 --weights none --data noise --samples 10000",
+    ),
+    place=2,
+)

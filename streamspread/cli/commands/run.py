@@ -1,0 +1,58 @@
+"""``streamspread run``: analyse a network on data, print the table, write the result."""
+
+from __future__ import annotations
+
+import typer
+
+from streamspread.cli.arguments import Output, Source
+from streamspread.cli.command import Command
+from streamspread.cli.inputs import dated_name, open_source
+from streamspread.cli.terminal import note, print_result, progress_bars
+from streamspread.errors import OptionError
+from streamspread.options import Options
+
+
+def run(context: typer.Context, source: Source, options: Options, output: Output) -> None:
+    """Say how many principal components each layer needs, and write the result to a file."""
+    from streamspread import store
+    from streamspread.api.analyze import AnalyzeCall, run_analysis
+
+    path = output.out or dated_name(source.model, ".arrow")
+    store.check_writable(path)
+    if path.suffix != ".arrow":  # as a slip that names the weights or the data, which must not be replaced
+        raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
+    opened = open_source(source, options, output.quiet)
+    facts = store.run_facts(
+        opened.loaded,
+        opened.images,
+        opened.device,
+        context.obj,
+        opened.notes,
+        seed=options.seed,
+        split=source.split.value,
+    )
+    with progress_bars(output.quiet) as progress:
+        call = AnalyzeCall(
+            opened.loaded.module,
+            opened.images,
+            **vars(options) | {"device": opened.device},
+            progress=progress,
+            provenance=facts,
+        )
+        spectra = run_analysis(call)
+    with store.place(path, replace=output.out is not None) as written:
+        store.write(spectra, written)
+    print_result(spectra, output.form)
+    note(f"wrote {written}", output.quiet)
+
+
+COMMAND = Command(
+    run,
+    (
+        "streamspread run",
+        "streamspread run --model no3 --samples 10000 --thresholds 0.5,0.7,0.9 --out no3.arrow",
+        "streamspread run --model torchvision:resnet18 --weights resnet18.pth --data folder:photos "
+        "--layers 'layer1.*'",
+    ),
+    place=1,
+)

@@ -1,0 +1,151 @@
+"""``streamspread study``: the networks, every tap, what the answers depend on; results and one page."""
+
+# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamspread.cli.arguments import Data, Language, Quiet
+from streamspread.cli.command import Command
+from streamspread.cli.inputs import open_data
+from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
+from streamspread.options import Flag, Option, read_thresholds, split_names
+
+if TYPE_CHECKING:
+    from streamspread.study import Outcome, Step
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the study consists of."""
+
+    model: Annotated[
+        list[str] | None,
+        Option(
+            "no1 … no4, or plan:64,64,M,128,128; may be given again.",
+            Flag(("--model", "-m"), panel=None, unset="no1 to no4"),
+        ),
+    ] = None
+    parts: Annotated[
+        str,
+        Option(
+            "networks, samples (K over N), depth and training (which train networks), latent (t-SNE).",
+            Flag(metavar="all|NAME,…", panel=None),
+        ),
+    ] = "networks,samples"
+    epochs: Annotated[
+        int | None,
+        Option(
+            "Of each network trained here; 0 leaves weights random.",
+            Flag(metavar="N", panel=None, least=0, unset="24 on a GPU, 4 on a CPU"),
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """Of an analysis, those that the study lets be chosen."""
+
+    thresholds: Annotated[
+        str,
+        Option("Fractions of the variance, in (0, 1].", Flag(("--thresholds", "-t"), "τ,…", None)),
+    ] = "0.5,0.7,0.8,0.9,0.95"
+    seed: Annotated[
+        int,
+        Option("Of the drawn images and of random weights.", Flag(metavar="N", panel="Network and data")),
+    ] = 0
+    proof: Annotated[
+        bool,
+        Option("", Flag(("--no-proof",), off=True, help="Skip costly proofs: faster, wider intervals.")),
+    ] = True
+    memory: Annotated[
+        str | None,
+        Option("Most memory to use, such as 8GiB.", Flag(metavar="SIZE", unset="most of what is free")),
+    ] = None
+    device: Annotated[
+        str,
+        Option(
+            "Where to compute; auto takes a GPU where PyTorch and CuPy can use one.",
+            Flag(metavar="auto|cpu|cuda:0"),
+        ),
+    ] = "auto"
+
+
+@dataclass(frozen=True)
+class StudyOutput(Quiet, Language):
+    """Where everything goes."""
+
+    out: Annotated[
+        Path, Option("Where results, figures and page go.", Flag(("--out", "-o"), "DIR", panel=None))
+    ] = Path("study")
+
+
+def study(
+    context: typer.Context, wanted: Parts, source: Data, options: StudyOptions, output: StudyOutput
+) -> None:
+    """Analyse the networks at every tap, write results, figures and a page; what is there already is kept."""
+    taus = read_thresholds(options.thresholds)
+
+    from streamspread import study as library
+    from streamspread.models.plans import IMAGE_SIZE
+    from streamspread.report import build
+    from streamspread.system.devices import profile, resolve_device
+
+    chosen = list(library.PARTS) if wanted.parts.strip() == "all" else split_names(wanted.parts)
+    device = resolve_device(options.device)
+    epochs = profile(device).epochs if wanted.epochs is None else wanted.epochs
+    names = wanted.model or list(library.NETWORKS)
+    library.check(names, chosen)  # what is wrong with the options is said before any image is read
+    images, notes, spec = open_data(source, options.seed, IMAGE_SIZE, device)
+    for line in notes:
+        note(line, output.quiet)
+    todo = library.steps(names, chosen, images.samples, epochs)
+    work = library.Study(
+        output.out,
+        images,
+        data=spec,
+        device=device,
+        thresholds=taus,
+        epochs=epochs,
+        seed=options.seed,
+        memory=options.memory,
+        proof=options.proof,
+        command=context.obj,
+        notes=notes,
+    )
+    work.check_labels(todo)
+    work.prepare()
+    build.check_folder(output.out)
+    began = time.perf_counter()
+    for number, step in enumerate(todo, start=1):
+        with progress_bars(output.quiet) as progress, epoch_lines(output.quiet) as epoch:
+            outcome = work.do(step, progress, epoch, training_bar(progress))
+        note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
+    note(f"{len(todo)} results in {time.perf_counter() - began:.0f} s", output.quiet)
+    files, apart = work.on_page(todo)
+    for line in apart + build.write_page(files, output.out, output.lang.value):
+        note(line, output.quiet)
+    if left := [part for part in library.PARTS if part not in chosen]:
+        note(f"left out: {', '.join(left)} (--parts all)", output.quiet)
+    print(output.out / build.PAGE)
+
+
+def _line(step: "Step", outcome: "Outcome") -> str:
+    if outcome.kept:
+        return f"{step.name}: kept"
+    because = f" again ({', '.join(outcome.changed)} changed)" if outcome.changed else ""
+    return f"{step.name}: made{because} in {outcome.seconds:.1f} s"
+
+
+COMMAND = Command(
+    study,
+    (
+        "streamspread study",
+        "streamspread study --parts all --data parquet:cifar10 --out study",
+        "streamspread study --model no1 --model no3 --samples 2000 --parts networks",
+    ),
+    place=6,
+)

@@ -1,0 +1,127 @@
+"""``streamspread train``: weights for a reference network."""
+
+# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamspread.cli.arguments import Quiet
+from streamspread.cli.command import Command
+from streamspread.cli.inputs import dated_name
+from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
+from streamspread.options import Flag, Option
+
+
+@dataclass(frozen=True)
+class TrainSource:
+    """What is trained, on which images."""
+
+    model: Annotated[
+        str, Option("no1 … no4, or plan:64,64,M,128,128.", Flag(("--model", "-m"), panel=None))
+    ] = "no1"
+    data: Annotated[
+        str,
+        Option(
+            "Train and test images: cifar10[:ROOT], parquet:PATH or folder:PATH.",
+            Flag(("--data", "-d"), "SPEC", None),
+        ),
+    ] = "cifar10"
+    weights: Annotated[
+        Path | None,
+        Option("Weights to train on from.", Flag(("--weights", "-w"), "FILE", None, unset="random ones")),
+    ] = None
+
+
+@dataclass(frozen=True)
+class RecipeOptions:
+    """The fields of :class:`streamspread.training.Recipe`, which checks them."""
+
+    epochs: Annotated[int, Option("Times that every image is seen.", Flag(metavar="N", panel=None))] = 24
+    batch_size: Annotated[int, Option("Images per step.", Flag(metavar="N", panel=None))] = 512
+    lr: Annotated[
+        float | None,
+        Option(
+            "Peak learning rate.",
+            Flag(metavar="X", panel=None, unset="0.4; with --average, where it is constant, 0.1"),
+        ),
+    ] = None
+    label_smoothing: Annotated[float, Option("In [0, 1).", Flag(metavar="X", panel=None))] = 0.0
+    average: Annotated[
+        bool,
+        Option(
+            "Take the mean of the weights of all steps; needs --weights.", Flag(("--average",), panel=None)
+        ),
+    ] = False
+    precision: Annotated[
+        str,
+        Option(
+            "Of the products; auto: bf16 where the device multiplies it natively.",
+            Flag(metavar="auto|bf16|fp32", panel=None),
+        ),
+    ] = "auto"
+    seed: Annotated[int, Option("Of weights, order and augmentation.", Flag(metavar="N", panel=None))] = 0
+
+
+@dataclass(frozen=True)
+class TrainOutput(Quiet):
+    """Where it runs, and where the weights go."""
+
+    device: Annotated[str, Option("Where to compute.", Flag(metavar="auto|cpu|cuda:0", panel=None))] = "auto"
+    out: Annotated[
+        Path | None,
+        Option(
+            "Where the weights go.",
+            Flag(
+                ("--out", "-o"),
+                "FILE.safetensors",
+                None,
+                unset="MODEL-TIME.safetensors in the current folder",
+            ),
+        ),
+    ] = None
+
+
+def train(context: typer.Context, source: TrainSource, options: RecipeOptions, output: TrainOutput) -> None:
+    """Train a reference network and write the weights of its best epoch; Ctrl-C keeps the best so far."""
+    from streamspread import training
+
+    recipe = training.Recipe(**vars(options))
+    path = output.out or dated_name(source.model, ".safetensors")
+    # Checked before minutes of decoding.
+    training.check(source.model, recipe, weights=source.weights, device=output.device, out=path)
+    train_split, test_split = training.load_splits(source.data)
+    with progress_bars(output.quiet) as bars, epoch_lines(output.quiet) as epoch:
+        result = training.train(
+            source.model,
+            train_split,
+            test_split,
+            recipe,
+            weights=source.weights,
+            device=output.device,
+            output=training.Output(
+                path=path, replace=output.out is not None, command=shlex.join(context.obj)
+            ),
+            callbacks=training.Callbacks(epoch=epoch, batch=training_bar(bars)),
+        )
+    print(
+        f"{result.plan}: {result.accuracy:.2%} of the test images right "
+        f"(epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s)"
+    )
+    note(f"wrote {result.path}", output.quiet)
+    if result.interrupted:
+        raise typer.Exit(130)
+
+
+COMMAND = Command(
+    train,
+    (
+        "streamspread train --model no1 --out no1.safetensors",
+        "streamspread train --model plan:32,M,64 --data parquet:cifar10 --epochs 8 --out small.safetensors",
+        "streamspread train --model no1 --weights no1.safetensors --average --epochs 10 "
+        "--out no1-mean.safetensors",
+    ),
+    place=8,
+)

@@ -1,0 +1,211 @@
+"""One analysis: a plan, its passes carried out, and running sums turned into spectra."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from streamspread.accumulators.base import LayerShape, Setting
+from streamspread.accumulators.staging import Origin, Overflow, Precision, Staging
+from streamspread.engine.layer import RunningLayer
+from streamspread.errors import ActivationError, BudgetError
+from streamspread.kernels import SUM_DTYPES, for_device
+from streamspread.linalg.band import WIDTH, band_eigenvalues_
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.observe.observed import Observed
+from streamspread.observe.passes import Passes, Turn
+from streamspread.observe.taps import TapInfo
+from streamspread.options import Options
+from streamspread.planner import Plan, make_plan
+from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.system.memory import PeakMeter, format_bytes, total_bytes
+from streamspread.system.progress import Progress, Report
+
+
+def planned(observed: Observed, options: Options) -> Plan:
+    """The plan for the observed layers; errors as :func:`streamspread.planner.make_plan`."""
+    return _plan_for(observed, options, observed.taps, _rounding(observed, options))
+
+
+def analyzed(observed: Observed, options: Options, report: Report) -> Spectra:
+    """The spectra of the observed layers, with how they were made."""
+    plan = planned(observed, options)
+    _check_room(plan, observed.device)
+    _load_kernels(plan, observed, options)
+    with PeakMeter(observed.device, observed.resident_bytes) as meter:
+        analysis = _Analysis(observed, options, report, meter)
+        spectra = analysis.run(plan)
+    facts = _facts(plan, observed, options)
+    if analysis.notes:
+        facts["notes"] = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
+    ordered = [spectra[tap.name] for tap in observed.taps]
+    return Spectra(ordered, options.thresholds, facts)
+
+
+class _Analysis:
+    """Passes over observed data. ``notes``: what an accumulator has to say of its spectrum, by layer."""
+
+    def __init__(self, observed: Observed, options: Options, report: Report, meter: PeakMeter) -> None:
+        self.observed, self.options, self.report, self.meter = observed, options, report, meter
+        self.notes: dict[str, str] = {}
+
+    def run(self, plan: Plan) -> dict[str, LayerSpectrum]:
+        """All passes of a plan; layers that overflowed at fp16 are summed again at bf16."""
+        plans = {one.layer: one for one in plan.layers}
+        taps = {tap.name: tap for tap in self.observed.taps}
+        passes = Passes(self.observed, self.report, several=len(plan.passes) > 1)
+        running: dict[str, RunningLayer] = {}
+        spectra: dict[str, LayerSpectrum] = {}
+        overflowed: list[str] = []
+        for step in plan.passes:
+            names = [name for name in step.layers if name not in overflowed and name not in spectra]
+            if not names:
+                continue
+            self.meter.restart()
+            for name in names:
+                if name not in running:
+                    running[name] = RunningLayer(plans[name], self.options, self.observed.device)
+            passes.run(
+                [taps[name] for name in names],
+                lambda tap, x_ND: running[tap.name].update(x_ND),
+                Turn(step.index + 1, len(plan.passes)),
+            )
+            overflowed += self._end_pass([running[name] for name in names])
+            for name in overflowed:
+                running.pop(name, None)
+            ending = [name for name in names if name in running and running[name].has_enough(step.index)]
+            for position, name in enumerate(ending):
+                self._report_step(step.index, plan, position, len(ending), name)
+                spectra[name] = self._finish(running.pop(name))
+            peak = self.meter.read()
+            for layer in running.values():
+                layer.peak = max(layer.peak, peak)
+            if ending:
+                self._report_step(step.index, plan, len(ending), len(ending), ending[-1])
+        if overflowed:
+            again = [tap for tap in self.observed.taps if tap.name in overflowed]
+            spectra |= self.run(_plan_for(self.observed, self.options, again, "bf16"))
+        return spectra
+
+    def _finish(self, layer: RunningLayer) -> LayerSpectrum:
+        name = layer.plan.layer
+
+        def share(done: float) -> None:
+            self.report(Progress("all eigenvalues", 0, 1, round(100 * done), 100, "%", name))
+
+        spectrum = layer.spectrum(share, self.meter.read)
+        if advice := layer.accumulator.advice(spectrum, self.options):
+            self.notes[name] = advice
+        return spectrum
+
+    def _report_step(self, index: int, plan: Plan, done: int, total: int, name: str) -> None:
+        self.report(Progress("eigenvalues", index + 1, len(plan.passes), done, total, "layers", name))
+
+    def _end_pass(self, layers: Sequence[RunningLayer]) -> list[str]:
+        """End a pass for its layers; those that overflowed at fp16, and can be summed again, by name.
+
+        Raises:
+            ActivationError: NaN or Inf came, or an overflow that summing again would not mend.
+        """
+        overflowed = []
+        for layer in layers:
+            try:
+                layer.end_pass()
+            except Overflow as error:
+                rounding = layer.plan.rounding
+                if rounding != "fp16":
+                    raise ActivationError(
+                        f"{error}: its range is too wide for rounding {rounding}; check the weights, or try "
+                        "--rounding fp64"
+                    ) from None
+                if not self.observed.stream.repeatable:
+                    raise ActivationError(
+                        f"{error}, and data that can be read once cannot be summed again: take "
+                        "--rounding bf16"
+                    ) from None
+                overflowed.append(layer.plan.layer)
+        return overflowed
+
+
+def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
+    """The plan for some of the taps."""
+    # The first batch gives the origin of every layer, which takes some memory once.
+    first_bytes = Staging.first_bytes(observed.largest_dim, observed.batch_size)
+    setting = Setting(
+        samples=observed.samples,
+        budget=observed.budget,
+        device=observed.device,
+        rounding=rounding,
+        options=options,
+        batch_size=observed.batch_size,
+        forward_bytes=observed.forward_bytes + first_bytes,
+        resident_bytes=observed.resident_bytes,
+        repeatable=observed.stream.repeatable,
+        ordered=observed.stream.ordered,
+        profile=observed.profile,
+    )
+    return make_plan([LayerShape(t.name, t.shape, t.dim, t.operations) for t in taps], setting)
+
+
+def _rounding(observed: Observed, options: Options) -> str:
+    """The rounding asked for; ``auto`` is the device's own."""
+    if options.rounding != "auto":
+        return options.rounding
+    if observed.dtype == torch.float64:
+        return "fp64"
+    usual = observed.profile.precision
+    # What overflows at fp16 is summed again, for which data must come again; bf16 reaches as far as float32.
+    return "bf16" if usual == "fp16" and not observed.stream.repeatable else usual
+
+
+def _check_room(plan: Plan, device: torch.device) -> None:
+    """Raises BudgetError where the budget allows, and the plan takes, more than the whole device has."""
+    total = total_bytes(device)
+    if plan.peak_bytes > total:
+        raise BudgetError(
+            f"a budget of {format_bytes(plan.budget)} was given, of which the plan takes "
+            f"{format_bytes(plan.peak_bytes)}, but {device} has {format_bytes(total)} in all: lower --memory"
+        )
+
+
+def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
+    """Import, compile and start the kernels before memory and time are measured: they are no layer's.
+
+    Raises:
+        DeviceError: CuPy is missing.
+    """
+    device, rounding = observed.device, plan.layers[0].rounding
+    # What overflows in fp16 is summed again in bf16.
+    for each in ("fp16", "bf16") if rounding == "fp16" else (rounding,):
+        for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
+            shift_D = torch.zeros(columns, dtype=SUM_DTYPES[each], device=device)
+            tiny = Staging(Origin(shift_D, 1.0), 2, Precision(each))
+            tiny.push(torch.zeros(2, columns, dtype=observed.dtype, device=device))
+            rows_ND = tiny.staged()
+            sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[each], device=device)
+            for_device(device).add_product(sums, rows_ND.T, rows_ND)
+    in_place = options.all_eigenvalues or options.proof
+    if in_place and max(layer.candidate.order for layer in plan.layers) > observed.profile.dense_limit:
+        band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, SUM_DTYPES[rounding], device))
+
+
+def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
+    """How the numbers were made, for the provenance."""
+    device = observed.device
+    return {
+        "device": str(device),
+        "card": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "data": observed.stream.description,
+        "samples": plan.samples,
+        "batch_size": observed.batch_size,
+        "model_dtype": str(observed.dtype).removeprefix("torch."),
+        "budget_bytes": plan.budget,
+        "planned_peak_bytes": plan.peak_bytes,
+        "options": options.asked(),
+        "forward_tf32": False,  # on a card the search for eigenvalues uses it, where it does no harm
+    }

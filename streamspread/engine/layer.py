@@ -1,0 +1,87 @@
+"""One layer while its data streams: its accumulator, and the time and memory that it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from streamspread.accumulators.base import Accumulator
+from streamspread.options import Options
+from streamspread.planner import LayerPlan
+from streamspread.results.spectrum import LayerSpectrum
+
+
+class RunningLayer:
+    """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes."""
+
+    def __init__(self, plan: LayerPlan, options: Options, device: torch.device) -> None:
+        self.plan, self.options = plan, options
+        self.clock = _Clock(device)
+        self.passes = self.peak = 0
+        self.accumulator: Accumulator = plan.candidate.make()
+
+    def update(self, x_ND: torch.Tensor) -> None:
+        with self.clock:
+            self.accumulator.update(x_ND)
+
+    def end_pass(self) -> None:
+        with self.clock:
+            self.accumulator.end_pass()
+        self.passes += 1
+
+    def has_enough(self, index: int) -> bool:
+        """Whether the pass of that index was the last that this layer needs."""
+        if self.plan.pass_indices[-1] == index:
+            return True
+        with self.clock:
+            return self.accumulator.satisfied(self.options)
+
+    def spectrum(self, progress: Callable[[float], None], peak: Callable[[], int]) -> LayerSpectrum:
+        """The spectrum with what is known of its making; ``peak`` is read after the eigenvalue step, which is
+        the layer's own."""
+        with self.clock:
+            spectrum = self.accumulator.spectrum(self.options, progress)
+        self.peak = max(self.peak, peak())
+        return LayerSpectrum(
+            **vars(spectrum),
+            layer=self.plan.layer,
+            shape=self.plan.shape,
+            method=self.plan.method,
+            rounding=self.plan.rounding,
+            passes=self.passes,
+            seconds=self.clock.seconds(),
+            peak_bytes=self.peak,
+        )
+
+
+class _Clock:
+    """Adds up the seconds spent inside its contexts; on CUDA by events, without waiting for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seconds = 0.0
+        self._began = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    def __enter__(self) -> None:
+        if self._device.type == "cuda":
+            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            begin.record(torch.cuda.current_stream(self._device))
+            self._events.append((begin, end))
+        else:
+            self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        if self._device.type == "cuda":
+            self._events[-1][1].record(torch.cuda.current_stream(self._device))
+        else:
+            self._seconds += time.perf_counter() - self._began
+
+    def seconds(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+            self._seconds += sum(begin.elapsed_time(end) for begin, end in self._events) / 1000
+            self._events.clear()
+        return self._seconds

@@ -1,0 +1,128 @@
+"""A network and its data, ready to run: what a first look tells, in one object that all others are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from streamspread.errors import DataError, DeviceError, OptionError, StreamspreadError
+from streamspread.observe.look import first_batch, forward_needs, survey
+from streamspread.observe.placement import as_input, model_dtype, prepared
+from streamspread.observe.taps import TapInfo, select
+from streamspread.options import RunOptions
+from streamspread.streams import Stream, as_stream
+from streamspread.system.devices import Profile, profile, resolve_device
+from streamspread.system.memory import free_bytes, parse_bytes
+
+_BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
+_RESIDENT_SHARE = 0.1  # of the budget that a data set may take on the card
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A network with data that goes through it.
+
+    Attributes:
+        model: in eval mode on the device. ``dtype``: of its parameters.
+        stream: the data, which lies on the device where it is small beside the budget.
+        taps: those asked for, in network order.
+        samples: N, or None where only a pass can tell. ``batch_size``: of the largest batch.
+        budget: bytes on the device. ``forward_bytes``: of a batch's forward beside what is made of the taps.
+        resident_bytes: of data that stays on the device. ``largest_dim``: D of the widest tap, also of those
+            that are not asked for.
+        profile: of the device.
+    """
+
+    model: nn.Module
+    stream: Stream
+    taps: tuple[TapInfo, ...]
+    device: torch.device
+    dtype: torch.dtype
+    samples: int | None
+    batch_size: int
+    budget: int
+    forward_bytes: int
+    resident_bytes: int
+    largest_dim: int
+    profile: Profile
+
+
+@contextmanager
+def observing(
+    model: nn.Module, data: Any, options: RunOptions, constants: Profile | None = None
+) -> Iterator[Observed]:
+    """Look at the first batch and choose the taps; the model and torch's settings are as before afterwards.
+
+    ``constants``: in place of the device's own.
+
+    Raises:
+        StreamspreadError: one of its subclasses, with one line that says what to do.
+    """
+    if not isinstance(model, nn.Module):
+        raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
+    device = resolve_device(options.device, model)
+    stream = as_stream(data)
+    try:
+        with prepared(model, device):
+            yield _looked_at(model, stream, device, options, constants or profile(device))
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error
+    except StreamspreadError as error:
+        if not stream.repeatable:
+            error.args = (f"{error}; what was read of the {stream.description} is used up: make a new one",)
+        raise
+
+
+def _looked_at(
+    model: nn.Module, stream: Stream, device: torch.device, options: RunOptions, constants: Profile
+) -> Observed:
+    if options.memory is None:
+        budget = int(_BUDGET_SHARE * free_bytes(device))
+    else:
+        budget = parse_bytes(options.memory)
+    stream, resident_bytes = _resident(stream, device, budget)
+    first = first_batch(stream, options.batch_size or constants.batch_size)
+    dtype = model_dtype(model, first)
+    samples, batch_size = survey(stream, first.shape[0])
+    if samples is not None and samples < 2:
+        raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
+    # A stream that makes its batches holds one, and what it makes it of, beside the model's own copy.
+    copies = 1 if stream.tensor is not None else 3
+    forward_bytes, taps = forward_needs(model, as_input(first, device, dtype), batch_size, copies)
+    return Observed(
+        model=model,
+        stream=stream,
+        taps=tuple(select(taps, options.layers, _default_layers(model))),
+        device=device,
+        dtype=dtype,
+        samples=samples,
+        batch_size=batch_size,
+        budget=budget,
+        forward_bytes=forward_bytes,
+        resident_bytes=resident_bytes,
+        largest_dim=max((tap.dim for tap in taps), default=0),
+        profile=constants,
+    )
+
+
+def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream, int]:
+    """The stream, its data moved to the card where it is small beside the budget, and the bytes it takes."""
+    tensor = stream.tensor
+    if device.type != "cuda" or tensor is None or tensor.device == device:
+        return stream, 0
+    size = tensor.numel() * tensor.element_size()
+    if size > _RESIDENT_SHARE * budget:
+        return stream, 0
+    moved = as_stream(tensor.to(device))
+    moved.description = stream.description
+    return moved, size
+
+
+def _default_layers(model: nn.Module) -> Sequence[str]:
+    own = getattr(model, "default_layers", ())
+    return own if isinstance(own, (tuple, list)) else ()
