@@ -43,8 +43,8 @@ class ModelSource:
     Attributes:
         form: how a spec is written, such as ``torchvision:NAME``.
         about: one line for help texts.
-        build: makes the module from a seed for random weights and the spec, or where ``takes`` is None what
-            follows the spec's colon. Raises ModelError where it cannot. It imports what it needs itself, since
+        build: makes the module from the spec (from what follows its colon where ``takes`` is None) and a
+            seed for random weights. Raises ModelError where it cannot. It imports what it needs itself, since
             this file is read to print help.
         takes: whether a spec is of this source; None: it is where it begins with the file's name and a colon.
         guess: for a text that is no spec, the spec of this source that was most likely meant; None: unlike

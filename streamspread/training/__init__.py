@@ -1,7 +1,18 @@
 """Trains a reference network on images that fit on the device: where the shipped weights come from."""
 
 from streamspread.training.data import load_splits
-from streamspread.training.loop import EpochReport, TrainResult, check, evaluate, train
+from streamspread.training.loop import check, evaluate, train
+from streamspread.training.outcome import Callbacks, EpochReport, Output, TrainResult
 from streamspread.training.recipe import Recipe
 
-__all__ = ["EpochReport", "Recipe", "TrainResult", "check", "evaluate", "load_splits", "train"]
+__all__ = [
+    "Callbacks",
+    "EpochReport",
+    "Output",
+    "Recipe",
+    "TrainResult",
+    "check",
+    "evaluate",
+    "load_splits",
+    "train",
+]

@@ -1,4 +1,4 @@
-"""The images of a training: a train and a test split that are not the same, in the form that it takes."""
+"""The images of a training: a train and a test split, which must not be the same."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ CLASSES = 10
 
 
 def load_splits(spec: str) -> tuple[Labelled, Labelled]:
-    """The train and test images of a data spec.
+    """The train and test images of a data spec, uint8 (N, 3, 32, 32), with labels.
 
-    Raises DataError as load_labelled() and check_split(), and where both are the same images: the accuracy
-    would be one on images that were learnt by heart.
+    Raises:
+        DataError: as of load_labelled() and check_split(), and where both splits are the same images: the
+            accuracy would be that on images that were learnt by heart.
     """
     train, test = load_labelled(spec, "train", IMAGE_SIZE), load_labelled(spec, "test", IMAGE_SIZE)
     check_split("train", train.images, train.labels)
@@ -30,7 +31,7 @@ def load_splits(spec: str) -> tuple[Labelled, Labelled]:
 
 
 def check_split(name: str, images: Tensor, labels: Tensor) -> None:
-    """Raises DataError for tensors that are not images and labels as a training takes them."""
+    """Raises DataError unless images are uint8 (N, 3, 32, 32), labels int64 (N,) from 0 to 9, and N ≥ 2."""
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
         raise DataError(
             f"{name} images must be uint8 (N, 3, {IMAGE_SIZE}, {IMAGE_SIZE}), "

@@ -1,4 +1,4 @@
-"""How a network is trained, as data: the options that change its weights."""
+"""How a network is trained: the options that change its weights, as data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamspread.errors import OptionError
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
-WARM_UP = 0.25  # share of the steps in which the learning rate rises
+WARM_UP = 0.25  # share of the steps, at the start, in which the learning rate rises
 PEAK_RATE, AVERAGED_RATE = 0.4, 0.1
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -20,12 +20,12 @@ class Recipe:
 
     Attributes:
         epochs: times that every image is seen. ``batch_size``: images per step.
-        lr: the peak of the one-cycle schedule of SGD with Nesterov momentum; with ``average`` it is constant.
-            None: 0.4, with ``average`` 0.1.
+        lr: learning rate of SGD with Nesterov momentum, at the peak of a one-cycle schedule, or constant with
+            ``average``. None: 0.4; with ``average``, 0.1.
         label_smoothing: in [0, 1).
         average: train on at a constant rate, and take the mean of the weights of all steps (stochastic weight
-            averaging, Izmailov et al. 2018, §3), with batch norm's statistics taken anew. It moves around the
-            optimum that weights have reached, so it needs weights to start from.
+            averaging, Izmailov et al. 2018, §3), with batch norm's statistics computed for these. The mean is
+            better than the weights that circle an optimum, so there must be weights that have reached one.
         precision: of the products, "bf16" or "fp32"; "auto": bf16 where the device multiplies it natively.
         seed: of the first weights, the order of the images and their augmentation.
 
@@ -63,9 +63,9 @@ class Recipe:
         return AVERAGED_RATE if self.average else PEAK_RATE
 
     def rate(self, step: int, steps: int) -> float:
-        """The learning rate of a step from 0: a straight rise to the peak, then half a cosine down.
+        """The learning rate of a step, from 0: a straight rise to the peak, then half a cosine down to 0.
 
-        Constant where weights are averaged.
+        Where weights are averaged it is constant.
         """
         if self.average:
             return self.peak
@@ -75,8 +75,8 @@ class Recipe:
         return self.peak * (1 + math.cos(math.pi * (at - WARM_UP) / (1 - WARM_UP))) / 2
 
     def note(self) -> dict[str, str]:
-        """The options as the note of a weights file says them; epochs and precision as they came out are the
-        training's to say."""
+        """The options as the note of a weights file has them, but for epochs and precision, which a training
+        decides."""
         return {
             "batch_size": str(self.batch_size),
             "lr": f"{self.peak:g}",

@@ -1,4 +1,4 @@
-"""The state of a training between epochs: steps of SGD on augmented images, and the mean of the weights."""
+"""A training between its epochs: steps of SGD on augmented images, and the mean of the weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from streamspread.models.network import Network
 from streamspread.training.recipe import MOMENTUM, WEIGHT_DECAY, Recipe
 
-CROP = 4  # an image is shifted by at most so many pixels each way, and mirrored where it ends
-STATISTICS_BATCHES = 20  # batch norm's statistics under averaged weights are taken from so many batches
+CROP = 4  # pixels by which an image is shifted at the most, each way; its edges are mirrored
+STATISTICS_BATCHES = 20  # from which batch norm's statistics under averaged weights are computed
 
 
 class Split:
-    """Images, uint8 (N, 3, H, W), and labels, int64 (N,), on the device; the images lie as channels_last."""
+    """Images, uint8 (N, 3, H, W) as channels_last, and labels, int64 (N,), on the device."""
 
     def __init__(self, images: Tensor, labels: Tensor, device: torch.device) -> None:
         self.images = images.to(device).contiguous(memory_format=torch.channels_last)
@@ -27,7 +27,12 @@ class Split:
 
 
 class Trainer:
-    """Optimizer, generator and number of steps taken; ``autocast`` makes the context of a forward pass."""
+    """A network in training, with its optimizer, random generator and the number of steps taken.
+
+    Args:
+        network: on the device of the split; its weights change.
+        autocast: makes the context of a forward pass.
+    """
 
     def __init__(
         self,
@@ -39,7 +44,7 @@ class Trainer:
         self.network, self.split, self.recipe, self.autocast = network, split, recipe, autocast
         self.device = split.labels.device
         self.batch_size = min(recipe.batch_size, len(split.labels))
-        # The last batch of an epoch is dropped where it is short: another size would make cuDNN search anew.
+        # A short last batch is left out: for another size cuDNN would search for an algorithm again.
         self.steps_per_epoch = len(split.labels) // self.batch_size
         self.steps, self.step = recipe.epochs * self.steps_per_epoch, 0
         self.generator = torch.Generator(self.device).manual_seed(recipe.seed)
@@ -61,7 +66,7 @@ class Trainer:
             self.mean = AveragedModel(network, multi_avg_fn=self._average)
 
     def run_epoch(self, on_batch: Callable[[int, int], None] | None = None) -> float:
-        """Take every image once, in a new order; return the mean loss (the only wait for the device)."""
+        """Take every image once, in a new order; return the mean loss, the only wait for the device."""
         self.network.train()
         order = torch.randperm(len(self.split.labels), device=self.device, generator=self.generator)
         total = torch.zeros((), device=self.device)
@@ -71,8 +76,8 @@ class Trainer:
                 loss = functional.cross_entropy(
                     logits, self.split.labels[chosen], label_smoothing=self.recipe.label_smoothing
                 )
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.rate(self.step, self.steps)
+            for parameters in self.optimizer.param_groups:
+                parameters["lr"] = self.recipe.rate(self.step, self.steps)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -85,12 +90,12 @@ class Trainer:
         return float(total) / self.steps_per_epoch
 
     def trained(self) -> Network:
-        """The network as trained so far; where weights are averaged, one that has their mean."""
+        """The network as trained so far; where weights are averaged, another one with their mean."""
         if self.mean is None:
             return self.network
         network = self.mean.module
         assert isinstance(network, Network)
-        # The mean of the weights is less noisy than any of them, so the activations' variances are others.
+        # Activations under averaged weights have other means and variances than under those of any step.
         chosen = torch.randperm(len(self.split.labels), device=self.device, generator=self.generator)
         batches = chosen.split(self.batch_size)[: min(STATISTICS_BATCHES, self.steps_per_epoch)]
         with self.autocast():
@@ -99,7 +104,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self, means: Sequence[Tensor], newest: Sequence[Tensor], _: Tensor | int) -> None:
-        # torch's own way asks the device how many there were, and waits for the answer at every step.
+        # torch's own averaging reads its count from the device, and so waits for it at every step.
         for mean, value in zip(means, newest, strict=True):
             mean.lerp_(value, 1 / (self.step + 1))
 
@@ -108,24 +113,27 @@ class Trainer:
 
 
 def augment(images: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the chosen images, each shifted by up to CROP pixels each way and mirrored half of the time.
+    """The chosen images, each shifted by up to CROP pixels each way, half of them mirrored.
 
-    images: uint8 (N, 3, H, W) that lie as channels_last; chosen: int64 (B,); result: uint8 (B, 3, H, W),
-    channels_last. One indexed read does it all: row and column numbers are drawn per image, reflected at the
-    border, and read.
+    They are read with one index: for each image, row and column numbers are drawn and reflected at the edges.
+
+    Args:
+        images: uint8 (N, 3, H, W), channels_last. ``chosen``: int64 (B,).
+
+    Returns:
+        uint8 (B, 3, H, W), channels_last.
     """
     x_NHWC = images.permute(0, 2, 3, 1)
     count, (height, width) = len(chosen), x_NHWC.shape[1:3]
     device = images.device
 
-    def drawn(high: int) -> Tensor:
+    def draw(high: int) -> Tensor:
         return torch.randint(0, high, (count, 1), device=device, generator=generator)
 
-    rows = _reflected(torch.arange(height, device=device) + drawn(2 * CROP + 1) - CROP, height)
-    columns = _reflected(torch.arange(width, device=device) + drawn(2 * CROP + 1) - CROP, width)
-    columns = torch.where(drawn(2) == 1, width - 1 - columns, columns)
-    picked = x_NHWC[chosen[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return picked.permute(0, 3, 1, 2)
+    rows = _reflected(torch.arange(height, device=device) + draw(2 * CROP + 1) - CROP, height)
+    columns = _reflected(torch.arange(width, device=device) + draw(2 * CROP + 1) - CROP, width)
+    columns = torch.where(draw(2) == 1, width - 1 - columns, columns)
+    return x_NHWC[chosen[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:

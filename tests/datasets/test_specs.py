@@ -14,7 +14,7 @@ from streamspread.errors import DataError, OptionError
         ("patch", r"did you mean patches\?"),
         (
             "imagenet",
-            r"data 'imagenet' is unknown; There are cifar10\[:ROOT\], folder:PATH, noise, parquet:PATH, patches",
+            r"data 'imagenet' is unknown; There are cifar10\[:ROOT\], folder:PATH, noise, parquet:PATH",
         ),
         ("", "data '' is unknown"),
         (":", "data ':' is unknown"),

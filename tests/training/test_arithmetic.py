@@ -1,10 +1,11 @@
-"""Devices and precisions."""
+"""Precisions: which is meant by auto, and that products have it; and the device of a training."""
 
 import pytest
 import torch
 
 from streamspread.errors import DeviceError
-from streamspread.training.arithmetic import autocast, resolve_device, resolve_precision
+from streamspread.system.devices import resolve_device
+from streamspread.training.arithmetic import autocast, resolve_precision
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 
@@ -12,14 +13,22 @@ CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 @pytest.mark.parametrize(
     ("device", "message"),
     [
-        ("tpu9", "unknown device 'tpu9'"),
-        ("cuda:99", "there is no device cuda:99 here"),
-        ("meta", "not on meta"),
+        ("tpu9", "device 'tpu9' is unknown: use auto, cpu or cuda:0"),
+        ("cuda:99", r"device cuda:99 is not there: torch sees \d+ CUDA devices"),
+        ("meta", "device meta is not supported: use auto, cpu or cuda:0"),
     ],
 )
 def test_a_device_that_is_not_there_is_refused(device, message):
     with pytest.raises(DeviceError, match=message):
-        resolve_device(device)
+        resolve_device(device, needs_cupy=False)
+
+
+def test_auto_is_a_card_without_cupy_where_cupy_is_not_needed(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto", needs_cupy=False) == torch.device("cuda:0")
+    assert resolve_device("auto") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto", needs_cupy=False) == CPU
 
 
 @pytest.mark.parametrize(

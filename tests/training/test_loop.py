@@ -6,12 +6,13 @@ from dataclasses import fields
 import pytest
 import torch
 
+from streamspread.datasets import Labelled
 from streamspread.errors import DataError, DeviceError, ModelError, OptionError, WeightsError
 from streamspread.models import load
 from streamspread.models.network import build
 from streamspread.models.weights import read_weights, rounded_state
 from streamspread.streams import checksum
-from streamspread.training import Recipe, check, evaluate, loop, train
+from streamspread.training import Callbacks, Output, Recipe, check, evaluate, loop, start, train
 from streamspread.training.trainer import Trainer
 
 PLAN = "4,M,M,8"
@@ -24,23 +25,27 @@ def separable(count, seed):
     images = torch.randint(0, 100, (count, 3, 32, 32), generator=generator)
     for colour in range(3):
         images[labels == colour, colour] += 100
-    return images.to(torch.uint8), labels
+    return Labelled(images.to(torch.uint8), labels, "coloured noise")
 
 
 TRAIN, TEST = separable(256, seed=1), separable(64, seed=2)
 
 
-def quick(plan=PLAN, **options):
-    """A training on the separable images; options are those of the recipe or of `train`."""
+def quick(plan=PLAN, train_split=TRAIN, **options):
+    """A training on the separable images; options are those of `train`, or of what it takes."""
     chosen = {"epochs": 4, "batch_size": 32, "lr": 0.2} | options
-    recipe = {field.name: chosen.pop(field.name) for field in fields(Recipe) if field.name in chosen}
-    return train(plan, *TRAIN, *TEST, Recipe(**recipe), **{"device": "cpu"} | chosen)
+    recipe, output, callbacks = (
+        kind(**{field.name: chosen.pop(field.name) for field in fields(kind) if field.name in chosen})
+        for kind in (Recipe, Output, Callbacks)
+    )
+    rest = {"device": "cpu"} | chosen
+    return train(plan, train_split, TEST, recipe, output=output, callbacks=callbacks, **rest)
 
 
 def test_it_learns_separable_images_and_writes_what_it_says(tmp_path):
     reports = []
     path = tmp_path / "w.safetensors"
-    result = quick(out=path, progress=reports.append, data="coloured noise", command="train it", seed=7)
+    result = quick(path=path, epoch=reports.append, command="train it", seed=7)
     assert result.accuracy > 0.9  # chance: 0.25
     assert result.history == tuple(reports)
     assert [report.epoch for report in reports] == [1, 2, 3, 4]
@@ -51,7 +56,7 @@ def test_it_learns_separable_images_and_writes_what_it_says(tmp_path):
     assert (result.epochs, result.interrupted, result.plan) == (4, False, PLAN)
 
     loaded = load(f"plan:{PLAN}", path)
-    measured = evaluate(loaded.module, *TEST)
+    measured = evaluate(loaded.module, *TEST[:2])
     assert measured == result.accuracy
     assert loaded.weights_sha256 == result.sha256
     note = loaded.note
@@ -59,14 +64,14 @@ def test_it_learns_separable_images_and_writes_what_it_says(tmp_path):
     assert note["accuracy_last_epoch"] == f"{result.last_accuracy:.4f}"
     assert (note["data"], note["command"], note["plan"]) == ("coloured noise", "train it", PLAN)
     assert (note["epochs"], note["seed"], note["train_images"]) == ("4", "7", "256")
-    assert note["data_crc32"] == checksum(*TRAIN, *TEST)
+    assert note["data_crc32"] == checksum(*TRAIN[:2], *TEST[:2])
     assert "torch" in note["versions"]
     assert "test split" in note["accuracy_of"]
 
 
 def test_every_batch_is_reported_with_how_many_images_are_still_to_come():
     seen = []
-    quick(epochs=2, batch_size=100, on_batch=lambda done, total: seen.append((done, total)))
+    quick(epochs=2, batch_size=100, batch=lambda done, total: seen.append((done, total)))
     assert seen == [(100, 400), (200, 400), (300, 400), (400, 400)]  # a short last batch is left out
 
 
@@ -85,7 +90,7 @@ def test_the_same_seed_trains_the_same_network_and_another_seed_another():
 
 
 def test_the_seed_sets_the_order_and_the_augmentation_too(monkeypatch):
-    monkeypatch.setattr(loop, "build", lambda steps, _: build(steps, 0))
+    monkeypatch.setattr(start, "build", lambda steps, _: build(steps, 0))
     one, other = (quick(epochs=1, seed=seed).network for seed in (1, 2))
     assert not torch.equal(one.c2.weight, other.c2.weight)
 
@@ -119,11 +124,11 @@ def test_ctrl_c_keeps_the_best_so_far(tmp_path):
             raise KeyboardInterrupt
 
     path = tmp_path / "w.safetensors"
-    result = quick(epochs=50, out=path, progress=stop)
+    result = quick(epochs=50, path=path, epoch=stop)
     assert result.interrupted
     assert (result.epochs, len(result.history)) == (2, 2)
     assert read_weights(path)[1]["epochs"] == "2 of 50"
-    assert evaluate(load(f"plan:{PLAN}", path).module, *TEST) == result.accuracy
+    assert evaluate(load(f"plan:{PLAN}", path).module, *TEST[:2]) == result.accuracy
 
 
 def test_ctrl_c_within_an_epoch_keeps_the_epochs_before():
@@ -131,7 +136,7 @@ def test_ctrl_c_within_an_epoch_keeps_the_epochs_before():
         if done > 2 * len(TRAIN[1]):
             raise KeyboardInterrupt
 
-    result = quick(on_batch=stop)
+    result = quick(batch=stop)
     assert (result.interrupted, result.epochs) == (True, 2)
 
 
@@ -140,21 +145,21 @@ def test_ctrl_c_before_any_epoch_has_ended_leaves_nothing(tmp_path):
         raise KeyboardInterrupt("stop now")
 
     with pytest.raises(KeyboardInterrupt, match="stop now"):
-        quick(out=tmp_path / "w.safetensors", on_batch=stop)
+        quick(path=tmp_path / "w.safetensors", batch=stop)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_training_goes_on_from_weights_and_says_so(tmp_path):
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    began = quick(out=first, command="the first", epochs=8)
-    result = quick(out=second, weights=first, epochs=1, lr=1e-6)
+    began = quick(path=first, command="the first", epochs=8)
+    result = quick(path=second, weights=first, epochs=1, lr=1e-6)
     assert result.accuracy == began.accuracy  # at next to no learning rate they stay what they were
     note = read_weights(second)[1]
     assert note["began_with_sha256"] == began.sha256
     assert note["began_with_command"] == "the first"
     assert note["began_with_accuracy"] == f"{began.accuracy:.4f}"
     assert note["epochs_before"] == "8"
-    quick(out=first, weights=second, epochs=1)
+    quick(path=first, weights=second, epochs=1)
     assert read_weights(first)[1]["epochs_before"] == "9"
     with pytest.raises(WeightsError, match=r"do not fit .* written for the plan 4,M,M,8\)"):
         quick("4,M,8,8", weights=first)
@@ -166,7 +171,7 @@ def test_the_label_smoothing_of_every_training_stays_known(tmp_path):
     path = tmp_path / "w.safetensors"
 
     def noted(weights, smoothing):
-        quick(out=path, weights=weights, epochs=1, label_smoothing=smoothing)
+        quick(path=path, weights=weights, epochs=1, label_smoothing=smoothing)
         note = read_weights(path)[1]
         return note.get("label_smoothing_before"), note["label_smoothing"]
 
@@ -179,7 +184,7 @@ def test_the_label_smoothing_of_every_training_stays_known(tmp_path):
 
 def test_averaged_weights_are_the_mean_of_those_of_every_step(tmp_path, monkeypatch):
     path = tmp_path / "w.safetensors"
-    quick(out=path)
+    quick(path=path)
     seen = []
     real = Trainer.run_epoch
 
@@ -203,12 +208,12 @@ def test_averaged_weights_are_the_mean_of_those_of_every_step(tmp_path, monkeypa
 
 def test_the_statistics_of_batch_norm_belong_to_the_averaged_weights(tmp_path):
     path = tmp_path / "w.safetensors"
-    quick(out=path)
-    result = quick(weights=path, average=True, epochs=3, lr=0.2, out=tmp_path / "mean.safetensors")
+    quick(path=path)
+    result = quick(weights=path, average=True, epochs=3, lr=0.2, path=tmp_path / "mean.safetensors")
     network = result.network
     outputs = []
     network.c2.register_forward_hook(lambda module, inputs, x_NCHW: outputs.append(x_NCHW))
-    evaluate(network, *TRAIN)
+    evaluate(network, *TRAIN[:2])
     measured = outputs[0].var(dim=(0, 2, 3))
     # Augmented images, rounded weights: not quite these. The last step's statistics are off by much more.
     assert ((network.c2.bn.running_var - measured).abs() < 0.15 * measured.max()).all()
@@ -226,7 +231,7 @@ def test_bf16_and_fp32_both_learn_and_are_recorded(tmp_path):
     results = {}
     for precision in ("bf16", "fp32"):
         path = tmp_path / f"{precision}.safetensors"
-        results[precision] = quick(precision=precision, out=path)
+        results[precision] = quick(precision=precision, path=path)
         assert results[precision].accuracy > 0.9
         assert read_weights(path)[1]["precision"] == precision
     assert results["bf16"].sha256 != results["fp32"].sha256
@@ -236,7 +241,7 @@ def test_a_learning_rate_that_is_far_too_high_is_told(tmp_path):
     with pytest.raises(
         OptionError, match=r"the training loss became (nan|inf) in epoch 1 .* try a lower one"
     ):
-        quick(lr=1e30, out=tmp_path / "w.safetensors")
+        quick(lr=1e30, path=tmp_path / "w.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -268,33 +273,33 @@ def test_a_bad_plan_is_refused(plan):
 )
 def test_other_tensors_are_refused(images, labels, message):
     with pytest.raises(DataError, match=message):
-        train(PLAN, images, labels, *TEST, device="cpu")
+        train(PLAN, Labelled(images, labels, "other"), TEST, device="cpu")
     with pytest.raises(DataError, match=message.replace("train", "test", 1)):
-        train(PLAN, *TRAIN, images, labels, device="cpu")
+        train(PLAN, TRAIN, Labelled(images, labels, "other"), device="cpu")
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "run_epoch", lambda *_: pytest.fail("it trained"))
     with pytest.raises(WeightsError, match=r"the folder '.*missing' does not exist: make it first"):
-        quick(out=tmp_path / "missing" / "w.safetensors")
+        quick(path=tmp_path / "missing" / "w.safetensors")
     with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
-        quick(out=tmp_path / "w.pt")
+        quick(path=tmp_path / "w.pt")
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(WeightsError, match=r"folder\.safetensors': it is a folder"):
-        quick(out=tmp_path / "folder.safetensors")
+        quick(path=tmp_path / "folder.safetensors")
     os.mkfifo(tmp_path / "pipe.safetensors")
     with pytest.raises(WeightsError, match=r"pipe\.safetensors': it is not a regular file"):
-        quick(out=tmp_path / "pipe.safetensors")
+        quick(path=tmp_path / "pipe.safetensors")
     with pytest.raises(WeightsError, match=r"'.*caf\\udce9\.safetensors': the name is not UTF-8"):
-        quick(out=tmp_path / os.fsdecode(b"caf\xe9.safetensors"))
+        quick(path=tmp_path / os.fsdecode(b"caf\xe9.safetensors"))
     with pytest.raises(WeightsError, match="File name too long: give another path"):
-        quick(out=tmp_path / f"{'n' * 300}.safetensors")
+        quick(path=tmp_path / f"{'n' * 300}.safetensors")
 
 
 def test_a_file_that_may_not_be_replaced_stays_and_the_new_one_gets_a_number(tmp_path):
     path = tmp_path / "w.safetensors"
     path.write_bytes(b"old")
-    result = quick(epochs=1, out=path, replace=False)
+    result = quick(epochs=1, path=path, replace=False)
     assert path.read_bytes() == b"old"
     assert result.path == tmp_path / "w-2.safetensors"
     assert read_weights(result.path)[2] == result.sha256
@@ -302,7 +307,8 @@ def test_a_file_that_may_not_be_replaced_stays_and_the_new_one_gets_a_number(tmp
 
 def test_what_is_no_unicode_is_noted_with_question_marks(tmp_path):
     name = os.fsdecode(b"caf\xe9")
-    quick(epochs=1, out=tmp_path / "w.safetensors", data=name, command=f"train --data {name}")
+    named = TRAIN._replace(description=name)
+    quick(train_split=named, epochs=1, path=tmp_path / "w.safetensors", command=f"train --data {name}")
     note = read_weights(tmp_path / "w.safetensors")[1]
     assert (note["data"], note["command"]) == ("caf?", "train --data caf?")
 
@@ -313,7 +319,7 @@ def test_what_needs_no_images_can_be_checked_without_them(tmp_path):
     assert not path.exists()
     with pytest.raises(ModelError, match="unknown reference network 'no9'"):
         check("no9")
-    with pytest.raises(DeviceError, match="training runs on cpu and cuda, not on meta"):
+    with pytest.raises(DeviceError, match="device meta is not supported: use auto, cpu or cuda:0"):
         check(PLAN, device="meta")
     with pytest.raises(WeightsError, match=r"must end in \.safetensors"):
         check(PLAN, out=tmp_path / "w.pt")
@@ -335,8 +341,8 @@ def test_accuracy_counts_every_image_once(monkeypatch):
 @pytest.mark.gpu
 def test_it_learns_on_the_gpu(tmp_path):
     path = tmp_path / "w.safetensors"
-    result = quick(device="auto", out=path)
+    result = quick(device="auto", path=path)
     assert result.accuracy > 0.9
     assert next(result.network.parameters()).is_cuda
-    assert abs(evaluate(load(f"plan:{PLAN}", path).module, *TEST) - result.accuracy) <= 1 / 64
+    assert abs(evaluate(load(f"plan:{PLAN}", path).module, *TEST[:2]) - result.accuracy) <= 1 / 64
     assert read_weights(path)[1]["device"] == torch.cuda.get_device_name()
