@@ -1,4 +1,4 @@
-"""What the engine reads: streams of batches, made of whatever users have, and the way onto the device."""
+"""Streams of batches: what an analysis reads, made from whatever users have, and moved to the device."""
 
 from streamspread.streams.adapt import as_stream
 from streamspread.streams.feed import prefetch

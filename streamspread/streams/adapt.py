@@ -1,4 +1,4 @@
-"""Makes a Stream of what users have: tensors, data sets, loaders, callables and iterators."""
+"""From what users have, tensors, data sets, loaders, callables or iterators, to a Stream."""
 
 import inspect
 import re
@@ -16,17 +16,20 @@ _ACCEPTED = (
     "or an iterator of batches"
 )
 
-# What torch's default collation says where the samples of a batch differ; also when it comes from a process.
+# torch's message where the samples of a batch differ in shape, also when a worker process passes it on.
 _RAGGED = re.compile(r"equal size, but got \[(.*?)\] at entry 0 and \[(.*?)\] at entry (\d+)")
 
 
 def as_stream(data: Any) -> Stream:
-    """The stream that `data` stands for; inputs only, so of a tuple, list or dict the first element is taken.
+    """The stream of the inputs in ``data``: of an item that is a tuple, list or dict, the first element.
 
-    data: a Stream (returned as it is), a tensor (N, ...) (sliced, never copied), a map-style or iterable
-    Dataset, a DataLoader (its batches are kept), a callable without arguments that returns a fresh iterator
-    or iterable of batches, or a one-shot iterator of batches. Raises DataError for anything else and for
-    empty data.
+    Args:
+        data: a Stream (returned as it is), a tensor (N, ...) (sliced, never copied), a map-style or iterable
+            Dataset, a DataLoader (its batches are kept), a callable without arguments that returns a fresh
+            iterable of batches, or an iterator of batches, which can be read once.
+
+    Raises:
+        DataError: anything else, or data without samples.
     """
     if isinstance(data, Stream):
         return data
@@ -94,7 +97,7 @@ class IterableDatasetStream(Stream):
 
 
 class LoaderStream(Stream):
-    """The batches of a DataLoader as it makes them; not ordered where its sampler may draw another order."""
+    """A DataLoader's own batches; not ordered where its sampler may draw another order in every pass."""
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         self._loader = loader
@@ -124,14 +127,14 @@ class LoaderStream(Stream):
             tensor = first_tensor(batch, f"{self.description}: a batch")
             seen += tensor.shape[0] if tensor.ndim else 0
             yield tensor
-        # Raised out here, so as to hold on to neither torch's error nor, through it, the loader's processes.
+        # Raised outside of `except`, since torch's error would keep the loader's processes alive.
         del source
         first, other = (tuple(int(side) for side in sizes.split(",") if side) for sizes in ragged.group(1, 2))
         raise differing_shapes(self.description, seen + int(ragged.group(3)), other, first, other=seen)
 
 
 class CallableStream(Stream):
-    """The batches that a callable's fresh iterator gives; the callable is called once a pass."""
+    """The batches of the iterator that a callable returns; it is called once in every pass."""
 
     def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
         name = getattr(make, "__name__", type(make).__name__)
@@ -142,29 +145,30 @@ class CallableStream(Stream):
                 f"callable {name} needs arguments ({error}); give one that is called without"
             ) from error
         except ValueError:
-            pass  # some built-in callables do not tell their signature: then the call itself shows it
+            pass  # some built-in callables have no signature: calling them will show whether they fit
         self._make = make
         self._last: object = None
         self.description = f"batches from {name}"
 
     def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
-        made = self._make()
-        if not isinstance(made, Iterable):
+        returned = self._make()
+        if not isinstance(returned, Iterable):
             raise DataError(
-                f"{self.description}: it returned {type(made).__name__}, not an iterator of batches"
+                f"{self.description}: it returned {type(returned).__name__}, not an iterator of batches"
             )
-        if isinstance(made, torch.Tensor):  # iterating would take its samples for batches
+        if isinstance(returned, torch.Tensor):  # iterating would take its samples for batches
             raise DataError(f"{self.description}: it returned one tensor; return an iterator of batches")
-        if isinstance(made, Iterator) and made is self._last:
+        if isinstance(returned, Iterator) and returned is self._last:
             raise DataError(
                 f"{self.description}: it returned the same iterator again; return a fresh one each time"
             )
-        self._last = made
-        return checked((first_tensor(b, f"{self.description}: a batch") for b in made), self.description)
+        self._last = returned
+        batches = (first_tensor(batch, f"{self.description}: a batch") for batch in returned)
+        return checked(batches, self.description)
 
 
 class OneShotStream(Stream):
-    """The batches of an iterator that can be read once; batches that were looked at first are given again."""
+    """The batches of an iterator, which can be read once; what peek() took of it, batches() gives again."""
 
     repeatable = False
 
@@ -203,8 +207,13 @@ class OneShotStream(Stream):
 
 
 def first_tensor(item: Any, what: str) -> torch.Tensor:
-    """The tensor in an item or batch: itself, or the first element of a tuple, list or dict; a PIL image
-    becomes uint8 (C, H, W). Raises DataError for anything else."""
+    """The tensor in an item or batch: itself, or the first element of a tuple, list or dict.
+
+    A PIL image becomes a tensor (C, H, W).
+
+    Raises:
+        DataError: anything else.
+    """
     inner = item
     if isinstance(item, Mapping):
         inner = next(iter(item.values()), None)
@@ -219,7 +228,7 @@ def first_tensor(item: Any, what: str) -> torch.Tensor:
 
 
 def _stacked(items: Iterable[torch.Tensor], batch_size: int, what: str) -> Iterator[torch.Tensor]:
-    """Batches (n, ...) of single samples."""
+    """Single samples put together to batches (n, ...)."""
     held: list[torch.Tensor] = []
     for i, item in enumerate(items):
         if held and item.shape != held[0].shape:
@@ -241,12 +250,12 @@ def _is_pil(item: object) -> bool:
 def _from_pil(image: Any) -> torch.Tensor:
     from torchvision.transforms.functional import pil_to_tensor
 
-    # A palette image's numbers are indices, not intensities; so those and other rarer modes become RGB first.
+    # Images of other modes become RGB first: a palette's numbers, say, are indices and not intensities.
     return pil_to_tensor(image if image.mode in ("L", "RGB", "I;16", "I", "F") else image.convert("RGB"))
 
 
 def _length(sized: Any) -> int | None:
-    """len(), or None where there is none or it is not known."""
+    """len(), or None where that is not known."""
     try:
         return len(sized)
     except (TypeError, NotImplementedError):
@@ -254,7 +263,7 @@ def _length(sized: Any) -> int | None:
 
 
 def _loader_samples(loader: DataLoader[Any]) -> int | None:
-    """How many samples one pass gives; None where the loader's parts do not say."""
+    """The number of samples in one pass; None where the loader does not say."""
     if isinstance(loader.dataset, IterableDataset) or type(loader.batch_sampler) is not BatchSampler:
         return None
     drawn = _length(loader.batch_sampler.sampler)
@@ -264,8 +273,8 @@ def _loader_samples(loader: DataLoader[Any]) -> int | None:
 
 
 def _loader_ordered(loader: DataLoader[Any]) -> bool:
-    """Whether every pass gives the same order: an iterable data set is taken at its word, of samplers only
-    the sequential one."""
+    """Whether every pass has the same order: of an iterable data set that is assumed, of samplers only the
+    sequential one is known to keep it."""
     if isinstance(loader.dataset, IterableDataset):
         return True
     if loader.batch_sampler is None:

@@ -1,4 +1,4 @@
-"""Moves batches to the device ahead of the work on them."""
+"""Batches moved to the device before they are needed there."""
 
 import contextlib
 import queue
@@ -14,10 +14,11 @@ _POLL_SECONDS = 0.05
 def prefetch(
     batches: Iterable[torch.Tensor], device: torch.device | str, depth: int = 2
 ) -> Iterator[torch.Tensor]:
-    """The same batches on `device`, in order. On CUDA a background thread reads them and copies them from
-    pinned memory on a stream of its own while the card works; up to depth + 2 batches are then on the card.
-    An exception of `batches` is raised here; closing this generator ends the thread. Elsewhere the batches
-    are just moved.
+    """The same batches on ``device``, in order.
+
+    For a card, a thread reads them, and copies them from pinned memory on a CUDA stream of its own while the
+    card works; up to ``depth`` + 2 batches are then on it. An exception of ``batches`` is raised here, at its
+    place in the order; closing this generator ends the thread.
     """
     target = torch.device(device)
     if target.type != "cuda":
@@ -27,14 +28,13 @@ def prefetch(
     if target.index is None:
         target = torch.device("cuda", torch.cuda.current_device())
     side = torch.cuda.Stream(target)
-    side.wait_stream(torch.cuda.current_stream(target))  # batches may have been made on it
+    side.wait_stream(torch.cuda.current_stream(target))  # it may not have finished computing the batches
 
     def copy(batch: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event]:
-        # The current device and stream belong to a thread, so both are set here, in the thread that copies.
+        # Every thread has a current device and stream of its own, so they are set in the one that copies.
         with torch.cuda.device(target), torch.cuda.stream(side):
             if batch.is_cuda:
-                # Made on the card by whoever gives the batches: the copy, and so the event, come after that
-                # work.
+                # Computed on the card, perhaps not yet: the copy waits for it, and the event for the copy.
                 side.wait_stream(torch.cuda.default_stream(batch.device))
                 moved = batch.to(target, non_blocking=True, copy=True)
             else:
@@ -43,22 +43,24 @@ def prefetch(
             done = torch.cuda.Event()
             done.record(side)
             if batch.is_cuda or batch.is_pinned():
-                done.synchronize()  # whoever gives the batches may fill the same memory again
+                done.synchronize()  # the giver may write the next batch into the same memory
         return moved, done
 
     for moved, done in in_background(batches, copy, depth):
         current = torch.cuda.current_stream(target)
         current.wait_event(done)
-        # The memory belongs to the side stream; without this it could be given away while the consumer's
-        # stream still reads it.
+        # The memory belongs to the side stream, which could give it away while this stream still reads it.
         moved.record_stream(current)
         yield moved
-        del moved  # not kept alive here while the next one is waited for
+        del moved  # or it would stay in memory while the next one is waited for
 
 
 def in_background(items: Iterable[Any], work: Callable[[Any], Any], depth: int) -> Iterator[Any]:
-    """work(item) for each item in order, done in a thread that runs at most depth + 1 results ahead. An
-    exception of either is raised here, at its place in the order; closing this generator ends the thread."""
+    """``work(item)`` for each item, in order, from a thread that is at most ``depth`` + 1 results ahead.
+
+    An exception of the items or the work is raised here, at its place in the order; closing this generator
+    ends the thread.
+    """
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=max(1, depth))
     stop = threading.Event()
 
@@ -77,13 +79,10 @@ def in_background(items: Iterable[Any], work: Callable[[Any], Any], depth: int) 
                 if stop.is_set():
                     break
             put("end", None)
-        except (
-            BaseException
-        ) as error:  # every kind must reach the consumer, who would wait for ever otherwise
+        except BaseException as error:  # whatever it is: the consumer would wait for ever without it
             put("error", error)
         finally:
-            # Ended early, a generator is closed here, in the thread that ran it, and so lets go of what it
-            # holds.
+            # A generator that is not at its end is closed in the thread that ran it, so that it cleans up.
             close = getattr(source, "close", None)
             if close is not None:
                 close()

@@ -1,4 +1,4 @@
-"""What the engine reads: a stream of batches of one shape, and the few questions asked of any stream."""
+"""What a stream of batches is, and the few questions that are asked of any: head, count, fingerprints."""
 
 import zlib
 from abc import ABC, abstractmethod
@@ -8,20 +8,21 @@ import torch
 
 from streamspread.errors import DataError, OptionError
 
-DEFAULT_BATCH_SIZE = 256
-_MOST_IN_BATCH = 2**31 - 1
+DEFAULT_BATCH_SIZE = 256  # samples
+_MOST_IN_BATCH = 2**31 - 1  # samples
 
-_FINGERPRINT_ELEMENTS = 4096
+_FINGERPRINT_ELEMENTS = 4096  # of a batch that are read, about
 
 
 class Stream(ABC):
-    """A source of input batches, each a tensor (n, ...) with n >= 1 and all of one shape and dtype but for n.
+    """A source of batches: tensors (n, ...) with n of 1 or more, of one dtype, and of one shape but for n.
 
-    samples: how many there are in one pass; None where only a pass can tell.
-    repeatable: whether batches() may be called more than once.
-    ordered: whether every call of batches() gives the same samples in the same order.
-    description: a few words for messages and for the provenance of a result.
-    tensor: what all batches are slices of, in order, where there is such a tensor; else None.
+    Attributes:
+        samples: how many there are in one pass; None where only a pass can tell.
+        repeatable: whether batches() may be called more than once.
+        ordered: whether every call of batches() gives the same samples in the same order.
+        description: a few words for messages and for the provenance of a result.
+        tensor: the tensor (N, ...) of which all batches are slices, in order; None where there is none.
     """
 
     samples: int | None = None
@@ -32,21 +33,30 @@ class Stream(ABC):
 
     @abstractmethod
     def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
-        """A fresh iterator over all batches. Streams that come in batches of their own keep those and ignore
-        batch_size; None means DEFAULT_BATCH_SIZE. Raises DataError for empty, broken or ragged data,
-        OptionError for a batch size out of range."""
+        """A fresh iterator over all batches.
+
+        Args:
+            batch_size: samples in a batch; None: DEFAULT_BATCH_SIZE. Streams whose data come in batches
+                already keep those and ignore it.
+
+        Raises:
+            DataError: empty or broken data, or samples of differing shape or dtype.
+            OptionError: a batch size out of range.
+        """
 
     def peek(self, n: int) -> Iterator[torch.Tensor]:
-        """Batches for a look at the first n samples (more may come); a later batches() still gives them
-        all."""
+        """Batches with the first n samples, or more; a later batches() gives all samples all the same."""
         if not self.repeatable:
             raise DataError(f"{self.description}: a look at the first samples would lose them")
         return self.batches(n)
 
 
 def head(stream: Stream, n: int) -> torch.Tensor:
-    """The first n samples (n, ...), or all where there are fewer; nothing is lost, also not of a one-shot
-    stream."""
+    """The first n samples (n, ...), or all where there are fewer. A one-shot stream loses nothing by it.
+
+    Raises:
+        DataError: there are no samples. OptionError: n below 1.
+    """
     if n < 1:
         raise OptionError(f"head of {n} samples asked for; ask for 1 or more")
     parts: list[torch.Tensor] = []
@@ -62,8 +72,11 @@ def head(stream: Stream, n: int) -> torch.Tensor:
 
 
 def count(stream: Stream) -> int:
-    """The number of samples: as the stream says, or else counted in one pass. Raises DataError for a one-shot
-    stream, which the counting would use up."""
+    """The number of samples: what the stream says, else counted in one pass.
+
+    Raises:
+        DataError: a one-shot stream that does not say it: counting would use it up.
+    """
     if stream.samples is not None:
         return stream.samples
     if not stream.repeatable:
@@ -75,11 +88,13 @@ def count(stream: Stream) -> int:
 
 
 def fingerprint(batch: torch.Tensor) -> int:
-    """A checksum (32 bits) of a batch's shape, dtype and some 4,096 strided elements, four or more of every
-    sample where it has them: two passes that give the same fingerprints batch by batch read the same data."""
+    """A checksum (32 bits) of a batch's shape, dtype and some 4,096 of its elements, at even distances.
+
+    Two passes whose fingerprints are the same batch by batch have read the same data in the same order.
+    """
     flat = batch.detach().reshape(-1)
-    # At least four of each sample, so that a swap of two samples shows; an odd step does not fall into the
-    # period of a row or a channel, where it would see one column only.
+    # Four elements or more of each sample, so that a swap of two samples shows. The step is odd, since an
+    # even one could divide the length of a row, and would then read one column only.
     wanted = max(_FINGERPRINT_ELEMENTS, 4 * (batch.shape[0] if batch.ndim else 1))
     step = max(1, flat.numel() // wanted)
     step -= 1 - step % 2
@@ -89,18 +104,20 @@ def fingerprint(batch: torch.Tensor) -> int:
 
 
 def checksum(*tensors: torch.Tensor) -> str:
-    """Eight hexadecimal digits that depend on shape, dtype and every element of all tensors, and on no
-    layout."""
-    found = 0
+    """CRC-32 of shape, dtype and every element of all tensors, as eight hexadecimal digits.
+
+    It does not depend on how the tensors lie in memory, or on their device.
+    """
+    crc = 0
     for tensor in tensors:
-        found = zlib.crc32(f"{tuple(tensor.shape)} {tensor.dtype}".encode(), found)
+        crc = zlib.crc32(f"{tuple(tensor.shape)} {tensor.dtype}".encode(), crc)
         flat = tensor.detach().reshape(-1).contiguous().cpu()
-        found = zlib.crc32(flat.view(torch.uint8).numpy().data, found)
-    return f"{found:08x}"
+        crc = zlib.crc32(flat.view(torch.uint8).numpy().data, crc)
+    return f"{crc:08x}"
 
 
 def resolve_batch_size(batch_size: int | None) -> int:
-    """The batch size to use. Raises OptionError below 1 and above what a tensor can count."""
+    """The batch size that is meant. Raises OptionError below 1 and above 2³¹ − 1."""
     if batch_size is None:
         return DEFAULT_BATCH_SIZE
     if batch_size < 1:
@@ -111,8 +128,12 @@ def resolve_batch_size(batch_size: int | None) -> int:
 
 
 def checked(batches: Iterable[torch.Tensor], what: str) -> Iterator[torch.Tensor]:
-    """The same batches without empty ones. Raises DataError where a batch has no sample axis, where shape or
-    dtype changes (naming the sample's index and both), and at the end where no sample came."""
+    """The same batches without empty ones.
+
+    Raises:
+        DataError: a batch without a sample axis, a change of shape or dtype (the message names the sample and
+            both), or, at the end, no sample at all.
+    """
     shape: torch.Size | None = None
     dtype: torch.dtype | None = None
     seen = 0
@@ -138,7 +159,7 @@ def checked(batches: Iterable[torch.Tensor], what: str) -> Iterator[torch.Tensor
 def differing_shapes(
     what: str, index: int, shape: Iterable[int], first: Iterable[int], other: int = 0
 ) -> DataError:
-    """The error for sample `index` of another shape than sample `other`."""
+    """The error that says that sample ``index`` has another shape than sample ``other``."""
     return DataError(
         f"{what}: sample {index} has shape {tuple(shape)}, sample {other} has {tuple(first)}; "
         "all samples must have one shape"
