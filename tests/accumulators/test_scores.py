@@ -9,6 +9,8 @@ from streamspread.accumulators.scores import leading_scores
 from streamspread.errors import ActivationError
 from streamspread.observe.taps import list_taps
 from streamspread.streams import as_stream
+from streamspread.system.memory import LiveBytes
+from tests.samples import power_law
 
 
 def scores_of(x, axes, *, model=None, batch_size=64, seed=0):
@@ -37,17 +39,8 @@ def exact(x, axes):
     return (u[:, :axes] * s[:axes]).numpy(), float((s[:axes] ** 2).sum() / (s**2).sum())
 
 
-def decaying(samples, dim, power, seed=0, mean=0.0):
-    """Data whose eigenvalues fall like i^-power, in a random basis."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(samples, dim, generator=generator, dtype=torch.float64)
-    x *= torch.arange(1, dim + 1, dtype=torch.float64) ** (-power / 2)
-    turned = x @ torch.linalg.qr(torch.randn(dim, dim, generator=generator, dtype=torch.float64))[0]
-    return (turned + mean).float()
-
-
 def test_where_the_directions_span_everything_the_scores_are_exact():
-    x = decaying(200, 12, 1.0)
+    x = power_law(200, 12, 1.0)
     found = scores_of(x, 5)
     reference, share = exact(x, 5)
     assert found.share == pytest.approx(share, rel=1e-5)
@@ -58,7 +51,7 @@ def test_where_the_directions_span_everything_the_scores_are_exact():
 
 @pytest.mark.parametrize("power", [0.8, 1.5])
 def test_the_axes_hold_nearly_what_the_exact_ones_hold(power):
-    x = decaying(3000, 400, power)
+    x = power_law(3000, 400, power)
     found = scores_of(x, 10)
     _, share = exact(x, 10)
     assert 0.985 * share <= found.share <= share * (1 + 1e-5)
@@ -67,14 +60,14 @@ def test_the_axes_hold_nearly_what_the_exact_ones_hold(power):
 
 
 def test_a_large_mean_spoils_nothing():
-    x = decaying(500, 60, 1.0)
+    x = power_law(500, 60, 1.0)
     plain, shifted = scores_of(x, 6), scores_of(x + 1000, 6)
     assert shifted.share == pytest.approx(plain.share, rel=1e-4)
     assert np.allclose(np.abs(shifted.scores_NK), np.abs(plain.scores_NK), atol=2e-2)
 
 
 def test_distances_are_kept_where_all_axes_are():
-    x = decaying(100, 8, 0.5)
+    x = power_law(100, 8, 0.5)
     z = scores_of(x, 8).scores_NK
     assert np.allclose(
         np.linalg.norm(z[0] - z, axis=1), torch.linalg.norm(x[0] - x, dim=1), rtol=1e-3, atol=1e-4
@@ -82,7 +75,7 @@ def test_distances_are_kept_where_all_axes_are():
 
 
 def test_the_same_seed_gives_the_same_scores_and_batches_hardly_matter():
-    x = decaying(300, 50, 1.0)
+    x = power_law(300, 50, 1.0)
     one, two = scores_of(x, 4), scores_of(x, 4)
     assert np.array_equal(one.scores_NK, two.scores_NK)
     other = scores_of(x, 4, batch_size=77)
@@ -111,32 +104,28 @@ def test_a_constant_layer_has_no_share():
 
 
 def test_more_axes_than_dimensions_are_as_many_as_there_are():
-    assert scores_of(decaying(40, 3, 1.0), 50).scores_NK.shape == (40, 3)
+    assert scores_of(power_law(40, 3, 1.0), 50).scores_NK.shape == (40, 3)
 
 
 def test_there_are_never_more_directions_than_samples():
-    from streamspread.system.memory import LiveBytes
-
     def peak(axes):
         with LiveBytes() as live:
             assert scores_of(x, axes).scores_NK.shape == (20, axes)
         return live.peak
 
-    x = decaying(20, 400, 1.0).repeat(1, 50)
+    x = power_law(20, 400, 1.0).repeat(1, 50)
     assert peak(19) < 1.1 * peak(7)
 
 
 def test_nan_is_refused_with_the_layers_name():
-    x = decaying(200, 10, 1.0)
+    x = power_law(200, 10, 1.0)
     x[130, 3] = torch.nan
     with pytest.raises(ActivationError, match="layer 0: NaN or Inf"):
         scores_of(x, 2)
 
 
 def test_features_are_never_stored():
-    from streamspread.system.memory import LiveBytes
-
-    x = decaying(2000, 512, 1.0)
+    x = power_law(2000, 512, 1.0)
     with LiveBytes() as live:
         scores_of(x, 5, batch_size=50)
     # batches, directions and scores; the features alone would be x's 4 MB (x itself was there before)

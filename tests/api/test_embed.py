@@ -1,15 +1,17 @@
 """Embeddings of layers: what goes in, what comes out, what is refused."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from streamspread import models
-from streamspread.api import embed
-from streamspread.api.tsne import to_plane, to_planes
+from streamspread.api.embed import embed
 from streamspread.datasets import ImageData, load
 from streamspread.errors import DataError, LayerError, MissingError, OptionError
+from tests.networks import identity
 
 pytest.importorskip("openTSNE", reason="t-SNE needs openTSNE")
 
@@ -63,16 +65,10 @@ def test_groups_stay_together():
     generator = torch.Generator().manual_seed(0)
     label = torch.arange(200) % 4
     x = 20 * torch.randn(4, 30, generator=generator)[label] + torch.randn(200, 30, generator=generator)
-    points = embed(nn.Sequential(nn.Identity()), x, "0", axes=10, device="cpu")["0"].points_N2
+    points = embed(identity(), x, "0", axes=10, device="cpu")["0"].points_N2
     distance = np.linalg.norm(points[:, None] - points[None], axis=2)
     np.fill_diagonal(distance, np.inf)
     assert np.mean(label.numpy()[distance.argmin(1)] == label.numpy()) == 1
-
-
-def test_a_constant_layer_is_one_point():
-    plane = to_plane(np.zeros((50, 3), np.float32), 5, 0, 1)
-    assert not plane.points_N2.any()
-    assert plane.divergence == 0
 
 
 def test_a_layer_of_one_feature_is_a_line():
@@ -86,17 +82,6 @@ def test_a_layer_of_one_feature_is_a_line():
     sign = np.sign(centred @ found.points_N2[:, 0])
     assert np.allclose(sign * found.points_N2[:, 0], centred, atol=1e-5)
     assert np.isnan(found.divergence)
-
-
-def test_layers_side_by_side_are_what_they_are_one_by_one(monkeypatch):
-    generator = np.random.default_rng(0)
-    scores = [generator.normal(size=(60, 4)).astype(np.float32) for _ in range(3)]
-    one_by_one = [to_plane(scores_NK, 5, 0, 1) for scores_NK in scores]
-    monkeypatch.setattr("streamspread.api.tsne._MANY", 60)  # so few points get processes too
-    side_by_side = list(to_planes(scores, 5, 0, 2))
-    for one, other in zip(one_by_one, side_by_side, strict=True):
-        assert np.array_equal(one.points_N2, other.points_N2)
-        assert one.divergence == other.divergence
 
 
 @pytest.mark.parametrize(
@@ -127,14 +112,6 @@ def test_something_else_than_a_module_is_refused(images):
 
 
 def test_a_missing_opentsne_says_how_to_get_it(network, images, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "openTSNE", None)
     with pytest.raises(MissingError, match="pip install openTSNE joblib"):
         embed(network, images, device="cpu")
-
-
-def test_any_seed_that_torch_takes_is_one_of_t_sne():
-    scores_NK = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    large, same = (to_plane(scores_NK, 5, seed, 1).points_N2 for seed in (2**32 + 7, 7))
-    assert np.array_equal(large, same)

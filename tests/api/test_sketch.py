@@ -1,42 +1,22 @@
-"""The sketch through the engine: it closes on the true K in few passes, and says what it leaves open."""
+"""The sketch closes on the true K in few passes, and says what it leaves open."""
 
-import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from streamspread.api import analyze as engine
+import streamspread
 from streamspread.errors import DataError, OptionError
-
-
-def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, stride=2), nn.Flatten())
-
-
-def images(samples, size=12, seed=0, channels=3):
-    """Smooth random images: their spectrum falls as that of photographs does."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(samples, channels, size, size, generator=generator)
-    smooth = torch.fft.fftfreq(size).abs() + 0.05
-    weights = 1 / (smooth[:, None] ** 2 + smooth[None, :] ** 2)
-    return torch.fft.ifft2(torch.fft.fft2(noise) * weights).real
-
-
-def true_k(x_ND, threshold):
-    centred = x_ND.double() - x_ND.double().mean(0)
-    sums = np.cumsum(np.linalg.svd(centred.numpy(), compute_uv=False) ** 2)
-    return int(np.searchsorted(sums, threshold * sums[-1])) + 1
+from tests.networks import network, photographs, truth
+from tests.samples import reference_k
 
 
 def sketched(model, x, layers="0", thresholds=(0.7,), **options):
-    return engine.analyze(model, x, layers, thresholds, method="sketch", device="cpu", **options)
+    return streamspread.analyze(model, x, layers, thresholds, method="sketch", device="cpu", **options)
 
 
 def test_it_closes_on_the_k_of_the_exact_methods_and_stops_as_soon_as_it_has():
-    model, x = network(), images(600)
+    model, x = network("strided", 600)
     thresholds = (0.5, 0.7, 0.9)
-    exact = engine.analyze(model, x, ["0", "2"], thresholds, method="covariance", device="cpu")
+    exact = streamspread.analyze(model, x, ["0", "2"], thresholds, method="covariance", device="cpu")
     found = sketched(model, x, ["0", "2"], thresholds)
     for name in ("0", "2"):
         assert found[name].method == "sketch"
@@ -48,24 +28,24 @@ def test_it_closes_on_the_k_of_the_exact_methods_and_stops_as_soon_as_it_has():
 
 
 def test_passes_are_those_that_were_made_and_no_more_than_allowed():
-    model, x = network(), images(600)
+    model, x = network("strided", 600)
     widths = {}
     for most in (1, 2, 3):
         spectrum = sketched(model, x, rank=40, max_passes=most)["0"]
         assert spectrum.passes <= most
         low, high = spectrum.components(0.7)
         widths[most] = high - low
-        assert low <= true_k(model[0](x).detach().flatten(1), 0.7) <= high
+        assert low <= reference_k(model[0](x), 0.7) <= high
     assert widths[1] > 0 == widths[3]
     assert sketched(model, x, rank=40, width=widths[1])["0"].passes == 1
 
 
 def test_a_rank_out_of_reach_is_named_and_takes_no_third_pass():
-    model, x = network(), images(600)
+    model, x = network("strided", 600)
     found = sketched(model, x, rank=4, thresholds=(0.99,))
     low, high = found["0"].components(0.99)
     assert high == min(found["0"].dim, 599)
-    assert 4 < low <= true_k(model[0](x).detach().flatten(1), 0.99)
+    assert 4 < low <= reference_k(model[0](x), 0.99)
     assert found["0"].passes == 2
     (note,) = found.provenance["notes"]
     rank = int(note.removeprefix("0: open at rank 4, --rank ").removesuffix(" should close it"))
@@ -73,22 +53,22 @@ def test_a_rank_out_of_reach_is_named_and_takes_no_third_pass():
 
 
 def test_notes_of_the_caller_stay():
-    found = sketched(network(), images(200), rank=2, thresholds=(0.99,), provenance={"notes": ["mine"]})
+    found = sketched(*network("strided", 200), rank=2, thresholds=(0.99,), provenance={"notes": ["mine"]})
     assert found.provenance["notes"][0] == "mine"
     assert len(found.provenance["notes"]) == 2
 
 
 def test_data_that_cannot_be_read_again_gives_the_interval_of_one_pass():
-    model, x = network(), images(600)
+    model, x = network("strided", 600)
     found = sketched(model, iter(x.split(100)), rank=60)["0"]
     low, high = found.components(0.7)
     assert found.passes == 1
     assert found.samples == 600
-    assert low <= true_k(model[0](x).detach().flatten(1), 0.7) <= high < 599
+    assert low <= reference_k(model[0](x), 0.7) <= high < 599
 
 
 def test_data_that_change_between_passes_are_refused():
-    batches = images(600).split(100)
+    batches = photographs(600).split(100)
     runs = []
 
     def data():
@@ -96,7 +76,7 @@ def test_data_that_change_between_passes_are_refused():
         return iter([batch + 0.5 * len(runs) * (number == 3) for number, batch in enumerate(batches)])
 
     with pytest.raises(DataError, match="differs between passes"):
-        sketched(network(), data, rank=40)
+        sketched(network("strided", 1)[0], data, rank=40)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +84,7 @@ def test_data_that_change_between_passes_are_refused():
 )
 def test_widths_and_passes_that_make_no_sense_are_refused(options, match):
     with pytest.raises(OptionError, match=match):
-        sketched(network(), images(10), **options)
+        sketched(*network("strided", 10), **options)
 
 
 def wide_network(kind):
@@ -130,16 +110,11 @@ def wide_network(kind):
     ],
 )
 def test_wide_layers_of_known_networks_run_within_their_plan(kind, layer):
-    model, x = wide_network(kind).eval(), images(48, 64)
-    plan = engine.plan(model, x, [layer], method="sketch", rank=16, batch_size=8, device="cpu")
+    model, x = wide_network(kind).eval(), photographs(48, 64)
+    plan = streamspread.plan(model, x, [layer], method="sketch", rank=16, batch_size=8, device="cpu")
     found = sketched(model, x, [layer], rank=16, batch_size=8)[layer]
-    taken = []
-    module = dict(model.named_modules())[layer]
-    handle = module.register_forward_hook(lambda module, inputs, output: taken.append(output.flatten(1)))
-    with torch.no_grad():
-        model(x)
-    handle.remove()
+    want = truth(model, x, [layer])[layer]
     low, high = found.components(0.7)
-    assert low <= true_k(taken[0], 0.7) <= high
-    assert found.dim == taken[0].shape[1]
+    assert low <= want.k(0.7) <= high
+    assert found.dim == want.dim
     assert found.peak_bytes <= plan.peak_bytes

@@ -1,0 +1,119 @@
+"""States merge: over other samples, or over other features of the same."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamspread.errors import OptionError
+from tests.devices import CPU
+from tests.samples import TAUS, dense, power_law, with_spectrum
+from tests.states import covariance, fed, gram, sketch
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    cut=st.integers(1, 199),
+    rounding=st.sampled_from(["fp32", "fp64"]),
+    drift=st.sampled_from([0.0, 5.0, 300.0]),
+)
+def test_covariances_merge_whatever_their_pilots_and_scales(cut, rounding, drift):
+    x = with_spectrum("power law", 200, 60, 2.0)
+    x[cut:] += drift  # the parts have different means, so different pilots and scales
+    want = dense(x)
+    first, second = (covariance(part, rounding, CPU, 32) for part in (x[:cut], x[cut:]))
+    first.merge(second)
+    spectrum = first.spectrum(TAUS)
+    assert spectrum.samples == 200
+    assert spectrum.total_variance == pytest.approx(want.total, rel=1e-5)
+    assert [spectrum.components(tau).low for tau in TAUS] == want.ks()
+
+
+def test_states_of_very_different_scale_merge():
+    generator = torch.Generator().manual_seed(0)
+    tiny, large = (torch.randn(40, 12, generator=generator) * size for size in (1e-30, 1e6))
+    for parts in ((tiny, large), (large, tiny)):
+        states = [covariance(part, "fp32", CPU, 16) for part in parts]
+        states[0].merge(states[1])
+        want = float(torch.cat(parts).double().var(0).sum())
+        assert states[0].spectrum(TAUS).total_variance == pytest.approx(want, rel=1e-5)
+
+
+def test_merging_with_an_empty_state_changes_nothing():
+    x = with_spectrum("steep", 100, 40, 1.0)
+    expected = dense(x).ks()
+    for pair in ((x, x[:0]), (x[:0], x)):
+        first, second = (covariance(part, "fp32", CPU, 32) for part in pair)
+        first.merge(second)
+        assert [first.spectrum(TAUS).components(tau).low for tau in TAUS] == expected
+
+
+def test_grams_over_other_features_merge():
+    x = with_spectrum("power law", 80, 100, 1.0)
+    x[:, 60:] *= 1e-4  # the second half has another scale
+    expected = dense(x).ks()
+    first, second = gram(x[:, :60], "fp64", CPU, 32), gram(x[:, 60:], "fp64", CPU, 32)
+    first.merge(second)
+    spectrum = first.spectrum(TAUS)
+    assert spectrum.dim == 100
+    assert [spectrum.components(tau).low for tau in TAUS] == expected
+
+
+@pytest.mark.parametrize("rounding", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    "sizes", [(1.0, 1e-20), (1e-20, 1.0), (1.0, 0.0), (0.0, 1e-20), (1e-30, 0.0)], ids=str
+)
+@pytest.mark.parametrize("merged", [True, False])
+def test_gram_tiles_of_any_sizes_add_in_one_scale(merged, sizes, rounding):
+    x = with_spectrum("power law", 80, 100, 1.0)
+    x[:, :50] *= sizes[0]
+    x[:, 50:] *= sizes[1]
+    larger = x[:, :50] if sizes[0] > sizes[1] else x[:, 50:]  # all that counts
+    want = dense(larger / larger.abs().max())
+    if merged:
+        state, other = gram(x[:, :50], rounding, CPU, 32), gram(x[:, 50:], rounding, CPU, 32)
+        state.merge(other)
+    else:
+        state = gram(x, rounding, CPU, 32)
+    spectrum = state.spectrum(TAUS)
+    assert spectrum.dim == 100
+    assert spectrum.total_variance == pytest.approx(want.total * float(larger.abs().max()) ** 2, rel=1e-4)
+    assert all(abs(spectrum.components(t).low - k) <= 1 for t, k in zip(TAUS, want.ks(), strict=True))
+
+
+def test_states_of_different_layers_do_not_merge():
+    with pytest.raises(OptionError, match="only states of one layer merge"):
+        covariance(torch.randn(4, 10), "fp32", CPU, 4).merge(covariance(torch.randn(4, 11), "fp32", CPU, 4))
+    with pytest.raises(OptionError, match="only states over the same samples merge"):
+        gram(torch.randn(4, 10), "fp32", CPU, 4).merge(gram(torch.randn(5, 10), "fp32", CPU, 5))
+
+
+def test_a_sketch_merged_with_an_empty_one_is_as_before():
+    x = power_law(400, 90)
+    alone = fed(sketch(), x, 1).spectrum().components(0.5)
+    left, right = sketch(), fed(sketch(), x, 1)
+    left.merge(right)
+    assert left.spectrum().components(0.5) == alone
+    left.merge(sketch())
+    assert left.spectrum().components(0.5) == alone
+
+
+def test_merged_sketches_of_parts_close_on_the_same_k_as_the_whole():
+    x = power_law(400, 90) + 50.0
+    parts = [fed(sketch(), part, 1) for part in (x[:150], x[150:260], x[260:])]
+    merged = parts[0]
+    for part in parts[1:]:
+        merged.merge(part)
+    assert merged.spectrum().samples == 400
+    alone = fed(sketch(), x, 2).spectrum().components(0.7)
+    assert fed(merged, x, 1).spectrum().components(0.7) == alone
+
+
+def test_sketches_of_other_layers_or_later_passes_do_not_merge():
+    x = power_law(400, 90)
+    with pytest.raises(OptionError, match="got 91 at fp32 and rank 40"):
+        sketch().merge(sketch(dim=91))
+    second = fed(sketch(), x, 1)
+    second.update(x[:64])
+    with pytest.raises(OptionError, match="merge in their first pass"):
+        second.merge(sketch())

@@ -1,0 +1,75 @@
+"""Memory: the plan's peak is the measured one, and a budget that is named is enough."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import streamspread
+from tests.networks import known, network, smallest_budget
+from tests.samples import TAUS
+
+on_linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+
+PEAK = """
+import json, sys, torch
+from torch import nn
+import streamspread
+from streamspread.models.network import build
+
+case, taus = sys.argv[1], (0.5,)
+options = {"device": "cpu"}
+if case == "gram":
+    model, data = build("64,64", 0), torch.randn(800, 3, 32, 32)
+else:
+    options |= {"method": "covariance", "all_eigenvalues": case == "all eigenvalues"}
+    size = {"covariance": 28, "leading eigenvalues": 40, "all eigenvalues": 40}[case]
+    model, data = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False)), torch.randn(1200, 4, size, size)
+plan = streamspread.plan(model, data, **options)
+spectra = streamspread.analyze(model, data, "all", taus, **options)
+first = next(iter(spectra.values()))
+peak = max(s.peak_bytes for s in spectra.values())
+layer = list(spectra)[:1]
+gram = streamspread.analyze(model, data, layer, taus, method="gram", device="cpu")[layer[0]]
+ks = first.components(0.5), gram.components(0.5)
+print(json.dumps([plan.peak_bytes, peak, first.method, first.complete, *ks]))
+"""
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["gram", "covariance", "leading eigenvalues", "all eigenvalues"])
+def test_the_peak_is_what_the_plan_promised(case):
+    done = subprocess.run([sys.executable, "-c", PEAK, case], capture_output=True, text=True, check=True)
+    planned, measured, method, complete, found, known_k = json.loads(done.stdout)
+    assert (method, complete) == ("gram" if case == "gram" else "covariance", case != "leading eigenvalues")
+    assert found == known_k  # by the method that keeps all eigenvalues
+    assert measured > 150e6
+    assert measured <= 1.1 * planned
+    assert planned <= 1.5 * measured
+
+
+@pytest.mark.parametrize("method", ["auto", "covariance", "gram", "sketch"])
+def test_the_smallest_budget_that_an_error_names_does(method):
+    model, x = network("cnn", 150)
+    names = ["0", "4", "7"]
+    budget = smallest_budget(model, x, names, method=method)
+    spectra = streamspread.analyze(model, x, names, TAUS, memory=budget, method=method)
+    for name, spectrum in spectra.items():
+        want = known("cnn", 150)[name]
+        assert spectrum.total_variance == pytest.approx(want.total, rel=1e-4)
+        for tau, k in zip(TAUS, want.ks(), strict=True):
+            low, high = spectrum.components(tau)
+            assert low <= k <= high
+
+
+def test_what_a_module_makes_of_its_weights_does_not_grow_with_the_batch():
+    plain = nn.Sequential(nn.Linear(512, 512), nn.Linear(512, 8))
+    normed = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(512, 512)), nn.Linear(512, 8))
+    x = torch.randn(128, 512)
+    small, large = (streamspread.plan(model, x, "1", device="cpu").peak_bytes for model in (plain, normed))
+    assert large - small < 8 * 512 * 512 * 4
