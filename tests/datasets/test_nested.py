@@ -15,9 +15,9 @@ def rows_of(images):
 @pytest.fixture(params=["in memory", "streamed"])
 def images(request):
     resident = 0 if request.param == "streamed" else 1 << 30
-    found = load("noise", "train", 60, image_size=8, resident_bytes=resident)
-    assert isinstance(found, StreamedImages if request.param == "streamed" else ImageData)
-    return found
+    data = load("noise", "train", 60, image_size=8, resident_bytes=resident)
+    assert isinstance(data, StreamedImages if request.param == "streamed" else ImageData)
+    return data
 
 
 def test_each_set_lies_within_the_next_and_keeps_the_order(images):
@@ -25,11 +25,11 @@ def test_each_set_lies_within_the_next_and_keeps_the_order(images):
     assert len(set(whole)) == 60
     previous = set()
     for samples in (2, 7, 30, 59):
-        found = rows_of(nested(images, samples, 0))
-        assert len(found) == samples
-        assert previous <= set(found)
-        assert [whole.index(row) for row in found] == sorted(whole.index(row) for row in found)
-        previous = set(found)
+        rows = rows_of(nested(images, samples, 0))
+        assert len(rows) == samples
+        assert previous <= set(rows)
+        assert [whole.index(row) for row in rows] == sorted(whole.index(row) for row in rows)
+        previous = set(rows)
     assert nested(images, 60, 0) is images
 
 
@@ -42,9 +42,9 @@ def test_the_seed_decides_and_the_description_tells(images):
 
 def test_labels_go_along():
     pixels = torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4).clone()
-    found = nested(ImageData(pixels, torch.arange(10), tuple("abcdefghij")), 4, 0)
-    assert found.labels.tolist() == found.images[:, 0, 0, 0].tolist()
-    assert found.classes == tuple("abcdefghij")
+    subset = nested(ImageData(pixels, torch.arange(10), tuple("abcdefghij")), 4, 0)
+    assert subset.labels.tolist() == subset.images[:, 0, 0, 0].tolist()
+    assert subset.classes == tuple("abcdefghij")
 
 
 @pytest.mark.parametrize(
@@ -65,5 +65,5 @@ def test_training_needs_labels(tmp_path):
         (tmp_path / name).mkdir()
         for i in range(2):
             Image.fromarray(np.full((8, 8, 3), 40 * i, np.uint8)).save(tmp_path / name / f"{i}.png")
-    found = load_labelled(f"folder:{tmp_path}", "train", 32)
-    assert (found.images.shape, found.labels.tolist()) == ((4, 3, 32, 32), [0, 0, 1, 1])
+    split = load_labelled(f"folder:{tmp_path}", "train", 32)
+    assert (split.images.shape, split.labels.tolist()) == ((4, 3, 32, 32), [0, 0, 1, 1])

@@ -41,12 +41,12 @@ def test_results_come_in_order_and_from_another_thread(depth):
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_the_thread_runs_ahead_just_so_far(depth):
-    made = []
-    running = in_background(range(50), made.append, depth)
+    started = []
+    running = in_background(range(50), started.append, depth)
     next(running)
-    wait_until(lambda: len(made) == depth + 2)  # one taken, depth waiting, one held
+    wait_until(lambda: len(started) == depth + 2)  # one taken, depth waiting, one held
     time.sleep(0.15)
-    assert len(made) == depth + 2
+    assert len(started) == depth + 2
     running.close()
 
 

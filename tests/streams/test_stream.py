@@ -115,8 +115,8 @@ def test_checksum_is_of_every_value_and_not_of_the_layout(dtype):
 
 def test_checksum_tells_shapes_dtypes_and_places_apart():
     x, y = torch.zeros(4, 6), torch.ones(4, 6)
-    made = [(x,), (x.reshape(6, 4),), (x[:3],), (x.int(),), (x, y), (y, x), (torch.cat([x, y]),), ()]
-    assert len({checksum(*tensors) for tensors in made}) == len(made)
+    different = [(x,), (x.reshape(6, 4),), (x[:3],), (x.int(),), (x, y), (y, x), (torch.cat([x, y]),), ()]
+    assert len({checksum(*tensors) for tensors in different}) == len(different)
 
 
 def test_checked_drops_empty_batches_and_passes_the_rest():
