@@ -1,9 +1,28 @@
-"""streamspread: over how many principal components do a network's feature maps spread, layer by layer."""
+"""streamspread: over how many principal components do a network's feature maps spread, layer by layer?"""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from streamspread.api.analyze import analyze, plan
+    from streamspread.errors import StreamspreadError
+    from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra, Spectrum
+    from streamspread.store import read, write
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Interval",
+    "LayerSpectrum",
+    "Spectra",
+    "Spectrum",
+    "StreamspreadError",
+    "__version__",
+    "analyze",
+    "plan",
+    "read",
+    "write",
+]
 
 # Public name → module that defines it. Nothing heavy is imported before it is used: start-up is felt at every
 # command.
@@ -18,8 +37,6 @@ _HOMES = {
     "Spectra": "streamspread.results.spectrum",
     "StreamspreadError": "streamspread.errors",
 }
-
-__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

@@ -48,19 +48,24 @@ def analyze(call: AnalyzeCall) -> Spectra:
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
-    return run_analysis(call)
+    return analyze_with(call, call, call.progress, call.provenance)
 
 
-def run_analysis(call: AnalyzeCall, constants: Profile | None = None) -> Spectra:
-    """As :func:`analyze`; ``constants``: in place of the device's own."""
-    with observing(call.model, call.data, call, constants) as observed:
-        spectra = analyzed(observed, call, call.progress or silent)
-    given = dict(call.provenance or {})
-    notes = [*given.get("notes", ()), *spectra.provenance.get("notes", ())]
+def analyze_with(
+    subject: Subject,
+    options: Options,
+    progress: Report | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    constants: Profile | None = None,
+) -> Spectra:
+    """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own."""
+    with observing(subject.model, subject.data, options, constants) as observed:
+        spectra = analyzed(observed, options, progress or silent)
+    given = dict(provenance or {})
     facts = spectra.provenance | given
-    if notes:
+    if notes := [*given.get("notes", ()), *spectra.provenance.get("notes", ())]:
         facts["notes"] = notes
-    return Spectra(spectra.values(), call.thresholds, facts)
+    return Spectra(spectra.values(), options.thresholds, facts)
 
 
 @door(PlanCall)
@@ -74,10 +79,15 @@ def plan(call: PlanCall) -> Plan:
     Raises:
         StreamspreadError: as :func:`analyze`, and for an iterator that can be read once.
     """
-    if not (stream := as_stream(call.data)).repeatable:
+    return plan_with(call, call)
+
+
+def plan_with(subject: Subject, options: Options) -> Plan:
+    """As :func:`plan`, with all options in one object."""
+    if not (stream := as_stream(subject.data)).repeatable:
         raise OptionError(
             f"a plan would use up the first samples of the {stream.description}: give a callable that "
             "returns a fresh iterator of batches"
         )
-    with observing(call.model, stream, call) as observed:
-        return planned(observed, call)
+    with observing(subject.model, stream, options) as observed:
+        return planned(observed, options)

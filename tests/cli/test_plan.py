@@ -5,7 +5,7 @@ import re
 
 import typer
 
-from streamspread.cli.app import app
+from streamspread.cli.app import build
 
 
 def test_a_plan_names_method_pass_memory_and_reason_of_every_layer(cli, tiny, tmp_path):
@@ -32,7 +32,7 @@ def test_the_smallest_budget_plans_more_passes(cli, tiny):
 
 
 def test_a_plan_takes_every_option_of_run(cli, tiny, tmp_path):
-    commands = typer.main.get_command(app).commands
+    commands = typer.main.get_command(build()).commands
     options = {name: {text for param in commands[name].params for text in param.opts} for name in commands}
     assert options["run"] <= options["plan"]
     whole = cli("plan", *tiny).out.splitlines()[:8]  # without the budget, which is what is free

@@ -15,8 +15,9 @@ import torch
 
 import streamspread
 from streamspread import store
-from streamspread.api import analyze as engine
+from streamspread.api import analyze
 from streamspread.cli import inputs
+from streamspread.cli.arguments import Data
 
 
 def test_a_run_prints_the_table_and_writes_the_file(cli, tiny, tmp_path):
@@ -58,7 +59,7 @@ def test_without_out_the_file_is_named_after_model_and_time(cli, tiny, tmp_path)
 
 
 def test_without_out_no_file_that_is_there_is_replaced(cli, tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("streamspread.cli.run.dated_name", lambda *_: Path("x.arrow"))
+    monkeypatch.setattr("streamspread.cli.commands.run.dated_name", lambda *_: Path("x.arrow"))
     for name in ("x.arrow", "x-2.arrow", "x-3.arrow"):
         assert cli("run", *tiny, "--layers", "gap").err == f"wrote {name}\n"
     assert sorted(os.listdir(tmp_path)) == ["x-2.arrow", "x-3.arrow", "x.arrow"]
@@ -107,7 +108,7 @@ def test_an_older_result_is_replaced_at_the_end_only(cli, tiny, tmp_path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "analyze", interrupt)
+        patch.setattr(analyze, "analyze_with", interrupt)
         assert cli("run", *tiny, "--out", "old.arrow") == (130, "", "interrupted\n")
     assert (tmp_path / "old.arrow").read_text() == "old"
     assert os.listdir(tmp_path) == ["old.arrow"]
@@ -120,7 +121,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(cli, tiny, mon
         raise AssertionError("work began")
 
     monkeypatch.setattr(inputs, "open_data", never)
-    monkeypatch.setattr(engine, "analyze", never)
+    monkeypatch.setattr(analyze, "analyze_with", never)
     code, _, err = cli("run", *tiny, "--out", "missing/x.arrow")
     assert code == 2
     assert "does not exist" in err
@@ -129,15 +130,14 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(cli, tiny, mon
 def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
     seen = {}
 
-    def spy(model, data, layers, thresholds, **options):
-        seen.update(options, layers=layers, thresholds=thresholds, samples=data.samples)
+    def spy(subject, options, progress, provenance):
+        seen.update(vars(options), progress=progress, samples=subject.data.samples)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "analyze", spy)
+    monkeypatch.setattr(analyze, "analyze_with", spy)
     options = "--layers c1,c2 --thresholds 0.2,1 --method gram --rounding bf16 --rank 12 --memory 2GiB"
-    options += " --width 5 --max-passes 2 --batch-size 7 --no-proof --all-eigenvalues --split test"
+    options += " --width 5 --max-passes 2 --batch-size 7 --no-proof --all-eigenvalues --split test --seed 7"
     cli("run", *tiny, *options.split())
-    del seen["provenance"]
     assert seen == {
         "layers": ["c1", "c2"],
         "thresholds": (0.2, 1.0),
@@ -148,7 +148,8 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
         "width": 5,
         "max_passes": 2,
         "memory": "2GiB",
-        "device": torch.device("cpu"),
+        "device": "cpu",
+        "seed": 7,
         "batch_size": 7,
         "proof": False,
         "all_eigenvalues": True,
@@ -185,7 +186,7 @@ def test_how_many_images_without_samples(monkeypatch, device, spec, total, asked
 
     monkeypatch.setattr(datasets, "load", load)
     monkeypatch.setattr(datasets, "default", lambda *args: (load("cifar10", *args), None))
-    _, notes, _ = inputs.open_data(spec, "train", asked, 0, None, torch.device(device))
+    _, notes, _ = inputs.open_data(Data(spec, samples=asked), 0, None, torch.device(device))
     assert loaded[-1] == expected
     assert notes == (["on the CPU at most 5,000 images are used; --samples takes more"] if noted else [])
 

@@ -83,7 +83,7 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
 
 
 def test_without_out_no_file_that_is_there_is_replaced(cli, photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("streamspread.cli.train.dated_name", lambda *_: Path("w.safetensors"))
+    monkeypatch.setattr("streamspread.cli.commands.train.dated_name", lambda *_: Path("w.safetensors"))
     for name in ("w.safetensors", "w-2.safetensors"):
         code, _, err = cli("train", *TINY, "--data", f"folder:{photos}")
         assert code == 0

@@ -76,7 +76,7 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         embedding = api.embed(
             opened.loaded.module,
             opened.images,
-            **vars(options) | {"device": opened.device},
+            **vars(options),
             progress=progress,
             provenance=facts,
         )

@@ -13,11 +13,11 @@ def plan(source: Source, options: Options, output: UnusedOutput) -> None:
     from rich.console import Console
 
     from streamspread.api import analyze
+    from streamspread.api.doors import Subject
     from streamspread.report.tables import print_plan
 
     opened = open_source(source, options, output.quiet)
-    asked = vars(options) | {"device": opened.device}
-    print_plan(analyze.plan(opened.loaded.module, opened.images, **asked), Console())
+    print_plan(analyze.plan_with(Subject(opened.loaded.module, opened.images), options), Console())
 
 
 COMMAND = Command(

@@ -15,7 +15,8 @@ from streamspread.options import Options
 def run(context: typer.Context, source: Source, options: Options, output: Output) -> None:
     """Say how many principal components each layer needs, and write the result to a file."""
     from streamspread import store
-    from streamspread.api.analyze import AnalyzeCall, run_analysis
+    from streamspread.api import analyze
+    from streamspread.api.doors import Subject
 
     path = output.out or dated_name(source.model, ".arrow")
     store.check_writable(path)
@@ -32,14 +33,8 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
         split=source.split.value,
     )
     with progress_bars(output.quiet) as progress:
-        call = AnalyzeCall(
-            opened.loaded.module,
-            opened.images,
-            **vars(options) | {"device": opened.device},
-            progress=progress,
-            provenance=facts,
-        )
-        spectra = run_analysis(call)
+        subject = Subject(opened.loaded.module, opened.images)
+        spectra = analyze.analyze_with(subject, options, progress, facts)
     with store.place(path, replace=output.out is not None) as written:
         store.write(spectra, written)
     print_result(spectra, output.form)

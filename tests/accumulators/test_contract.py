@@ -1,0 +1,169 @@
+"""The contract that all accumulators keep, and what follows from it: another one is one file."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import streamspread
+from streamspread.accumulators.base import Candidate, Combine, LayerShape, Setting
+from streamspread.cli import main
+from streamspread.errors import OptionError
+from streamspread.options import METHODS, Options
+from tests.diagonal import Diagonal
+
+CPU = torch.device("cpu")
+DIM, SAMPLES = 40, 200
+ALL = [*METHODS.names()]
+
+
+@pytest.fixture
+def diagonal():
+    undo = METHODS.add("diagonal", Diagonal)
+    yield
+    undo()
+
+
+def batches(dim=DIM, samples=SAMPLES, offset=3.0):
+    generator = torch.Generator().manual_seed(0)
+    x_ND = torch.randn(samples, dim, generator=generator) * torch.arange(1, dim + 1) ** -0.7 + offset
+    return list(x_ND.split(37))
+
+
+def made(method, rounding="fp32", **options):
+    """The accumulator that a plan would make of a layer, and what it offered."""
+    setting = Setting.of(
+        CPU, Options(method=method, **options), samples=SAMPLES, budget=1 << 30, rounding=rounding
+    )
+    offer = METHODS.get(method).candidate(LayerShape("c1", (DIM,), DIM, 0.0), setting)
+    assert isinstance(offer, Candidate)
+    return offer.make(), offer
+
+
+def run(accumulator, passes, data):
+    for _ in range(passes):
+        for batch in data:
+            accumulator.update(batch)
+        accumulator.end_pass()
+
+
+def same(a, b):
+    return (
+        np.array_equal(a.eigenvalues, b.eigenvalues)
+        and np.array_equal(a.upper_sums, b.upper_sums)
+        and a.total_variance == b.total_variance
+    )
+
+
+@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64"])
+@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("taken_at", range(14))
+def test_a_state_goes_on_to_the_same_bits(method, rounding, taken_at):
+    """Taken anywhere, also in the middle of a pass, a later one too; and what was taken may change."""
+    options = {"rank": 12} if method == "sketch" else {}
+    (whole, offer), (first, _), (second, _) = (made(method, rounding, **options) for _ in range(3))
+    data = batches()
+    steps = [*data, None] * offer.passes  # None ends a pass
+    taken_at = min(taken_at, len(steps) - 1)
+    going_on = first
+    for index, batch in enumerate(steps):
+        if index == taken_at:
+            taken = {name: part.tensor.clone() for name, part in first.state().items()}
+            second.load_state(taken)
+            for tensor in taken.values():
+                tensor.zero_()
+            going_on = second
+        for accumulator in (whole, going_on):
+            if batch is None:
+                accumulator.end_pass()
+            else:
+                accumulator.update(batch)
+    assert going_on is second
+    asked = Options(thresholds=(0.5, 0.9), proof=False)
+    assert same(whole.spectrum(asked), second.spectrum(asked))
+
+
+@pytest.mark.parametrize("method", [name for name in ALL if name != "gram"])
+@pytest.mark.parametrize("cut", [0, 1, 3, 6])
+def test_states_over_other_samples_merge(method, cut):
+    data = batches()
+    assert len(data) == 6
+    (one, _), (other, _), (whole, _) = (made(method) for _ in range(3))
+    for part, mine in ((one, data[:cut]), (other, data[cut:])):
+        for batch in mine:
+            part.update(batch)
+    one.merge(other)
+    assert one.samples == SAMPLES
+    run(whole, 1, data)
+    asked = Options(thresholds=(0.5, 0.9))
+    merged, direct = one.spectrum(asked), whole.spectrum(asked)
+    assert merged.total_variance == pytest.approx(direct.total_variance, rel=1e-6)
+    for tau in asked.thresholds:
+        k, reference = merged.components(tau), direct.components(tau)
+        assert k.low <= reference.high
+        assert k.high >= reference.low
+
+
+def test_inner_products_over_other_samples_do_not_merge():
+    with pytest.raises(OptionError, match="inner products over other samples do not merge"):
+        made("gram")[0].merge(made("gram")[0])
+
+
+def test_states_of_another_size_do_not_merge():
+    mine, _ = made("covariance")
+    other = METHODS.get("covariance")(DIM + 1, precision=mine.precision, device=CPU)
+    with pytest.raises(OptionError, match="only states of one layer merge: 40 features .*, got 41 features"):
+        mine.merge(other)
+
+
+@pytest.mark.parametrize("method", ALL)
+def test_every_part_of_a_state_is_a_tensor_with_a_way_to_combine(method):
+    accumulator, offer = made(method)
+    run(accumulator, offer.passes, batches())
+    for name, part in accumulator.state().items():
+        assert isinstance(part.tensor, torch.Tensor), name
+        assert isinstance(part.combine, Combine), name
+
+
+def test_a_fourth_accumulator_is_known_everywhere(diagonal, tmp_path, capsys):
+    """One file, added by name: analyze, plan, the file, show, the help and the messages know it."""
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(20, 30)), torch.randn(100, 20)
+    spectra = streamspread.analyze(model, x, "0", thresholds=(0.7,), method="diagonal")
+    variances = np.sort(model(x).detach().double().var(0).numpy())[::-1]
+    reached = int(np.searchsorted(np.cumsum(variances), 0.7 * variances.sum())) + 1
+    assert spectra["0"].method == "diagonal"
+    assert spectra["0"].components(0.7) == (1, reached)
+    exact = streamspread.analyze(model, x, "0", thresholds=(0.7,))["0"]
+    assert exact.method != "diagonal"
+    assert exact.components(0.7).high <= reached
+
+    planned = streamspread.plan(model, x, "0", method="diagonal").layers[0]
+    assert (planned.method, planned.why) == ("diagonal", "the variances of 30 features")
+    rejected = streamspread.plan(model, x, "0").layers[0].rejected
+    assert any(reason.startswith("diagonal: ") for reason in rejected)
+
+    path = tmp_path / "x.arrow"
+    streamspread.write(spectra, path)
+    assert streamspread.read(path)["0"].proof == "Schur and Horn"
+    assert main(["show", str(path)]) == 0
+    assert "diagonal fp32" in capsys.readouterr().out
+    assert main(["run", "--help"]) == 0
+    assert "gram, sketch or diagonal" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    with pytest.raises(OptionError, match="choose from auto, covariance, gram, sketch, diagonal"):
+        streamspread.analyze(model, x, "0", method="cholesky")
+
+
+def test_a_method_that_was_taken_back_is_unknown():
+    METHODS.add("diagonal", Diagonal)()
+    with pytest.raises(OptionError, match="method 'diagonal' is unknown"):
+        Options(method="diagonal")
+
+
+def test_accumulators_can_be_copied():
+    accumulator, _ = made("covariance")
+    run(accumulator, 1, batches())
+    asked = Options(proof=False)
+    assert same(copy.deepcopy(accumulator).spectrum(asked), accumulator.spectrum(asked))
