@@ -167,9 +167,9 @@ def leading_eigenvalues(
             return all_in_place()
     within_reach = [high for high in highs if high is not None]
     if within_reach:
-        goal, highs = goal.within_reach(highs), within_reach
+        goal = goal.within_reach(highs)
         _truncate(basis, goal, within_reach)
-    closed, certificate = _converge(basis, goal, highs, search.proof)
+    closed, certificate = _converge(basis, goal, within_reach or highs, search.proof)
     if search.proof and within_reach and not closed and certificate is None:
         del basis
         return all_in_place()

@@ -1,7 +1,8 @@
-"""Frequent Directions with every rounding error counted: rows that stand for a matrix that fits nowhere.
+"""Frequent Directions with every rounding error counted: a few rows that stand for a scatter matrix too large
+to hold.
 
-The rows B are stored as the activations are (float32, or float64 at rounding fp64); everything computed
-from them is float64, by column chunks, so that products leave errors of 1e-16 and only the stored rows are
+The rows B are stored as the activations are (float32, or float64 at rounding fp64); everything computed from
+them is float64, in column chunks, so that products leave errors of 1e-16 and only the stored rows are
 rounded. With C the scatter about the mean of all samples so far, after every step
 
     BᵀB − E  ≤  C  ≤  BᵀB + shrinkage·I + E,      ‖E‖₂ ≤ rounding_norm,  ‖E‖∗ ≤ rounding_trace
@@ -13,7 +14,7 @@ enters centred at its own mean, with one more row for the distance of the two me
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,16 +22,25 @@ import torch
 
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
 from streamspread.linalg.products import add_gram, product
+from streamspread.linalg.states import as_tensor, load
 from streamspread.results.spectrum import components_for
 
-_SHRINKAGE_SHARE = 0.6  # of the K-th eigenvalue: with so little the second pass closes K nearly always
+_SHRINKAGE_SHARE = 0.6  # of the K-th eigenvalue: with no more, the second pass nearly always closes K
+
+
+_SUMS = ("total", "shrinkage", "rounding_norm", "rounding_trace")
 
 
 @dataclass
 class Stack:
-    """The (M, D) matrix of the sketch's rows, a group's rows less their mean, and the link of both means.
+    """The (M, D) matrix of a sketch's rows, a group's rows, and one row that links the two means.
 
     It is never formed: :meth:`chunks` gives it in float64, some columns at a time.
+
+    Attributes:
+        rows_LD: the sketch's rows. ``x_ND``: the group's.
+        mean_D: subtracted from the group's rows; None: they are centred.
+        link_D: the linking row; None where sketch or group holds no samples.
     """
 
     rows_LD: torch.Tensor
@@ -43,20 +53,20 @@ class Stack:
         return self.rows_LD.shape[0] + self.x_ND.shape[0] + (self.link_D is not None)
 
     @property
-    def width(self) -> int:
+    def columns(self) -> int:
         return self.x_ND.shape[1]
 
     @property
     def terms(self) -> int:
         """Roundings that a term of a sum over all columns goes through: in its chunk, then between chunks."""
-        columns = chunk_columns(self.height, self.width, self.x_ND.device)
-        return columns + -(-self.width // columns)
+        step = chunk_columns(self.height, self.columns, self.x_ND.device)
+        return step + -(-self.columns // step)
 
     def chunks(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(first column, one past the last, (M, columns) float64), one buffer for all."""
         old, new = self.rows_LD.shape[0], self.x_ND.shape[0]
         device = self.x_ND.device
-        for begin, end, buffer in column_chunks(self.height, self.width, device):
+        for begin, end, buffer in column_chunks(self.height, self.columns, device):
             buffer[:old] = self.rows_LD[:, begin:end]
             buffer[old : old + new] = self.x_ND[:, begin:end]
             if self.mean_D is not None:
@@ -77,7 +87,7 @@ class Stack:
         """``out = transform @ stack``, rounded once; ``out`` may be the stack's own rows.
 
         Returns:
-            (K,) float64: the squared norm of what rounding each row left.
+            (K,) float64: the squared norm of each row's rounding errors.
         """
         lost_K = torch.zeros(transform_KM.shape[0], dtype=torch.float64, device=self.x_ND.device)
         for begin, end, chunk in self.chunks():
@@ -90,8 +100,15 @@ class Stack:
 
 @dataclass
 class Decomposition:
-    """A stack's squared singular values ((M,) float64, descending) and left singular vectors, with what its
-    group brings: ``count``, ``mean_D`` and ``total`` are those of all samples together."""
+    """The singular value decomposition of a stack, and the sums of all samples that it stands for.
+
+    Attributes:
+        squares_M: (M,) float64, descending: squared singular values.
+        vectors_MM: left singular vectors, as columns.
+        count, mean_D, total: of sketch and group together.
+        trace: of the stack's Gram matrix.
+        error: a bound on the error of any of ``squares_M``.
+    """
 
     stack: Stack
     squares_M: torch.Tensor
@@ -99,8 +116,8 @@ class Decomposition:
     count: int
     mean_D: torch.Tensor
     total: float
-    trace: float  # of the stack's Gram matrix
-    error: float  # of any square
+    trace: float
+    error: float
 
 
 class FrequentDirections:
@@ -111,7 +128,7 @@ class FrequentDirections:
 
     Attributes:
         rows_LD: (rank, D) of ``dtype``; the first ``filled`` are in use.
-        count: samples. ``mean_D``: (D,) float64. ``total``: the scatter's trace in float64.
+        count: samples. ``mean_D``: (D,) float64. ``total``: the scatter's trace, float64.
         shrinkage, rounding_norm, rounding_trace: the bounds of the module's docstring.
     """
 
@@ -146,30 +163,53 @@ class FrequentDirections:
         self.rounding_norm += other.rounding_norm * ratio**2
         self.rounding_trace += other.rounding_trace * ratio**2
 
-    def basis_(self, found: Decomposition, directions: int) -> tuple[torch.Tensor, float]:
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that :meth:`load_state` needs, as references: the rows in use only."""
+        return {
+            "rows": self.rows_LD[: self.filled],
+            "mean": self.mean_D,
+            "count": as_tensor(self.count),
+            **{name: as_tensor(getattr(self, name)) for name in _SUMS},
+        }
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Copy in the state of a sketch of the same features and dtype, and of no more rows than this one
+        holds; what was absorbed before is lost.
+
+        Raises:
+            OptionError: a state of another shape or dtype.
+        """
+        rows = state.get("rows")
+        filled = 0 if rows is None else rows.shape[0]
+        load(self.state() | {"rows": self.rows_LD[:filled]}, state)
+        self.filled, self.count = filled, int(state["count"])
+        for name in _SUMS:
+            setattr(self, name, float(state[name]))
+
+    def basis_(self, svd: Decomposition, directions: int) -> tuple[torch.Tensor, float]:
         """The leading right singular vectors in the sketch's own memory, which **destroys the sketch**.
 
         Returns:
-            q_LD: (≤ ``directions``, D) rows of unit length, nearly orthogonal; vectors of squares below
-            1e-13 of the largest are left out.
+            q_LD: (≤ ``directions``, D) rows of unit length, nearly orthogonal; vectors whose squared singular
+            value is below 1e-13 of the largest are left out.
             missed: a bound on λ_max of P C P, with P the projection onto what is orthogonal to q.
         """
-        squares_M = found.squares_M
+        squares_M = svd.squares_M
         worth = int((squares_M > 1e-13 * float(squares_M[0])).sum())
         count = min(directions, worth, self.rank)
-        if count == 0:  # constant so far: any direction will do
+        if count == 0:  # all samples were equal: any direction will do
             q_LD = self.rows_LD[:1].zero_()
             q_LD[0, 0] = 1.0
             return q_LD, self.shrinkage + self.rounding_norm
         scale_K = squares_M[:count].rsqrt()
         q_LD = self.rows_LD[:count]
-        lost_K = found.stack.rotate_into(q_LD, found.vectors_MM[:, :count].T * scale_K[:, None])
+        lost_K = svd.stack.rotate_into(q_LD, svd.vectors_MM[:, :count].T * scale_K[:, None])
         # A direction q of square σ² is stored as q + f: P leaves at most σ‖f‖ of its row of the stack.
         missed = float((lost_K * squares_M[:count]).sum())
         if count < len(squares_M):
             missed += max(0.0, float(squares_M[count]))
         self.filled = 0
-        return q_LD, missed + found.error + self.shrinkage + self.rounding_norm
+        return q_LD, missed + svd.error + self.shrinkage + self.rounding_norm
 
     def _decompose(
         self,
@@ -179,8 +219,14 @@ class FrequentDirections:
         count: int,
         scatter: float | None,
     ) -> Decomposition:
-        """``centre_D``: taken off x. ``mean_D`` and ``scatter``'s trace: of the ``count`` samples that x
-        stands for; None: x are the samples."""
+        """Of the sketch and a group x.
+
+        Args:
+            x_ND: samples, or the rows of another sketch.
+            centre_D: subtracted from x; None: x is centred.
+            mean_D, count: of the samples that x stands for.
+            scatter: the trace of their scatter; None: x are the samples themselves.
+        """
         together = self.count + count
         link_D = None
         if self.count and count:
@@ -210,25 +256,24 @@ class FrequentDirections:
             error,
         )
 
-    def _compress(self, found: Decomposition) -> None:
-        squares_M = found.squares_M
-        kept = self._worth_keeping(squares_M, found.total)
+    def _compress(self, svd: Decomposition) -> None:
+        squares_M = svd.squares_M
+        kept = self._worth_keeping(squares_M, svd.total)
         shrinkage = float(squares_M[kept]) if kept < len(squares_M) else 0.0
         left_K = squares_M[:kept] - shrinkage
         weights_K = (left_K / squares_M[:kept]).nan_to_num_(0.0).sqrt_()
-        lost_K = found.stack.rotate_into(
-            self.rows_LD[:kept], found.vectors_MM[:, :kept].T * weights_K[:, None]
-        )
-        self.filled, self.count, self.mean_D, self.total = kept, found.count, found.mean_D, found.total
-        # Rows r stored as r + f: the products 2 rᵀf are E's, in norm and (Cauchy and Schwarz) in trace.
+        lost_K = svd.stack.rotate_into(self.rows_LD[:kept], svd.vectors_MM[:, :kept].T * weights_K[:, None])
+        self.filled, self.count, self.mean_D, self.total = kept, svd.count, svd.mean_D, svd.total
+        # Rows r are stored as r + f: E grows by 2 rᵀf, in norm and (Cauchy and Schwarz) in trace.
         lost = float(lost_K.sum()) ** 0.5
-        lost += summation_error(len(squares_M)) * (kept * found.trace) ** 0.5  # of the product itself
+        lost += summation_error(len(squares_M)) * (kept * svd.trace) ** 0.5  # of the product itself
         self.shrinkage += shrinkage
-        self.rounding_norm += 2 * float(left_K[0]) ** 0.5 * lost + lost**2 + found.error
-        self.rounding_trace += 2 * float(left_K.sum()) ** 0.5 * lost + lost**2 + len(squares_M) * found.error
+        self.rounding_norm += 2 * float(left_K[0]) ** 0.5 * lost + lost**2 + svd.error
+        self.rounding_trace += 2 * float(left_K.sum()) ** 0.5 * lost + lost**2 + len(squares_M) * svd.error
 
     def _worth_keeping(self, squares_M: torch.Tensor, total: float) -> int:
-        """With r rows the shrinkage stays below (what the first k leave of the trace)/(r − k), for any k."""
+        """How many rows to keep. With r of them the shrinkage stays below (what the first k leave of the
+        trace)/(r − k), for any k."""
         most = min(self.rank, len(squares_M))
         if self.enough is None:
             return most

@@ -3,13 +3,14 @@ square."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 
 import torch
 
 from streamspread import kernels
 from streamspread.errors import OptionError
+from streamspread.linalg.states import as_tensor, load
 from streamspread.system.devices import profile
 from streamspread.system.switches import switched
 
@@ -21,14 +22,14 @@ class SymmetricPanels:
     """A symmetric n×n matrix A = P + U M Uᵀ: panels P of its lower triangle, and a correction of low rank.
 
     Panel i holds rows i·t … (i+1)·t and columns 0 … (i+1)·t, so its diagonal block is whole. The correction
-    is how a mean is taken off: it is applied when the matrix is read, and never changes the running sums P.
+    subtracts a mean: it is applied when the matrix is read, and never changes the running sums P.
 
     Attributes:
-        n: the order. ``rows``: t. ``dtype``, ``device``: of the panels.
+        n: the order. ``rows``: t, the rows of a panel. ``dtype``, ``device``: of the panels.
         u_NR, m_RR: the correction in float64, or None.
-        updates: sums of products, and other panels, that were added one after the other. ``terms``: additions
-            in a row within the longest of these sums. Together the height of the summation tree (Higham 2002,
-            section 4.2).
+        updates: how many products, or other panels, were added one after the other.
+        terms: additions in a row within the longest of these products. Together with ``updates`` the height
+            of the summation tree (Higham 2002, section 4.2).
         spent: whether a factorisation or reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.
     """
@@ -42,7 +43,7 @@ class SymmetricPanels:
         self.m_RR: torch.Tensor | None = None
         self.updates = self.terms = 0
         self.spent = False
-        self._taken_off = 0.0  # of the trace
+        self._taken_off = 0.0  # what corrections have subtracted from the trace
 
     @staticmethod
     def nbytes(n: int, rows: int, dtype: torch.dtype) -> int:
@@ -60,6 +61,26 @@ class SymmetricPanels:
             )
         for (begin, end), panel in zip(_spans(self.n, self.rows), self.panels, strict=True):
             yield begin, end, panel
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that :meth:`load_state` needs, as references. The correction is not part of it: it is
+        made anew from the sums of the samples."""
+        return {
+            **{str(index): panel for index, (_, _, panel) in enumerate(self.spans())},
+            "updates": as_tensor(self.updates),
+            "terms": as_tensor(self.terms),
+            "taken_off": as_tensor(self._taken_off),
+        }
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Copy in the state of panels of the same layout and dtype; what was added before is lost.
+
+        Raises:
+            OptionError: a state of another shape or dtype.
+        """
+        load(self.state(), state)
+        self.updates, self.terms = int(state["updates"]), int(state["terms"])
+        self._taken_off = float(state["taken_off"])
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
         """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA."""
@@ -185,9 +206,8 @@ class SymmetricPanels:
         self.apply_low_rank_()
         spans = list(self.spans())
         self.spent = True
-        inverses: list[
-            torch.Tensor
-        ] = []  # of the diagonal blocks' factors: one product instead of many solves
+        # Of the diagonal blocks' factors: one product with an inverse instead of many solves.
+        inverses: list[torch.Tensor] = []
         for i, (begin, end, panel) in enumerate(spans):
             for (left, right, above), inverse in zip(spans[:i], inverses, strict=True):
                 block = panel[:, left:right]

@@ -1,38 +1,32 @@
-"""A Rayleigh–Ritz pass: what a basis of rows sees of a scatter matrix only met as a stream of samples."""
+"""A Rayleigh–Ritz pass: how a scatter matrix, met only as a stream of samples, acts on a basis of rows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
 from streamspread.linalg.products import add_gram, add_product, product
+from streamspread.linalg.states import as_tensor, load
+from streamspread.results.enclosure import RitzFacts
 
 _NEGLIGIBLE = 1e-13  # of the largest Ritz value: smaller ones are noise in float64
+_COLUMNS = 4096  # of the next basis, computed at a time
 
 
-@dataclass
-class RitzFacts:
-    """What a finished pass proves about C.
+@dataclass(frozen=True)
+class RitzSolution:
+    """What a finished pass gives.
 
     Attributes:
-        ritz_K: (K,) float64, descending: Ritz values of the basis.
-        residual_KK: (K, K) float64: RᵀR of the residuals R = C·q − q·θ, in the same order.
-        improved_K: (K,) float64, descending: Ritz values of C^½·basis, at least as large.
-        missed: a bound on λ_max of C outside the basis.
-        total: C's trace. ``error``: a bound on the rounding error of any sum of Ritz values.
-        next_KL: rows of coefficients: next = coefficients @ (C·q) is the orthonormal basis of the next pass.
-        dropped: what leaving negligible directions out of that basis adds to ``missed``.
+        facts: what it proves of C.
+        next_KL: rows of coefficients: next_KL @ (C·q) is the orthonormal basis of the next pass.
+        dropped: what leaving negligible directions out of that basis adds to ``facts.missed``.
     """
 
-    ritz_K: np.ndarray
-    residual_KK: np.ndarray
-    improved_K: np.ndarray
-    missed: float
-    total: float
-    error: float
+    facts: RitzFacts
     next_KL: torch.Tensor
     dropped: float
 
@@ -41,15 +35,18 @@ class RitzPass:
     """Sums over one pass of the data: H = QCQᵀ and Y = QC for a basis of L rows Q; all products in float64.
 
     Attributes:
-        q_LD: the basis, near orthonormal, in the dtype in which sketches are stored.
-        y_LD: float64. ``h_LL``: float64. ``count``: samples.
-        missed: the bound on what the basis misses, from whoever made it.
+        q_LD: the basis, nearly orthonormal, in the dtype in which sketches are stored.
+        missed: a bound on λ_max of C outside the basis, given with it.
+        mean_D: float64, subtracted from every sample.
+        y_LD, h_LL: the sums, float64.
+        drift_D, total: Σ and Σ‖·‖² of the centred samples, float64.
+        count: samples.
     """
 
     def __init__(
         self, q_LD: torch.Tensor, missed: float, mean_D: torch.Tensor, y_LD: torch.Tensor | None = None
     ) -> None:
-        """``y_LD``: zeros (L, D) of float64 to use, where there is such memory already."""
+        """``y_LD``: float64 zeros (L, D) to sum into, where such memory is there already."""
         self.q_LD, self.missed, self.mean_D = q_LD, missed, mean_D
         size, dim = q_LD.shape
         if y_LD is None:
@@ -87,7 +84,31 @@ class RitzPass:
         self.total += float(squares)
         return p_NL
 
-    def facts(self) -> RitzFacts:
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that :meth:`load_state` needs, as references. Of passes over other samples with the same
+        basis, ``y``, ``h``, ``drift``, ``total`` and ``count`` add up."""
+        return {
+            "q": self.q_LD,
+            "mean": self.mean_D,
+            "missed": as_tensor(self.missed),
+            "y": self.y_LD,
+            "h": self.h_LL,
+            "drift": self.drift_D,
+            "total": as_tensor(self.total),
+            "count": as_tensor(self.count),
+        }
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Copy in the state of a pass of as many basis rows and features; what was added before is lost.
+
+        Raises:
+            OptionError: a state of another shape or dtype.
+        """
+        load(self.state(), state)
+        self.missed, self.total = float(state["missed"]), float(state["total"])
+        self.count = int(state["count"])
+
+    def solve(self) -> RitzSolution:
         """Ritz values, residuals and the next basis; changes nothing."""
         size, dim = self.q_LD.shape
         device = self.q_LD.device
@@ -109,7 +130,7 @@ class RitzPass:
         ritz_K = ritz_L[:size]
         rotation_KL = torch.linalg.solve_triangular(factor_LL.T, vectors_LL[:, :size], upper=True).T
         squares_KK = rotation_KL @ squares_LL @ rotation_KL.T
-        # Y Yᵀ scaled by Θ^-½ from both sides has the Ritz values of C^½Q: half a power step for nothing.
+        # Y Yᵀ scaled by Θ^-½ from both sides has the Ritz values of C^½Q: half a power step at no cost.
         root_K = ritz_K.clamp(min=torch.finfo(torch.float64).tiny).rsqrt()
         improved_K, improved_KK = torch.linalg.eigh(root_K[:, None] * squares_KK * root_K)
         improved_K, improved_KK = improved_K.flip(0).clamp_(min=0.0), improved_KK.flip(1)
@@ -117,33 +138,34 @@ class RitzPass:
         next_KL = (improved_KK[:, :kept].T * root_K) @ rotation_KL
         next_KL *= improved_K[:kept].clamp(min=torch.finfo(torch.float64).tiny).rsqrt()[:, None]
         terms = chunk_columns(size, dim, device) + dim // 256 + self.count + size
-        # What was summed is N·δδᵀ more than C, with δ the mean of the centred samples: mere rounding.
+        # The sums exceed C by N·δδᵀ, with δ the mean of the centred samples, which is 0 but for rounding.
         drift = float(self.drift_D.square().sum()) / max(1, self.count)
-        return RitzFacts(
+        facts = RitzFacts(
             ritz_K=ritz_K.cpu().numpy(),
             residual_KK=(squares_KK - torch.diag(ritz_K.square())).cpu().numpy(),
             improved_K=improved_K.cpu().numpy(),
             missed=missed + drift,
             total=self.total,
             error=4 * size**0.5 * (summation_error(terms) + 8 * UNIT * size) * self.total + drift,
-            next_KL=next_KL,
-            dropped=float(improved_K[kept]) if kept < len(improved_K) else 0.0,
         )
+        dropped = float(improved_K[kept]) if kept < len(improved_K) else 0.0
+        return RitzSolution(facts, next_KL, dropped)
 
-    def advance_(self, facts: RitzFacts) -> RitzPass:
+    def advance_(self, solution: RitzSolution) -> RitzPass:
         """The next pass, on an orthonormal basis of C·Q, in this one's memory.
 
-        What the new basis misses is bounded as before: with z orthogonal to C·Q, z = Qᵀa + b, the terms of
-        zᵀCz that hold a are −aᵀΘa ≤ 0, and what is left is at most ``missed``·‖b‖². A row stored as q + f
+        What the new basis misses is bounded as before: for z orthogonal to C·Q, z = Qᵀa + b, the terms of
+        zᵀCz that hold a are −aᵀΘa ≤ 0, and the others are at most ``missed``·‖b‖². A row stored as q + f
         instead of q adds at most its Ritz value times ‖f‖².
         """
+        facts, next_KL = solution.facts, solution.next_KL
         lost = torch.zeros((), dtype=torch.float64, device=self.q_LD.device)  # not read before the end
-        rows = facts.next_KL.shape[0]
+        rows = next_KL.shape[0]
         improved_K = torch.as_tensor(facts.improved_K[:rows], device=self.q_LD.device)
-        for begin in range(0, self.q_LD.shape[1], 4096):
-            exact = product(facts.next_KL, self.y_LD[:, begin : begin + 4096])
-            stored = self.q_LD[:rows, begin : begin + 4096]
+        for begin in range(0, self.q_LD.shape[1], _COLUMNS):
+            exact = product(next_KL, self.y_LD[:, begin : begin + _COLUMNS])
+            stored = self.q_LD[:rows, begin : begin + _COLUMNS]
             stored.copy_(exact)
             lost += (exact.sub_(stored).square_().sum(1) * improved_K).sum()
-        missed = facts.missed + facts.dropped + 2 * float(lost) + facts.error  # twice: with Y's own error
+        missed = facts.missed + solution.dropped + 2 * float(lost) + facts.error  # twice: with Y's own error
         return RitzPass(self.q_LD[:rows], missed, self.mean_D, self.y_LD[:rows].zero_())
