@@ -1,8 +1,8 @@
-"""The parts that figures are made of: panels, curves, bars, axes, legends."""
+"""The parts that figures share: panels, curves, bars, axes, legends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from streamspread.report import text
 from streamspread.report.claims import EARLY_SHARE
-from streamspread.report.style import Look
+from streamspread.report.runs import Run, layer_names
+from streamspread.report.style import Look, ordered_looks
 from streamspread.results.spectrum import Interval
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 Numbers = Sequence[float] | np.ndarray
 
-_HANDLE_WIDTH, _CHARACTER_WIDTH, _ROW_HEIGHT = 0.65, 0.085, 0.19  # inches that an entry of a legend takes
-_LABEL_GAP = 0.055  # of the height of an axes, between two labels
-_MOST_LEVEL = 12  # layers whose names have room beside each other
+_HANDLE_WIDTH, _CHARACTER_WIDTH, _ROW_HEIGHT = 0.65, 0.085, 0.19  # inches, of an entry in a legend
+_LABEL_GAP = 0.055  # between two labels, as a share of an axes' height
+_MOST_LEVEL = 12  # layers; with more, their names have no room beside each other
 
 
 def single(width: float, height: float) -> tuple[Figure, Axes]:
@@ -33,7 +34,7 @@ def single(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def panels(count: int) -> tuple[Figure, list[Axes]]:
-    """``count`` axes of one height scale, at most two beside each other."""
+    """A figure with ``count`` axes that share one height scale, at most two beside each other."""
     from matplotlib.figure import Figure
 
     columns = min(count, 2)
@@ -46,7 +47,7 @@ def panels(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def outer_labels(grid: Sequence[Axes]) -> None:
-    """Only the leftmost panels say what the height is."""
+    """Leave the label of the height to the leftmost panels."""
     for axes in grid:
         spec = axes.get_subplotspec()
         if spec is not None and not spec.is_first_col():
@@ -55,16 +56,29 @@ def outer_labels(grid: Sequence[Axes]) -> None:
 
 def legend(figure: Figure, grid: Sequence[Axes]) -> None:
     """One legend for all panels, under them."""
-    found: dict[str, Any] = {}
+    handles: dict[str, Any] = {}
     for axes in grid:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(name, handle)
-    legend_below(figure, list(found.values()), list(found))
+            handles.setdefault(name, handle)
+    legend_below(figure, list(handles.values()), list(handles))
+
+
+def finish_panels(figure: Figure, grid: Sequence[Axes], title: str) -> Figure:
+    """Title, legend and outer labels of a figure of panels."""
+    outer_labels(grid)
+    legend(figure, grid)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def looks_by_layer(runs: Iterable[Run]) -> dict[str, Look]:
+    """One look for every layer, the same in all panels of a figure."""
+    names = layer_names(run.layers() for run in runs)
+    return dict(zip(names, ordered_looks(len(names)), strict=True))
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
-    """A legend under everything, in as many columns as the figure is wide enough for; further rows of it make
-    the figure higher."""
+    """A legend under everything, in as many columns as fit; the figure grows higher with its rows."""
     width = _HANDLE_WIDTH + _CHARACTER_WIDTH * max(map(_characters, names), default=0)
     columns = max(1, min(len(names), int(figure.get_figwidth() / width)))
     rows = -(-len(names) // columns)
@@ -73,7 +87,7 @@ def legend_below(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -
 
 
 def _characters(text: str) -> int:
-    """How many Latin characters are as wide as the text: Japanese ones take the place of two."""
+    """The width of the text in Latin characters; a Japanese one is as wide as two."""
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
@@ -83,20 +97,22 @@ def line(axes: Axes, x: Numbers, y: Numbers, look: Look, label: str) -> None:
 
 
 def band(axes: Axes, x: Numbers, low: Numbers, high: Numbers, look: Look, label: str) -> None:
-    """A curve of many points with few markers, and a band up to ``high`` where that is another."""
+    """A curve of many points with few markers, and a band up to ``high`` where that is higher."""
     line(axes, x, low, look, label)
     axes.lines[-1].set_markevery(0.12)
     axes.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0)
 
 
 def _shown(label: str) -> str:
-    """Legends leave out what begins with an underscore, as modules' names may."""
+    """The label as a legend shows it; matplotlib leaves out those that begin with an underscore."""
     label = text.shortened(label)
     return f" {label}" if label.startswith("_") else label
 
 
-def bars(axes: Axes, x: Numbers, intervals: Sequence[Interval], look: Look) -> bool:
-    """Bars from low to high where an interval is not closed; whether there was one."""
+def interval_line(axes: Axes, x: Numbers, intervals: Sequence[Interval], look: Look, label: str) -> bool:
+    """A curve through the middles of intervals, with a bar from low to high where one is not closed; whether
+    there was one."""
+    line(axes, x, [middle(value) for value in intervals], look, label)
     still_open = [(place, value) for place, value in zip(x, intervals, strict=True) if not value.closed]
     for place, value in still_open:
         reach = [[middle(value) - value.low], [value.high - middle(value)]]
@@ -105,12 +121,12 @@ def bars(axes: Axes, x: Numbers, intervals: Sequence[Interval], look: Look) -> b
 
 
 def middle(value: Interval) -> float:
-    """Where the marker of an interval stands."""
+    """The middle of an interval, where its marker stands."""
     return (value.low + value.high) / 2
 
 
 def layer_axis(axes: Axes, layers: Sequence[str], label: str) -> None:
-    """Layers by name along the bottom; upright where their names are long or many."""
+    """The layers' names along the bottom; turned upright where they are long or many."""
     crowded = len(layers) > _MOST_LEVEL or any(len(layer) > 6 for layer in layers)
     names = [text.shortened(layer, 28) for layer in layers]
     axes.set_xticks(range(len(layers)), names, rotation=90 if crowded else 0)
@@ -118,7 +134,7 @@ def layer_axis(axes: Axes, layers: Sequence[str], label: str) -> None:
 
 
 def share_axis(axes: Axes, label: str) -> None:
-    """Shares in percent up a logarithmic axis, with a line at the paper's 1 %."""
+    """A logarithmic height in percent, with a line at the paper's 1 %."""
     log_axis(axes, "y", unit=EARLY_SHARE)
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
     axes.axhline(EARLY_SHARE, color="#555555", linewidth=0.8)
@@ -128,7 +144,8 @@ def share_axis(axes: Axes, label: str) -> None:
 def log_axis(axes: Axes, which: str, unit: float = 1.0) -> None:
     """A logarithmic x or y axis with labels at 1, 2 and 5 times every power of ten.
 
-    Where nothing that was drawn lies above zero, it goes from ``unit`` to ten times that."""
+    If nothing above zero was drawn, it goes from ``unit`` to ten times that.
+    """
     from matplotlib.ticker import LogLocator, NullLocator
 
     reach = axes.dataLim.intervalx if which == "x" else axes.dataLim.intervaly
@@ -142,7 +159,7 @@ def log_axis(axes: Axes, which: str, unit: float = 1.0) -> None:
 
 
 def end_labels(axes: Axes, ends: Sequence[tuple[float, str]]) -> None:
-    """Labels (height, text) right of an axes with a logarithmic height, moved apart where they meet.
+    """Labels (height, text) at the right of an axes with a logarithmic height, moved apart where they meet.
 
     To be called when the limits of the height are final.
     """
@@ -153,7 +170,7 @@ def end_labels(axes: Axes, ends: Sequence[tuple[float, str]]) -> None:
     for i in range(1, len(places)):
         places[i] = max(places[i], places[i - 1] + gap)
     limit = 1.0
-    for i in reversed(range(len(places))):  # what was moved over the top comes back down
+    for i in reversed(range(len(places))):  # those moved beyond the top come back down
         places[i] = min(places[i], limit)
         limit = places[i] - gap
     size = 7.5 * gap / _LABEL_GAP

@@ -1,17 +1,22 @@
-"""Writes a report: the page or Markdown, and the figures beside it."""
+"""Writing a report: the page or Markdown, and the figures beside it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from streamspread.errors import MissingError, StoreError
 from streamspread.report import figures, markdown, page, style
+from streamspread.report.figure import Texts
 from streamspread.report.labels import labels
 from streamspread.report.runs import Collection, collect
 from streamspread.system.files import replace_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAGE = "index.html"
 MARKDOWN = "report.md"
@@ -21,7 +26,7 @@ _DPI = 160
 
 
 def check_folder(folder: Path) -> None:
-    """Make the folder, before anything is computed that is to go there.
+    """Make the folder; to be called before anything is computed that is to go there.
 
     Raises:
         StoreError: it is a file, or cannot be made or written to.
@@ -37,52 +42,64 @@ def check_folder(folder: Path) -> None:
 
 
 def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
-    """Write ``index.html`` and every figure that the results give, as PNG and SVG.
+    """Write ``index.html``, and beside it every figure that the results give, as PNG and SVG.
 
-    Returns what must be said, a line each.
+    Returns:
+        Notes for the reader, a line each.
 
     Raises:
-        StoreError, OptionError: a file that is no result, or a folder that cannot be written to.
+        StoreError: a file that is no result, or a folder that cannot be written to.
+        OptionError: no file with spectra, or an unknown language.
     """
     texts = labels(lang)
     collection = collect(files)
     check_folder(folder)
-    # Replaced: what a file tells of paths need not be text.
-    _write(folder / PAGE, page.to_html(collection, texts, lang).encode(errors="replace"))
-    return _write_figures(collection, folder / FIGURES, texts, lang)[1]
+    kinds, notes = _write_figures(collection, folder / FIGURES, texts, lang)
+    svgs = {
+        name: (folder / FIGURES / f"{name}.svg").read_bytes()
+        for name, kind in kinds.items()
+        if kind.chart is None
+    }
+    # A path in a file's provenance may hold bytes that are no text; these are replaced.
+    _write(folder / PAGE, page.to_html(collection, texts, lang, svgs).encode(errors="replace"))
+    return notes
 
 
 def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
-    """Write ``report.md``, and every figure that it shows, as PNG and SVG.
+    """Write ``report.md``, and beside it every figure that it shows, as PNG and SVG.
 
-    Returns what must be said, a line each. Errors as :func:`write_page`.
+    Returns, raises: as :func:`write_page`.
     """
     texts = labels(lang)
     collection = collect(files)
     check_folder(folder)
-    names, notes = _write_figures(collection, folder / FIGURES, texts, lang)
-    shown = [quote(f"{FIGURES}/{name}.png") for name in names]
+    kinds, notes = _write_figures(collection, folder / FIGURES, texts, lang)
+    shown = [quote(f"{FIGURES}/{name}.png") for name in kinds]
     _write(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
     return notes
 
 
 def _write_figures(
-    collection: Collection, folder: Path, texts: Mapping[str, str], lang: str
-) -> tuple[list[str], list[str]]:
-    """Names of the figures that are there now, and what must be said, a line each."""
+    collection: Collection, folder: Path, texts: Texts, lang: str
+) -> tuple[dict[str, figures.FigureKind], list[str]]:
+    """The kinds of the figures that were written, by their names, and notes for the reader, a line each."""
     try:
         with style.styled(lang):
-            drawn = figures.all_figures(collection, texts)
+            pictures = figures.all_figures(collection, texts)
             check_folder(folder)
-            for name, draw in drawn.items():
-                save_figure(draw(), folder / name)
+            for name, picture in pictures.items():
+                save_figure(picture.draw(), folder / name)
     except MissingError as error:
-        return [], [f"the report is there, the figures as files are not: {error}"]
-    return list(drawn), []
+        return {}, [f"the report is there, the figures as files are not: {error}"]
+    return {name: picture.kind for name, picture in pictures.items()}, []
 
 
-def save_figure(figure: figures.Figure, stem: Path) -> None:
-    """``stem``.png and ``stem``.svg."""
+def save_figure(figure: Figure, stem: Path) -> None:
+    """Write ``stem``.png and ``stem``.svg.
+
+    Raises:
+        StoreError: one of them cannot be written.
+    """
     from io import BytesIO
 
     for suffix in ("png", "svg"):

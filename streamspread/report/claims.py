@@ -1,4 +1,4 @@
-"""The paper's claims, computed from spectra: for each the numbers, and whether it holds."""
+"""The paper's claims, judged by spectra: the numbers behind each claim, and whether it holds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from itertools import pairwise
 from streamspread.report.runs import Collection, Run, Training, short_names
 from streamspread.results.spectrum import Interval, LayerSpectrum
 
-TAU = 0.7  # the paper's
-EARLY_SHARE = 0.01
-EQUAL_NETWORK, EQUAL_LAYERS = "no3", ("c3", "c4", "c5", "c6")  # its layers of one dimension
+TAU = 0.7  # the paper's threshold
+EARLY_SHARE = 0.01  # of the dimensions: the paper's early layers spread over no more
+EQUAL_NETWORK, EQUAL_LAYERS = "no3", ("c3", "c4", "c5", "c6")  # these layers of no3 have the same D
 
 
 class Verdict(StrEnum):
-    """``unclear``: the intervals are too wide to say. ``absent``: no network to judge it by is there."""
+    """Whether a claim holds. ``unclear``: the intervals are too wide to say. ``absent``: there is no network
+    to judge it by."""
 
     holds = "holds"
     fails = "fails"
@@ -26,9 +27,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Evidence:
-    """One network's numbers for a claim: the layers looked at with their spread (or D), and the verdict.
+    """One network's numbers for a claim.
 
-    fails: the layers, or pairs of layers from shallow to deep, that contradict the claim.
+    Attributes:
+        network: its name.
+        spreads, dims: K(τ)/D and D of the layers that the claim is about.
+        fails: the layers, or pairs of layers from shallow to deep, that contradict the claim.
+        verdict: of this network alone.
     """
 
     network: str
@@ -40,7 +45,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper, by a name that labels explain, and the evidence of each network."""
+    """A claim of the paper, whose words are in the texts as ``claim_NAME``, with each network's evidence."""
 
     name: str
     tau: float
@@ -48,14 +53,19 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
+        """Of all networks together."""
         return _worst([evidence.verdict for evidence in self.evidence])
 
 
 def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> tuple[Claim, ...]:
-    """The four claims for networks by model name, at a threshold, for one part of the layers.
+    """The four claims for these networks.
 
-    What is said of all layers is judged by networks of which every convolution was observed. The global
-    average pooling has no batch norm of its own, so with ``part`` other than conv it is left out.
+    A claim about all layers is judged only by networks of which every convolution was observed. Global
+    average pooling has neither batch norm nor ReLU, so it is left out where ``part`` is one of these.
+
+    Args:
+        tau: the threshold. ``part``: after which part of their layers the networks are compared, a key of
+            ``LAYER_PARTS``.
     """
     named = {name: run for name, run in short_names(networks).items() if run.layers(part)}
     layers = {name: run.layers(part) for name, run in named.items()}
@@ -64,34 +74,28 @@ def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> t
         for name, run in named.items()
         if run.convolutions and set(run.convolutions) <= set(layers[name])
     }
-    return (
-        Claim("early", tau, tuple(_early(name, layers[name], tau, names) for name, names in whole.items())),
-        Claim(
-            "grows",
-            tau,
-            tuple(
-                _grows(name, layers[name], tau, [one for one in (*names, "gap") if one in layers[name]])
-                for name, names in whole.items()
-            ),
-        ),
-        Claim(
-            "c3_over_c2", tau, tuple(_c3_over_c2(m, found, tau) for m, found in layers.items() if _has(found))
-        ),
-        Claim(
-            "equal_dims",
-            tau,
-            tuple(
-                _grows(name, found, tau, EQUAL_LAYERS)
-                for name, found in layers.items()
-                if named[name].model == EQUAL_NETWORK and set(EQUAL_LAYERS) <= set(found)
-            ),
-        ),
-    )
+    to_the_end = {
+        name: [layer for layer in (*convolutions, "gap") if layer in layers[name]]
+        for name, convolutions in whole.items()
+    }
+    with_both = [name for name in layers if _has_c2_of_more_dimensions(layers[name])]
+    with_equal = [
+        name
+        for name in layers
+        if named[name].model == EQUAL_NETWORK and set(EQUAL_LAYERS) <= set(layers[name])
+    ]
+    evidence = {
+        "early": [_early(name, layers[name], tau, convolutions) for name, convolutions in whole.items()],
+        "grows": [_grows(name, layers[name], tau, names) for name, names in to_the_end.items()],
+        "c3_over_c2": [_c3_over_c2(name, layers[name], tau) for name in with_both],
+        "equal_dims": [_grows(name, layers[name], tau, EQUAL_LAYERS) for name in with_equal],
+    }
+    return tuple(Claim(name, tau, tuple(by_network)) for name, by_network in evidence.items())
 
 
 @dataclass(frozen=True)
 class Case:
-    """The same claims under other circumstances: ``kind`` is tau, part or training, ``value`` which."""
+    """The claims under a circumstance: ``kind`` is tau, part (of layers) or training; ``value``: which."""
 
     kind: str
     value: float | str | Training
@@ -99,8 +103,8 @@ class Case:
 
 
 def dependence(collection: Collection) -> tuple[Case, ...]:
-    """The claims at every threshold that their networks were run for, after each part of a layer, and for
-    each training."""
+    """The claims under every circumstance: at each threshold that the networks were run for, after each part
+    of a layer, and for each training."""
     networks = collection.networks
     thresholds = sorted({tau for run in networks for tau in run.spectra.thresholds})
     cases = [Case("tau", tau, evaluate(networks, tau)) for tau in thresholds]
@@ -141,7 +145,7 @@ def _c3_over_c2(network: str, layers: Mapping[str, LayerSpectrum], tau: float) -
     return _evidence(network, layers, spreads, {"c2 → c3": _larger(spreads["c3"], spreads["c2"])})
 
 
-def _has(layers: Mapping[str, LayerSpectrum]) -> bool:
+def _has_c2_of_more_dimensions(layers: Mapping[str, LayerSpectrum]) -> bool:
     return "c2" in layers and "c3" in layers and layers["c2"].dim > layers["c3"].dim
 
 
@@ -169,7 +173,7 @@ def _verdict(*, holds: bool, fails: bool) -> Verdict:
 
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """A claim about several holds where it holds for each, and fails where it fails for one."""
+    """The verdict of several together: one that fails is enough, and to hold all must hold."""
     for verdict in (Verdict.fails, Verdict.unclear):
         if verdict in verdicts:
             return verdict

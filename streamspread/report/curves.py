@@ -1,4 +1,4 @@
-"""What curves are drawn from: thresholds, and the share of the variance over the number of components."""
+"""The points of curves: thresholds τ, and the share of the variance over the number of components."""
 
 from __future__ import annotations
 
@@ -11,8 +11,15 @@ GRID = tuple(round(0.05 + 0.01 * step, 2) for step in range(95))  # 0.05 … 0.9
 
 
 def scree_points(layer: LayerSpectrum, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """k, about ``points`` of them evenly spread in the logarithm, and bounds of the share of the variance
-    that the k leading components hold; equal where the spectrum is complete, empty where it is constant."""
+    """Points of a scree curve: the share of the variance that the k leading components hold, over k.
+
+    Args:
+        points: about how many; they are evenly spread in log k.
+
+    Returns:
+        k (int), and the lower and the upper bound of the share (float64, 0 to 1); the bounds are the same
+        where the spectrum is complete. All are empty for a constant layer.
+    """
     if layer.total_variance <= 0 or not len(layer.eigenvalues):
         return np.zeros(0, int), np.zeros(0), np.zeros(0)
     sums = np.cumsum(layer.eigenvalues)

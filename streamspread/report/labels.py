@@ -1,4 +1,4 @@
-"""Every text of a figure, table or page, by language; the English ones are here."""
+"""Every text of a figure, table or page, by language. The English ones are here."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ EN = {
     "images": "images",
     "data": "data",
     "device": "device",
-    "rank": "effective rank",
-    "ratio": "participation ratio",
+    "participation_ratio": "participation ratio",
+    "effective_rank": "effective rank",
     # the page
     "title": "Where in the network the data spreads",
     "lead": (
@@ -148,7 +148,7 @@ LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": EN, "ja": JA}
 
 
 def labels(lang: str) -> Mapping[str, str]:
-    """The texts of a language by key; some hold {places} to be filled.
+    """The texts of a language by key; some have {names} in them, for ``str.format``.
 
     Raises:
         OptionError: a language that is not there.

@@ -68,8 +68,8 @@ JA = {
     "images": "画像数",
     "data": "データ",
     "device": "計算機",
-    "rank": "実効ランク",
-    "ratio": "参加率",
+    "participation_ratio": "参加率",
+    "effective_rank": "実効ランク",
     "title": "ネットワークのどの層でデータの分布が広がるか",
     "lead": (
         "各層は 1 枚の画像を D 個の数に変換する。K(τ) は全画像の分散のうち割合 τ を"

@@ -1,4 +1,4 @@
-"""The report as Markdown: tables to paste, and figures where they lie beside it."""
+"""The report as Markdown: tables to paste, and links to figures that lie beside it."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
     for name, runs in collection.over_samples.items():
         title = f"{texts['over_samples_title'].format(tau=f'{TAU:g}')}, {_escaped(name)}"
         sections.append((title, summary.over_samples(runs, texts)))
-    made = [f"### {title}\n\n{render(table)}" for title, table in sections if table.rows]
+    blocks = [f"### {title}\n\n{render(table)}" for title, table in sections if table.rows]
     if lines := summary.conflicts(collection, texts):
         listed = "".join(f"- {_escaped(line)}\n" for line in lines)
-        made.insert(1, f"{texts['compare_note_differ']}\n\n{listed}")
+        blocks.insert(1, f"{texts['compare_note_differ']}\n\n{listed}")
     if figures:
         shown = "\n\n".join(f"![{PurePosixPath(path).stem}]({path})" for path in figures)
-        made.append(f"### {texts['figures']}\n\n{shown}\n")
+        blocks.append(f"### {texts['figures']}\n\n{shown}\n")
     typed = "\n".join(summary.commands(collection, texts))
-    made.append(f"### {texts['commands']}\n\n```\n{typed}\n```\n")
-    return "\n".join(made)
+    blocks.append(f"### {texts['commands']}\n\n```\n{typed}\n```\n")
+    return "\n".join(blocks)
 
 
 def render(table: Table) -> str:
-    """A table in GitHub's Markdown; a cell of several lines keeps them."""
+    """A table in GitHub's Markdown; lines within a cell are kept."""
     rule = ["--:" if column in table.numbers else "---" for column in range(len(table.header))]
     lines = [_line(table.header), _line(rule), *(_line(row) for row in table.rows)]
     return "\n".join(lines) + "\n"
@@ -54,6 +54,6 @@ def _cell(cell: str | Sequence[str]) -> str:
 
 
 def _escaped(line: str) -> str:
-    """Names may hold anything; what is markup in Markdown or HTML is shown as it is."""
+    """The text with markup of Markdown and HTML escaped, since names may hold anything."""
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
     return re.sub(r"([\\`*_\[\]~|])", r"\\\1", line)

@@ -1,4 +1,4 @@
-"""Spectra as JSON or CSV for other programs: every number in full; eigenvalues are in the Arrow file."""
+"""Spectra as JSON or CSV for other programs, every number in full; only the Arrow file has eigenvalues."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import json
 import math
 from typing import Any
 
+from streamspread.results.metrics import metrics_of
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 
 def to_json(spectra: Spectra) -> str:
     """One object: ``provenance``, ``thresholds``, ``layers`` in network order. Unknown numbers are null."""
     layers = [
-        _facts(spectrum)
+        _values(spectrum)
         | {"shape": list(spectrum.shape)}
         | {"components": [_interval(spectrum, tau) for tau in spectra.thresholds]}
         for spectrum in spectra.values()
@@ -26,7 +27,7 @@ def to_json(spectra: Spectra) -> str:
 def to_csv(spectra: Spectra) -> str:
     """One line per layer and threshold, with a header. Unknown numbers are empty."""
     rows = [
-        _facts(spectrum) | {"shape": "x".join(map(str, spectrum.shape))} | _interval(spectrum, tau)
+        _values(spectrum) | {"shape": "x".join(map(str, spectrum.shape))} | _interval(spectrum, tau)
         for spectrum in spectra.values()
         for tau in spectra.thresholds
     ]
@@ -37,7 +38,7 @@ def to_csv(spectra: Spectra) -> str:
     return file.getvalue()
 
 
-def _facts(spectrum: LayerSpectrum) -> dict[str, Any]:
+def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
     return {
         "layer": spectrum.layer,
         "shape": None,  # a list in JSON, a text in CSV
@@ -49,8 +50,7 @@ def _facts(spectrum: LayerSpectrum) -> dict[str, Any]:
         "complete": spectrum.complete,
         "proof": spectrum.proof,
         "total_variance": spectrum.total_variance,
-        "participation_ratio": _known(spectrum.participation_ratio),
-        "effective_rank": _known(spectrum.effective_rank),
+        **{name: _known(value) for name, value in metrics_of(spectrum).items()},
         "seconds": _known(spectrum.seconds),
         "peak_bytes": spectrum.peak_bytes,
     }

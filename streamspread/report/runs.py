@@ -1,4 +1,4 @@
-"""Stored results sorted by what they can be compared in: networks, numbers of images, depths, trainings."""
+"""Stored results, grouped by what can be compared: networks, numbers of images, depths, trainings."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from streamspread.errors import OptionError, StoreError
 from streamspread.results.embedding import Embedding
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 
-#: What follows a layer's name for the part of it that is observed; the name alone is the convolution.
-PARTS = {"conv": "", "bn": ".bn", "relu": ".relu"}
+#: The parts of a layer after which it can be observed, and the suffixes of their taps' names.
+LAYER_PARTS = {"conv": "", "bn": ".bn", "relu": ".relu"}
 
 _CONVOLUTION = re.compile(r"c\d+")
 _COUNTED = re.compile(r", [\d,]+ (?:of [\d,]+ )?images")  # in the description of data
@@ -24,16 +24,20 @@ _SIZE = re.compile(r", at \d+x\d+")
 
 
 class Difference(NamedTuple):
-    """Why two runs cannot be compared: the fact, and what it is in either."""
+    """Why two runs cannot be compared: what differs (data, samples or layers), and what it is in either."""
 
-    fact: str
+    what: str
     a: str
     b: str
 
 
 class Training(NamedTuple):
-    """How weights were trained: epochs, label smoothing, and further epochs whose weights were averaged; of
-    all these the best one was kept."""
+    """How weights were trained, as far as the report tells trainings apart. The best of all epochs was kept.
+
+    Attributes:
+        epochs: 0 for random weights. ``label_smoothing``: of the loss.
+        averaged: further epochs after which the mean of their weights was taken.
+    """
 
     epochs: int
     label_smoothing: float = 0.0
@@ -42,7 +46,7 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """A stored result and what to call it. Equal names of files get their folders before them."""
+    """A stored result and its name: its file's, with the folder's before it where two are the same."""
 
     name: str
     path: Path
@@ -50,25 +54,28 @@ class Run:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """The provenance; a file that was written from Python may have hardly any."""
+        """The facts of its provenance; a file that was written from Python may have hardly any."""
         return self.spectra.provenance
 
     @property
-    def part(self) -> str:
-        """Which part of the study it belongs to; what ``run`` wrote counts as a network."""
+    def study_part(self) -> str:
+        """The part of the study that it belongs to; a result of ``run`` counts as one of the networks."""
         return str(self.facts.get("part") or "networks")
 
     @property
     def model(self) -> str:
+        """The network's name; that of the file where it is not known."""
         return str(self.facts.get("model") or self.name)
 
     @property
     def samples(self) -> int:
+        """N, the number of images."""
         return max((layer.samples for layer in self.spectra.values()), default=0)
 
     @property
     def data(self) -> str:
-        """The data without how much of it: descriptions are "name, 5,000 of 50,000 images …, at 32x32"."""
+        """The data's name and image size. Its description also says how many images were taken:
+        "name, 5,000 of 50,000 images …, at 32x32"."""
         whole = str(self.facts.get("data") or "?")
         name = _COUNTED.split(whole)[0]
         size = _SIZE.search(whole)
@@ -76,12 +83,13 @@ class Run:
 
     @property
     def note(self) -> Mapping[str, str]:
-        """What the weights say of themselves; empty where they are random."""
+        """What the file of the weights says of their training; empty where they are random."""
         return self.facts.get("weights_note") or {}
 
     @property
     def accuracy(self) -> float | None:
-        """The share of test images that the weights get right, as their training measured it."""
+        """The share of test images that are classified correctly, as the training measured it; None where it
+        is not known."""
         try:
             return float(self.note["accuracy"])
         except (KeyError, ValueError):
@@ -89,8 +97,7 @@ class Run:
 
     @property
     def training(self) -> Training | None:
-        """How the weights were trained; no epochs for random ones; None where it is not known, or not told by
-        these few numbers."""
+        """How the weights were trained; None where it is not known, or not told by these few numbers."""
         if self.facts.get("weights") == "none":
             return Training(0)
         try:
@@ -106,52 +113,54 @@ class Run:
 
     @property
     def network(self) -> tuple[str, str, str]:
-        """What stays the same where only the number of images differs: plan, weights, data."""
+        """Plan, weights and data: runs in which these are the same differ in the number of images at most."""
         weights = self.facts.get("weights_sha256") or f"random {self.facts.get('seed')}"
         return str(self.facts.get("plan") or self.model), str(weights), self.data
 
     def layers(self, part: str = "conv") -> dict[str, LayerSpectrum]:
-        """The layers of one part (a key of PARTS) by the name without its suffix, in network order.
+        """The layers observed after one part (a key of LAYER_PARTS), by their names without its suffix, in
+        network order.
 
-        Where no convolution was observed itself, and in networks of other names, all layers are of the first
-        part, by their whole names.
+        Where no convolution itself was observed, as in networks whose layers have other names, all layers
+        count as convolutions, by their whole names.
         """
         split = self.depth > 0
-        places = {name: _part(name) if split else (name, "conv") for name in self.spectra}
-        return {stem: self.spectra[name] for name, (stem, found) in places.items() if found == part}
+        by_name = {name: _stem_and_part(name) if split else (name, "conv") for name in self.spectra}
+        return {stem: self.spectra[name] for name, (stem, own) in by_name.items() if own == part}
 
     @property
     def convolutions(self) -> tuple[str, ...]:
-        """c1 … cn, all convolutions of a network built from a plan, observed or not; none for others."""
+        """c1 … cn: all convolutions of a network that is built from a plan, also those not observed. Without
+        a plan, as many as were observed."""
         steps = re.split(r"[ ,]+", str(self.facts.get("plan") or ""))
         planned = sum(step.isdecimal() for step in steps)
         return tuple(f"c{i}" for i in range(1, (planned or self.depth) + 1))
 
     @property
     def depth(self) -> int:
-        """The number of convolutions that were observed, by their names c1, c2, …"""
+        """The number of layers named c1, c2, …, which are convolutions of a network built from a plan."""
         return sum(_CONVOLUTION.fullmatch(name) is not None for name in self.spectra)
 
 
 def short_names(runs: Sequence[Run]) -> dict[str, Run]:
-    """The runs by the name of their model, or by their own where several have the same model."""
+    """The runs by their models' names; by their own names where several have the same model."""
     counts = Counter(run.model for run in runs)
     names = [run.model if counts[run.model] == 1 else run.name for run in runs]
-    if len(set(names)) < len(names):  # a file that is called as another's model
+    if len(set(names)) < len(names):  # a file has the name of another's model
         names = [run.name for run in runs]
     return dict(zip(names, runs, strict=True))
 
 
-def layer_names(found: Iterable[Iterable[str]]) -> list[str]:
-    """The names of all, each once: c1, c2, … by their numbers, then others as the network with most layers
-    has them, gap last."""
-    longest_first = sorted((list(names) for names in found), key=len, reverse=True)
+def layer_names(networks: Iterable[Iterable[str]]) -> list[str]:
+    """The names of several networks' layers, each once, in an order that suits all: c1, c2, … by number, then
+    others in the order of the network with most layers, then gap."""
+    longest_first = sorted((list(names) for names in networks), key=len, reverse=True)
     return sorted(dict.fromkeys(name for layers in longest_first for name in layers), key=_place)
 
 
-def _part(name: str) -> tuple[str, str]:
-    """(c1, relu) of c1.relu, and (name, conv) of whatever is no part of such a convolution."""
-    for part, suffix in PARTS.items():
+def _stem_and_part(name: str) -> tuple[str, str]:
+    """(c1, relu) for c1.relu; (name, conv) for any name that is no part of a convolution c1, c2, …"""
+    for part, suffix in LAYER_PARTS.items():
         stem = name.removesuffix(suffix)
         if suffix and stem != name and _CONVOLUTION.fullmatch(stem):
             return stem, part
@@ -159,7 +168,7 @@ def _part(name: str) -> tuple[str, str]:
 
 
 def _place(name: str) -> tuple[int, int]:
-    """Where a layer stands among others; equal where their own order tells."""
+    """A key that sorts layers; equal for those that keep the order they are in."""
     stem = name.split(".")[0]
     if _CONVOLUTION.fullmatch(stem):
         return 0, int(stem[1:])
@@ -167,11 +176,17 @@ def _place(name: str) -> tuple[int, int]:
 
 
 def growth(runs: Sequence[Run], layer: str, tau: float) -> float | None:
-    """By which share K(τ) grows where N doubles, over about the last doubling of runs with ascending N.
+    """The share by which K(τ) grows when N doubles, measured over about the last doubling.
 
-    That is from the last run with at most half as many images as the last one: K is a whole number, and from
-    a nearer one a step of 1 would look like growth. None where there are not two runs, or where either K is
-    not one value.
+    The last run is compared with the latest one of at most half as many images: K is a whole number, and
+    between nearer runs a step of 1 would look like growth.
+
+    Args:
+        runs: of one network, with ascending N.
+
+    Returns:
+        The share, as 0.05 for 5 %; None where fewer than two runs have the layer, or where either K is not
+        one value.
     """
     having = [run for run in runs if layer in run.spectra]
     if len(having) < 2:
@@ -185,23 +200,24 @@ def growth(runs: Sequence[Run], layer: str, tau: float) -> float | None:
 
 
 def differences(a: Run, b: Run) -> list[Difference]:
-    """Why K of two runs cannot be compared; empty where it can."""
-    found = []
+    """Why the K of two runs cannot be compared; empty where they can."""
+    reasons = []
     if a.data != b.data:
-        found.append(Difference("data", a.data, b.data))
+        reasons.append(Difference("data", a.data, b.data))
     if a.samples != b.samples:
-        found.append(Difference("samples", f"{a.samples:,}", f"{b.samples:,}"))
+        reasons.append(Difference("samples", f"{a.samples:,}", f"{b.samples:,}"))
     if not set(a.spectra) & set(b.spectra):
-        found.append(Difference("layers", ", ".join(a.spectra), ", ".join(b.spectra)))
-    return found
+        reasons.append(Difference("layers", ", ".join(a.spectra), ", ".join(b.spectra)))
+    return reasons
 
 
 @dataclass(frozen=True)
 class Collection:
     """All results of a report.
 
-    runs: in the order given. embeddings: by the name of their file. embedding_paths: as they were given, by
-    the same names.
+    Attributes:
+        runs: in the order given.
+        embeddings: by the names of their files. ``embedding_paths``: as they were given, by the same names.
     """
 
     runs: tuple[Run, ...]
@@ -210,30 +226,30 @@ class Collection:
 
     @property
     def networks(self) -> tuple[Run, ...]:
-        """The runs to be shown side by side: of each network, those whose layers no other run has from more
-        images; of those that the study made for K over N, only where there is no other."""
-        whole = {run.network for run in self.runs if run.part == "networks"}
+        """The runs to be shown side by side: those of whole networks, and runs for K over N only where their
+        network has no other. A run is left out where another has all its layers from more images."""
+        whole = {run.network for run in self.runs if run.study_part == "networks"}
         shown = [
             run
             for run in self.runs
-            if run.part == "networks" or (run.part == "samples" and run.network not in whole)
+            if run.study_part == "networks" or (run.study_part == "samples" and run.network not in whole)
         ]
         return tuple(run for run in shown if not any(_outdoes(other, run) for other in shown))
 
     @property
     def conflicts(self) -> list[tuple[str, str, list[Difference]]]:
-        """Networks that cannot be compared with the first one: both names, and why."""
+        """Networks that cannot be compared with the first one: its name, theirs, and why."""
         named = list(short_names(self.networks).items())
-        found = [(named[0][0], name, differences(named[0][1], run)) for name, run in named[1:]]
-        return [conflict for conflict in found if conflict[2]]
+        compared = [(named[0][0], name, differences(named[0][1], run)) for name, run in named[1:]]
+        return [(first, name, reasons) for first, name, reasons in compared if reasons]
 
     @property
     def over_samples(self) -> dict[str, tuple[Run, ...]]:
-        """Networks analysed with several numbers of images, ascending, by the name of the largest; of runs
-        with the same number, the one with most layers."""
+        """Networks with runs of several numbers of images: the runs in ascending order, by the name of the
+        largest. Of runs with the same number, the one with most layers is taken."""
         groups: dict[tuple[str, str, str], dict[int, Run]] = {}
         for run in sorted(self.runs, key=lambda run: -len(run.spectra)):
-            if run.part in ("networks", "samples"):
+            if run.study_part in ("networks", "samples"):
                 groups.setdefault(run.network, {}).setdefault(run.samples, run)
         ordered = (tuple(group[n] for n in sorted(group)) for group in groups.values())
         return {runs[-1].name: runs for runs in ordered if len(runs) > 1}
@@ -241,38 +257,40 @@ class Collection:
     @property
     def depths(self) -> tuple[Run, ...]:
         """Networks of different depths, shallow ones first."""
-        return tuple(sorted((run for run in self.runs if run.part == "depth"), key=lambda run: run.depth))
+        return tuple(
+            sorted((run for run in self.runs if run.study_part == "depth"), key=lambda run: run.depth)
+        )
 
     @property
     def trainings(self) -> dict[Training, tuple[Run, ...]]:
-        """Networks by how they were trained, short trainings first; with the results of the same models as
-        they are otherwise studied, where these are other networks."""
-        trained = [run for run in self.runs if run.part == "training"]
+        """Networks by their training, short trainings first. Besides the runs made for this comparison, it
+        has the models' usual networks, where their weights are others."""
+        trained = [run for run in self.runs if run.study_part == "training"]
         models = {run.model for run in trained}
-        also = [run for run in self.networks if run.part == "networks" and run.model in models]
-        found: dict[Training, dict[tuple[str, str, str], Run]] = {}
+        also = [run for run in self.networks if run.study_part == "networks" and run.model in models]
+        groups: dict[Training, dict[tuple[str, str, str], Run]] = {}
         for run in trained + also:
             if run.training is not None:
-                found.setdefault(run.training, {}).setdefault(run.network, run)
-        return {training: tuple(found[training].values()) for training in sorted(found)}
+                groups.setdefault(run.training, {}).setdefault(run.network, run)
+        return {training: tuple(groups[training].values()) for training in sorted(groups)}
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """All thresholds that any run was made for, ascending."""
+        """All thresholds that any run was asked for, ascending."""
         return tuple(sorted({tau for run in self.runs for tau in run.spectra.thresholds}))
 
 
 def _outdoes(a: Run, b: Run) -> bool:
-    """Whether a has all that b has of the same network, from more images."""
+    """Whether a has all layers of b, of the same network, from more images."""
     return a.network == b.network and a.samples > b.samples and set(b.spectra) <= set(a.spectra)
 
 
 def collect(paths: Sequence[str | Path]) -> Collection:
-    """Read results of either kind.
+    """Read results, spectra and embeddings alike.
 
     Raises:
         OptionError: no file, or no file with spectra.
-        StoreError: a file that is none of ours, or without layers.
+        StoreError: a file that cannot be read as a result, or that holds no layers.
     """
     if not paths:
         raise OptionError("no result given: name the .arrow files that run, study or embed wrote")

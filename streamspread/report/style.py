@@ -39,7 +39,7 @@ JAPANESE = (
 
 
 def looks(count: int) -> list[Look]:
-    """Looks for curves that have no order, as networks."""
+    """Looks for curves without an order, such as networks."""
     return [
         Look(_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)], _DASHES[i % len(_DASHES)])
         for i in range(count)
@@ -47,11 +47,13 @@ def looks(count: int) -> list[Look]:
 
 
 def ordered_looks(count: int) -> list[Look]:
-    """Looks for curves in an order, as layers: from dark to light, the same order in greyscale."""
+    """Looks for curves in an order, such as layers: from dark to light, also in greyscale."""
     import matplotlib as mpl
 
     colors = mpl.colormaps["viridis"]
-    steps = [0.8 * i / max(count - 1, 1) for i in range(count)]  # what is lighter is too pale on white
+    steps = [
+        0.8 * i / max(count - 1, 1) for i in range(count)
+    ]  # beyond 0.8 the colours are too pale on white
     return [
         Look(mpl.colors.to_hex(colors(step)), _MARKERS[i % len(_MARKERS)], _DASHES[i % len(_DASHES)])
         for i, step in enumerate(steps)
@@ -59,7 +61,11 @@ def ordered_looks(count: int) -> list[Look]:
 
 
 def check(lang: str) -> None:
-    """Raises MissingError where matplotlib, or a font for the language, is not installed."""
+    """Refuse a language in which figures cannot be drawn here.
+
+    Raises:
+        MissingError: matplotlib, or a font for the language, is not installed.
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -69,7 +75,7 @@ def check(lang: str) -> None:
 
 @contextmanager
 def styled(lang: str) -> Iterator[None]:
-    """matplotlib's settings for these figures; as before afterwards. No window is ever opened.
+    """Sets matplotlib up for these figures while the context lasts. No window is ever opened.
 
     Raises:
         MissingError: as :func:`check`.
@@ -77,7 +83,7 @@ def styled(lang: str) -> Iterator[None]:
     check(lang)
     import matplotlib as mpl
 
-    settings: dict[Any, Any] = {  # newer matplotlib knows its keys as literals, older as strings
+    settings: dict[Any, Any] = {  # Any: newer versions of matplotlib type the keys as literals
         "font.family": _fonts(lang),
         "font.size": 10,
         "axes.titlesize": 11,
@@ -86,7 +92,7 @@ def styled(lang: str) -> Iterator[None]:
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.axisbelow": True,
-        "axes.unicode_minus": False,  # not every Japanese font has the sign
+        "axes.unicode_minus": False,  # some Japanese fonts lack that sign
         "grid.color": "#d9d9d9",
         "grid.linewidth": 0.6,
         "lines.linewidth": 1.6,
@@ -104,18 +110,18 @@ def styled(lang: str) -> Iterator[None]:
 
 def _fonts(lang: str) -> list[str]:
     if lang != "ja":
-        return ["DejaVu Sans", *_installed(JAPANESE)[:1]]  # for classes and layers with such names
-    found = _installed(JAPANESE) or _installed(JAPANESE, rescan=True)
-    if not found:
+        return ["DejaVu Sans", *_installed(JAPANESE)[:1]]  # names of classes and layers may be Japanese
+    japanese = _installed(JAPANESE) or _installed(JAPANESE, rescan=True)
+    if not japanese:
         raise MissingError(
             f"Japanese figures need a font such as {', '.join(JAPANESE[:3])}, and none is installed: "
             "apt install fonts-noto-cjk (Debian, Ubuntu), or use --lang en"
         )
-    return [found[0], "DejaVu Sans"]
+    return [japanese[0], "DejaVu Sans"]
 
 
 def _installed(names: Sequence[str], rescan: bool = False) -> list[str]:
-    """Those of the fonts that are there; ``rescan``: also those installed since matplotlib made its list."""
+    """The fonts that are installed; ``rescan``: also any installed after matplotlib cached its list."""
     from matplotlib import font_manager
 
     manager = font_manager.fontManager
@@ -123,7 +129,7 @@ def _installed(names: Sequence[str], rescan: bool = False) -> list[str]:
         known = {font.fname for font in manager.ttflist}
         for path in font_manager.findSystemFonts():
             if path not in known:
-                with suppress(Exception):  # one broken font file must not matter
+                with suppress(Exception):  # a broken font file is as good as none
                     manager.addfont(path)
     there = {font.name for font in manager.ttflist}
     return [name for name in names if name in there]

@@ -1,4 +1,4 @@
-"""The report's tables as rows of text, and the commands behind it, for Markdown and for the page alike."""
+"""The report's tables as rows of text, and the commands behind it, for Markdown and the page alike."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from streamspread.report import text
 from streamspread.report.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
+from streamspread.report.figure import Texts
 from streamspread.report.labels import training_label
 from streamspread.report.runs import Collection, Run, growth, layer_names, short_names
+from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum
-
-Texts = Mapping[str, str]
 
 MARKS = {Verdict.holds: "✓", Verdict.fails: "✗", Verdict.unclear: "?", Verdict.absent: "–"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; a cell is one line or several. ``numbers``: columns to be set flush right."""
+    """Rows of cells; a cell is one line or several. ``numbers``: the columns that are set flush right."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str | Sequence[str]]]
@@ -51,8 +51,8 @@ def networks(collection: Collection, texts: Texts) -> Table:
 def conflicts(collection: Collection, texts: Texts) -> list[str]:
     """Why some of the networks cannot be compared with the first; a line for each of them."""
     lines = []
-    for name_a, name_b, found in collection.conflicts:
-        reasons = "; ".join(texts[f"compare_{d.fact}"].format(a=d.a, b=d.b) for d in found)
+    for name_a, name_b, differences in collection.conflicts:
+        reasons = "; ".join(texts[f"compare_{d.what}"].format(a=d.a, b=d.b) for d in differences)
         lines.append(f"{name_a}, {name_b}: {reasons}")
     return lines
 
@@ -83,19 +83,21 @@ def depends(collection: Collection, texts: Texts) -> Table:
 
 
 def over_samples(runs: Sequence[Run], texts: Texts, tau: float = TAU) -> Table:
-    """K(τ) for every number of images, and its growth per doubling at the end."""
+    """K(τ) of every layer for every number of images, and its growth per doubling at the end."""
     rows = []
     for layer in layer_names(run.layers() for run in runs):
-        found = [run.layers()[layer].components(tau) if layer in run.layers() else None for run in runs]
+        cells = [
+            text.interval(run.layers()[layer].components(tau)) if layer in run.layers() else "–"
+            for run in runs
+        ]
         grown = growth(runs, layer, tau)
-        shown = "–" if grown is None else f"{100 * grown:+.1f} %"
-        rows.append([layer, *("–" if k is None else text.interval(k) for k in found), shown])
+        rows.append([layer, *cells, "–" if grown is None else f"{100 * grown:+.1f} %"])
     header = [texts["layer"], *(f"N = {text.count(run.samples)}" for run in runs), texts["growth"]]
     return Table(header, rows, frozenset(range(1, len(header))))
 
 
 def numbers(run: Run, texts: Texts) -> Table:
-    """Everything about a run's layers."""
+    """All numbers of a run: a row per layer."""
     thresholds = run.spectra.thresholds
     rows = [
         [
@@ -107,25 +109,27 @@ def numbers(run: Run, texts: Texts) -> Table:
                 for tau in thresholds
                 for cell in (text.interval(layer.components(tau)), _percent(layer, tau))
             ),
-            _rounded(layer.participation_ratio),
-            _rounded(layer.effective_rank),
+            *(_rounded(value) for value in metrics_of(layer).values()),
             f"{layer.method} {layer.rounding}",
         ]
         for layer in run.spectra.values()
     ]
     per_tau = [head for tau in thresholds for head in (f"K({tau:g})", f"K({tau:g})/D")]
-    header = [texts["layer"], texts["shape"], "D", *per_tau, texts["ratio"], texts["rank"], texts["method"]]
+    # A metric is shown by its own name until the texts have one for it.
+    metrics = [texts.get(name, name.replace("_", " ")) for name in metric_names()]
+    header = [texts["layer"], texts["shape"], "D", *per_tau, *metrics, texts["method"]]
     return Table(header, rows, frozenset(range(2, len(header) - 1)))
 
 
 def commands(collection: Collection, texts: Texts) -> list[str]:
-    """What was typed for these results, each once, in their order."""
-    facts = [run.facts for run in collection.runs] + [e.provenance for e in collection.embeddings.values()]
-    return list(dict.fromkeys(command(one, texts) for one in facts))
+    """The commands that made these results, each once, in the order of the results."""
+    provenances = [run.facts for run in collection.runs]
+    provenances += [embedding.provenance for embedding in collection.embeddings.values()]
+    return list(dict.fromkeys(command(facts, texts) for facts in provenances))
 
 
 def command(facts: Mapping[str, Any], texts: Texts) -> str:
-    """What was typed for one result, from its provenance."""
+    """The command that made one result, from the facts of its provenance."""
     typed = facts.get("command")
     if not typed:
         return texts["python_call"]
@@ -146,7 +150,7 @@ def _numbers(evidence: Evidence) -> str:
 
 
 def _verdict_lines(claim: Claim, texts: Texts) -> list[str]:
-    """The claim's verdict, and where each network contradicts it."""
+    """The claim's verdict, and the layers where each network contradicts it."""
     lines = [f"{MARKS[claim.verdict]} {texts[f'verdict_{claim.verdict}']}"]
     failing: dict[tuple[str, ...], list[str]] = {}
     for evidence in claim.evidence:
@@ -158,7 +162,7 @@ def _verdict_lines(claim: Claim, texts: Texts) -> list[str]:
 
 
 def _mark(claim: Claim, texts: Texts) -> str:
-    """The verdict in short, and where any network contradicts the claim."""
+    """The verdict as a sign, and the layers where any network contradicts the claim."""
     fails = {where for evidence in claim.evidence for where in evidence.fails}
     order = layer_names(evidence.spreads for evidence in claim.evidence)
     listed = sorted(fails, key=lambda where: order.index(where.split(" → ")[0]))

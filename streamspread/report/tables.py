@@ -1,4 +1,4 @@
-"""Spectra and plans as tables for a terminal or a pipe; rendering only, onto the console that is given."""
+"""Spectra, plans and layers as tables, printed onto a given console: a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from streamspread.report import text
+from streamspread.results.provenance import asked_option
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 if TYPE_CHECKING:
     from streamspread.observe.taps import TapInfo
     from streamspread.planner import Plan
 
-_UNLIMITED = 100_000  # columns: wider than any table
+_UNLIMITED = 100_000  # characters: wider than any table
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column and its cells. ``drop``: the higher, the sooner it goes on a narrow terminal; 0 stays."""
+    """A column and its cells. ``drop``: on a narrow terminal the columns with the highest are left out first;
+    those with 0 never are."""
 
     header: str
     cells: Sequence[str]
@@ -34,14 +36,14 @@ class _Column:
 
 
 def print_spectra(spectra: Spectra, console: Console) -> None:
-    """Title, one row per layer, and what is not closed with how to close it.
+    """Title and notes, one row per layer, then the intervals that are not closed and how to close them.
 
-    On a terminal that is too narrow the least needed columns go first, and then each threshold gets a row of
-    its own; a number is never cut. Off a terminal every column is there, however wide the lines get.
+    On a terminal that is too narrow the least needed columns are left out, and if that is not enough each
+    threshold gets a row of its own; a number is never cut. In a pipe every column is there, however wide.
     """
-    facts = spectra.provenance
-    _print_line(console, facts.get("title") or f"{len(spectra)} layers", style="bold")
-    for note in facts.get("notes", ()):
+    provenance = spectra.provenance
+    _print_line(console, provenance.get("title") or f"{len(spectra)} layers", style="bold")
+    for note in provenance.get("notes", ()):
         _print_line(console, f"note: {note}")
     if not spectra:
         _print_line(console, "no layers")
@@ -51,12 +53,12 @@ def print_spectra(spectra: Spectra, console: Console) -> None:
     if len(thresholds) > 1:
         layouts.append(_long(layers, thresholds))
     _print_first_that_fits(console, layouts)
-    for line in _closing_lines(layers, thresholds, proof=facts.get("proof", True)):
+    for line in _closing_lines(layers, thresholds, proof=asked_option(provenance, "proof", True)):
         _print_line(console, line)
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """What would run: a row per layer, then the passes, the memory, and why each method was chosen."""
+    """A plan: a row per layer, why each method was chosen, then the passes and the memory."""
     rows = plan.layers
     columns = [
         _Column("layer", [row.layer for row in rows], left=True),
@@ -100,25 +102,25 @@ def _samples(samples: int | None) -> str:
 
 
 def _pass_numbers(indices: tuple[int, ...]) -> str:
-    """Passes as people count them, from 1: 1, or 2–5."""
+    """The numbers of passes, counted from 1: 1, or 2–5."""
     first, last = indices[0] + 1, indices[-1] + 1
     return str(first) if first == last else f"{first}–{last}"
 
 
 def _wide(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[_Column]:
     """A row per layer, K and spread of every threshold beside each other."""
-    found = []
+    answers = []
     for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
-        found.append(_Column(f"K({written})", [text.interval(s.components(tau)) for s in layers]))
+        answers.append(_Column(f"K({written})", [text.interval(s.components(tau)) for s in layers]))
         header = "spread" if len(thresholds) == 1 else f"spread({written})"
-        found.append(_Column(header, [_spread(s, tau) for s in layers]))
-    return _columns(layers, found, [s.layer for s in layers])
+        answers.append(_Column(header, [_spread(s, tau) for s in layers]))
+    return _columns(layers, answers)
 
 
 def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[_Column]:
-    """A row per layer and threshold; what belongs to the layer alone stands in its first row only."""
+    """A row per layer and threshold; the first of a layer's rows says what holds for all of them."""
     pairs = [(s, tau) for s in layers for tau in thresholds]
-    found = [
+    answers = [
         _Column("τ", list(text.fractions(thresholds)) * len(layers)),
         _Column("K(τ)", [text.interval(s.components(tau)) for s, tau in pairs]),
         _Column("spread", [_spread(s, tau) for s, tau in pairs]),
@@ -126,7 +128,7 @@ def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[
     repeats = len(thresholds)
     return [
         column if len(column.cells) == len(pairs) else _spaced(column, repeats)
-        for column in _columns(layers, found, [s.layer for s in layers])
+        for column in _columns(layers, answers)
     ]
 
 
@@ -135,13 +137,13 @@ def _spaced(column: _Column, repeats: int) -> _Column:
     return _Column(column.header, cells, column.drop, column.left)
 
 
-def _columns(layers: Sequence[LayerSpectrum], found: list[_Column], names: list[str]) -> list[_Column]:
+def _columns(layers: Sequence[LayerSpectrum], answers: list[_Column]) -> list[_Column]:
     return [
-        _Column("layer", names, left=True),
+        _Column("layer", [s.layer for s in layers], left=True),
         _Column("shape", [text.shape(s.shape) for s in layers], drop=2),
         _Column("D", [text.count(s.dim) for s in layers]),
         _Column("N", [text.count(s.samples) for s in layers], drop=3),
-        *found,
+        *answers,
         _Column("method", [f"{s.method} {s.rounding}" for s in layers], drop=1, left=True),
         _Column("passes", [text.count(s.passes) for s in layers], drop=4),
         _Column("seconds", [text.seconds(s.seconds) for s in layers], drop=5),
@@ -156,7 +158,7 @@ def _spread(spectrum: LayerSpectrum, tau: float) -> str:
 def _closing_lines(
     layers: Sequence[LayerSpectrum], thresholds: Sequence[float], proof: bool
 ) -> Iterator[str]:
-    """What a reader must know of the intervals, a line each."""
+    """Which layers are constant and which intervals are open, and how to close these, a line each."""
     constant = [s.layer for s in layers if s.total_variance <= 0]
     if constant:
         yield f"constant (the same for every image, so no component is needed): {', '.join(constant)}"
@@ -178,12 +180,12 @@ def _closing_lines(
 
 def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool) -> str:
     ways = []
-    if any(s.complete for s in layers):  # then only rounding is in the way
+    if any(s.complete for s in layers):  # then only rounding errors keep it open
         ways.append("with --rounding fp64")
     methods = {s.method for s in layers if not s.complete}
     if methods:
         ways += [] if proof else ["without --no-proof"]
-        ways.append("with these --thresholds")  # a result may be shown for others than it was made for
+        ways.append("with these --thresholds")  # a result can be shown for others than it was run for
     if methods - {"sketch"}:
         ways.append("with --all-eigenvalues")
     if "sketch" in methods:
@@ -192,7 +194,7 @@ def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool) -> str:
 
 
 def _print_first_that_fits(console: Console, layouts: Sequence[Sequence[_Column]]) -> None:
-    """Print the first layout that fits, with as few columns dropped as can be; the smallest if none."""
+    """Print the first layout that fits, with as few columns left out as possible; if none, the narrowest."""
     width = console.width if console.is_terminal else _UNLIMITED
     for columns in layouts:
         for most in sorted({column.drop for column in columns}, reverse=True):
@@ -208,7 +210,7 @@ def _table(columns: Sequence[_Column]) -> Table:
     for column in columns:
         table.add_column(column.header, justify="left" if column.left else "right", no_wrap=True)
     for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in row))  # Text, as a layer's name may look like markup
+        table.add_row(*(Text(cell) for cell in row))  # as Text, since a layer's name may look like markup
     return table
 
 
@@ -223,7 +225,8 @@ def _print_table(console: Console, table: Table, needed: int) -> None:
 
 @contextmanager
 def _at_least(console: Console, width: int) -> Iterator[None]:
-    # Rich would squeeze a table into the console's width and cut numbers; a terminal folds long lines itself.
+    """Makes the console at least so wide: Rich would cut numbers to fit a table into a narrower one, whereas
+    a terminal folds long lines by itself."""
     before = console.width
     console.width = max(width, before)
     try:

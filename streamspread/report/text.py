@@ -1,4 +1,4 @@
-"""Numbers as people read them: counts, shares, bytes, seconds and operations, each with its unit."""
+"""Numbers as people read them: counts, shares, bytes, seconds and operations, with their units."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def percent(value: Interval) -> str:
 
 
 def fractions(values: Sequence[float]) -> list[str]:
-    """Numbers as 0.7, with as many digits as tell them apart."""
+    """Numbers as 0.7, with as many digits as it takes to tell them apart."""
     for digits in range(6, 17):
         written = [f"{value:.{digits}g}" for value in values]
         if len(set(written)) == len(set(values)):
@@ -37,12 +37,12 @@ def fractions(values: Sequence[float]) -> list[str]:
 
 
 def size(value: int) -> str:
-    """Bytes as 512 B, 1.50 MiB or 9.00 GiB; nothing where none were counted."""
+    """Bytes as 512 B, 1.50 MiB or 9.00 GiB; an empty text for 0, which means not measured."""
     return _scaled(value, 1024, ("B", "KiB", "MiB", "GiB", "TiB")) if value > 0 else ""
 
 
 def seconds(value: float) -> str:
-    """Seconds as 0.320, 12.3 or 1,234; nothing where they were not measured."""
+    """Seconds as 0.320, 12.3 or 1,234; an empty text for NaN, which means not measured."""
     if math.isnan(value):
         return ""
     return f"{value:,.{3 if value < 10 else 1 if value < 1000 else 0}f}"
@@ -59,7 +59,7 @@ def shape(dims: tuple[int, ...]) -> str:
 
 
 def shortened(name: str, most: int = 40) -> str:
-    """A name of at most so many characters: what is longer loses its middle."""
+    """A name of at most ``most`` characters; a longer one loses its middle."""
     if len(name) <= most:
         return name
     end = (most - 1) // 2
@@ -67,7 +67,7 @@ def shortened(name: str, most: int = 40) -> str:
 
 
 def _significant(value: float) -> str:
-    """Three significant digits, written out, a half rounded up, as JavaScript does it."""
+    """Three significant digits without an exponent, halves rounded up, as the page's JavaScript rounds."""
     if not value:
         return "0"
     rounded = _THREE.create_decimal(value)

@@ -8,7 +8,7 @@ import pytest
 
 from streamspread import store
 from streamspread.results.spectrum import Spectra
-from tests.made_runs import make_layer
+from tests.spectra import equal_layer
 
 
 @pytest.fixture
@@ -17,9 +17,9 @@ def stored(tmp_path):
     for name, samples in (("no1", 20), ("no3", 20), ("fewer", 10)):
         facts = {"model": name, "data": "noise, 20 images", "title": f"result {name}"}
         layers = [
-            make_layer("c1", 64, 4, samples),
-            make_layer("c2", 64, 6, samples),
-            make_layer("c3", 32, 7, samples),
+            equal_layer("c1", 64, 4, samples),
+            equal_layer("c2", 64, 6, samples),
+            equal_layer("c3", 32, 7, samples),
         ]
         store.write(Spectra(layers, (0.7,), facts), tmp_path / f"{name}.arrow")
     return tmp_path

@@ -2,31 +2,21 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from streamspread import store
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectrum import Spectra
+from tests.spectra import layer
 
 
 @pytest.fixture
 def stored(tmp_path):
     """Two results of one layer with eigenvalues 4, 3, 2, 1, named a.arrow and b.arrow."""
-    values = np.array([4.0, 3.0, 2.0, 1.0])
-    layer = LayerSpectrum(
-        layer="c1",
-        shape=(4,),
-        dim=4,
-        samples=9,
-        method="gram",
-        rounding="fp32",
-        passes=1,
-        total_variance=10.0,
-        eigenvalues=values,
-        complete=True,
-    )
     for name in ("a", "b"):
-        store.write(Spectra([layer], (0.7,), {"title": f"result {name}"}), tmp_path / f"{name}.arrow")
+        store.write(
+            Spectra([layer("c1", (4.0, 3.0, 2.0, 1.0), samples=9)], (0.7,), {"title": f"result {name}"}),
+            tmp_path / f"{name}.arrow",
+        )
 
 
 def test_the_table_again(cli, stored):

@@ -5,7 +5,7 @@ import pytest
 
 from streamspread import store
 from streamspread.results.embedding import Embedding, LayerEmbedding
-from tests.made_runs import NO1_DIMS, NO3_DIMS, make_spectra
+from tests.spectra import NO1_DIMS, NO3_DIMS, equal_spectra
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def study_files(tmp_path_factory, growing):
     folder = tmp_path_factory.mktemp("results")
 
     def put(name, dims, equal, **options):
-        store.write(make_spectra(dims, equal, **options), folder / f"{name}.arrow")
+        store.write(equal_spectra(dims, equal, **options), folder / f"{name}.arrow")
 
     def with_parts(dims, equal):
         parts = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from streamspread.report.claims import Verdict, dependence, evaluate
 from streamspread.report.runs import Collection, Run, Training, collect
 from streamspread.results.spectrum import Spectra
-from tests.made_runs import NO1_DIMS, NO3_DIMS, make_open_layer, make_run
+from tests.spectra import NO1_DIMS, NO3_DIMS, equal_run, open_layer
 
 
 def verdicts(claims):
@@ -17,7 +17,7 @@ def verdicts(claims):
 
 
 def test_all_four_hold_where_the_share_grows(growing):
-    runs = [make_run("a", NO1_DIMS, growing), make_run("b", NO3_DIMS, growing | {"c5": 320}, model="no3")]
+    runs = [equal_run("a", NO1_DIMS, growing), equal_run("b", NO3_DIMS, growing | {"c5": 320}, model="no3")]
     claims = evaluate(runs)
     assert set(verdicts(claims).values()) == {"holds"}
     early = claims[0].evidence[0]
@@ -38,22 +38,22 @@ def test_all_four_hold_where_the_share_grows(growing):
     ],
 )
 def test_a_claim_fails_where_the_numbers_contradict_it(growing, changed, claim, fails):
-    claims = {found.name: found for found in evaluate([make_run("a", NO1_DIMS, growing | changed)])}
+    claims = {found.name: found for found in evaluate([equal_run("a", NO1_DIMS, growing | changed)])}
     assert claims[claim].verdict is Verdict.fails
     assert claims[claim].evidence[0].fails == fails
 
 
 def test_one_network_that_contradicts_is_enough(growing):
-    good = make_run("a", NO1_DIMS, growing)
-    bad = make_run("b", NO1_DIMS, growing | {"c6": 1}, model="no2")
+    good = equal_run("a", NO1_DIMS, growing)
+    bad = equal_run("b", NO1_DIMS, growing | {"c6": 1}, model="no2")
     grows = evaluate([good, bad])[1]
     assert [evidence.verdict.value for evidence in grows.evidence] == ["holds", "fails"]
     assert grows.verdict is Verdict.fails
 
 
 def test_no3_is_judged_by_no3_alone(growing):
-    assert verdicts(evaluate([make_run("a", NO1_DIMS, growing)]))["equal_dims"] == "absent"
-    falls = make_run("b", NO3_DIMS, growing | {"c5": 299}, model="no3")  # from 210 to 210 of 32,768
+    assert verdicts(evaluate([equal_run("a", NO1_DIMS, growing)]))["equal_dims"] == "absent"
+    falls = equal_run("b", NO3_DIMS, growing | {"c5": 299}, model="no3")  # from 210 to 210 of 32,768
     claim = evaluate([falls])[3]
     assert (claim.verdict, claim.evidence[0].fails) == (Verdict.fails, ("c4 → c5",))
 
@@ -69,21 +69,21 @@ def test_no3_is_judged_by_no3_alone(growing):
 )
 def test_layers_that_are_not_all_of_a_network_say_nothing_of_all_layers(growing, observed, facts):
     dims = NO1_DIMS | {"conv1": 1000, "fc": 10}
-    run = make_run("a", dims, dict.fromkeys(observed, 5), **facts)
+    run = equal_run("a", dims, dict.fromkeys(observed, 5), **facts)
     found = verdicts(evaluate([run]))
     assert (found["early"], found["grows"]) == ("absent", "absent")
 
 
 def test_one_layer_does_not_grow():
-    (evidence,) = evaluate([make_run("a", NO1_DIMS, {"c1": 5})])[1].evidence
+    (evidence,) = evaluate([equal_run("a", NO1_DIMS, {"c1": 5})])[1].evidence
     assert evidence.verdict is Verdict.absent
 
 
 def test_intervals_that_overlap_leave_a_claim_open_and_others_do_not(growing):
-    run = make_run("a", NO1_DIMS, growing)
+    run = equal_run("a", NO1_DIMS, growing)
 
     def with_c2(low, high):
-        layers = dict(run.spectra) | {"c2": make_open_layer("c2", 65536, low, high)}
+        layers = dict(run.spectra) | {"c2": open_layer("c2", 65536, low, high)}
         return evaluate([Run("a", run.path, Spectra(layers.values(), (0.7,), run.facts))])
 
     assert verdicts(with_c2(100, 200))["c3_over_c2"] == "holds"  # up to 0.31 %, and c3 has 0.43 %
@@ -95,7 +95,7 @@ def test_intervals_that_overlap_leave_a_claim_open_and_others_do_not(growing):
 
 @given(st.lists(st.integers(1, 400), min_size=7, max_size=7), st.sampled_from([0.5, 0.7, 0.9]))
 def test_claims_say_what_the_shares_say(counts, tau):
-    run = make_run("a", NO1_DIMS, dict(zip(NO1_DIMS, counts, strict=True)))
+    run = equal_run("a", NO1_DIMS, dict(zip(NO1_DIMS, counts, strict=True)))
     shares = [layer.spread(tau).low for layer in run.layers().values()]
     found = verdicts(evaluate([run], tau))
     assert (found["grows"] == "holds") == all(a < b for a, b in pairwise(shares))
@@ -110,8 +110,8 @@ def test_no_networks_no_verdicts():
 
 def test_thresholds_of_other_results_than_the_networks_own_are_no_cases():
     equal = dict.fromkeys(NO1_DIMS, 10)
-    most = make_run("most", NO1_DIMS, equal, samples=2000, thresholds=(0.5, 0.7))
-    fewer = make_run("fewer", NO1_DIMS, equal, samples=500, thresholds=(0.7, 0.95), part="samples")
+    most = equal_run("most", NO1_DIMS, equal, samples=2000, thresholds=(0.5, 0.7))
+    fewer = equal_run("fewer", NO1_DIMS, equal, samples=500, thresholds=(0.7, 0.95), part="samples")
     found = Collection((most, fewer), {})
     assert found.thresholds == (0.5, 0.7, 0.95)
     assert [case.value for case in dependence(found)] == [0.5, 0.7]

@@ -5,7 +5,7 @@ from streamspread.report.labels import labels
 from streamspread.report.markdown import render, to_markdown
 from streamspread.report.runs import Collection, collect
 from streamspread.report.summary import Table
-from tests.made_runs import NO1_DIMS, make_run, make_spectra
+from tests.spectra import NO1_DIMS, equal_run, equal_spectra
 
 TEXTS = labels("en")
 
@@ -51,14 +51,14 @@ def test_a_study_as_markdown(study_files):
 
 def test_networks_that_cannot_be_compared_are_shown_with_the_reason():
     equal = dict.fromkeys(NO1_DIMS, 10)
-    runs = (make_run("a", NO1_DIMS, equal), make_run("b", NO1_DIMS, equal, samples=500, model="no2"))
+    runs = (equal_run("a", NO1_DIMS, equal), equal_run("b", NO1_DIMS, equal, samples=500, model="no2"))
     text = to_markdown(Collection(runs, {}), TEXTS)
     assert "These runs cannot be compared:\n\n- no1, no2: different numbers of images (1,000 and 500)" in text
     assert "| c1 | 7 (0.0107 %) | 7 (0.0107 %) |" in text
 
 
 def test_other_models_get_the_tables_that_suit_them(tmp_path):
-    spectra = make_spectra({"conv1": 100, "fc": 10}, {"conv1": 30, "fc": 9}, model="torchvision:resnet18")
+    spectra = equal_spectra({"conv1": 100, "fc": 10}, {"conv1": 30, "fc": 9}, model="torchvision:resnet18")
     store.write(spectra, tmp_path / "resnet.arrow")
     text = to_markdown(collect([tmp_path / "resnet.arrow"]), TEXTS)
     assert "| conv1 | 21 (21.0 %) |" in text

@@ -14,7 +14,7 @@ from streamspread.report.labels import LANGUAGES, labels
 from streamspread.report.page import to_html
 from streamspread.report.runs import Collection, Run, collect
 from streamspread.results.spectrum import Spectra
-from tests.made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
+from tests.spectra import NO1_DIMS, equal_run, equal_spectra, open_layer
 
 TEXTS = labels("en")
 VOID = {"meta", "input", "br", "link", "img", "hr"}
@@ -98,8 +98,8 @@ def test_k_in_the_data_is_that_of_the_spectra_at_every_threshold(study_files):
 
 
 def test_an_open_interval_and_its_bounds_are_in_the_data(growing):
-    run = make_run("a", NO1_DIMS, growing)
-    layers = dict(run.spectra) | {"c2": make_open_layer("c2", 65536, 100, 200)}
+    run = equal_run("a", NO1_DIMS, growing)
+    layers = dict(run.spectra) | {"c2": open_layer("c2", 65536, 100, 200)}
     open_run = Run("a", run.path, Spectra(layers.values(), (0.7,), run.facts))
     data = data_of(to_html(Collection((open_run,), {}), TEXTS, "en"))
     c2 = data["runs"][0]["layers"][1]
@@ -112,7 +112,7 @@ def test_an_open_interval_and_its_bounds_are_in_the_data(growing):
 
 def test_layers_of_several_runs_are_in_the_order_of_the_network(growing):
     first, last = ({name: NO1_DIMS[name] for name in names} for names in (("c1", "c2"), ("c3", "c4", "gap")))
-    runs = tuple(make_run(str(i), dims, growing) for i, dims in enumerate((last, first)))
+    runs = tuple(equal_run(str(i), dims, growing) for i, dims in enumerate((last, first)))
     data = data_of(to_html(Collection(runs, {}), TEXTS, "en"))
     assert data["order"] == ["c1", "c2", "c3", "c4", "gap"]
 
@@ -120,7 +120,7 @@ def test_layers_of_several_runs_are_in_the_order_of_the_network(growing):
 @pytest.mark.parametrize("names", [("c1.relu", "c2.relu"), ("conv1.conv", "conv1.bn", "conv1")])
 def test_layers_without_a_convolution_beside_them_go_by_their_whole_names(names):
     dims = dict.fromkeys(names, 100)
-    data = data_of(to_html(Collection((make_run("a", dims, dict.fromkeys(dims, 10)),), {}), TEXTS, "en"))
+    data = data_of(to_html(Collection((equal_run("a", dims, dict.fromkeys(dims, 10)),), {}), TEXTS, "en"))
     assert data["parts"] == ["conv"]
     assert [(layer["stem"], layer["part"]) for layer in data["runs"][0]["layers"]] == [
         (name, "conv") for name in names
@@ -160,7 +160,7 @@ def test_results_and_points_are_named_by_the_paths_that_were_given(page, study_f
 
 def test_paths_that_are_no_text_do_not_stop_a_report(tmp_path):
     facts = {"model": "no1", "data": "d", "command": ["streamspread", "run", "--data", "folder:bad\udcff"]}
-    store.write(make_spectra({"c1": 10}, {"c1": 5}, **facts), tmp_path / "r.arrow")
+    store.write(equal_spectra({"c1": 10}, {"c1": 5}, **facts), tmp_path / "r.arrow")
     build.write_page([tmp_path / "r.arrow"], tmp_path / "page", "en")
     build.write_markdown([tmp_path / "r.arrow"], tmp_path / "page", "en")
     for name in (build.PAGE, build.MARKDOWN):
@@ -169,7 +169,7 @@ def test_paths_that_are_no_text_do_not_stop_a_report(tmp_path):
 
 def test_names_from_outside_cannot_break_the_page(tmp_path):
     evil = "</script><script>alert(1)</script>{{js}}"
-    spectra = make_spectra({evil: 10}, {evil: 5}, model=evil, title=evil, data=evil, command=evil)
+    spectra = equal_spectra({evil: 10}, {evil: 5}, model=evil, title=evil, data=evil, command=evil)
     store.write(spectra, tmp_path / "evil.arrow")
     page = to_html(collect([tmp_path / "evil.arrow"]), TEXTS, "en")
     assert "<script>alert" not in page
@@ -180,8 +180,8 @@ def test_names_from_outside_cannot_break_the_page(tmp_path):
 def test_what_cannot_be_compared_is_said_above_the_table():
     equal = dict.fromkeys(NO1_DIMS, 10)
     runs = (
-        make_run("a", NO1_DIMS, equal),
-        make_run("b", NO1_DIMS, equal, data="folder:x, 9 images", model="no2"),
+        equal_run("a", NO1_DIMS, equal),
+        equal_run("b", NO1_DIMS, equal, data="folder:x, 9 images", model="no2"),
     )
     page = to_html(Collection(runs, {}), TEXTS, "en")
     notice = re.search(r'<p class="notice">(These runs.*?)</p>', page)[1]
@@ -189,7 +189,7 @@ def test_what_cannot_be_compared_is_said_above_the_table():
 
 
 def test_a_constant_layer_is_shown(tmp_path):
-    store.write(make_spectra({"c1": 10, "c2": 10}, {"c1": 0, "c2": 4}), tmp_path / "dead.arrow")
+    store.write(equal_spectra({"c1": 10, "c2": 10}, {"c1": 0, "c2": 4}), tmp_path / "dead.arrow")
     data = data_of(to_html(collect([tmp_path / "dead.arrow"]), TEXTS, "en"))
     assert data["runs"][0]["layers"][0]["scree"] == [[], []]
     assert set(data["runs"][0]["layers"][0]["k"][0]) == {0}

@@ -17,7 +17,7 @@ from streamspread.report.runs import (
     short_names,
 )
 from streamspread.results.spectrum import Spectra
-from tests.made_runs import NO1_DIMS, make_open_layer, make_run, make_spectra
+from tests.spectra import NO1_DIMS, equal_run, equal_spectra, open_layer
 
 EQUAL = dict.fromkeys(NO1_DIMS, 10)
 
@@ -61,12 +61,12 @@ def test_a_run_knows_its_parts_accuracy_and_training(study_files):
 )
 def test_epochs_before_and_averaged_ones_are_told_apart(note, training):
     facts = {"weights_note": {"label_smoothing": "0"} | note}
-    assert make_run("no1", NO1_DIMS, EQUAL, **facts).training == training
+    assert equal_run("no1", NO1_DIMS, EQUAL, **facts).training == training
 
 
 def test_what_run_wrote_without_a_study_is_a_network_too(tmp_path):
     for n in (500, 1000):
-        store.write(make_spectra(NO1_DIMS, EQUAL, samples=n), tmp_path / f"a{n}.arrow")
+        store.write(equal_spectra(NO1_DIMS, EQUAL, samples=n), tmp_path / f"a{n}.arrow")
     found = collect(sorted(tmp_path.glob("*.arrow")))
     assert [run.name for run in found.networks] == ["a1000"]  # the larger one stands for the network
     assert [run.samples for run in found.over_samples["a1000"]] == [500, 1000]
@@ -81,27 +81,27 @@ def test_fewer_images_alone_are_shown_as_networks(study_files):
 
 
 def test_a_file_from_python_with_no_facts_at_all_is_shown(tmp_path):
-    store.write(Spectra(make_spectra(NO1_DIMS, EQUAL).values()), tmp_path / "bare.arrow")
+    store.write(Spectra(equal_spectra(NO1_DIMS, EQUAL).values()), tmp_path / "bare.arrow")
     (run,) = collect([tmp_path / "bare.arrow"]).networks
     assert (run.model, run.data, run.accuracy, run.training) == ("bare", "?", None, None)
 
 
 def test_networks_of_one_model_are_told_apart_by_the_names_of_their_files():
     runs = [
-        make_run(name, NO1_DIMS, EQUAL, model=model)
+        equal_run(name, NO1_DIMS, EQUAL, model=model)
         for name, model in (("a", "no1"), ("b", "no1"), ("c", "no2"))
     ]
     assert list(short_names(runs)) == ["a", "b", "no2"]
-    runs.append(make_run("no2", NO1_DIMS, EQUAL, model="no1"))  # a file that is called as another's model
+    runs.append(equal_run("no2", NO1_DIMS, EQUAL, model="no1"))  # a file that is called as another's model
     assert list(short_names(runs)) == ["a", "b", "c", "no2"]
 
 
 def test_a_run_stands_aside_only_where_another_has_all_its_layers_from_more_images():
     runs = (
-        make_run("a", NO1_DIMS, {"c1": 3}),
-        make_run("b", NO1_DIMS, {"c2": 3}),
-        make_run("c", NO1_DIMS, EQUAL, samples=500),
-        make_run("d", NO1_DIMS, {"c1": 3}, samples=500),
+        equal_run("a", NO1_DIMS, {"c1": 3}),
+        equal_run("b", NO1_DIMS, {"c2": 3}),
+        equal_run("c", NO1_DIMS, EQUAL, samples=500),
+        equal_run("d", NO1_DIMS, {"c1": 3}, samples=500),
     )
     found = Collection(runs, {})
     assert [run.name for run in found.networks] == ["a", "b", "c"]
@@ -110,14 +110,14 @@ def test_a_run_stands_aside_only_where_another_has_all_its_layers_from_more_imag
 
 def test_only_convolutions_of_our_names_have_parts():
     names = ("layer1.0", "layer1.0.relu", "conv1.bn", "conv1", "gap")
-    run = make_run("r", dict.fromkeys(names, 64), dict.fromkeys(names, 5))
+    run = equal_run("r", dict.fromkeys(names, 64), dict.fromkeys(names, 5))
     assert list(run.layers()) == list(names)
     assert run.layers("relu") == run.layers("bn") == {}
 
 
 def test_parts_without_their_convolutions_are_layers_of_their_own():
     names = ("c1.relu", "c2.relu", "gap")
-    run = make_run("r", dict.fromkeys(names, 64), dict.fromkeys(names, 5))
+    run = equal_run("r", dict.fromkeys(names, 64), dict.fromkeys(names, 5))
     assert list(run.layers()) == list(names)
     assert run.layers("relu") == {}
 
@@ -139,9 +139,9 @@ def test_layers_of_several_files_stand_in_the_order_of_the_network(found, names)
 def test_trainings_hold_each_network_once_and_none_that_is_left_out():
     trained = {"weights": "none", "seed": 0, "model": "plan:4"}
     runs = (
-        make_run("usual", NO1_DIMS, EQUAL, part="networks", **trained),
-        make_run("untrained", NO1_DIMS, EQUAL, part="training", **trained),
-        make_run("few", NO1_DIMS, EQUAL, samples=400, part="networks", **trained),
+        equal_run("usual", NO1_DIMS, EQUAL, part="networks", **trained),
+        equal_run("untrained", NO1_DIMS, EQUAL, part="training", **trained),
+        equal_run("few", NO1_DIMS, EQUAL, samples=400, part="networks", **trained),
     )
     found = Collection(runs, {}).trainings
     assert {how: [run.name for run in group] for how, group in found.items()} == {Training(0): ["untrained"]}
@@ -149,7 +149,7 @@ def test_trainings_hold_each_network_once_and_none_that_is_left_out():
 
 def test_growth_is_per_doubling_and_between_closed_values():
     def run(samples, equal):
-        return make_run(f"n{samples}", NO1_DIMS, {"c1": equal}, samples=samples)
+        return equal_run(f"n{samples}", NO1_DIMS, {"c1": equal}, samples=samples)
 
     assert growth([run(500, 50), run(1000, 100), run(2000, 150)], "c1", 0.5) == pytest.approx(0.5)
     assert growth([run(1000, 100), run(4000, 400)], "c1", 0.5) == pytest.approx(1.0)
@@ -158,24 +158,24 @@ def test_growth_is_per_doubling_and_between_closed_values():
     assert growth([run(500, 100), run(1600, 398), run(2000, 400)], "c1", 0.5) == pytest.approx(1.0)
     assert growth([run(1000, 100)], "c1", 0.5) is None
     assert growth([run(1000, 100), run(2000, 100)], "c2", 0.5) is None
-    layer = make_open_layer("c1", 65536, 60, 80, samples=2000)
+    layer = open_layer("c1", 65536, 60, 80, samples=2000)
     wide = Run("b", Path("b.arrow"), Spectra([layer], (0.7,), {}))
     assert growth([run(1000, 100), wide], "c1", 0.7) is None
 
 
 def test_convolutions_are_those_of_the_plan_or_else_those_that_were_seen():
     def of(**facts):
-        return make_run("a", NO1_DIMS, {"c5": 3, "gap": 3}, **facts).convolutions
+        return equal_run("a", NO1_DIMS, {"c5": 3, "gap": 3}, **facts).convolutions
 
     assert of(plan="4,4,M,8") == ("c1", "c2", "c3")
     assert of() == ("c1",)
-    assert make_run("a", {"conv1": 9}, {"conv1": 3}).convolutions == ()
+    assert equal_run("a", {"conv1": 9}, {"conv1": 3}).convolutions == ()
 
 
 def test_files_of_one_name_get_their_folders(tmp_path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
-        store.write(make_spectra(NO1_DIMS, EQUAL), tmp_path / folder / "no1.arrow")
+        store.write(equal_spectra(NO1_DIMS, EQUAL), tmp_path / folder / "no1.arrow")
     paths = [tmp_path / "x" / "no1.arrow", tmp_path / "y" / "no1.arrow", tmp_path / "y" / "no1.arrow"]
     assert [run.name for run in collect(paths).runs] == ["x/no1", "y/no1", "y/no1 (2)"]
 
@@ -198,15 +198,15 @@ def test_files_of_one_name_get_their_folders(tmp_path):
     ],
 )
 def test_why_two_runs_cannot_be_compared(options, facts):
-    a, b = make_run("a", NO1_DIMS, EQUAL), make_run("b", NO1_DIMS, EQUAL, **options)
+    a, b = equal_run("a", NO1_DIMS, EQUAL), equal_run("b", NO1_DIMS, EQUAL, **options)
     assert [tuple(difference) for difference in differences(a, b)] == facts
 
 
 def test_runs_without_a_common_layer_cannot_be_compared():
-    a, b = make_run("a", NO1_DIMS, {"c1": 3}), make_run("b", NO1_DIMS, {"c2": 3}, model="no2")
+    a, b = equal_run("a", NO1_DIMS, {"c1": 3}), equal_run("b", NO1_DIMS, {"c2": 3}, model="no2")
     assert [tuple(difference) for difference in differences(a, b)] == [("layers", "c1", "c2")]
     ((first, second, found),) = Collection((a, b), {}).conflicts
-    assert (first, second, [difference.fact for difference in found]) == ("no1", "no2", ["layers"])
+    assert (first, second, [difference.what for difference in found]) == ("no1", "no2", ["layers"])
 
 
 def test_bad_input_is_refused(tmp_path):

@@ -1,8 +1,6 @@
 """Tables as they are seen: at every width, on a terminal and in a pipe, and never a number cut."""
 
-import dataclasses
 import io
-import json
 import re
 
 import numpy as np
@@ -11,36 +9,14 @@ from rich.console import Console
 
 from streamspread.observe.taps import TapInfo
 from streamspread.planner import LayerPlan, PassPlan, Plan
-from streamspread.report import records, text
+from streamspread.report import text
 from streamspread.report.tables import print_layers, print_plan, print_spectra
-from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra
-
-
-def layer(name="c1", **changes):
-    # 1/i falls slowly, so that thresholds differ; the first K(0.7) of D = 65,536 is proved to an interval.
-    ritz = 1 / np.arange(1, 1025)
-    made = LayerSpectrum(
-        layer=name,
-        shape=(64, 32, 32),
-        dim=65_536,
-        samples=50_000,
-        method="covariance",
-        rounding="fp16",
-        passes=1,
-        total_variance=10.0,
-        eigenvalues=ritz,
-        complete=False,
-        upper_sums=np.cumsum(ritz) * 1.001,
-        seconds=0.3125,
-        peak_bytes=9 * 2**30,
-    )
-    return dataclasses.replace(made, **changes)
+from streamspread.results.spectrum import Interval, Spectra
+from tests.spectra import layer, wide_layer
 
 
 def closed(name="c2", **changes):
-    values = np.array([5.0, 2.0, 2.0, 1.0])
-    small = {"shape": (4,), "dim": 4, "samples": 10, "eigenvalues": values, "complete": True}
-    return layer(name, **(small | {"upper_sums": np.empty(0)} | changes))
+    return layer(name, **({"eigenvalues": (5.0, 2.0, 2.0, 1.0), "samples": 10} | changes))
 
 
 def rendered(show, what, width=200, terminal=True, encoding="utf-8"):
@@ -60,7 +36,7 @@ def rows(output):
 
 
 def test_a_row_says_everything_of_a_layer():
-    output = rendered(print_spectra, Spectra([layer()]))
+    output = rendered(print_spectra, Spectra([wide_layer()]))
     header, _, row = rows(output)[1:4]
     assert header == ["layer", "shape", "D", "N", "K(0.7)", "spread", "method", "passes", "seconds", "peak"]
     assert row == [
@@ -84,25 +60,27 @@ def test_a_closed_interval_is_one_number():
 
 
 def test_a_range_is_explained_and_told_how_to_close():
-    output = rendered(print_spectra, Spectra([layer(), closed(), layer("c3")], (0.3, 0.7)))
+    output = rendered(print_spectra, Spectra([wide_layer(), closed(), wide_layer("c3")], (0.3, 0.7)))
     assert "not closed: c1 at τ = 0.7; c3 at τ = 0.7" in output
     assert "to close it: run with these --thresholds, or with --all-eigenvalues" in output
     assert "closed: every K" not in output
 
 
 def test_how_to_close_depends_on_what_was_run():
-    without_proof = rendered(print_spectra, Spectra([layer()], provenance={"proof": False}))
+    without_proof = rendered(print_spectra, Spectra([wide_layer()], provenance={"proof": False}))
     assert "to close it: run without --no-proof, or with these --thresholds, or" in without_proof
-    sketch = rendered(print_spectra, Spectra([layer(method="sketch")]))
+    asked = {"options": {"proof": False}, "proof": True}
+    assert rendered(print_spectra, Spectra([wide_layer()], provenance=asked)) == without_proof
+    sketch = rendered(print_spectra, Spectra([wide_layer(method="sketch")]))
     assert "to close it: run with these --thresholds, or with a larger --rank" in sketch
-    both = rendered(print_spectra, Spectra([layer(), layer("c2", method="sketch")]))
+    both = rendered(print_spectra, Spectra([wide_layer(), wide_layer("c2", method="sketch")]))
     assert "or with --all-eigenvalues, or with a larger --rank" in both
-    rounded = rendered(print_spectra, Spectra([layer(complete=True)]))
+    rounded = rendered(print_spectra, Spectra([wide_layer(complete=True)]))
     assert rounded.strip().endswith("to close it: run with --rounding fp64")
 
 
 def test_a_constant_layer_is_called_so():
-    dead = closed("dead", total_variance=0.0, eigenvalues=np.zeros(4))
+    dead = closed("dead", eigenvalues=np.zeros(4))
     output = rendered(print_spectra, Spectra([dead]))
     assert rows(output)[3][4:6] == ["0", "constant"]
     assert "constant (the same for every image, so no component is needed): dead" in output
@@ -129,7 +107,7 @@ MANY = (0.5, 0.7, 0.8, 0.9)
 @pytest.mark.parametrize("thresholds", [(0.7,), (0.5, 0.9), MANY], ids=str)
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_no_line_is_wider_than_the_terminal_and_no_number_is_cut(width, thresholds):
-    spectra = Spectra([layer(), closed(), layer("features.12")], thresholds)
+    spectra = Spectra([wide_layer(), closed(), wide_layer("features.12")], thresholds)
     output = rendered(print_spectra, spectra, width)
     assert max(map(len, output.splitlines())) <= width
     for spectrum in spectra.values():
@@ -141,7 +119,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_number_is_cut(width, threshol
 
 
 def test_a_narrow_terminal_loses_the_least_needed_columns_first():
-    spectra = Spectra([layer()])
+    spectra = Spectra([wide_layer()])
     kept = {width: rows(rendered(print_spectra, spectra, width))[1] for width in (200, 80, 60)}
     assert kept[200][-3:] == ["passes", "seconds", "peak"]
     assert kept[80] == ["layer", "shape", "D", "N", "K(0.7)", "spread", "method"]
@@ -149,7 +127,7 @@ def test_a_narrow_terminal_loses_the_least_needed_columns_first():
 
 
 def test_many_thresholds_get_a_row_each_where_they_do_not_fit_beside_each_other():
-    lines = rows(rendered(print_spectra, Spectra([layer(), closed()], MANY), 80))
+    lines = rows(rendered(print_spectra, Spectra([wide_layer(), closed()], MANY), 80))
     assert lines[1] == ["layer", "shape", "D", "τ", "K(τ)", "spread", "method"]
     assert lines[3][:4] == ["c1", "64×32×32", "65,536", "0.5"]
     assert [line[0] for line in lines[4:7]] == ["0.7", "0.8", "0.9"]
@@ -157,14 +135,14 @@ def test_many_thresholds_get_a_row_each_where_they_do_not_fit_beside_each_other(
 
 
 def test_far_too_narrow_a_terminal_still_gets_every_digit():
-    output = rendered(print_spectra, Spectra([layer()]), 20)
+    output = rendered(print_spectra, Spectra([wide_layer()]), 20)
     assert "65,536" in output
     assert "611…616" in output
 
 
 def test_a_pipe_gets_every_column_on_one_line_and_no_colour():
     facts = {"title": "a title that is longer than eighty columns " * 3}
-    output = rendered(print_spectra, Spectra([layer()], MANY, facts), width=80, terminal=False)
+    output = rendered(print_spectra, Spectra([wide_layer()], MANY, facts), width=80, terminal=False)
     assert "\x1b" not in output
     lines = output.splitlines()
     assert lines[0].strip() == facts["title"].strip()
@@ -174,7 +152,7 @@ def test_a_pipe_gets_every_column_on_one_line_and_no_colour():
 
 def test_the_console_is_as_wide_afterwards_as_before():
     console = Console(file=io.StringIO(), width=20, force_terminal=True)
-    print_spectra(Spectra([layer()]), console)
+    print_spectra(Spectra([wide_layer()]), console)
     assert console.width == 20
 
 
@@ -310,38 +288,3 @@ def test_fractions_have_as_many_digits_as_tell_them_apart():
     assert text.fractions((0.7, 0.7)) == ["0.7", "0.7"]
     close = (0.3, 0.1 + 0.2)
     assert text.fractions(close) == ["0.3", "0.30000000000000004"]
-
-
-def test_json_has_every_number_in_full_and_null_for_the_unknown():
-    spectra = Spectra([layer(), closed()], (0.7, 0.9), {"model": "no1"})
-    found = json.loads(records.to_json(spectra))
-    assert found["provenance"] == {"model": "no1"}
-    assert found["thresholds"] == [0.7, 0.9]
-    first, second = found["layers"]
-    assert first["shape"] == [64, 32, 32]
-    assert first["effective_rank"] is None
-    assert first["components"][0] == {
-        "threshold": 0.7,
-        "low": 611,
-        "high": 616,
-        "spread_low": 611 / 65_536,
-        "spread_high": 616 / 65_536,
-    }
-    assert second["effective_rank"] == spectra["c2"].effective_rank
-
-
-def test_csv_has_a_line_per_layer_and_threshold():
-    import csv
-
-    spectra = Spectra([layer(), closed("with,comma")], (0.7, 0.9))
-    found = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
-    assert [(line["layer"], line["threshold"]) for line in found] == [
-        ("c1", "0.7"),
-        ("c1", "0.9"),
-        ("with,comma", "0.7"),
-        ("with,comma", "0.9"),
-    ]
-    assert found[0]["shape"] == "64x32x32"
-    assert found[0]["effective_rank"] == ""
-    assert float(found[2]["effective_rank"]) == spectra["with,comma"].effective_rank
-    assert records.to_csv(Spectra([])) == "layer\n"

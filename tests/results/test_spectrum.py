@@ -10,46 +10,12 @@ from hypothesis import strategies as st
 from streamspread.errors import OptionError
 from streamspread.results.spectrum import (
     Interval,
-    LayerSpectrum,
     Spectra,
     Spectrum,
     check_thresholds,
     components_for,
 )
-
-
-def complete(eigenvalues, dim=None, samples=1000, **more):
-    values = np.asarray(eigenvalues, dtype=np.float64)
-    more.setdefault("total_variance", float(values.sum()))
-    more.setdefault("sum_of_squares", float(np.square(values).sum()))
-    return Spectrum(dim=dim or len(values), samples=samples, eigenvalues=values, complete=True, **more)
-
-
-def partial(ritz, upper_sums, total, dim=100, samples=1000):
-    return Spectrum(
-        dim=dim,
-        samples=samples,
-        total_variance=total,
-        eigenvalues=np.asarray(ritz, dtype=np.float64),
-        complete=False,
-        upper_sums=np.asarray(upper_sums, dtype=np.float64),
-    )
-
-
-def layer(name, eigenvalues=(3.0, 1.0)):
-    values = np.asarray(eigenvalues, dtype=np.float64)
-    return LayerSpectrum(
-        dim=len(values),
-        samples=10,
-        total_variance=float(values.sum()),
-        eigenvalues=values,
-        complete=True,
-        layer=name,
-        shape=(len(values),),
-        method="covariance",
-        rounding="fp32",
-        passes=1,
-    )
+from tests.spectra import bounded, complete, layer
 
 
 @pytest.mark.parametrize(
@@ -111,14 +77,14 @@ def test_sums_are_float64_whatever_the_eigenvalues_are():
 
 def test_ritz_values_bound_from_above_and_upper_sums_from_below():
     # 6.9 of 10 needs 4 by the Ritz sums (3, 5, 6.5, 7.5) and 3 by the upper sums (3.5, 6, 8, 9).
-    spectrum = partial([3.0, 2.0, 1.5, 1.0], [3.5, 6.0, 8.0, 9.0], total=10.0)
+    spectrum = bounded([3.0, 2.0, 1.5, 1.0], [3.5, 6.0, 8.0, 9.0], total=10.0)
     assert spectrum.components(0.69) == (3, 4)
     assert spectrum.spread(0.69) == (0.03, 0.04)
     assert not spectrum.components(0.69).closed
 
 
 def test_ritz_values_that_do_not_reach_the_threshold_leave_the_rank_as_the_upper_end():
-    spectrum = partial([3.0, 2.0], [3.5, 6.0], total=10.0, dim=100, samples=30)
+    spectrum = bounded([3.0, 2.0], [3.5, 6.0], total=10.0, dim=100, samples=30)
     assert spectrum.components(0.9) == (3, 29)  # more than two are needed, and N − 1 = 29 at most
 
 
@@ -139,43 +105,14 @@ def test_bounds_of_a_complete_spectrum_leave_open_what_lies_between_them():
 
 
 def test_without_upper_sums_the_lower_end_is_one():
-    spectrum = partial([3.0, 2.0], [], total=10.0)
+    spectrum = bounded([3.0, 2.0], [], total=10.0)
     assert spectrum.components(0.4) == (1, 2)
 
 
 def test_the_lower_end_never_passes_the_upper_end():
     # Upper sums that round a hair below the Ritz sums must not turn the interval inside out.
-    spectrum = partial([5.0, 2.0, 1.0], [5.0, 7.0 - 1e-12, 8.0], total=10.0)
+    spectrum = bounded([5.0, 2.0, 1.0], [5.0, 7.0 - 1e-12, 8.0], total=10.0)
     assert spectrum.components(0.7) == (2, 2)
-
-
-def test_participation_ratio_is_the_dim_for_equal_and_one_for_a_single_direction():
-    assert complete(np.full(10, 3.0)).participation_ratio == pytest.approx(10)
-    assert complete([3.0, 0.0, 0.0]).participation_ratio == pytest.approx(1)
-
-
-def test_participation_ratio_uses_the_known_squares_where_eigenvalues_are_missing():
-    spectrum = Spectrum(
-        dim=9,
-        samples=50,
-        total_variance=6.0,
-        eigenvalues=np.array([2.0]),
-        complete=False,
-        sum_of_squares=12.0,
-    )
-    assert spectrum.participation_ratio == pytest.approx(3)
-    assert math.isnan(partial([2.0], [2.5], total=6.0).participation_ratio)
-
-
-def test_participation_ratio_of_a_complete_spectrum_needs_no_given_squares():
-    assert complete([1.0, 1.0], sum_of_squares=math.nan).participation_ratio == pytest.approx(2)
-
-
-def test_effective_rank_is_the_exponential_of_the_entropy():
-    assert complete(np.full(7, 0.1)).effective_rank == pytest.approx(7)
-    p = np.array([0.5, 0.25, 0.25])
-    assert complete([2.0, 1.0, 1.0, 0.0]).effective_rank == pytest.approx(np.exp(-(p * np.log(p)).sum()))
-    assert math.isnan(partial([2.0], [2.5], total=6.0).effective_rank)
 
 
 @pytest.mark.parametrize("bad", [0, -0.1, 1.0000001, 70, math.nan, math.inf, "often", None])
@@ -212,7 +149,9 @@ def test_intervals_print_as_one_number_or_two():
 
 
 def test_spectra_are_a_mapping_in_network_order():
-    spectra = Spectra([layer("c2"), layer("c1")], thresholds=(0.9, 0.5), provenance={"model": "no1"})
+    spectra = Spectra(
+        [layer("c2", (3.0, 1.0)), layer("c1", (3.0, 1.0))], thresholds=(0.9, 0.5), provenance={"model": "no1"}
+    )
     assert list(spectra) == ["c2", "c1"]
     assert len(spectra) == 2
     assert spectra["c1"].components(0.7) == (1, 1)
@@ -278,10 +217,3 @@ def test_any_true_bounds_give_an_interval_that_holds_k(values, threshold, slack,
     low, high = spectrum.components(threshold)
     k = truth.components(threshold).low
     assert low <= k <= high
-
-
-@given(eigenvalue_lists)
-def test_effective_ranks_lie_between_one_and_the_dim(values):
-    spectrum = complete(values)
-    for rank in (spectrum.participation_ratio, spectrum.effective_rank):
-        assert 1 - 1e-9 <= rank <= len(values) * (1 + 1e-9)

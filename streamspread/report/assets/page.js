@@ -188,7 +188,7 @@ function drawExplore() {
   $("answer").textContent = `K(${tauText()}) = ${fill(texts.answer, {k: k.text, dim: count(layer.dim), share: k.share})}`;
   const facts = {
     [texts.network]: runs[state.run].title, [texts.shape]: layer.shape, N: count(runs[state.run].samples),
-    [texts.ratio]: layer.ratio ?? "–", [texts.rank]: layer.rank ?? "–", [texts.method]: layer.method, [texts.proof]: layer.proof,
+    [texts.participation_ratio]: layer.ratio ?? "–", [texts.effective_rank]: layer.rank ?? "–", [texts.method]: layer.method, [texts.proof]: layer.proof,
   };
   $("layer-facts").replaceChildren(...Object.entries(facts).flatMap(([key, value]) => {
     const [term, text] = [document.createElement("dt"), document.createElement("dd")];

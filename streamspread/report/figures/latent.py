@@ -1,22 +1,24 @@
-"""The latent space as a figure: a t-SNE per layer, coloured by class; classes that lie apart are named."""
+"""The latent space: each layer's images in the plane by t-SNE, coloured by class; classes that lie apart are
+named where they lie."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from streamspread.report import text
 from streamspread.report.axes import legend_below
+from streamspread.report.figure import Chart, FigureKind, Texts
 from streamspread.results.embedding import Embedding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Ten colours of differing hue and lightness; where they do not tell classes apart, the names do.
+#: Ten colours that differ in hue and lightness; where they do not tell two classes apart, the names do.
 CLASS_COLORS = (
     "#0072B2",
     "#E69F00",
@@ -31,15 +33,15 @@ CLASS_COLORS = (
 )
 
 _COLUMNS = 4
-_PANEL = 2.7  # inches, or more
-_LEAST_WIDTH = 7.2  # inches, which the title takes
-_SHORT = 14  # characters of a layer's name that leave room for its numbers
+_PANEL = 2.7  # inches of a panel, at the least
+_LEAST_WIDTH = 7.2  # inches of the figure: its title takes so much
+_SHORT = 14  # characters; after a longer name of a layer its numbers get a line of their own
 _MOST_NAMED = 20  # classes in the legend
-_NAME_WIDTH, _NAME_HEIGHT = 0.22, 0.055  # of a panel: what a class's name needs
+_NAME_WIDTH, _NAME_HEIGHT = 0.22, 0.055  # of a panel: the room for a class's name
 
 
-def latent(embedding: Embedding, texts: Mapping[str, str]) -> Figure:
-    """A panel per layer, which says how many components it was made from and what they hold."""
+def draw(embedding: Embedding, texts: Texts) -> Figure:
+    """A panel per layer; its title says how many components t-SNE saw and their share of the variance."""
     from matplotlib.figure import Figure
 
     columns = min(len(embedding), _COLUMNS)
@@ -81,13 +83,13 @@ def _points(axes: Axes, points_N2: np.ndarray, embedding: Embedding) -> None:
     # All classes at once, in the order of the images: no class is painted over the others.
     colors = np.array(CLASS_COLORS)[labels_N % len(CLASS_COLORS)]
     axes.scatter(points_N2[:, 0], points_N2[:, 1], s=size, c=colors, linewidths=0, rasterized=True)
-    axes.apply_aspect()  # where names lie is judged within the final limits
+    axes.apply_aspect()  # the limits change with it, and where names lie is judged within the final ones
     taken: list[tuple[float, float]] = []
     for label in np.unique(labels_N):
         middle = np.median(points_N2[labels_N == label], axis=0)
         x, y = axes.transAxes.inverted().transform(axes.transData.transform(middle))
         if any(abs(x - a) < _NAME_WIDTH and abs(y - b) < _NAME_HEIGHT for a, b in taken):
-            continue  # classes that lie on each other have no place of their own: the legend names them
+            continue  # this class lies where another has its name: the legend names both
         taken.append((x, y))
         axes.annotate(
             _class_name(embedding, label),
@@ -121,3 +123,12 @@ def _class_name(embedding: Embedding, label: int) -> str:
 
 def _color(label: int) -> str:
     return CLASS_COLORS[label % len(CLASS_COLORS)]
+
+
+FIGURE = FigureKind(
+    order=90,
+    pictures=lambda collection, texts: {
+        f"latent-{name}": partial(draw, embedding, texts) for name, embedding in collection.embeddings.items()
+    },
+    chart=Chart(name="latent", order=10, section="latent-space", title="section_latent"),
+)
