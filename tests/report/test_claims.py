@@ -38,7 +38,7 @@ def test_all_four_hold_where_the_share_grows(growing):
     ],
 )
 def test_a_claim_fails_where_the_numbers_contradict_it(growing, changed, claim, fails):
-    claims = {found.name: found for found in evaluate([equal_run("a", NO1_DIMS, growing | changed)])}
+    claims = {each.name: each for each in evaluate([equal_run("a", NO1_DIMS, growing | changed)])}
     assert claims[claim].verdict is Verdict.fails
     assert claims[claim].evidence[0].fails == fails
 
@@ -70,8 +70,8 @@ def test_no3_is_judged_by_no3_alone(growing):
 def test_layers_that_are_not_all_of_a_network_say_nothing_of_all_layers(growing, observed, facts):
     dims = NO1_DIMS | {"conv1": 1000, "fc": 10}
     run = equal_run("a", dims, dict.fromkeys(observed, 5), **facts)
-    found = verdicts(evaluate([run]))
-    assert (found["early"], found["grows"]) == ("absent", "absent")
+    by_claim = verdicts(evaluate([run]))
+    assert (by_claim["early"], by_claim["grows"]) == ("absent", "absent")
 
 
 def test_one_layer_does_not_grow():
@@ -97,10 +97,10 @@ def test_intervals_that_overlap_leave_a_claim_open_and_others_do_not(growing):
 def test_claims_say_what_the_shares_say(counts, tau):
     run = equal_run("a", NO1_DIMS, dict(zip(NO1_DIMS, counts, strict=True)))
     shares = [layer.spread(tau).low for layer in run.layers().values()]
-    found = verdicts(evaluate([run], tau))
-    assert (found["grows"] == "holds") == all(a < b for a, b in pairwise(shares))
-    assert (found["c3_over_c2"] == "holds") == (shares[2] > shares[1])
-    assert (found["early"] == "holds") == (max(shares[:3]) <= 0.01)
+    by_claim = verdicts(evaluate([run], tau))
+    assert (by_claim["grows"] == "holds") == all(a < b for a, b in pairwise(shares))
+    assert (by_claim["c3_over_c2"] == "holds") == (shares[2] > shares[1])
+    assert (by_claim["early"] == "holds") == (max(shares[:3]) <= 0.01)
 
 
 def test_no_networks_no_verdicts():
@@ -112,9 +112,9 @@ def test_thresholds_of_other_results_than_the_networks_own_are_no_cases():
     equal = dict.fromkeys(NO1_DIMS, 10)
     most = equal_run("most", NO1_DIMS, equal, samples=2000, thresholds=(0.5, 0.7))
     fewer = equal_run("fewer", NO1_DIMS, equal, samples=500, thresholds=(0.7, 0.95), part="samples")
-    found = Collection((most, fewer), {})
-    assert found.thresholds == (0.5, 0.7, 0.95)
-    assert [case.value for case in dependence(found)] == [0.5, 0.7]
+    collection = Collection((most, fewer), {})
+    assert collection.thresholds == (0.5, 0.7, 0.95)
+    assert [case.value for case in dependence(collection)] == [0.5, 0.7]
 
 
 def test_dependence_covers_thresholds_parts_and_trainings(study_files):

@@ -51,9 +51,9 @@ def networks(growing):
 
 def test_figure_3_shows_the_dimensions(networks):
     (axes,) = dimensions.draw(networks, TEXTS).axes
-    found = curves(axes)
-    assert list(found["no1"][1]) == list(NO1_DIMS.values())
-    assert list(found["no3"][1]) == list(NO3_DIMS.values())
+    curve = curves(axes)
+    assert list(curve["no1"][1]) == list(NO1_DIMS.values())
+    assert list(curve["no3"][1]) == list(NO3_DIMS.values())
     assert [label.get_text() for label in axes.get_xticklabels()] == list(NO1_DIMS)
 
 
@@ -98,11 +98,15 @@ def test_growth_over_n_is_written_at_the_end(study_files):
 
 
 def test_parts_threshold_depth_and_training_have_a_curve_each(study_files):
-    found = collect(study_files)
-    assert set(curves(parts.draw(found.networks, TEXTS).axes[0])) == {"convolution", "batch norm", "ReLU"}
-    assert set(curves(over_threshold.draw(found.networks, TEXTS).axes[1])) == set(NO3_DIMS)
-    assert set(curves(depth.draw(found.depths, TEXTS).axes[0])) == {"4 convolutions", "6 convolutions"}
-    trainings = training.draw(found.trainings, TEXTS).axes[0]
+    collection = collect(study_files)
+    assert set(curves(parts.draw(collection.networks, TEXTS).axes[0])) == {
+        "convolution",
+        "batch norm",
+        "ReLU",
+    }
+    assert set(curves(over_threshold.draw(collection.networks, TEXTS).axes[1])) == set(NO3_DIMS)
+    assert set(curves(depth.draw(collection.depths, TEXTS).axes[0])) == {"4 convolutions", "6 convolutions"}
+    trainings = training.draw(collection.trainings, TEXTS).axes[0]
     assert set(curves(trainings)) == {"untrained", "6 epochs", "24 epochs", "24 epochs, label smoothing 0.1"}
 
 
@@ -252,9 +256,9 @@ def test_a_legend_of_many_layers_leaves_the_curves_their_room():
 def test_files_of_figures_have_names_of_their_own_that_fit(study_files, growing):
     one = collect(study_files).embeddings["no1-tsne"]
     run = equal_run("a", NO1_DIMS, growing, model=f"plan:{','.join(['64'] * 90)}")
-    found = all_figures(Collection((run,), {"a b": one, "a-b": one}), TEXTS)
-    assert {"latent-a-b", "latent-a-b-2"} <= set(found)
-    assert max(map(len, found)) < 200
+    pictures = all_figures(Collection((run,), {"a b": one, "a-b": one}), TEXTS)
+    assert {"latent-a-b", "latent-a-b-2"} <= set(pictures)
+    assert max(map(len, pictures)) < 200
 
 
 def test_points_without_a_class_among_others_have_no_colours(study_files):

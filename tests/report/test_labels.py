@@ -45,8 +45,8 @@ def test_every_text_is_used():
     code += (FOLDER / "labels.py").read_text(encoding="utf-8").partition("LANGUAGES")[2]
     composed = ("claim_", "short_", "verdict_", "part_", "case_", "compare_")  # with a name that comes later
     used = re.compile(r"""texts\.(\w+)|["'](\w+)["']|{{(\w+)}}""")
-    found = {name for groups in used.findall(code) for name in groups if name}
-    assert [key for key in EN if key not in found and not key.startswith(composed)] == []
+    names = {name for groups in used.findall(code) for name in groups if name}
+    assert [key for key in EN if key not in names and not key.startswith(composed)] == []
 
 
 def test_an_unknown_language_is_refused():

@@ -87,10 +87,10 @@ def test_the_page_speaks_its_language(study_files, lang):
 
 
 def test_k_in_the_data_is_that_of_the_spectra_at_every_threshold(study_files):
-    found = collect(study_files)
-    data = data_of(to_html(found, TEXTS, "en"))
+    collection = collect(study_files)
+    data = data_of(to_html(collection, TEXTS, "en"))
     assert data["taus"][data["taus"].index(0.7)] == data["tau"]
-    for run, shown in zip(found.runs, data["runs"], strict=True):
+    for run, shown in zip(collection.runs, data["runs"], strict=True):
         assert [layer["name"] for layer in shown["layers"]] == list(run.spectra)
         for layer in shown["layers"][:3]:
             exact = [run.spectra[layer["name"]].components(tau).low for tau in data["taus"]]

@@ -11,10 +11,10 @@ from tests.spectra import layer, wide_layer
 
 def test_json_has_every_number_in_full_and_null_for_the_unknown():
     spectra = Spectra([wide_layer(), layer("c2")], (0.7, 0.9), {"model": "no1"})
-    found = json.loads(records.to_json(spectra))
-    assert found["provenance"] == {"model": "no1"}
-    assert found["thresholds"] == [0.7, 0.9]
-    first, second = found["layers"]
+    document = json.loads(records.to_json(spectra))
+    assert document["provenance"] == {"model": "no1"}
+    assert document["thresholds"] == [0.7, 0.9]
+    first, second = document["layers"]
     assert first["shape"] == [64, 32, 32]
     assert first["effective_rank"] is None
     assert first["components"][0] == {
@@ -29,14 +29,14 @@ def test_json_has_every_number_in_full_and_null_for_the_unknown():
 
 def test_csv_has_a_line_per_layer_and_threshold():
     spectra = Spectra([wide_layer(), layer("with,comma")], (0.7, 0.9))
-    found = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
-    assert [(line["layer"], line["threshold"]) for line in found] == [
+    lines = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
+    assert [(line["layer"], line["threshold"]) for line in lines] == [
         ("c1", "0.7"),
         ("c1", "0.9"),
         ("with,comma", "0.7"),
         ("with,comma", "0.9"),
     ]
-    assert found[0]["shape"] == "64x32x32"
-    assert found[0]["effective_rank"] == ""
-    assert float(found[2]["effective_rank"]) == spectra["with,comma"].effective_rank
+    assert lines[0]["shape"] == "64x32x32"
+    assert lines[0]["effective_rank"] == ""
+    assert float(lines[2]["effective_rank"]) == spectra["with,comma"].effective_rank
     assert records.to_csv(Spectra([])) == "layer\n"

@@ -23,17 +23,17 @@ EQUAL = dict.fromkeys(NO1_DIMS, 10)
 
 
 def test_a_study_is_sorted_into_its_parts(study_files):
-    found = collect(study_files)
-    assert [run.name for run in found.networks] == ["no1", "no3"]
-    assert {name: [run.samples for run in runs] for name, runs in found.over_samples.items()} == {
+    collection = collect(study_files)
+    assert [run.name for run in collection.networks] == ["no1", "no3"]
+    assert {name: [run.samples for run in runs] for name, runs in collection.over_samples.items()} == {
         "no1": [500, 1000],
         "no3": [500, 1000],
     }
-    assert [run.depth for run in found.depths] == [4, 6]
-    assert list(found.trainings) == [Training(0), Training(6), Training(24), Training(24, 0.1)]
-    assert list(found.embeddings) == ["no1-tsne"]
-    assert found.thresholds == (0.5, 0.7)
-    assert found.conflicts == []
+    assert [run.depth for run in collection.depths] == [4, 6]
+    assert list(collection.trainings) == [Training(0), Training(6), Training(24), Training(24, 0.1)]
+    assert list(collection.embeddings) == ["no1-tsne"]
+    assert collection.thresholds == (0.5, 0.7)
+    assert collection.conflicts == []
 
 
 def test_a_run_knows_its_parts_accuracy_and_training(study_files):
@@ -67,17 +67,17 @@ def test_epochs_before_and_averaged_ones_are_told_apart(note, training):
 def test_what_run_wrote_without_a_study_is_a_network_too(tmp_path):
     for n in (500, 1000):
         store.write(equal_spectra(NO1_DIMS, EQUAL, samples=n), tmp_path / f"a{n}.arrow")
-    found = collect(sorted(tmp_path.glob("*.arrow")))
-    assert [run.name for run in found.networks] == ["a1000"]  # the larger one stands for the network
-    assert [run.samples for run in found.over_samples["a1000"]] == [500, 1000]
+    collection = collect(sorted(tmp_path.glob("*.arrow")))
+    assert [run.name for run in collection.networks] == ["a1000"]  # the larger one stands for the network
+    assert [run.samples for run in collection.over_samples["a1000"]] == [500, 1000]
 
 
 def test_fewer_images_alone_are_shown_as_networks(study_files):
-    found = collect([path for path in study_files if path.stem.endswith("-n500")])
-    assert [run.name for run in found.networks] == ["no1-n500", "no3-n500"]
-    found = collect([path for path in study_files if path.stem in ("no1", "no1-n500", "no3-n500")])
-    assert [run.name for run in found.networks] == ["no1", "no3-n500"]
-    assert [fact for *_, why in found.conflicts for fact, *_ in why] == ["samples"]
+    collection = collect([path for path in study_files if path.stem.endswith("-n500")])
+    assert [run.name for run in collection.networks] == ["no1-n500", "no3-n500"]
+    collection = collect([path for path in study_files if path.stem in ("no1", "no1-n500", "no3-n500")])
+    assert [run.name for run in collection.networks] == ["no1", "no3-n500"]
+    assert [fact for *_, why in collection.conflicts for fact, *_ in why] == ["samples"]
 
 
 def test_a_file_from_python_with_no_facts_at_all_is_shown(tmp_path):
@@ -103,9 +103,9 @@ def test_a_run_stands_aside_only_where_another_has_all_its_layers_from_more_imag
         equal_run("c", NO1_DIMS, EQUAL, samples=500),
         equal_run("d", NO1_DIMS, {"c1": 3}, samples=500),
     )
-    found = Collection(runs, {})
-    assert [run.name for run in found.networks] == ["a", "b", "c"]
-    assert [[run.name for run in group] for group in found.over_samples.values()] == [["c", "a"]]
+    collection = Collection(runs, {})
+    assert [run.name for run in collection.networks] == ["a", "b", "c"]
+    assert [[run.name for run in group] for group in collection.over_samples.values()] == [["c", "a"]]
 
 
 def test_only_convolutions_of_our_names_have_parts():
@@ -123,7 +123,7 @@ def test_parts_without_their_convolutions_are_layers_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("found", "names"),
+    ("networks", "names"),
     [
         ([["c3", "c4", "c5", "gap"], ["c1", "c2"]], ["c1", "c2", "c3", "c4", "c5", "gap"]),
         ([["c1", "c2", "gap"], ["c2", "c10"]], ["c1", "c2", "c10", "gap"]),
@@ -132,8 +132,8 @@ def test_parts_without_their_convolutions_are_layers_of_their_own():
         ([], []),
     ],
 )
-def test_layers_of_several_files_stand_in_the_order_of_the_network(found, names):
-    assert layer_names(found) == names
+def test_layers_of_several_files_stand_in_the_order_of_the_network(networks, names):
+    assert layer_names(networks) == names
 
 
 def test_trainings_hold_each_network_once_and_none_that_is_left_out():
@@ -143,8 +143,10 @@ def test_trainings_hold_each_network_once_and_none_that_is_left_out():
         equal_run("untrained", NO1_DIMS, EQUAL, part="training", **trained),
         equal_run("few", NO1_DIMS, EQUAL, samples=400, part="networks", **trained),
     )
-    found = Collection(runs, {}).trainings
-    assert {how: [run.name for run in group] for how, group in found.items()} == {Training(0): ["untrained"]}
+    trainings = Collection(runs, {}).trainings
+    assert {how: [run.name for run in group] for how, group in trainings.items()} == {
+        Training(0): ["untrained"]
+    }
 
 
 def test_growth_is_per_doubling_and_between_closed_values():
@@ -205,8 +207,8 @@ def test_why_two_runs_cannot_be_compared(options, facts):
 def test_runs_without_a_common_layer_cannot_be_compared():
     a, b = equal_run("a", NO1_DIMS, {"c1": 3}), equal_run("b", NO1_DIMS, {"c2": 3}, model="no2")
     assert [tuple(difference) for difference in differences(a, b)] == [("layers", "c1", "c2")]
-    ((first, second, found),) = Collection((a, b), {}).conflicts
-    assert (first, second, [difference.what for difference in found]) == ("no1", "no2", ["layers"])
+    ((first, second, reasons),) = Collection((a, b), {}).conflicts
+    assert (first, second, [difference.what for difference in reasons]) == ("no1", "no2", ["layers"])
 
 
 def test_bad_input_is_refused(tmp_path):

@@ -42,11 +42,11 @@ def test_a_round_trip_is_exact(embedding, tmp_path):
     again = store.read_embedding(tmp_path / "e.arrow")
     assert list(again) == ["c1", "dead"]
     for name, layer in embedding.items():
-        found = again[name]
-        assert found.points_N2.dtype == np.float32
-        assert np.array_equal(found.points_N2, layer.points_N2)
-        assert (found.shape, found.dim, found.axes) == (layer.shape, layer.dim, layer.axes)
-        assert (found.divergence, found.seconds) == (1.5, 0.25)
+        after = again[name]
+        assert after.points_N2.dtype == np.float32
+        assert np.array_equal(after.points_N2, layer.points_N2)
+        assert (after.shape, after.dim, after.axes) == (layer.shape, layer.dim, layer.axes)
+        assert (after.divergence, after.seconds) == (1.5, 0.25)
     assert again["c1"].share == 0.625
     assert math.isnan(again["dead"].share)
     assert list(again.labels_N) == [1, 0, 1, 1, 0]

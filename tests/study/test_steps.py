@@ -12,11 +12,11 @@ from streamspread.study.steps import DEPTHS, TrainingSpec, fewer
 
 
 def test_the_whole_study_has_a_result_of_its_own_for_every_step():
-    found = steps(NETWORKS, tuple(PARTS), 2000, 8)
-    assert len({step.name for step in found}) == len(found)
-    assert list(dict.fromkeys(step.part for step in found)) == list(PARTS)
-    assert [step.name for step in found if step.part == "networks"] == ["no1", "no2", "no3", "no4"]
-    assert [(step.name, step.samples) for step in found if step.part == "samples"][:3] == [
+    all_steps = steps(NETWORKS, tuple(PARTS), 2000, 8)
+    assert len({step.name for step in all_steps}) == len(all_steps)
+    assert list(dict.fromkeys(step.part for step in all_steps)) == list(PARTS)
+    assert [step.name for step in all_steps if step.part == "networks"] == ["no1", "no2", "no3", "no4"]
+    assert [(step.name, step.samples) for step in all_steps if step.part == "samples"][:3] == [
         ("no1-n500", 500),
         ("no1-n1000", 1000),
         ("no2-n500", 500),
@@ -47,14 +47,14 @@ def test_numbers_of_images_double_below_all(samples, numbers):
     ],
 )
 def test_k_over_n_ends_at_all_images(parts, numbers):
-    found = steps(["no1"], parts, 1500, 4)
-    assert [step.samples for step in found if step.part == "samples"] == numbers
+    some_steps = steps(["no1"], parts, 1500, 4)
+    assert [step.samples for step in some_steps if step.part == "samples"] == numbers
 
 
 def test_every_tap_of_the_networks_and_the_paper_s_elsewhere():
-    found = {step.name: step.layers for step in steps(["no1"], tuple(PARTS), 1000, 4)}
-    assert found["no1"] == ("all", "*.bn", "*.relu")
-    assert found["no1-n500"] == ("all",)
+    layers = {step.name: step.layers for step in steps(["no1"], tuple(PARTS), 1000, 4)}
+    assert layers["no1"] == ("all", "*.bn", "*.relu")
+    assert layers["no1-n500"] == ("all",)
 
 
 def test_depths_differ_in_nothing_but_convolutions():
@@ -67,8 +67,8 @@ def test_depths_differ_in_nothing_but_convolutions():
 
 
 def test_trainings_differ_in_length_and_smoothing():
-    found = [step for step in steps(["no1", "no2"], ["training"], 100, 8)]
-    assert [str(step.training) for step in found] == [
+    some_steps = [step for step in steps(["no1", "no2"], ["training"], 100, 8)]
+    assert [str(step.training) for step in some_steps] == [
         "untrained",
         "2epochs",
         "8epochs",
@@ -76,14 +76,14 @@ def test_trainings_differ_in_length_and_smoothing():
         "32epochs",
         "32epochs-smoothing0.1",
     ]
-    assert {step.model for step in found} == {"no1"}
+    assert {step.model for step in some_steps} == {"no1"}
     assert {step.model for step in steps(["no2"], ["training"], 100, 8)} == {"no2"}
 
 
 def test_without_epochs_nothing_is_trained():
-    found = steps(["no1"], ["depth", "training"], 100, 0)
-    assert {step.training for step in found} == {TrainingSpec(0)}
-    assert [step.name for step in found] == ["depth4", "depth6", "depth8", "depth10", "no1-untrained"]
+    some_steps = steps(["no1"], ["depth", "training"], 100, 0)
+    assert {step.training for step in some_steps} == {TrainingSpec(0)}
+    assert [step.name for step in some_steps] == ["depth4", "depth6", "depth8", "depth10", "no1-untrained"]
 
 
 def test_no_more_than_ten_thousand_points():

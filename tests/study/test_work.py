@@ -84,13 +84,13 @@ def streamed(pixels, labels=None):
     )
 
 
-@pytest.mark.parametrize("made", [in_memory, streamed])
-def test_images_count_whatever_they_are_called(tmp_path, made):
+@pytest.mark.parametrize("wrap", [in_memory, streamed])
+def test_images_count_whatever_they_are_called(tmp_path, wrap):
     pixels = made_images(300).images
-    make_study(tmp_path, made(pixels)).do(STEP)
-    assert make_study(tmp_path, made(pixels.clone())).do(STEP).kept
+    make_study(tmp_path, wrap(pixels)).do(STEP)
+    assert make_study(tmp_path, wrap(pixels.clone())).do(STEP).kept
     others = torch.cat([pixels[:1], 255 - pixels[1:]])
-    assert make_study(tmp_path, made(others)).do(STEP).changed == ("images",)
+    assert make_study(tmp_path, wrap(others)).do(STEP).changed == ("images",)
 
 
 def test_of_images_in_memory_every_one_counts_and_so_do_labels(tmp_path):
@@ -187,14 +187,16 @@ def labelled(monkeypatch):
     labels = torch.arange(64) % 4
     colors = torch.tensor([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0]], dtype=torch.uint8)
     pixels = colors[labels][:, :, None, None].expand(-1, -1, 32, 32).clone()
-    made = SimpleNamespace(pixels=pixels, labels=labels, calls=[])
+    images = SimpleNamespace(pixels=pixels, labels=labels, calls=[])
 
     def load_splits(spec):
-        made.calls.append(spec)
-        return tuple(Labelled(made.pixels, made.labels, f"made {s}, 64 images") for s in ("train", "test"))
+        images.calls.append(spec)
+        return tuple(
+            Labelled(images.pixels, images.labels, f"made {s}, 64 images") for s in ("train", "test")
+        )
 
     monkeypatch.setattr("streamspread.training.load_splits", load_splits)
-    return made
+    return images
 
 
 def test_missing_weights_are_trained_once_by_their_recipe(tmp_path, labelled):
