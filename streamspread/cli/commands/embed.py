@@ -51,7 +51,7 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
     from streamspread.api import embed as api
     from streamspread.report import build, style
     from streamspread.report.labels import labels
-    from streamspread.report.latent import latent as draw
+    from streamspread.report.figures.latent import draw
 
     lang = output.lang.value
     style.check(lang)
