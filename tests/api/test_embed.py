@@ -43,7 +43,8 @@ def test_every_layer_gets_points_labels_and_facts(network, images):
     assert list(found.labels_N) == [i % 4 for i in range(120)]
     assert found.classes == ("a", "b", "c", "d")
     assert found.provenance["model"] == "m"
-    assert (found.provenance["axes"], found.provenance["perplexity"]) == (8, 30)
+    options = found.provenance["options"]
+    assert (options["axes"], options["perplexity"]) == (8, 30)
     assert network.training  # as it was
     assert {event.stage for event in events} == {"pass", "t-SNE"}
 

@@ -64,7 +64,7 @@ def test_numbers_of_numpy_are_numbers():
     model, x = network("mlp", 60)
     numbers = {"rank": np.int64(20), "seed": np.int64(3)}
     found = streamspread.analyze(model, x, "0", method="sketch", device="cpu", **numbers)
-    assert json.loads(json.dumps(found.provenance))["seed"] == 3
+    assert json.loads(json.dumps(found.provenance))["options"]["seed"] == 3
 
 
 def test_a_sketch_has_not_all_eigenvalues():

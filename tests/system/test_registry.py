@@ -1,0 +1,74 @@
+"""The registry: a folder's files by their names, nothing imported before it is asked for."""
+
+import sys
+
+import pytest
+
+from streamspread.system.registry import Registry
+
+
+@pytest.fixture
+def things(tmp_path, monkeypatch):
+    """A registry of a throw-away package: two files that define a THING, and one that is none of them."""
+    folder = tmp_path / "throw_away"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "cat.py").write_text('THING = "meow"\n')
+    (folder / "bell.py").write_text('THING = "ding"\n')
+    (folder / "_shared.py").write_text('THING = "for both"\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield Registry("throw_away", "THING")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "throw_away"]:
+        del sys.modules[name]
+
+
+def imported():
+    return sorted(name for name in sys.modules if name.startswith("throw_away."))
+
+
+def test_names_come_from_the_folder_and_import_nothing(things):
+    assert things.names() == ("bell", "cat")
+    assert imported() == []
+
+
+def test_what_is_asked_for_is_imported_and_nothing_else(things):
+    assert things.get("cat") == "meow"
+    assert imported() == ["throw_away.cat"]
+    assert dict(things.items()) == {"bell": "ding", "cat": "meow"}
+
+
+@pytest.mark.parametrize("name", ["dog", "_shared", "__init__", ""])
+def test_what_is_not_there_and_what_begins_with_an_underscore_is_none_of_them(things, name):
+    assert name not in things.names()
+    with pytest.raises(KeyError, match=f"^'{name}'$"):
+        things.get(name)
+    assert imported() == []
+
+
+def test_a_file_more_is_a_thing_more(things, tmp_path):
+    assert "dog" not in things.names()
+    (tmp_path / "throw_away" / "dog.py").write_text('THING = "woof"\n')
+    assert things.names() == ("bell", "cat", "dog")
+    assert things.get("dog") == "woof"
+
+
+def test_what_is_added_is_there_until_it_is_undone(things):
+    undo = things.add("ant", "silent")
+    assert things.names() == ("bell", "cat", "ant")  # after the folder's own
+    assert things.get("ant") == "silent"
+    undo()
+    assert things.names() == ("bell", "cat")
+    with pytest.raises(KeyError, match="ant"):
+        things.get("ant")
+    undo()  # once more does no harm
+
+
+def test_what_is_added_stands_in_for_a_file_of_its_name(things):
+    undo = things.add("cat", "purr")
+    assert (things.names(), things.get("cat")) == (("bell", "cat"), "purr")
+    undo()
+    assert things.get("cat") == "meow"
+
+
+def test_a_folder_that_is_not_there_has_no_names():
+    assert Registry("no_such_package_at_all", "THING").names() == ()
