@@ -2,11 +2,13 @@
 
 import io
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from streamspread.accumulators.base import Candidate, LayerShape
 from streamspread.observe.taps import TapInfo
 from streamspread.planner import LayerPlan, PassPlan, Plan
 from streamspread.report import text
@@ -164,24 +166,18 @@ def test_an_ascii_terminal_gets_its_table_too():
 
 def plan(samples=50_000):
     def one(name, dim, passes, rejected=()):
-        return LayerPlan(
-            layer=name,
-            shape=(dim,),
-            dim=dim,
-            samples=samples,
+        candidate = Candidate(
             method="gram",
-            rounding="fp16",
-            pass_indices=passes,
-            tile=dim,
-            staging_rows=8192,
-            panel_rows=2048,
-            max_block=256,
+            passes=len(passes),
             state_bytes=3 * 2**30,
             finish_bytes=2**30,
             operations=2.147e14,
+            exact=True,
+            order=0,
             why=f"because of {name}",
-            rejected=rejected,
+            make=partial(dict),
         )
+        return LayerPlan(LayerShape(name, (dim,), dim, 0.0), candidate, samples, "fp16", passes, rejected)
 
     return Plan(
         layers=(one("c1", 65_536, (0, 1, 2), ("covariance: needs 17.0 GiB",)), one("c2", 512, (1,))),
