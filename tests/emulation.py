@@ -179,13 +179,13 @@ def _gemm_ex(handle, op_a, op_b, m, n, k, alpha, a, a_type, lda, b, b_type, ldb,
         strides = (np.dtype(dtype).itemsize, leading * np.dtype(dtype).itemsize)
         return np.lib.stride_tricks.as_strided(flat.view(dtype), (rows, columns), strides)
 
-    def numbers(found, kind):
-        return (found.astype(np.uint32) << 16).view(np.float32) if kind == 14 else found
+    def numbers(stored, kind):
+        return (stored.astype(np.uint32) << 16).view(np.float32) if kind == 14 else stored
 
     def operand(address, kind, op, rows, columns, leading):
         shape = (rows, columns) if op == 0 else (columns, rows)
-        found = numbers(matrix(address, kind, *shape, leading), kind).astype(np.float64)
-        return found if op == 0 else found.T
+        values = numbers(matrix(address, kind, *shape, leading), kind).astype(np.float64)
+        return values if op == 0 else values.T
 
     scales = [ctypes.c_float.from_address(address).value for address in (alpha, beta)]
     c_mn = matrix(c, c_type, m, n, ldc)

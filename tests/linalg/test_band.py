@@ -14,25 +14,20 @@ from streamspread.linalg.panels import SymmetricPanels
 from streamspread.system import devices
 from streamspread.system.memory import LiveBytes
 from tests.devices import CPU, DEVICES
+from tests.matrices import of_band, packed
 
 
-def packed(n, rows, device=CPU, dtype=torch.float64, seed=0, low_rank=False):
-    """Panels of a random matrix with a falling spectrum, and its eigenvalues."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, n + 5, generator=generator, dtype=torch.float64) * torch.arange(1, n + 6) ** -0.5
-    panels = SymmetricPanels(n, rows, dtype, device)
-    panels.add_outer(x.to(device, dtype))
-    if low_rank:
-        panels.u_NR = torch.randn(n, 2, generator=generator, dtype=torch.float64).to(device)
-        panels.m_RR = torch.tensor([[0.5, 0.2], [0.2, 0.0]], dtype=torch.float64, device=device)
+def matrix(n, rows, device=CPU, dtype=torch.float64, **options):
+    """Panels of a random matrix with a falling spectrum, and its eigenvalues as the panels hold them."""
+    panels, _ = packed(n, rows, device, dtype, fall=0.5, **options)
     return panels, np.linalg.eigvalsh(panels.dense(torch.float64).cpu().numpy())
 
 
-def assert_equal(found, expected, dtype):
+def assert_equal(computed, expected, dtype):
     unit = torch.finfo(dtype).eps
-    assert found.dtype == np.float64
-    np.testing.assert_allclose(found, expected, rtol=0, atol=16 * unit * np.abs(expected).max())
-    assert abs(found.sum() - expected.sum()) < 16 * unit * np.abs(expected).sum()
+    assert computed.dtype == np.float64
+    np.testing.assert_allclose(computed, expected, rtol=0, atol=16 * unit * np.abs(expected).max())
+    assert abs(computed.sum() - expected.sum()) < 16 * unit * np.abs(expected).sum()
 
 
 # Bands wider than panels and panels wider than bands; a last block, and a last panel, that are not whole.
@@ -51,23 +46,23 @@ SHAPES = [
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("low_rank", [False, True])
-@pytest.mark.parametrize(("n", "rows", "width"), SHAPES)
-def test_eigenvalues_are_those_of_the_dense_matrix(device, dtype, low_rank, n, rows, width):
-    panels, expected = packed(n, rows, device, dtype, low_rank=low_rank)
-    assert_equal(band_eigenvalues_(panels, width), expected, dtype)
+@pytest.mark.parametrize(("n", "rows", "bandwidth"), SHAPES)
+def test_eigenvalues_are_those_of_the_dense_matrix(device, dtype, low_rank, n, rows, bandwidth):
+    panels, expected = matrix(n, rows, device, dtype, low_rank=low_rank)
+    assert_equal(band_eigenvalues_(panels, bandwidth), expected, dtype)
 
 
 @settings(max_examples=100, deadline=None)
-@given(n=st.integers(1, 90), rows=st.integers(1, 90), width=st.integers(1, 40), seed=st.integers(0, 1000))
-def test_eigenvalues_are_those_of_the_dense_matrix_in_any_panels(n, rows, width, seed):
-    panels, expected = packed(n, rows, seed=seed)
-    assert_equal(band_eigenvalues_(panels, width), expected, torch.float64)
+@given(n=st.integers(1, 90), rows=st.integers(1, 90), bandwidth=st.integers(1, 40), seed=st.integers(0, 1000))
+def test_eigenvalues_are_those_of_the_dense_matrix_in_any_panels(n, rows, bandwidth, seed):
+    panels, expected = matrix(n, rows, seed=seed)
+    assert_equal(band_eigenvalues_(panels, bandwidth), expected, torch.float64)
 
 
 @pytest.mark.parametrize("least", [1, 10])
 def test_panels_that_are_read_in_several_chunks(least):
     profile = replace(devices.CPU, band_rows=least, band_numbers=1)
-    panels, expected = packed(200, 70)
+    panels, expected = matrix(200, 70)
     assert_equal(band_eigenvalues_(panels, 16, profile=profile), expected, torch.float64)
 
 
@@ -89,32 +84,29 @@ def test_columns_that_need_no_reflection(device, kind):
 
 @pytest.mark.parametrize("scale", [1e-290, 1e290])
 def test_numbers_whose_squares_are_out_of_range(scale):
-    panels, expected = packed(60, 20)
+    panels, expected = matrix(60, 20)
     panels.multiply_(scale)
     assert_equal(band_eigenvalues_(panels, 8) / scale, expected, torch.float64)
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("n", "rows", "width"), [(64, 7, 8), (65, 16, 8), (10, 4, 10)])
-def test_the_band_is_one(device, n, rows, width):
-    panels, expected = packed(n, rows, device)
-    found = reduce_to_band_(panels, width)
-    assert found.shape == (n, 2 * width)
-    assert not found[:, width + 1 :].any()
-    dense = np.zeros((n, n))
-    for distance in range(min(width + 1, n)):
-        column = np.arange(n - distance)
-        dense[column + distance, column] = dense[column, column + distance] = found[column, distance]
-    np.testing.assert_allclose(np.linalg.eigvalsh(dense), expected, rtol=0, atol=1e-13 * expected[-1])
+@pytest.mark.parametrize(("n", "rows", "bandwidth"), [(64, 7, 8), (65, 16, 8), (10, 4, 10)])
+def test_the_band_is_one(device, n, rows, bandwidth):
+    panels, expected = matrix(n, rows, device)
+    computed = reduce_to_band_(panels, bandwidth)
+    assert computed.shape == (n, 2 * bandwidth)
+    assert not computed[:, bandwidth + 1 :].any()
+    values = np.linalg.eigvalsh(of_band(computed))
+    np.testing.assert_allclose(values, expected, rtol=0, atol=1e-13 * expected[-1])
 
 
 def test_the_same_bits_each_time():
-    first, second = (band_eigenvalues_(packed(300, 70, dtype=torch.float32)[0]) for _ in range(2))
+    first, second = (band_eigenvalues_(matrix(300, 70, dtype=torch.float32)[0]) for _ in range(2))
     assert np.array_equal(first, second)
 
 
 def test_the_panels_are_used_up():
-    panels, _ = packed(50, 20)
+    panels, _ = matrix(50, 20)
     band_eigenvalues_(panels)
     with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
         panels.trace()
@@ -133,7 +125,7 @@ def test_it_takes_the_bytes_that_it_says_and_never_a_second_matrix(dtype):
 
 def test_progress_grows():
     shares = []
-    band_eigenvalues_(packed(400, 100)[0], 8, shares.append)
+    band_eigenvalues_(matrix(400, 100)[0], 8, shares.append)
     assert len(shares) > 10
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.0, 1.0)

@@ -12,33 +12,14 @@ from streamspread.linalg.eigenvalues import Search, all_eigenvalues, leading_eig
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.spectrum import Spectrum, components_for
 from streamspread.system.devices import profile
-from tests import tensor_cores
+from tests import matrices, tensor_cores
 from tests.devices import CPU, DEVICES
+from tests.matrices import factor, prescribed
 
 THRESHOLDS = (0.5, 0.7, 0.9)
 METHODS = ["all", "all in place", "leading"]
 N = 400
-SPECTRA = {
-    "harmonic": 1.0 / np.arange(1, N + 1),
-    "steep": 0.9 ** np.arange(N),
-    "rank-deficient": np.where(np.arange(N) < 37, 1.0 / np.arange(1, N + 1) ** 0.5, 0.0),
-    "one huge": np.concatenate([[1e4], 1.0 / np.arange(1, N) ** 0.7]),
-    "steps": np.repeat([10.0, 1.0, 0.1, 0.01], N // 4) * np.linspace(1.01, 1.0, N),
-}
-
-
-def factor(values, dtype):
-    """(n, n) whose product with its own transpose has these eigenvalues, but for rounding."""
-    rng = np.random.default_rng(len(values))
-    vectors = np.linalg.qr(rng.normal(size=(len(values), len(values))))[0]
-    return torch.from_numpy(vectors * np.sqrt(values)).to(dtype)
-
-
-def prescribed(values, device, dtype, rows=96):
-    panels = SymmetricPanels(len(values), rows, dtype, device)
-    for columns in factor(values, dtype).to(device).split(64, 1):
-        panels.add_outer(columns)
-    return panels
+SPECTRA = matrices.spectra(N)
 
 
 def float64_up_to(order, device=CPU):
@@ -50,20 +31,20 @@ def solved(method, panels, trace, profile=None):
     """The spectrum, divided by the trace, from all eigenvalues or from a search for at most half of them."""
     n = panels.n
     if method != "leading":
-        found = all_eigenvalues(panels, trace, n, in_place=method == "all in place", profile=profile)
+        computed = all_eigenvalues(panels, trace, n, in_place=method == "all in place", profile=profile)
     else:
-        found = leading_eigenvalues(panels, trace, THRESHOLDS, n, Search(block=32, max_block=n // 2))
-    return of_trace_one(found, trace, n)
+        computed = leading_eigenvalues(panels, trace, THRESHOLDS, n, Search(block=32, max_block=n // 2))
+    return of_trace_one(computed, trace, n)
 
 
-def of_trace_one(found, trace, n):
+def of_trace_one(computed, trace, n):
     return Spectrum(
         dim=n,
         samples=10 * n,
         total_variance=1.0,
-        eigenvalues=found.values / trace,
-        complete=found.complete,
-        upper_sums=found.upper_sums / trace,
+        eigenvalues=computed.values / trace,
+        complete=computed.complete,
+        upper_sums=computed.upper_sums / trace,
     )
 
 
@@ -73,10 +54,10 @@ def of_trace_one(found, trace, n):
 def test_all_eigenvalues(device, name, in_place):
     values = SPECTRA[name]
     panels = prescribed(values, device, torch.float64)
-    found = all_eigenvalues(panels, float(values.sum()), N, in_place=in_place)
-    assert found.complete
-    np.testing.assert_allclose(found.values, values, rtol=0, atol=1e-11 * values[0])
-    np.testing.assert_allclose(found.upper_sums, np.cumsum(values), rtol=1e-12)
+    computed = all_eigenvalues(panels, float(values.sum()), N, in_place=in_place)
+    assert computed.complete
+    np.testing.assert_allclose(computed.values, values, rtol=0, atol=1e-11 * values[0])
+    np.testing.assert_allclose(computed.upper_sums, np.cumsum(values), rtol=1e-12)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -87,14 +68,16 @@ def test_all_eigenvalues_of_float32_sums_are_bounds_that_lie_close(device, name,
     values = SPECTRA[name]
     trace, truth = float(values.sum()), np.cumsum(values)
     panels = prescribed(values, device, torch.float32)
-    found = all_eigenvalues(panels, trace, N, in_place=in_place, profile=profile)
-    assert found.complete
-    assert np.all(np.diff(found.values) <= 0)
-    assert np.all(found.values >= 0)
-    lower = np.cumsum(found.values)
+    computed = all_eigenvalues(panels, trace, N, in_place=in_place, profile=profile)
+    assert computed.complete
+    assert np.all(np.diff(computed.values) <= 0)
+    assert np.all(computed.values >= 0)
+    lower = np.cumsum(computed.values)
     assert np.all((truth - 1e-5 * trace <= lower) & (lower <= truth))
-    assert np.all((truth - 1e-12 * trace <= found.upper_sums) & (found.upper_sums <= truth + 1e-5 * trace))
-    assert found.upper_sums[-1] == trace
+    assert np.all(
+        (truth - 1e-12 * trace <= computed.upper_sums) & (computed.upper_sums <= truth + 1e-5 * trace)
+    )
+    assert computed.upper_sums[-1] == trace
 
 
 @pytest.mark.parametrize("limit", [0, N])
@@ -140,29 +123,32 @@ def test_threshold_one_is_an_interval_up_to_the_rank(method, dtype):
 def test_leading_eigenvalues_close_every_threshold(device, name, dtype):
     values = SPECTRA[name]
     trace = float(values.sum())
-    found = leading_eigenvalues(
+    computed = leading_eigenvalues(
         prescribed(values, device, dtype), trace, THRESHOLDS, N, Search(block=32, max_block=N)
     )
     truth = np.cumsum(values)
     for tau in THRESHOLDS:
         k = components_for(truth, tau * trace)
-        assert components_for(np.cumsum(found.values), tau * trace) == k
-        assert components_for(found.upper_sums, tau * trace) == k
-    m = len(found.values)
+        assert components_for(np.cumsum(computed.values), tau * trace) == k
+        assert components_for(computed.upper_sums, tau * trace) == k
+    m = len(computed.values)
     slack = 1e-5 * trace if dtype == torch.float32 else 1e-11 * trace
-    assert np.all(np.cumsum(found.values) <= truth[:m] + slack)
-    assert np.all(found.upper_sums >= truth[:m] - slack)
+    assert np.all(np.cumsum(computed.values) <= truth[:m] + slack)
+    assert np.all(computed.upper_sums >= truth[:m] - slack)
 
 
 def test_without_proof_the_interval_still_holds_the_truth():
     values = SPECTRA["harmonic"]
     trace, target = float(values.sum()), 0.7 * float(values.sum())
-    found = leading_eigenvalues(
+    computed = leading_eigenvalues(
         prescribed(values, CPU, torch.float64), trace, (0.7,), N, Search(block=32, max_block=128, proof=False)
     )
     k = components_for(np.cumsum(values), target)
-    low, high = components_for(found.upper_sums, target), components_for(np.cumsum(found.values), target)
-    assert found.proof == "Frobenius norm"
+    low, high = (
+        components_for(computed.upper_sums, target),
+        components_for(np.cumsum(computed.values), target),
+    )
+    assert computed.proof == "Frobenius norm"
     assert low < k == high
 
 
@@ -170,9 +156,9 @@ def test_without_proof_a_block_that_cannot_grow_far_enough_leaves_k_open():
     values = SPECTRA["harmonic"]
     trace = float(values.sum())
     panels = prescribed(values, CPU, torch.float64)
-    found = leading_eigenvalues(panels, trace, (0.99,), N, Search(block=16, max_block=32, proof=False))
-    assert len(found.values) == 32
-    assert components_for(np.cumsum(found.values), 0.99 * trace) is None
+    computed = leading_eigenvalues(panels, trace, (0.99,), N, Search(block=16, max_block=32, proof=False))
+    assert len(computed.values) == 32
+    assert components_for(np.cumsum(computed.values), 0.99 * trace) is None
     assert not panels.spent
 
 
@@ -189,13 +175,13 @@ def test_where_no_factorisation_can_prove_k_all_eigenvalues_do(dtype, device, va
     trace, truth = float(values.sum()), np.cumsum(values)
     panels = prescribed(values, device, dtype)
     search = Search(block=16, max_block=max_block, progress=shares.append)
-    found = leading_eigenvalues(panels, trace, (0.5, tau), N, search)
-    assert found.proof == "all eigenvalues, in place"
-    assert found.complete
+    computed = leading_eigenvalues(panels, trace, (0.5, tau), N, search)
+    assert computed.proof == "all eigenvalues, in place"
+    assert computed.complete
     for threshold in (0.5, tau):
         k = components_for(truth, threshold * trace)
-        assert components_for(found.upper_sums, threshold * trace) == k
-        assert components_for(np.cumsum(found.values), threshold * trace) == k
+        assert components_for(computed.upper_sums, threshold * trace) == k
+        assert components_for(np.cumsum(computed.values), threshold * trace) == k
     assert len(shares) > 1
 
 
@@ -221,11 +207,7 @@ def even_and_flat(n, scale):
     while len(vectors) < n:
         vectors = np.block([[vectors, vectors], [vectors, -vectors]])
     values = scale * np.concatenate([[0.999], np.linspace(2, 1, n - 1) * 1e-3 / (1.5 * n)])
-    dense = torch.from_numpy(vectors * values / n @ vectors.T).float()
-    panels = SymmetricPanels(n, 512, torch.float32, CPU)
-    for begin, end, panel in panels.spans():
-        panel.copy_(dense[begin:end, :end])
-    return panels
+    return matrices.of_dense(torch.from_numpy(vectors * values / n @ vectors.T).float(), 512)
 
 
 @pytest.mark.parametrize("method", ["leading", "leading, proved", "all", "all in place"])
@@ -237,15 +219,15 @@ def test_errors_that_add_up_in_a_large_component_exclude_no_k(n, scale, method):
     taus = {k: float((sums[k - 1] - truth[k - 1] / 2) / trace) for k in (n // 50, n // 15, n // 8)}
     if method in ("all", "all in place"):
         in_place = method == "all in place"
-        found = all_eigenvalues(panels, trace, n, in_place=in_place, profile=float64_up_to(0))
+        computed = all_eigenvalues(panels, trace, n, in_place=in_place, profile=float64_up_to(0))
     else:
         proof = method == "leading, proved"
-        found = leading_eigenvalues(
+        computed = leading_eigenvalues(
             panels, trace, list(taus.values()), n, Search(block=64, max_block=n // 2, proof=proof)
         )
     for k, tau in taus.items():
-        low = components_for(found.upper_sums, tau * trace)
-        high = components_for(np.cumsum(found.values), tau * trace) or n
+        low = components_for(computed.upper_sums, tau * trace)
+        high = components_for(np.cumsum(computed.values), tau * trace) or n
         assert low <= k <= high
 
 
@@ -259,7 +241,7 @@ def test_the_largest_values_are_summed_in_float64():
     assert panels.squared_norm() == pytest.approx(float(a.square().sum()), rel=1e-12)
 
 
-def test_what_was_summed_far_from_the_pilot_leaves_more_uncertain():
+def test_what_was_summed_far_from_the_shift_leaves_more_uncertain():
     x = torch.randn(200, 300, generator=torch.Generator().manual_seed(0))
     near, far = (SymmetricPanels(200, 64, torch.float32, CPU) for _ in range(2))
     near.add_outer(x)
@@ -269,8 +251,8 @@ def test_what_was_summed_far_from_the_pilot_leaves_more_uncertain():
     far.m_RR = torch.tensor([[-300.0, -1.0], [-1.0, 0.0]], dtype=torch.float64)
     trace = float(x.double().square().sum())
     width = [
-        float(found.upper_sums[9] - found.values[:10].sum())
-        for found in (all_eigenvalues(panels, trace, 200) for panels in (near, far))
+        float(computed.upper_sums[9] - computed.values[:10].sum())
+        for computed in (all_eigenvalues(panels, trace, 200) for panels in (near, far))
     ]
     assert width[1] > 1000 * width[0]
 
@@ -281,36 +263,31 @@ def test_a_threshold_out_of_reach_does_not_leave_the_others_open():
     lows = []
     for thresholds in ((0.5, 0.7), (0.5, 0.7, 0.99)):
         panels = prescribed(values, CPU, torch.float32)
-        found = leading_eigenvalues(
+        computed = leading_eigenvalues(
             panels, trace, thresholds, N, Search(block=32, max_block=120, proof=False)
         )
-        lows.append([components_for(found.upper_sums, tau * trace) for tau in (0.5, 0.7)])
+        lows.append([components_for(computed.upper_sums, tau * trace) for tau in (0.5, 0.7)])
         for tau in (0.5, 0.7):
-            assert components_for(np.cumsum(found.values), tau * trace) == components_for(sums, tau * trace)
+            assert components_for(np.cumsum(computed.values), tau * trace) == components_for(
+                sums, tau * trace
+            )
     assert lows[0] == lows[1]
-
-
-def diagonal_panels(values, n):
-    panels = SymmetricPanels(n, 50, torch.float32, CPU)
-    for begin, end, panel in panels.spans():
-        panel.diagonal(begin).copy_(torch.as_tensor(values[begin:end]))
-    return panels
 
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_a_negative_eigenvalue_tells_how_far_others_may_be_off(in_place):
     values = [0.9001, 0.05, 0.05, -1e-4]  # of sums that should be 0.9, 0.05, 0.05, 0
-    found = all_eigenvalues(diagonal_panels(values, 4), 1.0, 4, in_place=in_place)
-    assert np.cumsum(found.values)[0] <= 0.9
-    assert found.upper_sums[0] >= 0.9001
+    computed = all_eigenvalues(matrices.diagonal(values), 1.0, 4, in_place=in_place)
+    assert np.cumsum(computed.values)[0] <= 0.9
+    assert computed.upper_sums[0] >= 0.9001
 
 
 @pytest.mark.parametrize("in_place", [False, True])
 def test_one_negative_eigenvalue_does_not_hide_all_small_ones(in_place):
     n = 500
     values = np.concatenate([[0.99], np.full(n - 2, 0.01 / (n - 2)), [-1.5e-5]])
-    found = all_eigenvalues(diagonal_panels(values, n), 1.0, n, in_place=in_place)
-    assert np.count_nonzero(found.values) >= n - 4
+    computed = all_eigenvalues(matrices.diagonal(values), 1.0, n, in_place=in_place)
+    assert np.count_nonzero(computed.values) >= n - 4
 
 
 @pytest.mark.parametrize("error", [3e-5, -3e-5])
@@ -319,25 +296,25 @@ def test_products_that_err_by_a_share_of_themselves_are_found_by_the_norm(error,
     panels, truth = prescribed(values, CPU, torch.float32), np.cumsum(values)
 
     def solve(matrix, progress=None, profile=None):  # the trace is right, and the largest value is not
-        found = values[::-1].copy()
-        found[-1] += error
-        found[: N // 2] -= error / (N // 2)
-        return found
+        wrong = values[::-1].copy()
+        wrong[-1] += error
+        wrong[: N // 2] -= error / (N // 2)
+        return wrong
 
     monkeypatch.setattr(eigenvalues, "band_eigenvalues_", solve)
-    found = all_eigenvalues(panels, 1.0, N, in_place=True)
-    assert np.all(np.cumsum(found.values) <= truth + 1e-12)
-    assert np.all(found.upper_sums >= truth - 1e-12)
+    computed = all_eigenvalues(panels, 1.0, N, in_place=True)
+    assert np.all(np.cumsum(computed.values) <= truth + 1e-12)
+    assert np.all(computed.upper_sums >= truth - 1e-12)
 
 
 def test_a_threshold_that_no_sum_can_reach_does_not_use_up_the_matrix():
     values = SPECTRA["steep"]
     panels = prescribed(values, CPU, torch.float32)
-    found = leading_eigenvalues(panels, float(values.sum()), (0.5, 1.0), N, Search(block=32, max_block=64))
-    assert not found.complete
+    computed = leading_eigenvalues(panels, float(values.sum()), (0.5, 1.0), N, Search(block=32, max_block=64))
+    assert not computed.complete
     k = components_for(np.cumsum(values), 0.5 * values.sum())
-    assert components_for(found.upper_sums, 0.5 * values.sum()) == k
-    assert components_for(np.cumsum(found.values), 0.5 * values.sum()) == k
+    assert components_for(computed.upper_sums, 0.5 * values.sum()) == k
+    assert components_for(np.cumsum(computed.values), 0.5 * values.sum()) == k
 
 
 @pytest.mark.parametrize("others", [(), (0.5, 0.8)])
@@ -348,21 +325,21 @@ def test_a_threshold_within_rounding_of_a_sum_stays_open_by_one_at_no_more_cost(
     k = components_for(sums, 0.7 * trace)
     tau = float(sums[k - 1] / trace)  # k or k + 1: nothing in float32 can tell
     panels = prescribed(values, CPU, torch.float32)
-    found = leading_eigenvalues(panels, trace, (*others, tau), N, Search(block=32, max_block=N))
-    assert not found.complete  # all eigenvalues would not have told either
-    assert components_for(found.upper_sums, tau * trace) == k
-    assert components_for(np.cumsum(found.values), tau * trace) == k + 1
+    computed = leading_eigenvalues(panels, trace, (*others, tau), N, Search(block=32, max_block=N))
+    assert not computed.complete  # all eigenvalues would not have told either
+    assert components_for(computed.upper_sums, tau * trace) == k
+    assert components_for(np.cumsum(computed.values), tau * trace) == k + 1
     for other in others:
         want = components_for(sums, other * trace)
-        assert components_for(found.upper_sums, other * trace) == want
-        assert components_for(np.cumsum(found.values), other * trace) == want
+        assert components_for(computed.upper_sums, other * trace) == want
+        assert components_for(np.cumsum(computed.values), other * trace) == want
 
 
 @functools.cache
 def cut_off(name, model, far=0.0):
-    """The scatter of 4,096 samples about a pilot as tensor cores sum it, and their mean; the trace and the
+    """The scatter of 4,096 samples about a shift as tensor cores sum it, and their mean; the trace and the
     sums of eigenvalues about the mean as they should be. All but the first 8 samples lie ``far`` deviations
-    from the pilot.
+    from the shift.
     """
     random = np.random.default_rng(5)
     n = 64
@@ -372,30 +349,27 @@ def cut_off(name, model, far=0.0):
         x = x.clip(0, 255).round()
         x -= x[:8].mean(0)
     else:
-        basis = np.linalg.qr(random.normal(size=(n, n)))[0]
-        x = random.normal(size=(4096, n)) * np.sqrt(SPECTRA[name][:n]) @ basis.T
+        x = matrices.samples(SPECTRA[name][:n], 4096, random)
         x *= 100 / np.abs(x).max()
     x[8:] += far * x.std()
     x = x.astype(np.float16).astype(np.float64)
     mean_D = x.mean(0)
-    found = tensor_cores.gram(x, len(x), *tensor_cores.MODELS[model])
+    dense = tensor_cores.gram(x, len(x), *tensor_cores.MODELS[model])
     values = np.linalg.eigvalsh(x.T @ x - len(x) * np.outer(mean_D, mean_D))[::-1].clip(0)
-    return found, mean_D, float(values.sum()), np.cumsum(values)
+    return dense, mean_D, float(values.sum()), np.cumsum(values)
 
 
 def spectrum_of_what_is_cut_off(method, name, model, taus, far=0.0):
     dense, mean_D, trace, _ = cut_off(name, model, far)
-    panels = SymmetricPanels(64, 20, torch.float32, CPU)
-    for begin, end, panel in panels.spans():
-        panel.copy_(torch.from_numpy(dense[begin:end, :end]))
+    panels = matrices.of_dense(torch.from_numpy(dense), 20)
     panels.updates, panels.terms = 1, 4096 // 16
     panels.u_NR = torch.from_numpy(mean_D)[:, None]
     panels.m_RR = torch.full((1, 1), -4096.0, dtype=torch.float64)
     if method == "leading":
-        found = leading_eigenvalues(panels, trace, taus, 64, Search(block=16, max_block=64))
+        computed = leading_eigenvalues(panels, trace, taus, 64, Search(block=16, max_block=64))
     else:
-        found = all_eigenvalues(panels, trace, 64, in_place=method == "all in place")
-    return of_trace_one(found, trace, 64)
+        computed = all_eigenvalues(panels, trace, 64, in_place=method == "all in place")
+    return of_trace_one(computed, trace, 64)
 
 
 @pytest.mark.parametrize("far", [0.0, 2.0, 30.0])
@@ -430,6 +404,6 @@ def test_a_basis_that_fills_the_largest_block_is_not_trusted_with_a_hopeless_fac
     trace, sums = float(values.sum()), np.cumsum(values)
     tau = float((sums[k - 1] - values[k - 1] / 10) / trace)
     panels = prescribed(values, CPU, torch.float32)
-    found = leading_eigenvalues(panels, trace, (tau,), 300, Search(block=16, max_block=75))
-    assert components_for(found.upper_sums, tau * trace) == k
-    assert components_for(np.cumsum(found.values), tau * trace) == k
+    computed = leading_eigenvalues(panels, trace, (tau,), 300, Search(block=16, max_block=75))
+    assert components_for(computed.upper_sums, tau * trace) == k
+    assert components_for(np.cumsum(computed.values), tau * trace) == k

@@ -8,15 +8,14 @@ from hypothesis import strategies as st
 
 from streamspread.linalg import chunks
 from streamspread.linalg.frequent_directions import FrequentDirections
-from streamspread.linalg.intervals import SketchFacts, enclose
 from streamspread.linalg.ritz import RitzPass
+from tests import matrices
 from tests.devices import CPU, DEVICES
 
 
 def samples(seed, count, dim, power=0.8, offset=0.0):
     rng = np.random.default_rng(seed)
-    basis = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
-    x = rng.normal(size=(count, dim)) * np.arange(1, dim + 1) ** (-power / 2) @ basis.T
+    x = matrices.samples(np.arange(1, dim + 1) ** -power, count, rng)
     return torch.from_numpy(x + offset * rng.normal(size=dim)).float()
 
 
@@ -94,12 +93,13 @@ def test_ritz_passes_agree_with_the_dense_matrix(device):
     sketch = FrequentDirections(40, 12, torch.float32, device)
     for part in x.split(25):
         sketch.absorb(part)
-    found = sketch.decompose(x[:0])
-    ritz = RitzPass(*sketch.basis_(found, 12), found.mean_D)
+    svd = sketch.decompose(x[:0])
+    ritz = RitzPass(*sketch.basis_(svd, 12), svd.mean_D)
     for _ in range(2):
         for part in x.split(70):
             ritz.add(part)
-        facts = ritz.facts()
+        solution = ritz.solve()
+        facts = solution.facts
         q = np.linalg.qr(ritz.q_LD.double().cpu().numpy().T)[0]
         theta, vectors = np.linalg.eigh(q.T @ truth @ q)
         theta, q = theta[::-1], q @ vectors[:, ::-1]
@@ -115,15 +115,15 @@ def test_ritz_passes_agree_with_the_dense_matrix(device):
         assert np.all(facts.improved_K >= facts.ritz_K * (1 - 1e-12))
         assert np.all(facts.improved_K <= np.linalg.eigvalsh(truth)[::-1][:12] * (1 + 1e-12))
         assert facts.total == pytest.approx(np.trace(truth), rel=1e-12)
-        ritz = ritz.advance_(facts)
+        ritz = ritz.advance_(solution)
 
 
 def test_directions_that_a_basis_lacks_are_counted_as_missed():
     x = samples(4, 120, 30)
     sketch = FrequentDirections(30, 20, torch.float32, CPU)
     sketch.absorb(x[:60])
-    found = sketch.decompose(x[60:])
-    q_LD, missed = sketch.basis_(found, 5)
+    svd = sketch.decompose(x[60:])
+    q_LD, missed = sketch.basis_(svd, 5)
     assert q_LD.shape == (5, 30)
     q = np.linalg.qr(q_LD.double().numpy().T)[0]
     outside = np.eye(30) - q @ q.T
@@ -131,28 +131,12 @@ def test_directions_that_a_basis_lacks_are_counted_as_missed():
     assert largest <= missed <= largest * 1.5
 
 
-def test_upper_sums_reach_past_the_sketch_until_the_threshold():
-    facts = SketchFacts(np.array([3.0, 1.0]), 0.5, 0.0, 0.0, 10.0, 0.0)
-    found = enclose(facts, None, rank_limit=100, largest_threshold=0.9)
-    np.testing.assert_allclose(found.upper_sums[:4], [3.5, 5.0, 5.5, 6.0])
-    assert found.upper_sums[-1] >= 9.0
-    assert len(found.upper_sums) < 20
-    assert len(enclose(facts, None, rank_limit=3, largest_threshold=0.9).upper_sums) == 3
-
-
-def test_what_the_lower_bounds_of_the_others_take_is_not_left_for_the_first():
-    facts = SketchFacts(np.array([3.0, 2.0, 1.0]), 0.5, 0.0, 0.0, 6.5, 0.0)
-    found = enclose(facts, None, rank_limit=3, largest_threshold=0.5)
-    np.testing.assert_allclose(found.upper_sums, [3.5, 5.5, 6.5])
-    assert not found.complete
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 1000), (5000, 300)])
-def test_chunks_cover_all_columns_once(height, width):
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 1000), (5000, 300)])
+def test_chunks_cover_all_columns_once(rows, columns):
     seen = []
-    for begin, end, chunk in chunks.column_chunks(height, width, CPU):
-        assert chunk.shape == (height, end - begin)
+    for begin, end, chunk in chunks.column_chunks(rows, columns, CPU):
+        assert chunk.shape == (rows, end - begin)
         assert chunk.dtype == torch.float64
-        assert chunk.nbytes <= chunks.chunk_nbytes(height, width, CPU)
+        assert chunk.nbytes <= chunks.chunk_nbytes(rows, columns, CPU)
         seen += range(begin, end)
-    assert seen == list(range(width))
+    assert seen == list(range(columns))

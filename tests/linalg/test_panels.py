@@ -5,30 +5,16 @@ import torch
 
 from streamspread.errors import OptionError
 from streamspread.linalg.panels import SymmetricPanels
-from tests.devices import DEVICES
+from tests.devices import CPU, DEVICES
+from tests.matrices import packed
 
 SHAPES = [(1, 4), (7, 3), (64, 64), (65, 64), (300, 70)]
-
-
-def packed(n, rows, device, dtype=torch.float64, low_rank=True):
-    """Panels, with a correction, and the dense float64 matrix that they hold."""
-    generator = torch.Generator().manual_seed(n)
-    x = torch.randn(n, 2 * n + 5, generator=generator, dtype=torch.float64)
-    panels = SymmetricPanels(n, rows, dtype, device)
-    panels.add_outer(x.to(device, dtype))
-    dense = x @ x.T
-    if low_rank:
-        u = torch.randn(n, 2, generator=generator, dtype=torch.float64)
-        m = torch.tensor([[0.5, 0.2], [0.2, 0.0]], dtype=torch.float64)
-        panels.u_NR, panels.m_RR = u.to(device), m.to(device)
-        dense = dense + u @ m @ u.T
-    return panels, dense
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
 def test_what_is_read_is_the_dense_matrix(device, n, rows):
-    panels, dense = packed(n, rows, device)
+    panels, dense = packed(n, rows, device, low_rank=True)
     torch.testing.assert_close(panels.dense(torch.float64).cpu(), dense)
     q = torch.randn(n, 5, dtype=torch.float64)
     torch.testing.assert_close(panels.matmul(q.to(device)).cpu(), dense @ q)
@@ -41,7 +27,7 @@ def test_what_is_read_is_the_dense_matrix(device, n, rows):
 
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
 def test_reading_changes_nothing(n, rows):
-    panels, _ = packed(n, rows, torch.device("cpu"))
+    panels, _ = packed(n, rows, low_rank=True)
     before = [panel.clone() for panel in panels.panels]
     panels.dense(torch.float32)
     panels.squared_norm()
@@ -54,8 +40,8 @@ def test_reading_changes_nothing(n, rows):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_low_rank_and_sums_in_place(device):
-    panels, dense = packed(90, 40, device, low_rank=False)
-    other, _ = packed(90, 40, device, low_rank=False)
+    panels, dense = packed(90, 40, device)
+    other, _ = packed(90, 40, device)
     u = torch.randn(90, 3, dtype=torch.float64, device=device)
     m = torch.diag(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64, device=device))
     panels.add(other, 0.25)
@@ -66,35 +52,35 @@ def test_low_rank_and_sums_in_place(device):
 
 
 def test_what_was_summed_and_how_often_outlives_what_is_taken_off():
-    panels, other = (SymmetricPanels(10, 4, torch.float32, torch.device("cpu")) for _ in range(2))
+    panels, other = (SymmetricPanels(10, 4, torch.float32, CPU) for _ in range(2))
     for _ in range(3):
         panels.add_outer(torch.ones(10, 5))
     assert (panels.summed(), panels.updates, panels.terms) == (150.0, 3, 5)
     one, half = torch.ones(10, 1, dtype=torch.float64), torch.full((1, 1), -500.0, dtype=torch.float64)
-    for _ in range(2):  # such as two states that are merged, each far from its own pilot
+    for _ in range(2):  # such as two states that are merged, each far from its own shift
         other.add_outer(torch.ones(10, 1000))
         other.multiply_(0.5)
         other.add_low_rank(one, half)
         assert (other.trace(), other.summed()) == (0.0, 5000.0)
         panels.add(other, 1.0)
-        other = SymmetricPanels(10, 4, torch.float32, torch.device("cpu"))
+        other = SymmetricPanels(10, 4, torch.float32, CPU)
     assert (panels.trace(), panels.summed()) == (150.0, 10_150.0)
     assert panels.updates == 5
-    assert 300 < panels.terms < 1000  # a BLAS sums up blocks
+    assert 300 < panels.terms < 1000  # a BLAS sums blocks
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_cholesky_in_place_gives_the_factor_or_refuses(device, n, rows, dtype):
-    panels, dense = packed(n, rows, device, dtype)
+    panels, dense = packed(n, rows, device, dtype, low_rank=True)
     assert panels.is_positive_definite_()
     factor = torch.zeros(n, n, dtype=torch.float64)
     for begin, panel in zip(range(0, n, rows), panels.panels, strict=True):
         factor[begin : begin + panel.shape[0], : panel.shape[1]] = panel
     factor.tril_()
     torch.testing.assert_close(factor @ factor.T, dense, rtol=1e-4, atol=1e-4 * float(dense.abs().max()))
-    panels, dense = packed(n, rows, device, dtype)
+    panels, dense = packed(n, rows, device, dtype, low_rank=True)
     smallest = float(torch.linalg.eigvalsh(dense)[0])
     panels.add_low_rank(
         torch.eye(n, dtype=torch.float64, device=device),
@@ -111,8 +97,8 @@ USES = {
     "row sums": lambda panels: panels.row_sums(),
     "trace": lambda panels: panels.trace(),
     "add rows": lambda panels: panels.add_outer(torch.ones(90, 1, dtype=torch.float64)),
-    "add panels": lambda panels: panels.add(packed(90, 40, torch.device("cpu"))[0], 1.0),
-    "be added": lambda panels: packed(90, 40, torch.device("cpu"))[0].add(panels, 1.0),
+    "add panels": lambda panels: panels.add(packed(90, 40)[0], 1.0),
+    "be added": lambda panels: packed(90, 40)[0].add(panels, 1.0),
     "rescale": lambda panels: panels.multiply_(0.5),
     "factor again": lambda panels: panels.is_positive_definite_(),
 }
@@ -121,7 +107,7 @@ USES = {
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 @pytest.mark.parametrize("positive", [True, False])
 def test_panels_are_of_no_use_after_a_factorisation(use, positive):
-    panels, _ = packed(90, 40, torch.device("cpu"))
+    panels, _ = packed(90, 40, low_rank=True)
     if not positive:
         panels.multiply_(-1.0)
     assert panels.is_positive_definite_() == positive
@@ -131,7 +117,7 @@ def test_panels_are_of_no_use_after_a_factorisation(use, positive):
 
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
 def test_nbytes_is_what_the_panels_take(n, rows):
-    panels, _ = packed(n, rows, torch.device("cpu"), torch.float32)
+    panels, _ = packed(n, rows, dtype=torch.float32)
     assert sum(p.numel() * p.element_size() for p in panels.panels) == SymmetricPanels.nbytes(
         n, rows, torch.float32
     )

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamspread.results.bounds import frobenius_upper_sums, shifted_upper_sums
+from tests.matrices import orthogonal
 
 
 def random_case(seed, n, basis, power):
@@ -12,7 +13,7 @@ def random_case(seed, n, basis, power):
     leading one."""
     rng = np.random.default_rng(seed)
     values = np.sort(rng.random(n) ** power)[::-1] + 1e-9
-    vectors = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    vectors = orthogonal(n, rng)
     matrix = (vectors * values) @ vectors.T
     q = np.linalg.qr(vectors[:, :basis] + rng.uniform(0, 0.5) * rng.normal(size=(n, basis)) / np.sqrt(n))[0]
     ritz, rotation = np.linalg.eigh(q.T @ matrix @ q)
