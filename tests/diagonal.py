@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from streamspread.accumulators.base import Accumulator, Candidate, Combine, Part, number
+from streamspread.accumulators.base import Accumulator, Candidate, Combine, Part
 from streamspread.errors import DataError
+from streamspread.linalg.states import as_tensor
 from streamspread.results.spectrum import Spectrum
 
 
@@ -64,7 +65,7 @@ class Diagonal(Accumulator):
         )
 
     def state(self):
-        parts = {"count": number(self.count), "sum": self.sum_D, "squares": self.squares_D}
+        parts = {"count": as_tensor(self.count), "sum": self.sum_D, "squares": self.squares_D}
         return {name: Part(tensor, Combine.SUM) for name, tensor in parts.items()}
 
     def load_state(self, tensors):

@@ -170,7 +170,7 @@ class Accumulator(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Part]:
-        """All that the accumulator knows, with nothing staged."""
+        """All that the accumulator knows."""
 
     @abstractmethod
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -183,11 +183,10 @@ class Accumulator(ABC):
             OptionError: states that cannot be added.
         """
         self.check_alike(other)
-        theirs = other.state()
         if not other.samples:
             return
         if not self.samples:
-            self.load_state({name: part.tensor for name, part in theirs.items()})
+            self.load_state({name: part.tensor for name, part in other.state().items()})
             return
         self.align(other)
         mine, theirs = self.state(), other.state()
@@ -203,17 +202,12 @@ class Accumulator(ABC):
         """What two states that merge have alike, in words."""
 
     def align(self, other: Self) -> None:
-        """Bring both states to the same units before their parts are combined; here they are."""
+        """Bring both states to the same units, with nothing staged, before their parts are combined."""
         return None
 
     def advice(self, spectrum: Spectrum, options: Options) -> str | None:
         """What would close the intervals that are left open; None where there is nothing to say."""
         return None
-
-
-def number(value: float | int) -> torch.Tensor:
-    """A number as a part of a state."""
-    return torch.tensor(value, dtype=torch.int64 if isinstance(value, int) else torch.float64)
 
 
 def _combined(part: Part, other: torch.Tensor) -> torch.Tensor:

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from streamspread import kernels
-from streamspread.accumulators.base import number
 from streamspread.accumulators.staging import Origin, Precision, Staging, origin_of
 from streamspread.errors import ActivationError, DataError, OptionError
 from streamspread.linalg.frequent_directions import FrequentDirections
-from streamspread.linalg.intervals import SketchFacts, enclose
 from streamspread.linalg.ritz import RitzPass
+from streamspread.linalg.states import as_tensor
+from streamspread.results.enclosure import RitzFacts, SketchFacts, enclose
 from streamspread.results.spectrum import Spectrum, components_for
 from streamspread.system.devices import Profile
 
@@ -104,7 +104,7 @@ class Waiting:
         raise DataError("a covariance needs at least 2 samples, got 0")
 
     def state(self) -> dict[str, torch.Tensor]:
-        return {"stage": number(0)}
+        return {"stage": as_tensor(0)}
 
 
 class First:
@@ -191,9 +191,9 @@ class First:
     def state(self) -> dict[str, torch.Tensor]:
         staging = self.staging
         return {
-            "stage": number(1),
+            "stage": as_tensor(1),
             **_staging_state(staging),
-            "reread": number(self.reread),
+            "reread": as_tensor(self.reread),
             **{f"sketch.{name}": tensor for name, tensor in self.sketch.state().items()},
         }
 
@@ -249,7 +249,7 @@ class Sketched:
         return _spectrum(self.first.sizes, self.facts, None, self, threshold)
 
     def state(self) -> dict[str, torch.Tensor]:
-        return self.first.state() | {"stage": number(2)}
+        return self.first.state() | {"stage": as_tensor(2)}
 
     def _directions(self) -> int:
         """That the thresholds need, by the sketch's own values; all where nothing was shrunk."""
@@ -309,9 +309,9 @@ class Refining:
     def state(self) -> dict[str, torch.Tensor]:
         facts = {name: torch.as_tensor(value) for name, value in vars(self.facts).items()}
         return {
-            "stage": number(3),
+            "stage": as_tensor(3),
             **_staging_state(self.staging),
-            **{f"earlier.{name}": number(value) for name, value in self.earlier._asdict().items()},
+            **{f"earlier.{name}": as_tensor(value) for name, value in self.earlier._asdict().items()},
             **{f"facts.{name}": tensor for name, tensor in facts.items()},
             **{f"ritz.{name}": tensor for name, tensor in self.ritz.state().items()},
         }
@@ -323,9 +323,11 @@ class Refining:
         values = _below("facts.", tensors)
         numbers = {name: float(tensor) for name, tensor in values.items() if tensor.ndim == 0}
         facts = SketchFacts(values_M=values["values_M"].clone().numpy(), **numbers)
-        earlier = _below("earlier.", tensors)
+        earlier, sums = _below("earlier.", tensors), _below("ritz.", tensors)
         before = Earlier(int(earlier["samples"]), int(earlier["passes"]), float(earlier["reread"]))
-        return Refining(sizes, staging, facts, RitzPass.loaded(_below("ritz.", tensors)), before)
+        ritz = RitzPass(sums["q"].clone(), float(sums["missed"]), sums["mean"].clone())
+        ritz.load_state(sums)
+        return Refining(sizes, staging, facts, ritz, before)
 
     def _flush(self) -> None:
         rows_ND = self.staging.staged()
@@ -348,13 +350,13 @@ class Refined:
     def __init__(self, pass_: Refining) -> None:
         self.pass_, self.samples, self.staging = pass_, pass_.samples, pass_.staging
         self.passes_done = pass_.passes_done + 1
-        self.ritz_facts = pass_.ritz.facts()
+        self.solution = pass_.ritz.solve()
 
     def begun(self, x_ND: torch.Tensor) -> Refining:
         last = self.pass_
         last.staging.restart()
         earlier = last.earlier._replace(passes=self.passes_done)
-        return Refining(last.sizes, last.staging, last.facts, last.ritz.advance_(self.ritz_facts), earlier)
+        return Refining(last.sizes, last.staging, last.facts, last.ritz.advance_(self.solution), earlier)
 
     def ended(self) -> Refined:
         return self
@@ -363,10 +365,10 @@ class Refined:
         return self.pass_.first_pass()
 
     def spectrum(self, threshold: float) -> Spectrum:
-        return _spectrum(self.pass_.sizes, self.pass_.facts, self.ritz_facts, self, threshold)
+        return _spectrum(self.pass_.sizes, self.pass_.facts, self.solution.facts, self, threshold)
 
     def state(self) -> dict[str, torch.Tensor]:
-        return self.pass_.state() | {"stage": number(4)}
+        return self.pass_.state() | {"stage": as_tensor(4)}
 
 
 def loaded(sizes: Sizes, tensors: Tensors) -> Stage:
@@ -384,7 +386,7 @@ def loaded(sizes: Sizes, tensors: Tensors) -> Stage:
 
 
 def _spectrum(
-    sizes: Sizes, facts: SketchFacts, ritz: Any, stage: Sketched | Refined, threshold: float
+    sizes: Sizes, facts: SketchFacts, ritz: RitzFacts | None, stage: Sketched | Refined, threshold: float
 ) -> Spectrum:
     if stage.samples < 2:
         raise DataError(f"a covariance needs at least 2 samples, got {stage.samples}")
@@ -416,10 +418,10 @@ def _staging_state(staging: Staging) -> dict[str, torch.Tensor]:
     return {
         "rows": staging.buffer_ND[: staging.filled],
         "shift": staging.origin.shift_D,
-        "scale": number(staging.origin.scale),
-        "count": number(staging.count),
-        "wanted": number(staging.wanted),
-        "batches": number(staging.batches),
+        "scale": as_tensor(staging.origin.scale),
+        "count": as_tensor(staging.count),
+        "wanted": as_tensor(staging.wanted),
+        "batches": as_tensor(staging.batches),
         **staging.sums._asdict(),
     }
 

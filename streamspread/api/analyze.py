@@ -82,12 +82,12 @@ def plan(call: PlanCall) -> Plan:
     return plan_with(call, call)
 
 
-def plan_with(subject: Subject, options: Options) -> Plan:
+def plan_with(subject: Subject, options: Options, constants: Profile | None = None) -> Plan:
     """As :func:`plan`, with all options in one object."""
     if not (stream := as_stream(subject.data)).repeatable:
         raise OptionError(
             f"a plan would use up the first samples of the {stream.description}: give a callable that "
             "returns a fresh iterator of batches"
         )
-    with observing(subject.model, stream, options) as observed:
+    with observing(subject.model, stream, options, constants) as observed:
         return planned(observed, options)

@@ -163,6 +163,13 @@ class FrequentDirections:
         self.rounding_norm += other.rounding_norm * ratio**2
         self.rounding_trace += other.rounding_trace * ratio**2
 
+    def multiply_(self, ratio: float) -> None:
+        """Take all samples times ``ratio``, a power of two, so that only underflow loses anything."""
+        self.rows_LD[: self.filled].mul_(ratio)
+        self.mean_D.mul_(ratio)
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) * ratio**2)
+
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that :meth:`load_state` needs, as references: the rows in use only."""
         return {

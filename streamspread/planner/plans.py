@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from streamspread.accumulators.base import Candidate, LayerShape
 
@@ -41,6 +43,11 @@ class LayerPlan:
     @property
     def method(self) -> str:
         return self.candidate.method
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """The sizes that the method chose, by name."""
+        return self.candidate.make.keywords
 
     @property
     def passes(self) -> int:

@@ -6,7 +6,7 @@ import torch
 
 from tests.devices import CPU
 from tests.samples import TAUS, with_spectrum
-from tests.states import EXACT, covariance, leading
+from tests.states import EXACT, covariance, leading, solved
 
 
 def far_from_its_pilot(x):
@@ -17,7 +17,7 @@ def far_from_its_pilot(x):
 
 def assert_bounds_hold(state, x):
     sums = np.cumsum(np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1])
-    found = state.spectrum(TAUS)
+    found = solved(state, TAUS)
     assert (np.cumsum(found.eigenvalues) <= sums * (1 + 1e-9)).all()
     assert (found.upper_sums >= sums * (1 - 1e-9)).all()
 
@@ -61,7 +61,7 @@ def test_eigenvalues_that_rounding_made_beside_one_large_component_exclude_no_k(
     values = np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1].clip(0)
     state = covariance(x, batch=[1, len(x) - 1], staging_rows=256)  # all others lie far from the first
     taus = (0.5, 0.99, 0.999, 0.9998, 0.9999)
-    spectrum = state.spectrum(taus, leading(99, block=16, proof=proof))
+    spectrum = solved(state, taus, leading(99, block=16, proof=proof))
     for tau in taus:
         low, high = spectrum.components(tau)
         assert low <= 1 + np.searchsorted(values.cumsum(), tau * values.sum()) <= high
@@ -76,7 +76,7 @@ def test_a_first_sample_far_from_all_others_excludes_no_k(method, amplitude, bat
     x[0] = amplitude * torch.sign(torch.randn(120, generator=generator))
     values = np.linalg.eigvalsh(np.cov(x.double().numpy().T))[::-1]
     sums = np.cumsum(values) / values.sum()
-    spectrum = EXACT[method](x, "fp32", CPU, batch).spectrum(TAUS)
+    spectrum = solved(EXACT[method](x, "fp32", CPU, batch), TAUS)
     for tau in sums[0] + (1 - sums[0]) * np.linspace(0.02, 0.98, 40):
         low, high = spectrum.components(float(tau))
         assert low <= np.searchsorted(sums, tau) + 1 <= high
@@ -87,8 +87,8 @@ def test_a_first_sample_far_from_all_others_excludes_no_k(method, amplitude, bat
 @pytest.mark.parametrize("method", EXACT)
 def test_a_threshold_at_a_sum_is_left_open_whatever_the_precision(method, batch, rounding):
     x = torch.randn(20, 130, generator=torch.Generator().manual_seed(0)).repeat(5, 1)  # of rank 19
-    low, high = EXACT[method](x, rounding, CPU, batch).spectrum((1.0,)).components(1.0)
+    low, high = solved(EXACT[method](x, rounding, CPU, batch), (1.0,)).components(1.0)
     assert low <= 19 <= high
     corners = torch.eye(50)[:3]  # two equal eigenvalues: half of the variance is one of them
-    low, high = EXACT[method](corners, rounding, CPU, batch).spectrum((0.5,)).components(0.5)
+    low, high = solved(EXACT[method](corners, rounding, CPU, batch), (0.5,)).components(0.5)
     assert low <= 1 <= high

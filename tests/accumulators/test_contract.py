@@ -114,7 +114,7 @@ def test_inner_products_over_other_samples_do_not_merge():
 def test_states_of_another_size_do_not_merge():
     mine, _ = made("covariance")
     other = METHODS.get("covariance")(DIM + 1, precision=mine.precision, device=CPU)
-    with pytest.raises(OptionError, match="only states of one layer merge: 40 features .*, got 41 features"):
+    with pytest.raises(OptionError, match=r"only states of one layer merge: 40 features .*, got 41 features"):
         mine.merge(other)
 
 

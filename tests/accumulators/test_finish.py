@@ -7,7 +7,7 @@ import torch
 from streamspread.errors import OptionError
 from tests.devices import CPU, DEVICES
 from tests.samples import SPECTRA, TAUS, dense, with_spectrum
-from tests.states import EXACT, every, leading
+from tests.states import EXACT, every, leading, solved
 
 NAMES = [name for name in SPECTRA if name != "flat"]  # whose sums lie at thresholds
 
@@ -19,7 +19,7 @@ NAMES = [name for name in SPECTRA if name != "flat"]  # whose sums lie at thresh
 def test_leading_eigenvalues_give_the_same_answer(device, method, rounding, name):
     x = with_spectrum(name, 700, 260, 3.0)
     expected = dense(x).ks()
-    spectrum = EXACT[method](x, rounding, device, 64).spectrum(TAUS[:3], leading(260))
+    spectrum = solved(EXACT[method](x, rounding, device, 64), TAUS[:3], leading(260))
     assert not spectrum.complete
     assert [spectrum.components(tau) for tau in TAUS[:3]] == [(k, k) for k in expected[:3]]
 
@@ -31,9 +31,9 @@ def test_leading_eigenvalues_give_the_same_answer(device, method, rounding, name
 @pytest.mark.parametrize(("samples", "dim"), [(500, 130), (120, 300)])
 def test_all_eigenvalues_in_place_give_the_same_answer(device, method, rounding, name, samples, dim):
     x = with_spectrum(name, samples, dim, 3.0)
-    usual = EXACT[method](x, rounding, device, 64).spectrum(TAUS)
+    usual = solved(EXACT[method](x, rounding, device, 64), TAUS)
     state = EXACT[method](x, rounding, device, 64)
-    spectrum = state.spectrum(TAUS, every())
+    spectrum = solved(state, TAUS, every())
     assert spectrum.complete
     assert spectrum.proof == "all eigenvalues, in place"
     for tau in TAUS:
@@ -42,14 +42,14 @@ def test_all_eigenvalues_in_place_give_the_same_answer(device, method, rounding,
     assert spectrum.effective_rank == pytest.approx(usual.effective_rank, rel=1e-4)
     assert spectrum.participation_ratio == pytest.approx(usual.participation_ratio, rel=1e-5)
     with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
-        state.spectrum(TAUS)
+        solved(state, TAUS)
 
 
 @pytest.mark.parametrize("limit", [0, None])
 @pytest.mark.parametrize("method", EXACT)
 def test_what_only_rounding_made_counts_as_no_eigenvalue(method, limit):
     x = with_spectrum("rank-deficient", 1000, 400, 30.0)
-    spectrum = EXACT[method](x, "fp32", CPU, 64).spectrum((0.7,), every(limit))
+    spectrum = solved(EXACT[method](x, "fp32", CPU, 64), (0.7,), every(limit))
     assert 20 < np.count_nonzero(spectrum.eigenvalues) < 100
 
 
@@ -57,13 +57,13 @@ def test_what_only_rounding_made_counts_as_no_eigenvalue(method, limit):
 def test_a_spectrum_can_be_asked_for_again_and_sums_go_on(method):
     x = with_spectrum("power law", 200, 60, 5.0)
     state = EXACT[method](x, "fp32", CPU, 50)
-    first, again = state.spectrum((0.7,)), state.spectrum((0.7,))
+    first, again = solved(state, (0.7,)), solved(state, (0.7,))
     assert np.array_equal(first.eigenvalues, again.eigenvalues)
     if method == "covariance":
         more = with_spectrum("power law", 100, 60, 5.0, seed=1)
         state.update(more)
         expected = dense(torch.cat([x, more])).ks()
-        assert [state.spectrum(TAUS).components(tau).low for tau in TAUS] == expected
+        assert [solved(state, TAUS).components(tau).low for tau in TAUS] == expected
 
 
 @pytest.mark.parametrize("method", EXACT)
@@ -71,9 +71,9 @@ def test_a_state_that_a_proof_used_up_says_so(method):
     x = with_spectrum("power law", 400, 260, 0.0)
     state = EXACT[method](x, "fp32", CPU, 50)
     options = leading(60)
-    assert state.spectrum((0.5,), options).proof == "Cholesky factorisation"
+    assert solved(state, (0.5,), options).proof == "Cholesky factorisation"
     with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
-        state.spectrum((0.5,), options)
+        solved(state, (0.5,), options)
     if method == "covariance":
         state.update(x[:1])
         with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
@@ -85,5 +85,5 @@ def test_without_proofs_a_state_stays_usable(method):
     x = with_spectrum("power law", 400, 260, 0.0)
     state = EXACT[method](x, "fp32", CPU, 50)
     options = leading(60, proof=False)
-    first, again = state.spectrum((0.5,), options), state.spectrum((0.5,), options)
+    first, again = solved(state, (0.5,), options), solved(state, (0.5,), options)
     assert np.array_equal(first.upper_sums, again.upper_sums)

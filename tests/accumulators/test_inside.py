@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.accumulators.sketch import Sketch, rank_to_close
-from streamspread.accumulators.staging import Staging
+from streamspread.accumulators.base import Setting
+from streamspread.accumulators.methods.sketch import Sketch, rank_to_close
+from streamspread.accumulators.staging import Precision, Staging, origin_of
 from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import CPU, DEVICES
 from tests.samples import check_holds, dense, power_law
-from tests.states import EXACT, SKETCHED, every, fed, sketch
+from tests.states import EXACT, SKETCHED, every, fed, sketch, solved
 
 
 @pytest.mark.slow
@@ -19,7 +20,6 @@ from tests.states import EXACT, SKETCHED, every, fed, sketch
 def test_noise_beside_a_component_with_nearly_everything_excludes_no_k(
     method, samples, dim, amplitude, solve, monkeypatch
 ):
-    monkeypatch.setattr("streamspread.linalg.eigenvalues.FLOAT64_LIMIT", 0)
     rng = np.random.default_rng(0)
     signs = rng.choice([-1.0, 1.0], (samples, 1)) * rng.choice([-1.0, 1.0], dim)
     x = torch.from_numpy(amplitude * rng.normal(size=(samples, dim)) + signs).float()
@@ -28,8 +28,9 @@ def test_noise_beside_a_component_with_nearly_everything_excludes_no_k(
     monkeypatch.setattr(
         SymmetricPanels, "add_outer", lambda panels, part: staged.append(part.double()) or add(panels, part)
     )
-    options = every(0 if solve == "in place" else dim)
-    spectrum = EXACT[method](x, "fp32", CPU, 64).spectrum((0.5,), options)
+    how = every(0 if solve == "in place" else max(samples, dim))
+    how.constants["float64_limit"] = 0
+    spectrum = solved(EXACT[method](x, "fp32", CPU, 64), (0.5,), how)
     rounded = torch.cat(staged, 1).numpy()  # features by samples, or samples by features
     rounded = rounded - rounded.mean(1 if method == "covariance" else 0, keepdims=True)
     values = np.linalg.svd(rounded, compute_uv=False) ** 2
@@ -41,19 +42,20 @@ def test_noise_beside_a_component_with_nearly_everything_excludes_no_k(
 
 
 def test_staging_hands_out_as_many_rows_as_are_wanted():
-    staging, groups = Staging(3, 10, "fp32", CPU), []
+    x = torch.arange(60.0).reshape(20, 3)
+    precision = Precision("fp32")
+    staging, groups = Staging(origin_of(x[:1], precision), 10, precision), []
 
     def take():
         groups.append(staging.staged().clone())
         staging.wanted = 7
 
     staging.wanted = 4
-    x = torch.arange(60.0).reshape(20, 3)
     for part in x.split([1, 12, 7]):
         staging.fill(part, take)
     groups.append(staging.staged())
     assert [len(rows) for rows in groups] == [4, 7, 7, 2]
-    assert torch.equal(torch.cat(groups) / staging.scale + x[0], x)
+    assert torch.equal(torch.cat(groups) / staging.origin.scale + x[0], x)
     assert (staging.count, staging.batches) == (20, 3)
 
 
@@ -62,11 +64,12 @@ def test_staging_hands_out_as_many_rows_as_are_wanted():
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
 def test_it_closes_on_the_k_of_the_rounded_samples(device, rounding, offset):
     x = (power_law(400, 90) + offset).to(device)
-    staging = Staging(90, 400, rounding, device)
+    precision = Precision(rounding)
+    staging = Staging(origin_of(x[:64], precision), 400, precision)
     for part in x.split(64):
         staging.push(part)
     want = dense(staging.staged())
-    spectrum = fed(sketch(rounding=rounding, device=device), x, 3).spectrum()
+    spectrum = solved(fed(sketch(rounding=rounding, device=device), x, 3))
     check_holds(spectrum, want, (0.3, 0.5, 0.7))
     for threshold in (0.3, 0.5, 0.7):
         assert spectrum.components(threshold).closed
@@ -76,7 +79,7 @@ def test_it_closes_on_the_k_of_the_rounded_samples(device, rounding, offset):
 def test_a_threshold_beyond_the_rank_has_a_low_and_says_which_rank_closes_it():
     x = power_law(400, 90, 0.3)
     want = dense(x)
-    spectrum = fed(sketch(rank=10, thresholds=(0.9,)), x, 2).spectrum()
+    spectrum = solved(fed(sketch(rank=10, thresholds=(0.9,)), x, 2))
     check_holds(spectrum, want, SKETCHED)
     found = spectrum.components(0.9)
     assert found.high == 90
@@ -84,7 +87,7 @@ def test_a_threshold_beyond_the_rank_has_a_low_and_says_which_rank_closes_it():
     enough = rank_to_close(spectrum, (0.9,), 10)
     assert enough is not None
     assert enough > 10
-    closed = fed(sketch(rank=enough, thresholds=(0.9,)), x, 3).spectrum()
+    closed = solved(fed(sketch(rank=enough, thresholds=(0.9,)), x, 3))
     assert closed.components(0.9).closed
     assert rank_to_close(closed, (0.9,), enough) is None
 
@@ -92,16 +95,17 @@ def test_a_threshold_beyond_the_rank_has_a_low_and_says_which_rank_closes_it():
 def test_an_adaptive_sketch_keeps_what_the_threshold_needs():
     x = power_law(2000, 300, 1.5)
     fixed, adaptive = sketch(dim=300, rank=128), sketch(dim=300, rank=128, adaptive=True)
-    assert fed(fixed, x, 1).sketch.filled == 128
-    assert 10 < fed(adaptive, x, 1).sketch.filled < 60
-    spectrum = fed(adaptive, x, 1).spectrum()
+    assert len(fed(fixed, x, 1).state()["sketch.rows"].tensor) == 128
+    assert 10 < len(fed(adaptive, x, 1).state()["sketch.rows"].tensor) < 60
+    spectrum = solved(fed(adaptive, x, 1))
     check_holds(spectrum, dense(x), SKETCHED)
     assert spectrum.components(0.7).closed
 
 
 def test_memory_is_as_announced_and_does_not_grow_with_the_samples():
-    state, finish = Sketch.nbytes(10_000, rank=64, rounding="fp32", device=CPU, staging_rows=64, max_passes=3)
-    one_pass, _ = Sketch.nbytes(10_000, rank=64, rounding="fp32", device=CPU, staging_rows=64, max_passes=1)
+    setting = Setting.of(CPU, samples=None, budget=1 << 30, rounding="fp32")
+    state, finish = Sketch.nbytes(10_000, 64, 64, 3, setting)
+    one_pass, _ = Sketch.nbytes(10_000, 64, 64, 1, setting)
     assert state - one_pass == 8 * 64 * 10_000
     rows = 2 * 64 * 10_000 * 4
     assert rows < one_pass < rows + 70e6

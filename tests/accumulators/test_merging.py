@@ -1,5 +1,6 @@
 """States merge: over other samples, or over other features of the same."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,8 +8,8 @@ from hypothesis import strategies as st
 
 from streamspread.errors import OptionError
 from tests.devices import CPU
-from tests.samples import TAUS, dense, power_law, with_spectrum
-from tests.states import covariance, fed, gram, sketch
+from tests.samples import TAUS, check_holds, dense, power_law, with_spectrum
+from tests.states import covariance, fed, gram, sketch, solved
 
 
 @settings(max_examples=40, deadline=None)
@@ -17,13 +18,13 @@ from tests.states import covariance, fed, gram, sketch
     rounding=st.sampled_from(["fp32", "fp64"]),
     drift=st.sampled_from([0.0, 5.0, 300.0]),
 )
-def test_covariances_merge_whatever_their_pilots_and_scales(cut, rounding, drift):
+def test_covariances_merge_whatever_their_shifts_and_scales(cut, rounding, drift):
     x = with_spectrum("power law", 200, 60, 2.0)
-    x[cut:] += drift  # the parts have different means, so different pilots and scales
+    x[cut:] += drift  # the parts have different means, so different shifts and scales
     want = dense(x)
     first, second = (covariance(part, rounding, CPU, 32) for part in (x[:cut], x[cut:]))
     first.merge(second)
-    spectrum = first.spectrum(TAUS)
+    spectrum = solved(first, TAUS)
     assert spectrum.samples == 200
     assert spectrum.total_variance == pytest.approx(want.total, rel=1e-5)
     assert [spectrum.components(tau).low for tau in TAUS] == want.ks()
@@ -36,7 +37,7 @@ def test_states_of_very_different_scale_merge():
         states = [covariance(part, "fp32", CPU, 16) for part in parts]
         states[0].merge(states[1])
         want = float(torch.cat(parts).double().var(0).sum())
-        assert states[0].spectrum(TAUS).total_variance == pytest.approx(want, rel=1e-5)
+        assert solved(states[0], TAUS).total_variance == pytest.approx(want, rel=1e-5)
 
 
 def test_merging_with_an_empty_state_changes_nothing():
@@ -45,7 +46,7 @@ def test_merging_with_an_empty_state_changes_nothing():
     for pair in ((x, x[:0]), (x[:0], x)):
         first, second = (covariance(part, "fp32", CPU, 32) for part in pair)
         first.merge(second)
-        assert [first.spectrum(TAUS).components(tau).low for tau in TAUS] == expected
+        assert [solved(first, TAUS).components(tau).low for tau in TAUS] == expected
 
 
 def test_grams_over_other_features_merge():
@@ -53,8 +54,8 @@ def test_grams_over_other_features_merge():
     x[:, 60:] *= 1e-4  # the second half has another scale
     expected = dense(x).ks()
     first, second = gram(x[:, :60], "fp64", CPU, 32), gram(x[:, 60:], "fp64", CPU, 32)
-    first.merge(second)
-    spectrum = first.spectrum(TAUS)
+    first.add_features(second)
+    spectrum = solved(first, TAUS)
     assert spectrum.dim == 100
     assert [spectrum.components(tau).low for tau in TAUS] == expected
 
@@ -72,10 +73,10 @@ def test_gram_tiles_of_any_sizes_add_in_one_scale(merged, sizes, rounding):
     want = dense(larger / larger.abs().max())
     if merged:
         state, other = gram(x[:, :50], rounding, CPU, 32), gram(x[:, 50:], rounding, CPU, 32)
-        state.merge(other)
+        state.add_features(other)
     else:
         state = gram(x, rounding, CPU, 32)
-    spectrum = state.spectrum(TAUS)
+    spectrum = solved(state, TAUS)
     assert spectrum.dim == 100
     assert spectrum.total_variance == pytest.approx(want.total * float(larger.abs().max()) ** 2, rel=1e-4)
     assert all(abs(spectrum.components(t).low - k) <= 1 for t, k in zip(TAUS, want.ks(), strict=True))
@@ -84,18 +85,33 @@ def test_gram_tiles_of_any_sizes_add_in_one_scale(merged, sizes, rounding):
 def test_states_of_different_layers_do_not_merge():
     with pytest.raises(OptionError, match="only states of one layer merge"):
         covariance(torch.randn(4, 10), "fp32", CPU, 4).merge(covariance(torch.randn(4, 11), "fp32", CPU, 4))
-    with pytest.raises(OptionError, match="only states over the same samples merge"):
-        gram(torch.randn(4, 10), "fp32", CPU, 4).merge(gram(torch.randn(5, 10), "fp32", CPU, 5))
+    with pytest.raises(
+        OptionError,
+        match="merge: the same samples, 4 at fp32, got the same samples, 5",
+    ):
+        gram(torch.randn(4, 10), "fp32", CPU, 4).add_features(gram(torch.randn(5, 10), "fp32", CPU, 5))
+
+
+def test_sketches_of_very_different_scale_merge():
+    x = power_law(300, 40, 1.5)
+    parts = [x[:150] * 1e-30, x[150:] * 1e6]
+    for pair in (parts, parts[::-1]):
+        merged, other = (fed(sketch(40, 30, thresholds=(0.5,)), part, 1) for part in pair)
+        merged.merge(other)
+        spectrum = solved(merged)
+        assert np.all(np.isfinite(spectrum.eigenvalues))
+        assert np.all(np.isfinite(spectrum.upper_sums))
+        check_holds(spectrum, dense(torch.cat([part.double() for part in pair])), (0.3, 0.5))
 
 
 def test_a_sketch_merged_with_an_empty_one_is_as_before():
     x = power_law(400, 90)
-    alone = fed(sketch(), x, 1).spectrum().components(0.5)
+    alone = solved(fed(sketch(), x, 1)).components(0.5)
     left, right = sketch(), fed(sketch(), x, 1)
     left.merge(right)
-    assert left.spectrum().components(0.5) == alone
+    assert solved(left).components(0.5) == alone
     left.merge(sketch())
-    assert left.spectrum().components(0.5) == alone
+    assert solved(left).components(0.5) == alone
 
 
 def test_merged_sketches_of_parts_close_on_the_same_k_as_the_whole():
@@ -104,9 +120,9 @@ def test_merged_sketches_of_parts_close_on_the_same_k_as_the_whole():
     merged = parts[0]
     for part in parts[1:]:
         merged.merge(part)
-    assert merged.spectrum().samples == 400
-    alone = fed(sketch(), x, 2).spectrum().components(0.7)
-    assert fed(merged, x, 1).spectrum().components(0.7) == alone
+    assert solved(merged).samples == 400
+    alone = solved(fed(sketch(), x, 2)).components(0.7)
+    assert solved(fed(merged, x, 1)).components(0.7) == alone
 
 
 def test_sketches_of_other_layers_or_later_passes_do_not_merge():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.devices import CPU, DEVICES, PLACES
 from tests.samples import SPECTRA, TAUS, dense, with_spectrum
-from tests.states import EXACT
+from tests.states import EXACT, solved
 
 NAMES = [name for name in SPECTRA if name != "flat"]  # whose sums lie at thresholds
 
@@ -22,7 +22,7 @@ NAMES = [name for name in SPECTRA if name != "flat"]  # whose sums lie at thresh
 def test_components_equal_the_dense_float64_reference(device, method, rounding, name, samples, dim, offset):
     x = with_spectrum(name, samples, dim, offset)
     want = dense(x)
-    spectrum = EXACT[method](x, rounding, device, 64).spectrum(TAUS)
+    spectrum = solved(EXACT[method](x, rounding, device, 64), TAUS)
     found = [spectrum.components(tau) for tau in TAUS]
     assert spectrum.samples == samples
     if rounding in ("fp64", "fp32"):
@@ -46,14 +46,14 @@ def test_any_split_into_batches_gives_the_same_components(cuts, method, rounding
     x = with_spectrum("power law", 200, 60, 10.0)
     expected = dense(x).ks()
     sizes = np.diff([0, *sorted(cuts), 200]).tolist()
-    spectrum = EXACT[method](x, rounding, CPU, sizes).spectrum(TAUS)
+    spectrum = solved(EXACT[method](x, rounding, CPU, sizes), TAUS)
     assert [spectrum.components(tau).low for tau in TAUS] == expected
 
 
 @pytest.mark.parametrize("method", EXACT)
 def test_same_data_same_bits(method):
     x = with_spectrum("power law", 150, 80, 1.0)
-    values = [EXACT[method](x, "fp32", CPU, 40).spectrum((0.7,)).eigenvalues for _ in range(2)]
+    values = [solved(EXACT[method](x, "fp32", CPU, 40), (0.7,)).eigenvalues for _ in range(2)]
     assert np.array_equal(*values)
 
 
@@ -62,7 +62,7 @@ def test_same_data_same_bits(method):
 def test_extreme_magnitudes_neither_overflow_nor_vanish(method, size):
     x = with_spectrum("power law", 200, 60, 0.0)
     expected = dense(x).ks()
-    spectrum = EXACT[method](x * size, "fp32", CPU, 50).spectrum(TAUS)
+    spectrum = solved(EXACT[method](x * size, "fp32", CPU, 50), TAUS)
     assert [spectrum.components(tau).low for tau in TAUS] == expected
 
 
@@ -74,13 +74,13 @@ def test_a_first_batch_of_equal_float64_samples_says_nothing_of_the_scale(method
     x[:first] = x[0]
     state = EXACT[method](x, rounding, CPU, first)
     want = float(x.var(0).sum())
-    assert state.spectrum(TAUS).total_variance == pytest.approx(want, rel=1e-2)
+    assert solved(state, TAUS).total_variance == pytest.approx(want, rel=1e-2)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", EXACT)
 def test_a_constant_layer_needs_no_component(device, method):
-    spectrum = EXACT[method](torch.full((50, 20), 3.25), "fp32", device, 16).spectrum((0.7,))
+    spectrum = solved(EXACT[method](torch.full((50, 20), 3.25), "fp32", device, 16), (0.7,))
     assert spectrum.total_variance == 0
     assert spectrum.components(0.7) == (0, 0)
     assert spectrum.proof == "constant layer"

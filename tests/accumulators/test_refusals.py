@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from streamspread.accumulators.gram import Gram
-from streamspread.accumulators.staging import Overflow
+from streamspread.accumulators.methods.gram import Gram
+from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.errors import ActivationError, DataError, OptionError
 from tests.devices import CPU, DEVICES, PLACES
 from tests.samples import TAUS, dense, power_law, with_spectrum
-from tests.states import EXACT, covariance, fed, sketch
+from tests.states import EXACT, covariance, fed, sketch, solved
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -19,7 +19,7 @@ def test_a_number_that_is_not_finite_names_layer_and_batch(device, method, row, 
     x = with_spectrum("steep", 100, 40, 0.0)
     x[row, 5] = value
     with pytest.raises(ActivationError, match=f"NaN or Inf in the activation in batch {row // 16 + 1}"):
-        EXACT[method](x, "fp32", device, 16).spectrum((0.7,))
+        solved(EXACT[method](x, "fp32", device, 16), (0.7,))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -28,7 +28,7 @@ def test_fp16_overflow_is_never_silent(device, method):
     x = with_spectrum("steep", 100, 40, 0.0)
     x[60:] *= 1e4  # far beyond the first batch's range
     with pytest.raises(Overflow, match="fp16 overflow in batch"):
-        EXACT[method](x, "fp16", device, 16).spectrum((0.7,))
+        solved(EXACT[method](x, "fp16", device, 16), (0.7,))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -39,9 +39,9 @@ def test_sums_beyond_their_range_are_never_silent(device, method, rounding, size
     x = with_spectrum("steep", 100, 40, 0.0)
     x[60:] *= size  # finite as it is staged, in the first batch's scale
     with pytest.raises(Overflow, match="float32 sums overflow"):
-        EXACT[method](x, rounding, device, 16).spectrum((0.7,))
+        solved(EXACT[method](x, rounding, device, 16), (0.7,))
     expected = dense(x).ks()
-    spectrum = EXACT[method](x, "fp64", device, 16).spectrum(TAUS)
+    spectrum = solved(EXACT[method](x, "fp64", device, 16), TAUS)
     assert [spectrum.components(tau).low for tau in TAUS] == expected
 
 
@@ -52,7 +52,7 @@ def test_a_sum_of_a_few_values_beyond_its_range_is_never_silent(device, method, 
     x = with_spectrum("steep", 100, 40, 0.0)
     x[60:] = 8e37  # a card adds 32 rows in float32 before it goes on in float64
     with pytest.raises(Overflow, match="overflow"):
-        EXACT[method](x, rounding, device, 16).spectrum((0.7,))
+        solved(EXACT[method](x, rounding, device, 16), (0.7,))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -62,25 +62,25 @@ def test_float64_values_beyond_float32_overflow_in_whatever_batch(device, method
     x = with_spectrum("steep", 100, 40, 0.0).double()
     x[first:] += 1e39
     with pytest.raises(Overflow, match=f"fp32 overflow in batch {first // 16 + 1}"):
-        EXACT[method](x, "fp32", device, 16).spectrum((0.7,))
+        solved(EXACT[method](x, "fp32", device, 16), (0.7,))
 
 
 def test_too_few_samples():
     with pytest.raises(DataError, match="at least 2 samples, got 1"):
-        covariance(torch.randn(1, 5), "fp32", CPU, 1).spectrum((0.7,))
+        solved(covariance(torch.randn(1, 5), "fp32", CPU, 1), (0.7,))
 
 
 def test_a_gram_insists_on_the_samples_that_were_announced():
-    state = Gram(10, 8, tile=4, rounding="fp32", device=CPU)
+    state = Gram(10, 8, tile=4, precision=Precision("fp32"), device=CPU)
     state.update(torch.randn(6, 10))
     with pytest.raises(ActivationError, match="6 samples in this pass, 8 were announced"):
         state.end_pass()
     with pytest.raises(ActivationError, match="more than the 8 samples"):
         state.update(torch.randn(3, 10))
-    state = Gram(10, 8, tile=4, rounding="fp32", device=CPU)
+    state = Gram(10, 8, tile=4, precision=Precision("fp32"), device=CPU)
     state.update(torch.randn(8, 10))
     with pytest.raises(ActivationError, match="4 of 10 features had their pass"):
-        state.spectrum((0.7,))
+        solved(state, (0.7,))
 
 
 def test_what_a_sketch_cannot_sum_is_named():
@@ -93,7 +93,7 @@ def test_what_a_sketch_cannot_sum_is_named():
     with pytest.raises(Overflow, match="layer c9: fp16 overflow in batch 5"):
         fed(sketch(rounding="fp16", layer="c9"), wide, 1)
     with pytest.raises(DataError, match="at least 2 samples, got 1"):
-        fed(sketch(), power_law(400, 90)[:1], 1).spectrum()
+        solved(fed(sketch(), power_law(400, 90)[:1], 1))
     with pytest.raises(OptionError, match="at least one direction"):
         sketch(rank=0)
 

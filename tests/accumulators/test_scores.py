@@ -5,30 +5,21 @@ import pytest
 import torch
 from torch import nn
 
-from streamspread.accumulators.scores import leading_scores
+from streamspread.api.embed import leading_scores
 from streamspread.errors import ActivationError
-from streamspread.observe.taps import list_taps
-from streamspread.streams import as_stream
+from streamspread.observe.observed import observing
+from streamspread.options import RunOptions
 from streamspread.system.memory import LiveBytes
+from streamspread.system.progress import silent
 from tests.samples import power_law
 
 
 def scores_of(x, axes, *, model=None, batch_size=64, seed=0):
     """Scores of the first tap of a model (an identity) on x."""
     model = model or nn.Sequential(nn.Identity())
-    taps = list_taps(model, x[:2])[:1]
-    (found,) = leading_scores(
-        model,
-        as_stream(x),
-        taps,
-        axes,
-        len(x),
-        device=torch.device("cpu"),
-        batch_size=batch_size,
-        seed=seed,
-        report=lambda event: None,
-    )
-    return found
+    with observing(model, x, RunOptions("0", device="cpu", batch_size=batch_size)) as observed:
+        (scores,) = leading_scores(observed, axes, len(x), seed, silent)
+    return scores
 
 
 def exact(x, axes):

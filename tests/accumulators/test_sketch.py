@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.samples import DRAWN, ORDERS, check_holds, dense, power_law, spread
-from tests.states import SKETCHED, fed, sketch
+from tests.states import SKETCHED, fed, sketch, solved
 
 cases = st.fixed_dictionaries(
     {
@@ -57,11 +57,11 @@ def test_the_interval_holds_the_true_k(case):
     merged = states[0]
     for state in states[1:]:
         merged.merge(state)
-    spectrum = merged.spectrum()
+    spectrum = solved(merged)
     check_holds(spectrum, want, SKETCHED)
     assert spectrum.samples == len(x)
     for _ in range(case["passes"] - 1):
-        spectrum = fed(merged, x, batch=random_sizes(len(x), rng)).spectrum()
+        spectrum = solved(fed(merged, x, batch=random_sizes(len(x), rng)))
         check_holds(spectrum, want, SKETCHED)
     assert spectrum.total_variance == pytest.approx(want.total, rel=1e-5)
 
@@ -70,7 +70,7 @@ def test_every_pass_narrows_the_interval():
     x = power_law(400, 90, 0.7)
     state, widths = sketch(), []
     for _ in range(3):
-        found = fed(state, x, 1).spectrum().components(0.5)
+        found = solved(fed(state, x, 1)).components(0.5)
         widths.append(found.high - found.low)
     assert widths[0] > widths[1] >= widths[2] == 0
     assert state.passes_done == 3
@@ -78,18 +78,18 @@ def test_every_pass_narrows_the_interval():
 
 def test_with_room_for_all_samples_the_spectrum_is_complete():
     x = power_law(30, 90)
-    spectrum = fed(sketch(rank=40), x, 2).spectrum()
+    spectrum = solved(fed(sketch(rank=40), x, 2))
     assert spectrum.complete
     np.testing.assert_allclose(spectrum.upper_sums, np.cumsum(spectrum.eigenvalues), rtol=1e-9)
     np.testing.assert_allclose(spectrum.eigenvalues, dense(x).values[:29], rtol=1e-6)
-    assert not fed(sketch(rank=20), x, 2).spectrum().complete
+    assert not solved(fed(sketch(rank=20), x, 2)).complete
 
 
 def test_lower_bounds_are_below_and_upper_sums_above_every_true_sum():
     x = power_law(400, 90, 0.8)
     sums, state = dense(x).sums, sketch()
     for _ in range(3):
-        spectrum = fed(state, x, 1).spectrum()
+        spectrum = solved(fed(state, x, 1))
         count = min(len(spectrum.eigenvalues), len(spectrum.upper_sums))
         assert count >= 20
         assert np.all(np.cumsum(spectrum.eigenvalues)[:count] <= sums[:count] * (1 + 1e-6))
@@ -101,15 +101,15 @@ def test_lower_bounds_are_below_and_upper_sums_above_every_true_sum():
 
 def test_a_constant_layer_needs_no_component():
     state = fed(sketch(), torch.full((100, 90), 0.1), 1)
-    assert state.spectrum().total_variance == 0.0
-    assert state.spectrum().components(0.7) == (0, 0)
-    assert fed(state, torch.full((100, 90), 0.1), 1).spectrum().components(0.7) == (0, 0)
+    assert solved(state).total_variance == 0.0
+    assert solved(state).components(0.7) == (0, 0)
+    assert solved(fed(state, torch.full((100, 90), 0.1), 1)).components(0.7) == (0, 0)
 
 
 def test_a_threshold_at_a_sum_is_left_open_by_a_complete_sketch_too():
     x = torch.eye(50)[:3]
-    low, high = fed(sketch(50, thresholds=(0.5,)), x, 2).spectrum().components(0.5)
+    low, high = solved(fed(sketch(50, thresholds=(0.5,)), x, 2)).components(0.5)
     assert low <= 1 <= high
     x = torch.randn(20, 90, generator=torch.Generator().manual_seed(0)).repeat(3, 1)
-    low, high = fed(sketch(rounding="fp64", thresholds=(1.0,)), x, 2).spectrum().components(1.0)
+    low, high = solved(fed(sketch(rounding="fp64", thresholds=(1.0,)), x, 2)).components(1.0)
     assert low <= 19 <= high

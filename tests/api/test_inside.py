@@ -1,34 +1,40 @@
 """What needs a look inside: limits that no test can reach by size, set lower."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import streamspread
+from streamspread.api.analyze import analyze_with
+from streamspread.api.doors import Subject
 from streamspread.api.tsne import to_plane, to_planes
 from streamspread.errors import BudgetError
+from streamspread.options import Options
+from streamspread.system.devices import profile
 from tests.devices import DEVICES
 from tests.networks import check_exact, network, truth
 from tests.samples import TAUS
 
 
-@pytest.fixture
-def always_in_place(monkeypatch):
-    """No order is small enough for a dense solve, as in layers of more than 6,144 features and samples."""
-    for name in ("accumulators.finish", "linalg.eigenvalues", "planner.candidates", "api.analyze"):
-        monkeypatch.setattr(f"streamspread.{name}.FULL_LIMIT", {"cpu": 0, "cuda": 0})
+def in_place(model, x, device="cpu", **options):
+    """An analysis for which no order is small enough for a dense solve, as in layers of more than 6,144
+    features and samples."""
+    progress = options.pop("progress", None)
+    constants = replace(profile(torch.device(device)), dense_limit=0)
+    return analyze_with(Subject(model, x), Options(device=device, **options), progress, constants=constants)
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("rounding", ["fp32", "fp64"])
 @pytest.mark.parametrize("method", ["auto", "covariance", "gram"])
-@pytest.mark.usefixtures("always_in_place")
 def test_all_eigenvalues_are_those_of_the_dense_reference(method, rounding, device):
     model, x = network("cnn", 150)
     want = truth(model, x)
-    found = streamspread.analyze(
-        model, x, thresholds=TAUS, method=method, rounding=rounding, device=device, all_eigenvalues=True
+    found = in_place(
+        model, x, device, thresholds=TAUS, method=method, rounding=rounding, all_eigenvalues=True
     )
     for name, spectrum in found.items():
         assert spectrum.complete
@@ -37,11 +43,10 @@ def test_all_eigenvalues_are_those_of_the_dense_reference(method, rounding, devi
         assert math.isfinite(spectrum.effective_rank)
 
 
-@pytest.mark.usefixtures("always_in_place")
 def test_all_eigenvalues_tell_how_far_they_are():
     events = []
     model, x = network("cnn", 150)
-    streamspread.analyze(model, x, ["0", "1"], all_eigenvalues=True, progress=events.append)
+    in_place(model, x, layers=["0", "1"], all_eigenvalues=True, progress=events.append)
     for name in ("0", "1"):
         shares = [e.done for e in events if (e.stage, e.label, e.total) == ("all eigenvalues", name, 100)]
         assert shares == sorted(shares)
@@ -50,7 +55,7 @@ def test_all_eigenvalues_tell_how_far_they_are():
 
 def test_a_plan_that_no_machine_of_this_size_can_carry_out_is_refused_before_it_begins(monkeypatch):
     model, x = network("mlp", 60)
-    monkeypatch.setattr("streamspread.api.analyze.total_bytes", lambda device: 1000)
+    monkeypatch.setattr("streamspread.engine.analysis.total_bytes", lambda device: 1000)
     assert streamspread.plan(model, x, memory="1TiB").peak_bytes > 1000  # for another machine
     with pytest.raises(BudgetError, match=r"a budget of 1.0 TiB was given, .* but cpu has 1000 B in all"):
         streamspread.analyze(model, x, memory="1TiB", device="cpu")

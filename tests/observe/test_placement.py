@@ -1,15 +1,19 @@
 """A model where it is to run: what its caller switched on does not reach it, and is on again afterwards."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from streamspread.api import analyze as engine
+from streamspread.api.doors import Subject
 from streamspread.errors import ModelError
-from streamspread.linalg.eigenvalues import FULL_LIMIT
 from streamspread.observe import placement
 from streamspread.observe.placement import prepared
+from streamspread.options import Options
+from streamspread.system.devices import profile
 from tests.devices import DEVICES
 
 TAUS = (0.5, 0.9)
@@ -25,8 +29,10 @@ def images(samples=300):
     return x.cumsum(-1).cumsum(-2) / 4
 
 
-def found(model, device, method):
-    return engine.analyze(model, images(), "*", TAUS, rounding="fp32", device=device, method=method)
+def found(model, device, method, **constants):
+    options = Options("*", TAUS, rounding="fp32", device=device, method=method)
+    constants = replace(profile(device), **constants)
+    return engine.analyze_with(Subject(model, images()), options, constants=constants)
 
 
 def check_same(spectra, expected):
@@ -42,13 +48,12 @@ def check_same(spectra, expected):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
 @pytest.mark.parametrize("eigenvalues", ["all", "leading"])
-def test_autocast_around_an_analysis_changes_nothing(eigenvalues, method, dtype, device, monkeypatch):
-    if eigenvalues == "leading":
-        monkeypatch.setitem(FULL_LIMIT, device.type, 10)
+def test_autocast_around_an_analysis_changes_nothing(eigenvalues, method, dtype, device):
+    constants = {"dense_limit": 10} if eigenvalues == "leading" else {}
     model = network()
-    expected = found(model, device, method)
+    expected = found(model, device, method, **constants)
     with torch.autocast("cpu", dtype), torch.autocast(device.type, dtype):
-        check_same(found(model, device, method), expected)
+        check_same(found(model, device, method, **constants), expected)
 
 
 @pytest.mark.parametrize("device", DEVICES)

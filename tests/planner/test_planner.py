@@ -7,11 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.accumulators.covariance import Covariance
-from streamspread.accumulators.gram import Gram
-from streamspread.accumulators.sketch import Sketch
+from streamspread.accumulators.base import LayerShape, Setting
+from streamspread.accumulators.exact import step_bytes
+from streamspread.accumulators.methods.covariance import Covariance
+from streamspread.accumulators.methods.gram import Gram
+from streamspread.accumulators.methods.sketch import Sketch
 from streamspread.errors import BudgetError, DataError, OptionError
-from streamspread.planner import LayerShape, make_plan
+from streamspread.options import Options
+from streamspread.planner import make_plan
 from streamspread.system.memory import format_bytes, parse_bytes
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -22,8 +25,14 @@ def layer(dim, name="c1", operations=1e6):
     return LayerShape(name, (dim,), dim, operations)
 
 
-def planned(layers, samples, budget, device=CPU, rounding="fp32", **options):
-    return make_plan(layers, samples, budget=budget, device=device, rounding=rounding, **options)
+def setting(samples, budget, device=CPU, rounding="fp32", **more):
+    """A setting; of ``more``, what options have goes into these."""
+    options = {name: more.pop(name) for name in list(more) if name in vars(Options())}
+    return Setting.of(device, Options(**options), samples=samples, budget=budget, rounding=rounding, **more)
+
+
+def planned(layers, samples, budget, device=CPU, rounding="fp32", **more):
+    return make_plan(layers, setting(samples, budget, device, rounding, **more))
 
 
 # no1 at 32×32, and the operations of its forward up to each layer
@@ -79,14 +88,14 @@ def test_every_plan_fits_and_covers_everything_once(case):
         first = one.pass_indices[0]
         assert one.pass_indices == tuple(range(first, first + one.passes))
         if one.method == "gram":
-            assert one.passes == Gram.passes(dim, one.tile)
-            assert (one.passes - 1) * one.tile < dim <= one.passes * one.tile
+            tile = one.sizes["tile"]
+            assert (one.passes - 1) * tile < dim <= one.passes * tile
             assert one.passes == 1 or case["ordered"]
         if one.method == "covariance":
             assert one.passes == 1
         if one.method == "sketch":
             assert one.passes == (case["max_passes"] if case["ordered"] else 1)
-            assert 1 <= one.rank <= max(1, min(dim, (case["samples"] or 60_000) - 1), 64)
+            assert 1 <= one.sizes["rank"] <= max(1, min(dim, (case["samples"] or 60_000) - 1), 64)
         in_passes = tuple(step.index for step in plan.passes if one.layer in step.layers)
         assert in_passes == one.pass_indices
     for index, step in enumerate(plan.passes):
@@ -131,28 +140,18 @@ def test_a_larger_budget_is_never_refused(case):
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_bytes_are_those_of_the_accumulator(device, rounding):
     wide, long = layer(20_000), layer(300)
+    where = setting(1000, 40 * GIB, device, rounding)
     gram = planned([wide], 1000, 40 * GIB, device, rounding, method="gram").layers[0]
-    state, finish = Gram.nbytes(
-        20_000,
-        1000,
-        tile=gram.tile,
-        rounding=rounding,
-        device=device,
-        panel_rows=gram.panel_rows,
-        max_block=gram.max_block,
-    )
-    assert (gram.state_bytes, gram.finish_bytes) == (state, finish)
+    sizes = gram.sizes
+    panels, staging = Gram.nbytes(1000, sizes["tile"], sizes["panel_rows"], where)
+    step = step_bytes(1000, sizes["panel_rows"], 2, sizes["max_block"], where)
+    assert (gram.state_bytes, gram.finish_bytes) == (panels + staging, max(0, step - staging))
     covariance = planned([long], 1000, 40 * GIB, device, rounding, method="covariance").layers[0]
-    state, finish = Covariance.nbytes(
-        300,
-        rounding=rounding,
-        device=device,
-        staging_rows=covariance.staging_rows,
-        panel_rows=covariance.panel_rows,
-        max_block=covariance.max_block,
-    )
-    assert (covariance.state_bytes, covariance.finish_bytes) == (state, finish)
-    assert covariance.bytes == state + finish
+    sizes = covariance.sizes
+    state = Covariance.nbytes(300, sizes["staging_rows"], sizes["panel_rows"], where)
+    step = step_bytes(300, sizes["panel_rows"], 1, sizes["max_block"], where)
+    assert (covariance.state_bytes, covariance.finish_bytes) == (state, step)
+    assert covariance.bytes == state + step
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
@@ -172,8 +171,7 @@ def test_all_eigenvalues_need_no_second_matrix_and_no_proof_needs_less(device, m
 @pytest.mark.parametrize("order", [10_000, 16_384, 50_000, 65_536])
 def test_a_smaller_block_needs_less_memory(order, device):
     def finish(max_block):
-        sizes = {"rounding": "fp32", "device": device, "staging_rows": 128, "panel_rows": 1024}
-        return Covariance.nbytes(order, max_block=max_block, **sizes)[1]
+        return step_bytes(order, 1024, 1, max_block, setting(128, GIB, device))
 
     assert finish(1024) > finish(512) > finish(256)  # should all be the proof, finding them needs no more
 
@@ -242,11 +240,11 @@ def test_a_method_can_be_forced_and_the_others_say_so():
 
 def test_unknown_methods_and_roundings_are_refused():
     with pytest.raises(OptionError, match=r"method 'magic' is unknown: choose from auto, covariance, gram"):
-        planned([layer(20)], 10, GIB, method="magic")
+        Options(method="magic")
     with pytest.raises(
         OptionError, match=r"rounding 'fp8' is unknown: choose from auto, fp16, bf16, fp32, fp64"
     ):
-        planned([layer(20)], 10, GIB, rounding="fp8")
+        Options(rounding="fp8")
 
 
 def test_without_a_number_of_samples_only_one_pass_methods_are_to_be_had():
@@ -261,7 +259,8 @@ def test_without_a_number_of_samples_only_one_pass_methods_are_to_be_had():
 
 def test_both_sides_long_is_a_sketch_and_the_exact_methods_say_what_they_would_cost():
     chosen = planned([layer(65536)], 50_000, 16 * GIB).layers[0]
-    assert (chosen.method, chosen.rank, chosen.adaptive, chosen.passes) == ("sketch", 1024, True, 3)
+    assert (chosen.method, chosen.passes) == ("sketch", 3)
+    assert (chosen.sizes["rank"], chosen.sizes["adaptive"]) == (1024, True)
     assert chosen.why == "at most 1,024 directions of 65,536, in at most 3 passes: a proved interval"
     assert {text.split(":")[0] for text in chosen.rejected} == {"covariance", "gram"}
     for text in chosen.rejected:
@@ -279,21 +278,20 @@ def test_a_sketch_keeps_as_many_directions_as_its_share_of_the_budget_holds():
     wide = [layer(3_211_264, "features.0")]
     few = planned(wide, 50_000, 16 * GIB, method="sketch").layers[0]
     more = planned(wide, 50_000, 64 * GIB, method="sketch").layers[0]
-    assert 64 <= few.rank < more.rank
+    assert 64 <= few.sizes["rank"] < more.sizes["rank"]
     shared = planned([layer(3_211_264, name) for name in "abcd"], 50_000, 64 * GIB, method="sketch")
-    assert shared.layers[0].rank < more.rank
+    assert shared.layers[0].sizes["rank"] < more.sizes["rank"]
     assert len(shared.passes) == 3
-    state, finish = Sketch.nbytes(
-        3_211_264, rank=few.rank, rounding="fp32", device=CPU, staging_rows=few.staging_rows, max_passes=3
-    )
+    sizes = few.sizes
+    state, finish = Sketch.nbytes(3_211_264, sizes["rank"], sizes["staging_rows"], 3, setting(50_000, GIB))
     assert (few.state_bytes, few.finish_bytes) == (state, finish)
 
 
 def test_a_rank_asked_for_is_kept():
     chosen = planned([layer(20_000)], 5000, 8 * GIB, method="sketch", rank=300, max_passes=2).layers[0]
-    assert (chosen.rank, chosen.adaptive, chosen.passes) == (300, False, 2)
-    assert planned([layer(100)], 5000, GIB, method="sketch", rank=300).layers[0].rank == 100
-    assert planned([layer(1000)], 50, GIB, method="sketch", rank=300).layers[0].rank == 49
+    assert (chosen.sizes["rank"], chosen.sizes["adaptive"], chosen.passes) == (300, False, 2)
+    assert planned([layer(100)], 5000, GIB, method="sketch", rank=300).layers[0].sizes["rank"] == 100
+    assert planned([layer(1000)], 50, GIB, method="sketch", rank=300).layers[0].sizes["rank"] == 49
 
 
 def test_a_sketch_of_data_that_cannot_be_read_again_has_one_pass_and_yields_to_any_exact_method():
@@ -324,13 +322,13 @@ def test_less_memory_means_more_passes():
 def test_a_tile_is_bounded_whatever_the_budget_so_that_memory_does_not_grow_with_the_features():
     chosen = planned([layer(65536)], 50_000, 200 * GIB, method="gram").layers[0]
     assert chosen.passes > 1
-    assert chosen.samples * chosen.tile * 4 <= GIB
+    assert chosen.samples * chosen.sizes["tile"] * 4 <= GIB
 
 
 def test_staging_shrinks_before_a_layer_is_refused():
     roomy = planned([layer(4096)], 50_000, 8 * GIB, method="covariance").layers[0]
     tight = planned([layer(4096)], 50_000, roomy.bytes - 1, method="covariance").layers[0]
-    assert tight.staging_rows < roomy.staging_rows
+    assert tight.sizes["staging_rows"] < roomy.sizes["staging_rows"]
     assert tight.bytes < roomy.bytes
 
 

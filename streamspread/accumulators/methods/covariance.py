@@ -15,7 +15,6 @@ from streamspread.accumulators.base import (
     LayerShape,
     Part,
     Setting,
-    number,
 )
 from streamspread.accumulators.exact import (
     LEAST_BLOCK,
@@ -30,6 +29,7 @@ from streamspread.accumulators.exact import (
 from streamspread.accumulators.staging import Origin, Precision, Staging, origin_of
 from streamspread.errors import DataError
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.states import as_tensor
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile, profile
@@ -182,6 +182,8 @@ class Covariance(Accumulator):
         """Both in the smaller scale, since the larger one could take the other's sums out of range; the
         other's sums about my shift."""
         mine, theirs = self._stage.sums(), other._stage.sums()
+        mine.flush()
+        theirs.flush()
         scale = min(mine.staging.origin.scale, theirs.staging.origin.scale)
         mine.rescale(scale)
         theirs.rescale(scale)
@@ -207,7 +209,7 @@ class _Waiting:
         """Nothing has come that could be wrong."""
 
     def state(self) -> dict[str, Part]:
-        return {"count": Part(number(0), Combine.SUM)}
+        return {"count": Part(as_tensor(0), Combine.SUM)}
 
 
 class _Sums:
@@ -258,14 +260,14 @@ class _Sums:
         staging.origin = Origin(shift_D, staging.origin.scale)
 
     def state(self) -> dict[str, Part]:
-        self.flush()
         staging, same = self.staging, Combine.SAME
         combine = {"updates": Combine.MAX, "terms": Combine.MAX}
         return {
-            "count": Part(number(staging.count), Combine.SUM),
-            "batches": Part(number(staging.batches), Combine.SUM),
+            "count": Part(as_tensor(staging.count), Combine.SUM),
+            "batches": Part(as_tensor(staging.batches), Combine.SUM),
+            "rows": Part(staging.buffer_ND[: staging.filled], same),  # none, where two states are aligned
             "shift": Part(staging.origin.shift_D, same),
-            "scale": Part(number(staging.origin.scale), same),
+            "scale": Part(as_tensor(staging.origin.scale), same),
             "sum": Part(staging.sums.sum_D, Combine.SUM),
             "squares": Part(staging.sums.squares, Combine.SUM),
             "first_bad": Part(staging.sums.first_bad, Combine.MIN),
@@ -277,7 +279,8 @@ class _Sums:
 
     def load(self, origin: Origin, tensors: Mapping[str, torch.Tensor]) -> None:
         staging = self.staging
-        staging.origin, staging.filled = origin, 0
+        staging.origin, staging.filled = origin, len(tensors["rows"])
+        staging.buffer_ND[: staging.filled] = tensors["rows"]
         staging.count, staging.batches = int(tensors["count"]), int(tensors["batches"])
         staging.sums.sum_D.copy_(tensors["sum"])
         staging.sums.squares.copy_(tensors["squares"])

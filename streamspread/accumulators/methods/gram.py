@@ -17,7 +17,6 @@ from streamspread.accumulators.base import (
     LayerShape,
     Part,
     Setting,
-    number,
 )
 from streamspread.accumulators.exact import (
     LEAST_BLOCK,
@@ -32,6 +31,7 @@ from streamspread.accumulators.exact import (
 from streamspread.accumulators.staging import Origin, Precision, Staging, origin_of
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.states import as_tensor
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile, profile
@@ -230,7 +230,7 @@ class Gram(Accumulator):
 
     def state(self) -> dict[str, Part]:
         numbers = {"begin": self.begin, "total": self.total, "scale": self.scale}
-        own = {name: number(value) for name, value in numbers.items()}
+        own = {name: as_tensor(value) for name, value in numbers.items()}
         own |= {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
         own |= {f"tile.{name}": tensor for name, tensor in self._stage.state().items()}
         return {name: Part(tensor, Combine.OWN) for name, tensor in own.items()}
@@ -289,8 +289,8 @@ class _Tile:
         return {
             "rows": staging.buffer_ND[: staging.filled],
             "shift": staging.origin.shift_D,
-            "scale": number(staging.origin.scale),
-            "batches": number(staging.batches),
+            "scale": as_tensor(staging.origin.scale),
+            "batches": as_tensor(staging.batches),
             **staging.sums._asdict(),
         }
 

@@ -62,7 +62,8 @@ class Sketch(Accumulator):
         than ``rank`` rows where they need fewer."""
         if rank < 1:
             raise OptionError(f"a sketch keeps at least one direction, rank {rank} was asked for")
-        self.dim, self.rank, most = dim, min(rank, dim), max(thresholds)
+        self.dim, self.rank, self.thresholds = dim, min(rank, dim), tuple(thresholds)
+        most = max(self.thresholds)
         constants = device_profile or profile(device)
         enough = most if adaptive else None
         self._sizes = Sizes(dim, self.rank, most, staging_rows, precision, device, constants, enough)
