@@ -13,7 +13,7 @@ from streamspread.linalg.band import band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.slack import bias, lowered, slack
 from streamspread.linalg.subspace import CHUNK_ROWS, Subspace, reaching
-from streamspread.results.bounds import frobenius_upper_sums, shifted_upper_sums
+from streamspread.results.bounds import frobenius_upper_sums, residual_upper_sums
 from streamspread.results.spectrum import components_for
 from streamspread.system import devices
 from streamspread.system.devices import Profile
@@ -299,7 +299,7 @@ def _certificate(basis: Subspace, goal: _Goal, highs: Sequence[int]) -> _Certifi
     bound = float(np.sqrt(ritz_P[max(highs) - 1] * max(outside, ritz_P[-1])))
     if outside * (1.02 if count < basis.size else _UNSEEN) >= bound:
         return None  # it would fail
-    upper = shifted_upper_sums(ritz_P, residual_PP, bound + goal.slack * ritz_P[0], goal.trace) + goal.above
+    upper = residual_upper_sums(ritz_P, residual_PP, bound + goal.slack * ritz_P[0], goal.trace) + goal.above
     if not goal.closed(upper, goal.lows(basis.ritz_L)):
         return None
     return _Certificate(count, bound, upper)

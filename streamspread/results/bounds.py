@@ -58,18 +58,18 @@ def _water_filled(ritz_L: np.ndarray, spare: float) -> np.ndarray:
     return np.maximum.accumulate(sums[low] + (k - low) * np.maximum(level, ritz_L))
 
 
-def shifted_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float) -> np.ndarray:
-    """Upper bounds of λ₁ … λ_L, where no eigenvalue outside the basis exceeds ``shift``.
+def residual_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, outside: float) -> np.ndarray:
+    """Upper bounds of λ₁ … λ_L, where no eigenvalue outside the basis exceeds ``outside``.
 
     Let Q be an orthonormal basis of the Ritz vectors and R = AQ − QΘ the residual, which is orthogonal to Q.
-    In the basis [Q, Q⊥] A is [[Θ, Rᵀ], [R, E]] with E ≤ ``shift``·I, so A ≤ [[Θ, Rᵀ], [R, shift·I]] in the
-    Loewner order, and by Weyl's monotonicity theorem that matrix's eigenvalues bound A's one by one. Apart
-    from ``shift`` itself they are those of a 2L×2L matrix, which is what is computed.
+    In the basis [Q, Q⊥] A is [[Θ, Rᵀ], [R, E]] with E ≤ s·I, s = ``outside``. So A ≤ [[Θ, Rᵀ], [R, s·I]] in
+    the Loewner order, and by Weyl's monotonicity theorem that matrix's eigenvalues bound A's one by one.
+    Apart from s itself they are those of a 2L×2L matrix, which is what is computed.
 
     Args:
         ritz_L: (L,) float64 Ritz values, descending.
         residual_LL: (L, L) float64, RᵀR in the same order.
-        shift: an upper bound of λmax(E), as a Cholesky factorisation of shift·I − A + QΘQᵀ proves it.
+        outside: an upper bound of λmax(E), as a Cholesky factorisation of s·I − A + QΘQᵀ proves it.
 
     Returns:
         (L,) float64, descending, at least ``ritz_L``.
@@ -81,14 +81,16 @@ def shifted_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: flo
     bound[:count, :count] = np.diag(ritz_L)
     bound[count:, :count] = w_LL
     bound[:count, count:] = w_LL.T
-    bound[count:, count:] = shift * np.eye(count)
+    bound[count:, count:] = outside * np.eye(count)
     return np.maximum(np.linalg.eigvalsh(bound)[::-1][:count], ritz_L)
 
 
-def shifted_upper_sums(ritz_L: np.ndarray, residual_LL: np.ndarray, shift: float, trace: float) -> np.ndarray:
-    """Upper bounds of λ₁ + … + λ_k, k = 1 … L: the sums of :func:`shifted_upper_values`, at most ``trace``.
+def residual_upper_sums(
+    ritz_L: np.ndarray, residual_LL: np.ndarray, outside: float, trace: float
+) -> np.ndarray:
+    """Upper bounds of λ₁ + … + λ_k, k = 1 … L: the sums of :func:`residual_upper_values`, at most ``trace``.
 
     Returns:
         (L,) float64.
     """
-    return np.minimum(np.cumsum(shifted_upper_values(ritz_L, residual_LL, shift)), trace)
+    return np.minimum(np.cumsum(residual_upper_values(ritz_L, residual_LL, outside)), trace)

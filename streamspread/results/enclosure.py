@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamspread.results.bounds import shifted_upper_values
+from streamspread.results.bounds import residual_upper_values
 
 _EXACT = 1e-10  # of the trace: where less than this is missing, only rounding errors are
 
@@ -90,10 +90,10 @@ def enclose(
         error += sketch.rounding_trace
     else:
         lower_K = ritz.improved_K[:rank_limit]
-        shifted_K = shifted_upper_values(ritz.ritz_K, ritz.residual_KK, ritz.missed)[:rank_limit]
+        bounded_K = residual_upper_values(ritz.ritz_K, ritz.residual_KK, ritz.missed)[:rank_limit]
         # Past the K vectors of the basis no eigenvalue exceeds what it misses (Courant and Fischer).
-        both = max(len(values_K), len(shifted_K))
-        values_K = np.minimum(_extended(values_K, slack, both), _extended(shifted_K, ritz.missed, both))
+        both = max(len(values_K), len(bounded_K))
+        values_K = np.minimum(_extended(values_K, slack, both), _extended(bounded_K, ritz.missed, both))
         beyond = min(slack, ritz.missed)
     length = _needed(values_K, beyond, largest_threshold * total, rank_limit)
     upper = np.cumsum(_extended(values_K, beyond, length))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.results.bounds import frobenius_upper_sums, shifted_upper_sums
+from streamspread.results.bounds import frobenius_upper_sums, residual_upper_sums
 from tests.matrices import orthogonal
 
 
@@ -49,11 +49,11 @@ def test_frobenius_bounds_hold(seed, n, share, power):
 
 @settings(max_examples=300, deadline=None)
 @given(**cases)
-def test_shifted_bounds_hold_from_the_exact_shift_on(seed, n, share, power):
+def test_residual_bounds_hold_from_the_exact_value_outside_on(seed, n, share, power):
     values, ritz, residual, outside = random_case(seed, n, max(1, int(share * n)), power)
     truth = np.cumsum(values)[: len(ritz)]
-    for shift in (outside, outside * 1.5):
-        upper = shifted_upper_sums(ritz, residual, shift, values.sum())
+    for bound in (outside, outside * 1.5):
+        upper = residual_upper_sums(ritz, residual, bound, values.sum())
         assert np.all(upper >= truth * (1 - 1e-10))
 
 
@@ -61,7 +61,7 @@ def test_both_are_exact_for_a_converged_basis():
     values = np.array([8.0, 4.0, 2.0, 1.0, 0.0])
     truth = np.cumsum(values)
     np.testing.assert_allclose(frobenius_upper_sums(values, 15.0, float(np.sum(values**2)), 5), truth)
-    np.testing.assert_allclose(shifted_upper_sums(values[:3], np.zeros((3, 3)), 1.0, 15.0), truth[:3])
+    np.testing.assert_allclose(residual_upper_sums(values[:3], np.zeros((3, 3)), 1.0, 15.0), truth[:3])
 
 
 def test_an_unfinished_basis_is_not_trusted():
@@ -69,4 +69,4 @@ def test_an_unfinished_basis_is_not_trusted():
     ritz, missed = np.array([4.0, 2.0, 1.0]), 8.0
     squares, trace = float(np.sum(ritz**2) + missed**2), 15.0
     assert frobenius_upper_sums(ritz, trace, squares, 4)[0] >= missed
-    assert shifted_upper_sums(ritz, np.zeros((3, 3)), missed, trace)[0] >= 8.0
+    assert residual_upper_sums(ritz, np.zeros((3, 3)), missed, trace)[0] >= 8.0
