@@ -80,6 +80,57 @@ def identity():
     return nn.Sequential(nn.Identity())
 
 
+def small_cnn(inplace=False):
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=inplace),
+        nn.Flatten(),
+        nn.Linear(256, 5),
+    ).eval()
+
+
+class Shared(nn.Module):
+    """One ReLU, called three times in a forward; one of its inputs is a plain function of the one before."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.relu = nn.Linear(6, 4), nn.Linear(4, 4), nn.ReLU()
+
+    def forward(self, x):
+        x = self.relu(self.first(x))
+        x = self.relu(self.second(x))
+        return self.relu(x - 1)
+
+
+class Outputs(nn.Module):
+    """Parts with outputs of every kind."""
+
+    class Returns(nn.Module):
+        def __init__(self, make):
+            super().__init__()
+            self.make = make
+
+        def forward(self, x):
+            return self.make(x)
+
+    def __init__(self):
+        super().__init__()
+        self.pair = self.Returns(lambda x: (2 * x, x[:, :1]))
+        self.table = self.Returns(lambda x: {"mask": None, "x": 3 * x, "y": x})
+        self.nested = self.Returns(lambda x: ([None, (4 * x,)], x))
+        self.nothing = self.Returns(lambda x: None)
+        self.integers = self.Returns(lambda x: x.long())
+        self.transposed = self.Returns(lambda x: x.T.repeat(1, 3))
+        self.scalar = self.Returns(lambda x: x.sum())
+
+    def forward(self, x):
+        for part in self.children():
+            part(x)
+        return x
+
+
 # Images
 
 

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from streamspread.api import analyze as engine
+import streamspread
+from streamspread.api.analyze import analyze_with
 from streamspread.api.doors import Subject
 from streamspread.errors import ModelError
-from streamspread.observe import placement
 from streamspread.observe.placement import prepared
 from streamspread.options import Options
 from streamspread.system.devices import profile
 from tests.devices import DEVICES
+from tests.networks import images
 
 TAUS = (0.5, 0.9)
 
@@ -24,15 +25,10 @@ def network():
     return nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 20))
 
 
-def images(samples=300):
-    x = torch.randn(samples, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    return x.cumsum(-1).cumsum(-2) / 4
-
-
 def found(model, device, method, **constants):
     options = Options("*", TAUS, rounding="fp32", device=device, method=method)
     constants = replace(profile(device), **constants)
-    return engine.analyze_with(Subject(model, images()), options, constants=constants)
+    return analyze_with(Subject(model, images(300)), options, constants=constants)
 
 
 def check_same(spectra, expected):
@@ -119,7 +115,7 @@ class Counting(nn.Module):
 def test_no_train_or_eval_of_the_models_own_is_called_and_buffers_are_put_back():
     model = nn.Sequential(Merging(8, 8), Counting())
     before = model[0].weight.detach().clone()
-    engine.analyze(model, torch.randn(20, 8), "0", device="cpu")
+    streamspread.analyze(model, torch.randn(20, 8), "0", device="cpu")
     assert torch.equal(model[0].weight, before)
     assert (model.training, model[0].training, float(model[1].seen)) == (True, True, 0.0)
 
@@ -132,7 +128,7 @@ def test_a_model_that_works_in_place_on_its_input_leaves_the_data_as_it_was(give
 
     x = torch.randn(50, 6)
     kept = x.clone()
-    found = engine.analyze(
+    found = streamspread.analyze(
         nn.Sequential(InPlace(), nn.Identity()), give(x), "1", method="covariance", device="cpu"
     )
     assert torch.equal(x, kept)
@@ -143,7 +139,7 @@ def test_weights_without_numbers_are_refused():
     with torch.device("meta"):
         model = nn.Linear(3, 3)
     with pytest.raises(ModelError, match="lie on the meta device, where they have no numbers"):
-        engine.analyze(model, torch.randn(5, 3), device="cpu")
+        streamspread.analyze(model, torch.randn(5, 3), device="cpu")
 
 
 class Holding(nn.Module):
@@ -192,21 +188,7 @@ def test_buffers_of_every_kind_are_the_very_same_afterwards(kind):
     make, use = BUFFERS[kind]
     model = nn.Sequential(Holding(make(), use), nn.Linear(4, 4))
     buffer = model[0].kept
-    engine.analyze(model, torch.randn(30, 4), "1", device="cpu")
+    streamspread.analyze(model, torch.randn(30, 4), "1", device="cpu")
     assert model[0].kept is buffer
     if use is not None:
         assert torch.equal(buffer, make())
-
-
-@pytest.mark.parametrize(
-    ("card", "cupy", "said"),
-    [(True, False, True), (True, True, False), (False, False, False)],
-)
-def test_a_card_that_stays_idle_for_want_of_cupy_is_spoken_of(monkeypatch, card, cupy, said):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
-    monkeypatch.setattr(torch.version, "cuda", "13.1")
-    monkeypatch.setattr(placement, "find_spec", lambda name: object() if cupy else None)
-    line = placement.unused_card()
-    assert line == (
-        "a GPU is here but not CuPy, so the CPU computes: pip install cupy-cuda13x" if said else None
-    )

@@ -1,0 +1,91 @@
+"""What needs a look inside: the sizes that accumulators would be made with, and their bytes."""
+
+import pytest
+from hypothesis import given, settings
+
+from streamspread.accumulators.exact import step_bytes
+from streamspread.accumulators.methods.covariance import Covariance
+from streamspread.accumulators.methods.gram import Gram
+from streamspread.accumulators.methods.sketch import Sketch
+from streamspread.errors import BudgetError
+from tests.shapes import ANY, CPU, CUDA, GIB, layer, plan_of, planned, setting
+
+
+@settings(max_examples=150, deadline=None)
+@given(ANY)
+def test_tiles_cover_the_features_and_ranks_suit_the_layer(case):
+    try:
+        plan = plan_of(case)
+    except BudgetError:
+        return
+    for one, dim in zip(plan.layers, case["dims"], strict=True):
+        if one.method == "gram":
+            tile = one.sizes["tile"]
+            assert (one.passes - 1) * tile < dim <= one.passes * tile
+        if one.method == "sketch":
+            assert 1 <= one.sizes["rank"] <= max(1, min(dim, (case["samples"] or 60_000) - 1), 64)
+
+
+def test_both_sides_long_is_a_sketch_of_as_many_directions_as_the_thresholds_need():
+    chosen = planned([layer(65536)], 50_000, 16 * GIB).layers[0]
+    assert (chosen.sizes["rank"], chosen.sizes["adaptive"]) == (1024, True)
+
+
+@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64"])
+@pytest.mark.parametrize("device", [CPU, CUDA])
+def test_bytes_are_those_of_the_accumulator(device, rounding):
+    wide, long = layer(20_000), layer(300)
+    where = setting(1000, 40 * GIB, device, rounding)
+    gram = planned([wide], 1000, 40 * GIB, device, rounding, method="gram").layers[0]
+    sizes = gram.sizes
+    panels, staging = Gram.nbytes(1000, sizes["tile"], sizes["panel_rows"], where)
+    step = step_bytes(1000, sizes["panel_rows"], 2, sizes["max_block"], where)
+    assert (gram.state_bytes, gram.finish_bytes) == (panels + staging, max(0, step - staging))
+    covariance = planned([long], 1000, 40 * GIB, device, rounding, method="covariance").layers[0]
+    sizes = covariance.sizes
+    state = Covariance.nbytes(300, sizes["staging_rows"], sizes["panel_rows"], where)
+    step = step_bytes(300, sizes["panel_rows"], 1, sizes["max_block"], where)
+    assert (covariance.state_bytes, covariance.finish_bytes) == (state, step)
+    assert covariance.bytes == state + step
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA])
+@pytest.mark.parametrize("order", [10_000, 16_384, 50_000, 65_536])
+def test_a_smaller_block_needs_less_memory(order, device):
+    def finish(max_block):
+        return step_bytes(order, 1024, 1, max_block, setting(128, GIB, device))
+
+    assert finish(1024) > finish(512) > finish(256)  # should all be the proof, finding them needs no more
+
+
+def test_a_sketch_keeps_as_many_directions_as_its_share_of_the_budget_holds():
+    wide = [layer(3_211_264, "features.0")]
+    few = planned(wide, 50_000, 16 * GIB, method="sketch").layers[0]
+    more = planned(wide, 50_000, 64 * GIB, method="sketch").layers[0]
+    assert 64 <= few.sizes["rank"] < more.sizes["rank"]
+    shared = planned([layer(3_211_264, name) for name in "abcd"], 50_000, 64 * GIB, method="sketch")
+    assert shared.layers[0].sizes["rank"] < more.sizes["rank"]
+    assert len(shared.passes) == 3
+    sizes = few.sizes
+    state, finish = Sketch.nbytes(3_211_264, sizes["rank"], sizes["staging_rows"], 3, setting(50_000, GIB))
+    assert (few.state_bytes, few.finish_bytes) == (state, finish)
+
+
+def test_a_rank_asked_for_is_kept():
+    chosen = planned([layer(20_000)], 5000, 8 * GIB, method="sketch", rank=300, max_passes=2).layers[0]
+    assert (chosen.sizes["rank"], chosen.sizes["adaptive"], chosen.passes) == (300, False, 2)
+    assert planned([layer(100)], 5000, GIB, method="sketch", rank=300).layers[0].sizes["rank"] == 100
+    assert planned([layer(1000)], 50, GIB, method="sketch", rank=300).layers[0].sizes["rank"] == 49
+
+
+def test_a_tile_is_bounded_whatever_the_budget_so_that_memory_does_not_grow_with_the_features():
+    chosen = planned([layer(65536)], 50_000, 200 * GIB, method="gram").layers[0]
+    assert chosen.passes > 1
+    assert chosen.samples * chosen.sizes["tile"] * 4 <= GIB
+
+
+def test_staging_shrinks_before_a_layer_is_refused():
+    roomy = planned([layer(4096)], 50_000, 8 * GIB, method="covariance").layers[0]
+    tight = planned([layer(4096)], 50_000, roomy.bytes - 1, method="covariance").layers[0]
+    assert tight.sizes["staging_rows"] < roomy.sizes["staging_rows"]
+    assert tight.bytes < roomy.bytes
