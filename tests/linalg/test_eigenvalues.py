@@ -1,51 +1,14 @@
 """Eigenvalues of panels against numpy's on matrices with prescribed spectra."""
 
-import functools
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from streamspread.linalg import eigenvalues
 from streamspread.linalg.eigenvalues import Search, all_eigenvalues, leading_eigenvalues
-from streamspread.linalg.panels import SymmetricPanels
-from streamspread.results.spectrum import Spectrum, components_for
-from streamspread.system.devices import profile
-from tests import matrices, tensor_cores
+from streamspread.results.spectrum import components_for
 from tests.devices import CPU, DEVICES
-from tests.matrices import factor, prescribed
-
-THRESHOLDS = (0.5, 0.7, 0.9)
-METHODS = ["all", "all in place", "leading"]
-N = 400
-SPECTRA = matrices.spectra(N)
-
-
-def float64_up_to(order, device=CPU):
-    """The device's profile with another limit of dense solves in float64."""
-    return replace(profile(device), float64_limit=order)
-
-
-def solved(method, panels, trace, profile=None):
-    """The spectrum, divided by the trace, from all eigenvalues or from a search for at most half of them."""
-    n = panels.n
-    if method != "leading":
-        computed = all_eigenvalues(panels, trace, n, in_place=method == "all in place", profile=profile)
-    else:
-        computed = leading_eigenvalues(panels, trace, THRESHOLDS, n, Search(block=32, max_block=n // 2))
-    return of_trace_one(computed, trace, n)
-
-
-def of_trace_one(computed, trace, n):
-    return Spectrum(
-        dim=n,
-        samples=10 * n,
-        total_variance=1.0,
-        eigenvalues=computed.values / trace,
-        complete=computed.complete,
-        upper_sums=computed.upper_sums / trace,
-    )
+from tests.matrices import prescribed
+from tests.solving import METHODS, SPECTRA, THRESHOLDS, N, solved
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -58,55 +21,6 @@ def test_all_eigenvalues(device, name, in_place):
     assert computed.complete
     np.testing.assert_allclose(computed.values, values, rtol=0, atol=1e-11 * values[0])
     np.testing.assert_allclose(computed.upper_sums, np.cumsum(values), rtol=1e-12)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", SPECTRA)
-@pytest.mark.parametrize(("limit", "in_place"), [(0, False), (N, False), (N, True)])
-def test_all_eigenvalues_of_float32_sums_are_bounds_that_lie_close(device, name, limit, in_place):
-    profile = float64_up_to(limit, device)
-    values = SPECTRA[name]
-    trace, truth = float(values.sum()), np.cumsum(values)
-    panels = prescribed(values, device, torch.float32)
-    computed = all_eigenvalues(panels, trace, N, in_place=in_place, profile=profile)
-    assert computed.complete
-    assert np.all(np.diff(computed.values) <= 0)
-    assert np.all(computed.values >= 0)
-    lower = np.cumsum(computed.values)
-    assert np.all((truth - 1e-5 * trace <= lower) & (lower <= truth))
-    assert np.all(
-        (truth - 1e-12 * trace <= computed.upper_sums) & (computed.upper_sums <= truth + 1e-5 * trace)
-    )
-    assert computed.upper_sums[-1] == trace
-
-
-@pytest.mark.parametrize("limit", [0, N])
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", SPECTRA)
-def test_a_threshold_close_to_a_sum_does_not_close_a_wrong_k(name, method, limit):
-    profile = float64_up_to(limit)  # 0: float32 solves, as of larger orders
-    x = factor(SPECTRA[name], torch.float32).double()
-    trace = float(x.square().sum())
-    sums = np.linalg.eigvalsh((x @ x.T).numpy())[::-1].clip(0).cumsum() / trace
-    spectrum = solved(method, prescribed(SPECTRA[name], CPU, torch.float32), trace, profile)
-    for distance in (-1e-7, -5e-8, -1e-8, -1e-9, 1e-9, 1e-8, 5e-8, 1e-7):
-        for tau in sums + distance:
-            if tau <= 1:
-                low, high = spectrum.components(tau)
-                assert low <= (components_for(sums, tau) or N) <= high
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", ["harmonic", "steep", "steps"])
-def test_sums_that_lost_a_little_of_everything_are_found_by_the_trace(name, method):
-    panels = prescribed(SPECTRA[name], CPU, torch.float32)
-    panels.multiply_(1 - 1e-5)  # as sums that are cut off instead of rounded
-    trace = float(SPECTRA[name].sum())
-    sums = np.cumsum(SPECTRA[name]) / trace
-    spectrum = solved(method, panels, trace)
-    for k in range(1, N // 2):
-        low, high = spectrum.components(sums[k - 1] - 5e-6)
-        assert low <= components_for(sums, sums[k - 1] - 5e-6) <= high
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -200,63 +114,6 @@ def test_same_seed_same_bits():
     assert np.array_equal(runs[0].upper_sums, runs[1].upper_sums)
 
 
-def even_and_flat(n, scale):
-    """Panels of one component that all entries share evenly and that holds nearly everything, a flat rest:
-    a sum over a row has terms of one size and sign, so its rounding errors add up."""
-    vectors = np.ones((1, 1))
-    while len(vectors) < n:
-        vectors = np.block([[vectors, vectors], [vectors, -vectors]])
-    values = scale * np.concatenate([[0.999], np.linspace(2, 1, n - 1) * 1e-3 / (1.5 * n)])
-    return matrices.of_dense(torch.from_numpy(vectors * values / n @ vectors.T).float(), 512)
-
-
-@pytest.mark.parametrize("method", ["leading", "leading, proved", "all", "all in place"])
-@pytest.mark.parametrize(("n", "scale"), [(1024, 0.7), (2048, 1.3)])
-def test_errors_that_add_up_in_a_large_component_exclude_no_k(n, scale, method):
-    panels = even_and_flat(n, scale)
-    truth = np.linalg.eigvalsh(panels.dense(torch.float64).numpy())[::-1]
-    trace, sums = float(truth.sum()), np.cumsum(truth)
-    taus = {k: float((sums[k - 1] - truth[k - 1] / 2) / trace) for k in (n // 50, n // 15, n // 8)}
-    if method in ("all", "all in place"):
-        in_place = method == "all in place"
-        computed = all_eigenvalues(panels, trace, n, in_place=in_place, profile=float64_up_to(0))
-    else:
-        proof = method == "leading, proved"
-        computed = leading_eigenvalues(
-            panels, trace, list(taus.values()), n, Search(block=64, max_block=n // 2, proof=proof)
-        )
-    for k, tau in taus.items():
-        low = components_for(computed.upper_sums, tau * trace)
-        high = components_for(np.cumsum(computed.values), tau * trace) or n
-        assert low <= k <= high
-
-
-def test_the_largest_values_are_summed_in_float64():
-    panels = even_and_flat(2048, 1.3)
-    q = torch.linalg.qr(torch.randn(2048, 5, generator=torch.Generator().manual_seed(0)))[0]
-    q[:, 0] = 2048**-0.5
-    a = panels.dense(torch.float64)
-    want = ((q.double() * (a @ q.double())).sum(0) / q.double().square().sum(0)).numpy()
-    np.testing.assert_allclose(panels.quotients(q).numpy(), want, rtol=1e-12)
-    assert panels.squared_norm() == pytest.approx(float(a.square().sum()), rel=1e-12)
-
-
-def test_what_was_summed_far_from_the_shift_leaves_more_uncertain():
-    x = torch.randn(200, 300, generator=torch.Generator().manual_seed(0))
-    near, far = (SymmetricPanels(200, 64, torch.float32, CPU) for _ in range(2))
-    near.add_outer(x)
-    far.add_outer(x + 100.0)
-    one = torch.full((200, 1), 100.0, dtype=torch.float64)
-    far.u_NR = torch.cat([one, x.double().sum(1, keepdim=True)], 1)
-    far.m_RR = torch.tensor([[-300.0, -1.0], [-1.0, 0.0]], dtype=torch.float64)
-    trace = float(x.double().square().sum())
-    width = [
-        float(computed.upper_sums[9] - computed.values[:10].sum())
-        for computed in (all_eigenvalues(panels, trace, 200) for panels in (near, far))
-    ]
-    assert width[1] > 1000 * width[0]
-
-
 def test_a_threshold_out_of_reach_does_not_leave_the_others_open():
     values = SPECTRA["harmonic"]
     trace, sums = float(values.sum()), np.cumsum(values)
@@ -274,39 +131,6 @@ def test_a_threshold_out_of_reach_does_not_leave_the_others_open():
     assert lows[0] == lows[1]
 
 
-@pytest.mark.parametrize("in_place", [False, True])
-def test_a_negative_eigenvalue_tells_how_far_others_may_be_off(in_place):
-    values = [0.9001, 0.05, 0.05, -1e-4]  # of sums that should be 0.9, 0.05, 0.05, 0
-    computed = all_eigenvalues(matrices.diagonal(values), 1.0, 4, in_place=in_place)
-    assert np.cumsum(computed.values)[0] <= 0.9
-    assert computed.upper_sums[0] >= 0.9001
-
-
-@pytest.mark.parametrize("in_place", [False, True])
-def test_one_negative_eigenvalue_does_not_hide_all_small_ones(in_place):
-    n = 500
-    values = np.concatenate([[0.99], np.full(n - 2, 0.01 / (n - 2)), [-1.5e-5]])
-    computed = all_eigenvalues(matrices.diagonal(values), 1.0, n, in_place=in_place)
-    assert np.count_nonzero(computed.values) >= n - 4
-
-
-@pytest.mark.parametrize("error", [3e-5, -3e-5])
-def test_products_that_err_by_a_share_of_themselves_are_found_by_the_norm(error, monkeypatch):
-    values = np.concatenate([[0.99], np.linspace(1.1, 0.9, N - 1) * 0.01 / (N - 1)])
-    panels, truth = prescribed(values, CPU, torch.float32), np.cumsum(values)
-
-    def solve(matrix, progress=None, profile=None):  # the trace is right, and the largest value is not
-        wrong = values[::-1].copy()
-        wrong[-1] += error
-        wrong[: N // 2] -= error / (N // 2)
-        return wrong
-
-    monkeypatch.setattr(eigenvalues, "band_eigenvalues_", solve)
-    computed = all_eigenvalues(panels, 1.0, N, in_place=True)
-    assert np.all(np.cumsum(computed.values) <= truth + 1e-12)
-    assert np.all(computed.upper_sums >= truth - 1e-12)
-
-
 def test_a_threshold_that_no_sum_can_reach_does_not_use_up_the_matrix():
     values = SPECTRA["steep"]
     panels = prescribed(values, CPU, torch.float32)
@@ -315,87 +139,6 @@ def test_a_threshold_that_no_sum_can_reach_does_not_use_up_the_matrix():
     k = components_for(np.cumsum(values), 0.5 * values.sum())
     assert components_for(computed.upper_sums, 0.5 * values.sum()) == k
     assert components_for(np.cumsum(computed.values), 0.5 * values.sum()) == k
-
-
-@pytest.mark.parametrize("others", [(), (0.5, 0.8)])
-@pytest.mark.parametrize("name", ["harmonic", "steep", "one huge"])
-def test_a_threshold_within_rounding_of_a_sum_stays_open_by_one_at_no_more_cost(name, others):
-    values = SPECTRA[name]
-    trace, sums = float(values.sum()), np.cumsum(values)
-    k = components_for(sums, 0.7 * trace)
-    tau = float(sums[k - 1] / trace)  # k or k + 1: nothing in float32 can tell
-    panels = prescribed(values, CPU, torch.float32)
-    computed = leading_eigenvalues(panels, trace, (*others, tau), N, Search(block=32, max_block=N))
-    assert not computed.complete  # all eigenvalues would not have told either
-    assert components_for(computed.upper_sums, tau * trace) == k
-    assert components_for(np.cumsum(computed.values), tau * trace) == k + 1
-    for other in others:
-        want = components_for(sums, other * trace)
-        assert components_for(computed.upper_sums, other * trace) == want
-        assert components_for(np.cumsum(computed.values), other * trace) == want
-
-
-@functools.cache
-def cut_off(name, model, far=0.0):
-    """The scatter of 4,096 samples about a shift as tensor cores sum it, and their mean; the trace and the
-    sums of eigenvalues about the mean as they should be. All but the first 8 samples lie ``far`` deviations
-    from the shift.
-    """
-    random = np.random.default_rng(5)
-    n = 64
-    if name == "grey images":  # few bits, so that squares lose less than other products do
-        x = 128 + 3 * random.normal(size=(4096, n))
-        x += np.exp(0.3 * random.normal(size=n)) * 40 * random.normal(size=(4096, 1))
-        x = x.clip(0, 255).round()
-        x -= x[:8].mean(0)
-    else:
-        x = matrices.samples(SPECTRA[name][:n], 4096, random)
-        x *= 100 / np.abs(x).max()
-    x[8:] += far * x.std()
-    x = x.astype(np.float16).astype(np.float64)
-    mean_D = x.mean(0)
-    dense = tensor_cores.gram(x, len(x), *tensor_cores.MODELS[model])
-    values = np.linalg.eigvalsh(x.T @ x - len(x) * np.outer(mean_D, mean_D))[::-1].clip(0)
-    return dense, mean_D, float(values.sum()), np.cumsum(values)
-
-
-def spectrum_of_what_is_cut_off(method, name, model, taus, far=0.0):
-    dense, mean_D, trace, _ = cut_off(name, model, far)
-    panels = matrices.of_dense(torch.from_numpy(dense), 20)
-    panels.updates, panels.terms = 1, 4096 // 16
-    panels.u_NR = torch.from_numpy(mean_D)[:, None]
-    panels.m_RR = torch.full((1, 1), -4096.0, dtype=torch.float64)
-    if method == "leading":
-        computed = leading_eigenvalues(panels, trace, taus, 64, Search(block=16, max_block=64))
-    else:
-        computed = all_eigenvalues(panels, trace, 64, in_place=method == "all in place")
-    return of_trace_one(computed, trace, 64)
-
-
-@pytest.mark.parametrize("far", [0.0, 2.0, 30.0])
-@pytest.mark.parametrize("model", tensor_cores.MODELS)
-@pytest.mark.parametrize("name", [*SPECTRA, "grey images"])
-@pytest.mark.parametrize("method", METHODS)
-def test_sums_that_are_cut_off_exclude_no_k(method, name, model, far):
-    _, _, trace, sums = cut_off(name, model, far)
-    distances = np.outer([1, -1], [1e-7, 1e-6, 3e-6, 1e-5, 3e-5, 1e-4]).ravel()
-    taus = [float(tau) for tau in np.add.outer(sums[:50:7] / trace, distances).ravel() if tau < 1]
-    spectrum = spectrum_of_what_is_cut_off(method, name, model, taus, far)
-    for tau in taus:
-        low, high = spectrum.components(tau)
-        assert low <= components_for(sums, tau * trace) <= high
-
-
-@pytest.mark.parametrize("model", tensor_cores.MODELS)
-@pytest.mark.parametrize("name", ["harmonic", "steep", "steps"])
-@pytest.mark.parametrize("method", METHODS)
-def test_what_is_cut_off_widens_no_interval_by_much_more(method, name, model):
-    dense, mean_D, trace, sums = cut_off(name, model)
-    lost = 1 - (np.trace(dense) - 4096 * float(mean_D @ mean_D)) / trace
-    assert 1e-5 < lost < 1e-4
-    taus = [float(sums[7] / trace + distance) for distance in (-1.6 * lost, 3.1 * lost)]
-    spectrum = spectrum_of_what_is_cut_off(method, name, model, taus)
-    assert [spectrum.components(tau) for tau in taus] == [(8, 8), (9, 9)]
 
 
 @pytest.mark.parametrize("k", range(46, 70, 3))

@@ -86,6 +86,19 @@ def test_two_sketches_merge_across_origins_and_scales():
     assert left.total == pytest.approx(np.trace(scatter(x)), rel=1e-10)
 
 
+def test_a_sketch_of_rescaled_samples():
+    x = samples(5, 100, 25, offset=1.0)
+    first, second = (FrequentDirections(25, 12, torch.float32, CPU) for _ in range(2))
+    for part in x.split(25):
+        first.absorb(part)
+        second.absorb(part / 32)
+    first.multiply_(1 / 32)
+    assert torch.equal(first.rows_LD, second.rows_LD)
+    assert torch.equal(first.mean_D, second.mean_D)
+    for name in ("total", "shrinkage", "rounding_norm", "rounding_trace"):
+        assert getattr(first, name) == pytest.approx(getattr(second, name), rel=1e-12)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_ritz_passes_agree_with_the_dense_matrix(device):
     x = samples(3, 200, 40).to(device)
