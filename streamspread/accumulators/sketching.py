@@ -307,7 +307,10 @@ class Refining:
         return self.ended().spectrum(threshold)
 
     def state(self) -> dict[str, torch.Tensor]:
-        facts = {name: torch.as_tensor(value) for name, value in vars(self.facts).items()}
+        facts = {
+            name: torch.from_numpy(value) if isinstance(value, np.ndarray) else as_tensor(value)
+            for name, value in vars(self.facts).items()
+        }
         return {
             "stage": as_tensor(3),
             **_staging_state(self.staging),

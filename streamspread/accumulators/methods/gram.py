@@ -150,6 +150,8 @@ class Gram(Accumulator):
         Raises:
             ActivationError: more samples in a pass than were announced.
         """
+        if not len(x_ND):
+            return
         end = min(self.dim, self.begin + self.tile)
         window = x_ND[:, self.begin : end]
         self._stage = tile = self._stage.opened(window, self)

@@ -151,10 +151,10 @@ class Sketch(Accumulator):
         return self._stage.passes_done
 
     def update(self, x_ND: torch.Tensor) -> None:
-        self._spectra.clear()
-        running = self._stage.begun(x_ND)
-        self._stage = running
-        running.add(x_ND)
+        if len(x_ND):
+            self._spectra.clear()
+            self._stage = running = self._stage.begun(x_ND)
+            running.add(x_ND)
 
     def end_pass(self) -> None:
         self._stage = self._stage.ended()
