@@ -3,13 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from streamspread.system.version import __version__
+
 if TYPE_CHECKING:
     from streamspread.api.analyze import analyze, plan
     from streamspread.errors import StreamspreadError
     from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra, Spectrum
     from streamspread.store import read, write
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Interval",

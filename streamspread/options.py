@@ -17,10 +17,8 @@ from streamspread.system.registry import Registry
 if TYPE_CHECKING:
     import torch
 
-    from streamspread.accumulators.base import Accumulator
-
 #: The ways to sum a layer, a file each. Whoever adds one adds a name that ``method`` takes.
-METHODS: "Registry[type[Accumulator]]" = Registry("streamspread.accumulators.methods", "METHOD")
+METHODS: Registry[Any] = Registry("streamspread.accumulators.methods", "METHOD")
 
 ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")
 

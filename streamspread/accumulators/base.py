@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Self
 import torch
 
 from streamspread.errors import OptionError
-from streamspread.options import Options
+from streamspread.options import METHODS, Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile, profile
+from streamspread.system.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,10 @@ class Accumulator(ABC):
     def advice(self, spectrum: Spectrum, options: Options) -> str | None:
         """What would close the intervals that are left open; None where there is nothing to say."""
         return None
+
+
+#: The accumulators by name: the option ``method`` takes these names, and so it holds the registry.
+ACCUMULATORS: Registry[type[Accumulator]] = METHODS
 
 
 def _combined(part: Part, other: torch.Tensor) -> torch.Tensor:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 
 from streamspread import kernels
 from streamspread.errors import ActivationError
+from streamspread.linalg.states import as_tensor
 
 # fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches
 # 128 times as much, and what is 2²³ times smaller than that maximum still has full precision.
 _FP16_TARGET = 9
 _FP16_TINY = 2.0**-20  # the deviation to expect after a first batch of zeros
 _CONSTANT = 2.0**-48  # of the values: deviations that are no larger come from the mean's rounding in float64
+_COUNTS = ("count", "wanted", "batches")
 _SHIFT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
 
 
@@ -183,6 +185,25 @@ class Staging:
         total = float(self.sums.squares[0] - self.sums.sum_D.square().sum() / self.count)
         return 0.0 if total < 0.0 else total
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that :func:`origin_in` and :meth:`load_state` need, as references."""
+        return {
+            "rows": self.buffer_ND[: self.filled],
+            "shift": self.origin.shift_D,
+            "scale": as_tensor(self.origin.scale),
+            **{name: as_tensor(getattr(self, name)) for name in _COUNTS},
+            **self.sums._asdict(),
+        }
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Copy in the state of a buffer of the same features, with the same origin and no more rows."""
+        self.filled = len(state["rows"])
+        self.buffer_ND[: self.filled] = state["rows"]
+        for name in _COUNTS:
+            setattr(self, name, int(state[name]))
+        for name, sums in self.sums._asdict().items():
+            sums.copy_(state[name])
+
     def rescale(self, scale: float) -> float:
         """Bring the sums to another scale; the ratio of both, a power of two, so that only underflow loses
         anything. Nothing may be staged."""
@@ -192,6 +213,16 @@ class Staging:
             self.sums.squares.mul_(ratio**2)
             self.origin = self.origin._replace(scale=scale)
         return ratio
+
+
+def origin_in(state: Mapping[str, torch.Tensor]) -> Origin:
+    """The origin in a state of :meth:`Staging.state`, which may be released afterwards."""
+    return Origin(state["shift"].clone(), float(state["scale"]))
+
+
+def below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The parts of a state whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): part for name, part in state.items() if name.startswith(prefix)}
 
 
 def _not_finite(layer: str, batch: int) -> ActivationError:

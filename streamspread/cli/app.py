@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from streamspread import __version__
 from streamspread.cli.command import COMMANDS
+from streamspread.system.version import __version__
 
 
 def _print_version(wanted: bool) -> None:

@@ -108,8 +108,11 @@ def stage(
         sums.first_bad[index] = min(int(sums.first_bad[index]), batch)
 
 
-def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
-    """``c += a @ b`` in place, all of one dtype (float32 or float64)."""
+def add_product(
+    c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor, *, terms: int | None = None
+) -> None:
+    """``c += a @ b`` in place, all of one dtype (float32 or float64). ``terms`` is of no account: BLAS has its
+    own order."""
     c, a, b = c_MN.numpy(), a_MK.numpy(), b_KN.numpy()
     step = max(kernels.PRODUCT_NUMBERS // max(1, c.shape[0]), 1)
     with np.errstate(all="ignore"):  # staging tells of numbers that are not finite, and names the layer
@@ -117,7 +120,7 @@ def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> N
             c[:, begin : begin + step] += np.matmul(a, b[:, begin : begin + step])
 
 
-def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor) -> None:
+def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
     triangle which determines them."""
     rows, count = c_RN.shape

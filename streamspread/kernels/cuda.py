@@ -14,7 +14,6 @@ from cupy.cuda import device as cupy_device
 from cupy_backends.cuda.libs import cublas
 
 from streamspread import kernels
-from streamspread.system.devices import CUDA
 
 _TYPES = {
     torch.float64: "double",
@@ -154,15 +153,17 @@ def stage(
 
 
 def add_product(
-    c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor, *, terms: int = CUDA.product_terms
+    c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor, *, terms: int | None = None
 ) -> None:
     """``c += a @ b`` in place; 16-bit a and b through tensor cores into float32 sums (cuBLAS ``gemmEx``), at
-    most ``terms`` products to a sum, which is then added to c."""
+    most ``terms`` products to a sum (None: all), which is then added to c."""
     if a_MK.dtype == c_MN.dtype:
         c_MN.addmm_(a_MK, b_KN)
         return
-    for begin in range(0, a_MK.shape[1], terms):
-        _gemm_ex(c_MN, a_MK[:, begin : begin + terms], b_KN[begin : begin + terms])
+    count = a_MK.shape[1]
+    step = terms or max(1, count)
+    for begin in range(0, count, step):
+        _gemm_ex(c_MN, a_MK[:, begin : begin + step], b_KN[begin : begin + step])
 
 
 def _gemm_ex(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
@@ -185,7 +186,7 @@ def _gemm_ex(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None
         )
 
 
-def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int = CUDA.product_terms) -> None:
+def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, by :func:`add_product`."""
     rows, count = c_RN.shape
     add_product(c_RN, x_NK[count - rows :], x_NK.T, terms=terms)

@@ -85,8 +85,9 @@ class SymmetricPanels:
     def add_outer(self, x_NK: torch.Tensor) -> None:
         """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA."""
         add_gram_rows = kernels.for_device(self.device).add_gram_rows
+        terms = profile(self.device).product_terms
         for _, end, panel in self.spans():
-            add_gram_rows(panel, x_NK[:end])
+            add_gram_rows(panel, x_NK[:end], terms=terms)
         self.updates += 1
         self.terms = max(self.terms, self._in_a_row(x_NK))
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 
-from streamspread.accumulators.base import Candidate, Impossible, LayerShape, Setting
+from streamspread.accumulators.base import ACCUMULATORS, Candidate, Impossible, LayerShape, Setting
 from streamspread.errors import BudgetError, DataError, OptionError
-from streamspread.options import METHODS
 from streamspread.planner.plans import LayerPlan, PassPlan, Plan
 from streamspread.system.memory import at_least, format_bytes
 
@@ -42,7 +41,7 @@ def candidates(layer: LayerShape, setting: Setting) -> tuple[list[Candidate], li
         OptionError: the method asked for cannot do the layer whatever the budget.
     """
     asked_for = setting.options.method
-    offers = {name: method.candidate(layer, setting) for name, method in METHODS.items()}
+    offers = {name: method.candidate(layer, setting) for name, method in ACCUMULATORS.items()}
     impossible = {name: offer for name, offer in offers.items() if isinstance(offer, Impossible)}
     if asked_for in impossible:
         offer = impossible[asked_for]

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from streamspread import __version__
 from streamspread.report import figures, summary, text
 from streamspread.report.claims import TAU
 from streamspread.report.figure import Texts
 from streamspread.report.markup import charts, chosen, details, escape, pictures, places, table
 from streamspread.report.page_data import page_data
 from streamspread.report.runs import Collection, Run
+from streamspread.system.version import __version__
 
 _SCRIPTS = ("chart.js", "page.js", "latent.js")  # joined in this order
 

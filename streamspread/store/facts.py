@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamspread import __version__
+from streamspread.system.version import __version__
 
 if TYPE_CHECKING:
     import torch

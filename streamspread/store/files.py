@@ -11,10 +11,10 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from streamspread import __version__
 from streamspread.errors import StoreError
 from streamspread.system.files import PlaceError, beside, check_name, storable, why
 from streamspread.system.files import place as find_place
+from streamspread.system.version import __version__
 
 FORMAT = 1
 _KEY = b"streamspread"

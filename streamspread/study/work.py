@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamspread import __version__, models, store, training
+from streamspread import models, store, training
 from streamspread.api import analyze as engine
 from streamspread.api import embed as latent
 from streamspread.datasets import ImageData, Labelled, StreamedImages, nested
@@ -24,6 +24,7 @@ from streamspread.streams import checksum
 from streamspread.study.steps import Step, TrainingSpec
 from streamspread.system.files import check_name, file_stem, storable, why
 from streamspread.system.progress import Progress
+from streamspread.system.version import __version__
 
 #: How many images are compared where not all are in memory; reading all of them would take as long as a pass.
 _COMPARED = 256

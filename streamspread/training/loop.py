@@ -13,13 +13,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from streamspread import __version__
 from streamspread.datasets import Labelled
 from streamspread.errors import OptionError
 from streamspread.models.weights import apply_weights, rounded_state, save_weights, writing
 from streamspread.streams import checksum
 from streamspread.system.files import place
 from streamspread.system.switches import switched
+from streamspread.system.version import __version__
 from streamspread.training.arithmetic import autocast
 from streamspread.training.data import check_split
 from streamspread.training.outcome import Callbacks, EpochReport, Output, TrainResult

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from streamspread import kernels
 from streamspread.errors import DeviceError
-from streamspread.kernels import cpu
 from streamspread.system.devices import CUDA
 from tests import tensor_cores
 from tests.devices import CPU, PLACES
@@ -193,7 +192,7 @@ def test_add_product_of_more_terms_than_are_summed_in_a_row(device, rounding, co
         x = x.T.contiguous().T
     c = torch.zeros(24, 24, device=device, dtype=kernels.SUM_DTYPES[rounding])
     module = kernels.for_device(device)
-    module.add_product(c, x, x.T, **({} if module is cpu else {"terms": 64}))
+    module.add_product(c, x, x.T, terms=64)
     torch.testing.assert_close(c.double(), x.double() @ x.double().T, rtol=1e-5, atol=1e-4)
 
 
@@ -204,7 +203,7 @@ def test_products_lose_no_more_of_the_trace_than_the_first_tensor_cores(device, 
     x = x.to(ROUNDED[rounding]).double()
     x_DN = x.to(kernels.staged_dtype(rounding, device)).to(device)
     c = torch.zeros(16, 16, device=device, dtype=kernels.SUM_DTYPES[rounding])
-    kernels.for_device(device).add_product(c, x_DN, x_DN.T)
+    kernels.for_device(device).add_product(c, x_DN, x_DN.T, terms=CUDA.product_terms)
     squares = float(x.square().sum())
     model = tensor_cores.gram(x.T.numpy(), CUDA.product_terms, *tensor_cores.MODELS["V100"])
     lost, most = (1 - float(trace) / squares for trace in (c.double().trace(), model.trace()))

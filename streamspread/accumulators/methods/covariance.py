@@ -26,7 +26,7 @@ from streamspread.accumulators.exact import (
     step_bytes,
     step_operations,
 )
-from streamspread.accumulators.staging import Origin, Precision, Staging, origin_of
+from streamspread.accumulators.staging import Origin, Precision, Staging, below, origin_in, origin_of
 from streamspread.errors import DataError
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.states import as_tensor
@@ -37,6 +37,15 @@ from streamspread.system.memory import format_bytes
 
 _LEAST_STAGED = 128
 _SAMPLES = 50_000  # where their number is not known
+
+# How parts of two states become one, where they are not added. States that are aligned have one origin, and
+# nothing staged.
+_COMBINE = {
+    **dict.fromkeys(("rows", "shift", "scale", "wanted"), Combine.SAME),
+    "first_bad": Combine.MIN,
+    "panels.updates": Combine.MAX,
+    "panels.terms": Combine.MAX,
+}
 
 
 class Covariance(Accumulator):
@@ -171,7 +180,7 @@ class Covariance(Accumulator):
         if not int(tensors["count"]):
             self._stage = _Waiting(self)
             return
-        origin = Origin(tensors["shift"].clone(), float(tensors["scale"]))
+        origin = origin_in(tensors)
         stage = self._stage if isinstance(self._stage, _Sums) else _Sums(self, origin)
         stage.load(origin, tensors)
         self._stage = stage
@@ -261,35 +270,14 @@ class _Sums:
         staging.origin = Origin(shift_D, staging.origin.scale)
 
     def state(self) -> dict[str, Part]:
-        staging, same = self.staging, Combine.SAME
-        combine = {"updates": Combine.MAX, "terms": Combine.MAX}
-        return {
-            "count": Part(as_tensor(staging.count), Combine.SUM),
-            "batches": Part(as_tensor(staging.batches), Combine.SUM),
-            "rows": Part(staging.buffer_ND[: staging.filled], same),  # none, where two states are aligned
-            "shift": Part(staging.origin.shift_D, same),
-            "scale": Part(as_tensor(staging.origin.scale), same),
-            "sum": Part(staging.sums.sum_D, Combine.SUM),
-            "squares": Part(staging.sums.squares, Combine.SUM),
-            "first_bad": Part(staging.sums.first_bad, Combine.MIN),
-            **{
-                f"panels.{name}": Part(tensor, combine.get(name, Combine.SUM))
-                for name, tensor in self.panels.state().items()
-            },
-        }
+        panels = {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
+        parts = self.staging.state() | panels
+        return {name: Part(tensor, _COMBINE.get(name, Combine.SUM)) for name, tensor in parts.items()}
 
     def load(self, origin: Origin, tensors: Mapping[str, torch.Tensor]) -> None:
-        staging = self.staging
-        staging.origin, staging.filled = origin, len(tensors["rows"])
-        staging.buffer_ND[: staging.filled] = tensors["rows"]
-        staging.count, staging.batches = int(tensors["count"]), int(tensors["batches"])
-        staging.sums.sum_D.copy_(tensors["sum"])
-        staging.sums.squares.copy_(tensors["squares"])
-        staging.sums.first_bad.copy_(tensors["first_bad"])
-        prefix = "panels."
-        self.panels.load_state(
-            {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-        )
+        self.staging.origin = origin
+        self.staging.load_state(tensors)
+        self.panels.load_state(below("panels.", tensors))
 
 
 METHOD = Covariance

@@ -28,7 +28,7 @@ from streamspread.accumulators.exact import (
     step_bytes,
     step_operations,
 )
-from streamspread.accumulators.staging import Origin, Precision, Staging, origin_of
+from streamspread.accumulators.staging import Origin, Precision, Staging, below, origin_in, origin_of
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.states import as_tensor
@@ -240,8 +240,8 @@ class Gram(Accumulator):
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self.begin, self.total = int(tensors["begin"]), float(tensors["total"])
         self.scale = float(tensors["scale"])
-        self.panels.load_state(_below("panels.", tensors))
-        tile = _below("tile.", tensors)
+        self.panels.load_state(below("panels.", tensors))
+        tile = below("tile.", tensors)
         self._stage = _Tile.loaded(tile, self) if tile else _Between()
 
     def sizes(self) -> str:
@@ -287,30 +287,13 @@ class _Tile:
         owner.begin += staging.columns
 
     def state(self) -> dict[str, torch.Tensor]:
-        staging = self.staging
-        return {
-            "rows": staging.buffer_ND[: staging.filled],
-            "shift": staging.origin.shift_D,
-            "scale": as_tensor(staging.origin.scale),
-            "batches": as_tensor(staging.batches),
-            **staging.sums._asdict(),
-        }
+        return self.staging.state()
 
     @staticmethod
     def loaded(tensors: Mapping[str, torch.Tensor], owner: Gram) -> _Tile:
-        tile = _Tile(Origin(tensors["shift"].clone(), float(tensors["scale"])), owner)
-        staging, rows = tile.staging, tensors["rows"]
-        staging.buffer_ND[: len(rows)] = rows
-        staging.filled = staging.count = len(rows)
-        staging.batches = int(tensors["batches"])
-        for name, sums in staging.sums._asdict().items():
-            sums.copy_(tensors[name])
+        tile = _Tile(origin_in(tensors), owner)
+        tile.staging.load_state(tensors)
         return tile
-
-
-def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The parts whose names begin with the prefix, without it."""
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 METHOD = Gram

@@ -50,8 +50,8 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
     from streamspread import store
     from streamspread.api import embed as api
     from streamspread.report import build, style
-    from streamspread.report.labels import labels
     from streamspread.report.figures.latent import draw
+    from streamspread.report.labels import labels
 
     lang = output.lang.value
     style.check(lang)

@@ -1,0 +1,23 @@
+"""The stages of a sketch, each a type that has what that stage knows and turns into the next one."""
+
+from __future__ import annotations
+
+from streamspread.accumulators.sketching.first import First, Sketched, Waiting, rows_to_stage
+from streamspread.accumulators.sketching.later import Refined, Refining
+from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors
+
+__all__ = ["First", "Sizes", "Stage", "Waiting", "loaded", "rows_to_stage"]
+
+
+def loaded(sizes: Sizes, tensors: Tensors) -> Stage:
+    """The stage that gave such a state."""
+    match int(tensors["stage"]):
+        case 1:
+            return First.loaded(sizes, tensors)
+        case 2:
+            return Sketched(First.loaded(sizes, tensors))
+        case 3:
+            return Refining.loaded(sizes, tensors)
+        case 4:
+            return Refined(Refining.loaded(sizes, tensors))
+    return Waiting(sizes)

@@ -1,0 +1,93 @@
+"""What every stage of a sketch can be asked, and how facts become a spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from streamspread import kernels
+from streamspread.accumulators.staging import Precision, Staging
+from streamspread.errors import DataError
+from streamspread.results.enclosure import RitzFacts, SketchFacts, enclose
+from streamspread.results.spectrum import Spectrum
+from streamspread.system.devices import Profile
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+class Sizes(NamedTuple):
+    """What stays the same over all stages. ``threshold``: the largest that is asked for. ``enough``: the
+    share of the trace that the rows must hold where fewer than ``rank`` may do; None: all are kept."""
+
+    dim: int
+    rank: int
+    threshold: float
+    staging_rows: int
+    precision: Precision
+    device: torch.device
+    profile: Profile
+    enough: float | None
+
+
+class Stage(Protocol):
+    """What every stage can be asked."""
+
+    sizes: Sizes
+
+    @property
+    def passes_done(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    def begun(self, x_ND: torch.Tensor) -> Running:
+        """The stage that takes batches: this one, or the one that the batch begins."""
+
+    def ended(self) -> Stage:
+        """The stage after the pass: this one where no pass is running."""
+
+    def first_pass(self) -> Stage:
+        """Back to before the end of the first pass. Raises OptionError where that is over."""
+
+    def spectrum(self, threshold: float) -> Spectrum:
+        """What is proved so far, with upper sums that reach the threshold."""
+
+    def state(self) -> dict[str, torch.Tensor]: ...
+
+
+class Running(Stage, Protocol):
+    """A stage in a pass."""
+
+    def add(self, x_ND: torch.Tensor) -> None: ...
+
+
+def proved(
+    stage: Stage, scale: float, facts: SketchFacts, ritz: RitzFacts | None, threshold: float
+) -> Spectrum:
+    """What facts about a scatter matrix, in units of ``scale``, say of the covariance's spectrum; upper sums
+    reach the threshold."""
+    if stage.samples < 2:
+        raise DataError(f"a covariance needs at least 2 samples, got {stage.samples}")
+    unit = 1.0 / (scale**2 * (stage.samples - 1))
+    total = facts.total if ritz is None else ritz.total
+    common: dict[str, Any] = {
+        "dim": stage.sizes.dim,
+        "samples": stage.samples,
+        "total_variance": total * unit,
+    }
+    if total <= 0.0:
+        return Spectrum(**common, eigenvalues=np.zeros(0), complete=True, proof="constant layer")
+    enclosure = enclose(facts, ritz, min(stage.sizes.dim, stage.samples - 1), threshold)
+    return Spectrum(
+        **common,
+        eigenvalues=enclosure.lower_K * unit,
+        complete=enclosure.complete,
+        upper_sums=enclosure.upper_sums * unit,
+        proof="Frequent Directions" if ritz is None else "Frequent Directions + Rayleigh–Ritz",
+    )
+
+
+def finite(staging: Staging) -> bool:
+    """Whether all came finite; the end of the pass says what did not, and until then none of it may go on."""
+    return min(staging.sums.first_bad.tolist()) == kernels.NEVER
