@@ -93,7 +93,11 @@ def streamspread(path: str, rank: int, device: str) -> dict[str, Any]:
     """[low, high] after each pass, until they are one."""
     import torch
 
-    from streamspread.accumulators.sketch import Sketch, rows_to_stage
+    from streamspread.accumulators.methods.sketch import Sketch
+    from streamspread.accumulators.sketching import rows_to_stage
+    from streamspread.accumulators.staging import Precision
+    from streamspread.options import Options
+    from streamspread.system.devices import profile
 
     where = torch.device(device)
     features = np.load(path, mmap_mode="c")  # torch refuses read-only memory
@@ -101,16 +105,16 @@ def streamspread(path: str, rank: int, device: str) -> dict[str, Any]:
         features.shape[1],
         rank=rank,
         thresholds=(THRESHOLD,),
-        rounding="fp32",
+        precision=Precision("fp32"),
         device=where,
-        staging_rows=rows_to_stage(features.shape[1], rank, where),
+        staging_rows=rows_to_stage(features.shape[1], rank, profile(where)),
     )
     found = []
     for _ in range(MAX_PASSES):
         for batch in batches(features, BATCH):
             state.update(torch.from_numpy(batch).to(where))
         state.end_pass()
-        interval = state.spectrum().components(THRESHOLD)
+        interval = state.spectrum(Options(thresholds=(THRESHOLD,))).components(THRESHOLD)
         found.append([int(interval.low), int(interval.high)])
         if interval.closed:
             break
@@ -121,13 +125,16 @@ def covariance(path: str, _: int) -> dict[str, Any]:
     """What the planner takes where D is this small: exact, in one pass."""
     import torch
 
-    from streamspread.accumulators.covariance import Covariance
+    from streamspread.accumulators.methods.covariance import Covariance
+    from streamspread.accumulators.staging import Precision
+    from streamspread.options import Options
 
     features = np.load(path, mmap_mode="c")
-    state = Covariance(features.shape[1], rounding="fp32", device=torch.device("cpu"))
+    state = Covariance(features.shape[1], precision=Precision("fp32"), device=torch.device("cpu"))
     for batch in batches(features, BATCH):
         state.update(torch.from_numpy(batch))
-    return {"k": int(state.spectrum((THRESHOLD,)).components(THRESHOLD).high)}
+    spectrum = state.spectrum(Options(thresholds=(THRESHOLD,)))
+    return {"k": int(spectrum.components(THRESHOLD).high)}
 
 
 def sklearn_incremental(path: str, rank: int) -> dict[str, Any]:

@@ -55,15 +55,18 @@ def components(values: np.ndarray, total: float) -> list[int | None]:
 def streamspread(features: np.ndarray) -> list[str]:
     import torch
 
-    from streamspread.accumulators.gram import Gram
+    from streamspread.accumulators.methods.gram import Gram
+    from streamspread.accumulators.staging import Precision
+    from streamspread.options import Options
 
     samples, dim = features.shape
-    state = Gram(dim, samples, tile=dim // 8, rounding="fp32", device=torch.device("cpu"))
-    for _ in range(Gram.passes(dim, dim // 8)):
+    tile = dim // 8
+    state = Gram(dim, samples, tile=tile, precision=Precision("fp32"), device=torch.device("cpu"))
+    for _ in range(-(-dim // tile)):
         for begin in range(0, samples, 128):
             state.update(torch.from_numpy(features[begin : begin + 128]))
         state.end_pass()
-    spectrum = state.spectrum(THRESHOLDS)
+    spectrum = state.spectrum(Options(thresholds=THRESHOLDS))
     return [str(spectrum.components(threshold)) for threshold in THRESHOLDS]
 
 

@@ -18,7 +18,6 @@ from benchmarks.environment import environment, save
 from benchmarks.processes import measured
 
 ORDERS = {"cpu": [8192, 16_384], "cuda": [16_384, 32_768, 65_536]}
-PANEL_ROWS = {"cpu": 1024, "cuda": 2048}
 REFLECTIONS = 8
 LAYER, SAMPLES, THRESHOLDS = "c5", 10_000, (0.5, 0.7, 0.9, 0.99, 0.999)
 OURS, DENSE = "streamspread, in place", "torch.linalg.eigvalsh"
@@ -81,6 +80,7 @@ def known(order: int, device: Any) -> Any:
     import torch
 
     from streamspread.linalg.panels import SymmetricPanels
+    from streamspread.system.devices import profile
 
     generator = torch.Generator().manual_seed(0)
     v_NR = torch.randn(order, REFLECTIONS, generator=generator, dtype=torch.float64).to(device)
@@ -96,7 +96,7 @@ def known(order: int, device: Any) -> Any:
             torch.cat([-t_RR.T, torch.zeros_like(t_RR)], dim=1),
         ]
     )
-    panels = SymmetricPanels(order, PANEL_ROWS[device.type], torch.float32, device)
+    panels = SymmetricPanels(order, profile(device).panel_rows, torch.float32, device)
     for begin, end, panel in panels.spans():
         panel.diagonal(begin).copy_(values_N[begin:end])
     panels.add_low_rank(torch.cat([v_NR, scaled_NR], dim=1), m_2R2R)
@@ -110,8 +110,9 @@ def layer_in_place(spec: str, samples: int, device: str) -> dict[str, Any]:
 
     stream = datasets.load(spec, "train", samples=samples)
     model = models.load("no1").module
-    options = {"method": "gram", "all_eigenvalues": True, "device": device}
-    found = engine.analyze(model, stream, [LAYER], THRESHOLDS, **options)[LAYER]
+    found = engine.analyze(
+        model, stream, [LAYER], THRESHOLDS, method="gram", all_eigenvalues=True, device=device
+    )[LAYER]
     return {
         "data": stream.description,
         "components": [str(found.components(tau)) for tau in THRESHOLDS],

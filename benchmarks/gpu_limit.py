@@ -15,7 +15,6 @@ import statistics
 import time
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import torch
 from rich.console import Console
@@ -24,10 +23,11 @@ from rich.table import Table
 from benchmarks.environment import environment, save
 from benchmarks.features import feature_batches
 from streamspread import datasets, kernels, models
-from streamspread.accumulators.covariance import Covariance
 from streamspread.api.analyze import analyze, plan
+from streamspread.linalg.panels import SymmetricPanels
 from streamspread.observe.placement import prepared
 from streamspread.observe.taps import Watch, list_taps, select
+from streamspread.system.devices import CUDA
 from streamspread.system.memory import format_bytes
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -99,12 +99,21 @@ def rank_updates(matrix_flops: float) -> list[dict[str, Any]]:
     the share of the trace that the sums lost to rounding, which an interval's slack must cover; by the number
     of terms of a product."""
     rows = []
+    add_gram_rows = kernels.for_device(DEVICE).add_gram_rows
     settings = itertools.product(("fp16", "bf16"), (2048, 4096, 8192, STAGED), (1024, 2048, 4096))
     for rounding, terms, panel_rows in settings:
-        state = Covariance(DIM, rounding=rounding, device=DEVICE, staging_rows=STAGED, panel_rows=panel_rows)
-        x_ND = state.staging.buffer_ND.normal_()
-        with mock.patch.object(kernels, "PRODUCT_TERMS", terms):
-            seconds = timed(lambda state=state, x_ND=x_ND: state.panels.add_outer(x_ND.T), repeats=3, warm=1)
+        panels = SymmetricPanels(DIM, panel_rows, kernels.SUM_DTYPES[rounding], DEVICE)
+        dtype = kernels.staged_dtype(rounding, DEVICE)
+        x_ND = torch.empty(STAGED, DIM, dtype=dtype, device=DEVICE).normal_()
+        updates = 0
+
+        def update(panels=panels, x_ND=x_ND, terms=terms):
+            nonlocal updates
+            for _, end, panel in panels.spans():
+                add_gram_rows(panel, x_ND.T[:end], terms=terms)
+            updates += 1
+
+        seconds = timed(update, repeats=3, warm=1)
         squares = sum(float(part.double().square().sum()) for part in x_ND.split(1024))
         rows.append(
             {
@@ -112,10 +121,10 @@ def rank_updates(matrix_flops: float) -> list[dict[str, Any]]:
                 "terms": terms,
                 "panel_rows": panel_rows,
                 "share": STAGED * DIM**2 / seconds / matrix_flops,
-                "trace_lost": 1 - state.panels.trace() / (squares * state.panels.updates),
+                "trace_lost": 1 - panels.trace() / (squares * updates),
             }
         )
-        del state, x_ND
+        del panels, x_ND, update
         torch.cuda.empty_cache()
     table = Table(
         title=f"Rank updates at D = {DIM:,}, {STAGED:,} images: share of the measured bf16 matrix rate"
@@ -123,7 +132,7 @@ def rank_updates(matrix_flops: float) -> list[dict[str, Any]]:
     for heading in ("rounding", "terms of a product", "panel rows", "share", "of the trace lost"):
         table.add_column(heading, justify="right")
     for row in rows:
-        used = " (used)" if row["terms"] == kernels.PRODUCT_TERMS else ""
+        used = " (used)" if row["terms"] == CUDA.product_terms else ""
         table.add_row(
             *(row["rounding"], f"{row['terms']}{used}", str(row["panel_rows"])),
             *(f"{row['share']:.1%}", f"{row['trace_lost']:.1e}"),
@@ -143,15 +152,12 @@ def fused_kernel(copy_rate: float) -> list[dict[str, Any]]:
             out = torch.empty(
                 count * batches, DIM, device=DEVICE, dtype=kernels.staged_dtype(rounding, DEVICE)
             )
-            pilot = torch.zeros(DIM, device=DEVICE)
-            sums = torch.zeros(DIM, device=DEVICE, dtype=torch.float64)
-            squares = torch.zeros(1, device=DEVICE, dtype=torch.float64)
-            bad = torch.full((2,), kernels.NEVER, dtype=torch.int32, device=DEVICE)
+            shift_D = torch.zeros(DIM, device=DEVICE)
+            sums = kernels.new_sums(DIM, DEVICE)
 
-            def work(xs=xs, out=out, pilot=pilot, sums=sums, squares=squares, bad=bad, rounding=rounding):
+            def work(xs=xs, out=out, shift_D=shift_D, sums=sums, rounding=rounding):
                 for i in range(batches):
-                    rows_out = out[count * i : count * (i + 1)]
-                    stage(xs[i % 4], pilot, 1.0, rounding, rows_out, sums, squares, bad, i)
+                    stage(xs[i % 4], shift_D, 1.0, rounding, out[count * i : count * (i + 1)], sums, i)
 
             moved = batches * count * DIM * (xs[0].element_size() + out.element_size())
             share = moved / timed(work) / copy_rate

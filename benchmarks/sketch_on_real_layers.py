@@ -48,11 +48,10 @@ def forward(_: str, options: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     from streamspread import datasets
-    from streamspread.engine.session import BATCH_SIZE
     from streamspread.observe.placement import as_input, prepared
     from streamspread.observe.taps import Watch, list_taps, select
     from streamspread.streams import prefetch
-    from streamspread.system.devices import resolve_device
+    from streamspread.system.devices import profile, resolve_device
 
     network = network_of(options)
     device = resolve_device(options["device"], network)
@@ -62,7 +61,7 @@ def forward(_: str, options: dict[str, Any]) -> dict[str, Any]:
         watch = Watch(network, select(list_taps(network, first), options["layers"].split(",")))
         watch.run(first, lambda tap, x: None)
         began = time.perf_counter()
-        for batch in prefetch(stream.batches(BATCH_SIZE[device.type]), device):
+        for batch in prefetch(stream.batches(profile(device).batch_size), device):
             watch.run(as_input(batch, device, torch.float32), lambda tap, x: None)
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -6,8 +6,8 @@ Both modules offer the same functions with the same meaning on torch tensors:
     One pass over a batch: subtract the shift, scale, round, write, and add Σ and Σ² of the rounded values to
     ``sums`` (in float64 on the CPU; on CUDA in float32 within 32 rows and in float64 beyond).
 ``add_product(c_MN, a_MK, b_KN, terms=None)``
-    ``c += a @ b`` in place, products summed in c's dtype; a and b may be transposed views. ``terms``: the most
-    16-bit products that a card sums in a row.
+    ``c += a @ b`` in place, products summed in c's dtype; a and b may be transposed views. ``terms``: of
+    16-bit products, the most that a card sums in a row.
 ``add_gram_rows(c_RN, x_NK, terms=None)``
     ``c += (x xᵀ)[N − R:]`` in place: a row panel of a rank update.
 """

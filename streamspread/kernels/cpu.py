@@ -111,8 +111,8 @@ def stage(
 def add_product(
     c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor, *, terms: int | None = None
 ) -> None:
-    """``c += a @ b`` in place, all of one dtype (float32 or float64). ``terms`` is of no account: BLAS has its
-    own order."""
+    """``c += a @ b`` in place, all of one dtype (float32 or float64). BLAS has an order of its own, so
+    ``terms`` is of no account."""
     c, a, b = c_MN.numpy(), a_MK.numpy(), b_KN.numpy()
     step = max(kernels.PRODUCT_NUMBERS // max(1, c.shape[0]), 1)
     with np.errstate(all="ignore"):  # staging tells of numbers that are not finite, and names the layer

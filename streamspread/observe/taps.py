@@ -130,21 +130,21 @@ def select(
     chosen: dict[str, TapInfo] = {}
     for pattern in patterns:
         if pattern == "all":
-            found = [t for t in taps if (t.module in default if default else _is_usual(t))]
-            if not found:
+            matching = [t for t in taps if (t.module in default if default else _is_usual(t))]
+            if not matching:
                 raise LayerError(
                     "layers 'all' names nothing in this model: give names or globs such as 'blocks.*'"
                 )
         else:
-            found = [t for t in taps if fnmatchcase(t.name, pattern) or fnmatchcase(t.module, pattern)]
-        if not found:
+            matching = [t for t in taps if fnmatchcase(t.name, pattern) or fnmatchcase(t.module, pattern)]
+        if not matching:
             names = list(dict.fromkeys(t.name for t in taps))
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
             raise LayerError(
                 f"no layer matches {pattern!r}: nearest are {', '.join(near) or 'none'}; "
                 "`streamspread layers` lists them all"
             )
-        chosen.update((t.name, t) for t in found)
+        chosen.update((t.name, t) for t in matching)
     for tap in chosen.values():
         if not tap.observable:
             raise LayerError(

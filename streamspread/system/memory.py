@@ -67,9 +67,9 @@ def free_bytes(device: torch.device) -> int:
     free = total_bytes(device) // 2
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
-        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
-        if found:
-            free = int(found[1]) * 1024
+        available = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+        if available:
+            free = int(available[1]) * 1024
     allowed = _container_bytes(Path("/sys/fs/cgroup"))
     return free if allowed is None else min(free, allowed)
 
@@ -179,8 +179,9 @@ class LiveBytes(TorchDispatchMode):
 
 
 def _workspace_bytes(func: Any, args: tuple[Any, ...], result: Any) -> int:
-    """What a convolution on the CPU takes beside its input and output: oneDNN writes into a layout of its own
-    first, and float64, which it has not, is unfolded: the whole input, or a transposed one's output."""
+    """What a convolution on the CPU takes beside its input and output. oneDNN computes into a layout of its
+    own first. It has no float64 convolution: torch falls back to im2col, which unfolds the whole input, or
+    the output of a transposed convolution."""
     if func is not torch.ops.aten.convolution.default or result.device.type != "cpu":
         return 0
     if result.dtype != torch.float64:

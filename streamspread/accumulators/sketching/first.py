@@ -167,15 +167,15 @@ class Sketched:
     def __init__(self, first: First) -> None:
         self.first, self.sizes = first, first.sizes
         self.decomposition = first.sketch.decompose(first.staging.buffer_ND[: first.staging.filled])
-        sketch, found = first.sketch, self.decomposition
-        self.samples = found.count
+        sketch, svd = first.sketch, self.decomposition
+        self.samples = svd.count
         self.facts = SketchFacts(
-            found.squares_M.cpu().numpy(),
+            svd.squares_M.cpu().numpy(),
             sketch.shrinkage,
             sketch.rounding_norm,
             sketch.rounding_trace,
-            found.total,
-            found.error * found.stack.height**0.5,
+            svd.total,
+            svd.error * svd.stack.height**0.5,
         )
 
     def begun(self, x_ND: torch.Tensor) -> Refining:
