@@ -23,7 +23,7 @@ METHODS: Registry[Any] = Registry("streamspread.accumulators.methods", "METHOD")
 ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Flag:
     """How the command line writes an option; one without a flag is for callers from Python alone.
 
@@ -49,7 +49,7 @@ class Flag:
     help: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Option:
     """What an option does, and its flag; stands in a field's annotation.
 

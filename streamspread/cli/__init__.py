@@ -54,7 +54,7 @@ def _run(arguments: list[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # × or … on an ASCII terminal is no reason to crash
     usage_error: type[Any] = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
-    command: Any = typer.main.get_command(build())
+    command: Any = typer.main.get_command(build(next(iter(arguments), None)))
     try:
         _check_text(arguments)
         with warnings.catch_warnings():

@@ -16,8 +16,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit()
 
 
-def build() -> typer.Typer:
-    """The program with the commands that there are now."""
+def build(first: str | None = None) -> typer.Typer:
+    """The program with the commands that there are now.
+
+    With a ``first`` argument only what that one needs, since the rest takes time: the command of that name,
+    or where it is none, all of them without their flags.
+    """
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -36,6 +40,9 @@ def build() -> typer.Typer:
         if context.invoked_subcommand is None:
             print(context.get_help())
 
-    for name, command in sorted(COMMANDS.items(), key=lambda item: item[1].place):
-        app.command(name, epilog=command.epilog)(command.function())
+    names = [first] if first in COMMANDS.names() else COMMANDS.names()
+    commands = {name: COMMANDS.get(name) for name in names if name is not None}
+    for name, command in sorted(commands.items(), key=lambda item: item[1].place):
+        listed = first is not None and first != name
+        app.command(name, epilog=command.epilog)(command.listed() if listed else command.function())
     return app

@@ -1,6 +1,7 @@
 """The options that commands share beside those of an analysis: network, data, what is printed or written."""
 
-# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+# No `from __future__ import annotations`: the fields' annotations are read while the program runs. Classes
+# without comparison and text, which nobody asks for, since those take most of the time that a class takes.
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -36,7 +37,7 @@ class Format(StrEnum):
     csv = "csv"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Network:
     """Which network."""
 
@@ -53,7 +54,7 @@ class Network:
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Data:
     """Which images."""
 
@@ -74,7 +75,7 @@ class Data:
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class ImageSize:
     """At which size."""
 
@@ -87,12 +88,12 @@ class ImageSize:
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Source(ImageSize, Data, Network):
     """A network and the images that go through it."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Quiet:
     """What is said on the way."""
 
@@ -101,14 +102,14 @@ class Quiet:
     ] = False
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Language:
     """In which language."""
 
     lang: Annotated[Lang, Option("Language of figures and page.", Flag(panel=OUTPUT))] = Lang.en
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Printed:
     """What a result is printed as."""
 
@@ -117,7 +118,7 @@ class Printed:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Output(Quiet, Printed):
     """Where a result goes."""
 
@@ -130,7 +131,7 @@ class Output(Quiet, Printed):
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class UnusedOutput(Quiet):
     """What ``run`` takes, so that a command line of ``run`` is one of ``plan`` too."""
 

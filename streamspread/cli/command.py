@@ -39,6 +39,14 @@ class Command:
     def epilog(self) -> str:
         return "\n\n".join(("Examples:", *self.examples))
 
+    def listed(self) -> Callable[[], None]:
+        """Name and help alone."""
+
+        def stand_in() -> None: ...
+
+        stand_in.__doc__ = self.body.__doc__
+        return stand_in
+
     def function(self, instead: Mapping[type, type] | None = None) -> Callable[..., None]:
         """The body as typer reads it; ``instead``: other classes of options in place of the body's."""
         spread: dict[str, type] = {}

@@ -18,7 +18,7 @@ from streamspread.options import EmbedOptions, Flag, Option
 MOST = 10_000  # points, unless more are asked for: minutes on two cores
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class EmbedSource(Source):
     """As of run, but of the test images, and fewer."""
 
@@ -32,7 +32,7 @@ class EmbedSource(Source):
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class EmbedOutput(Quiet, Language):
     """Where points and picture go."""
 

@@ -9,7 +9,7 @@ from streamspread.cli.command import Command
 from streamspread.options import Flag, Option
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Subject(ImageSize, Network):
     """Which network, at which size."""
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamspread.study import Outcome, Step
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class Parts:
     """What the study consists of."""
 
@@ -45,7 +45,7 @@ class Parts:
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class StudyOptions:
     """Of an analysis, those that the study lets be chosen."""
 
@@ -74,7 +74,7 @@ class StudyOptions:
     ] = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class StudyOutput(Quiet, Language):
     """Where everything goes."""
 

@@ -15,7 +15,7 @@ from streamspread.cli.terminal import epoch_lines, note, progress_bars, training
 from streamspread.options import Flag, Option
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class TrainSource:
     """What is trained, on which images."""
 
@@ -35,7 +35,7 @@ class TrainSource:
     ] = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class RecipeOptions:
     """The fields of :class:`streamspread.training.Recipe`, which checks them."""
 
@@ -65,7 +65,7 @@ class RecipeOptions:
     seed: Annotated[int, Option("Of weights, order and augmentation.", Flag(metavar="N", panel=None))] = 0
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, repr=False)
 class TrainOutput(Quiet):
     """Where it runs, and where the weights go."""
 
