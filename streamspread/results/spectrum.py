@@ -72,13 +72,13 @@ class Spectrum(Metrics):
     Attributes:
         dim: D, the number of features. ``samples``: N.
         total_variance: T, the trace of the covariance.
-        eigenvalues: (L,) float64, descending, ≥ 0; their sums are lower bounds of λ₁ + … + λ_k. Where
-            ``complete``, all eigenvalues that can differ from 0 (``rank_limit``); else L leading ones, as
-            Ritz values.
+        eigenvalues: (L,) float64, descending, ≥ 0, as they were computed. Where ``complete``, all eigenvalues
+            that can differ from 0 (``rank_limit``); else L leading ones, as Ritz values.
+        lower_sums: (L,) float64: lower bounds of λ₁ + … + λ_k; empty where the eigenvalues' own sums are.
         complete: whether every non-zero eigenvalue is there, except any that are lost in rounding errors.
         upper_sums: (M,) float64, M ≥ L: upper bounds of λ₁ + … + λ_k. Where all eigenvalues are there, the
-            two bounds differ by as much as rounding errors can amount to; empty only where the eigenvalues
-            are exact.
+            bounds on either side differ by as much as rounding errors can amount to; empty only where the
+            eigenvalues are exact.
         sum_of_squares: Σλ² = ‖C‖²_F, which can be known where the eigenvalues are not; else NaN.
         proof: how the intervals are proved, in a few words.
     """
@@ -88,6 +88,7 @@ class Spectrum(Metrics):
     total_variance: float
     eigenvalues: np.ndarray
     complete: bool
+    lower_sums: np.ndarray = field(default_factory=lambda: np.empty(0))
     upper_sums: np.ndarray = field(default_factory=lambda: np.empty(0))
     sum_of_squares: float = math.nan
     proof: str = "all eigenvalues"
@@ -100,9 +101,8 @@ class Spectrum(Metrics):
     def components(self, threshold: float) -> Interval:
         """K(τ) = min{k : λ₁ + … + λ_k ≥ τ·T} as an interval; (0, 0) for a constant layer.
 
-        Sums are float64. The eigenvalues' are lower bounds, so the k at which they reach τ·T bounds K from
-        above; in the same way ``upper_sums`` bound it from below. Exact eigenvalues have no ``upper_sums``,
-        and then K is one value.
+        Sums are float64. Where ``lower_sums`` reach τ·T bounds K from above, and where ``upper_sums`` do
+        bounds it from below. Exact eigenvalues have no ``upper_sums``, and then K is one value.
 
         Raises:
             OptionError: a threshold outside (0, 1].
@@ -111,7 +111,8 @@ class Spectrum(Metrics):
         if self.total_variance <= 0.0:
             return Interval(0, 0)
         target = threshold * self.total_variance
-        high = components_for(np.cumsum(self.eigenvalues), target)
+        lower = self.lower_sums if len(self.lower_sums) else np.cumsum(self.eigenvalues)
+        high = components_for(lower, target)
         if self.complete and not len(self.upper_sums):
             # At τ = 1 rounding can leave the last sum a hair under T: then every non-zero one is needed.
             k = min(high or int(np.count_nonzero(self.eigenvalues)), self.rank_limit)

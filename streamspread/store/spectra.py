@@ -70,7 +70,8 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
     """The spectra in a table that was loaded from ``path``; errors as :func:`read`."""
     if (kind := header.get("kind", KIND)) != KIND:
         raise StoreError(f"{str(path)!r} holds an {kind}, not spectra: give a file that run wrote")
-    table = files.conform(table, SCHEMA, path, "run")
+    there = [field for field in LATER if field.name in table.column_names]
+    table = files.conform(table, pa.schema([*SCHEMA, *there]), path, "run")
     try:
         layers = [_layer(table, row) for row in range(table.num_rows)]
         return Spectra(layers, header["thresholds"], facts.checked(header["provenance"]))
@@ -78,10 +79,15 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
         raise files.other_kind(path, error, "run") from error
 
 
+#: Columns that older files do not have.
+LATER = pa.schema([pa.field("lower_sums", pa.list_(pa.float64()))])
+
+
 def full_schema() -> pa.Schema:
-    """The columns that are written: those of format 1, then a nullable float64 for every other metric."""
+    """The columns that are written: those of format 1, those that came later, then a nullable float64 for
+    every other metric."""
     others = (name for name in metric_names() if name not in SCHEMA.names)
-    return pa.schema([*SCHEMA, *(pa.field(name, pa.float64()) for name in others)])
+    return pa.schema([*SCHEMA, *LATER, *(pa.field(name, pa.float64()) for name in others)])
 
 
 def _table(spectra: Spectra) -> pa.Table:
@@ -104,6 +110,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "sum_of_squares": [_or_null(s.sum_of_squares) for s in layers],
         "upper_sums": [np.asarray(s.upper_sums, np.float64) for s in layers],
         "proof": [s.proof for s in layers],
+        "lower_sums": [np.asarray(s.lower_sums, np.float64) for s in layers],
     }
     columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -146,6 +153,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         total_variance=value("total_variance"),
         eigenvalues=eigenvalues,
         complete=value("complete"),
+        lower_sums=floats("lower_sums") if "lower_sums" in table.column_names else np.empty(0),
         upper_sums=upper_sums,
         sum_of_squares=number("sum_of_squares"),
         proof=value("proof"),

@@ -94,7 +94,7 @@ def test_a_new_metric_is_in_every_file_and_table(stable_rank, tmp_path):
     store.write(spectra, tmp_path / "x.arrow")
     with pa.ipc.open_file(tmp_path / "x.arrow") as reader:
         table = reader.read_all()
-    assert table.schema.names[-2:] == ["proof", "stable_rank"]
+    assert table.schema.names[-2:] == ["lower_sums", "stable_rank"]
     assert table.schema.field("stable_rank") == pa.field("stable_rank", pa.float64(), nullable=True)
     assert table["stable_rank"].to_pylist() == [2.0, None]
     assert store.read(tmp_path / "x.arrow")["c1"].stable_rank == 2.0

@@ -55,6 +55,7 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
         "sum_of_squares",
         "upper_sums",
         "proof",
+        "lower_sums",
     ]
     low, high = spectra["blöcke.2"].components(0.7)
     assert table["components"][1].as_py()[0] == {"threshold": 0.7, "low": low, "high": high}
