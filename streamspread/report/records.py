@@ -53,6 +53,7 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
         **{name: _known(value) for name, value in metrics_of(spectrum).items()},
         "seconds": _known(spectrum.seconds),
         "peak_bytes": spectrum.peak_bytes,
+        "ceiling": spectrum.ceiling,
     }
 
 

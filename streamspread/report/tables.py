@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -143,6 +143,7 @@ def _columns(layers: Sequence[LayerSpectrum], answers: list[_Column]) -> list[_C
         _Column("shape", [text.shape(s.shape) for s in layers], drop=2),
         _Column("D", [text.count(s.dim) for s in layers]),
         _Column("N", [text.count(s.samples) for s in layers], drop=3),
+        _Column("K at most", [text.count(s.ceiling) for s in layers], drop=7),
         *answers,
         _Column("method", [f"{s.method} {s.rounding}" for s in layers], drop=1, left=True),
         _Column("passes", [text.count(s.passes) for s in layers], drop=4),
@@ -158,10 +159,18 @@ def _spread(spectrum: LayerSpectrum, tau: float) -> str:
 def _closing_lines(
     layers: Sequence[LayerSpectrum], thresholds: Sequence[float], proof: bool
 ) -> Iterator[str]:
-    """Which layers are constant and which intervals are open, and how to close these, a line each."""
+    """Which layers are constant, which are limited by the number of images, and which intervals are open and
+    how to close these, a line each."""
     constant = [s.layer for s in layers if s.total_variance <= 0]
     if constant:
         yield f"constant (the same for every image, so no component is needed): {', '.join(constant)}"
+    limited = {s.layer: [tau for tau in thresholds if s.limited_by_samples(tau)] for s in layers}
+    if any(limited.values()):
+        listed = _at_thresholds({name: taus for name, taus in limited.items() if taus}, thresholds)
+        yield (
+            f"limited by the number of images: {listed}: K is at least half of τ·(N − 1) there, "
+            "so more images give more components"
+        )
     still_open = {
         s.layer: [tau for tau in thresholds if not s.components(tau).closed]
         for s in layers
@@ -170,12 +179,17 @@ def _closing_lines(
     if not still_open:
         yield "closed: every K is one value, not a range"
         return
-    written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
-    listed = "; ".join(
-        f"{name} at τ = {', '.join(written[tau] for tau in taus)}" for name, taus in still_open.items()
-    )
+    listed = _at_thresholds(still_open, thresholds)
     yield f"low…high is a range that is proved to hold K; not closed: {listed}"
     yield f"to close it: run {_how_to_close([s for s in layers if s.layer in still_open], proof)}"
+
+
+def _at_thresholds(those: Mapping[str, Sequence[float]], thresholds: Sequence[float]) -> str:
+    """Layers with some of the thresholds: c1 at τ = 0.7; c3 at τ = 0.7, 0.9."""
+    written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
+    return "; ".join(
+        f"{name} at τ = {', '.join(written[tau] for tau in taus)}" for name, taus in those.items()
+    )
 
 
 def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool) -> str:

@@ -98,6 +98,24 @@ class Spectrum(Metrics):
         """min(D, N − 1): no sample covariance has more non-zero eigenvalues."""
         return min(self.dim, self.samples - 1)
 
+    @property
+    def ceiling(self) -> int:
+        """What no K can exceed: ``rank_limit``, or less where more is known of the layer."""
+        return self.rank_limit
+
+    def limited_by_samples(self, threshold: float) -> bool:
+        """Whether K(τ) says more of N than of the layer: K ≥ τ·(N − 1)/2, and more directions are left.
+
+        N samples of very many equal directions have K = τ·(N − 1). In between 1/K is 1/K_∞ + 1/(τ·(N − 1)),
+        nearly, so a K of half as many is half of what infinitely many samples would need; no estimate of that
+        is made from there on (:mod:`streamspread.results.estimates`).
+
+        Raises:
+            OptionError: a threshold outside (0, 1].
+        """
+        directions = self.ceiling if self.ceiling < self.samples - 1 else self.dim
+        return threshold * (self.samples - 1) / 2 <= self.components(threshold).low < directions
+
     def components(self, threshold: float) -> Interval:
         """K(τ) = min{k : λ₁ + … + λ_k ≥ τ·T} as an interval; (0, 0) for a constant layer.
 
@@ -140,6 +158,8 @@ class LayerSpectrum(Spectrum):
             by all layers of a pass and not counted. NaN where it was not measured.
         peak_bytes: the most memory that the passes with this layer were measured to take beyond what was in
             use before them; 0 where it was not measured.
+        source_dim: the dimension of a smaller activation of which this layer is a linear function, if any: no
+            more directions than that can vary. Files keep it where it lowers the ceiling.
     """
 
     layer: str
@@ -149,6 +169,12 @@ class LayerSpectrum(Spectrum):
     passes: int
     seconds: float = math.nan
     peak_bytes: int = 0
+    source_dim: int | None = None
+
+    @property
+    def ceiling(self) -> int:
+        """min(D, N − 1, ``source_dim``): what no K can exceed."""
+        return self.rank_limit if self.source_dim is None else min(self.rank_limit, self.source_dim)
 
 
 class Spectra(Mapping[str, LayerSpectrum]):

@@ -80,7 +80,12 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
 
 
 #: Columns that older files do not have.
-LATER = pa.schema([pa.field("lower_sums", pa.list_(pa.float64()))])
+LATER = pa.schema(
+    [
+        pa.field("lower_sums", pa.list_(pa.float64())),
+        pa.field("ceiling", pa.int64()),
+    ]
+)
 
 
 def full_schema() -> pa.Schema:
@@ -111,6 +116,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "upper_sums": [np.asarray(s.upper_sums, np.float64) for s in layers],
         "proof": [s.proof for s in layers],
         "lower_sums": [np.asarray(s.lower_sums, np.float64) for s in layers],
+        "ceiling": [s.ceiling for s in layers],
     }
     columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -127,7 +133,7 @@ def _or_null(value: float) -> float | None:
 
 def _layer(table: pa.Table, row: int) -> LayerSpectrum:
     def value(name: str) -> Any:
-        return table[name][row].as_py()
+        return table[name][row].as_py() if name in table.column_names else None
 
     def number(name: str) -> float:
         return math.nan if (known := value(name)) is None else known
@@ -159,4 +165,10 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         proof=value("proof"),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
+        source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),
     )
+
+
+def _source_dim(dim: int, samples: int, ceiling: int | None) -> int | None:
+    """What lowers the ceiling of a layer, if anything does."""
+    return ceiling if ceiling is not None and ceiling < min(dim, samples - 1) else None

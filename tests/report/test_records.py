@@ -24,6 +24,7 @@ def test_json_has_every_number_in_full_and_null_for_the_unknown():
         "spread_low": 611 / 65_536,
         "spread_high": 616 / 65_536,
     }
+    assert (first["ceiling"], second["ceiling"]) == (49_999, 4)
     assert second["effective_rank"] == spectra["c2"].effective_rank
 
 

@@ -40,12 +40,26 @@ def rows(output):
 def test_a_row_says_everything_of_a_layer():
     output = rendered(print_spectra, Spectra([wide_layer()]))
     header, _, row = rows(output)[1:4]
-    assert header == ["layer", "shape", "D", "N", "K(0.7)", "spread", "method", "passes", "seconds", "peak"]
+    names = [
+        "layer",
+        "shape",
+        "D",
+        "N",
+        "K at most",
+        "K(0.7)",
+        "spread",
+        "method",
+        "passes",
+        "seconds",
+        "peak",
+    ]
+    assert header == names
     assert row == [
         "c1",
         "64×32×32",
         "65,536",
         "50,000",
+        "49,999",
         "611…616",
         "0.932…0.940 %",
         "covariance fp16",
@@ -57,7 +71,7 @@ def test_a_row_says_everything_of_a_layer():
 
 def test_a_closed_interval_is_one_number():
     output = rendered(print_spectra, Spectra([closed()]))
-    assert rows(output)[3][:6] == ["c2", "4", "4", "10", "2", "50.0 %"]
+    assert rows(output)[3][:7] == ["c2", "4", "4", "10", "4", "2", "50.0 %"]
     assert "closed: every K is one value, not a range" in output
 
 
@@ -81,10 +95,17 @@ def test_how_to_close_depends_on_what_was_run():
     assert rounded.strip().endswith("to close it: run with --rounding fp64")
 
 
+def test_layers_that_are_limited_by_the_number_of_images_are_named():
+    noise = closed("noise", eigenvalues=np.ones(63), dim=512, samples=64)
+    output = rendered(print_spectra, Spectra([noise, closed(samples=1000)], (0.3, 0.7)))
+    assert "limited by the number of images: noise at τ = 0.3, 0.7: K is at least half of τ·(N − 1)" in output
+    assert "limited" not in rendered(print_spectra, Spectra([closed(samples=1000)]))
+
+
 def test_a_constant_layer_is_called_so():
     dead = closed("dead", eigenvalues=np.zeros(4))
     output = rendered(print_spectra, Spectra([dead]))
-    assert rows(output)[3][4:6] == ["0", "constant"]
+    assert rows(output)[3][5:7] == ["0", "constant"]
     assert "constant (the same for every image, so no component is needed): dead" in output
 
 
@@ -124,6 +145,7 @@ def test_a_narrow_terminal_loses_the_least_needed_columns_first():
     spectra = Spectra([wide_layer()])
     kept = {width: rows(rendered(print_spectra, spectra, width))[1] for width in (200, 80, 60)}
     assert kept[200][-3:] == ["passes", "seconds", "peak"]
+    assert "K at most" in kept[200]
     assert kept[80] == ["layer", "shape", "D", "N", "K(0.7)", "spread", "method"]
     assert kept[60] == ["layer", "D", "K(0.7)", "spread", "method"]
 

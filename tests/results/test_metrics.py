@@ -77,40 +77,40 @@ def test_a_metric_cannot_be_set_and_has_its_source_in_its_docstring():
 
 
 @pytest.fixture
-def stable_rank(monkeypatch):
+def largest_share(monkeypatch):
     """A throw-away metric: one function, defined in one place."""
 
     @Metric
-    def stable_rank(self):
-        """T / λ₁."""
-        return self.total_variance / self.eigenvalues[0] if self.complete else math.nan
+    def largest_share(self):
+        """λ₁ / T."""
+        return self.eigenvalues[0] / self.total_variance if self.complete else math.nan
 
-    monkeypatch.setattr(Metrics, "stable_rank", stable_rank, raising=False)
+    monkeypatch.setattr(Metrics, "largest_share", largest_share, raising=False)
 
 
-def test_a_new_metric_is_in_every_file_and_table(stable_rank, tmp_path):
+def test_a_new_metric_is_in_every_file_and_table(largest_share, tmp_path):
     spectra = Spectra([layer("c1", (5.0, 2.0, 2.0, 1.0)), wide_layer("c2")])
-    assert spectra["c1"].stable_rank == 2.0
+    assert spectra["c1"].largest_share == 0.5
     store.write(spectra, tmp_path / "x.arrow")
     with pa.ipc.open_file(tmp_path / "x.arrow") as reader:
         table = reader.read_all()
-    assert table.schema.names[-2:] == ["lower_sums", "stable_rank"]
-    assert table.schema.field("stable_rank") == pa.field("stable_rank", pa.float64(), nullable=True)
-    assert table["stable_rank"].to_pylist() == [2.0, None]
-    assert store.read(tmp_path / "x.arrow")["c1"].stable_rank == 2.0
+    assert table.schema.names[-1] == "largest_share"
+    assert table.schema.field("largest_share") == pa.field("largest_share", pa.float64(), nullable=True)
+    assert table["largest_share"].to_pylist() == [0.5, None]
+    assert store.read(tmp_path / "x.arrow")["c1"].largest_share == 0.5
     layers = json.loads(records.to_json(spectra))["layers"]
-    assert [entry["stable_rank"] for entry in layers] == [2.0, None]
+    assert [entry["largest_share"] for entry in layers] == [0.5, None]
     lines = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
-    assert [line["stable_rank"] for line in lines] == ["2.0", ""]
+    assert [line["largest_share"] for line in lines] == ["0.5", ""]
     shown = summary.numbers(Run("x", tmp_path / "x.arrow", spectra), labels("en"))
-    column = shown.header.index("stable rank")
-    assert [row[column] for row in shown.rows] == ["2.0", "–"]
+    column = shown.header.index("largest share")
+    assert [row[column] for row in shown.rows] == ["0.5", "–"]
 
 
 def test_files_from_before_a_metric_are_read(tmp_path, request):
     store.write(Spectra([layer()]), tmp_path / "old.arrow")
-    request.getfixturevalue("stable_rank")
-    assert store.read(tmp_path / "old.arrow")["c1"].stable_rank == 2.5
+    request.getfixturevalue("largest_share")
+    assert store.read(tmp_path / "old.arrow")["c1"].largest_share == 0.4
 
 
 def test_files_with_a_metric_that_this_version_lacks_are_read(tmp_path):

@@ -68,6 +68,35 @@ def test_components_never_exceed_the_rank_of_a_sample_covariance():
     assert spectrum.components(1.0) == (3, 3)
 
 
+def test_no_k_exceeds_the_ceiling_which_a_smaller_activation_lowers():
+    assert layer(dim=50, samples=4).ceiling == 3
+    assert layer(dim=50, samples=1000).ceiling == 50
+    assert layer(dim=50, samples=1000, source_dim=7).ceiling == 7
+    assert layer(dim=50, samples=4, source_dim=7).ceiling == 3
+
+
+@pytest.mark.parametrize(
+    ("equal", "dim", "samples", "limited"),
+    [
+        (63, 1000, 64, True),  # noise: every image is a direction of its own
+        (50, 100, 101, True),  # K(0.7) = 35 = 0.7·(N − 1)/2
+        (48, 100, 101, False),
+        (50, 50, 51, True),  # as many images again might need more
+        (1000, 1000, 10_000, False),
+    ],
+)
+def test_k_is_limited_by_the_samples_from_half_of_what_noise_would_give(equal, dim, samples, limited):
+    assert layer("c1", np.ones(equal), dim=dim, samples=samples).limited_by_samples(0.7) is limited
+
+
+def test_k_of_all_directions_is_not_limited_by_the_samples():
+    assert not complete(np.ones(50), samples=51).limited_by_samples(1.0)
+    assert complete(np.ones(50), samples=51, dim=60).limited_by_samples(1.0)
+    assert not layer("c1", np.ones(7), dim=60, samples=13, source_dim=7).limited_by_samples(1.0)
+    with pytest.raises(OptionError, match="thresholds must lie in"):
+        complete([1.0]).limited_by_samples(2.0)
+
+
 def test_sums_are_float64_whatever_the_eigenvalues_are():
     # Beside 2²⁴ a float32 sum would swallow every further 1.0 and never reach the total.
     values = np.concatenate([[2.0**24], np.ones(64)])

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from streamspread import store
 from streamspread.results.spectrum import LayerSpectrum, Spectra
+from tests.spectra import layer
 
 
 def same_bits(a, b):
@@ -56,6 +57,7 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
         "upper_sums",
         "proof",
         "lower_sums",
+        "ceiling",
     ]
     low, high = spectra["blöcke.2"].components(0.7)
     assert table["components"][1].as_py()[0] == {"threshold": 0.7, "low": low, "high": high}
@@ -70,6 +72,14 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
     assert header["format"] == 1
     assert header["thresholds"] == [0.7, 0.1 + 0.2]
     assert header["provenance"] == {"model": "no1", "command": ["streamspread", "run"], "seed": 3}
+
+
+def test_a_ceiling_below_that_of_features_and_samples_comes_back(tmp_path):
+    known = Spectra([layer("c1", dim=9, source_dim=5), layer("c2", dim=9), layer("c3", dim=9, source_dim=9)])
+    store.write(known, tmp_path / "x.arrow")
+    again = store.read(tmp_path / "x.arrow")
+    assert [s.source_dim for s in again.values()] == [5, None, None]
+    assert [s.ceiling for s in again.values()] == [s.ceiling for s in known.values()] == [5, 9, 9]
 
 
 def test_polars_reads_it_as_it_is(spectra, written):
