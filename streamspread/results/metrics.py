@@ -12,10 +12,16 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 
+_SMALL = 1e-280  # sums of squares below it have lost digits
+
 
 class Known(Protocol):
     """What a metric may use of a spectrum; :class:`streamspread.results.spectrum.Spectrum` explains it."""
 
+    @property
+    def dim(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
     @property
     def total_variance(self) -> float: ...
     @property
@@ -24,6 +30,9 @@ class Known(Protocol):
     def complete(self) -> bool: ...
     @property
     def sum_of_squares(self) -> float: ...
+    @property
+    def fourth_moment(self) -> float: ...
+    def components(self, threshold: float) -> tuple[float, float]: ...
 
 
 class Metric:
@@ -53,12 +62,11 @@ class Metrics:
         """T² / Σλ², between 1 and D: D for equal eigenvalues, 1 for a single one (Gao et al. 2017, "A theory
         of multineuronal dimensionality, dynamics and measurement", doi:10.1101/214262).
 
-        NaN for a constant layer and where Σλ² is not known.
+        It grows with N, to the value of infinitely many samples. NaN for a constant layer and where Σλ² is
+        not known.
         """
-        squares = self.sum_of_squares
-        if math.isnan(squares) and self.complete:
-            squares = float(np.sum(np.square(self.eigenvalues)))
-        return self.total_variance**2 / squares if squares > 0 else math.nan
+        share = _share_of_squares(self)
+        return 1.0 / share if share > 0.0 else math.nan
 
     @Metric
     def effective_rank(self: Known) -> float:
@@ -72,6 +80,114 @@ class Metrics:
         p = self.eigenvalues[self.eigenvalues > 0]
         p = p / p.sum()
         return float(np.exp(-np.sum(p * np.log(p))))
+
+    @Metric
+    def participation_ratio_unbiased(self: Known) -> float:
+        """T² over an estimate of tr(Σ²) without bias, for the covariance Σ of infinitely many samples, where
+        ``participation_ratio`` has tr(S²) of the N that were seen, which is too large:
+
+            (N−1) / (N(N−2)(N−3)) · [(N−1)(N−2)·tr(S²) + T² − N·Q],   Q = Σ‖x − mean‖⁴ / (N−1)
+
+        (Himeno & Yamada 2014, J. Multivariate Analysis 130, doi:10.1016/j.jmva.2014.04.020; for dimensions of
+        neural activity Chun et al. 2025, arXiv:2509.26560). NaN for fewer than 4 samples, and where Q or Σλ²
+        is not known or the estimate is not positive: N is then far too small.
+        """
+        n, total = float(self.samples), self.total_variance
+        if n < 4 or not total > 0.0:
+            return math.nan
+        fourth = self.fourth_moment / total / total
+        bracket = (n - 1) * (n - 2) * _share_of_squares(self) + 1.0 - n * fourth
+        share = (n - 1) / (n * (n - 2) * (n - 3)) * bracket
+        return 1.0 / share if share > 0.0 else math.nan
+
+    @Metric
+    def stable_rank(self: Known) -> float:
+        """‖C‖²_F / ‖C‖²₂ = Σλ² / λ₁², between 1 and D: the stable rank of the covariance (Rudelson &
+        Vershynin 2007, "Sampling from large matrices", doi:10.1145/1255443.1255449).
+
+        That of the centred activations themselves is T / λ₁, which is ``nesum``. NaN for a constant layer and
+        where Σλ² is not known.
+        """
+        if not _varies(self):
+            return math.nan
+        return _share_of_squares(self) * (self.total_variance / float(self.eigenvalues[0])) ** 2
+
+    @Metric
+    def nesum(self: Known) -> float:
+        """Σλ / λ₁ = T / λ₁, between 1 and D: the normalised sum of eigenvalues (He & Ozay 2022, ICML,
+        "Exploring the gap between collapsed & whitened features in self-supervised learning"); also the
+        stable rank of the centred activations, and the intrinsic dimension of their covariance.
+
+        NaN for a constant layer.
+        """
+        return self.total_variance / float(self.eigenvalues[0]) if _varies(self) else math.nan
+
+    @Metric
+    def rankme(self: Known) -> float:
+        """exp(−Σ p·ln p) with p = √λ / Σ√λ, shares of singular values (Garrido et al. 2023, ICML, "RankMe:
+        assessing the downstream performance of pretrained self-supervised representations by their rank";
+        there of activations that are not centred).
+
+        **Bound to N**: small singular values count for much, so it grows with N for as long as N is below D,
+        and only values at one N compare. NaN for a constant layer and unless every eigenvalue is known.
+        """
+        if not self.complete or not _varies(self):
+            return math.nan
+        p = np.sqrt(self.eigenvalues[self.eigenvalues > 0] / self.eigenvalues[0])
+        p = p / p.sum()
+        return float(np.exp(-np.sum(p * np.log(p))))
+
+    @Metric
+    def power_law_10_100(self: Known) -> float:
+        """α of the power law λᵢ ∝ i^−α, by least squares of ln λ over ln i from the 10th component to the
+        100th (Stringer et al. 2019, "High-dimensional geometry of population responses in visual cortex",
+        doi:10.1038/s41586-019-1346-5, where the range was 11 to 500).
+
+        It depends on the range, and the last components of few samples fall too fast. NaN where not all of
+        these eigenvalues are known and positive.
+        """
+        return _power_law(self, 10, 100)
+
+    @Metric
+    def power_law_50_500(self: Known) -> float:
+        """α as ``power_law_10_100`` has it, from the 50th component to the 500th."""
+        return _power_law(self, 50, 500)
+
+    @Metric
+    def saturation(self: Known) -> float:
+        """(K(0.99) − 1) / D, delve's layer saturation at its threshold, as a share instead of percent (Shenk,
+        Richter, Arpteg & Huss 2019, "Spectral analysis of latent representations", arXiv:1907.08589).
+
+        delve counts the components whose sum does not exceed 99 %, which is one less than K; it pools feature
+        maps to their channels, whereas D is the whole layer's here. NaN for a constant layer and where
+        K(0.99) is not known.
+        """
+        low, high = self.components(0.99)
+        return (low - 1) / self.dim if 0 < low == high else math.nan
+
+
+def _varies(spectrum: Known) -> bool:
+    return (
+        spectrum.total_variance > 0.0 and len(spectrum.eigenvalues) > 0 and bool(spectrum.eigenvalues[0] > 0)
+    )
+
+
+def _share_of_squares(spectrum: Known) -> float:
+    """Σλ² / T²; NaN for a constant layer and where it is not known. Nothing is squared that is not near 1."""
+    total, squares = spectrum.total_variance, spectrum.sum_of_squares
+    if not total > 0.0:
+        return math.nan
+    if _SMALL < squares < math.inf:
+        return (math.sqrt(squares) / total) ** 2
+    return float(np.sum(np.square(spectrum.eigenvalues / total))) if spectrum.complete else math.nan
+
+
+def _power_law(spectrum: Known, first: int, last: int) -> float:
+    """−slope of ln λ over ln i, i = first … last."""
+    values = spectrum.eigenvalues[first - 1 : last]
+    if len(values) <= last - first or not values[-1] > 0.0:
+        return math.nan
+    return -float(np.polyfit(np.log(np.arange(first, last + 1)), np.log(values), 1)[0])
 
 
 def metric_names() -> tuple[str, ...]:

@@ -81,6 +81,8 @@ class Spectrum(Metrics):
             eigenvalues are exact.
         sum_of_squares: Σλ² = ‖C‖²_F, which can be known where the eigenvalues are not; else NaN.
         proof: how the intervals are proved, in a few words.
+        fourth_moment: Σ‖x − mean‖⁴/(N − 1), in the fourth power of the activations' unit; NaN where it is not
+            known.
     """
 
     dim: int
@@ -92,6 +94,7 @@ class Spectrum(Metrics):
     upper_sums: np.ndarray = field(default_factory=lambda: np.empty(0))
     sum_of_squares: float = math.nan
     proof: str = "all eigenvalues"
+    fourth_moment: float = math.nan
 
     @property
     def rank_limit(self) -> int:

@@ -84,6 +84,7 @@ LATER = pa.schema(
     [
         pa.field("lower_sums", pa.list_(pa.float64())),
         pa.field("ceiling", pa.int64()),
+        pa.field("fourth_moment", pa.float64()),
     ]
 )
 
@@ -117,6 +118,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "proof": [s.proof for s in layers],
         "lower_sums": [np.asarray(s.lower_sums, np.float64) for s in layers],
         "ceiling": [s.ceiling for s in layers],
+        "fourth_moment": [_or_null(s.fourth_moment) for s in layers],
     }
     columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -163,6 +165,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         upper_sums=upper_sums,
         sum_of_squares=number("sum_of_squares"),
         proof=value("proof"),
+        fourth_moment=number("fourth_moment"),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
         source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),

@@ -9,6 +9,7 @@ import polars
 import pyarrow as pa
 
 from streamspread import store
+from streamspread.results.metrics import metric_names
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from tests.spectra import layer
 
@@ -58,6 +59,8 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
         "proof",
         "lower_sums",
         "ceiling",
+        "fourth_moment",
+        *[name for name in metric_names() if name not in ("participation_ratio", "effective_rank")],
     ]
     low, high = spectra["blöcke.2"].components(0.7)
     assert table["components"][1].as_py()[0] == {"threshold": 0.7, "low": low, "high": high}

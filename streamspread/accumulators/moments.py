@@ -1,0 +1,87 @@
+"""Fourth moments of the distances from the mean, Σ‖x − mean‖⁴: what it takes to rid the participation ratio
+of its bias."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from streamspread.accumulators.exact import Totals
+from streamspread.linalg.panels import SymmetricPanels
+
+_NUMBERS = 1 << 20  # of rows that are widened to float64 at a time
+
+
+class FourthMoments:
+    """Σa² and Σa·x of staged rows x, with a = ‖x‖²: D + 1 numbers, in scaled units about the shift.
+
+    With the sums that an accumulator has anyway they give Σ‖x − δ‖⁴ about any δ.
+    """
+
+    def __init__(self, dim: int, device: torch.device) -> None:
+        self.squares_1 = torch.zeros(1, dtype=torch.float64, device=device)
+        self.weighted_D = torch.zeros(dim, dtype=torch.float64, device=device)
+
+    def add(self, rows_ND: torch.Tensor) -> None:
+        """Take in rows, of any float dtype."""
+        height = max(1, _NUMBERS // rows_ND.shape[1])
+        for begin in range(0, len(rows_ND), height):
+            x_ND = rows_ND[begin : begin + height].double()
+            a_N = torch.linalg.vector_norm(x_ND, dim=1).square()
+            self.squares_1 += a_N @ a_N
+            self.weighted_D += a_N @ x_ND
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What two states that merge add up."""
+        return {"fourth.squares": self.squares_1, "fourth.weighted": self.weighted_D}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Copy in what :meth:`state` gave."""
+        for name, sums in self.state().items():
+            sums.copy_(tensors[name])
+
+    def rescale(self, ratio: float) -> None:
+        """Bring the sums to rows that are ``ratio`` times as large."""
+        self.squares_1 *= ratio**4
+        self.weighted_D *= ratio**3
+
+    def move(
+        self, by_D: torch.Tensor, panels: SymmetricPanels, sums: tuple[int, torch.Tensor, float]
+    ) -> None:
+        """Turn the sums into those of x + ``by``. ``panels``: Σx xᵀ, uncorrected; ``sums``: N, Σx and Σ‖x‖²;
+        all of them from before."""
+        count, sum_D, squares = sums
+        along, length = by_D @ sum_D, by_D @ by_D
+        turned_D = panels.matmul(by_D[:, None].to(panels.dtype))[:, 0].double()
+        self.squares_1 += (
+            4 * by_D @ turned_D + count * length**2 + 4 * by_D @ self.weighted_D
+        ) + 2 * length * (squares + 2 * along)
+        self.weighted_D += 2 * turned_D + length * sum_D + by_D * (squares + 2 * along + count * length)
+
+    def about(self, mean_D: torch.Tensor, panels: SymmetricPanels, count: int, squares: float) -> float:
+        """Σ‖x − mean‖⁴ about the rows' own mean; ``panels``: Σx xᵀ, uncorrected; ``squares``: Σ‖x‖²."""
+        length = float(mean_D @ mean_D)
+        along = float(panels.quotients(mean_D[:, None])[0]) * length if length > 0.0 else 0.0
+        moved = float(self.squares_1[0] - 4 * mean_D @ self.weighted_D) + 4 * along
+        return max(0.0, moved + 2 * length * squares - 3 * count * length**2)
+
+
+def fourth_moment_of_products(panels: SymmetricPanels) -> float:
+    """Σ‖x − mean‖⁴ from inner products of samples, whose correction for the mean is set."""
+    total = torch.zeros((), dtype=torch.float64, device=panels.device)
+    for begin, end, panel in panels.spans():
+        a_N = panel.diagonal(begin).double()
+        if panels.u_NR is not None and panels.m_RR is not None:
+            u_NR = panels.u_NR[begin:end]
+            a_N = a_N + ((u_NR @ panels.m_RR) * u_NR).sum(1)
+        total += a_N.clamp_min(0.0).square().sum()
+    return float(total)
+
+
+def per_sample(fourth: float, totals: Totals) -> float:
+    """Σ‖x − mean‖⁴/(N − 1) in the activations' own unit, from scaled units; NaN beyond float64's range."""
+    unit = 1.0 / (totals.scale * totals.scale)
+    value = fourth * unit * unit / (totals.samples - 1)
+    return value if math.isfinite(value) else math.nan
