@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Numbers = Sequence[float] | np.ndarray
 
 _HANDLE_WIDTH, _CHARACTER_WIDTH, _ROW_HEIGHT = 0.65, 0.085, 0.19  # inches, of an entry in a legend
+_SEEN = 0.01  # between two bounds, relative: less is not seen in a figure
+_BAR, _EDGE = 3.5, 0.7  # points: the width of an interval's bar, and of the edges of a band
 _LABEL_GAP = 0.055  # between two labels, as a share of an axes' height
 _MOST_LEVEL = 12  # layers; with more, their names have no room beside each other
 
@@ -97,10 +99,11 @@ def line(axes: Axes, x: Numbers, y: Numbers, look: Look, label: str) -> None:
 
 
 def band(axes: Axes, x: Numbers, low: Numbers, high: Numbers, look: Look, label: str) -> None:
-    """A curve of many points with few markers, and a band up to ``high`` where that is higher."""
+    """A curve of many points with few markers; where ``high`` is higher a band between two edges, without."""
     line(axes, x, low, look, label)
-    axes.lines[-1].set_markevery(0.12)
-    axes.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0)
+    known = np.flatnonzero(np.isclose(low, high, rtol=_SEEN))
+    axes.lines[-1].set_markevery(known[:: max(1, len(x) // 8)].tolist())
+    _between(axes, x, low, high, look)
 
 
 def _shown(label: str) -> str:
@@ -110,19 +113,27 @@ def _shown(label: str) -> str:
 
 
 def interval_line(axes: Axes, x: Numbers, intervals: Sequence[Interval], look: Look, label: str) -> bool:
-    """A curve through the middles of intervals, with a bar from low to high where one is not closed; whether
-    there was one."""
-    line(axes, x, [middle(value) for value in intervals], look, label)
-    still_open = [(place, value) for place, value in zip(x, intervals, strict=True) if not value.closed]
-    for place, value in still_open:
-        reach = [[middle(value) - value.low], [value.high - middle(value)]]
-        axes.errorbar([place], [middle(value)], reach, color=look.color, capsize=3, fmt="none")
-    return bool(still_open)
+    """A curve through the values that are known, with a bar from low to high where one is not closed, and a
+    band between bars and values; whether there was a bar.
+
+    No point stands within a bar: any place of it may be the value.
+    """
+    line(axes, x, [value.low if value.closed else np.nan for value in intervals], look, label)
+    still_open = [(place, *value) for place, value in zip(x, intervals, strict=True) if not value.closed]
+    if not still_open:
+        return False
+    axes.vlines(*zip(*still_open, strict=True), color=look.color, linewidth=_BAR)
+    _between(axes, x, [value.low for value in intervals], [value.high for value in intervals], look)
+    return True
 
 
-def middle(value: Interval) -> float:
-    """The middle of an interval, where its marker stands."""
-    return (value.low + value.high) / 2
+def _between(axes: Axes, x: Numbers, low: Numbers, high: Numbers, look: Look) -> None:
+    """A band between two curves and its edges, where they differ."""
+    if np.array_equal(low, high):
+        return
+    axes.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0)
+    for edge in (low, high):
+        axes.plot(x, edge, color=look.color, linestyle=look.dash, linewidth=_EDGE)
 
 
 def layer_axis(axes: Axes, layers: Sequence[str], label: str) -> None:

@@ -1,12 +1,19 @@
-"""The paper's claims, judged by spectra: the numbers behind each claim, and whether it holds."""
+"""The paper's claims, judged by spectra: the numbers behind each claim, and whether it holds.
+
+A claim is about CIFAR-10 and about all of its images, so a verdict needs both. Spectra of other data are
+shown and not judged. Nor are those of fewer than ``limits.FEWEST`` images, and where there are more, the
+verdict must stay the same whatever K of each layer is between what was found and the most that it may become
+with more images (``limits.reach``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
+from streamspread.report.limits import FEWEST, reach
 from streamspread.report.runs import Collection, Run, Training, short_names
 from streamspread.results.spectrum import Interval, LayerSpectrum
 
@@ -14,14 +21,21 @@ TAU = 0.7  # the paper's threshold
 EARLY_SHARE = 0.01  # of the dimensions: the paper's early layers spread over no more
 EQUAL_NETWORK, EQUAL_LAYERS = "no3", ("c3", "c4", "c5", "c6")  # these layers of no3 have the same D
 
+Shares = Mapping[str, Interval]
+
 
 class Verdict(StrEnum):
-    """Whether a claim holds. ``unclear``: the intervals are too wide to say. ``absent``: there is no network
-    to judge it by."""
+    """Whether a claim holds.
+
+    ``unclear``: the intervals are too wide to say. ``unsettled``: the images are too few. ``other_data``: the
+    data are not known to be CIFAR-10. ``absent``: there is no network to judge it by.
+    """
 
     holds = "holds"
     fails = "fails"
     unclear = "unclear"
+    unsettled = "unsettled"
+    other_data = "other_data"
     absent = "absent"
 
 
@@ -33,6 +47,7 @@ class Evidence:
         network: its name.
         spreads, dims: K(τ)/D and D of the layers that the claim is about.
         fails: the layers, or pairs of layers from shallow to deep, that contradict the claim.
+        unsettled: those for which the images are too few.
         verdict: of this network alone.
     """
 
@@ -40,6 +55,7 @@ class Evidence:
     spreads: Mapping[str, Interval]
     dims: Mapping[str, int]
     fails: tuple[str, ...]
+    unsettled: tuple[str, ...]
     verdict: Verdict
 
 
@@ -53,8 +69,28 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """Of all networks together."""
-        return _worst([evidence.verdict for evidence in self.evidence])
+        """Of all networks together; those of other data only count where there are no others."""
+        verdicts = [evidence.verdict for evidence in self.evidence]
+        return _worst([verdict for verdict in verdicts if verdict is not Verdict.other_data] or verdicts)
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network as it is judged, with its layers after one part."""
+
+    name: str
+    run: Run
+    layers: Mapping[str, LayerSpectrum]
+    tau: float
+
+    def shares(self, names: Iterable[str]) -> dict[str, Interval]:
+        """K(τ)/D of these layers."""
+        return {name: self.layers[name].spread(self.tau) for name in names}
+
+    def farthest(self, name: str) -> Interval:
+        """K(τ)/D of a layer up to the most that it may become with more images."""
+        layer = self.layers[name]
+        return Interval(layer.spread(self.tau).low, reach(layer, self.tau) / layer.dim)
 
 
 def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> tuple[Claim, ...]:
@@ -67,28 +103,27 @@ def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> t
         tau: the threshold. ``part``: after which part of their layers the networks are compared, a key of
             ``LAYER_PARTS``.
     """
-    named = {name: run for name, run in short_names(networks).items() if run.layers(part)}
-    layers = {name: run.layers(part) for name, run in named.items()}
-    whole = {
-        name: run.convolutions
-        for name, run in named.items()
-        if run.convolutions and set(run.convolutions) <= set(layers[name])
+    named = {
+        name: _Network(name, run, run.layers(part), tau)
+        for name, run in short_names(networks).items()
+        if run.layers(part)
     }
-    to_the_end = {
-        name: [layer for layer in (*convolutions, "gap") if layer in layers[name]]
-        for name, convolutions in whole.items()
-    }
-    with_both = [name for name in layers if _has_c2_of_more_dimensions(layers[name])]
+    whole = [
+        network
+        for network in named.values()
+        if network.run.convolutions and set(network.run.convolutions) <= set(network.layers)
+    ]
+    with_both = [network for network in named.values() if _has_c2_of_more_dimensions(network.layers)]
     with_equal = [
-        name
-        for name in layers
-        if named[name].model == EQUAL_NETWORK and set(EQUAL_LAYERS) <= set(layers[name])
+        network
+        for network in named.values()
+        if network.run.model == EQUAL_NETWORK and set(EQUAL_LAYERS) <= set(network.layers)
     ]
     evidence = {
-        "early": [_early(name, layers[name], tau, convolutions) for name, convolutions in whole.items()],
-        "grows": [_grows(name, layers[name], tau, names) for name, names in to_the_end.items()],
-        "c3_over_c2": [_c3_over_c2(name, layers[name], tau) for name in with_both],
-        "equal_dims": [_grows(name, layers[name], tau, EQUAL_LAYERS) for name in with_equal],
+        "early": [_evidence(network, _first_half(network), _small) for network in whole],
+        "grows": [_evidence(network, _to_the_end(network), _growing) for network in whole],
+        "c3_over_c2": [_evidence(network, ("c2", "c3"), _growing) for network in with_both],
+        "equal_dims": [_evidence(network, EQUAL_LAYERS, _growing) for network in with_equal],
     }
     return tuple(Claim(name, tau, tuple(by_network)) for name, by_network in evidence.items())
 
@@ -113,53 +148,61 @@ def dependence(collection: Collection) -> tuple[Case, ...]:
         for part in ("bn", "relu")
         if any(run.layers(part) for run in networks)
     ]
-    cases += [
-        Case("training", training, evaluate(runs, TAU)) for training, runs in collection.trainings.items()
-    ]
+    cases += [Case("training", training, evaluate(runs)) for training, runs in collection.trainings.items()]
     return tuple(cases)
 
 
-def _early(
-    network: str, layers: Mapping[str, LayerSpectrum], tau: float, convolutions: Sequence[str]
-) -> Evidence:
-    """The first half of the convolutions spread over at most 1 % of their dimensions."""
-    early = convolutions[: (len(convolutions) + 1) // 2]
-    spreads = {name: layers[name].spread(tau) for name in early}
-    verdicts = {
-        name: _verdict(holds=spread.high <= EARLY_SHARE, fails=spread.low > EARLY_SHARE)
-        for name, spread in spreads.items()
-    }
-    return _evidence(network, layers, spreads, verdicts)
+def _first_half(network: _Network) -> Sequence[str]:
+    convolutions = network.run.convolutions
+    return convolutions[: (len(convolutions) + 1) // 2]
 
 
-def _grows(network: str, layers: Mapping[str, LayerSpectrum], tau: float, names: Sequence[str]) -> Evidence:
-    """Every layer's spread is larger than that of the one before it."""
-    spreads = {name: layers[name].spread(tau) for name in names}
-    verdicts = {f"{a} → {b}": _larger(spreads[b], spreads[a]) for a, b in pairwise(names)}
-    return _evidence(network, layers, spreads, verdicts)
-
-
-def _c3_over_c2(network: str, layers: Mapping[str, LayerSpectrum], tau: float) -> Evidence:
-    """c3 spreads over a larger share than c2, although c2 has more dimensions."""
-    spreads = {name: layers[name].spread(tau) for name in ("c2", "c3")}
-    return _evidence(network, layers, spreads, {"c2 → c3": _larger(spreads["c3"], spreads["c2"])})
+def _to_the_end(network: _Network) -> Sequence[str]:
+    return [layer for layer in (*network.run.convolutions, "gap") if layer in network.layers]
 
 
 def _has_c2_of_more_dimensions(layers: Mapping[str, LayerSpectrum]) -> bool:
     return "c2" in layers and "c3" in layers and layers["c2"].dim > layers["c3"].dim
 
 
+def _small(shares: Shares) -> dict[str, Verdict]:
+    """Every layer spreads over at most 1 % of its dimensions."""
+    return {
+        name: _verdict(holds=share.high <= EARLY_SHARE, fails=share.low > EARLY_SHARE)
+        for name, share in shares.items()
+    }
+
+
+def _growing(shares: Shares) -> dict[str, Verdict]:
+    """Every layer's share is larger than that of the one before it."""
+    return {f"{a} → {b}": _larger(shares[b], shares[a]) for a, b in pairwise(shares)}
+
+
 def _evidence(
-    network: str,
-    layers: Mapping[str, LayerSpectrum],
-    spreads: Mapping[str, Interval],
-    verdicts: Mapping[str, Verdict],
+    network: _Network, names: Iterable[str], judge: Callable[[Shares], dict[str, Verdict]]
 ) -> Evidence:
-    return Evidence(
-        network=network,
-        spreads=spreads,
-        dims={name: layers[name].dim for name in spreads},
-        fails=tuple(name for name, verdict in verdicts.items() if verdict is Verdict.fails),
+    """A network's numbers for a claim, and what ``judge`` says of them, as far as the data bear it."""
+    shares = network.shares(names)
+    verdicts = judge(shares)
+    found = Evidence(
+        network=network.name,
+        spreads=shares,
+        dims={name: network.layers[name].dim for name in shares},
+        fails=(),
+        unsettled=(),
+        verdict=Verdict.other_data if verdicts else Verdict.absent,
+    )
+    if not verdicts or not network.run.data.is_cifar10:
+        return found
+    farther = judge({name: network.farthest(name) for name in shares})
+    few = network.run.samples < FEWEST
+    for key, verdict in verdicts.items():
+        if verdict is not Verdict.unclear and (few or farther[key] is not verdict):
+            verdicts[key] = Verdict.unsettled
+    return replace(
+        found,
+        fails=tuple(key for key, verdict in verdicts.items() if verdict is Verdict.fails),
+        unsettled=tuple(key for key, verdict in verdicts.items() if verdict is Verdict.unsettled),
         verdict=_worst(list(verdicts.values())),
     )
 
@@ -174,7 +217,7 @@ def _verdict(*, holds: bool, fails: bool) -> Verdict:
 
 def _worst(verdicts: Sequence[Verdict]) -> Verdict:
     """The verdict of several together: one that fails is enough, and to hold all must hold."""
-    for verdict in (Verdict.fails, Verdict.unclear):
+    for verdict in (Verdict.fails, Verdict.unclear, Verdict.unsettled, Verdict.other_data):
         if verdict in verdicts:
             return verdict
     return Verdict.holds if Verdict.holds in verdicts else Verdict.absent

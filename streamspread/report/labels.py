@@ -16,9 +16,9 @@ EN = {
     "layer": "layer",
     "dimensions": "dimensions D",
     "dimensions_title": "Dimensions of the vectorised feature map",
-    "spread": "K({tau}) / D",
+    "shares_title": "K({tau}) and its share of the dimensions, K({tau})/D",
     "spread_title": "Share of the dimensions that {percent} % of the variance needs",
-    "spread_axis": "share of the dimensions, K({tau}) / D",
+    "spread_axis": "share of the dimensions, K({tau})/D",
     "components_axis": "principal components",
     "components_tau_axis": "principal components, K({tau})",
     "variance_axis": "share of the variance",
@@ -62,8 +62,15 @@ EN = {
     "verdict_holds": "holds",
     "verdict_fails": "does not hold",
     "verdict_unclear": "unclear: the intervals are too wide",
+    "verdict_unsettled": "not settled: too few images",
+    "verdict_other_data": "other data: not known to be CIFAR-10",
     "verdict_absent": "not tested",
+    "verdict_rule": (
+        "A verdict takes CIFAR-10 (also as JPEG), at least {images} images, and numbers that more images "
+        "could not turn round: 1/K of every layer may still fall by {fall}/(τ·(N − 1))."
+    ),
     "fails_at": "not at {where}",
+    "unsettled_at": "too few images for {where}",
     "depends": "What the claims depend on",
     "circumstance": "circumstance",
     "case_tau": "τ = {value}",
@@ -80,6 +87,11 @@ EN = {
     "images": "images",
     "data": "data",
     "device": "device",
+    "ceiling": "K at most",
+    "closed": "closed: every K is one value, not a range, proved for these {images} images, not for more",
+    "open": "low…high is a range that is proved to hold K of these images; not closed: {where}",
+    "limited": "limited by the number of images",
+    "limited_means": "more images would give more components",
     "participation_ratio": "participation ratio",
     "effective_rank": "effective rank",
     # the page
@@ -87,7 +99,8 @@ EN = {
     "lead": (
         "A layer turns one image into D numbers. K(τ) is the number of principal components that hold the "
         "fraction τ of the variance over all images; K/D is the share of the layer's dimensions that the "
-        "data needs. Where K is not one number but a range low…high, the range is proved to hold it."
+        "data needs. Where K is not one number but a range low…high, the range is proved to hold it. "
+        "Either is proved for the images that were used, and more images can give a larger K."
     ),
     "contents": "Contents",
     "section_summary": "Networks",
@@ -107,6 +120,8 @@ EN = {
     "choose_run": "run",
     "scree": "Scree curve: variance held by the leading components",
     "answer": "{k} of {dim} dimensions: {share}",
+    "answer_closed": "one value, proved for these {images} images, not for more",
+    "answer_open": "a range, proved to hold K of these {images} images",
     "parts": "Convolution, batch norm, ReLU",
     "over_threshold": "K over τ",
     "over_samples": "K over the number of images",
@@ -122,9 +137,14 @@ EN = {
     ),
     "compare_note_differ": "These runs cannot be compared:",
     "compare_data": "different data ({a} and {b})",
+    "compare_images": "not the same images ({a}; {b})",
+    "compare_unknown": "not known to be the same data ({a} and {b})",
     "compare_samples": "different numbers of images ({a} and {b}), and K grows with them",
     "compare_layers": "no layer in common",
     "comparable": "Same data, same number of images: these runs can be compared.",
+    "comparable_described": (
+        "The same data by its description, and the same number of images: these runs can be compared."
+    ),
     "run_a": "A",
     "run_b": "B",
     "change": "B / A",

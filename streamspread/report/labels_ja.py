@@ -6,9 +6,9 @@ JA = {
     "layer": "層",
     "dimensions": "次元数 D",
     "dimensions_title": "特徴マップをベクトル化した時の次元数",
-    "spread": "K({tau}) / D",
+    "shares_title": "K({tau}) と次元数に対する割合 K({tau})/D",
     "spread_title": "分散の {percent} % を説明する主成分数の次元数に対する割合",
-    "spread_axis": "次元数に対する割合 K({tau}) / D",
+    "spread_axis": "次元数に対する割合 K({tau})/D",
     "components_axis": "主成分の数",
     "components_tau_axis": "主成分の数 K({tau})",
     "variance_axis": "累積寄与率",
@@ -51,8 +51,16 @@ JA = {
     "verdict_holds": "成り立つ",
     "verdict_fails": "成り立たない",
     "verdict_unclear": "判定できない（区間が広い）",
+    "verdict_unsettled": "未確定（画像が足りない）",
+    "verdict_other_data": "別のデータ（CIFAR-10 とは確認できない）",
     "verdict_absent": "未検証",
+    "verdict_rule": (
+        "判定には、CIFAR-10（JPEG でもよい）の画像が {images} 枚以上あり、"
+        "画像が増えても結論が変わらないことが必要。"
+        "各層の 1/K は、まだ {fall}/(τ·(N − 1)) だけ小さくなりうるとみなす。"
+    ),
     "fails_at": "{where} で成り立たない",
+    "unsettled_at": "{where} には画像が足りない",
     "depends": "主張が何に依存するか",
     "circumstance": "条件",
     "case_tau": "τ = {value}",
@@ -68,6 +76,14 @@ JA = {
     "images": "画像数",
     "data": "データ",
     "device": "計算機",
+    "ceiling": "K の上限",
+    "closed": (
+        "確定：どの K も区間ではなく一つの値。"
+        "証明はこの {images} 枚の画像についてのもので、それ以上には及ばない"
+    ),
+    "open": "下限…上限は、この画像についての K を含むことが証明された区間。未確定：{where}",
+    "limited": "画像数に制限されている",
+    "limited_means": "画像を増やせば主成分も増える",
     "participation_ratio": "参加率",
     "effective_rank": "実効ランク",
     "title": "ネットワークのどの層でデータの分布が広がるか",
@@ -75,6 +91,7 @@ JA = {
         "各層は 1 枚の画像を D 個の数に変換する。K(τ) は全画像の分散のうち割合 τ を"
         "説明するのに必要な主成分の数、K/D はデータがその層の次元のどれだけを必要とするかを表す。"
         "K が一つに定まらないときは、真の値を含むことが証明された区間 下限…上限 を示す。"
+        "どちらも用いた画像についての証明であり、画像が増えれば K は大きくなりうる。"
     ),
     "contents": "目次",
     "section_summary": "ネットワーク",
@@ -94,6 +111,8 @@ JA = {
     "choose_run": "実行結果",
     "scree": "スクリー曲線：上位の主成分が説明する分散",
     "answer": "{dim} 次元のうち {k}：{share}",
+    "answer_closed": "一つの値。証明はこの {images} 枚の画像についてのもので、それ以上には及ばない",
+    "answer_open": "区間。この {images} 枚の画像についての K を含むことが証明されている",
     "parts": "畳み込み、Batch Norm、ReLU",
     "over_threshold": "τ と K",
     "over_samples": "画像数と K",
@@ -107,9 +126,12 @@ JA = {
     ),
     "compare_note_differ": "この二つは比べられない：",
     "compare_data": "データが異なる（{a} と {b}）",
+    "compare_images": "同じ画像ではない（{a}、{b}）",
+    "compare_unknown": "同じデータかどうか分からない（{a} と {b}）",
     "compare_samples": "画像数が異なる（{a} と {b}）。K は画像数とともに増える",
     "compare_layers": "共通の層がない",
     "comparable": "データも画像数も同じなので、比べることができる。",
+    "comparable_described": "説明によればデータは同じで、画像数も同じなので、比べることができる。",
     "run_a": "A",
     "run_b": "B",
     "change": "B / A",

@@ -7,25 +7,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from streamspread.report import summary
-from streamspread.report.claims import TAU
 from streamspread.report.runs import Collection
 from streamspread.report.summary import Table
 
 
 def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Sequence[str] = ()) -> str:
-    """Networks, K and K/D by layer, the claims, what they depend on, K over N, figures, and the commands.
+    """Networks, K and K/D by layer, the claims, what they depend on, K over N, all numbers of each network,
+    figures, and the commands.
 
     ``figures``: paths of pictures, relative to where the text will lie.
     """
-    sections = [
-        (texts["section_summary"], summary.networks(collection, texts)),
-        (texts["spread"].format(tau=f"{TAU:g}"), summary.shares(collection, texts)),
-        (texts["claims"], summary.claims(collection, texts)),
-        (texts["depends"], summary.depends(collection, texts)),
-    ]
+    sections = [(texts["section_summary"], summary.networks(collection, texts))]
+    for tau, written in summary.thresholds(collection):
+        sections.append((texts["shares_title"].format(tau=written), summary.shares(collection, texts, tau)))
+    sections.append((texts["claims"], summary.claims(collection, texts)))
+    sections.append((texts["depends"], summary.depends(collection, texts)))
     for name, runs in collection.over_samples.items():
-        title = f"{texts['over_samples_title'].format(tau=f'{TAU:g}')}, {_escaped(name)}"
+        title = f"{texts['over_samples_title'].format(tau='τ')}, {_escaped(name)}"
         sections.append((title, summary.over_samples(runs, texts)))
+    for run in collection.networks or collection.runs:
+        title = f"{texts['section_tables']}, {_escaped(run.name)}"
+        sections.append((title, summary.numbers(run, texts)))
     blocks = [f"### {title}\n\n{render(table)}" for title, table in sections if table.rows]
     if lines := summary.conflicts(collection, texts):
         listed = "".join(f"- {_escaped(line)}\n" for line in lines)
@@ -39,10 +41,11 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
 
 
 def render(table: Table) -> str:
-    """A table in GitHub's Markdown; lines within a cell are kept."""
+    """A table in GitHub's Markdown, with its notes; lines within a cell are kept."""
     rule = ["--:" if column in table.numbers else "---" for column in range(len(table.header))]
     lines = [_line(table.header), _line(rule), *(_line(row) for row in table.rows)]
-    return "\n".join(lines) + "\n"
+    notes = [line for note in table.notes for line in ("", _escaped(note))]
+    return "\n".join([*lines, *notes]) + "\n"
 
 
 def _line(cells: Sequence[str | Sequence[str]]) -> str:

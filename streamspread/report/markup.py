@@ -66,7 +66,7 @@ def details(title: str, content: str) -> str:
 
 
 def table(content: Table, kind: str = "") -> str:
-    """A table that scrolls by itself where it is wide; ``kind``: its class."""
+    """A table that scrolls by itself where it is wide, with its notes; ``kind``: its class."""
 
     def cells(row: Sequence[str | Sequence[str]], first: str, others: str) -> str:
         return "".join(
@@ -76,7 +76,8 @@ def table(content: Table, kind: str = "") -> str:
     head = cells(content.header, "col", "col")
     rows = "".join(f"<tr>{cells(row, 'row', '')}</tr>" for row in content.rows)
     inner = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
-    return f'<div class="scroll"><table class="{kind}">{inner}</table></div>'
+    notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in content.notes)
+    return f'<div class="scroll"><table class="{kind}">{inner}</table></div>{notes}'
 
 
 def _cell(cell: str | Sequence[str], scope: str, number: bool) -> str:

@@ -8,7 +8,6 @@ from importlib import resources
 from typing import Any
 
 from streamspread.report import figures, summary, text
-from streamspread.report.claims import TAU
 from streamspread.report.figure import Texts
 from streamspread.report.markup import charts, chosen, details, escape, pictures, places, table
 from streamspread.report.page_data import page_data
@@ -71,9 +70,11 @@ def _networks(collection: Collection, texts: Texts) -> str:
     if lines := summary.conflicts(collection, texts):
         listed = "<br>".join(escape(line) for line in lines)
         notice = f'<p class="notice">{escape(texts["compare_note_differ"])}<br>{listed}</p>'
-    title = f"<h3>{escape(texts['spread'].format(tau=f'{TAU:g}'))}</h3>"
-    tables = [table(rows(collection, texts)) for rows in (summary.networks, summary.shares)]
-    return notice + title.join(tables)
+    parts = [notice, table(summary.networks(collection, texts))]
+    for tau, written in summary.thresholds(collection):
+        parts.append(f"<h3>{escape(texts['shares_title'].format(tau=written))}</h3>")
+        parts.append(table(summary.shares(collection, texts, tau)))
+    return "".join(parts)
 
 
 def _claims(collection: Collection, texts: Texts) -> str:
@@ -83,7 +84,8 @@ def _claims(collection: Collection, texts: Texts) -> str:
 
 
 def _explore(collection: Collection, texts: Texts) -> str:
-    head = '<p class="answer" id="answer"></p><dl class="facts" id="layer-facts"></dl>'
+    head = '<p class="answer" id="answer"></p><p class="soft" id="answer-note"></p>'
+    head += '<dl class="facts" id="layer-facts"></dl>'
     return head + charts(figures.charts("explore", collection, texts), collection, texts)
 
 
@@ -91,7 +93,7 @@ def _beyond(collection: Collection, texts: Texts) -> str:
     note = f'<p class="soft">{escape(texts["growth_note"])}</p>' if collection.over_samples else ""
     tables = "".join(
         details(
-            f"{texts['over_samples_title'].format(tau=f'{TAU:g}')}, {name}",
+            f"{texts['over_samples_title'].format(tau='τ')}, {name}",
             table(summary.over_samples(runs, texts)),
         )
         for name, runs in collection.over_samples.items()
@@ -165,7 +167,7 @@ def _weights(facts: Mapping[str, Any], texts: Texts) -> str:
 
 
 def _headline(run: Run) -> str:
-    return f"{run.name}: {run.model} · N = {text.count(run.samples)} · {run.data}"
+    return f"{run.name}: {run.model} · N = {text.count(run.samples)} · {run.data.name}"
 
 
 def _asset(name: str) -> str:

@@ -68,7 +68,10 @@ def _run(run: Run, taus: Sequence[float]) -> dict[str, Any]:
         "model": run.model,
         "title": run.facts.get("title") or run.name,
         "samples": run.samples,
-        "data": run.data,
+        "data": run.data.name,
+        "description": run.data.description,
+        "identified": run.data.identified,
+        "seen": run.data.seen,
         "layers": sorted(layers, key=lambda layer: order.index(layer["name"])),
     }
 
@@ -82,10 +85,12 @@ def _layer(stem: str, part: str, layer: LayerSpectrum, taus: Sequence[float]) ->
         "part": part,
         "shape": text.shape(layer.shape),
         "dim": layer.dim,
+        "ceiling": layer.ceiling,
+        "limited": [index for index, tau in enumerate(taus) if layer.limited_by_samples(tau)],
         "k": [low] if low == high else [low, high],
         "scree": _scree(layer),
-        "ratio": _rounded(layer.participation_ratio),
-        "rank": _rounded(layer.effective_rank),
+        "ratio": text.number(layer.participation_ratio),
+        "rank": text.number(layer.effective_rank),
         "method": f"{layer.method} {layer.rounding}",
         "proof": layer.proof,
     }
@@ -126,7 +131,3 @@ def _to_unit_square(points_N2: np.ndarray) -> np.ndarray:
 def _packed(values: np.ndarray) -> str:
     """Whole numbers below 65,536 as base64 of little-endian 16-bit ones."""
     return base64.b64encode(np.round(values).astype("<u2").tobytes()).decode()
-
-
-def _rounded(value: float) -> str | None:
-    return None if math.isnan(value) else f"{value:,.1f}"

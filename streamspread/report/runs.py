@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from streamspread import store
 from streamspread.errors import OptionError, StoreError
+from streamspread.report.data import Data, Difference
 from streamspread.results.embedding import Embedding
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 
@@ -19,16 +20,6 @@ from streamspread.results.spectrum import LayerSpectrum, Spectra
 LAYER_PARTS = {"conv": "", "bn": ".bn", "relu": ".relu"}
 
 _CONVOLUTION = re.compile(r"c\d+")
-_COUNTED = re.compile(r", [\d,]+ (?:of [\d,]+ )?images")  # in the description of data
-_SIZE = re.compile(r", at \d+x\d+")
-
-
-class Difference(NamedTuple):
-    """Why two runs cannot be compared: what differs (data, samples or layers), and what it is in either."""
-
-    what: str
-    a: str
-    b: str
 
 
 class Training(NamedTuple):
@@ -73,13 +64,10 @@ class Run:
         return max((layer.samples for layer in self.spectra.values()), default=0)
 
     @property
-    def data(self) -> str:
-        """The data's name and image size. Its description also says how many images were taken:
-        "name, 5,000 of 50,000 images …, at 32x32"."""
-        whole = str(self.facts.get("data") or "?")
-        name = _COUNTED.split(whole)[0]
-        size = _SIZE.search(whole)
-        return name + (size[0] if size and size.start() >= len(name) else "")
+    def data(self) -> Data:
+        """What is known of its data."""
+        seen = self.facts.get("data_seen")
+        return Data(str(self.facts.get("data") or "?"), str(seen) if seen else None)
 
     @property
     def note(self) -> Mapping[str, str]:
@@ -113,9 +101,13 @@ class Run:
 
     @property
     def network(self) -> tuple[str, str, str]:
-        """Plan, weights and data: runs in which these are the same differ in the number of images at most."""
+        """Plan, weights and data: runs in which these are the same differ in the number of images at most.
+        Data that nothing identifies are those of this run alone."""
         weights = self.facts.get("weights_sha256") or f"random {self.facts.get('seed')}"
-        return str(self.facts.get("plan") or self.model), str(weights), self.data
+        data = (
+            self.data.name if self.data.identified else self.data.seen or f"{self.data.name} of {self.name}"
+        )
+        return str(self.facts.get("plan") or self.model), str(weights), data
 
     def layers(self, part: str = "conv") -> dict[str, LayerSpectrum]:
         """The layers observed after one part (a key of LAYER_PARTS), by their names without its suffix, in
@@ -201,9 +193,8 @@ def growth(runs: Sequence[Run], layer: str, tau: float) -> float | None:
 
 def differences(a: Run, b: Run) -> list[Difference]:
     """Why the K of two runs cannot be compared; empty where they can."""
-    reasons = []
-    if a.data != b.data:
-        reasons.append(Difference("data", a.data, b.data))
+    data = a.data.difference(b.data, same_number=a.samples == b.samples)
+    reasons = [data] if data else []
     if a.samples != b.samples:
         reasons.append(Difference("samples", f"{a.samples:,}", f"{b.samples:,}"))
     if not set(a.spectra) & set(b.spectra):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +11,30 @@ from streamspread.report import text
 from streamspread.report.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
 from streamspread.report.figure import Texts
 from streamspread.report.labels import training_label
+from streamspread.report.limits import FALL, FEWEST
 from streamspread.report.runs import Collection, Run, growth, layer_names, short_names
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum
 
-MARKS = {Verdict.holds: "✓", Verdict.fails: "✗", Verdict.unclear: "?", Verdict.absent: "–"}
+MARKS = {
+    Verdict.holds: "✓",
+    Verdict.fails: "✗",
+    Verdict.unclear: "?",
+    Verdict.unsettled: "?",
+    Verdict.other_data: "–",
+    Verdict.absent: "–",
+}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells; a cell is one line or several. ``numbers``: the columns that are set flush right."""
+    """Rows of cells; a cell is one line or several. ``numbers``: the columns that are set flush right.
+    ``notes``: what is said under it, a line each."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str | Sequence[str]]]
     numbers: frozenset[int] = frozenset()
+    notes: Sequence[str] = ()
 
 
 def networks(collection: Collection, texts: Texts) -> Table:
@@ -40,7 +49,7 @@ def networks(collection: Collection, texts: Texts) -> Table:
                 texts["unknown"] if run.training is None else training_label(run.training, texts),
                 "–" if run.accuracy is None else f"{100 * run.accuracy:.2f} %",
                 text.count(run.samples),
-                run.data,
+                run.data.name,
                 str(facts.get("card") or facts.get("cpu") or facts.get("device") or texts["unknown"]),
             ]
         )
@@ -57,21 +66,37 @@ def conflicts(collection: Collection, texts: Texts) -> list[str]:
     return lines
 
 
+def thresholds(collection: Collection) -> list[tuple[float, str]]:
+    """The thresholds that the networks were run for, ascending, each with how it is written; the paper's
+    where there are none."""
+    taus = sorted({tau for run in collection.networks for tau in run.spectra.thresholds}) or [TAU]
+    return list(zip(taus, text.fractions(taus), strict=True))
+
+
 def shares(collection: Collection, texts: Texts, tau: float = TAU) -> Table:
     """K(τ) and K(τ)/D: a row per layer, a column per network."""
     named = short_names(collection.networks)
     layers = layer_names(run.layers() for run in named.values())
     rows = [[layer, *(_share(run.layers().get(layer), tau) for run in named.values())] for layer in layers]
-    return Table([texts["layer"], *named], rows, frozenset(range(1, len(named) + 1)))
+    heads = [f"{name}, N = {text.count(run.samples)}" for name, run in named.items()]
+    shown = {
+        f"{name} {layer}" if len(named) > 1 else layer: spectrum
+        for name, run in named.items()
+        for layer, spectrum in run.layers().items()
+    }
+    numeric = frozenset(range(1, len(named) + 1))
+    return Table([texts["layer"], *heads], rows, numeric, _how_sure(shown, [tau], texts))
 
 
 def claims(collection: Collection, texts: Texts) -> Table:
-    """The paper's claims at its threshold, with each network's numbers."""
+    """The paper's claims at its threshold, with each network's numbers, and what a verdict takes."""
     rows = []
     for claim in evaluate(collection.networks):
         lines = [_numbers(evidence) for evidence in claim.evidence]
         rows.append([texts[f"claim_{claim.name}"], lines or ["–"], _verdict_lines(claim, texts)])
-    return Table([texts["claim"], texts["numbers"].format(tau=f"{TAU:g}"), texts["verdict"]], rows)
+    rule = texts["verdict_rule"].format(images=text.count(FEWEST), fall=f"{FALL:g}")
+    header = [texts["claim"], texts["numbers"].format(tau=f"{TAU:g}"), texts["verdict"]]
+    return Table(header, rows, notes=[rule])
 
 
 def depends(collection: Collection, texts: Texts) -> Table:
@@ -82,17 +107,19 @@ def depends(collection: Collection, texts: Texts) -> Table:
     return Table([texts["circumstance"], *(texts[f"short_{name}"] for name in names)], rows)
 
 
-def over_samples(runs: Sequence[Run], texts: Texts, tau: float = TAU) -> Table:
-    """K(τ) of every layer for every number of images, and its growth per doubling at the end."""
+def over_samples(runs: Sequence[Run], texts: Texts) -> Table:
+    """K(τ) of every layer for every number of images, and its growth per doubling at the end, for every
+    threshold that they were run for."""
+    thresholds = sorted({tau for run in runs for tau in run.spectra.thresholds})
+    layers = layer_names(run.layers() for run in runs)
     rows = []
-    for layer in layer_names(run.layers() for run in runs):
-        cells = [
-            text.interval(run.layers()[layer].components(tau)) if layer in run.layers() else "–"
-            for run in runs
-        ]
-        grown = growth(runs, layer, tau)
-        rows.append([layer, *cells, "–" if grown is None else f"{100 * grown:+.1f} %"])
-    header = [texts["layer"], *(f"N = {text.count(run.samples)}" for run in runs), texts["growth"]]
+    for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
+        for layer in layers:
+            found = [run.layers().get(layer) for run in runs]
+            cells = ["–" if s is None else text.interval(s.components(tau)) for s in found]
+            grown = growth(runs, layer, tau)
+            rows.append([layer, written, *cells, "–" if grown is None else text.growth(grown)])
+    header = [texts["layer"], "τ", *(f"N = {text.count(run.samples)}" for run in runs), texts["growth"]]
     return Table(header, rows, frozenset(range(1, len(header))))
 
 
@@ -104,21 +131,52 @@ def numbers(run: Run, texts: Texts) -> Table:
             layer.layer,
             text.shape(layer.shape),
             text.count(layer.dim),
+            text.count(layer.samples),
+            text.count(layer.ceiling),
             *(
                 cell
                 for tau in thresholds
                 for cell in (text.interval(layer.components(tau)), _percent(layer, tau))
             ),
-            *(_rounded(value) for value in metrics_of(layer).values()),
+            *(text.number(value) for value in metrics_of(layer).values()),
             f"{layer.method} {layer.rounding}",
         ]
         for layer in run.spectra.values()
     ]
-    per_tau = [head for tau in thresholds for head in (f"K({tau:g})", f"K({tau:g})/D")]
+    per_tau = [head for tau in text.fractions(thresholds) for head in (f"K({tau})", f"K({tau})/D")]
     # A metric is shown by its own name until the texts have one for it.
     metrics = [texts.get(name, name.replace("_", " ")) for name in metric_names()]
-    header = [texts["layer"], texts["shape"], "D", *per_tau, *metrics, texts["method"]]
-    return Table(header, rows, frozenset(range(2, len(header) - 1)))
+    header = [texts["layer"], texts["shape"], "D", "N", texts["ceiling"], *per_tau, *metrics, texts["method"]]
+    notes = _how_sure(run.spectra, thresholds, texts)
+    return Table(header, rows, frozenset(range(2, len(header) - 1)), notes)
+
+
+def _how_sure(layers: Mapping[str, LayerSpectrum], thresholds: Sequence[float], texts: Texts) -> list[str]:
+    """What K of these layers is worth, a line each: where it is limited by N, and whether it is closed."""
+    lines = []
+    limited = {
+        name: [tau for tau in thresholds if layer.limited_by_samples(tau)] for name, layer in layers.items()
+    }
+    if any(limited.values()):
+        lines.append(f"{texts['limited']}: {_listed(limited, thresholds)}; {texts['limited_means']}")
+    still_open = {
+        name: [tau for tau in thresholds if not layer.components(tau).closed]
+        for name, layer in layers.items()
+    }
+    if any(still_open.values()):
+        lines.append(texts["open"].format(where=_listed(still_open, thresholds)))
+    elif layers:
+        images = " / ".join(dict.fromkeys(text.count(layer.samples) for layer in layers.values()))
+        lines.append(texts["closed"].format(images=images))
+    return lines
+
+
+def _listed(found: Mapping[str, Sequence[float]], thresholds: Sequence[float]) -> str:
+    """Layers and some of the thresholds: c1 (τ = 0.7); c3 (τ = 0.7, 0.9)."""
+    written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
+    return "; ".join(
+        f"{name} (τ = {', '.join(written[tau] for tau in taus)})" for name, taus in found.items() if taus
+    )
 
 
 def commands(collection: Collection, texts: Texts) -> list[str]:
@@ -150,15 +208,19 @@ def _numbers(evidence: Evidence) -> str:
 
 
 def _verdict_lines(claim: Claim, texts: Texts) -> list[str]:
-    """The claim's verdict, and the layers where each network contradicts it."""
+    """The claim's verdict, and where each network contradicts it, or has too few images or other data."""
     lines = [f"{MARKS[claim.verdict]} {texts[f'verdict_{claim.verdict}']}"]
-    failing: dict[tuple[str, ...], list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for evidence in claim.evidence:
         if evidence.fails:
-            failing.setdefault(evidence.fails, []).append(evidence.network)
-    for fails, names in failing.items():
-        lines.append(f"{', '.join(names)}: {texts['fails_at'].format(where=', '.join(fails))}")
-    return lines
+            reason = texts["fails_at"].format(where=", ".join(evidence.fails))
+            reasons.setdefault(reason, []).append(evidence.network)
+        if evidence.unsettled:
+            reason = texts["unsettled_at"].format(where=", ".join(evidence.unsettled))
+            reasons.setdefault(reason, []).append(evidence.network)
+        if evidence.verdict is Verdict.other_data is not claim.verdict:
+            reasons.setdefault(texts["verdict_other_data"], []).append(evidence.network)
+    return lines + [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
 
 
 def _mark(claim: Claim, texts: Texts) -> str:
@@ -171,14 +233,10 @@ def _mark(claim: Claim, texts: Texts) -> str:
 
 def _circumstance(case: Case, texts: Texts) -> str:
     if isinstance(case.value, float):
-        value = f"{case.value:g}"
+        (value,) = text.fractions([case.value])
     elif isinstance(case.value, str):
         value = texts[f"part_{case.value}"]
     else:
         value = training_label(case.value, texts)
     networks = dict.fromkeys(evidence.network for claim in case.claims for evidence in claim.evidence)
     return texts[f"case_{case.kind}"].format(value=value, networks=", ".join(networks))
-
-
-def _rounded(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:,.1f}"

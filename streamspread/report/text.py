@@ -27,6 +27,19 @@ def percent(value: Interval) -> str:
     return f"{low} %" if low == high else f"{low}…{high} %"
 
 
+def growth(share: float) -> str:
+    """A growth, as a share of what was before, as +4.5 % or −0.3 %."""
+    sign = "−" if round(1000 * share) < 0 else "+"
+    return f"{sign}{abs(100 * share):.1f} %"
+
+
+def number(value: float) -> str:
+    """A number without a unit as 1,234, 31.4 or 0.742: three significant digits at least; – for NaN."""
+    if math.isnan(value):
+        return "–"
+    return count(round(value)) if abs(value) >= 1000 else _significant(value)
+
+
 def fractions(values: Sequence[float]) -> list[str]:
     """Numbers as 0.7, with as many digits as it takes to tell them apart."""
     for digits in range(6, 17):

@@ -19,8 +19,8 @@ def study_files(tmp_path_factory, growing):
     """Files as a small study leaves them: networks with all parts, two N, depths, trainings, an embedding."""
     folder = tmp_path_factory.mktemp("results")
 
-    def put(name, dims, equal, **options):
-        store.write(equal_spectra(dims, equal, **options), folder / f"{name}.arrow")
+    def put(name, dims, equal, samples=50_000, **options):
+        store.write(equal_spectra(dims, equal, samples, **options), folder / f"{name}.arrow")
 
     def with_parts(dims, equal):
         parts = {
@@ -36,7 +36,7 @@ def study_files(tmp_path_factory, growing):
         facts = {"model": model, "plan": f"plan of {model}", "command": command, **trained}
         put(model, *with_parts(dims, growing), part="networks", **facts)
         fewer = {name: count - 5 for name, count in growing.items()}
-        put(f"{model}-n500", dims, fewer, samples=500, part="samples", **facts)
+        put(f"{model}-half", dims, fewer, samples=25_000, part="samples", **facts)
     for depth in (4, 6):
         dims = {f"c{i}": 1000 * i for i in range(1, depth + 1)} | {"gap": 64}
         equal = dict.fromkeys(dims, 10 * depth)

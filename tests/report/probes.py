@@ -32,8 +32,8 @@ try {
   set("tau", Number(find("#tau").value) - 20, "input"); note("tau");
   set("layer", "c3"); note("layer");
   set("part", "relu"); note("part");
-  set("run", option("run", "no3-n500")); note("run");
-  set("run-b", option("run-b", "no1-n500")); note("compare");
+  set("run", option("run", "no3-half")); note("run");
+  set("run-b", option("run-b", "no1-half")); note("compare");
   const before = pixels();
   set("latent-layer", "c1"); note("latent");
   find("#latent-legend button").click();

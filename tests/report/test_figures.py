@@ -69,8 +69,11 @@ def test_an_interval_is_drawn_as_a_bar_from_bound_to_bound(growing):
     run = equal_run("a", NO1_DIMS, growing)
     layers = dict(run.spectra) | {"c2": open_layer("c2", 65536, 100, 200)}
     (axes,) = spread.draw([Run("a", run.path, Spectra(layers.values(), (0.7,), run.facts))], TEXTS).axes
-    (bar,) = axes.collections
-    assert np.allclose(bar.get_segments()[0], [[1, 100 / 65536], [1, 200 / 65536]])
+    bar, band = axes.collections
+    assert np.allclose(bar.get_segments(), [[[1, 100 / 65536], [1, 200 / 65536]]])
+    assert band.get_paths()[0].vertices[:, 0].max() == 6  # from value to bar to value
+    y = curves(axes)["no1"][1]
+    assert np.flatnonzero(np.isnan(y)).tolist() == [1]  # no point stands where only bounds are known
     assert any(TEXTS["interval"] in text.get_text() for text in axes.texts)
 
 
@@ -92,9 +95,9 @@ def test_growth_over_n_is_written_at_the_end(study_files):
     groups = collect(study_files).over_samples
     axes = over_samples.draw(groups, TEXTS).axes[0]
     n, k = curves(axes)["c1"]
-    assert list(n) == [500, 1000]
+    assert list(n) == [25_000, 50_000]
     assert list(k) == [67, 70]  # ⌈0.7 · 95⌉, ⌈0.7 · 100⌉
-    assert f"c1 {70 / 67 - 1:+.1%}" in [text.get_text() for text in axes.texts]
+    assert "c1 +4.5 %" in [text.get_text() for text in axes.texts]
 
 
 def test_parts_threshold_depth_and_training_have_a_curve_each(study_files):
@@ -221,7 +224,7 @@ def test_a_layer_looks_the_same_in_every_panel(growing):
 
 def run_of_fewer(run):
     equal = {name: len(layer.eigenvalues) - 2 for name, layer in run.spectra.items()}
-    return equal_run(f"{run.name}-n500", NO1_DIMS, equal, samples=500, model=run.model)
+    return equal_run(f"{run.name}-half", NO1_DIMS, equal, samples=500, model=run.model)
 
 
 def test_layers_that_only_some_numbers_of_images_have_are_drawn(growing):

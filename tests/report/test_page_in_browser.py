@@ -113,18 +113,18 @@ def test_the_controls_change_what_is_shown(view):
     assert steps["layer"]["answer"] == "K(0.5) = 100 of 32,768 dimensions: 0.305\u00a0%"
     assert steps["part"]["curves"]["spread"] == 2  # both networks, after ReLU
     assert steps["run"]["answer"] == "K(0.5) = 98 of 32,768 dimensions: 0.299\u00a0%"  # 195 eigenvalues
-    assert "tau=0.5&run=no3-n500&layer=c3&part=relu" in steps["run"]["hash"]
-    assert "N500" in steps["run"]["facts"]
+    assert "tau=0.5&run=no3-half&layer=c3&part=relu" in steps["run"]["hash"]
+    assert "N25,000" in steps["run"]["facts"]
 
 
 def test_runs_are_compared_and_said_why_not(view):
     seen, *_ = view
     steps = seen["steps"]
-    assert steps["start"]["verdict"] == labels("en")["comparable"]
+    assert steps["start"]["verdict"] == labels("en")["comparable_described"]
     assert "c1.bn" in steps["start"]["compare"]
     assert steps["compare"]["verdictClass"] == "notice"
-    assert "different numbers of images (1,000 and 500)" in steps["compare"]["verdict"]
-    assert "B: no1-n500" in steps["compare"]["compare"]  # and is shown all the same
+    assert "different numbers of images (50,000 and 25,000)" in steps["compare"]["verdict"]
+    assert "B: no1-half" in steps["compare"]["compare"]  # and is shown all the same
     assert "48 (0.0732\u00a0%)" in steps["compare"]["compare"]  # ⌈0.5 · 95⌉ of 65,536
 
 
@@ -164,7 +164,7 @@ def test_the_latent_space_changes_with_layer_and_class(view):
 
 
 def test_a_lone_run_in_japanese_works_too(browse, study_files):
-    lone = [path for path in study_files if path.stem == "no1-n500"]
+    lone = [path for path in study_files if path.stem == "no1-half"]
     seen, console = browse(to_html(collect(lone), labels("ja"), "ja"), 400, False, LONE_PROBE)
     assert (seen["errors"], console) == ([], [])
     assert seen["answer"] == "K(0.7) = 65,536 次元のうち 67：0.102\u00a0%"  # noqa: RUF001
@@ -172,10 +172,10 @@ def test_a_lone_run_in_japanese_works_too(browse, study_files):
 
 
 def test_a_network_is_first_compared_with_another_run_of_it(browse, study_files):
-    two = [path for path in study_files if path.stem in ("no1", "no1-n500")]
+    two = [path for path in study_files if path.stem in ("no1", "no1-half")]
     seen, _ = browse(to_html(collect(two), labels("en"), "en"), 400, False, LONE_PROBE)
     assert seen["errors"] == []
-    assert sorted(seen["compared"]) == ["no1", "no1-n500"]
+    assert sorted(seen["compared"]) == ["no1", "no1-half"]
 
 
 def test_a_lone_layer_after_relu_has_its_answer_and_a_named_axis(browse):

@@ -26,8 +26,8 @@ def test_a_study_is_sorted_into_its_parts(study_files):
     collection = collect(study_files)
     assert [run.name for run in collection.networks] == ["no1", "no3"]
     assert {name: [run.samples for run in runs] for name, runs in collection.over_samples.items()} == {
-        "no1": [500, 1000],
-        "no3": [500, 1000],
+        "no1": [25_000, 50_000],
+        "no3": [25_000, 50_000],
     }
     assert [run.depth for run in collection.depths] == [4, 6]
     assert list(collection.trainings) == [Training(0), Training(6), Training(24), Training(24, 0.1)]
@@ -41,7 +41,7 @@ def test_a_run_knows_its_parts_accuracy_and_training(study_files):
     assert list(run.layers()) == list(NO1_DIMS)
     assert list(run.layers("relu")) == ["c1", "c2", "c3", "c4", "c5", "c6"]
     assert run.layers("relu")["c1"].layer == "c1.relu"
-    assert (run.accuracy, run.training, run.data) == (0.8805, Training(24), "cifar10 train")
+    assert (run.accuracy, run.training, run.data.name) == (0.8805, Training(24), "cifar10 train")
 
 
 @pytest.mark.parametrize(
@@ -73,17 +73,17 @@ def test_what_run_wrote_without_a_study_is_a_network_too(tmp_path):
 
 
 def test_fewer_images_alone_are_shown_as_networks(study_files):
-    collection = collect([path for path in study_files if path.stem.endswith("-n500")])
-    assert [run.name for run in collection.networks] == ["no1-n500", "no3-n500"]
-    collection = collect([path for path in study_files if path.stem in ("no1", "no1-n500", "no3-n500")])
-    assert [run.name for run in collection.networks] == ["no1", "no3-n500"]
+    collection = collect([path for path in study_files if path.stem.endswith("-half")])
+    assert [run.name for run in collection.networks] == ["no1-half", "no3-half"]
+    collection = collect([path for path in study_files if path.stem in ("no1", "no1-half", "no3-half")])
+    assert [run.name for run in collection.networks] == ["no1", "no3-half"]
     assert [fact for *_, why in collection.conflicts for fact, *_ in why] == ["samples"]
 
 
 def test_a_file_from_python_with_no_facts_at_all_is_shown(tmp_path):
     store.write(Spectra(equal_spectra(NO1_DIMS, EQUAL).values()), tmp_path / "bare.arrow")
     (run,) = collect([tmp_path / "bare.arrow"]).networks
-    assert (run.model, run.data, run.accuracy, run.training) == ("bare", "?", None, None)
+    assert (run.model, run.data.name, run.accuracy, run.training) == ("bare", "?", None, None)
 
 
 def test_networks_of_one_model_are_told_apart_by_the_names_of_their_files():
@@ -202,6 +202,59 @@ def test_files_of_one_name_get_their_folders(tmp_path):
 def test_why_two_runs_cannot_be_compared(options, facts):
     a, b = equal_run("a", NO1_DIMS, EQUAL), equal_run("b", NO1_DIMS, EQUAL, **options)
     assert [tuple(difference) for difference in differences(a, b)] == facts
+
+
+CIFAR = "cifar10 train, 1,000 of 50,000 images (seed 0)"
+OTHER_SEED = "cifar10 train, 1,000 of 50,000 images (seed 3)"
+TENSOR = "tensor (1000, 3, 32, 32)"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "facts"),
+    [
+        # Hashes decide where both are known, whatever the descriptions say.
+        ((TENSOR, "aa"), (TENSOR, "aa"), []),
+        ((CIFAR, "aa"), (TENSOR, "aa"), []),
+        ((CIFAR, "aa"), (OTHER_SEED, "bb"), [("images", CIFAR, OTHER_SEED)]),
+        ((TENSOR, "aa"), (TENSOR, "bb"), [("images", TENSOR, TENSOR)]),
+        ((CIFAR, "aa"), ("noise, 1,000 images", "bb"), [("data", "cifar10 train", "noise")]),
+        # Else the descriptions of named data do.
+        ((CIFAR, "aa"), (OTHER_SEED, None), []),
+        ((CIFAR, None), ("noise, 1,000 images", None), [("data", "cifar10 train", "noise")]),
+        # What a program hands over can be anything.
+        ((TENSOR, None), (TENSOR, None), [("unknown", TENSOR, TENSOR)]),
+        ((TENSOR, "aa"), (TENSOR, None), [("unknown", TENSOR, TENSOR)]),
+        ((CIFAR, None), (TENSOR, None), [("unknown", "cifar10 train", TENSOR)]),
+        *(
+            ((what, None), (what, None), [("unknown", what, what)])
+            for what in (
+                "Photos, 1,000 samples",
+                "DataLoader of TensorDataset, 1,000 samples",
+                "batches from make",
+                "one-shot generator",
+                "?",
+            )
+        ),
+    ],
+)
+def test_data_are_the_same_only_where_that_is_known(a, b, facts):
+    one, other = (equal_run("r", NO1_DIMS, EQUAL, data=data, data_seen=seen) for data, seen in (a, b))
+    assert [tuple(difference) for difference in differences(one, other)] == facts
+
+
+def test_hashes_of_different_numbers_of_images_say_nothing():
+    a = equal_run("a", NO1_DIMS, EQUAL, data_seen="aa")
+    b = equal_run("b", NO1_DIMS, EQUAL, samples=500, data_seen="bb")
+    assert [difference.what for difference in differences(a, b)] == ["samples"]
+
+
+def test_runs_of_data_that_nothing_identifies_are_no_curve_over_n():
+    def runs(**facts):
+        return tuple(equal_run(f"n{n}", NO1_DIMS, EQUAL, samples=n, **facts) for n in (500, 1000))
+
+    assert list(Collection(runs(), {}).over_samples) == ["n1000"]
+    unknown = Collection(runs(data="batches from make"), {})
+    assert (unknown.over_samples, len(unknown.networks)) == ({}, 2)
 
 
 def test_runs_without_a_common_layer_cannot_be_compared():

@@ -165,22 +165,22 @@ function drawAxes(svg, spec, x, y, box) {
 
 function drawSeries(svg, series, x, y) {
   const spots = series.points.map(point => ({px: x.at(point.x), py: y.at(point.y), point, series}));
-  const open = series.points.filter(point => point.high > point.low);
-  if (open.length && series.marks === "few") {
+  const few = series.marks === "few"; // then points are dense, and bounds within a pixel are a curve
+  const open = series.points.filter(point => point.high > point.low && (!few || y.at(point.low) - y.at(point.high) > 1));
+  if (open.length) { // a band, and where points are few a bar at each: no mark, since any place within may be the value
     const upper = series.points.map(p => `${x.at(p.x)},${y.at(p.high ?? p.y)}`);
     const lower = series.points.map(p => `${x.at(p.x)},${y.at(p.low ?? p.y)}`).reverse();
-    element("polygon", {points: [...upper, ...lower].join(" "), fill: series.color, opacity: 0.2}, svg);
-  } else {
-    for (const point of open) {
-      const [px, low, high] = [x.at(point.x), y.at(point.low), y.at(point.high)];
-      element("path", {d: `M${px},${low}V${high}M${px - 4},${low}h8M${px - 4},${high}h8`, stroke: series.color}, svg);
-    }
+    element("polygon", {points: [...upper, ...lower].join(" "), fill: series.color, opacity: 0.2, stroke: series.color, "stroke-width": 0.7}, svg);
   }
-  const path = spots.map((spot, index) => `${index ? "L" : "M"}${spot.px.toFixed(1)},${spot.py.toFixed(1)}`).join("");
+  if (!few)
+    for (const point of open)
+      element("path", {d: `M${x.at(point.x)},${y.at(point.low)}V${y.at(point.high)}`, stroke: series.color, "stroke-width": 5}, svg);
+  const joined = index => index > 0 && !open.includes(spots[index].point) && !open.includes(spots[index - 1].point);
+  const path = spots.map((spot, index) => `${joined(index) ? "L" : "M"}${spot.px.toFixed(1)},${spot.py.toFixed(1)}`).join("");
   element("path", {d: path, fill: "none", stroke: series.color, "stroke-width": 1.8, "stroke-dasharray": series.dash}, svg);
-  const every = series.marks === "few" ? Math.max(1, Math.ceil(spots.length / 8)) : 1;
+  const every = few ? Math.max(1, Math.ceil(spots.length / 8)) : 1;
   spots.forEach((spot, index) => {
-    if (index % every === 0) element("path", {d: series.shape, fill: series.color, transform: `translate(${spot.px},${spot.py})`}, svg);
+    if (index % every === 0 && !open.includes(spot.point)) element("path", {d: series.shape, fill: series.color, transform: `translate(${spot.px},${spot.py})`}, svg);
   });
   return spots;
 }

@@ -23,7 +23,7 @@ function digits(value) {
 // K of a layer at the chosen threshold, and its share of the dimensions.
 function answer(layer, tau = state.tau) {
   const low = layer.k[0][tau], high = (layer.k[1] ?? layer.k[0])[tau];
-  return {low, high, middle: (low + high) / 2, text: between(low, high, count), share: percent(low / layer.dim, high / layer.dim)};
+  return {low, high, text: between(low, high, count), share: percent(low / layer.dim, high / layer.dim)};
 }
 
 const layersOf = (run, part) => run.layers.filter(layer => layer.part === part);
@@ -39,7 +39,7 @@ function union(lists) {
 function shareSeries(name, layers, places, style) {
   const points = layers.map((layer, index) => {
     const k = answer(layer);
-    return {x: places[index], y: k.middle / layer.dim, low: k.low / layer.dim, high: k.high / layer.dim, tip: tell(layer, k)};
+    return {x: places[index], y: k.low / layer.dim, low: k.low / layer.dim, high: k.high / layer.dim, tip: tell(layer, k)};
   });
   return {name, points, ...style};
 }
@@ -50,7 +50,7 @@ function growth(points) {
   const after = points.at(-1), before = points.findLast(point => 2 * point.x <= after.x) ?? points.at(-2);
   if (!before?.low || before.low !== before.high || after.low !== after.high) return "";
   const grown = 100 * ((after.y / before.y) ** (1 / Math.log2(after.x / before.x)) - 1);
-  return `${grown < 0 ? "−" : "+"}${Math.abs(grown).toFixed(1)}\u00a0%`;
+  return `${Math.round(10 * grown) < 0 ? "−" : "+"}${Math.abs(grown).toFixed(1)}\u00a0%`;
 }
 
 const shareAxis = () => ({
@@ -140,7 +140,7 @@ const charts = {
         const found = runs[at].layers.find(layer => layer.name === name);
         if (!found) return [];
         const k = answer(found);
-        return [{x: runs[at].samples, y: k.middle, low: k.low, high: k.high, tip: `N = ${count(runs[at].samples)}: K = ${k.text}`}];
+        return [{x: runs[at].samples, y: k.low, low: k.low, high: k.high, tip: `N = ${count(runs[at].samples)}: K = ${k.text}`}];
       });
       return {name, note: growth(points), points, ...look(index, names.length, true)};
     });
@@ -186,9 +186,12 @@ function options(select, entries, value) {
 function drawExplore() {
   const layer = chosen(), k = answer(layer);
   $("answer").textContent = `K(${tauText()}) = ${fill(texts.answer, {k: k.text, dim: count(layer.dim), share: k.share})}`;
+  const images = count(runs[state.run].samples);
+  const worth = fill(k.low === k.high ? texts.answer_closed : texts.answer_open, {images});
+  $("answer-note").textContent = layer.limited.includes(state.tau) ? `${texts.limited}: ${texts.limited_means} · ${worth}` : worth;
   const facts = {
-    [texts.network]: runs[state.run].title, [texts.shape]: layer.shape, N: count(runs[state.run].samples),
-    [texts.participation_ratio]: layer.ratio ?? "–", [texts.effective_rank]: layer.rank ?? "–", [texts.method]: layer.method, [texts.proof]: layer.proof,
+    [texts.network]: runs[state.run].title, [texts.shape]: layer.shape, N: images, [texts.ceiling]: count(layer.ceiling),
+    [texts.participation_ratio]: layer.ratio, [texts.effective_rank]: layer.rank, [texts.method]: layer.method, [texts.proof]: layer.proof,
   };
   $("layer-facts").replaceChildren(...Object.entries(facts).flatMap(([key, value]) => {
     const [term, text] = [document.createElement("dt"), document.createElement("dd")];
@@ -198,20 +201,25 @@ function drawExplore() {
   }));
 }
 
+// Why the data of two runs are not the same; as Data.difference in Python.
+function dataDifference(a, b) {
+  const told = (what, fact) => [fill(texts[`compare_${what}`], {a: a[fact], b: b[fact]})];
+  if (a.seen && a.seen === b.seen) return [];
+  if (a.seen && b.seen && a.samples === b.samples) return a.data === b.data ? told("images", "description") : told("data", "data");
+  if (!a.identified || !b.identified) return told("unknown", "data");
+  return a.data === b.data ? [] : told("data", "data");
+}
+
 function drawCompare() {
   const [a, b] = [runs[$("run-a").value], runs[$("run-b").value]];
-  const reasons = [];
-  for (const fact of ["data", "samples"])
-    if (a[fact] !== b[fact]) {
-      const form = fact === "samples" ? count : String;
-      reasons.push(fill(texts[`compare_${fact}`], {a: form(a[fact]), b: form(b[fact])}));
-    }
+  const reasons = dataDifference(a, b);
+  if (a.samples !== b.samples) reasons.push(fill(texts.compare_samples, {a: count(a.samples), b: count(b.samples)}));
   const names = union([a.layers.map(layer => layer.name), b.layers.map(layer => layer.name)]);
   const [ofA, ofB] = [a, b].map(run => Object.fromEntries(run.layers.map(layer => [layer.name, layer])));
   if (!names.some(name => ofA[name] && ofB[name])) reasons.push(texts.compare_layers);
   const verdict = $("compare-verdict");
   verdict.className = reasons.length ? "notice" : "soft";
-  verdict.textContent = reasons.length ? `${texts.compare_note_differ} ${reasons.join("; ")}.` : texts.comparable;
+  verdict.textContent = reasons.length ? `${texts.compare_note_differ} ${reasons.join("; ")}.` : a.seen && a.seen === b.seen ? texts.comparable : texts.comparable_described;
   const rows = names.map(name => {
     const [one, other] = [ofA[name], ofB[name]].map(layer => layer && answer(layer));
     const cell = k => (k ? `${k.text} (${k.share})` : "–");

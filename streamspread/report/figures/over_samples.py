@@ -13,7 +13,6 @@ from streamspread.report.axes import (
     interval_line,
     log_axis,
     looks_by_layer,
-    middle,
     panels,
 )
 from streamspread.report.claims import TAU
@@ -35,7 +34,7 @@ def draw(groups: Mapping[str, Sequence[Run]], texts: Texts, tau: float = TAU) ->
             k = [run.layers()[layer].components(tau) for run in having]
             interval_line(axes, [run.samples for run in having], k, look[layer], layer)
             grown = growth(runs, layer, tau)
-            labels.append((middle(k[-1]), layer if grown is None else f"{layer} {grown:+.1%}"))
+            labels.append((k[-1].high, layer if grown is None else f"{layer} {text.growth(grown)}"))
         log_axis(axes, "x")
         log_axis(axes, "y")
         axes.set(xlabel=texts["samples_axis"], ylabel=texts["components_tau_axis"].format(tau=f"{tau:g}"))
