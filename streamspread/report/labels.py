@@ -62,12 +62,13 @@ EN = {
     "verdict_holds": "holds",
     "verdict_fails": "does not hold",
     "verdict_unclear": "unclear: the intervals are too wide",
-    "verdict_unsettled": "not settled: too few images",
-    "verdict_other_data": "other data: not known to be CIFAR-10",
+    "verdict_unsettled": "not settled",
+    "verdict_other_data": "other data",
     "verdict_absent": "not tested",
     "verdict_rule": (
-        "A verdict takes CIFAR-10 (also as JPEG), at least {images} images, and numbers that more images "
-        "could not turn round: 1/K of every layer may still fall by {fall}/(τ·(N − 1))."
+        "A verdict takes CIFAR-10, also as JPEG (else: other data), at least {images} images, and numbers "
+        "that more images could not turn round (else: not settled). They count as able to lower 1/K of a "
+        "layer by {fall}/(τ·(N − 1))."
     ),
     "fails_at": "not at {where}",
     "unsettled_at": "too few images for {where}",
@@ -91,9 +92,17 @@ EN = {
     "closed": "closed: every K is one value, not a range, proved for these {images} images, not for more",
     "open": "low…high is a range that is proved to hold K of these images; not closed: {where}",
     "limited": "limited by the number of images",
-    "limited_means": "more images would give more components",
-    "participation_ratio": "participation ratio",
-    "effective_rank": "effective rank",
+    "limited_means": "more images would give more components there",
+    "metrics": "Metrics",
+    "metric_participation_ratio": "participation ratio",
+    "metric_effective_rank": "effective rank",
+    "metric_participation_ratio_unbiased": "participation ratio, unbiased",
+    "metric_stable_rank": "stable rank",
+    "metric_nesum": "NESum",
+    "metric_rankme": "RankMe (at most N)",
+    "metric_power_law_10_100": "power law α, components 10–100",
+    "metric_power_law_50_500": "power law α, components 50–500",
+    "metric_saturation": "saturation",
     # the page
     "title": "Where in the network the data spreads",
     "lead": (

@@ -51,13 +51,13 @@ JA = {
     "verdict_holds": "成り立つ",
     "verdict_fails": "成り立たない",
     "verdict_unclear": "判定できない（区間が広い）",
-    "verdict_unsettled": "未確定（画像が足りない）",
-    "verdict_other_data": "別のデータ（CIFAR-10 とは確認できない）",
+    "verdict_unsettled": "未確定",
+    "verdict_other_data": "別のデータ",
     "verdict_absent": "未検証",
     "verdict_rule": (
-        "判定には、CIFAR-10（JPEG でもよい）の画像が {images} 枚以上あり、"
-        "画像が増えても結論が変わらないことが必要。"
-        "各層の 1/K は、まだ {fall}/(τ·(N − 1)) だけ小さくなりうるとみなす。"
+        "判定には、CIFAR-10（JPEG でもよい）であること（なければ「別のデータ」）、"
+        "画像が {images} 枚以上あり、画像が増えても結論が変わらないこと（なければ「未確定」）が必要。"
+        "各層の 1/K は、画像が増えるとまだ {fall}/(τ·(N − 1)) だけ小さくなりうるとみなす。"
     ),
     "fails_at": "{where} で成り立たない",
     "unsettled_at": "{where} には画像が足りない",
@@ -83,9 +83,17 @@ JA = {
     ),
     "open": "下限…上限は、この画像についての K を含むことが証明された区間。未確定：{where}",
     "limited": "画像数に制限されている",
-    "limited_means": "画像を増やせば主成分も増える",
-    "participation_ratio": "参加率",
-    "effective_rank": "実効ランク",
+    "limited_means": "そこでは画像を増やせば主成分も増える",
+    "metrics": "指標",
+    "metric_participation_ratio": "参加率",
+    "metric_effective_rank": "実効ランク",
+    "metric_participation_ratio_unbiased": "参加率（不偏推定）",
+    "metric_stable_rank": "安定ランク",
+    "metric_nesum": "固有値和 (NESum)",
+    "metric_rankme": "RankMe（N 以下）",
+    "metric_power_law_10_100": "べき指数 α（第 10–100 主成分）",
+    "metric_power_law_50_500": "べき指数 α（第 50–500 主成分）",
+    "metric_saturation": "飽和度",
     "title": "ネットワークのどの層でデータの分布が広がるか",
     "lead": (
         "各層は 1 枚の画像を D 個の数に変換する。K(τ) は全画像の分散のうち割合 τ を"

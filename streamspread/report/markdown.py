@@ -26,8 +26,9 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
         title = f"{texts['over_samples_title'].format(tau='τ')}, {_escaped(name)}"
         sections.append((title, summary.over_samples(runs, texts)))
     for run in collection.networks or collection.runs:
-        title = f"{texts['section_tables']}, {_escaped(run.name)}"
-        sections.append((title, summary.numbers(run, texts)))
+        name = _escaped(run.name)
+        sections.append((f"{texts['section_tables']}, {name}", summary.numbers(run, texts)))
+        sections.append((f"{texts['metrics']}, {name}", summary.metrics(run, texts)))
     blocks = [f"### {title}\n\n{render(table)}" for title, table in sections if table.rows]
     if lines := summary.conflicts(collection, texts):
         listed = "".join(f"- {_escaped(line)}\n" for line in lines)

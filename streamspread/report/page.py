@@ -124,7 +124,11 @@ def _compare(texts: Texts) -> str:
 
 
 def _tables(collection: Collection, texts: Texts) -> str:
-    return "".join(details(_headline(run), table(summary.numbers(run, texts))) for run in collection.runs)
+    def tables(run: Run) -> str:
+        title = f"<h3>{escape(texts['metrics'])}</h3>"
+        return table(summary.numbers(run, texts)) + title + table(summary.metrics(run, texts))
+
+    return "".join(details(_headline(run), tables(run)) for run in collection.runs)
 
 
 def _provenance(collection: Collection, texts: Texts) -> str:

@@ -15,7 +15,9 @@ from streamspread.report.curves import GRID, scree_points
 from streamspread.report.figure import Texts
 from streamspread.report.labels import training_label
 from streamspread.report.runs import LAYER_PARTS, Collection, Run, layer_names, short_names
+from streamspread.report.summary import metric_labels
 from streamspread.results.embedding import Embedding
+from streamspread.results.metrics import metrics_of
 from streamspread.results.spectrum import LayerSpectrum
 
 _SCREE_POINTS = 70  # of a curve: more than a screen resolves
@@ -40,6 +42,7 @@ def page_data(collection: Collection, texts: Texts) -> dict[str, Any]:
         "tau": TAU,
         "earlyShare": EARLY_SHARE,
         "taus": taus,
+        "metrics": list(metric_labels(texts).values()),
         "parts": [part for part in LAYER_PARTS if any(run.layers(part) for run in runs)],
         "order": layer_names(
             names for run in runs for names in (run.spectra, *(run.layers(part) for part in LAYER_PARTS))
@@ -89,8 +92,7 @@ def _layer(stem: str, part: str, layer: LayerSpectrum, taus: Sequence[float]) ->
         "limited": [index for index, tau in enumerate(taus) if layer.limited_by_samples(tau)],
         "k": [low] if low == high else [low, high],
         "scree": _scree(layer),
-        "ratio": text.number(layer.participation_ratio),
-        "rank": text.number(layer.effective_rank),
+        "metrics": [text.number(value) for value in metrics_of(layer).values()],
         "method": f"{layer.method} {layer.rounding}",
         "proof": layer.proof,
     }

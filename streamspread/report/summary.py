@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from streamspread.report.limits import FALL, FEWEST
 from streamspread.report.runs import Collection, Run, growth, layer_names, short_names
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum
+
+_Layers = Mapping[str, Sequence[LayerSpectrum]]  # by the names of their runs
 
 MARKS = {
     Verdict.holds: "✓",
@@ -79,12 +81,8 @@ def shares(collection: Collection, texts: Texts, tau: float = TAU) -> Table:
     layers = layer_names(run.layers() for run in named.values())
     rows = [[layer, *(_share(run.layers().get(layer), tau) for run in named.values())] for layer in layers]
     heads = [f"{name}, N = {text.count(run.samples)}" for name, run in named.items()]
-    shown = {
-        f"{name} {layer}" if len(named) > 1 else layer: spectrum
-        for name, run in named.items()
-        for layer, spectrum in run.layers().items()
-    }
     numeric = frozenset(range(1, len(named) + 1))
+    shown = {name: list(run.layers().values()) for name, run in named.items()}
     return Table([texts["layer"], *heads], rows, numeric, _how_sure(shown, [tau], texts))
 
 
@@ -124,7 +122,7 @@ def over_samples(runs: Sequence[Run], texts: Texts) -> Table:
 
 
 def numbers(run: Run, texts: Texts) -> Table:
-    """All numbers of a run: a row per layer."""
+    """K of a run at every threshold, and what it is out of: a row per layer."""
     thresholds = run.spectra.thresholds
     rows = [
         [
@@ -138,45 +136,58 @@ def numbers(run: Run, texts: Texts) -> Table:
                 for tau in thresholds
                 for cell in (text.interval(layer.components(tau)), _percent(layer, tau))
             ),
-            *(text.number(value) for value in metrics_of(layer).values()),
             f"{layer.method} {layer.rounding}",
         ]
         for layer in run.spectra.values()
     ]
     per_tau = [head for tau in text.fractions(thresholds) for head in (f"K({tau})", f"K({tau})/D")]
-    # A metric is shown by its own name until the texts have one for it.
-    metrics = [texts.get(name, name.replace("_", " ")) for name in metric_names()]
-    header = [texts["layer"], texts["shape"], "D", "N", texts["ceiling"], *per_tau, *metrics, texts["method"]]
-    notes = _how_sure(run.spectra, thresholds, texts)
+    header = [texts["layer"], texts["shape"], "D", "N", texts["ceiling"], *per_tau, texts["method"]]
+    notes = _how_sure({run.name: list(run.spectra.values())}, thresholds, texts)
     return Table(header, rows, frozenset(range(2, len(header) - 1)), notes)
 
 
-def _how_sure(layers: Mapping[str, LayerSpectrum], thresholds: Sequence[float], texts: Texts) -> list[str]:
+def metrics(run: Run, texts: Texts) -> Table:
+    """All metrics of a run: a row per layer."""
+    rows = [
+        [layer.layer, *(text.number(value) for value in metrics_of(layer).values())]
+        for layer in run.spectra.values()
+    ]
+    header = [texts["layer"], *metric_labels(texts).values()]
+    return Table(header, rows, frozenset(range(1, len(header))))
+
+
+def metric_labels(texts: Texts) -> dict[str, str]:
+    """What the metrics are called; one is shown by its own name until the texts have one for it."""
+    return {name: texts.get(f"metric_{name}", name.replace("_", " ")) for name in metric_names()}
+
+
+def _how_sure(runs: _Layers, thresholds: Sequence[float], texts: Texts) -> list[str]:
     """What K of these layers is worth, a line each: where it is limited by N, and whether it is closed."""
-    lines = []
-    limited = {
-        name: [tau for tau in thresholds if layer.limited_by_samples(tau)] for name, layer in layers.items()
-    }
-    if any(limited.values()):
-        lines.append(f"{texts['limited']}: {_listed(limited, thresholds)}; {texts['limited_means']}")
-    still_open = {
-        name: [tau for tau in thresholds if not layer.components(tau).closed]
-        for name, layer in layers.items()
-    }
-    if any(still_open.values()):
-        lines.append(texts["open"].format(where=_listed(still_open, thresholds)))
-    elif layers:
-        images = " / ".join(dict.fromkeys(text.count(layer.samples) for layer in layers.values()))
-        lines.append(texts["closed"].format(images=images))
-    return lines
+    limited = _listed(runs, thresholds, lambda layer, tau: layer.limited_by_samples(tau))
+    still_open = _listed(runs, thresholds, lambda layer, tau: not layer.components(tau).closed)
+    lines = [f"{texts['limited']}: {limited}: {texts['limited_means']}"] if limited else []
+    images = " / ".join(dict.fromkeys(text.count(s.samples) for layers in runs.values() for s in layers))
+    return [
+        *lines,
+        texts["open"].format(where=still_open) if still_open else texts["closed"].format(images=images),
+    ]
 
 
-def _listed(found: Mapping[str, Sequence[float]], thresholds: Sequence[float]) -> str:
-    """Layers and some of the thresholds: c1 (τ = 0.7); c3 (τ = 0.7, 0.9)."""
+def _listed(
+    runs: _Layers, thresholds: Sequence[float], chosen: Callable[[LayerSpectrum, float], bool]
+) -> str:
+    """The chosen layers and thresholds: no1: c1 (τ = 0.7), c2, c3 (τ = 0.7, 0.9); no2: …"""
     written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
-    return "; ".join(
-        f"{name} (τ = {', '.join(written[tau] for tau in taus)})" for name, taus in found.items() if taus
-    )
+    listed = []
+    for name, layers in runs.items():
+        groups: dict[str, list[str]] = {}
+        for layer in layers:
+            if taus := [written[tau] for tau in thresholds if chosen(layer, tau)]:
+                groups.setdefault(", ".join(taus), []).append(layer.layer)
+        found = ", ".join(f"{', '.join(names)} (τ = {taus})" for taus, names in groups.items())
+        if found:
+            listed.append(f"{name}: {found}" if len(runs) > 1 else found)
+    return "; ".join(listed)
 
 
 def commands(collection: Collection, texts: Texts) -> list[str]:

@@ -87,9 +87,11 @@ def test_every_threshold_of_the_run_is_there_and_no_other(tmp_path):
     assert "### K(0.9) and its share of the dimensions, K(0.9)/D" in text
     assert "| c1 | 90 (2.20 %) |" in text
     assert "### K(0.7)" not in text
-    heads = "| layer | shape | D | N | K at most | K(0.5) | K(0.5)/D | K(0.9) | K(0.9)/D |"
+    heads = "| layer | shape | D | N | K at most | K(0.5) | K(0.5)/D | K(0.9) | K(0.9)/D | method |"
     assert heads in text
-    assert "| c1 | 4096 | 4,096 | 2,000 | 1,999 | 50 | 1.22 % | 90 | 2.20 % | 100 |" in text
+    assert "| c1 | 4096 | 4,096 | 2,000 | 1,999 | 50 | 1.22 % | 90 | 2.20 % | gram fp32 |" in text
+    assert "| layer | participation ratio | effective rank |" in text
+    assert "| c1 | 100 | 100 |" in text
 
 
 def test_closed_is_said_of_which_images(tmp_path):
@@ -104,22 +106,22 @@ def test_closed_is_said_of_which_images(tmp_path):
 def test_k_near_the_number_of_images_is_said_to_be_limited_by_it(tmp_path):
     layers = [equal_layer("c1", 4096, 60, 64), equal_layer("c2", 4096, 9, 64), equal_layer("c3", 12, 12, 64)]
     text = stored(tmp_path, layers, (0.5, 0.7))
-    assert "limited by the number of images: c1 (τ = 0.5, 0.7); more images would give more" in text
+    assert "limited by the number of images: c1 (τ = 0.5, 0.7): more images would give more" in text
     assert "| r, N = 64 |" in text or "| no1, N = 64 |" in text
 
 
 def test_what_a_verdict_takes_is_said_beside_the_verdicts(study_files, tmp_path):
     text = to_markdown(collect(study_files), TEXTS)
-    assert "A verdict takes CIFAR-10 (also as JPEG), at least 1,000 images" in text
+    assert "A verdict takes CIFAR-10, also as JPEG (else: other data), at least 1,000 images" in text
     dims, equal = {"c1": 4096, "c2": 4096}, {"c1": 4, "c2": 9}
     store.write(equal_spectra(dims, equal, data="noise, 50,000 images"), tmp_path / "noise.arrow")
     text = to_markdown(collect([tmp_path / "noise.arrow"]), TEXTS)
-    assert "no1: c1 0.0732 %, c2 0.171 % | – other data: not known to be CIFAR-10 |" in text
+    assert "no1: c1 0.0732 %, c2 0.171 % | – other data |" in text
     assert "✓" not in text
     assert "✗" not in text.partition("A verdict takes")[0]
     store.write(equal_spectra(dims, equal, samples=200), tmp_path / "few.arrow")
     text = to_markdown(collect([tmp_path / "few.arrow"]), TEXTS)
-    assert "| ? not settled: too few images<br>no1: too few images for c1 → c2 |" in text
+    assert "| ? not settled<br>no1: too few images for c1 → c2 |" in text
     store.write(equal_spectra(NO1_DIMS, {"c1": 4, "c2": 9}), tmp_path / "both.arrow")
     both = to_markdown(collect([tmp_path / "noise.arrow", tmp_path / "both.arrow"]), TEXTS)
-    assert "noise: other data: not known to be CIFAR-10 |" in both
+    assert "noise: other data |" in both

@@ -191,7 +191,8 @@ function drawExplore() {
   $("answer-note").textContent = layer.limited.includes(state.tau) ? `${texts.limited}: ${texts.limited_means} · ${worth}` : worth;
   const facts = {
     [texts.network]: runs[state.run].title, [texts.shape]: layer.shape, N: images, [texts.ceiling]: count(layer.ceiling),
-    [texts.participation_ratio]: layer.ratio, [texts.effective_rank]: layer.rank, [texts.method]: layer.method, [texts.proof]: layer.proof,
+    ...Object.fromEntries(data.metrics.map((name, index) => [name, layer.metrics[index]])),
+    [texts.method]: layer.method, [texts.proof]: layer.proof,
   };
   $("layer-facts").replaceChildren(...Object.entries(facts).flatMap(([key, value]) => {
     const [term, text] = [document.createElement("dt"), document.createElement("dd")];
