@@ -91,6 +91,8 @@ def _embedding(table: pa.Table, header: Mapping[str, Any]) -> Embedding:
     if table["layer"].to_pylist() != [layer["layer"] for layer in layers for _ in range(count)]:
         raise ValueError("the rows are not those of the layers that the metadata names")
     points = np.stack([table["x"].to_numpy(), table["y"].to_numpy()], axis=1)
+    if len(odd := np.flatnonzero(~np.isfinite(points).all(axis=1))):
+        raise ValueError(f"the point of row {odd[0] + 1:,} is {tuple(points[odd[0]].tolist())}")
     column = table["label"].slice(0, count)
     labels_N, classes = None if column.null_count else column.to_numpy(), header["classes"]
     # -1: an image without a label, as the Parquet files of Hugging Face have it

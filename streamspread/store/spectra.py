@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamspread.errors import OptionError, StoreError
+from streamspread.results.check import check_spectrum
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.store import facts, files
@@ -73,7 +74,7 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
     there = [field for field in LATER if field.name in table.column_names]
     table = files.conform(table, pa.schema([*SCHEMA, *there]), path, "run")
     try:
-        layers = [_layer(table, row) for row in range(table.num_rows)]
+        layers = [_named(table, row) for row in range(table.num_rows)]
         return Spectra(layers, header["thresholds"], facts.checked(header["provenance"]))
     except (pa.ArrowException, ValueError, TypeError, KeyError, OptionError) as error:
         raise files.other_kind(path, error, "run") from error
@@ -133,6 +134,14 @@ def _or_null(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
+def _named(table: pa.Table, row: int) -> LayerSpectrum:
+    """The layer of a row; what is wrong with it is said by its name."""
+    try:
+        return _layer(table, row)
+    except ValueError as error:
+        raise ValueError(f"layer {table['layer'][row].as_py()}: {error}") from error
+
+
 def _layer(table: pa.Table, row: int) -> LayerSpectrum:
     def value(name: str) -> Any:
         return table[name][row].as_py() if name in table.column_names else None
@@ -141,16 +150,10 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         return math.nan if (known := value(name)) is None else known
 
     def floats(name: str) -> np.ndarray:
-        return table[name][row].values.to_numpy(zero_copy_only=False)
+        values = table[name][row].values if name in table.column_names else None
+        return np.empty(0) if values is None else values.to_numpy(zero_copy_only=False)
 
-    eigenvalues, upper_sums = floats("eigenvalues"), floats("upper_sums")
-    if value("dim") < 1:
-        raise ValueError(f"layer {value('layer')} has {value('dim')} features")
-    if not value("complete") and len(upper_sums) < len(eigenvalues):  # a sketch's bounds may reach further
-        raise ValueError(
-            f"layer {value('layer')} has {len(eigenvalues)} eigenvalues and bounds of {len(upper_sums)} sums"
-        )
-    return LayerSpectrum(
+    spectrum = LayerSpectrum(
         layer=value("layer"),
         shape=tuple(value("shape")),
         dim=value("dim"),
@@ -159,10 +162,10 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         rounding=value("rounding"),
         passes=value("passes"),
         total_variance=value("total_variance"),
-        eigenvalues=eigenvalues,
+        eigenvalues=floats("eigenvalues"),
         complete=value("complete"),
-        lower_sums=floats("lower_sums") if "lower_sums" in table.column_names else np.empty(0),
-        upper_sums=upper_sums,
+        lower_sums=floats("lower_sums"),
+        upper_sums=floats("upper_sums"),
         sum_of_squares=number("sum_of_squares"),
         proof=value("proof"),
         fourth_moment=number("fourth_moment"),
@@ -170,6 +173,25 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         peak_bytes=value("peak_bytes"),
         source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),
     )
+    check_spectrum(spectrum)
+    if not spectrum.complete and not len(spectrum.upper_sums):
+        raise ValueError("upper sums are missing, and not all eigenvalues are there")
+    _check_row({name: value(name) for name in table.column_names})
+    return spectrum
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """Refuse a row whose other columns are not what :func:`write` writes: numbers, and none below zero."""
+    if math.prod(row["shape"]) != row["dim"] or min(row["shape"], default=1) < 1:
+        raise ValueError(f"shape {tuple(row['shape'])} has not {row['dim']:,} features")
+    if row["passes"] < 1 or row["peak_bytes"] < 0:
+        raise ValueError(f"{row['passes']} passes and a peak of {row['peak_bytes']} bytes")
+    for name in ("seconds", "participation_ratio", "effective_rank"):
+        if row[name] is not None and not 0.0 <= row[name] < math.inf:
+            raise ValueError(f"{name.replace('_', ' ')} {row[name]:g}: it must be finite, and 0 or more")
+    for one in row["components"]:
+        if None in one.values() or not 0.0 < one["threshold"] <= 1.0 or not 0 <= one["low"] <= one["high"]:
+            raise ValueError(f"K({one['threshold']}) is [{one['low']}, {one['high']}]")
 
 
 def _source_dim(dim: int, samples: int, ceiling: int | None) -> int | None:

@@ -175,11 +175,11 @@ def damaged(case, written):
             column = table.schema.get_field_index("upper_sums")
             bounds = [sums[:-1] for sums in table["upper_sums"].to_pylist()]
             rewritten(table.set_column(column, "upper_sums", pa.array(bounds, pa.list_(pa.float64()))))
-            return path, r"another kind \(layer blöcke\.2 has 12 eigenvalues and bounds of 11 sums\)"
+            return path, r"another kind \(layer blöcke\.2: 12 eigenvalues and bounds of 11 sums\)"
         case "no features":
             column = table.schema.get_field_index("dim")
             rewritten(table.set_column(column, "dim", pa.array([40, 90, 0])))
-            return path, r"another kind \(layer dead has 0 features\)"
+            return path, r"another kind \(layer dead: 0 features: a spectrum has 1 or more\)"
         case "no provenance":
             rewritten(table, provenance=[["model", "no1"]])
             return path, r"another kind \(the provenance is no mapping\)"
