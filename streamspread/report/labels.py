@@ -67,8 +67,8 @@ EN = {
     "verdict_absent": "not tested",
     "verdict_rule": (
         "A verdict takes CIFAR-10, also as JPEG (else: other data), at least {images} images, and numbers "
-        "that more images could not turn round (else: not settled). They count as able to lower 1/K of a "
-        "layer by {fall}/(τ·(N − 1))."
+        "that more images could not turn round (else: not settled). They count as able to raise K of a layer "
+        "as far as its estimate at N → ∞; without an estimate, to lower 1/K by {fall}/(τ·(N − 1))."
     ),
     "fails_at": "not at {where}",
     "unsettled_at": "too few images for {where}",
@@ -91,6 +91,11 @@ EN = {
     "ceiling": "K at most",
     "closed": "closed: every K is one value, not a range, proved for these {images} images, not for more",
     "open": "low…high is a range that is proved to hold K of these images; not closed: {where}",
+    "estimate": "estimated at N → ∞",
+    "estimate_means": (
+        "estimated at N → ∞: K of infinitely many images, from how K grows with those there are; not proved. "
+        "≥ K: too few images to tell"
+    ),
     "limited": "limited by the number of images",
     "limited_means": "more images would give more components there",
     "metrics": "Metrics",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from streamspread.report import text
 from streamspread.report.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
 from streamspread.report.figure import Texts
 from streamspread.report.labels import training_label
-from streamspread.report.limits import FALL, FEWEST
+from streamspread.report.limits import FALL, FEWEST, estimate
 from streamspread.report.runs import Collection, Run, growth, layer_names, short_names
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum
@@ -79,11 +79,17 @@ def shares(collection: Collection, texts: Texts, tau: float = TAU) -> Table:
     """K(τ) and K(τ)/D: a row per layer, a column per network."""
     named = short_names(collection.networks)
     layers = layer_names(run.layers() for run in named.values())
-    rows = [[layer, *(_share(run.layers().get(layer), tau) for run in named.values())] for layer in layers]
-    heads = [f"{name}, N = {text.count(run.samples)}" for name, run in named.items()]
-    numeric = frozenset(range(1, len(named) + 1))
+    header, rows = [texts["layer"]], [[layer] for layer in layers]
+    for name, run in named.items():
+        found = [run.layers().get(layer) for layer in layers]
+        columns = {f"{name}, N = {text.count(run.samples)}": [_share(layer, tau) for layer in found]}
+        if _has_estimates(run.layers().values(), tau):
+            columns[f"{name}, {texts['estimate']}"] = [_estimate(layer, tau) for layer in found]
+        header += columns
+        for row, *cells in zip(rows, *columns.values(), strict=True):
+            row += cells
     shown = {name: list(run.layers().values()) for name, run in named.items()}
-    return Table([texts["layer"], *heads], rows, numeric, _how_sure(shown, [tau], texts))
+    return Table(header, rows, frozenset(range(1, len(header))), _how_sure(shown, [tau], texts))
 
 
 def claims(collection: Collection, texts: Texts) -> Table:
@@ -124,6 +130,7 @@ def over_samples(runs: Sequence[Run], texts: Texts) -> Table:
 def numbers(run: Run, texts: Texts) -> Table:
     """K of a run at every threshold, and what it is out of: a row per layer."""
     thresholds = run.spectra.thresholds
+    estimated = {tau: _has_estimates(run.spectra.values(), tau) for tau in thresholds}
     rows = [
         [
             layer.layer,
@@ -131,16 +138,15 @@ def numbers(run: Run, texts: Texts) -> Table:
             text.count(layer.dim),
             text.count(layer.samples),
             text.count(layer.ceiling),
-            *(
-                cell
-                for tau in thresholds
-                for cell in (text.interval(layer.components(tau)), _percent(layer, tau))
-            ),
+            *(cell for tau in thresholds for cell in _answers(layer, tau, estimated[tau])),
             f"{layer.method} {layer.rounding}",
         ]
         for layer in run.spectra.values()
     ]
-    per_tau = [head for tau in text.fractions(thresholds) for head in (f"K({tau})", f"K({tau})/D")]
+    per_tau = []
+    for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
+        per_tau += [f"K({written})", f"K({written})/D"]
+        per_tau += [f"K({written}), {texts['estimate']}"] if estimated[tau] else []
     header = [texts["layer"], texts["shape"], "D", "N", texts["ceiling"], *per_tau, texts["method"]]
     notes = _how_sure({run.name: list(run.spectra.values())}, thresholds, texts)
     return Table(header, rows, frozenset(range(2, len(header) - 1)), notes)
@@ -166,6 +172,8 @@ def _how_sure(runs: _Layers, thresholds: Sequence[float], texts: Texts) -> list[
     limited = _listed(runs, thresholds, lambda layer, tau: layer.limited_by_samples(tau))
     still_open = _listed(runs, thresholds, lambda layer, tau: not layer.components(tau).closed)
     lines = [f"{texts['limited']}: {limited}: {texts['limited_means']}"] if limited else []
+    if any(_has_estimates(layers, tau) for layers in runs.values() for tau in thresholds):
+        lines.append(texts["estimate_means"])
     images = " / ".join(dict.fromkeys(text.count(s.samples) for layers in runs.values() for s in layers))
     return [
         *lines,
@@ -188,6 +196,20 @@ def _listed(
         if found:
             listed.append(f"{name}: {found}" if len(runs) > 1 else found)
     return "; ".join(listed)
+
+
+def _answers(layer: LayerSpectrum, tau: float, estimated: bool) -> list[str]:
+    cells = [text.interval(layer.components(tau)), _percent(layer, tau)]
+    return [*cells, _estimate(layer, tau)] if estimated else cells
+
+
+def _has_estimates(layers: Iterable[LayerSpectrum], tau: float) -> bool:
+    return any(estimate(layer, tau) is not None for layer in layers)
+
+
+def _estimate(layer: LayerSpectrum | None, tau: float) -> str:
+    found = None if layer is None else estimate(layer, tau)
+    return "–" if found is None else str(found)
 
 
 def commands(collection: Collection, texts: Texts) -> list[str]:

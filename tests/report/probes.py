@@ -18,7 +18,7 @@ const note = name => seen.steps[name] = {
   verdict: text("compare-verdict"), verdictClass: find("#compare-verdict").className,
   compare: text("compare-table"), said: find("#tau").ariaValueText,
   spread: find("#chart-spread svg").outerHTML.length, curves: Object.fromEntries(all(".chart").map(curves)),
-  latent: text("latent-caption"), tip: find("#tip").hidden ? null : text("tip"),
+  latent: text("latent-caption"), worth: text("answer-note"), tip: find("#tip").hidden ? null : text("tip"),
 };
 const set = (id, value, event = "change") => {
   const control = document.getElementById(id);

@@ -5,16 +5,17 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from streamspread.report import text
 from streamspread.report.labels import labels
 from streamspread.report.page import to_html
-from streamspread.report.runs import Collection, collect
-from streamspread.results.spectrum import Interval
+from streamspread.report.runs import Collection, Run, collect, differences
+from streamspread.results.spectrum import Interval, Spectra
 from tests.report.probes import CROWDED_PROBE, FRAME, HELPERS, LINK_PROBE, LONE_PROBE, PROBE, WATCH
-from tests.spectra import equal_run
+from tests.spectra import equal_layer, equal_run, open_layer
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -115,6 +116,55 @@ def test_the_controls_change_what_is_shown(view):
     assert steps["run"]["answer"] == "K(0.5) = 98 of 32,768 dimensions: 0.299\u00a0%"  # 195 eigenvalues
     assert "tau=0.5&run=no3-half&layer=c3&part=relu" in steps["run"]["hash"]
     assert "N25,000" in steps["run"]["facts"]
+
+
+def test_beside_k_stands_what_it_is_worth(view):
+    seen, *_ = view
+    start = seen["steps"]["start"]
+    assert start["worth"] == "one value, proved for these 50,000 images, not for more"
+    assert "K at most49,999" in start["facts"]
+
+
+UNSURE_PROBE = """
+const shapes = all("#chart-spread > svg > path[transform]").length;
+const bars = all('#chart-spread svg > path[stroke-width="5"]').map(bar => bar.getAttribute("d"));
+tell({errors: window.problems, worth: text("answer-note"), facts: text("layer-facts"), shapes, bars,
+  verdict: text("compare-verdict")});
+"""
+
+
+def test_an_open_interval_is_a_bar_and_its_layer_says_so(browse):
+    def run(name, n, **facts):
+        layers = [open_layer("c1", 4096, 10, 20, n), equal_layer("c2", 4096, 60, n)]
+        return Run(name, Path("a.arrow"), Spectra(layers, (0.7,), {"model": name} | facts))
+
+    runs = (run("one", 64, data="batches from make"), run("two", 64, data="batches from make"))
+    seen, console = browse(to_html(Collection(runs, {}), labels("en"), "en"), 400, False, UNSURE_PROBE)
+    assert (seen["errors"], console) == ([], [])
+    assert seen["worth"] == "a range, proved to hold K of these 64 images"
+    assert (len(seen["bars"]), seen["shapes"]) == (2, 2)  # a bar for either c1, a mark for either c2
+    expected = "not known to be the same data (batches from make and batches from make)"
+    assert expected in seen["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        (("tensor (9,)", "aa"), ("tensor (9,)", "aa"), "comparable"),
+        (("tensor (9,)", "aa"), ("tensor (9,)", "bb"), "not the same images (tensor (9,); tensor (9,))"),
+        (("noise, 9 images", None), ("noise, 9 images", None), "comparable_described"),
+        (("noise, 9 images", None), ("cifar10, 9 images", None), "different data (noise and cifar10)"),
+    ],
+)
+def test_the_page_compares_data_as_the_tables_do(browse, a, b, words):
+    runs = tuple(
+        equal_run(name, {"c1": 99}, {"c1": 9}, data=data, data_seen=seen, model=name)
+        for name, (data, seen) in (("one", a), ("two", b))
+    )
+    seen, _ = browse(to_html(Collection(runs, {}), labels("en"), "en"), 400, False, UNSURE_PROBE)
+    assert seen["errors"] == []
+    assert labels("en").get(words, words) in seen["verdict"]
+    assert (differences(*runs) == []) == words.startswith("comparable")
 
 
 def test_runs_are_compared_and_said_why_not(view):

@@ -191,6 +191,7 @@ function drawExplore() {
   $("answer-note").textContent = layer.limited.includes(state.tau) ? `${texts.limited}: ${texts.limited_means} · ${worth}` : worth;
   const facts = {
     [texts.network]: runs[state.run].title, [texts.shape]: layer.shape, N: images, [texts.ceiling]: count(layer.ceiling),
+    ...(state.tau in layer.estimates && {[`K(${tauText()}), ${texts.estimate}`]: layer.estimates[state.tau]}),
     ...Object.fromEntries(data.metrics.map((name, index) => [name, layer.metrics[index]])),
     [texts.method]: layer.method, [texts.proof]: layer.proof,
   };
