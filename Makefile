@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test gpu-test lint bench clean
+.PHONY: help run test gpu-test truth lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: $(VENV)/.installed ## all tests that this machine can run
 
 gpu-test: $(VENV)/.installed ## the tests that need an NVIDIA GPU
 	$(PY) -m pytest -m gpu $(ARGS)
+
+truth: $(VENV)/.installed ## 100,000 generated cases against references (ARGS="--count 2000 --seed 7")
+	$(PY) -m benchmarks.truth $(ARGS)
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(PY) -m ruff check .

@@ -7,18 +7,6 @@ from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import CPU
 
 
-def spectra(n):
-    """Eigenvalues (n,), descending, by name; n is a multiple of 4."""
-    index = np.arange(n)
-    return {
-        "harmonic": 1.0 / (index + 1),
-        "steep": 0.9**index,
-        "rank-deficient": np.where(index < 37, 1.0 / (index + 1) ** 0.5, 0.0),
-        "one huge": np.concatenate([[1e4], 1.0 / index[1:] ** 0.7]),
-        "steps": np.repeat([10.0, 1.0, 0.1, 0.01], n // 4) * np.linspace(1.01, 1.0, n),
-    }
-
-
 def orthogonal(n, rng):
     """A random orthogonal matrix."""
     return np.linalg.qr(rng.normal(size=(n, n)))[0]

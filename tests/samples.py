@@ -5,29 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from tests.variances import variances
+
 TAUS = (0.5, 0.7, 0.9, 0.95, 0.99)
-
-#: Variances in descending order, by name: functions of the number of features.
-SPECTRA = {
-    "flat": lambda d: np.ones(d),
-    "nearly flat": lambda d: np.linspace(1.0, 0.9, d),
-    "steep": lambda d: 0.7 ** np.arange(d),
-    "rank-deficient": lambda d: np.where(np.arange(d) < 23, 1.0 / np.arange(1, d + 1), 0.0),
-    "one dominant": lambda d: np.concatenate([[1e6], 1.0 / np.arange(1, d)]),
-    "power law": lambda d: np.arange(1, d + 1) ** -0.8,
-}
-
-#: The same, drawn at random: functions of the number of features and a generator. In any order.
-DRAWN = {
-    "flat": lambda d, rng: np.ones(d),
-    "power law": lambda d, rng: np.arange(1, d + 1) ** -rng.uniform(0.3, 2.0),
-    "steps": lambda d, rng: 10.0 ** -np.sort(rng.integers(0, 5, d)),
-    "rank-deficient": lambda d, rng: np.where(
-        np.arange(d) < rng.integers(1, d + 1), rng.random(d) + 0.1, 0.0
-    ),
-    "repeated": lambda d, rng: np.repeat(rng.random(d) + 0.01, rng.integers(2, 8))[:d],
-    "one huge": lambda d, rng: np.where(np.arange(d) == 0, 10.0 ** rng.uniform(2, 6), rng.random(d)),
-}
 
 #: Orders in which samples (N, D) may come, by name: functions that give their numbers.
 ORDERS = {
@@ -39,36 +19,36 @@ ORDERS = {
 }
 
 
-def spread(variances, samples, rng, *, order="as drawn", offset=0.0, turned=True):
-    """(samples, D) float64, normally distributed with these variances: in random directions, or as they
+def spread(values, samples, rng, *, order="as drawn", offset=0.0, turned=True):
+    """(samples, D) float64, normally distributed with variances ``values``: in random directions, or as they
     are. Their mean is ``offset`` standard deviations, up or down, in every feature."""
-    dim = len(variances)
+    dim = len(values)
     basis = np.linalg.qr(rng.normal(size=(dim, dim)))[0] if turned else np.eye(dim)
-    x = rng.normal(size=(samples, dim)) * np.sqrt(variances) @ basis.T
+    x = rng.normal(size=(samples, dim)) * np.sqrt(values) @ basis.T
     x = x[ORDERS[order](x)]
     return torch.from_numpy(x + offset * x.std() * rng.choice([-1.0, 1.0], dim))
 
 
 def with_spectrum(name, samples, dim, offset=0.0, seed=0):
     """The same in float32, with the variances of that name."""
-    return spread(SPECTRA[name](dim), samples, np.random.default_rng(seed), offset=offset).float()
+    return spread(variances(name, dim), samples, np.random.default_rng(seed), offset=offset).float()
 
 
 def power_law(samples, dim, power=1.0, seed=0):
     """The same in float32, with variances i^-power."""
-    variances = np.arange(1, dim + 1) ** -float(power)
-    return spread(variances, samples, np.random.default_rng(seed)).float()
+    values = np.arange(1, dim + 1) ** -float(power)
+    return spread(values, samples, np.random.default_rng(seed)).float()
 
 
-def prescribed(variances, samples, mean=0.0):
+def prescribed(values, samples, mean=0.0):
     """(samples, D) float64 whose sample covariance has exactly these eigenvalues, but for rounding."""
     rng = np.random.default_rng(3)
-    dim = len(variances)
+    dim = len(values)
     rank = min(dim, samples - 1)
     noise = rng.standard_normal((samples, rank))
     u_NR = np.linalg.qr(noise - noise.mean(0))[0]
     v_DR = np.linalg.qr(rng.standard_normal((dim, dim)))[0][:, :rank]
-    return torch.from_numpy((u_NR * np.sqrt((samples - 1) * variances[:rank])) @ v_DR.T + mean)
+    return torch.from_numpy((u_NR * np.sqrt((samples - 1) * values[:rank])) @ v_DR.T + mean)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from dataclasses import replace
 from streamspread.linalg.eigenvalues import Search, all_eigenvalues, leading_eigenvalues
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
-from tests import matrices
 from tests.devices import CPU
+from tests.variances import SOLVED, variances
 
 THRESHOLDS = (0.5, 0.7, 0.9)
 METHODS = ["all", "all in place", "leading"]
 N = 400
-SPECTRA = matrices.spectra(N)
+SPECTRA = {name: variances(name, N) for name in SOLVED}
 
 
 def float64_up_to(order, device=CPU):

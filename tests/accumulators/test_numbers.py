@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.devices import CPU, DEVICES, PLACES
-from tests.samples import SPECTRA, TAUS, dense, with_spectrum
+from tests.samples import TAUS, dense, with_spectrum
 from tests.states import EXACT, solved
+from tests.variances import SAMPLED
 
-NAMES = [name for name in SPECTRA if name != "flat"]  # whose sums lie at thresholds
+NAMES = [name for name in SAMPLED if name != "flat"]  # whose sums lie at thresholds
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)

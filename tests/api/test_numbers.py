@@ -12,7 +12,8 @@ from torch import nn
 import streamspread
 from tests.devices import DEVICES
 from tests.networks import COMPARED, check_exact, check_near, identity, known, ks, network, truth
-from tests.samples import SPECTRA, TAUS, dense, prescribed
+from tests.samples import TAUS, dense, prescribed
+from tests.variances import variances
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -38,9 +39,9 @@ def test_every_layer_equals_the_dense_reference(kind, samples, method, rounding,
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("mean", [0.0, 1000.0])
 @pytest.mark.parametrize("method", ["covariance", "gram"])
-@pytest.mark.parametrize("name", ["flat", "steep", "rank-deficient", "one dominant"])
+@pytest.mark.parametrize("name", ["flat", "steep", "steeper", "rank-deficient", "of rank 23", "one dominant"])
 def test_prescribed_spectra_are_found(name, method, mean, device):
-    values = SPECTRA[name](63)  # 63·τ is whole for no τ asked for: no ties for rounding to decide
+    values = variances(name, 63)  # 63·τ is whole for no τ asked for: no ties for rounding to decide
     values = values / values.max()  # deviations of about 1: the mean is up to 1000 times as large
     x = prescribed(values, 300, mean).float()
     for rounding in ("fp32", "fp64"):
