@@ -210,6 +210,14 @@ class Options(RunOptions):
             Flag(("--all-eigenvalues",)),
         ),
     ] = False
+    estimate: Annotated[
+        bool,
+        Option(
+            "Whether K of more images than were seen is estimated from parts of them; nothing that is proved "
+            "depends on it.",
+            Flag(("--no-estimate",), off=True, help="Estimate no K beyond the images that were seen."),
+        ),
+    ] = True
 
     def __post_init__(self) -> None:
         from streamspread.results.spectrum import check_thresholds

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 
@@ -12,6 +13,15 @@ from streamspread.accumulators.exact import Totals
 from streamspread.linalg.panels import SymmetricPanels
 
 _NUMBERS = 1 << 20  # of rows that are widened to float64 at a time
+
+
+class About(NamedTuple):
+    """What an accumulator has of its rows x: how many, Σx, Σ‖x‖², and Σx xᵀ without a correction."""
+
+    samples: int
+    sum_D: torch.Tensor
+    squares: float
+    panels: SymmetricPanels
 
 
 class FourthMoments:
@@ -24,8 +34,8 @@ class FourthMoments:
         self.squares_1 = torch.zeros(1, dtype=torch.float64, device=device)
         self.weighted_D = torch.zeros(dim, dtype=torch.float64, device=device)
 
-    def add(self, rows_ND: torch.Tensor) -> None:
-        """Take in rows, of any float dtype."""
+    def add(self, rows_ND: torch.Tensor, first: int = 0) -> None:
+        """Take in rows, of any float dtype; ``first``: the number of the first, which makes no difference."""
         height = max(1, _NUMBERS // rows_ND.shape[1])
         for begin in range(0, len(rows_ND), height):
             x_ND = rows_ND[begin : begin + height].double()
@@ -47,18 +57,14 @@ class FourthMoments:
         self.squares_1 *= ratio**4
         self.weighted_D *= ratio**3
 
-    def move(
-        self, by_D: torch.Tensor, panels: SymmetricPanels, sums: tuple[int, torch.Tensor, float]
-    ) -> None:
-        """Turn the sums into those of x + ``by``. ``panels``: Σx xᵀ, uncorrected; ``sums``: N, Σx and Σ‖x‖²;
-        all of them from before."""
-        count, sum_D, squares = sums
-        along, length = by_D @ sum_D, by_D @ by_D
-        turned_D = panels.matmul(by_D[:, None].to(panels.dtype))[:, 0].double()
-        self.squares_1 += (
-            4 * by_D @ turned_D + count * length**2 + 4 * by_D @ self.weighted_D
-        ) + 2 * length * (squares + 2 * along)
-        self.weighted_D += 2 * turned_D + length * sum_D + by_D * (squares + 2 * along + count * length)
+    def move(self, by_D: torch.Tensor, about: About) -> None:
+        """Turn the sums into those of x + ``by``, from those that an accumulator has of x."""
+        length, along = by_D @ by_D, by_D @ about.sum_D
+        turned_D = about.panels.matmul(by_D[:, None].to(about.panels.dtype))[:, 0].double()
+        fourth = 4 * by_D @ turned_D + about.samples * length**2 + 4 * by_D @ self.weighted_D
+        self.squares_1 += fourth + 2 * length * (about.squares + 2 * along)
+        moved = about.squares + 2 * along + about.samples * length
+        self.weighted_D += 2 * turned_D + length * about.sum_D + by_D * moved
 
     def about(self, mean_D: torch.Tensor, panels: SymmetricPanels, count: int, squares: float) -> float:
         """Σ‖x − mean‖⁴ about the rows' own mean; ``panels``: Σx xᵀ, uncorrected; ``squares``: Σ‖x‖²."""

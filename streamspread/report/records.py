@@ -57,14 +57,17 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
     }
 
 
-def _interval(spectrum: LayerSpectrum, tau: float) -> dict[str, float]:
-    components, spread = spectrum.components(tau), spectrum.spread(tau)
+def _interval(spectrum: LayerSpectrum, tau: float) -> dict[str, float | None]:
+    components, spread, estimate = spectrum.components(tau), spectrum.spread(tau), spectrum.estimate(tau)
     return {
         "threshold": tau,
         "low": int(components.low),
         "high": int(components.high),
         "spread_low": spread.low,
         "spread_high": spread.high,
+        # of infinitely many images; not proved
+        "estimate": None if estimate is None else _known(estimate.value),
+        "estimate_half_width": None if estimate is None else _known(estimate.half_width),
     }
 
 

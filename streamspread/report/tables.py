@@ -49,6 +49,8 @@ def print_spectra(spectra: Spectra, console: Console) -> None:
         _print_line(console, "no layers")
         return
     layers, thresholds = list(spectra.values()), spectra.thresholds
+    if any(s.growth for s in layers):
+        _print_line(console, "K at ∞: of infinitely many images (estimated, not proved)")
     layouts = [_wide(layers, thresholds)]
     if len(thresholds) > 1:
         layouts.append(_long(layers, thresholds))
@@ -112,6 +114,8 @@ def _wide(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[
     answers = []
     for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
         answers.append(_Column(f"K({written})", [text.interval(s.components(tau)) for s in layers]))
+        if any(s.growth for s in layers):
+            answers.append(_Column(f"K({written}) at ∞", [_estimate(s, tau) for s in layers], drop=3))
         header = "spread" if len(thresholds) == 1 else f"spread({written})"
         answers.append(_Column(header, [_spread(s, tau) for s in layers]))
     return _columns(layers, answers)
@@ -125,6 +129,8 @@ def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[
         _Column("K(τ)", [text.interval(s.components(tau)) for s, tau in pairs]),
         _Column("spread", [_spread(s, tau) for s, tau in pairs]),
     ]
+    if any(s.growth for s in layers):
+        answers.insert(2, _Column("K(τ) at ∞", [_estimate(s, tau) for s, tau in pairs], drop=3))
     repeats = len(thresholds)
     return [
         column if len(column.cells) == len(pairs) else _spaced(column, repeats)
@@ -142,14 +148,20 @@ def _columns(layers: Sequence[LayerSpectrum], answers: list[_Column]) -> list[_C
         _Column("layer", [s.layer for s in layers], left=True),
         _Column("shape", [text.shape(s.shape) for s in layers], drop=2),
         _Column("D", [text.count(s.dim) for s in layers]),
-        _Column("N", [text.count(s.samples) for s in layers], drop=3),
-        _Column("K at most", [text.count(s.ceiling) for s in layers], drop=7),
+        _Column("N", [text.count(s.samples) for s in layers], drop=4),
+        _Column("K at most", [text.count(s.ceiling) for s in layers], drop=8),
         *answers,
         _Column("method", [f"{s.method} {s.rounding}" for s in layers], drop=1, left=True),
-        _Column("passes", [text.count(s.passes) for s in layers], drop=4),
-        _Column("seconds", [text.seconds(s.seconds) for s in layers], drop=5),
-        _Column("peak", [text.size(s.peak_bytes) for s in layers], drop=6),
+        _Column("passes", [text.count(s.passes) for s in layers], drop=5),
+        _Column("seconds", [text.seconds(s.seconds) for s in layers], drop=6),
+        _Column("peak", [text.size(s.peak_bytes) for s in layers], drop=7),
     ]
+
+
+def _estimate(spectrum: LayerSpectrum, tau: float) -> str:
+    """K of infinitely many images as 228 ± 4, or ≥ 205; a dash where there is none."""
+    estimate = spectrum.estimate(tau)
+    return "–" if estimate is None else str(estimate)
 
 
 def _spread(spectrum: LayerSpectrum, tau: float) -> str:
@@ -168,9 +180,10 @@ def _closing_lines(
     if any(limited.values()):
         listed = _at_thresholds({name: taus for name, taus in limited.items() if taus}, thresholds)
         yield (
-            f"limited by the number of images: {listed}: K is at least half of τ·(N − 1) there, "
-            "so more images give more components"
+            f"limited by the number of images: {listed}: too few to tell how many components more of them "
+            "would give"
         )
+    yield from _missing_estimates(layers, thresholds)
     still_open = {
         s.layer: [tau for tau in thresholds if not s.components(tau).closed]
         for s in layers
@@ -182,6 +195,20 @@ def _closing_lines(
     listed = _at_thresholds(still_open, thresholds)
     yield f"low…high is a range that is proved to hold K; not closed: {listed}"
     yield f"to close it: run {_how_to_close([s for s in layers if s.layer in still_open], proof)}"
+
+
+def _missing_estimates(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> Iterator[str]:
+    """Where others have estimates: the layers without, and the thresholds that the run was not asked for."""
+    if not any(s.growth for s in layers):
+        return
+    without = [s for s in layers if s.growth is None and s.total_variance > 0]
+    if without:
+        listed = ", ".join(f"{s.layer} ({s.method})" for s in without)
+        yield f"no estimate at ∞: {listed}: one is made of grams, and of covariances of few features"
+    known = {tau for s in layers if s.growth for tau in s.growth.thresholds}
+    written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
+    if others := [written[tau] for tau in thresholds if tau not in known]:
+        yield f"no estimate at ∞ at τ = {', '.join(others)}: run with these --thresholds"
 
 
 def _at_thresholds(those: Mapping[str, Sequence[float]], thresholds: Sequence[float]) -> str:

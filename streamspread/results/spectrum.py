@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamspread.errors import OptionError
+from streamspread.results.estimates import Estimate, Growth
 from streamspread.results.metrics import Metrics
 
 
@@ -83,6 +84,8 @@ class Spectrum(Metrics):
         proof: how the intervals are proved, in a few words.
         fourth_moment: Σ‖x − mean‖⁴/(N − 1), in the fourth power of the activations' unit; NaN where it is not
             known.
+        growth: K over parts of the samples, which estimates of K beyond them are made from; None where it was
+            not asked for or would have cost too much.
     """
 
     dim: int
@@ -95,6 +98,7 @@ class Spectrum(Metrics):
     sum_of_squares: float = math.nan
     proof: str = "all eigenvalues"
     fourth_moment: float = math.nan
+    growth: Growth | None = None
 
     @property
     def rank_limit(self) -> int:
@@ -107,17 +111,32 @@ class Spectrum(Metrics):
         return self.rank_limit
 
     def limited_by_samples(self, threshold: float) -> bool:
-        """Whether K(τ) says more of N than of the layer: K ≥ τ·(N − 1)/2, and more directions are left.
+        """Whether K(τ) says more of N than of the layer, and more directions are left.
 
-        N samples of very many equal directions have K = τ·(N − 1). In between 1/K is 1/K_∞ + 1/(τ·(N − 1)),
-        nearly, so a K of half as many is half of what infinitely many samples would need; no estimate of that
-        is made from there on (:mod:`streamspread.results.estimates`).
+        Where there is an estimate of K beyond the samples, it is so if that tells but "at least". Else it is
+        so from K ≥ τ·(N − 1)/2 on: N samples of very many equal directions have K = τ·(N − 1), and in between
+        1/K is nearly 1/K_∞ + 1/(τ·(N − 1)), so K is less than half of what infinitely many samples need.
 
         Raises:
             OptionError: a threshold outside (0, 1].
         """
-        directions = self.ceiling if self.ceiling < self.samples - 1 else self.dim
-        return threshold * (self.samples - 1) / 2 <= self.components(threshold).low < directions
+        low = self.components(threshold).low
+        if not 0 < low < self._directions:
+            return False
+        estimate = self.estimate(threshold)
+        return low >= threshold * (self.samples - 1) / 2 if estimate is None else not estimate.told
+
+    @property
+    def _directions(self) -> int:
+        """How many there are, however many samples came: D, or less where more is known of the layer."""
+        return self.ceiling if self.ceiling < self.samples - 1 else self.dim
+
+    def estimate(self, threshold: float, images: int | None = None) -> Estimate | None:
+        """K(τ) of so many images, or of infinitely many, as an estimate that is **not proved**; None where
+        there is none: for thresholds that the analysis was not asked for, and where ``growth`` is None."""
+        if self.growth is None:
+            return None
+        return self.growth.estimate(threshold, images, self._directions)
 
     def components(self, threshold: float) -> Interval:
         """K(τ) = min{k : λ₁ + … + λ_k ≥ τ·T} as an interval; (0, 0) for a constant layer.

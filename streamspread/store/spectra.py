@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from streamspread.errors import OptionError, StoreError
 from streamspread.results.check import check_spectrum
+from streamspread.results.estimates import Growth, Point
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.store import facts, files
@@ -80,12 +81,26 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
         raise files.other_kind(path, error, "run") from error
 
 
+# K over parts of the samples, and what it tells of K beyond them, for N → ∞.
+_POINT = {
+    "threshold": pa.float64(),
+    "images": pa.int64(),
+    "subsets": pa.int64(),
+    "mean_inverse": pa.float64(),
+    "sd_inverse": pa.float64(),
+    "mean_fall": pa.float64(),
+    "at_edge": pa.bool_(),
+}
+_ESTIMATE = {"threshold": pa.float64(), "value": pa.float64(), "half_width": pa.float64(), "told": pa.bool_()}
+
 #: Columns that older files do not have.
 LATER = pa.schema(
     [
         pa.field("lower_sums", pa.list_(pa.float64())),
         pa.field("ceiling", pa.int64()),
         pa.field("fourth_moment", pa.float64()),
+        pa.field("growth", pa.list_(pa.struct(_POINT))),
+        pa.field("estimates", pa.list_(pa.struct(_ESTIMATE))),  # for other programs
     ]
 )
 
@@ -120,6 +135,8 @@ def _table(spectra: Spectra) -> pa.Table:
         "lower_sums": [np.asarray(s.lower_sums, np.float64) for s in layers],
         "ceiling": [s.ceiling for s in layers],
         "fourth_moment": [_or_null(s.fourth_moment) for s in layers],
+        "growth": [None if s.growth is None else [vars(point) for point in s.growth.points] for s in layers],
+        "estimates": [_estimates(s) for s in layers],
     }
     columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -128,6 +145,22 @@ def _table(spectra: Spectra) -> pa.Table:
 def _components(spectrum: LayerSpectrum, thresholds: Iterable[float]) -> list[dict[str, float]]:
     intervals = ((tau, spectrum.components(tau)) for tau in thresholds)
     return [{"threshold": tau, "low": int(k.low), "high": int(k.high)} for tau, k in intervals]
+
+
+def _estimates(spectrum: LayerSpectrum) -> list[dict[str, Any]] | None:
+    if spectrum.growth is None:
+        return None
+    found = ((tau, spectrum.estimate(tau)) for tau in spectrum.growth.thresholds)
+    return [
+        {
+            "threshold": tau,
+            "value": _or_null(one.value),
+            "half_width": _or_null(one.half_width),
+            "told": one.told,
+        }
+        for tau, one in found
+        if one is not None
+    ]
 
 
 def _or_null(value: float) -> float | None:
@@ -169,6 +202,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         sum_of_squares=number("sum_of_squares"),
         proof=value("proof"),
         fourth_moment=number("fourth_moment"),
+        growth=_growth(value("growth")),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
         source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),
@@ -192,6 +226,10 @@ def _check_row(row: Mapping[str, Any]) -> None:
     for one in row["components"]:
         if None in one.values() or not 0.0 < one["threshold"] <= 1.0 or not 0 <= one["low"] <= one["high"]:
             raise ValueError(f"K({one['threshold']}) is [{one['low']}, {one['high']}]")
+
+
+def _growth(points: list[dict[str, Any]] | None) -> Growth | None:
+    return None if points is None else Growth(tuple(Point(**point) for point in points))
 
 
 def _source_dim(dim: int, samples: int, ceiling: int | None) -> int | None:

@@ -5,6 +5,7 @@ import io
 import json
 
 from streamspread.report import records
+from streamspread.results.estimates import Growth, Point
 from streamspread.results.spectrum import Spectra
 from tests.spectra import layer, wide_layer
 
@@ -23,9 +24,24 @@ def test_json_has_every_number_in_full_and_null_for_the_unknown():
         "high": 616,
         "spread_low": 611 / 65_536,
         "spread_high": 616 / 65_536,
+        "estimate": None,
+        "estimate_half_width": None,
     }
     assert (first["ceiling"], second["ceiling"]) == (49_999, 4)
     assert second["effective_rank"] == spectra["c2"].effective_rank
+
+
+def test_estimates_stand_beside_the_interval_that_is_proved():
+    points = [
+        Point(0.7, n, parts, 1 / 200 + 0.5 / n, 0.0, 0.5) for n, parts in ((1000, 1), (250, 4), (125, 8))
+    ]
+    spectra = Spectra([layer("c1", dim=5000, growth=Growth(tuple(points)))], (0.7, 0.9))
+    seven, nine = json.loads(records.to_json(spectra))["layers"][0]["components"]
+    told = spectra["c1"].estimate(0.7)
+    assert (seven["estimate"], seven["estimate_half_width"]) == (told.value, told.half_width)
+    assert nine["estimate"] is None
+    lines = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
+    assert [line["estimate"] for line in lines] == [repr(told.value), ""]
 
 
 def test_csv_has_a_line_per_layer_and_threshold():

@@ -13,8 +13,11 @@ from streamspread.observe.taps import TapInfo
 from streamspread.planner import LayerPlan, PassPlan, Plan
 from streamspread.report import text
 from streamspread.report.tables import print_layers, print_plan, print_spectra
+from streamspread.results.estimates import Growth, Point
 from streamspread.results.spectrum import Interval, Spectra
 from tests.spectra import layer, wide_layer
+
+MANY = (0.5, 0.7, 0.8, 0.9)
 
 
 def closed(name="c2", **changes):
@@ -98,8 +101,46 @@ def test_how_to_close_depends_on_what_was_run():
 def test_layers_that_are_limited_by_the_number_of_images_are_named():
     noise = closed("noise", eigenvalues=np.ones(63), dim=512, samples=64)
     output = rendered(print_spectra, Spectra([noise, closed(samples=1000)], (0.3, 0.7)))
-    assert "limited by the number of images: noise at τ = 0.3, 0.7: K is at least half of τ·(N − 1)" in output
+    assert "limited by the number of images: noise at τ = 0.3, 0.7: too few to tell" in output
     assert "limited" not in rendered(print_spectra, Spectra([closed(samples=1000)]))
+
+
+def estimated(name="c1", thresholds=(0.7,), **changes):
+    points = [
+        Point(tau, n, parts, 1 / 200 + 0.5 / n, 0.0, 0.5)
+        for tau in thresholds
+        for n, parts in ((1000, 1), (250, 4), (125, 8))
+    ]
+    fields = {"eigenvalues": np.ones(260), "dim": 5000, "growth": Growth(tuple(points))}
+    return layer(name, **(fields | changes))
+
+
+def test_estimates_have_a_column_of_their_own_and_are_called_so():
+    noise = [Point(0.7, n, parts, 1 / n, 0.0, 0.5) for n, parts in ((1000, 1), (250, 4), (125, 8))]
+    layers = [estimated(), estimated("c2", growth=Growth(tuple(noise))), wide_layer("c3", method="sketch")]
+    lines = rows(rendered(print_spectra, Spectra(layers)))
+    assert lines[1] == ["K at ∞: of infinitely many images (estimated, not proved)"]
+    column = lines[2].index("K(0.7) at ∞")
+    assert lines[2][column - 1] == "K(0.7)"
+    assert [line[column] for line in lines[4:7]] == ["201 ± 2", "≥ 1,000", "–"]
+    output = rendered(print_spectra, Spectra(layers))
+    assert "no estimate at ∞: c3 (sketch)" in output
+    assert "limited by the number of images: c2 at τ = 0.7" in output
+
+
+def test_other_thresholds_than_those_of_the_run_have_no_estimate():
+    output = rendered(print_spectra, Spectra([estimated()], (0.7, 0.8)))
+    assert "no estimate at ∞ at τ = 0.8: run with these --thresholds" in output
+    assert rows(output)[4][5:10] == ["182", "201 ± 2", "3.64 %", "208", "–"]
+
+
+@pytest.mark.parametrize("thresholds", [(0.7,), MANY], ids=str)
+def test_a_narrow_terminal_loses_estimates_before_k(thresholds):
+    spectra = Spectra([estimated("features.12.a.long.name", thresholds)], thresholds)
+    assert "at ∞" in " ".join(rows(rendered(print_spectra, spectra, 200))[2])
+    narrow = rows(rendered(print_spectra, spectra, 62))[2]
+    assert not [name for name in narrow if "∞" in name]
+    assert [name for name in narrow if name.startswith("K(")]
 
 
 def test_a_constant_layer_is_called_so():
@@ -122,9 +163,6 @@ def test_names_that_look_like_markup_stay_as_they_are():
 
 def test_no_layers_is_said():
     assert rendered(print_spectra, Spectra([])) == "0 layers\nno layers\n"
-
-
-MANY = (0.5, 0.7, 0.8, 0.9)
 
 
 @pytest.mark.parametrize("thresholds", [(0.7,), (0.5, 0.9), MANY], ids=str)

@@ -208,7 +208,7 @@ def test_a_new_metric_is_in_every_file_and_table(largest_share, tmp_path):
     assert [entry["largest_share"] for entry in layers] == [0.5, None]
     lines = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
     assert [line["largest_share"] for line in lines] == ["0.5", ""]
-    shown = summary.numbers(Run("x", tmp_path / "x.arrow", spectra), labels("en"))
+    shown = summary.metrics(Run("x", tmp_path / "x.arrow", spectra), labels("en"))
     column = shown.header.index("largest share")
     known, unknown = (row[column] for row in shown.rows)
     assert (float(known), unknown) == (0.5, "–")

@@ -9,6 +9,7 @@ import polars
 import pyarrow as pa
 
 from streamspread import store
+from streamspread.results.estimates import Growth, Point
 from streamspread.results.metrics import metric_names
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from tests.spectra import layer
@@ -60,6 +61,8 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
         "lower_sums",
         "ceiling",
         "fourth_moment",
+        "growth",
+        "estimates",
         *[name for name in metric_names() if name not in ("participation_ratio", "effective_rank")],
     ]
     low, high = spectra["blöcke.2"].components(0.7)
@@ -83,6 +86,26 @@ def test_a_ceiling_below_that_of_features_and_samples_comes_back(tmp_path):
     again = store.read(tmp_path / "x.arrow")
     assert [s.source_dim for s in again.values()] == [5, None, None]
     assert [s.ceiling for s in again.values()] == [s.ceiling for s in known.values()] == [5, 9, 9]
+
+
+def test_growth_comes_back_and_other_programs_read_estimates(tmp_path):
+    points = [
+        Point(0.7, n, parts, 1 / 200 + 0.5 / n, 0.0, 0.5) for n, parts in ((1000, 1), (250, 4), (125, 8))
+    ]
+    silent = [Point(0.9, n, parts, 1 / n, 0.0, 0.5, True) for n, parts in ((1000, 1), (250, 4), (125, 8))]
+    known = Spectra([layer("c1", dim=5000, growth=Growth((*points, *silent))), layer("c2")])
+    store.write(known, tmp_path / "x.arrow")
+    again = store.read(tmp_path / "x.arrow")
+    assert again["c1"].growth == known["c1"].growth
+    assert again["c2"].growth is None
+    with pa.ipc.open_file(pa.OSFile(str(tmp_path / "x.arrow"))) as reader:
+        written = reader.read_all()["estimates"].to_pylist()
+    told = known["c1"].estimate(0.7)
+    assert written[0] == [
+        {"threshold": 0.7, "value": told.value, "half_width": told.half_width, "told": True},
+        {"threshold": 0.9, "value": None, "half_width": None, "told": False},
+    ]
+    assert written[1] is None
 
 
 def test_polars_reads_it_as_it_is(spectra, written):

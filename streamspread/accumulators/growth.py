@@ -1,0 +1,183 @@
+"""K over parts of the images, which tells how K grows with their number: from the sums that are there anyway.
+
+Every image belongs to one of some groups, one of each block of so many consecutive images to each group: so
+data that are sorted by class give parts that are not. Which of a block goes where is drawn once and for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+import torch
+
+from streamspread.accumulators.moments import About
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.results.estimates import Growth, Point
+from streamspread.results.spectrum import Spectrum
+
+LEAST_IMAGES = 64  # fewer have parts of fewer than eight
+MOST_FEATURES = 1024  # of a covariance, whose parts are summed beside it
+
+_PARTS = 8  # of one size that are looked at
+_EIGHTHS = 8
+_BLOCKS = 4096  # after which the draws repeat
+_OWN_WORTH = 2e9  # operations that are nothing beside any run
+_SHARE = 0.05  # of a run's operations
+
+
+def growth_of_products(panels: SymmetricPanels, thresholds: Sequence[float], most: int) -> tuple[Point, ...]:
+    """K over parts of the samples whose inner products the panels hold; float32, centred at their own means.
+
+    Args:
+        panels: inner products; a correction is left aside. They must not be used up.
+        most: samples of a part at the most: its eigenvalues are computed by a dense solve.
+    """
+    samples = panels.n
+    if samples < LEAST_IMAGES or panels.trace() <= 0.0:
+        return ()
+    share = 4
+    while samples // share > most:
+        share *= 2
+    points = []
+    for parts in (share, 2 * share):
+        group_N = groups(samples, parts)
+        read = [_part(panels, np.flatnonzero(group_N == part)) for part in range(min(parts, _PARTS))]
+        points += [Point.of(threshold, samples // parts, read) for threshold in thresholds]
+    return tuple(point for point in points if point is not None)
+
+
+class Eighths:
+    """The scatter and the sums of each of eight groups of staged rows, for a covariance of few features.
+
+    Attributes:
+        scatter_GDD: Σx xᵀ of the rows, about the shift. ``sum_GD``: Σx. ``count_G``: how many.
+    """
+
+    def __init__(self, dim: int, device: torch.device) -> None:
+        self.scatter_GDD = torch.zeros(_EIGHTHS, dim, dim, device=device)
+        self.sum_GD = torch.zeros(_EIGHTHS, dim, dtype=torch.float64, device=device)
+        self.count_G = torch.zeros(_EIGHTHS, dtype=torch.float64, device=device)
+
+    @staticmethod
+    def nbytes(dim: int) -> int:
+        return _EIGHTHS * dim * (4 * dim + 8)
+
+    @staticmethod
+    def worth_it(dim: int, samples: int, forward: float, solve_factor: float) -> bool:
+        """Whether they cost little beside the run. ``forward``: operations of a sample up to the layer."""
+        solves = 12 * solve_factor * 4 / 3 * float(dim) ** 3
+        cost = solves + 2.0 * samples * float(dim) ** 2
+        return dim <= MOST_FEATURES and cost <= max(_OWN_WORTH, _SHARE * samples * (dim**2 + forward))
+
+    def add(self, rows_ND: torch.Tensor, first: int) -> None:
+        """Take in rows, of which the first is the sample of that number."""
+        group_N = groups_from(first, len(rows_ND), _EIGHTHS)
+        for group in range(_EIGHTHS):
+            index = torch.as_tensor(np.flatnonzero(group_N == group), device=rows_ND.device)
+            x_ND = rows_ND.index_select(0, index).float()
+            self.scatter_GDD[group].addmm_(x_ND.T, x_ND)
+            self.sum_GD[group] += x_ND.sum(0, dtype=torch.float64)
+            self.count_G[group] += len(index)
+
+    def rescale(self, ratio: float) -> None:
+        """Bring the sums to rows that are ``ratio`` times as large."""
+        self.scatter_GDD *= ratio**2
+        self.sum_GD *= ratio
+
+    def move(self, by_D: torch.Tensor, about: About) -> None:
+        """Turn the sums into those of x + ``by``; what else is known of all rows is not needed."""
+        for group in range(_EIGHTHS):
+            cross_DD = torch.outer(by_D, self.sum_GD[group])
+            square_DD = self.count_G[group] * torch.outer(by_D, by_D)
+            self.scatter_GDD[group] += (cross_DD + cross_DD.T + square_DD).float()
+            self.sum_GD[group] += self.count_G[group] * by_D
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What two states that merge add up."""
+        return {
+            "eighths.scatter": self.scatter_GDD,
+            "eighths.sum": self.sum_GD,
+            "eighths.count": self.count_G,
+        }
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Copy in what :meth:`state` gave."""
+        for name, sums in self.state().items():
+            sums.copy_(tensors[name])
+
+    def points(self, thresholds: Sequence[float]) -> tuple[Point, ...]:
+        """K over the quarters and the eighths of the samples."""
+        if float(self.count_G.sum()) < LEAST_IMAGES:
+            return ()
+        points = []
+        for together in (2, 1):
+            read, images = [], []
+            for begin in range(0, _EIGHTHS, together):
+                group = slice(begin, begin + together)
+                count, sum_D = float(self.count_G[group].sum()), self.sum_GD[group].sum(0)
+                scatter_DD = self.scatter_GDD[group].sum(0)
+                scatter_DD -= (torch.outer(sum_D, sum_D) / count).float()
+                read.append(_values(scatter_DD))
+                images.append(count)
+            points += [Point.of(threshold, round(np.mean(images)), read) for threshold in thresholds]
+        return tuple(point for point in points if point is not None)
+
+
+def with_whole(points: Sequence[Point], spectrum: Spectrum, thresholds: Sequence[float]) -> Growth | None:
+    """The growth: K over parts, and over all samples; None where nothing is known of it."""
+    whole = (
+        Point.of(threshold, spectrum.samples, [(spectrum.eigenvalues, spectrum.total_variance)])
+        for threshold in thresholds
+    )
+    known = [point for point in whole if point is not None]
+    kept = [
+        point
+        for one in known
+        for point in (one, *(part for part in points if part.threshold == one.threshold))
+    ]
+    return Growth(tuple(kept)) if points and kept else None
+
+
+def groups(samples: int, parts: int) -> np.ndarray:
+    """(N,) the group of every sample, from 0; −1 for those at the end that would make some groups larger."""
+    group_N = groups_from(0, samples, parts)
+    group_N[samples // parts * parts :] = -1
+    return group_N
+
+
+def groups_from(first: int, count: int, parts: int) -> np.ndarray:
+    """The groups of samples number ``first`` and on."""
+    drawn = _drawn(parts)
+    return drawn[np.arange(first, first + count) % len(drawn)]
+
+
+@cache
+def _drawn(parts: int) -> np.ndarray:
+    return np.random.default_rng(0).random((_BLOCKS, parts)).argsort(1).ravel()
+
+
+def _part(panels: SymmetricPanels, index_n: np.ndarray) -> tuple[np.ndarray, float]:
+    """Eigenvalues and trace of some samples' inner products, centred at their mean."""
+    number = len(index_n)
+    part_nn = torch.empty(number, number, dtype=panels.dtype, device=panels.device)
+    on_device = torch.as_tensor(index_n, device=panels.device)
+    for begin, end, panel in panels.spans():
+        top, bottom = np.searchsorted(index_n, (begin, end))
+        rows = panel.index_select(0, on_device[top:bottom] - begin).index_select(1, on_device[:bottom])
+        part_nn[top:bottom, :bottom] = rows
+        part_nn[:top, top:bottom] = rows[:, :top].T
+    part_nn -= part_nn.mean(0, keepdim=True)
+    part_nn -= part_nn.mean(1, keepdim=True)
+    return _values(part_nn)
+
+
+def _values(matrix_nn: torch.Tensor) -> tuple[np.ndarray, float]:
+    """Eigenvalues (descending) and trace, by a dense solve in float32."""
+    largest = float(matrix_nn.diagonal().max())
+    if not largest > 0.0:
+        return np.zeros(0), 0.0
+    values = torch.linalg.eigvalsh((matrix_nn / largest).float()).double().cpu().numpy()[::-1]
+    values = np.maximum(values, 0.0)
+    return values, float(values.sum())

@@ -1,0 +1,160 @@
+"""K over parts of the samples, from the sums that are there anyway: that of the parts themselves."""
+
+import numpy as np
+import pytest
+import torch
+
+from streamspread.accumulators import growth
+from streamspread.accumulators.base import LayerShape, Setting
+from streamspread.accumulators.methods.covariance import Covariance
+from streamspread.accumulators.methods.gram import Gram
+from streamspread.accumulators.staging import Precision
+from streamspread.options import Options
+from streamspread.results.estimates import Point
+from tests.devices import CPU
+
+TAUS = (0.5, 0.9)
+
+
+def samples(count=200, dim=30, offset=2.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, dim, generator=generator) * torch.arange(1, dim + 1) ** -0.5 + offset
+
+
+def points_of(x_ND, group_N, read):
+    """The points of groups of samples by NumPy, in float64."""
+    found = []
+    for group in range(read):
+        part_nD = x_ND.double().numpy()[group_N == group]
+        values = np.square(np.linalg.svd(part_nD - part_nD.mean(0), compute_uv=False))
+        found.append((values, float(values.sum())))
+    return [Point.of(tau, len(part_nD), found) for tau in TAUS]
+
+
+def expected(x_ND, parts, read=None):
+    return points_of(x_ND, growth.groups(len(x_ND), parts), read or parts)
+
+
+def gram(x_ND, batch=200, **sizes):
+    count, dim = x_ND.shape
+    made = Gram(dim, count, tile=dim, **sizes)
+    for rows in x_ND.split(batch):
+        made.update(rows)
+    made.end_pass()
+    return made
+
+
+def sized(rounding="fp32", **others):
+    return {"precision": Precision(rounding), "device": CPU, "panel_rows": 48} | others
+
+
+def covariance(x_ND=None, batch=37, dim=30, **others):
+    made = Covariance(dim, staging_rows=16, in_eighths=True, **sized(**others))
+    for rows in () if x_ND is None else x_ND.split(batch):
+        made.update(rows)
+    return made
+
+
+def agree(points, wanted):
+    assert [(p.threshold, p.images, p.subsets) for p in points] == [
+        (p.threshold, p.images, p.subsets) for p in wanted
+    ]
+    for point, other in zip(points, wanted, strict=True):
+        assert point.mean_inverse == pytest.approx(other.mean_inverse, rel=1e-4)
+        assert point.sd_inverse == pytest.approx(other.sd_inverse, rel=1e-2)
+        assert point.mean_fall == pytest.approx(other.mean_fall, rel=1e-3)
+
+
+def by_images(found):
+    return sorted(found.growth.points, key=lambda p: (-p.images, p.threshold))
+
+
+@pytest.mark.parametrize("count", [200, 203])
+@pytest.mark.parametrize("rounding", ["fp32", "fp64"])
+def test_a_gram_holds_that_of_every_part(count, rounding):
+    x_ND = samples(count)
+    points = by_images(gram(x_ND, **sized(rounding)).spectrum(Options(thresholds=TAUS)))
+    agree(points[2:], expected(x_ND, 4) + expected(x_ND, 8))
+    assert [(p.threshold, p.images, p.subsets) for p in points[:2]] == [(0.5, count, 1), (0.9, count, 1)]
+
+
+def test_parts_of_a_large_gram_are_smaller_and_no_more_than_eight():
+    x_ND = samples(256)
+    points = growth.growth_of_products(gram(x_ND, **sized()).panels, TAUS, most=20)
+    agree(points, expected(x_ND, 16, 8) + expected(x_ND, 32, 8))
+
+
+@pytest.mark.parametrize("rounding", ["fp32", "fp64"])
+def test_a_covariance_of_few_features_sums_its_eighths_beside(rounding):
+    x_ND = samples()
+    points = by_images(covariance(x_ND, rounding=rounding).spectrum(Options(thresholds=TAUS)))
+    agree(points[2:4], points_of(x_ND, growth.groups(200, 8) // 2, 4))
+    agree(points[4:], expected(x_ND, 8))
+
+
+def test_states_that_merge_have_the_eighths_of_both():
+    ours, theirs = samples(104), samples(96, offset=-1.0, seed=1) * 30
+    mine, other = covariance(ours), covariance(theirs)
+    mine.merge(other)
+    both = torch.cat([ours, theirs]), np.concatenate([growth.groups(104, 8), growth.groups(96, 8)])
+    agree(by_images(mine.spectrum(Options(thresholds=TAUS)))[4:], points_of(*both, 8))
+
+
+def test_a_state_taken_along_the_way_has_them_too():
+    x_ND, again = samples(), covariance()
+    first = covariance(x_ND[:90])
+    again.load_state({name: part.tensor.clone() for name, part in first.state().items()})
+    for rows in x_ND[90:].split(37):
+        again.update(rows)
+    whole = covariance()
+    for rows in (*x_ND[:90].split(37), *x_ND[90:].split(37)):
+        whole.update(rows)
+    asked = Options(thresholds=TAUS)
+    assert again.spectrum(asked).growth == whole.spectrum(asked).growth
+
+
+def test_every_block_of_samples_gives_one_to_each_group():
+    for parts in (4, 8, 32):
+        group_N = growth.groups(32 * 50 + 3, parts)
+        kept = group_N[group_N >= 0]
+        assert len(kept) == (32 * 50 + 3) // parts * parts
+        assert all(sorted(block) == list(range(parts)) for block in kept.reshape(-1, parts).tolist())
+        assert (growth.groups_from(7, 20, parts) == group_N[7:27]).all()
+
+
+@pytest.mark.parametrize("make", [lambda x: gram(x, **sized()), covariance])
+def test_nothing_is_told_of_few_samples_of_constant_ones_or_unasked(make):
+    asked = Options(thresholds=TAUS)
+    assert make(samples(63)).spectrum(asked).growth is None
+    assert make(torch.ones(200, 30)).spectrum(asked).growth is None
+    assert make(samples()).spectrum(Options(thresholds=TAUS, estimate=False)).growth is None
+    assert make(samples()).spectrum(asked).growth is not None
+
+
+@pytest.mark.parametrize(
+    ("dim", "forward", "samples", "estimate", "given"),
+    [
+        (100, 0.0, 5000, True, True),
+        (100, 0.0, 5000, False, False),
+        (1000, 0.0, 5000, True, False),  # the eigenvalues would take longer than the run
+        (1000, 1e9, 5000, True, True),
+        (1000, 1e9, None, True, True),
+        (2000, 1e12, 5000, True, False),  # their memory
+    ],
+)
+def test_a_covariance_sums_eighths_where_they_cost_little(dim, forward, samples, estimate, given):
+    setting = Setting.of(CPU, Options(estimate=estimate), samples=samples, budget=1 << 32, rounding="fp32")
+    made = Covariance.candidate(LayerShape("c1", (dim,), dim, forward), setting).make
+    assert made.keywords["in_eighths"] is given
+
+
+def test_eighths_are_left_out_where_they_do_not_fit():
+    shape = LayerShape("c1", (1000,), 1000, 1e9)
+    settings = [
+        Setting.of(CPU, Options(), samples=5000, budget=budget, rounding="fp32")
+        for budget in (1 << 30, 30 << 20)
+    ]
+    ample, tight = (Covariance.candidate(shape, setting) for setting in settings)
+    assert ample.make.keywords["in_eighths"]
+    assert not tight.make.keywords["in_eighths"]
+    assert tight.state_bytes + growth.Eighths.nbytes(1000) <= ample.state_bytes
