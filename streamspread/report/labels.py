@@ -97,7 +97,7 @@ EN = {
         "≥ K: too few images to tell"
     ),
     "limited": "limited by the number of images",
-    "limited_means": "more images would give more components there",
+    "limited_means": "too few to tell how many components more of them would give",
     "metrics": "Metrics",
     "metric_participation_ratio": "participation ratio",
     "metric_effective_rank": "effective rank",

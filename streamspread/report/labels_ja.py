@@ -89,7 +89,7 @@ JA = {
         "証明ではない。≥ K は、画像が足りず推定できないことを表す"
     ),
     "limited": "画像数に制限されている",
-    "limited_means": "そこでは画像を増やせば主成分も増える",
+    "limited_means": "画像が増えると主成分がどれだけ増えるか、この枚数では分からない",
     "metrics": "指標",
     "metric_participation_ratio": "参加率",
     "metric_effective_rank": "実効ランク",

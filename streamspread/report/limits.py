@@ -1,13 +1,8 @@
-"""How far K over N images stands for more of them: its estimate, and the most that it may still become."""
+"""How far K over N images stands for more of them: the most that it may still become."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from streamspread.results.spectrum import LayerSpectrum
-
-if TYPE_CHECKING:
-    from streamspread.results.estimates import Estimate, Growth
 
 FEWEST = 1_000  # images: no claim is judged by fewer
 #: 1/K falls towards its value for all images by at most so many times 1/(τ·(N − 1)), which is by how much it
@@ -20,7 +15,7 @@ def reach(layer: LayerSpectrum, tau: float) -> float:
     """The most that K(τ) is to be reckoned with for any number of images: what its estimate comes to with its
     error; where it has none, what FALL allows; D where neither tells."""
     high = layer.components(tau).high
-    estimated = estimate(layer, tau)
+    estimated = layer.estimate(tau)
     if estimated is not None:
         most = max(high, estimated.value + estimated.half_width) if estimated.told else layer.dim
         return min(most, layer.dim)
@@ -28,16 +23,3 @@ def reach(layer: LayerSpectrum, tau: float) -> float:
     if layer.samples < FEWEST or high >= limit:
         return layer.dim
     return min(high / (1 - high / limit), layer.dim)
-
-
-def estimate(layer: LayerSpectrum, tau: float) -> Estimate | None:
-    """K(τ) of infinitely many images; None where the run has no estimate of it."""
-    growth = _growth(layer)
-    if growth is None or layer.total_variance <= 0:
-        return None
-    ceiling = layer.dim if layer.source_dim is None else min(layer.dim, layer.source_dim)
-    return growth.estimate(tau, ceiling=ceiling)
-
-
-def _growth(layer: LayerSpectrum) -> Growth | None:
-    return getattr(layer, "growth", None)

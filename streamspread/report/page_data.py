@@ -14,7 +14,6 @@ from streamspread.report.claims import EARLY_SHARE, TAU
 from streamspread.report.curves import GRID, scree_points
 from streamspread.report.figure import Texts
 from streamspread.report.labels import training_label
-from streamspread.report.limits import estimate
 from streamspread.report.runs import LAYER_PARTS, Collection, Run, layer_names, short_names
 from streamspread.report.summary import metric_labels
 from streamspread.results.embedding import Embedding
@@ -93,7 +92,7 @@ def _layer(stem: str, part: str, layer: LayerSpectrum, taus: Sequence[float]) ->
         "limited": [index for index, tau in enumerate(taus) if layer.limited_by_samples(tau)],
         "k": [low] if low == high else [low, high],
         "estimates": {
-            index: str(found) for index, tau in enumerate(taus) if (found := estimate(layer, tau)) is not None
+            index: str(found) for index, tau in enumerate(taus) if (found := layer.estimate(tau)) is not None
         },
         "scree": _scree(layer),
         "metrics": [text.number(value) for value in metrics_of(layer).values()],

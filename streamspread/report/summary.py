@@ -11,7 +11,7 @@ from streamspread.report import text
 from streamspread.report.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
 from streamspread.report.figure import Texts
 from streamspread.report.labels import training_label
-from streamspread.report.limits import FALL, FEWEST, estimate
+from streamspread.report.limits import FALL, FEWEST
 from streamspread.report.runs import Collection, Run, growth, layer_names, short_names
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum
@@ -204,11 +204,11 @@ def _answers(layer: LayerSpectrum, tau: float, estimated: bool) -> list[str]:
 
 
 def _has_estimates(layers: Iterable[LayerSpectrum], tau: float) -> bool:
-    return any(estimate(layer, tau) is not None for layer in layers)
+    return any(layer.estimate(tau) is not None for layer in layers)
 
 
 def _estimate(layer: LayerSpectrum | None, tau: float) -> str:
-    found = None if layer is None else estimate(layer, tau)
+    found = None if layer is None else layer.estimate(tau)
     return "–" if found is None else str(found)
 
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from streamspread.report import limits
 from streamspread.report.labels import labels
 from streamspread.report.limits import reach
 from streamspread.report.markdown import to_markdown
 from streamspread.report.page_data import page_data
 from streamspread.report.runs import Collection
 from streamspread.results.estimates import Estimate
+from streamspread.results.spectrum import LayerSpectrum
 from tests.spectra import equal_layer, equal_run
 
 TEXTS = labels("en")
@@ -21,11 +21,10 @@ def estimated(monkeypatch):
     """Makes every layer's estimate the given one at τ = 0.7, and none elsewhere."""
 
     def put(found):
-        class Growth:
-            def estimate(self, threshold, images=None, ceiling=0.0):
-                return found if threshold == 0.7 else None
+        def estimate(layer, threshold, images=None):
+            return found if threshold == 0.7 else None
 
-        monkeypatch.setattr(limits, "_growth", lambda layer: Growth())
+        monkeypatch.setattr(LayerSpectrum, "estimate", estimate)
 
     return put
 

@@ -106,7 +106,7 @@ def test_closed_is_said_of_which_images(tmp_path):
 def test_k_near_the_number_of_images_is_said_to_be_limited_by_it(tmp_path):
     layers = [equal_layer("c1", 4096, 60, 64), equal_layer("c2", 4096, 9, 64), equal_layer("c3", 12, 12, 64)]
     text = stored(tmp_path, layers, (0.5, 0.7))
-    assert "limited by the number of images: c1 (τ = 0.5, 0.7): more images would give more" in text
+    assert "limited by the number of images: c1 (τ = 0.5, 0.7): too few to tell how many" in text
     assert "| r, N = 64 |" in text or "| no1, N = 64 |" in text
 
 
