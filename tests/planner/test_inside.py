@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 
 from streamspread.accumulators.exact import step_bytes
+from streamspread.accumulators.growth import Eighths
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.methods.sketch import Sketch
@@ -44,6 +45,7 @@ def test_bytes_are_those_of_the_accumulator(device, rounding):
     covariance = planned([long], 1000, 40 * GIB, device, rounding, method="covariance").layers[0]
     sizes = covariance.sizes
     state = Covariance.nbytes(300, sizes["staging_rows"], sizes["panel_rows"], where)
+    state += sizes["in_eighths"] * Eighths.nbytes(300)
     step = step_bytes(300, sizes["panel_rows"], 1, sizes["max_block"], where)
     assert (covariance.state_bytes, covariance.finish_bytes) == (state, step)
     assert covariance.bytes == state + step
