@@ -52,19 +52,22 @@ def packed(n, rows, device=CPU, dtype=torch.float64, *, seed=0, fall=0.0, low_ra
     return panels, dense
 
 
-def diagonal(values):
-    """float32 panels of a diagonal matrix."""
+def diagonal(values, exact=None):
+    """float32 panels of a diagonal matrix, that should have held the ``exact`` values; None: these."""
     panels = SymmetricPanels(len(values), 50, torch.float32, CPU)
     for begin, end, panel in panels.spans():
         panel.diagonal(begin).copy_(torch.as_tensor(values[begin:end]))
+    exact = torch.as_tensor(values if exact is None else exact, dtype=torch.float64)
+    panels.probes.y_NM = exact[:, None] * panels.probes.z_NM
     return panels
 
 
-def of_dense(matrix, rows):
-    """float32 panels of a symmetric matrix (a tensor)."""
+def of_dense(matrix, rows, exact=None):
+    """float32 panels of a symmetric matrix (a tensor), that should have been ``exact``; None: it is."""
     panels = SymmetricPanels(len(matrix), rows, torch.float32, CPU)
     for begin, end, panel in panels.spans():
         panel.copy_(matrix[begin:end, :end])
+    panels.probes.y_NM = (matrix if exact is None else exact).double() @ panels.probes.z_NM
     return panels
 
 

@@ -10,14 +10,14 @@ import torch
 
 from streamspread.accumulators.base import Setting
 from streamspread.accumulators.staging import Overflow
-from streamspread.errors import DataError
+from streamspread.errors import ActivationError, DataError
 from streamspread.kernels import SUM_DTYPES
 from streamspread.linalg.band import band_bytes
+from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.eigenvalues import (
     Eigenvalues,
     Search,
     all_eigenvalues,
-    full_dtype,
     leading_eigenvalues,
     workspace_bytes,
 )
@@ -34,6 +34,9 @@ DENSE_SOLVE_FACTOR = 4.0
 # (n = 16,384: 66 s against 35 s).
 _BAND_FACTOR = 2.0
 
+# Variances whose squares float64 still holds.
+_LEAST_VARIANCE, _MOST_VARIANCE = 1e-150, 1e150
+
 #: Vectors of the smallest search: its largest block is halved down to this until it fits.
 LEAST_BLOCK = 256
 
@@ -48,8 +51,7 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
     dtype, device = SUM_DTYPES[setting.rounding], setting.device
     chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
     if order <= setting.profile.dense_limit:
-        itemsize = full_dtype(order, dtype, setting.profile).itemsize
-        return setting.profile.dense_copies * order * order * itemsize + chunk
+        return setting.profile.dense_copies * order * order * 8 + chunk  # float64
     in_place = band_bytes(order, dtype, device)
     if setting.options.all_eigenvalues:
         return in_place + chunk
@@ -88,13 +90,17 @@ def check_sums(panels: SymmetricPanels, layer: str) -> None:
 
 
 class Totals(NamedTuple):
-    """What is known beside the sums of products: D, N, the trace T in scaled units from the squares of the
-    rounded values themselves, and the power of two by which values were multiplied."""
+    """What is known beside the sums of products.
+
+    dim, samples: D and N. ``trace``: T, in scaled units, from the rounded values themselves. ``scale``: the
+    power of two by which values were multiplied. ``layer``: its name.
+    """
 
     dim: int
     samples: int
     trace: float
     scale: float
+    layer: str = ""
 
 
 class Step(NamedTuple):
@@ -114,18 +120,29 @@ def spectrum_of(panels: SymmetricPanels, totals: Totals, options: Options, step:
 
     Raises:
         DataError: fewer than two samples.
+        ActivationError: their variance is too small or too large for float64.
     """
     if totals.samples < 2:
         raise DataError(f"a covariance needs at least 2 samples, got {totals.samples}")
-    unit = 1.0 / (totals.scale * totals.scale * (totals.samples - 1))
+    unit = 1.0 / totals.scale / totals.scale / (totals.samples - 1)
+    if totals.trace > 0.0 and not _LEAST_VARIANCE < totals.trace * unit < _MOST_VARIANCE:
+        raise ActivationError(
+            f"layer {totals.layer}: a variance of {totals.trace * unit:.0e} is beyond what float64 can tell: "
+            "scale the activations, or the input"
+        )
+    summed = panels.summed()
     eigenvalues = _eigenvalues(panels, totals, options, step)
+    # N additions in float64 err by some √N units of what was added, which is more than what a mean far from the
+    # shift has left of it.
+    error = 4 * UNIT * totals.samples**0.5 * summed
     return Spectrum(
         dim=totals.dim,
         samples=totals.samples,
         total_variance=totals.trace * unit,
         eigenvalues=eigenvalues.values * unit,
         complete=eigenvalues.complete,
-        upper_sums=eigenvalues.upper_sums * unit,
+        lower_sums=np.maximum(eigenvalues.lower_sums - error, 0.0) * unit,
+        upper_sums=np.minimum(eigenvalues.upper_sums + error, totals.trace) * unit,
         sum_of_squares=eigenvalues.sum_of_squares * unit * unit,
         proof=eigenvalues.proof,
     )

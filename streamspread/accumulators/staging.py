@@ -10,6 +10,7 @@ import torch
 
 from streamspread import kernels
 from streamspread.errors import ActivationError
+from streamspread.linalg.chunks import summation_error
 from streamspread.linalg.states import as_tensor
 
 # fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches
@@ -85,7 +86,9 @@ def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = m
         return Origin(shift_D, min(1.0, largest_scale))
     target = _FP16_TARGET if precision.rounding == "fp16" else 0
     exponent = target - math.frexp(expected)[1]
-    return Origin(shift_D, min(largest_scale, 2.0 ** max(-126, min(126, exponent))))
+    # As far as the arithmetic reaches, with room for squares.
+    most = 500 if torch.float64 in (x_ND.dtype, dtype) else 126
+    return Origin(shift_D, min(largest_scale, 2.0 ** max(-most, min(most, exponent))))
 
 
 class Staging:
@@ -181,9 +184,14 @@ class Staging:
         return self.sums.sum_D / self.count
 
     def total(self) -> float:
-        """Σ‖x − mean‖² of the staged values in float64, scaled units; NaN where their sums overflowed."""
-        total = float(self.sums.squares[0] - self.sums.sum_D.square().sum() / self.count)
-        return 0.0 if total < 0.0 else total
+        """Σ‖x − mean‖² of the staged values in float64, scaled units; NaN where their sums overflowed.
+
+        It is a difference of two sums: where it is within their rounding, the values are all alike. That is
+        so where a constant layer's shift was rounded to the sums' dtype: all values are one and the same.
+        """
+        squares = float(self.sums.squares_D.sum())
+        total = squares - float(self.sums.sum_D.square().sum()) / self.count
+        return 0.0 if total <= summation_error(self.count + 2) * squares else total
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that :func:`origin_in` and :meth:`load_state` need, as references."""
@@ -210,7 +218,7 @@ class Staging:
         ratio = scale / self.origin.scale
         if ratio != 1.0:
             self.sums.sum_D.mul_(ratio)
-            self.sums.squares.mul_(ratio**2)
+            self.sums.squares_D.mul_(ratio**2)
             self.origin = self.origin._replace(scale=scale)
         return ratio
 

@@ -41,13 +41,13 @@ class Sums(NamedTuple):
 
     Attributes:
         sum_D: (D,) float64: Σ of the rounded values.
-        squares: (1,) float64: Σ of their squares.
+        squares_D: (D,) float64: Σ of their squares.
         first_bad: (2,) int32: the first batch in which the activation held NaN or Inf, and the first in which
             rounding overflowed; NEVER where there was none.
     """
 
     sum_D: torch.Tensor
-    squares: torch.Tensor
+    squares_D: torch.Tensor
     first_bad: torch.Tensor
 
 
@@ -55,7 +55,7 @@ def new_sums(columns: int, device: torch.device) -> Sums:
     """The sums before the first batch, for a staging buffer of so many columns."""
     return Sums(
         torch.zeros(columns, dtype=torch.float64, device=device),
-        torch.zeros(1, dtype=torch.float64, device=device),
+        torch.zeros(columns, dtype=torch.float64, device=device),
         torch.full((2,), NEVER, dtype=torch.int32, device=device),
     )
 

@@ -44,11 +44,9 @@ def _to_float16(value: Any) -> Any:
 def _stage(x: Any, shift: Any, scale: Any, rounding: int, out: Any, sums: Any, squares: Any) -> None:
     rows, columns = x.shape
     blocks = (columns + _BLOCK - 1) // _BLOCK
-    block_squares = np.zeros(blocks)
     for block in numba.prange(blocks):
         begin = block * _BLOCK
         end = min(columns, begin + _BLOCK)
-        column_squares = np.zeros(_BLOCK)
         for n in range(rows):
             for d in range(begin, end):
                 value = (x[n, d] - shift[d]) * scale
@@ -58,9 +56,7 @@ def _stage(x: Any, shift: Any, scale: Any, rounding: int, out: Any, sums: Any, s
                     value = _to_bfloat16(value)
                 out[n, d] = value
                 sums[d] += value
-                column_squares[d - begin] += np.float64(value) * np.float64(value)
-        block_squares[block] = column_squares.sum()
-    squares[0] += block_squares.sum()
+                squares[d] += np.float64(value) * np.float64(value)
 
 
 def stage(
@@ -100,9 +96,9 @@ def stage(
         _ROUNDINGS[rounding],
         out,
         sums.sum_D.numpy(),
-        sums.squares.numpy(),
+        sums.squares_D.numpy(),
     )
-    if not torch.isfinite(sums.squares).all():
+    if not torch.isfinite(sums.squares_D).all():
         # Rare path: was the activation itself NaN or Inf, or did rounding overflow?
         index = 1 if torch.isfinite(activation_ND).all() else 0
         sums.first_bad[index] = min(int(sums.first_bad[index]), batch)

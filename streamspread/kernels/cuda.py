@@ -48,12 +48,11 @@ __global__ void stage(const T* __restrict__ x, long long x_stride, const P* __re
     const int column = (blockIdx.x * blockDim.x + threadIdx.x) * V;
     const int begin = blockIdx.y * ROWS;
     const int end = min(rows, begin + ROWS);
-    P square = 0;
     bool bad_input = false, overflow = false;
     if (column < columns) {
-        P shift[V], sum[V];
+        P shift[V], sum[V], square[V];
         #pragma unroll
-        for (int j = 0; j < V; ++j) { shift[j] = shifts[column + j]; sum[j] = 0; }
+        for (int j = 0; j < V; ++j) { shift[j] = shifts[column + j]; sum[j] = square[j] = 0; }
         #pragma unroll 8
         for (int n = begin; n < end; ++n) {
             const Pack<T, V> in = *reinterpret_cast<const Pack<T, V>*>(x + n * x_stride + column);
@@ -64,7 +63,7 @@ __global__ void stage(const T* __restrict__ x, long long x_stride, const P* __re
                 staged.v[j] = narrow<O>((P)((raw - shift[j]) * scale));
                 const P value = (P)widen(staged.v[j]);
                 sum[j] += value;
-                square += value * value;
+                square[j] += value * value;
                 const bool finite_out = isfinite(value);
                 bad_input |= !isfinite(raw);
                 overflow |= !finite_out && isfinite(raw);
@@ -72,18 +71,12 @@ __global__ void stage(const T* __restrict__ x, long long x_stride, const P* __re
             *reinterpret_cast<Pack<O, V>*>(out + n * out_stride + column) = staged;
         }
         #pragma unroll
-        for (int j = 0; j < V; ++j) atomicAdd(sums + column + j, (double)sum[j]);
+        for (int j = 0; j < V; ++j) {
+            atomicAdd(sums + column + j, (double)sum[j]);
+            atomicAdd(squares + column + j, (double)square[j]);
+        }
         if (bad_input) atomicMin(first_bad, batch);
         if (overflow) atomicMin(first_bad + 1, batch);
-    }
-    __shared__ double partial[THREADS / 32];
-    double total = (double)square;
-    for (int offset = 16; offset > 0; offset /= 2) total += __shfl_down_sync(0xffffffff, total, offset);
-    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = total;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        for (int w = 1; w < THREADS / 32; ++w) total += partial[w];
-        atomicAdd(squares, total);
     }
 }
 """
@@ -143,7 +136,7 @@ def stage(
                 out_ND.data_ptr(),
                 np.int64(out_ND.stride(0)),
                 sums.sum_D.data_ptr(),
-                sums.squares.data_ptr(),
+                sums.squares_D.data_ptr(),
                 sums.first_bad.data_ptr(),
                 np.int32(batch),
                 np.int32(rows),

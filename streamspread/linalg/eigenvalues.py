@@ -11,29 +11,28 @@ import torch
 
 from streamspread.linalg.band import band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.linalg.slack import bias, lowered, slack
-from streamspread.linalg.subspace import CHUNK_ROWS, Subspace, reaching
+from streamspread.linalg.slack import Slack, float32_slack, float64_slack
+from streamspread.linalg.subspace import CHUNK_ROWS, Subspace
 from streamspread.results.bounds import frobenius_upper_sums, residual_upper_sums
 from streamspread.results.spectrum import components_for
-from streamspread.system import devices
 from streamspread.system.devices import Profile
 
 _FINE_PRODUCTS = 8  # in the panels' own precision
 _TINY = 1e-280  # squares below it have lost digits
+_FACTOR_UNITS = 2.0  # of the flat slack, that a factorisation may be off, as expected before it is measured
 _UNSEEN = 1.1  # an estimate from a few random vectors may be so many times below the largest eigenvalue
 
 
 @dataclass(frozen=True)
 class Eigenvalues:
-    """Eigenvalues of A with bounds: partial sums of ``values`` bound those of A from below, ``upper_sums``
-    from above.
+    """Eigenvalues of A, and bounds on the sums of those of the exact matrix.
 
     Attributes:
-        values: float64, descending, ≥ 0.
+        values: float64, descending, ≥ 0, as computed.
         complete: whether all non-zero eigenvalues are there.
         sum_of_squares: ‖A‖²_F.
         proof: which argument the bounds rest on.
-        upper_sums: as many as ``values``.
+        lower_sums, upper_sums: bounds on λ₁ + … + λ_k, as many as ``values``, non-decreasing.
         products: block products A·Q that were computed.
     """
 
@@ -41,6 +40,7 @@ class Eigenvalues:
     complete: bool
     sum_of_squares: float
     proof: str
+    lower_sums: np.ndarray = field(default_factory=lambda: np.empty(0))
     upper_sums: np.ndarray = field(default_factory=lambda: np.empty(0))
     products: int = 0
 
@@ -66,11 +66,6 @@ class Search:
     profile: Profile | None = None
 
 
-def full_dtype(n: int, dtype: torch.dtype, profile: Profile) -> torch.dtype:
-    """The dtype of the dense solve of order n for panels of ``dtype``: float64 where the order allows it."""
-    return torch.float64 if n <= profile.float64_limit else dtype
-
-
 def workspace_bytes(n: int, block: int, dtype: torch.dtype, device: torch.device) -> int:
     """Peak bytes that :func:`leading_eigenvalues` needs beside the panels: Q, A·Q, a rotated copy of each and
     float64 rows of an inner product; or Q, A·Q and the matrix of the bound, which NumPy holds."""
@@ -91,38 +86,53 @@ def all_eigenvalues(
     """All eigenvalues, by one dense symmetric solve or in the panels themselves, which **uses up the
     matrix**; those beyond ``rank_limit`` are zero and left out.
 
-    The panels hold rounded sums, whatever the precision of the solve: so partial sums of eigenvalues get a
-    slack on either side. Values so small that they may be rounding errors count as 0.
+    The panels hold rounded sums, whatever the precision of the solve: so sums of eigenvalues get a slack on
+    either side, which is what the probes measured. Values so small that they may be rounding errors count
+    as 0.
 
     Args:
         matrix: positive semi-definite, order n.
-        trace: of the matrix, float64, known better than from the matrix.
+        trace: of the exact matrix, in float64.
         rank_limit: at most so many eigenvalues are non-zero.
         in_place: needs no second matrix, however large this one is.
         progress: called with the share that is done, where ``in_place``.
-        profile: up to which order the dense solve is float64; None: as suits the device.
+        profile: of a reduction in place; None: as suits the device.
     """
-    profile = profile or devices.profile(matrix.device)
-    summed, squares = matrix.summed(), matrix.squared_norm()
+    squares = matrix.squared_norm()
     if in_place:
+        slack = float32_slack(matrix, trace)
         values = band_eigenvalues_(matrix, progress=progress, profile=profile)
+        # A reduction whose products err by a share of themselves keeps the trace but not the norm: the
+        # largest value is then off by half of this.
+        if squares > _TINY:
+            off = abs(float(np.sum(values**2)) - squares) / float(np.abs(values).max())
+            slack = slack._replace(flat=max(slack.flat, off))
     else:
-        dense = matrix.dense(full_dtype(matrix.n, matrix.dtype, profile))
-        values = torch.linalg.eigvalsh(dense).double().cpu().numpy()
-    loose = slack(matrix, summed, float(values.sum()), trace, roundings=2 if in_place else 1)
-    # A solve whose products err by a share of themselves keeps the trace but not the norm: the largest value
-    # is then off by half of this.
-    if squares > _TINY:
-        loose = np.maximum(loose, abs(float(np.sum(values**2)) - squares) / float(np.abs(values).max()))
-    # A is positive semi-definite, so negative values are rounding errors. About as many errors are positive:
-    # the smallest values, up to twice that sum, may be nothing else.
+        slack = float64_slack(matrix, squares)
+        values = torch.linalg.eigvalsh(matrix.dense(torch.float64)).cpu().numpy()
+    lower, upper = _sums_between(values[::-1], slack, trace, rank_limit)
+    # The exact matrix is positive semi-definite, so negative values are rounding errors. About as many errors
+    # are positive: the smallest values, up to twice that sum, may be nothing else.
     noise = -2.0 * float(values[values < 0.0].sum())
     values = np.maximum(values[::-1], 0.0)
-    below, above = np.maximum(loose, bias(float(values.sum()), trace))
-    upper = np.minimum(np.cumsum(values[:rank_limit]) + above, trace)
     values = np.where(np.cumsum(values[::-1])[::-1] > noise, values, 0.0)
     proof = "all eigenvalues, in place" if in_place else "all eigenvalues"
-    return Eigenvalues(lowered(values[:rank_limit], below), True, squares, proof, upper)
+    return Eigenvalues(values[:rank_limit], True, squares, proof, lower, upper)
+
+
+def _sums_between(
+    values_N: np.ndarray, slack: Slack, trace: float, rank_limit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds on λ₁ + … + λ_k for k = 1 … ``rank_limit``, from all n computed values, descending: from the sum
+    of the first k and, since the trace is known, from that of the others too."""
+    head, tail = np.cumsum(values_N), np.cumsum(values_N[::-1])[::-1]
+    beyond = np.append(tail[1:], 0.0)
+    first, others = slack.of(len(head)), np.append(slack.of(len(head))[:-1][::-1], slack.flat)
+    lower = np.maximum(head - first, trace - beyond - others)[:rank_limit]
+    upper = np.minimum(np.minimum(head + first, trace - beyond + others), trace)[:rank_limit]
+    # True sums grow with k, are not negative, and end at the trace.
+    upper[-1] = trace
+    return np.maximum.accumulate(np.maximum(lower, 0.0)), np.minimum.accumulate(upper[::-1])[::-1]
 
 
 def leading_eigenvalues(
@@ -157,7 +167,7 @@ def leading_eigenvalues(
             matrix, trace, rank_limit, in_place=True, progress=search.progress, profile=search.profile
         )
 
-    goal = _Goal.of(matrix, trace, thresholds, rank_limit)
+    goal = _Goal.of(matrix, trace, thresholds, rank_limit, search.max_block)
     basis = Subspace(matrix, min(search.block, search.max_block), search.seed)
     highs = basis.search(goal.reached, search.max_block)
     if search.proof and goal.exceeds_the_block(highs):
@@ -175,14 +185,15 @@ def leading_eigenvalues(
         return all_in_place()
     ritz_L = basis.refined()
     upper, proof = goal.upper_sums_by_norm(ritz_L), "Frobenius norm"
-    if certificate is not None and basis.nothing_exceeds_(certificate.count, certificate.bound):
-        count = certificate.count
-        upper[:count] = np.minimum(upper[:count], np.minimum(certificate.upper_sums, trace))
-        proof = "Cholesky factorisation"
-    below = goal.below
-    if ritz_L.sum() > trace:  # then the trace of the panels exceeds the true one, by as much at least
-        below = max(below, bias(float(ritz_L.sum()), trace)[0])
-    return Eigenvalues(lowered(ritz_L, below), False, goal.squares, proof, upper, basis.products)
+    if certificate is not None:
+        count, off = certificate.count, basis.factorisation_error_(certificate.count, certificate.bound)
+        if off is not None:
+            by_factor = goal.upper_sums_by_factor(ritz_L, certificate, off)
+            upper[:count] = np.minimum(upper[:count], by_factor)
+            proof = "Cholesky factorisation"
+    lower = np.maximum.accumulate(np.maximum(np.cumsum(ritz_L) - goal.slack.of(len(ritz_L)), 0.0))
+    lower = np.minimum(lower, trace)
+    return Eigenvalues(ritz_L, False, goal.squares, proof, lower, upper, basis.products)
 
 
 @dataclass(frozen=True)
@@ -191,29 +202,36 @@ class _Goal:
 
     Attributes:
         targets: τ·trace of every threshold.
-        reached: targets for sums that may be too large by ``below``.
-        trace, rank_limit: as given. ``squares``: ‖A‖²_F.
-        below, above: how far computed sums may lie below and above the true ones.
+        trace, rank_limit: as given. ``held``: the trace of the panels. ``squares``: ‖A‖²_F.
+        slack: how far sums of computed eigenvalues may lie from the exact ones.
+        most: vectors of a block at the most; the slack of so many is taken where their number is not known.
     """
 
     targets: list[float]
-    reached: list[float]
     trace: float
+    held: float
     squares: float
     rank_limit: int
-    below: float
-    above: float
+    slack: Slack
+    most: int
 
     @classmethod
-    def of(cls, matrix: SymmetricPanels, trace: float, thresholds: Sequence[float], rank_limit: int) -> _Goal:
-        targets, squares = [tau * trace for tau in thresholds], matrix.squared_norm()
-        below, above = slack(matrix, matrix.summed(), matrix.trace(), trace)
-        return cls(targets, [t + below for t in targets], trace, squares, rank_limit, below, above)
+    def of(
+        cls, matrix: SymmetricPanels, trace: float, thresholds: Sequence[float], rank_limit: int, most: int
+    ) -> _Goal:
+        targets, squares, held = [tau * trace for tau in thresholds], matrix.squared_norm(), matrix.trace()
+        slack = float32_slack(matrix, max(trace, matrix.summed()))
+        return cls(targets, trace, held, squares, rank_limit, slack, min(most, matrix.n))
 
     @property
-    def slack(self) -> float:
-        """The larger slack as a share of the trace."""
-        return max(self.below, self.above) / self.trace
+    def reached(self) -> list[float]:
+        """Targets for sums that may be too large by the slack."""
+        return [target + self.slack.at(self.most) for target in self.targets]
+
+    @property
+    def share(self) -> float:
+        """The largest slack as a share of the trace."""
+        return self.slack.at(self.most) / self.trace
 
     def exceeds_the_block(self, highs: Sequence[int | None]) -> bool:
         """Whether some K needs more vectors. A sum beyond the trace is out of reach of any number."""
@@ -223,19 +241,30 @@ class _Goal:
 
     def within_reach(self, highs: Sequence[int | None]) -> _Goal:
         """Without the targets that the block does not reach: they stay open, and the others need not."""
-        kept = [index for index, high in enumerate(highs) if high is not None]
-        return replace(self, targets=[self.targets[i] for i in kept], reached=[self.reached[i] for i in kept])
+        kept = [target for target, high in zip(self.targets, highs, strict=True) if high is not None]
+        return replace(self, targets=kept)
 
     def upper_sums_by_norm(self, ritz_L: np.ndarray) -> np.ndarray:
-        """Upper bounds of A's leading sums from the norm and the trace."""
-        squares = self.squares * (1 + 2 * self.slack)
-        upper = frobenius_upper_sums(ritz_L, self.trace, squares, self.rank_limit)
-        return np.minimum(upper + self.above, self.trace)
+        """Upper bounds of the exact leading sums, from the norm and the trace of A."""
+        squares = self.squares * (1 + 2 * self.slack.flat / self.trace)
+        upper = frobenius_upper_sums(ritz_L, min(self.trace, self.held), squares, self.rank_limit)
+        return self._loosened(np.maximum(upper, np.cumsum(ritz_L)))
+
+    def upper_sums_by_factor(self, ritz_L: np.ndarray, certificate: _Certificate, off: float) -> np.ndarray:
+        """Upper bounds of the exact leading sums, once a factorisation that is ``off`` by so much in norm has
+        certified what lies outside the Ritz vectors."""
+        ritz_P = ritz_L[: certificate.count]
+        outside = certificate.bound + off + self.slack.flat
+        return self._loosened(residual_upper_sums(ritz_P, certificate.residual_PP, outside, np.inf))
+
+    def _loosened(self, sums: np.ndarray) -> np.ndarray:
+        return np.minimum(sums + self.slack.of(len(sums)), self.trace)
 
     def lows(self, ritz_L: np.ndarray) -> list[int | None]:
         """The largest lower bounds of K that any upper sums can give: those of the Ritz values themselves,
         with the slack."""
-        return reaching(ritz_L, [target - self.above for target in self.targets])
+        sums = self._loosened(np.cumsum(ritz_L))
+        return [components_for(sums, target) for target in self.targets]
 
     def closed(self, upper: np.ndarray, lows: Sequence[int | None]) -> bool:
         """Whether upper sums bound every K from below as well as any could."""
@@ -246,12 +275,12 @@ class _Goal:
 
 @dataclass(frozen=True)
 class _Certificate:
-    """A factorisation worth trying: that no eigenvalue outside the first ``count`` Ritz vectors exceeds
-    ``bound`` would prove ``upper_sums``, and these close every K."""
+    """A factorisation worth trying: that no eigenvalue outside the first ``count`` Ritz vectors, with
+    residual products ``residual_PP``, exceeds ``bound`` would close every K."""
 
     count: int
     bound: float
-    upper_sums: np.ndarray
+    residual_PP: np.ndarray
 
 
 def _truncate(basis: Subspace, goal: _Goal, highs: Sequence[int]) -> None:
@@ -299,10 +328,10 @@ def _certificate(basis: Subspace, goal: _Goal, highs: Sequence[int]) -> _Certifi
     bound = float(np.sqrt(ritz_P[max(highs) - 1] * max(outside, ritz_P[-1])))
     if outside * (1.02 if count < basis.size else _UNSEEN) >= bound:
         return None  # it would fail
-    upper = residual_upper_sums(ritz_P, residual_PP, bound + goal.slack * ritz_P[0], goal.trace) + goal.above
-    if not goal.closed(upper, goal.lows(basis.ritz_L)):
-        return None
-    return _Certificate(count, bound, upper)
+    certificate = _Certificate(count, bound, residual_PP)
+    # It will be off by some units of the largest value.
+    upper = goal.upper_sums_by_factor(ritz_P, certificate, _FACTOR_UNITS * goal.slack.flat)
+    return certificate if goal.closed(upper, goal.lows(basis.ritz_L)) else None
 
 
 def _deflated(highs: Sequence[int]) -> int:

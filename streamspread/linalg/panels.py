@@ -10,12 +10,15 @@ import torch
 
 from streamspread import kernels
 from streamspread.errors import OptionError
+from streamspread.linalg.chunks import UNIT
+from streamspread.linalg.probes import PROBES, Probes
+from streamspread.linalg.products import product
 from streamspread.linalg.states import as_tensor, load
 from streamspread.system.devices import profile
 from streamspread.system.switches import switched
 
+_MOST_LOST = 1e-3  # share of the sums that rounding can take
 _CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
-_TENSOR_TERMS = 16  # 16-bit products that a tensor core adds at once
 
 
 class SymmetricPanels:
@@ -27,9 +30,7 @@ class SymmetricPanels:
     Attributes:
         n: the order. ``rows``: t, the rows of a panel. ``dtype``, ``device``: of the panels.
         u_NR, m_RR: the correction in float64, or None.
-        updates: how many products, or other panels, were added one after the other.
-        terms: additions in a row within the longest of these products. Together with ``updates`` the height
-            of the summation tree (Higham 2002, section 4.2).
+        probes: measure how far P is from the exact sums.
         spent: whether a factorisation or reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.
     """
@@ -41,13 +42,13 @@ class SymmetricPanels:
         ]
         self.u_NR: torch.Tensor | None = None
         self.m_RR: torch.Tensor | None = None
-        self.updates = self.terms = 0
+        self.probes = Probes(n, device)
         self.spent = False
         self._taken_off = 0.0  # what corrections have subtracted from the trace
 
     @staticmethod
     def nbytes(n: int, rows: int, dtype: torch.dtype) -> int:
-        """Bytes of the panels, about n²/2 numbers."""
+        """Bytes of the panels, about n²/2 numbers; those of the probes are apart."""
         rows = min(rows, n)
         return sum((end - begin) * end for begin, end in _spans(n, rows)) * dtype.itemsize
 
@@ -67,8 +68,7 @@ class SymmetricPanels:
         made anew from the sums of the samples."""
         return {
             **{str(index): panel for index, (_, _, panel) in enumerate(self.spans())},
-            "updates": as_tensor(self.updates),
-            "terms": as_tensor(self.terms),
+            "probes": self.probes.y_NM,
             "taken_off": as_tensor(self._taken_off),
         }
 
@@ -79,7 +79,6 @@ class SymmetricPanels:
             OptionError: a state of another shape or dtype.
         """
         load(self.state(), state)
-        self.updates, self.terms = int(state["updates"]), int(state["terms"])
         self._taken_off = float(state["taken_off"])
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
@@ -88,8 +87,7 @@ class SymmetricPanels:
         terms = profile(self.device).product_terms
         for _, end, panel in self.spans():
             add_gram_rows(panel, x_NK[:end], terms=terms)
-        self.updates += 1
-        self.terms = max(self.terms, self._in_a_row(x_NK))
+        self.probes.add_outer(x_NK)
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
         """``P += U M Uᵀ`` in place, for a symmetric M; products are formed in float64 and rounded once."""
@@ -98,8 +96,9 @@ class SymmetricPanels:
         for begin, end, panel in self.spans():
             for top in range(begin, end, _CHUNK):
                 bottom = min(end, top + _CHUNK)
-                panel[top - begin : bottom - begin] += (u_NR[top:bottom] @ right_RN[:, :end]).to(self.dtype)
-        self.updates += 1
+                rows = panel[top - begin : bottom - begin]
+                rows.copy_(torch.addmm(rows.double(), u_NR[top:bottom], right_RN[:, :end]))
+        self.probes.add_low_rank(u_NR, m_RR)
         self._taken_off += max(0.0, before - self._trace_of_sums())
 
     def apply_low_rank_(self) -> None:
@@ -112,15 +111,66 @@ class SymmetricPanels:
         """``P += factor · other.P`` in place, for panels of the same layout; ``factor`` is not negative."""
         for (_, _, mine), (_, _, theirs) in zip(self.spans(), other.spans(), strict=True):
             mine.add_(theirs, alpha=factor)
-        self.updates = max(self.updates, other.updates) + 1
-        self.terms = max(self.terms, other.terms)
+        self.probes.y_NM.add_(other.probes.y_NM, alpha=factor)
         self._taken_off += factor * other._taken_off
 
     def multiply_(self, factor: float) -> None:
         """``P *= factor`` in place."""
         for _, _, panel in self.spans():
             panel.mul_(factor)
+        self.probes.y_NM.mul_(factor)
         self._taken_off *= factor
+
+    def set_diagonal_(self, values_N: torch.Tensor) -> None:
+        """P's diagonal ← values (n,), float64, which are known better than from products; rounded once. What
+        lies off it is made larger by the share that it lost, where it lost one."""
+        for begin, _, panel in self.spans():
+            panel.diagonal(begin).zero_()
+        factor = self.probes.lost_factor(self.wide_product(self.probes.z_NM[:, PROBES:]), values_N)
+        for begin, end, panel in self.spans():
+            if 2 * torch.finfo(self.dtype).eps < abs(factor - 1.0) < _MOST_LOST:
+                panel.mul_(factor)
+            panel.diagonal(begin).copy_(values_N[begin:end])
+
+    def wide_product(self, q_NL: torch.Tensor) -> torch.Tensor:
+        """P·q (n, L), without the correction, for q in float64; all sums are float64."""
+        y_NL = torch.zeros_like(q_NL)
+        for begin, end, panel in self.spans():
+            for top in range(begin, end, _CHUNK):
+                chunk = panel[top - begin : top - begin + _CHUNK].double()
+                bottom = top + chunk.shape[0]
+                y_NL[top:bottom] += product(chunk, q_NL[:end])
+                if begin:
+                    y_NL[:begin] += product(chunk[:, :begin].T, q_NL[top:bottom])
+        return y_NL
+
+    def exact_product(self, q_NL: torch.Tensor) -> torch.Tensor:
+        """A·q (n, L) for q in float64; all sums are float64."""
+        y_NL = self.wide_product(q_NL)
+        if self.u_NR is not None and self.m_RR is not None:
+            y_NL += self.u_NR @ (self.m_RR @ (self.u_NR.T @ q_NL))
+        return y_NL
+
+    def factor_product(self, q_NL: torch.Tensor) -> torch.Tensor:
+        """L·(Lᵀ·q) (n, L) in float64, where the panels hold the factor L of :meth:`is_positive_definite_`."""
+        y_NL, t_NL = torch.zeros_like(q_NL), torch.zeros_like(q_NL)
+        bounds = list(_spans(self.n, self.rows))
+        for (begin, end), panel in zip(bounds, self.panels, strict=True):
+            for top in range(begin, end, _CHUNK):
+                chunk = panel[top - begin : top - begin + _CHUNK].double()
+                t_NL[:end] += product(chunk.T, q_NL[top : top + chunk.shape[0]])
+        for (begin, end), panel in zip(bounds, self.panels, strict=True):
+            for top in range(begin, end, _CHUNK):
+                chunk = panel[top - begin : top - begin + _CHUNK].double()
+                y_NL[top : top + chunk.shape[0]] = product(chunk, t_NL[:end])
+        return y_NL
+
+    def error_norm(self) -> float:
+        """A bound on ‖E‖_F of the error E = P − C that the sums have, which holds but for a probability of
+        :data:`streamspread.linalg.probes.FAILURE`; at least what a sum in float64 may hide."""
+        product_NM = self.wide_product(self.probes.measuring)
+        hidden = 8 * UNIT * float(torch.linalg.matrix_norm(product_NM)) / PROBES**0.5
+        return self.probes.error_norm(product_NM) + hidden
 
     def trace(self) -> float:
         """The trace of A, summed in float64."""
@@ -178,13 +228,13 @@ class SymmetricPanels:
         return float(total)
 
     def row_sums(self) -> torch.Tensor:
-        """(n,) float64: A·1, summed in float64 beyond a row or a column of a chunk."""
+        """(n,) float64: A·1, summed in float64."""
         sums_N = torch.zeros(self.n, dtype=torch.float64, device=self.device)
         row = 0
         for begin, _, chunk in self._chunks(self.dtype):
             height = chunk.shape[0]
-            sums_N[row : row + height] += chunk.sum(1).double()
-            sums_N[:begin] += chunk[:, :begin].sum(0).double()
+            sums_N[row : row + height] += chunk.sum(1, dtype=torch.float64)
+            sums_N[:begin] += chunk[:, :begin].sum(0, dtype=torch.float64)
             row += height
         return sums_N
 
@@ -225,17 +275,6 @@ class SymmetricPanels:
             identity = torch.eye(end - begin, dtype=self.dtype, device=self.device)
             inverses.append(torch.linalg.solve_triangular(factor, identity, upper=False))
         return True
-
-    def _in_a_row(self, x_NK: torch.Tensor) -> int:
-        """Additions one after the other in x xᵀ."""
-        terms, block = x_NK.shape[1], profile(self.device).product_terms
-        if self.device.type == "cpu":
-            at_once = 1
-        elif x_NK.element_size() == 2:
-            at_once = _TENSOR_TERMS
-        else:  # a card sums all terms in one go
-            return terms
-        return -(-min(terms, block) // at_once) + terms // block
 
     def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read

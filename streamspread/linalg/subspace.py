@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.probes import norm_bound
 from streamspread.results.spectrum import components_for
 
 CHUNK_ROWS = 8192  # of a block, widened to float64 at a time in inner products
 _DOUBLINGS = 16  # of the block; more than any order that fits allows
 _GUARD = 1.6  # block size over K: some vectors beyond K make the leading ones converge
+_GROUP = 256  # vectors widened to float64 at a time
 _REFINED = 16  # Ritz values computed again in float64: they hold all but a small share of ‖A‖²_F
 
 
@@ -90,18 +92,31 @@ class Subspace:
             z -= q_NP @ (q_NP.T @ z)
         return float(torch.linalg.matrix_norm(z, ord=2))
 
-    def nothing_exceeds_(self, count: int, bound: float) -> bool:
+    def factorisation_error_(self, count: int, bound: float) -> float | None:
         """Whether s·I − A + QΘQᵀ is positive definite for the first Ritz pairs and s = ``bound``: this
-        certifies that λmax of A outside their span is below s. Uses up A."""
+        certifies that λmax of A outside their span is below s. Uses up A.
+
+        Returns:
+            A bound on ‖M − L·Lᵀ‖_F for the matrix M above and its factor L, measured on random vectors: λmax
+            is below s and so much. None where M is not positive definite.
+        """
         matrix = self.matrix
-        matrix.apply_low_rank_()
+        z_NM = matrix.probes.measuring
         q_NP = self.q_NL[:, :count].contiguous()
+        wanted_NM = bound * z_NM - matrix.exact_product(z_NM)
+        for begin in range(0, count, _GROUP):
+            q_NG = q_NP[:, begin : begin + _GROUP].double()
+            ritz_G = torch.as_tensor(self.ritz_L[begin : begin + _GROUP], device=q_NG.device)
+            wanted_NM += q_NG @ (ritz_G[:, None] * (q_NG.T @ z_NM))
+        matrix.apply_low_rank_()
         weighted_NP = q_NP * _as_row(self.ritz_L[:count], q_NP)
         del self.y_NL
         for begin, end, panel in matrix.spans():
             torch.addmm(panel, weighted_NP[begin:end], q_NP[:end].T, beta=-1.0, out=panel)
             panel[:, begin:end].diagonal().add_(bound)
-        return matrix.is_positive_definite_()
+        if not matrix.is_positive_definite_():
+            return None
+        return norm_bound(matrix.factor_product(z_NM) - wanted_NM)
 
     def _power_step(self) -> None:
         self._multiply(rough=True)

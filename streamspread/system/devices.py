@@ -23,8 +23,9 @@ class Profile:
         panel_rows: rows of a panel. More make larger products, but waste half of each diagonal block.
         tile_bytes: of a gram tile, N × tile features. So many keep its products efficient; with more, memory
             would grow with N·D, which is what this program exists to avoid.
-        dense_limit: up to this order all eigenvalues are computed by one dense LAPACK or cuSOLVER call.
-        float64_limit: up to this order the dense call is made in float64, whatever the panels hold.
+        dense_limit: up to this order all eigenvalues are computed by one dense LAPACK or cuSOLVER call, in
+            float64 whatever the panels hold.
+        part_limit: samples of a part, at the most, whose eigenvalues tell how K grows with N.
         dense_copies: order² matrices that the dense call takes beside the panels.
         block, max_block: vectors of the search for leading eigenvalues at the start, and at the most.
         least_staged: rows staged at the least before a sketch takes them in.
@@ -45,7 +46,7 @@ class Profile:
     panel_rows: int
     tile_bytes: int
     dense_limit: int
-    float64_limit: int = 4096
+    part_limit: int
     dense_copies: int
     block: int
     max_block: int
@@ -70,6 +71,7 @@ CPU = Profile(
     panel_rows=1024,
     tile_bytes=1 << 30,
     dense_limit=6144,
+    part_limit=2048,
     dense_copies=2,  # the matrix, and a copy that is reduced in its place
     block=256,
     max_block=2048,
@@ -95,6 +97,7 @@ CUDA = Profile(
     panel_rows=2048,
     tile_bytes=4 << 30,
     dense_limit=4096,
+    part_limit=1024,
     dense_copies=6,  # cuSOLVER asks for four more
     block=512,
     max_block=4096,

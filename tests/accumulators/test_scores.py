@@ -8,6 +8,7 @@ from torch import nn
 from streamspread.api.embed import leading_scores
 from streamspread.errors import ActivationError
 from streamspread.observe.observed import observing
+from streamspread.observe.passes import Passes
 from streamspread.options import RunOptions
 from streamspread.system.memory import LiveBytes
 from streamspread.system.progress import silent
@@ -18,7 +19,7 @@ def scores_of(x, axes, *, model=None, batch_size=64, seed=0):
     """Scores of the first tap of a model (an identity) on x."""
     model = model or nn.Sequential(nn.Identity())
     with observing(model, x, RunOptions("0", device="cpu", batch_size=batch_size)) as observed:
-        (scores,) = leading_scores(observed, axes, len(x), seed, silent)
+        (scores,) = leading_scores(Passes(observed, silent), axes, len(x), seed)
     return scores
 
 

@@ -20,7 +20,7 @@ def run_stage(x_ND, shift_D, scale, rounding, device, batch=0):
     out = torch.full(x_ND.shape, float("nan"), dtype=kernels.staged_dtype(rounding, device), device=device)
     sums = kernels.new_sums(x_ND.shape[1], device)
     kernels.for_device(device).stage(x_ND, shift_D, scale, rounding, out, sums, batch)
-    return out, sums.sum_D, sums.squares, sums.first_bad.tolist()
+    return out, sums.sum_D, sums.squares_D, sums.first_bad.tolist()
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
@@ -45,7 +45,7 @@ def test_stage_centres_scales_rounds_and_sums(device, rounding, source, columns)
         assert torch.equal(out.double().cpu(), expected)
     staged = out.double().cpu()
     torch.testing.assert_close(sums.cpu(), staged.sum(0), rtol=1e-6, atol=1e-4)
-    torch.testing.assert_close(squares.cpu(), staged.square().sum()[None], rtol=1e-6, atol=0)
+    torch.testing.assert_close(squares.cpu(), staged.square().sum(0), rtol=1e-6, atol=0)
     assert bad == [kernels.NEVER, kernels.NEVER]
 
 
@@ -116,7 +116,7 @@ def test_stage_takes_as_many_columns_at_once_as_lie_aligned(
     out, sums, squares, _ = run_stage(window, shift, 1.0, rounding, device)
     assert torch.equal(out.double(), window.double())
     assert torch.equal(sums, window.double().sum(0))
-    assert torch.equal(squares, window.double().square().sum()[None])
+    assert torch.equal(squares, window.double().square().sum(0))
 
 
 def test_the_staging_buffer_must_lie_aligned_too():

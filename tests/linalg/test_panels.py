@@ -51,11 +51,11 @@ def test_low_rank_and_sums_in_place(device):
     torch.testing.assert_close(panels.dense(torch.float64).cpu(), 0.625 * dense + 0.5 * (u @ m @ u.T).cpu())
 
 
-def test_what_was_summed_and_how_often_outlives_what_is_taken_off():
+def test_what_was_summed_outlives_what_is_taken_off():
     panels, other = (SymmetricPanels(10, 4, torch.float32, CPU) for _ in range(2))
     for _ in range(3):
         panels.add_outer(torch.ones(10, 5))
-    assert (panels.summed(), panels.updates, panels.terms) == (150.0, 3, 5)
+    assert panels.summed() == 150.0
     one, half = torch.ones(10, 1, dtype=torch.float64), torch.full((1, 1), -500.0, dtype=torch.float64)
     for _ in range(2):  # such as two states that are merged, each far from its own shift
         other.add_outer(torch.ones(10, 1000))
@@ -65,8 +65,6 @@ def test_what_was_summed_and_how_often_outlives_what_is_taken_off():
         panels.add(other, 1.0)
         other = SymmetricPanels(10, 4, torch.float32, CPU)
     assert (panels.trace(), panels.summed()) == (150.0, 10_150.0)
-    assert panels.updates == 5
-    assert 300 < panels.terms < 1000  # a BLAS sums blocks
 
 
 @pytest.mark.parametrize("device", DEVICES)

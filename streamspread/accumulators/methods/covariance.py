@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -17,6 +18,7 @@ from streamspread.accumulators.base import (
     Setting,
 )
 from streamspread.accumulators.exact import (
+    DENSE_SOLVE_FACTOR,
     LEAST_BLOCK,
     Step,
     Totals,
@@ -26,9 +28,12 @@ from streamspread.accumulators.exact import (
     step_bytes,
     step_operations,
 )
+from streamspread.accumulators.growth import Eighths, with_whole
+from streamspread.accumulators.moments import About, FourthMoments, per_sample
 from streamspread.accumulators.staging import Origin, Precision, Staging, below, origin_in, origin_of
 from streamspread.errors import DataError
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.probes import Probes
 from streamspread.linalg.states import as_tensor
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
@@ -43,8 +48,6 @@ _SAMPLES = 50_000  # where their number is not known
 _COMBINE = {
     **dict.fromkeys(("rows", "shift", "scale", "wanted"), Combine.SAME),
     "first_bad": Combine.MIN,
-    "panels.updates": Combine.MAX,
-    "panels.terms": Combine.MAX,
 }
 
 
@@ -67,7 +70,9 @@ class Covariance(Accumulator):
         panel_rows: int = 1024,
         max_block: int | None = None,
         device_profile: Profile | None = None,
+        in_eighths: bool = False,
     ) -> None:
+        self.in_eighths = in_eighths
         self.dim, self.precision, self.device = dim, precision, device
         self.staging_rows, self.panel_rows = staging_rows, min(panel_rows, dim)
         self.profile = device_profile or profile(device)
@@ -81,8 +86,13 @@ class Covariance(Accumulator):
         staging_rows = min(constants.staging_rows, setting.samples or constants.staging_rows)
         max_block = largest_block(dim, constants)
 
+        in_eighths = setting.options.estimate and Eighths.worth_it(
+            dim, setting.samples or _SAMPLES, layer.operations, DENSE_SOLVE_FACTOR
+        )
+
         def need() -> tuple[int, int]:
             state = cls.nbytes(dim, staging_rows, panel_rows, setting)
+            state += Eighths.nbytes(dim) if in_eighths else 0
             return state, step_bytes(dim, panel_rows, 1, max_block, setting)
 
         def too_large() -> bool:
@@ -93,6 +103,7 @@ class Covariance(Accumulator):
             max_block //= 2
         while staging_rows > _LEAST_STAGED and too_large():
             staging_rows //= 2
+        in_eighths = in_eighths and not too_large()
         state, step = need()
         operations = (setting.samples or _SAMPLES) * float(dim) ** 2 + step_operations(
             dim, max_block, setting
@@ -115,6 +126,7 @@ class Covariance(Accumulator):
                 panel_rows=panel_rows,
                 max_block=max_block,
                 device_profile=constants,
+                in_eighths=in_eighths,
             ),
         )
 
@@ -122,8 +134,8 @@ class Covariance(Accumulator):
     def nbytes(dim: int, staging_rows: int, panel_rows: int, setting: Setting) -> int:
         """Bytes of the state while data streams."""
         dtype = kernels.SUM_DTYPES[setting.rounding]
-        state = SymmetricPanels.nbytes(dim, panel_rows, dtype)
-        state += Staging.nbytes(dim, staging_rows, setting.rounding, setting.device)
+        state = SymmetricPanels.nbytes(dim, panel_rows, dtype) + Probes.nbytes(dim)
+        state += Staging.nbytes(dim, staging_rows, setting.rounding, setting.device) + 8 * dim
         return state + kernels.product_bytes(min(panel_rows, dim), dim, dtype, setting.device)
 
     @property
@@ -167,11 +179,19 @@ class Covariance(Accumulator):
         self.end_pass()
         sums = self._stage.sums()
         staging, panels = sums.staging, sums.panels
+        panels.u_NR = panels.m_RR = None
+        squares = float(staging.sums.squares_D.sum())
+        fourth = sums.fourth.about(staging.remaining_mean(), panels, staging.count, squares)
+        panels.set_diagonal_(staging.sums.squares_D)  # known in float64
         # S about the mean is S about the shift − N·δδᵀ, with δ the mean that the shift left.
         panels.u_NR = staging.remaining_mean()[:, None]
         panels.m_RR = torch.full((1, 1), -float(staging.count), dtype=torch.float64, device=self.device)
-        totals = Totals(self.dim, staging.count, staging.total(), staging.origin.scale)
-        return spectrum_of(panels, totals, options, Step(self.max_block, self.profile, progress))
+        scale, layer = staging.origin.scale, self.precision.layer
+        totals = Totals(self.dim, staging.count, staging.total(), scale, layer)
+        spectrum = spectrum_of(panels, totals, options, Step(self.max_block, self.profile, progress))
+        points = sums.eighths.points(options.thresholds) if sums.eighths and options.estimate else ()
+        growth = with_whole(points, spectrum, options.thresholds)
+        return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth)
 
     def state(self) -> dict[str, Part]:
         return self._stage.state()
@@ -186,7 +206,8 @@ class Covariance(Accumulator):
         self._stage = stage
 
     def sizes(self) -> str:
-        return f"{self.dim} features at {self.precision.rounding} in panels of {self.panel_rows}"
+        parts = " and eighths" if self.in_eighths else ""
+        return f"{self.dim} features at {self.precision.rounding} in panels of {self.panel_rows}{parts}"
 
     def align(self, other: Covariance) -> None:
         """Both in the smaller scale, since the larger one could take the other's sums out of range; the
@@ -198,7 +219,6 @@ class Covariance(Accumulator):
         mine.rescale(scale)
         theirs.rescale(scale)
         theirs.move_to(mine.staging.origin.shift_D)
-        theirs.panels.updates = max(mine.panels.updates, theirs.panels.updates) + 1
 
 
 class _Waiting:
@@ -228,6 +248,9 @@ class _Sums:
     def __init__(self, owner: Covariance, origin: Origin) -> None:
         self.staging = Staging(origin, owner.staging_rows, owner.precision)
         self.panels = SymmetricPanels(owner.dim, owner.panel_rows, owner.precision.sum_dtype, owner.device)
+        self.fourth = FourthMoments(owner.dim, owner.device)
+        self.eighths = Eighths(owner.dim, owner.device) if owner.in_eighths else None
+        self.beside: list[FourthMoments | Eighths] = [self.fourth, *([self.eighths] if self.eighths else [])]
 
     @property
     def samples(self) -> int:
@@ -245,7 +268,10 @@ class _Sums:
     def flush(self) -> None:
         """Add what is staged to the panels."""
         if self.staging.filled:
-            self.panels.add_outer(self.staging.staged().T)
+            rows_ND = self.staging.staged()
+            for each in self.beside:
+                each.add(rows_ND, self.staging.count - len(rows_ND))
+            self.panels.add_outer(rows_ND.T)
 
     def check(self) -> None:
         self.flush()
@@ -257,27 +283,36 @@ class _Sums:
         ratio = self.staging.rescale(scale)
         if ratio != 1.0:
             self.panels.multiply_(ratio**2)
+            for each in self.beside:
+                each.rescale(ratio)
 
     def move_to(self, shift_D: torch.Tensor) -> None:
         """Turn the sums into those about another shift p: x − p = (x − q) + (q − p)."""
         staging, sums = self.staging, self.staging.sums
         by_D = (staging.origin.shift_D.double() - shift_D.double()) * staging.origin.scale
+        about = About(staging.count, sums.sum_D, float(sums.squares_D.sum()), self.panels)
+        for each in self.beside:
+            each.move(by_D, about)
         u_D2 = torch.stack([sums.sum_D, by_D], dim=1)
         m_22 = torch.tensor([[0.0, 1.0], [1.0, staging.count]], dtype=torch.float64, device=u_D2.device)
         self.panels.add_low_rank(u_D2, m_22)
-        sums.squares.add_(2 * by_D @ sums.sum_D + staging.count * by_D @ by_D)
+        sums.squares_D.add_(2 * by_D * sums.sum_D + staging.count * by_D * by_D)
         sums.sum_D.add_(by_D, alpha=staging.count)
         staging.origin = Origin(shift_D, staging.origin.scale)
 
     def state(self) -> dict[str, Part]:
         panels = {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
         parts = self.staging.state() | panels
+        for each in self.beside:
+            parts |= each.state()
         return {name: Part(tensor, _COMBINE.get(name, Combine.SUM)) for name, tensor in parts.items()}
 
     def load(self, origin: Origin, tensors: Mapping[str, torch.Tensor]) -> None:
         self.staging.origin = origin
         self.staging.load_state(tensors)
         self.panels.load_state(below("panels.", tensors))
+        for each in self.beside:
+            each.load_state(tensors)
 
 
 METHOD = Covariance

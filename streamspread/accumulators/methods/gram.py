@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -28,15 +29,19 @@ from streamspread.accumulators.exact import (
     step_bytes,
     step_operations,
 )
+from streamspread.accumulators.growth import growth_of_products, with_whole
+from streamspread.accumulators.moments import fourth_moment_of_products, per_sample
 from streamspread.accumulators.staging import Origin, Precision, Staging, below, origin_in, origin_of
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.probes import Probes
 from streamspread.linalg.states import as_tensor
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile, profile
 
 _LEAST_TILE = 64
+_ROWS = 1024  # whose squares are summed at a time
 _ALIGN = 64  # columns: keeps tiles aligned for wide loads
 
 
@@ -72,6 +77,7 @@ class Gram(Accumulator):
         self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device)
         self.begin = 0  # first feature of the tile at hand
         self.total = 0.0
+        self.squares_N = torch.zeros(samples, dtype=torch.float64, device=device)  # the exact diagonal
         self.scale = math.inf  # nothing has been added yet
         self._stage: _Between | _Tile = _Between()
 
@@ -137,7 +143,7 @@ class Gram(Accumulator):
         dtype = kernels.SUM_DTYPES[setting.rounding]
         staging = Staging.nbytes(tile, samples, setting.rounding, setting.device)
         staging += kernels.product_bytes(min(panel_rows, samples), samples, dtype, setting.device)
-        return SymmetricPanels.nbytes(samples, panel_rows, dtype), staging
+        return SymmetricPanels.nbytes(samples, panel_rows, dtype) + Probes.nbytes(samples), staging
 
     @property
     def samples(self) -> int:
@@ -185,6 +191,7 @@ class Gram(Accumulator):
         other.rescale(scale)
         self.panels.add(other.panels, 1.0)
         self.total += other.total
+        self.squares_N += other.squares_N
         self.dim += other.dim
         self.begin += other.begin
 
@@ -214,25 +221,36 @@ class Gram(Accumulator):
             )
         # Taking each sample's mean product off both sides centres the samples: (I − 11ᵀ/N) G (I − 11ᵀ/N).
         self.panels.u_NR = self.panels.m_RR = None
+        self.panels.set_diagonal_(self.squares_N)
         mean_N = self.panels.row_sums() / self.announced
         self.panels.u_NR = torch.stack([torch.ones_like(mean_N), mean_N], dim=1)
         self.panels.m_RR = torch.tensor(
             [[float(mean_N.mean()), -1.0], [-1.0, 0.0]], dtype=torch.float64, device=self.device
         )
-        totals = Totals(self.dim, self.announced, self.total, self.scale)
-        return spectrum_of(self.panels, totals, options, Step(self.max_block, self.profile, progress))
+        fourth = fourth_moment_of_products(self.panels)
+        points = (
+            growth_of_products(self.panels, options.thresholds, self.profile.part_limit)
+            if options.estimate
+            else ()
+        )
+        totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer)
+        spectrum = spectrum_of(self.panels, totals, options, Step(self.max_block, self.profile, progress))
+        growth = with_whole(points, spectrum, options.thresholds)
+        return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth)
 
     def rescale(self, scale: float) -> None:
         """Bring all sums to another scale, no larger than theirs; exact, as both are powers of two."""
         if self.total > 0.0 and scale != self.scale:
             factor = (scale / self.scale) ** 2
             self.panels.multiply_(factor)
+            self.squares_N *= factor
             self.total *= factor
         self.scale = scale
 
     def state(self) -> dict[str, Part]:
         numbers = {"begin": self.begin, "total": self.total, "scale": self.scale}
         own = {name: as_tensor(value) for name, value in numbers.items()}
+        own["squares"] = self.squares_N
         own |= {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
         own |= {f"tile.{name}": tensor for name, tensor in self._stage.state().items()}
         return {name: Part(tensor, Combine.OWN) for name, tensor in own.items()}
@@ -240,6 +258,7 @@ class Gram(Accumulator):
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self.begin, self.total = int(tensors["begin"]), float(tensors["total"])
         self.scale = float(tensors["scale"])
+        self.squares_N.copy_(tensors["squares"])
         self.panels.load_state(below("panels.", tensors))
         tile = below("tile.", tensors)
         self._stage = _Tile.loaded(tile, self) if tile else _Between()
@@ -282,7 +301,12 @@ class _Tile:
         # Constant features add nothing, and their scale says nothing; sums that overflowed must be seen.
         if (total := staging.total()) != 0.0:
             owner.rescale(staging.origin.scale)
-            owner.panels.add_outer(staging.staged())
+            rows_NT = staging.staged()
+            owner.panels.add_outer(rows_NT)
+            for begin in range(0, len(rows_NT), _ROWS):
+                part = rows_NT[begin : begin + _ROWS]
+                norms = torch.linalg.vector_norm(part, dim=1, dtype=torch.float64)
+                owner.squares_N[begin : begin + _ROWS] += norms.square()
             owner.total += total
         owner.begin += staging.columns
 
