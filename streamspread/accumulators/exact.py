@@ -34,8 +34,8 @@ DENSE_SOLVE_FACTOR = 4.0
 # (n = 16,384: 66 s against 35 s).
 _BAND_FACTOR = 2.0
 
-# Variances whose squares float64 still holds.
-_LEAST_VARIANCE, _MOST_VARIANCE = 1e-150, 1e150
+# Variances of which float64 still holds what is 16 digits smaller; their squares it may not hold.
+_LEAST_VARIANCE, _MOST_VARIANCE = 1e-280, 1e280
 
 #: Vectors of the smallest search: its largest block is halved down to this until it fits.
 LEAST_BLOCK = 256
@@ -132,8 +132,8 @@ def spectrum_of(panels: SymmetricPanels, totals: Totals, options: Options, step:
         )
     summed = panels.summed()
     eigenvalues = _eigenvalues(panels, totals, options, step)
-    # N additions in float64 err by some √N units of what was added, which is more than what a mean far from the
-    # shift has left of it.
+    # N additions in float64 err by some √N units of what was added, of which a mean far from the shift leaves
+    # little.
     error = 4 * UNIT * totals.samples**0.5 * summed
     return Spectrum(
         dim=totals.dim,
@@ -143,9 +143,14 @@ def spectrum_of(panels: SymmetricPanels, totals: Totals, options: Options, step:
         complete=eigenvalues.complete,
         lower_sums=np.maximum(eigenvalues.lower_sums - error, 0.0) * unit,
         upper_sums=np.minimum(eigenvalues.upper_sums + error, totals.trace) * unit,
-        sum_of_squares=eigenvalues.sum_of_squares * unit * unit,
+        sum_of_squares=_held(eigenvalues.sum_of_squares * unit * unit),
         proof=eigenvalues.proof,
     )
+
+
+def _held(squares: float) -> float:
+    """NaN for what lies beyond float64's range."""
+    return squares if 1e-300 < squares < 1e300 or squares == 0.0 else float("nan")
 
 
 def _eigenvalues(panels: SymmetricPanels, totals: Totals, options: Options, step: Step) -> Eigenvalues:

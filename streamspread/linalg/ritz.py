@@ -159,6 +159,8 @@ class RitzPass:
         instead of q adds at most its Ritz value times ‖f‖².
         """
         facts, next_KL = solution.facts, solution.next_KL
+        if not facts.improved_K[0] > 0.0:  # C vanishes on the basis: there is nothing to turn it to
+            return RitzPass(self.q_LD, facts.missed, self.mean_D, self.y_LD.zero_())
         lost = torch.zeros((), dtype=torch.float64, device=self.q_LD.device)  # not read before the end
         rows = next_KL.shape[0]
         improved_K = torch.as_tensor(facts.improved_K[:rows], device=self.q_LD.device)

@@ -118,3 +118,19 @@ def test_wide_layers_of_known_networks_run_within_their_plan(kind, layer):
     assert low <= want.k(0.7) <= high
     assert found.dim == want.dim
     assert found.peak_bytes <= plan.peak_bytes
+
+
+def test_a_single_pass_keeps_all_the_rows_it_may_so_that_a_full_rank_closes():
+    model, x = network("strided", 60)
+    once = streamspread.analyze(model, iter(x.split(20)), "0", (0.5, 0.7, 0.9), method="sketch", device="cpu")
+    for tau in (0.5, 0.7, 0.9):
+        assert once["0"].components(tau).closed
+    assert "notes" not in once.provenance
+
+
+def test_no_advice_names_what_was_given_already():
+    model, x = network("strided", 600)
+    full = x.shape[0] - 1
+    once = sketched(model, x, thresholds=(1.0,), rank=full, max_passes=1)
+    assert not once["0"].components(1.0).closed
+    assert not any(f"--rank {full}" in note for note in once.provenance.get("notes", ()))

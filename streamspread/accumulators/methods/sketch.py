@@ -77,8 +77,9 @@ class Sketch(Accumulator):
         dim, samples, options = layer.dim, setting.samples, setting.options
         passes = options.max_passes if setting.same_again else 1
         limit = dim if samples is None else max(1, min(dim, samples - 1))
-        adaptive = not isinstance(options.rank, int)
-        ranks = [min(limit, rank) for rank in (_RANKS if adaptive else (int(options.rank),))]
+        given = isinstance(options.rank, int)
+        adaptive = not given and passes > 1  # a single pass has nothing but its rows to close K with
+        ranks = [min(limit, rank) for rank in ((int(options.rank),) if given else _RANKS)]
         share = min(setting.layers, _SHARE)
         rank = staging = 0
 
@@ -206,7 +207,7 @@ class Sketch(Accumulator):
     def advice(self, spectrum: Spectrum, options: Options) -> str | None:
         """The rank that should close what is open."""
         rank = rank_to_close(spectrum, options.thresholds, self.rank)
-        return None if rank is None else f"open at rank {self.rank}, --rank {rank} should close it"
+        return None if rank is None or rank <= self.rank else f"open at rank {self.rank}, --rank {rank} should close it"
 
 
 def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float], rank: int) -> int | None:
