@@ -18,6 +18,7 @@ from streamspread.observe.taps import TapInfo
 from streamspread.options import EmbedOptions
 from streamspread.results.embedding import Embedding, LayerEmbedding
 from streamspread.streams import as_stream, count
+from streamspread.system.generators import as_before
 from streamspread.system.memory import at_least, format_bytes
 from streamspread.system.progress import Progress, Report, silent
 
@@ -49,7 +50,8 @@ def embed(call: EmbedCall) -> Embedding:
     stream = as_stream(call.data)
     if not (stream.repeatable and stream.ordered):
         raise DataError(f"{stream.description}: an embedding needs data that repeats in the same order")
-    samples = count(stream)
+    with as_before(torch.device("cpu")):
+        samples = count(stream)
     check_perplexity(call.perplexity, samples)
     if call.axes >= samples:
         raise OptionError(
@@ -58,10 +60,12 @@ def embed(call: EmbedCall) -> Embedding:
         )
     report = call.progress or silent
     with observing(call.model, stream, call) as observed:
-        layers = leading_scores(observed, call.axes, samples, call.seed, report)
+        passes = Passes(observed, report)
+        layers = leading_scores(passes, call.axes, samples, call.seed)
     facts = {
         "device": str(observed.device),
         "data": stream.description,
+        "data_seen": passes.data_seen,
         "samples": samples,
         "options": call.asked(),
         "axes": call.axes,
@@ -79,7 +83,7 @@ def embed(call: EmbedCall) -> Embedding:
     )
 
 
-def leading_scores(observed: Observed, axes: int, samples: int, seed: int, report: Report) -> list[Scores]:
+def leading_scores(passes: Passes, axes: int, samples: int, seed: int) -> list[Scores]:
     """The scores of all samples on the ``axes`` leading principal axes of each tap, in network order; so many
     layers at a time as the budget holds.
 
@@ -88,9 +92,9 @@ def leading_scores(observed: Observed, axes: int, samples: int, seed: int, repor
         BudgetError: a layer does not fit.
         DataError: the passes brought different data.
     """
+    observed = passes.observed
     groups = _groups(observed, axes, samples)
     stride = max(1, samples // FIRST_LOOK)
-    passes = Passes(observed, report)
     total = len(groups) * len(PASSES)
     scores: list[Scores] = []
     for number, taps in enumerate(groups):

@@ -38,7 +38,7 @@ def analyzed(observed: Observed, options: Options, report: Report) -> Spectra:
     with PeakMeter(observed.device, observed.resident_bytes) as meter:
         analysis = _Analysis(observed, options, report, meter)
         spectra = analysis.run(plan)
-    facts = _facts(plan, observed, options)
+    facts = _facts(plan, observed, options) | {"data_seen": analysis.data_seen}
     if analysis.notes:
         facts["notes"] = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
     ordered = [spectra[tap.name] for tap in observed.taps]
@@ -46,17 +46,20 @@ def analyzed(observed: Observed, options: Options, report: Report) -> Spectra:
 
 
 class _Analysis:
-    """Passes over observed data. ``notes``: what an accumulator has to say of its spectrum, by layer."""
+    """Passes over observed data. ``notes``: what an accumulator has to say of its spectrum, by layer;
+    ``data_seen``: what the data were, as a hash."""
 
     def __init__(self, observed: Observed, options: Options, report: Report, meter: PeakMeter) -> None:
         self.observed, self.options, self.report, self.meter = observed, options, report, meter
         self.notes: dict[str, str] = {}
+        self.data_seen = ""
 
     def run(self, plan: Plan) -> dict[str, LayerSpectrum]:
         """All passes of a plan; layers that overflowed at fp16 are summed again at bf16."""
         plans = {one.layer: one for one in plan.layers}
         taps = {tap.name: tap for tap in self.observed.taps}
-        passes = Passes(self.observed, self.report, several=len(plan.passes) > 1)
+        again = [one.layer for one in plan.layers if one.passes > 1]
+        passes = Passes(self.observed, self.report, len(plan.passes) > 1, again)
         running: dict[str, RunningLayer] = {}
         spectra: dict[str, LayerSpectrum] = {}
         overflowed: list[str] = []
@@ -86,8 +89,9 @@ class _Analysis:
             if ending:
                 self._report_step(step.index, plan, len(ending), len(ending), ending[-1])
         if overflowed:
-            again = [tap for tap in self.observed.taps if tap.name in overflowed]
-            spectra |= self.run(_plan_for(self.observed, self.options, again, "bf16"))
+            left = [tap for tap in self.observed.taps if tap.name in overflowed]
+            spectra |= self.run(_plan_for(self.observed, self.options, left, "bf16"))
+        self.data_seen = passes.data_seen
         return spectra
 
     def _finish(self, layer: RunningLayer) -> LayerSpectrum:

@@ -10,7 +10,7 @@ from torch import nn
 
 from streamspread.errors import DataError, ModelError
 from streamspread.observe.taps import TapInfo, list_taps
-from streamspread.streams import Stream
+from streamspread.streams import Stream, kept
 from streamspread.system.memory import LiveBytes, PeakMeter
 
 _CUDA_OVERHEAD = 96 << 20  # cuBLAS and cuSOLVER workspaces that torch allocates
@@ -20,7 +20,7 @@ _PREFETCHED = 4  # batches that are on the card at once
 def first_batch(stream: Stream, batch_size: int) -> torch.Tensor:
     """The first batch, as large as the stream makes them; nothing is lost, also not of a one-shot stream."""
     for batch in stream.peek(batch_size):
-        return batch
+        return batch if stream.tensor is not None else kept(batch)  # the stream is read on before it is used
     raise DataError(f"{stream.description}: no samples in it; at least two are needed")
 
 
@@ -29,7 +29,7 @@ def survey(stream: Stream, first: int) -> tuple[int | None, int]:
     first batch has to stand for the others, where that pass is the only one."""
     if stream.samples is not None or not stream.repeatable:
         return stream.samples, first
-    sizes = [batch.shape[0] for batch in stream.batches()]
+    sizes = [batch.shape[0] for batch in stream.batches(first)]
     return sum(sizes), max(sizes)
 
 

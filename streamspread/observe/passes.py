@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -11,8 +12,10 @@ import torch
 from streamspread.errors import DataError
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
+from streamspread.observe.repeats import Repeats
 from streamspread.observe.taps import TapInfo, Watch
-from streamspread.streams import fingerprint, prefetch
+from streamspread.streams import Seen, prefetch
+from streamspread.system.generators import as_before, drawn_seed, seeded
 from streamspread.system.progress import Progress, Report
 
 Consume = Callable[[TapInfo, torch.Tensor], None]
@@ -29,16 +32,32 @@ class Turn(NamedTuple):
 class Passes:
     """Sends the data through the network, a pass at a time.
 
-    Every pass must bring the samples of the first one in the same order, since what is summed in several
-    passes is of one set of samples only then. A tensor repeats by its nature, and is not looked at.
+    What is summed in several passes is of one set of samples, in one network, only if every pass brings the
+    samples of the first one in the same order, and the taps give the same for them. Both are looked at; a
+    tensor repeats by its nature. So that a forward that draws random numbers repeats, the generators are
+    put for each batch to a place that depends on the batch alone, and are after each pass as they were before
+    it.
+
+    Attributes:
+        data_seen: what the data of the first pass were, as a hash; "" before its end.
     """
 
-    def __init__(self, observed: Observed, report: Report, several: bool = True) -> None:
-        """``several``: whether more than one pass may come, so that batches are worth remembering."""
+    def __init__(
+        self,
+        observed: Observed,
+        report: Report,
+        several: bool = True,
+        again: Collection[str] | None = None,
+    ) -> None:
+        """``several``: whether more than one pass may come, so that batches are worth remembering; ``again``:
+        the taps that take part in more than one, all of them where it is None."""
         self.observed, self.report = observed, report
-        self._compare = several and observed.stream.ordered
-        self._prints: list[int] = []  # of the batches of the first pass
-        self._begun = False
+        self.data_seen = ""
+        self._compare = several and observed.stream.ordered and observed.stream.tensor is None
+        self._seen: list[str] = []  # up to each batch of the first pass
+        names = [tap.name for tap in observed.taps] if again is None else again
+        self._repeats = Repeats(observed.device, names) if several and names else None
+        self._seed = drawn_seed()
 
     def run(self, taps: Sequence[TapInfo], consume: Consume, turn: Turn, every: int = 1) -> int:
         """One pass: each tap's output of each batch goes to ``consume`` as (n, D), and must be used at once.
@@ -53,22 +72,35 @@ class Passes:
             DataError: the data is not that of the first pass, or not as much as was announced.
             ActivationError: a tap gave another shape, or was not reached.
         """
-        observed = self.observed
+        observed, repeats = self.observed, self._repeats if every == 1 else None
         watch = Watch(observed.model, taps)
         label = turn.label or (f"{taps[0].name} … {taps[-1].name}" if len(taps) > 1 else taps[0].name)
         total = observed.samples if every == 1 else None
-        done = 0
+        first = done = 0
 
         def report() -> None:
             self.report(Progress("pass", turn.number, turn.of, done, total, "images", label))
 
+        def see(tap: TapInfo, x_ND: torch.Tensor) -> None:
+            if repeats is not None:
+                repeats.see(tap, first, x_ND)
+            consume(tap, x_ND)
+
+        if repeats is not None:
+            repeats.begin(turn.number)
         report()
-        with closing(self._batches(every)) as batches:  # at once, also after an error
-            for batch in batches:
-                watch.run(batch, consume)
+        with (
+            as_before(observed.device),
+            closing(self._batches(every)) as batches,
+        ):  # at once, also after an error
+            for first, batch in batches:
+                with seeded((self._seed + first) % 2**63, observed.device):
+                    watch.run(batch, see)
                 done += batch.shape[0]
                 report()
                 del batch  # before the next one is made
+        if repeats is not None:
+            repeats.settle()
         if total is not None and done != total:
             raise DataError(
                 f"{observed.stream.description}: {done:,} samples came in pass {turn.number}, "
@@ -76,31 +108,39 @@ class Passes:
             )
         return done
 
-    def _batches(self, every: int) -> Generator[torch.Tensor, None, None]:
-        """The stream's batches on the device in the model's dtype."""
+    def _batches(self, every: int) -> Generator[tuple[int, torch.Tensor], None, None]:
+        """The stream's batches on the device in the model's dtype, with the number of its first sample."""
         observed = self.observed
         stream, device = observed.stream, observed.device
         # One that lies on the device needs no way there.
         there = stream.tensor is not None and stream.tensor.device == device
-        chosen = self._read(every)
+        numbers: deque[int] = deque()
+        chosen = self._read(every, numbers)
         for batch in chosen if there else prefetch(chosen, device):
-            yield as_input(batch, device, observed.dtype)
+            yield numbers.popleft(), as_input(batch, device, observed.dtype)
 
-    def _read(self, every: int) -> Iterator[torch.Tensor]:
+    def _read(self, every: int, numbers: deque[int]) -> Iterator[torch.Tensor]:
+        """Every so many-th batch; into ``numbers`` goes that of its first sample."""
         stream, size = self.observed.stream, self.observed.batch_size
-        compare, first = self._compare and stream.tensor is None, not self._begun
-        self._begun = True
+        first, seen, start = not self.data_seen, Seen(), 0
         for number, batch in enumerate(stream.batches(size)):
-            if compare:
-                self._check(number, fingerprint(batch), first)
-            if number % every == 0:
-                # One that is larger than any before would take more memory than was planned.
-                yield from batch.split(size)
-
-    def _check(self, number: int, value: int, first: bool) -> None:
+            if first or self._compare:
+                seen.add(batch)
+            if self._compare:
+                self._check(number, seen.text(), first)
+            # One that is larger than any before would take more memory than was planned.
+            for part in batch.split(size):
+                if number % every == 0:
+                    numbers.append(start)
+                    yield part
+                start += part.shape[0]
         if first:
-            self._prints.append(value)
-        elif number >= len(self._prints) or self._prints[number] != value:
+            self.data_seen = seen.text()
+
+    def _check(self, number: int, seen: str, first: bool) -> None:
+        if first:
+            self._seen.append(seen)
+        elif number >= len(self._seen) or self._seen[number] != seen:
             raise DataError(
                 f"{self.observed.stream.description}: batch {number + 1} differs between passes; the data "
                 "must repeat (no shuffling, no random augmentation)"

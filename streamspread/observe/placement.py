@@ -11,13 +11,14 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from streamspread.errors import ModelError
+from streamspread.system.generators import kept
 from streamspread.system.switches import switched
 
 
 @contextmanager
 def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
     """The model in eval mode on the device, float32 without TF32 or autocast, fixed algorithms; restored
-    afterwards.
+    afterwards, and with it the random generators.
 
     Raises:
         ModelError: weights without numbers.
@@ -27,7 +28,7 @@ def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
             "the model's weights lie on the meta device, where they have no numbers: load them first"
         )
     modes = [(module, module.training) for module in model.modules()]
-    random_state = torch.get_rng_state()  # a DataLoader draws from it at every pass
+    put_back = kept(device)  # a DataLoader draws from torch's generator at every pass, a forward from any
     # TF32 rounds products to 11 bits and biases them; autotuning may choose differently in another run.
     exact = switched(matrices=False, convolutions=False, benchmark=False, deterministic=True)
     # The caller's own autocast would round what the model computes, and the sums as well, to 16 bits.
@@ -39,7 +40,7 @@ def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
                 module.training = False
             yield
     finally:
-        torch.set_rng_state(random_state)
+        put_back()
         for module, training in modes:
             module.training = training
 

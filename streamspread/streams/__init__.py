@@ -2,15 +2,16 @@
 
 from streamspread.streams.adapt import as_stream
 from streamspread.streams.feed import prefetch
-from streamspread.streams.stream import DEFAULT_BATCH_SIZE, Stream, checksum, count, fingerprint, head
+from streamspread.streams.stream import DEFAULT_BATCH_SIZE, Seen, Stream, checksum, count, head, kept
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
+    "Seen",
     "Stream",
     "as_stream",
     "checksum",
     "count",
-    "fingerprint",
     "head",
+    "kept",
     "prefetch",
 ]

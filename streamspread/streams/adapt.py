@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from streamspread.errors import DataError
-from streamspread.streams.stream import Stream, checked, differing_shapes, resolve_batch_size
+from streamspread.streams.stream import Stream, checked, differing_shapes, kept, resolve_batch_size
 
 _ACCEPTED = (
     "a tensor (N, ...), a torch Dataset, a DataLoader, a callable that returns a fresh iterator of batches, "
@@ -189,7 +189,7 @@ class OneShotStream(Stream):
         self._refuse_if_used()
         held = sum(batch.shape[0] for batch in self._held)
         while held < n and (batch := next(self._source, None)) is not None:
-            self._held.append(batch)
+            self._held.append(kept(batch))
             held += batch.shape[0]
         return iter(list(self._held))
 
@@ -228,12 +228,12 @@ def first_tensor(item: Any, what: str) -> torch.Tensor:
 
 
 def _stacked(items: Iterable[torch.Tensor], batch_size: int, what: str) -> Iterator[torch.Tensor]:
-    """Single samples put together to batches (n, ...)."""
+    """Single samples put together to batches (n, ...); one may come in the memory of the one before."""
     held: list[torch.Tensor] = []
     for i, item in enumerate(items):
         if held and item.shape != held[0].shape:
             raise differing_shapes(what, i, item.shape, held[0].shape, other=i - len(held))
-        held.append(item)
+        held.append(kept(item))
         if len(held) == batch_size:
             yield torch.stack(held)
             held = []

@@ -1,5 +1,6 @@
-"""What a stream of batches is, and the few questions that are asked of any: head, count, fingerprints."""
+"""What a stream of batches is, and the few questions that are asked of any: head, count, what was seen."""
 
+import hashlib
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -11,7 +12,12 @@ from streamspread.errors import DataError, OptionError
 DEFAULT_BATCH_SIZE = 256  # samples
 _MOST_IN_BATCH = 2**31 - 1  # samples
 
-_FINGERPRINT_ELEMENTS = 4096  # of a batch that are read, about
+_PICKED = 16  # elements of a sample that are read to tell it from others
+_SHIFT = 7_919  # places by which they lie further in the next sample: a prime, which divides few dimensions
+_TOGETHER = 64  # batches on a card that are waited for at once
+
+#: Whole numbers by their bytes: as these every dtype can be read, and compared bit for bit.
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Stream(ABC):
@@ -62,13 +68,19 @@ def head(stream: Stream, n: int) -> torch.Tensor:
     parts: list[torch.Tensor] = []
     missing = n
     for batch in stream.peek(n):
-        parts.append(batch[:missing])
+        parts.append(kept(batch[:missing]) if stream.tensor is None else batch[:missing])
         missing -= parts[-1].shape[0]
         if missing == 0:
             break
     if not parts:
         raise DataError(f"{stream.description}: no samples in it; at least one is needed")
     return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def kept(batch: torch.Tensor) -> torch.Tensor:
+    """A copy of what its giver may write the next one into: all that outlives the next call to an iterator
+    or a data set has to be one."""
+    return batch.detach().clone()
 
 
 def count(stream: Stream) -> int:
@@ -87,20 +99,49 @@ def count(stream: Stream) -> int:
     return sum(batch.shape[0] for batch in stream.batches())
 
 
-def fingerprint(batch: torch.Tensor) -> int:
-    """A checksum (32 bits) of a batch's shape, dtype and some 4,096 of its elements, at even distances.
+class Seen:
+    """What was read of a stream, as a hash: of the samples and their order, however they come in batches.
 
-    Two passes whose fingerprints are the same batch by batch have read the same data in the same order.
+    It reads up to 16 elements of each sample, at even distances, and at other places in every sample, so that
+    over the samples all places are read.
+
+    Attributes:
+        samples: how many were read.
     """
-    flat = batch.detach().reshape(-1)
-    # Four elements or more of each sample, so that a swap of two samples shows. The step is odd, since an
-    # even one could divide the length of a row, and would then read one column only.
-    wanted = max(_FINGERPRINT_ELEMENTS, 4 * (batch.shape[0] if batch.ndim else 1))
-    step = max(1, flat.numel() // wanted)
-    step -= 1 - step % 2
-    picked = flat[::step].contiguous().cpu().view(torch.uint8).numpy()
-    start = zlib.crc32(f"{tuple(batch.shape)} {batch.dtype}".encode())
-    return zlib.crc32(picked.tobytes(), start)
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._waiting: list[torch.Tensor] = []
+
+    def add(self, batch: torch.Tensor) -> None:
+        """The next batch (n, ...); one on a card is not waited for."""
+        if not self.samples:
+            self._hash.update(f"{tuple(batch.shape[1:])} {batch.dtype}".encode())
+        self._waiting.append(_picked(batch, self.samples))
+        self.samples += batch.shape[0]
+        if not batch.is_cuda or len(self._waiting) >= _TOGETHER:
+            self._take()
+
+    def text(self) -> str:
+        """The hash so far, as 32 hexadecimal digits."""
+        self._take()
+        return self._hash.hexdigest()
+
+    def _take(self) -> None:
+        if self._waiting:
+            self._hash.update(torch.cat(self._waiting).cpu().numpy().data)
+            self._waiting = []
+
+
+def _picked(batch: torch.Tensor, first: int) -> torch.Tensor:
+    """Elements of each sample, as whole numbers of the same bits, where the batch lies."""
+    samples = batch.shape[0]
+    dim = batch.numel() // samples
+    count = min(dim, _PICKED)
+    at, sample = torch.arange(count, device=batch.device), torch.arange(samples, device=batch.device)[:, None]
+    places = (at * (dim // max(1, count)) + (sample + first) * _SHIFT) % max(1, dim) + sample * dim
+    return torch.take(batch.detach().view(_WHOLE[batch.element_size()]), places)
 
 
 def checksum(*tensors: torch.Tensor) -> str:

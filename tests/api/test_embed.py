@@ -45,6 +45,7 @@ def test_every_layer_gets_points_labels_and_facts(network, images):
     assert found.provenance["model"] == "m"
     options = found.provenance["options"]
     assert (options["axes"], options["perplexity"]) == (8, 30)
+    assert len(found.provenance["data_seen"]) == 32
     assert network.training  # as it was
     assert {event.stage for event in events} == {"pass", "t-SNE"}
 

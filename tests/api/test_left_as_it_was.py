@@ -1,18 +1,21 @@
 """Nothing is left behind: the model, torch's switches and its random state are as they were, also after an
 error."""
 
+import random
 import threading
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
+from streamspread.api.embed import embed
 from streamspread.errors import ActivationError, BudgetError, LayerError, ModelError
 from streamspread.streams import Stream
 from tests.devices import DEVICES
-from tests.networks import network
+from tests.networks import network, smallest_budget
 
 
 def marked_model():
@@ -24,6 +27,7 @@ def marked_model():
     model[0].register_forward_hook(lambda m, i, o: None)
     model.register_forward_pre_hook(lambda m, i: None)
     model[7].register_full_backward_hook(lambda m, i, o: None)
+    model.append(Drawing())
     model(x[:8]).sum().backward()
     return model, x
 
@@ -42,8 +46,29 @@ def state_of(model):
         "gradients": {name: None if p.grad is None else id(p.grad) for name, p in model.named_parameters()},
         "values": {name: t.detach().clone() for name, t in model.state_dict().items()},
         "grad mode": torch.is_grad_enabled(),
+        "generators": generators(),
         "threads": sorted(t.name for t in threading.enumerate()),
     }
+
+
+def generators():
+    """Where torch's, NumPy's and Python's generators stand."""
+    kind, numbers, *place = np.random.get_state()
+    card = torch.cuda.get_rng_state().tolist() if torch.cuda.is_initialized() else None
+    return torch.get_rng_state().tolist(), card, (kind, numbers.tolist(), *place), random.getstate()
+
+
+class Drawing(nn.Module):
+    """A module whose forward draws from all of them."""
+
+    def forward(self, x):
+        return x + 0.1 * torch.rand_like(x) + torch.rand(()).item() + np.random.normal() + random.random()
+
+
+def drawing_loader(x):
+    """Data that are drawn from while they are read."""
+    for part in x.split(50):
+        yield part + torch.rand(()) + np.random.rand() + random.random()
 
 
 def check_unchanged(before, model):
@@ -73,6 +98,7 @@ def with_nan(x):
 ENDINGS = {
     "well": (lambda x: (x, {}), None, None),
     "at an interruption": (lambda x: (x, {"progress": interrupt}), KeyboardInterrupt, "^$"),
+    "well, with data that are drawn": (lambda x: (lambda: drawing_loader(x), {}), None, None),
     "at a NaN": (lambda x: (with_nan(x), {}), ActivationError, "NaN"),
     "at a broken stream": (lambda x: (lambda: broken_stream(x), {"method": "covariance"}), OSError, "disk"),
     "at an unknown layer": (lambda x: (x, {"layers": "nine"}), LayerError, "nine"),
@@ -95,6 +121,36 @@ def test_the_model_is_left_exactly_as_it_was(ending, device):
         with pytest.raises(error, match=match):
             streamspread.analyze(model, data, batch_size=50, **options)
     check_unchanged(before, model)
+
+
+def at_the_second(event):
+    if event.stage == "pass" and event.index == 2 and event.done:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("fails", [True, False])
+def test_several_passes_leave_everything_as_it_was(fails, device):
+    model, x = marked_model()
+    model = nn.Sequential(Drawing(), *model)
+    options = {"layers": ["1", "2"], "method": "gram", "device": device, "batch_size": 50}
+    least = smallest_budget(model, x, **options)
+    assert len(streamspread.plan(model, x, memory=least, **options).passes) > 1
+    before = state_of(model)
+    if fails:
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
+            streamspread.analyze(model, x, memory=least, progress=at_the_second, **options)
+    else:
+        streamspread.analyze(model, x, memory=least, **options)
+    check_unchanged(before, model)
+
+
+def test_counting_for_an_embedding_leaves_the_generators_as_they_were():
+    pytest.importorskip("openTSNE", reason="t-SNE needs openTSNE")
+    model, x = network("mlp", 100)
+    before = generators()
+    embed(model, lambda: drawing_loader(x), "0", axes=4, perplexity=5, device="cpu")
+    assert generators() == before
 
 
 def test_planning_leaves_the_model_as_it_was():
@@ -160,8 +216,9 @@ def test_torchs_settings_are_as_before(value, fails):
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_the_random_state_is_not_moved(shuffle):
     model, x = network("mlp", 100)
+    model.append(Drawing())
     loader = DataLoader(TensorDataset(x), batch_size=32, shuffle=shuffle)
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    before = generators()
     streamspread.analyze(model, loader, "*", method="covariance")
-    assert torch.equal(torch.get_rng_state(), before)
-    assert np.array_equal(np.random.get_state()[1], numpy_before)
+    streamspread.plan(model, loader, "*")
+    assert generators() == before

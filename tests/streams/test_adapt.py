@@ -21,6 +21,7 @@ from torch.utils.data import (
 
 from streamspread.errors import DataError, OptionError
 from streamspread.streams import as_stream, count, head
+from tests.refilling import REFILLING
 
 
 class Items(Dataset):
@@ -358,3 +359,18 @@ def test_batch_size_below_one():
     for data in (numbered(3), TensorDataset(numbered(3)), Flow(list(numbered(3)))):
         with pytest.raises(OptionError, match="batch size 0"):
             as_stream(data).batches(0)
+
+
+@pytest.mark.parametrize("memory", ["tensor", "numpy"])
+@pytest.mark.parametrize("looks", [[], [1], [5], [5, 9], [40]])
+@pytest.mark.parametrize("kind", REFILLING)
+def test_batches_that_are_written_over_are_read_before_and_looks_outlive_them(kind, looks, memory):
+    x = torch.randn(30, 2, 3)
+    stream = as_stream(REFILLING[kind](x, 4, memory))
+    held = [list(stream.peek(n)) if kind == "generator" else [head(stream, n)] for n in looks]
+    read = torch.cat([batch.clone() for batch in stream.batches(4)])
+    assert torch.equal(read, x)
+    for n, batches in zip(looks, held, strict=True):
+        got = torch.cat(batches)
+        assert len(got) >= min(n, 30)
+        assert torch.equal(got, x[: len(got)])

@@ -1,4 +1,4 @@
-"""What is asked of every stream: head, count, fingerprint and checksum, and the check of its batches."""
+"""What is asked of every stream: head, count, what was seen, checksum, and the check of its batches."""
 
 import subprocess
 import sys
@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from streamspread.errors import DataError, OptionError
-from streamspread.streams import Stream, checksum, count, fingerprint, head
+from streamspread.streams import Seen, Stream, as_stream, checksum, count, head
 from streamspread.streams.stream import checked, resolve_batch_size
+from tests.devices import DEVICES
+from tests.refilling import refilled
 
 
 class Listed(Stream):
@@ -79,29 +81,74 @@ def test_count_refuses_a_stream_that_it_would_use_up():
     assert once.passes == 0
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16, torch.bool, torch.int64])
-def test_fingerprint_is_of_the_values_not_of_the_layout(dtype):
-    batch = (torch.rand(8, 3, 16, 16) * 200).to(dtype)
-    same = batch.clone(memory_format=torch.channels_last)
-    assert same.stride() != batch.stride()
-    assert fingerprint(batch) == fingerprint(same)
+def seen(*batches: torch.Tensor) -> str:
+    """The hash of these batches."""
+    found = Seen()
+    for batch in batches:
+        found.add(batch)
+    assert found.samples == sum(len(batch) for batch in batches)
+    return found.text()
 
 
-def test_fingerprint_tells_other_shapes_and_dtypes_apart():
-    batch = torch.zeros(4, 6)
-    prints = {fingerprint(b) for b in (batch, batch.reshape(6, 4), batch[:3], batch.int(), batch.double())}
-    assert len(prints) == 5
+DTYPES = [
+    torch.uint8,
+    torch.float32,
+    torch.float64,
+    torch.bfloat16,
+    torch.bool,
+    torch.int64,
+    torch.float8_e4m3fn,
+    torch.uint16,
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_was_seen_is_of_the_values_not_of_their_layout_device_or_batches(dtype, device):
+    x = (torch.rand(100, 3, 16, 16) * 200).to(dtype)
+    lying = x.clone(memory_format=torch.channels_last)
+    assert lying.stride() != x.stride()
+    cuts = [x.split(size) for size in (1, 7, 64, 100)]
+    different = [lying.split(33), x.to(device).split(9), [*x[:50].split(3), x[50:]]]
+    assert {seen(*cut) for cut in (*cuts, *different)} == {seen(x)}
+
+
+def test_what_was_seen_tells_other_shapes_dtypes_and_lengths_apart():
+    x = torch.zeros(4, 6)
+    others = x, x.reshape(6, 4), x.reshape(4, 2, 3), x[:3], x.int(), x.double(), x[:, :0]
+    assert len({seen(other) for other in others}) == len(others)
+    assert seen(x[:2], x[2:]) == seen(x) != seen(x[:2])
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 32, 32), (256, 3, 32, 32), (64, 3, 96, 96), (6000, 8), (5000, 1)])
-def test_fingerprint_sees_any_two_samples_swapped(shape):
-    batch = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    reference = fingerprint(batch)
+def test_what_was_seen_tells_any_two_samples_swapped_and_any_sample_replaced(shape):
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    reference = seen(x)
     for i, j in [(0, 1), (0, shape[0] - 1), (shape[0] // 2, shape[0] // 2 - 1)]:
+        replaced = x.clone()
+        replaced[i] = 0.5
+        assert seen(replaced) != reference
         if i != j:
-            swapped = batch.clone()
-            swapped[[i, j]] = batch[[j, i]]
-            assert fingerprint(swapped) != reference
+            swapped = x.clone()
+            swapped[[i, j]] = x[[j, i]]
+            assert seen(swapped) != reference
+
+
+@pytest.mark.parametrize("place", [0, 5, 1000, 3071])
+def test_what_differs_at_one_place_of_all_samples_is_seen(place):
+    x = torch.rand(1000, 3072)
+    other = x.clone()
+    other[:, place] = 0
+    assert seen(other) != seen(x)
+
+
+@pytest.mark.parametrize("n", [3, 8, 20])
+def test_the_head_outlives_a_batch_that_is_written_over(n):
+    x = torch.arange(40.0).reshape(20, 2)
+    stream = as_stream(lambda: refilled(x, 4))
+    first = head(stream, n)
+    assert sum(len(batch) for batch in stream.batches()) == 20
+    assert torch.equal(first, x[:n])
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16, torch.bool, torch.int64])
