@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from streamspread.accumulators.base import Setting
-from streamspread.accumulators.staging import Overflow
-from streamspread.errors import ActivationError, DataError
+from streamspread.accumulators.staging import Overflow, variance_unit
+from streamspread.errors import DataError
 from streamspread.kernels import SUM_DTYPES
 from streamspread.linalg.band import band_bytes
 from streamspread.linalg.chunks import UNIT
@@ -33,9 +33,6 @@ DENSE_SOLVE_FACTOR = 4.0
 # All eigenvalues in place take so many times as long on two CPU cores as products of 4/3 n³ operations
 # (n = 16,384: 66 s against 35 s).
 _BAND_FACTOR = 2.0
-
-# Variances of which float64 still holds what is 16 digits smaller; their squares it may not hold.
-_LEAST_VARIANCE, _MOST_VARIANCE = 1e-280, 1e280
 
 #: Vectors of the smallest search: its largest block is halved down to this until it fits.
 LEAST_BLOCK = 256
@@ -124,12 +121,7 @@ def spectrum_of(panels: SymmetricPanels, totals: Totals, options: Options, step:
     """
     if totals.samples < 2:
         raise DataError(f"a covariance needs at least 2 samples, got {totals.samples}")
-    unit = 1.0 / totals.scale / totals.scale / (totals.samples - 1)
-    if totals.trace > 0.0 and not _LEAST_VARIANCE < totals.trace * unit < _MOST_VARIANCE:
-        raise ActivationError(
-            f"layer {totals.layer}: a variance of {totals.trace * unit:.0e} is beyond what float64 can tell: "
-            "scale the activations, or the input"
-        )
+    unit = variance_unit(totals.trace, totals.scale, totals.samples, totals.layer)
     summed = panels.summed()
     eigenvalues = _eigenvalues(panels, totals, options, step)
     # N additions in float64 err by some √N units of what was added, of which a mean far from the shift leaves

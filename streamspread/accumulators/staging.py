@@ -18,6 +18,8 @@ from streamspread.linalg.states import as_tensor
 _FP16_TARGET = 9
 _FP16_TINY = 2.0**-20  # the deviation to expect after a first batch of zeros
 _CONSTANT = 2.0**-48  # of the values: deviations that are no larger come from the mean's rounding in float64
+# Variances of which float64 still holds what is 16 digits smaller; their squares it may not hold.
+_LEAST_VARIANCE, _MOST_VARIANCE = 1e-280, 1e280
 _COUNTS = ("count", "wanted", "batches")
 _SHIFT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
 
@@ -86,8 +88,8 @@ def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = m
         return Origin(shift_D, min(1.0, largest_scale))
     target = _FP16_TARGET if precision.rounding == "fp16" else 0
     exponent = target - math.frexp(expected)[1]
-    # As far as the arithmetic reaches, with room for squares.
-    most = 500 if torch.float64 in (x_ND.dtype, dtype) else 126
+    # As far as the arithmetic reaches.
+    most = 1000 if torch.float64 in (x_ND.dtype, dtype) else 126
     return Origin(shift_D, min(largest_scale, 2.0 ** max(-most, min(most, exponent))))
 
 
@@ -226,6 +228,21 @@ class Staging:
 def origin_in(state: Mapping[str, torch.Tensor]) -> Origin:
     """The origin in a state of :meth:`Staging.state`, which may be released afterwards."""
     return Origin(state["shift"].clone(), float(state["scale"]))
+
+
+def variance_unit(trace: float, scale: float, samples: int, layer: str) -> float:
+    """What turns sums in scaled units into a covariance: 1/(scale²·(N − 1)).
+
+    Raises:
+        ActivationError: the variance is too small or too large for float64.
+    """
+    unit = 1.0 / scale / scale / (samples - 1)
+    if trace > 0.0 and not _LEAST_VARIANCE < trace * unit < _MOST_VARIANCE:
+        raise ActivationError(
+            f"layer {layer}: a variance of {trace * unit:.0e} is beyond what float64 can tell: scale the "
+            "activations, or the input"
+        )
+    return unit
 
 
 def below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

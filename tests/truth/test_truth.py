@@ -7,20 +7,7 @@ from tests.truth.cases import NAMES, attack
 
 CASES = 67  # of every category
 
-#: Categories in which misses are known and not mended yet.
-PENDING = (
-    *("relu", "sparse", "constant columns", "constant", "extreme float64", "beyond float64", "16 bits"),
-    "float32 on a card",
-)
-
-
-@pytest.mark.parametrize(
-    "category",
-    [
-        pytest.param(name, marks=[pytest.mark.skip(reason="open")] if name in PENDING else [])
-        for name in NAMES
-    ],
-)
+@pytest.mark.parametrize("category", NAMES)
 def test_no_bound_is_wrong_and_none_is_open_without_need(category):
     with one_thread():
         outcomes = [outcome for seed in range(CASES) for outcome in attack(category, seed)]

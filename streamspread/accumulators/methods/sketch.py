@@ -207,7 +207,11 @@ class Sketch(Accumulator):
     def advice(self, spectrum: Spectrum, options: Options) -> str | None:
         """The rank that should close what is open."""
         rank = rank_to_close(spectrum, options.thresholds, self.rank)
-        return None if rank is None or rank <= self.rank else f"open at rank {self.rank}, --rank {rank} should close it"
+        return (
+            None
+            if rank is None or rank <= self.rank
+            else f"open at rank {self.rank}, --rank {rank} should close it"
+        )
 
 
 def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float], rank: int) -> int | None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from streamspread import kernels
-from streamspread.accumulators.staging import Precision, Staging
+from streamspread.accumulators.staging import Precision, Staging, variance_unit
 from streamspread.errors import DataError
 from streamspread.results.enclosure import RitzFacts, SketchFacts, enclose
 from streamspread.results.spectrum import Spectrum
@@ -69,8 +69,8 @@ def proved(
     reach the threshold."""
     if stage.samples < 2:
         raise DataError(f"a covariance needs at least 2 samples, got {stage.samples}")
-    unit = 1.0 / (scale**2 * (stage.samples - 1))
     total = facts.total if ritz is None else ritz.total
+    unit = variance_unit(total, scale, stage.samples, stage.sizes.precision.layer)
     common: dict[str, Any] = {
         "dim": stage.sizes.dim,
         "samples": stage.samples,
