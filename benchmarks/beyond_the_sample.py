@@ -45,8 +45,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     known = known_components(options)
-    real = [row for samples in options.samples for row in analysed(samples, known, options)]
     synthetic = list(on_known_spectra())
+    real = [row for samples in options.samples for row in analysed(samples, known, options)]
     show(real, synthetic, options)
     settings = vars(options)
     print(
@@ -164,7 +164,7 @@ def on_known_spectra() -> Iterator[dict[str, Any]]:
                     torch.as_tensor(x_ND, dtype=torch.float32),
                 )
                 (spectrum,) = streamspread.analyze(
-                    model, data, "all", THRESHOLDS, method="gram", device="cpu"
+                    model, data, ["0"], THRESHOLDS, method="gram", device="cpu"
                 ).values()
                 for tau in THRESHOLDS:
                     true = int(np.searchsorted(shares, tau * shares[-1] * (1 - 1e-12))) + 1

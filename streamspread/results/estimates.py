@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _SETTLED = 0.01  # a line that moves K by less than this share says that it has settled, and no r is asked for
-_ALIKE = 0.9  # the fall of eigenvalues up to K in the whole over that in parts; of real layers 0.95 to 1.3
+_ALIKE = 0.95  # the fall of eigenvalues up to K in the whole over that in parts; of real layers 0.95 to 1.3
 _FAR = 0.35  # a way of such a share of the estimate is as uncertain as it is long
 _BREAK, _NEAR = 3.0, 0.05  # eigenvalues that fall by such a factor within K/4, so near to τ as a share of T
 _STEPS = 60  # of a bisection
