@@ -10,6 +10,7 @@ import torch
 
 from streamspread.errors import ActivationError
 from streamspread.observe.taps import TapInfo
+from streamspread.streams import every
 
 _ELEMENTS = 4096  # of an output that are read, or up to three times as many
 _SHIFT = 7_919  # places by which they lie further, for each sample before the batch: a prime
@@ -35,7 +36,7 @@ class Repeats:
         self._directions = torch.randn(shape, dtype=torch.float64, generator=generator).to(device)
         self._known = {name: array("d") for name in names}
         self._position: dict[str, int] = {}
-        self._waiting: list[tuple[TapInfo, int, torch.Tensor]] = []
+        self._waiting: list[tuple[TapInfo, int, torch.Tensor, torch.Tensor]] = []
         self._pass = 0
         self._first: dict[str, int] = {}  # the pass in which a tap was first seen
 
@@ -56,10 +57,9 @@ class Repeats:
         numel = x_ND.numel()
         step = max(1, numel // _ELEMENTS)
         step -= 1 - step % 2  # an even one could divide the length of a row, and would read one column only
-        places = torch.arange(first * _SHIFT % step, numel, step, device=x_ND.device)
-        read = torch.take(x_ND, places).double()
-        along = self._directions[:, : len(read)] @ read
-        self._waiting.append((tap, first, torch.cat([along, read.abs().sum()[None] / len(read) ** 0.5])))
+        read = every(x_ND, first * _SHIFT % step, step).double()
+        size = torch.linalg.vector_norm(read, 1)
+        self._waiting.append((tap, first, self._directions[:, : len(read)] @ read, size))
         if len(self._waiting) >= _TOGETHER:
             self.settle()
 
@@ -68,8 +68,10 @@ class Repeats:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        rows = torch.stack([numbers for _, _, numbers in waiting]).cpu()
-        for (tap, first, _), row in zip(waiting, rows.tolist(), strict=True):
+        along = torch.stack([numbers for _, _, numbers, _ in waiting])
+        sizes = torch.stack([size for *_, size in waiting])[:, None] / _ELEMENTS**0.5
+        rows = torch.cat([along, sizes], 1).tolist()
+        for (tap, first, *_), row in zip(waiting, rows, strict=True):
             known, position = self._known[tap.name], self._position.get(tap.name, 0)
             self._position[tap.name] = position + len(row)
             if self._first.setdefault(tap.name, self._pass) == self._pass:

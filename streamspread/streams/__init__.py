@@ -2,7 +2,7 @@
 
 from streamspread.streams.adapt import as_stream
 from streamspread.streams.feed import prefetch
-from streamspread.streams.stream import DEFAULT_BATCH_SIZE, Seen, Stream, checksum, count, head, kept
+from streamspread.streams.stream import DEFAULT_BATCH_SIZE, Seen, Stream, checksum, count, every, head, kept
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
@@ -11,6 +11,7 @@ __all__ = [
     "as_stream",
     "checksum",
     "count",
+    "every",
     "head",
     "kept",
     "prefetch",

@@ -1,6 +1,7 @@
 """What a stream of batches is, and the few questions that are asked of any: head, count, what was seen."""
 
 import hashlib
+import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -12,8 +13,7 @@ from streamspread.errors import DataError, OptionError
 DEFAULT_BATCH_SIZE = 256  # samples
 _MOST_IN_BATCH = 2**31 - 1  # samples
 
-_PICKED = 16  # elements of a sample that are read to tell it from others
-_SHIFT = 7_919  # places by which they lie further in the next sample: a prime, which divides few dimensions
+_PICKED = 16  # elements of a sample that are read to tell it from others, about
 _TOGETHER = 64  # batches on a card that are waited for at once
 
 #: Whole numbers by their bytes: as these every dtype can be read, and compared bit for bit.
@@ -102,8 +102,8 @@ def count(stream: Stream) -> int:
 class Seen:
     """What was read of a stream, as a hash: of the samples and their order, however they come in batches.
 
-    It reads up to 16 elements of each sample, at even distances, and at other places in every sample, so that
-    over the samples all places are read.
+    It reads some 16 elements of each sample, all where there are fewer, at other places in every sample, so
+    that over the samples all places are read.
 
     Attributes:
         samples: how many were read.
@@ -134,14 +134,20 @@ class Seen:
             self._waiting = []
 
 
+def every(x: torch.Tensor, start: int, step: int) -> torch.Tensor:
+    """``x.flatten()[start::step]``, without a copy of all of it where it lies in another order."""
+    if x.is_contiguous():
+        return x.view(-1)[start::step]
+    return torch.take(x, torch.arange(start, x.numel(), step, device=x.device))
+
+
 def _picked(batch: torch.Tensor, first: int) -> torch.Tensor:
-    """Elements of each sample, as whole numbers of the same bits, where the batch lies."""
-    samples = batch.shape[0]
-    dim = batch.numel() // samples
-    count = min(dim, _PICKED)
-    at, sample = torch.arange(count, device=batch.device), torch.arange(samples, device=batch.device)[:, None]
-    places = (at * (dim // max(1, count)) + (sample + first) * _SHIFT) % max(1, dim) + sample * dim
-    return torch.take(batch.detach().view(_WHOLE[batch.element_size()]), places)
+    """Elements at even distances of all samples in a row, as whole numbers of the same bits."""
+    dim = batch.numel() // batch.shape[0]
+    step = max(1, dim // _PICKED)
+    while math.gcd(step, dim) > 1:  # or it would read the same places of every sample
+        step += 1
+    return every(batch.detach().view(_WHOLE[batch.element_size()]), -first * dim % step, step)
 
 
 def checksum(*tensors: torch.Tensor) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from streamspread.errors import DataError, OptionError
-from streamspread.streams import Seen, Stream, as_stream, checksum, count, head
+from streamspread.streams import Seen, Stream, as_stream, checksum, count, every, head
 from streamspread.streams.stream import checked, resolve_batch_size
 from tests.devices import DEVICES
 from tests.refilling import refilled
@@ -140,6 +140,24 @@ def test_what_differs_at_one_place_of_all_samples_is_seen(place):
     other = x.clone()
     other[:, place] = 0
     assert seen(other) != seen(x)
+
+
+@pytest.mark.parametrize("dim", [2, 17, 32, 33, 48, 96, 1024, 3072])
+def test_over_the_samples_all_places_are_read(dim):
+    samples = 4 * dim
+    x = torch.zeros(samples, dim)
+    reference = seen(x)
+    for place in range(0, dim, max(1, dim // 40)):
+        x[:, place] = 1
+        assert seen(x) != reference
+        x[:, place] = 0
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 100])
+def test_every_so_many_th_element_is_taken_whatever_the_memory_is_like(step):
+    x = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    for lying in (x, x.contiguous(memory_format=torch.channels_last), x.repeat(2, 1, 1, 1)[::2]):
+        assert torch.equal(every(lying, 2, step), lying.flatten()[2::step])
 
 
 @pytest.mark.parametrize("n", [3, 8, 20])
