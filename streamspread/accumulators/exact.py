@@ -48,7 +48,8 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
     dtype, device = SUM_DTYPES[setting.rounding], setting.device
     chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
     if order <= setting.profile.dense_limit:
-        return setting.profile.dense_copies * order * order * 8 + chunk  # float64
+        square = order * order * 8  # float64
+        return setting.profile.dense_copies * square + min(square, setting.profile.kept_bytes) + chunk
     in_place = band_bytes(order, dtype, device)
     if setting.options.all_eigenvalues:
         return in_place + chunk

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamspread.errors import OptionError
+from streamspread.results.check import check_spectrum
 from streamspread.results.estimates import Estimate, Growth
 from streamspread.results.metrics import Metrics
 
@@ -99,6 +100,14 @@ class Spectrum(Metrics):
     proof: str = "all eigenvalues"
     fourth_moment: float = math.nan
     growth: Growth | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no K follows from (:func:`streamspread.results.check.check_spectrum`).
+
+        Raises:
+            ValueError: see there.
+        """
+        check_spectrum(self)
 
     @property
     def rank_limit(self) -> int:

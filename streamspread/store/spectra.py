@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 
 from streamspread.errors import OptionError, StoreError
-from streamspread.results.check import check_spectrum
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum, Spectra
@@ -207,7 +206,6 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         peak_bytes=value("peak_bytes"),
         source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),
     )
-    check_spectrum(spectrum)
     if not spectrum.complete and not len(spectrum.upper_sums):
         raise ValueError("upper sums are missing, and not all eigenvalues are there")
     _check_row({name: value(name) for name in table.column_names})

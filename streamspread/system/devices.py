@@ -27,6 +27,7 @@ class Profile:
             float64 whatever the panels hold.
         part_limit: samples of a part, at the most, whose eigenvalues tell how K grows with N.
         dense_copies: order² matrices that the dense call takes beside the panels.
+        kept_bytes: that the allocator and BLAS keep at the most while it runs, of what was freed before.
         block, max_block: vectors of the search for leading eigenvalues at the start, and at the most.
         least_staged: rows staged at the least before a sketch takes them in.
         chunk_bytes: of a large matrix that are widened to float64 at a time.
@@ -48,6 +49,7 @@ class Profile:
     dense_limit: int
     part_limit: int
     dense_copies: int
+    kept_bytes: int
     block: int
     max_block: int
     least_staged: int
@@ -73,6 +75,7 @@ CPU = Profile(
     dense_limit=6144,
     part_limit=2048,
     dense_copies=2,  # the matrix, and a copy that is reduced in its place
+    kept_bytes=32 << 20,  # glibc gives blocks of up to this size back to its heap, not to the system
     block=256,
     max_block=2048,
     least_staged=128,
@@ -99,6 +102,7 @@ CUDA = Profile(
     dense_limit=4096,
     part_limit=1024,
     dense_copies=6,  # cuSOLVER asks for four more
+    kept_bytes=0,  # the caching allocator serves what comes next from what it keeps
     block=512,
     max_block=4096,
     least_staged=1024,

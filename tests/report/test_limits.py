@@ -30,17 +30,17 @@ def estimated(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("samples", "dim", "expected"),
+    ("samples", "dim", "equal", "expected"),
     [
-        (999, 65536, 65536),  # too few to tell anything
-        (5_001, 65536, 70 / (1 - 3 * 70 / 3500)),
-        (5_001, 72, 72),  # never more than D
-        (1_001, 65536, 70 / (1 - 3 * 70 / 700)),
-        (10**9, 65536, 70),
+        (999, 65536, 100, 65536),  # too few to tell anything
+        (5_001, 65536, 100, 70 / (1 - 3 * 70 / 3500)),
+        (1_001, 120, 120, 120),  # never more than D
+        (1_001, 65536, 100, 70 / (1 - 3 * 70 / 700)),
+        (10**9, 65536, 100, 70),
     ],
 )
-def test_more_images_may_raise_k_the_more_the_fewer_there_are(samples, dim, expected):
-    assert reach(equal_layer("c1", dim, 100, samples), 0.7) == pytest.approx(expected, rel=1e-6)
+def test_more_images_may_raise_k_the_more_the_fewer_there_are(samples, dim, equal, expected):
+    assert reach(equal_layer("c1", dim, equal, samples), 0.7) == pytest.approx(expected, rel=1e-6)
 
 
 def test_k_in_the_reach_of_n_may_become_anything():

@@ -7,6 +7,7 @@ from tests.truth.cases import NAMES, attack
 
 CASES = 67  # of every category
 
+
 @pytest.mark.parametrize("category", NAMES)
 def test_no_bound_is_wrong_and_none_is_open_without_need(category):
     with one_thread():

@@ -41,7 +41,7 @@ from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile, profile
 
 _LEAST_TILE = 64
-_ROWS = 1024  # whose squares are summed at a time
+_NUMBERS = 1 << 20  # widened to float64 at a time
 _ALIGN = 64  # columns: keeps tiles aligned for wide loads
 
 
@@ -303,10 +303,9 @@ class _Tile:
             owner.rescale(staging.origin.scale)
             rows_NT = staging.staged()
             owner.panels.add_outer(rows_NT)
-            for begin in range(0, len(rows_NT), _ROWS):
-                part = rows_NT[begin : begin + _ROWS]
-                norms = torch.linalg.vector_norm(part, dim=1, dtype=torch.float64)
-                owner.squares_N[begin : begin + _ROWS] += norms.square()
+            height = max(1, _NUMBERS // staging.columns)
+            for squares_N, part in zip(owner.squares_N.split(height), rows_NT.split(height), strict=True):
+                squares_N += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
             owner.total += total
         owner.begin += staging.columns
 
