@@ -15,6 +15,7 @@ from streamspread.errors import ActivationError, BudgetError
 from streamspread.kernels import SUM_DTYPES, for_device
 from streamspread.linalg.band import WIDTH, band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.probes import FAILURE
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
@@ -210,6 +211,8 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
         "model_dtype": str(observed.dtype).removeprefix("torch."),
         "budget_bytes": plan.budget,
         "planned_peak_bytes": plan.peak_bytes,
+        # With at most this probability a layer's bounds fail: two norms are measured by random vectors.
+        "bound_failure": 2 * FAILURE,
         "options": asked,
         **{name: asked[name] for name in ("proof", "all_eigenvalues", "seed")},  # where older files have them
         "forward_tf32": False,  # on a card the search for eigenvalues uses it, where it does no harm

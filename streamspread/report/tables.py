@@ -190,7 +190,9 @@ def _closing_lines(
         if not all(s.components(tau).closed for tau in thresholds)
     }
     if not still_open:
-        yield "closed: every K is one value, not a range"
+        counts = {s.samples for s in layers}
+        images = f" {counts.pop():,}" if len(counts) == 1 else ""
+        yield f"closed: every K is one value, not a range, proved for these{images} images, not for more"
         return
     listed = _at_thresholds(still_open, thresholds)
     yield f"low…high is a range that is proved to hold K; not closed: {listed}"

@@ -13,5 +13,6 @@ def test_the_package_offers_analyze_and_plan():
     assert spectra.provenance["forward_tf32"] is False
     assert "tf32" not in spectra.provenance  # the search for eigenvalues uses it on a card
     assert spectra.provenance["samples"] == 50
+    assert spectra.provenance["bound_failure"] == 2e-6
     assert spectra.provenance["planned_peak_bytes"] == streamspread.plan(model, x, ["0"]).peak_bytes
     assert spectra["0"].spread(0.7).low == spectra["0"].components(0.7).low / 90

@@ -75,7 +75,7 @@ def test_a_row_says_everything_of_a_layer():
 def test_a_closed_interval_is_one_number():
     output = rendered(print_spectra, Spectra([closed()]))
     assert rows(output)[3][:7] == ["c2", "4", "4", "10", "4", "2", "50.0 %"]
-    assert "closed: every K is one value, not a range" in output
+    assert "closed: every K is one value, not a range, proved for these 10 images, not for more" in output
 
 
 def test_a_range_is_explained_and_told_how_to_close():
