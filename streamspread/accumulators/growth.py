@@ -16,6 +16,7 @@ from streamspread.accumulators.moments import About
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.spectrum import Spectrum
+from streamspread.system.switches import one_thread
 
 LEAST_IMAGES = 64  # fewer have parts of fewer than eight
 MOST_FEATURES = 1024  # of a covariance, whose parts are summed beside it
@@ -178,6 +179,7 @@ def _values(matrix_nn: torch.Tensor) -> tuple[np.ndarray, float]:
     largest = float(matrix_nn.diagonal().max())
     if not largest > 0.0:
         return np.zeros(0), 0.0
-    values = torch.linalg.eigvalsh((matrix_nn / largest).float()).double().cpu().numpy()[::-1]
+    with one_thread():
+        values = torch.linalg.eigvalsh((matrix_nn / largest).float()).double().cpu().numpy()[::-1]
     values = np.maximum(values, 0.0)
     return values, float(values.sum())

@@ -43,6 +43,18 @@ def switched(
 
 
 @contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: of small problems the threads wait for each other at every step, and
+    for long where others use the machine too (eigenvalues of order 256: 1.8 s instead of 2 ms)."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def _rounding(
     read: Callable[[], Any],
     write: Callable[[Any], None],

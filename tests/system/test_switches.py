@@ -162,3 +162,12 @@ def test_both_ways_agree_inside_whatever_mixture_was_set(on_the_cpu, on_the_card
     for part in PARTS:  # what could not be read is as before, too
         part.fp32_precision = "ieee"
     assert torch.get_float32_matmul_precision() == precision
+
+
+def test_one_thread_inside_and_as_many_as_before_afterwards():
+    before = torch.get_num_threads()
+    with switches.one_thread():
+        assert torch.get_num_threads() == 1
+    with pytest.raises(KeyError, match="inside"), switches.one_thread():
+        raise KeyError("inside")
+    assert torch.get_num_threads() == before
