@@ -156,6 +156,7 @@ def _eigenvalues(panels: SymmetricPanels, totals: Totals, options: Options, step
             totals.trace,
             rank_limit,
             in_place=panels.n > step.profile.dense_limit,
+            thresholds=options.thresholds,
             progress=step.progress,
             profile=step.profile,
         )

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from streamspread.linalg.band import band_eigenvalues_
+from streamspread.linalg.directions import sums_along_eigenvectors
+from streamspread.linalg.leading_sums import sums_between, worth_vectors
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.slack import Slack, float32_slack, float64_slack
 from streamspread.linalg.subspace import CHUNK_ROWS, Subspace
@@ -80,6 +82,7 @@ def all_eigenvalues(
     rank_limit: int,
     *,
     in_place: bool = False,
+    thresholds: Sequence[float] = (),
     progress: Callable[[float], None] | None = None,
     profile: Profile | None = None,
 ) -> Eigenvalues:
@@ -95,6 +98,7 @@ def all_eigenvalues(
         trace: of the exact matrix, in float64.
         rank_limit: at most so many eigenvalues are non-zero.
         in_place: needs no second matrix, however large this one is.
+        thresholds: fractions of the trace, which a dense solve takes eigenvectors for where that may close K.
         progress: called with the share that is done, where ``in_place``.
         profile: of a reduction in place; None: as suits the device.
     """
@@ -110,7 +114,11 @@ def all_eigenvalues(
     else:
         slack = float64_slack(matrix, squares)
         values = torch.linalg.eigvalsh(matrix.dense(torch.float64)).cpu().numpy()
-    lower, upper = _sums_between(values[::-1], slack, trace, rank_limit)
+    lower, upper = sums_between(values[::-1], slack, trace, rank_limit)
+    most = 0 if in_place else worth_vectors(values[::-1], lower, upper, [tau * trace for tau in thresholds])
+    if most:
+        lower[:most] = np.maximum(lower[:most], sums_along_eigenvectors(matrix, most, squares))
+        lower = np.minimum(np.maximum.accumulate(lower), upper)
     # The exact matrix is positive semi-definite, so negative values are rounding errors. About as many errors
     # are positive: the smallest values, up to twice that sum, may be nothing else.
     noise = -2.0 * float(values[values < 0.0].sum())
@@ -118,21 +126,6 @@ def all_eigenvalues(
     values = np.where(np.cumsum(values[::-1])[::-1] > noise, values, 0.0)
     proof = "all eigenvalues, in place" if in_place else "all eigenvalues"
     return Eigenvalues(values[:rank_limit], True, squares, proof, lower, upper)
-
-
-def _sums_between(
-    values_N: np.ndarray, slack: Slack, trace: float, rank_limit: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds on λ₁ + … + λ_k for k = 1 … ``rank_limit``, from all n computed values, descending: from the sum
-    of the first k and, since the trace is known, from that of the others too."""
-    head, tail = np.cumsum(values_N), np.cumsum(values_N[::-1])[::-1]
-    beyond = np.append(tail[1:], 0.0)
-    first, others = slack.of(len(head)), np.append(slack.of(len(head))[:-1][::-1], slack.flat)
-    lower = np.maximum(head - first, trace - beyond - others)[:rank_limit]
-    upper = np.minimum(np.minimum(head + first, trace - beyond + others), trace)[:rank_limit]
-    # True sums grow with k, are not negative, and end at the trace.
-    upper[-1] = trace
-    return np.maximum.accumulate(np.maximum(lower, 0.0)), np.minimum.accumulate(upper[::-1])[::-1]
 
 
 def leading_eigenvalues(
@@ -191,9 +184,11 @@ def leading_eigenvalues(
             by_factor = goal.upper_sums_by_factor(ritz_L, certificate, off)
             upper[:count] = np.minimum(upper[:count], by_factor)
             proof = "Cholesky factorisation"
-    lower = np.maximum.accumulate(np.maximum(np.cumsum(ritz_L) - goal.slack.of(len(ritz_L)), 0.0))
+    # Rounding leaves some of a singular matrix below 0, and too many; those summed again may change places.
+    values = np.maximum(np.sort(ritz_L)[::-1], 0.0)[:rank_limit]
+    lower = np.maximum.accumulate(np.maximum(np.cumsum(values) - goal.slack.of(len(values)), 0.0))
     lower = np.minimum(lower, trace)
-    return Eigenvalues(ritz_L, False, goal.squares, proof, lower, upper, basis.products)
+    return Eigenvalues(values, False, goal.squares, proof, lower, upper[:rank_limit], basis.products)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from streamspread import kernels
 from streamspread.errors import OptionError
 from streamspread.linalg.chunks import UNIT
-from streamspread.linalg.probes import PROBES, Probes
+from streamspread.linalg.probes import PROBES, Probes, norm_bound
 from streamspread.linalg.products import product
 from streamspread.linalg.states import as_tensor, load
 from streamspread.system.devices import profile
@@ -165,12 +165,18 @@ class SymmetricPanels:
                 y_NL[top : top + chunk.shape[0]] = product(chunk, t_NL[:end])
         return y_NL
 
+    def error_products(self) -> tuple[torch.Tensor, float]:
+        """E·z (n, PROBES) for the error E = P − C that the sums have and every vector that measures, and what
+        a sum in float64 may hide of ‖E‖_F."""
+        product_NM = self.wide_product(self.probes.measuring)
+        hidden = 8 * UNIT * float(torch.linalg.matrix_norm(product_NM)) / PROBES**0.5
+        return self.probes.error(product_NM), hidden
+
     def error_norm(self) -> float:
         """A bound on ‖E‖_F of the error E = P − C that the sums have, which holds but for a probability of
         :data:`streamspread.linalg.probes.FAILURE`; at least what a sum in float64 may hide."""
-        product_NM = self.wide_product(self.probes.measuring)
-        hidden = 8 * UNIT * float(torch.linalg.matrix_norm(product_NM)) / PROBES**0.5
-        return self.probes.error_norm(product_NM) + hidden
+        error_NM, hidden = self.error_products()
+        return norm_bound(error_NM) + hidden
 
     def trace(self) -> float:
         """The trace of A, summed in float64."""

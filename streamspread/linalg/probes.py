@@ -64,9 +64,9 @@ class Probes:
         """(n, PROBES): the vectors that measure."""
         return self.z_NM[:, :PROBES]
 
-    def error_norm(self, product_NM: torch.Tensor) -> float:
-        """A bound on ‖E‖_F, from the product of the rounded matrix with :attr:`measuring`, in float64."""
-        return norm_bound(product_NM - self.y_NM[:, :PROBES])
+    def error(self, product_NM: torch.Tensor) -> torch.Tensor:
+        """E·z (n, PROBES) for the error E of a rounded matrix, from its product with :attr:`measuring`."""
+        return product_NM - self.y_NM[:, :PROBES]
 
     def lost_factor(self, product_NC: torch.Tensor, known_N: torch.Tensor) -> float:
         """The number by which to multiply the matrix off its diagonal so that it fits best, from that part's

@@ -88,8 +88,9 @@ def planted(spectrum, kind):
     if kind == "total":
         return replace(spectrum, total_variance=spectrum.total_variance * (1 + 1e-9))
     if kind == "not finite":
-        upper[1] = np.nan
-        return replace(spectrum, upper_sums=upper)
+        changed = replace(spectrum, upper_sums=upper)
+        upper[1] = np.nan  # behind its back: no spectrum is made so
+        return changed
     if kind == "sizes":
         return replace(spectrum, samples=spectrum.samples - 1)
     return replace(spectrum, sum_of_squares=spectrum.sum_of_squares * 1.1)
