@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamspread.cli.arguments import Data, Source
 from streamspread.cli.terminal import note
@@ -28,6 +29,14 @@ class Opened(NamedTuple):
     images: ImageData | StreamedImages
     device: torch.device
     notes: list[str]
+
+    def facts(self, command: Iterable[str], source: Source, seed: int) -> dict[str, Any]:
+        """What a result says of the command, the model and the data that made it."""
+        from streamspread import store
+
+        return store.run_facts(
+            self.loaded, self.images, self.device, command, self.notes, seed=seed, split=source.split.value
+        )
 
 
 def dated_name(model: str, suffix: str) -> Path:

@@ -32,9 +32,8 @@ def sums_along_eigenvectors(matrix: SymmetricPanels, most: int, squares: float) 
     # sign: the mean lies 2‖ΠE‖_F√(t/M) + 2‖ΠE‖t/M below the trace with a probability of at most exp(−t).
     t = math.log(most / FAILURE) / PROBES
     off = (2 * math.sqrt(t) + 2 * t) * (norm_bound(error_NM) + hidden)
-    off += (
-        2 * matrix.n**0.5 * hidden + 2 * UNIT * matrix.n * (most * squares) ** 0.5
-    )  # of what float64 rounds
+    # What float64 rounds, of the probes' products and of the eigenvectors.
+    off += 2 * matrix.n**0.5 * hidden + 2 * UNIT * matrix.n * (most * squares) ** 0.5
     return np.cumsum(values_K[::-1]) - trace_K - off
 
 

@@ -63,15 +63,7 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
     for suffix in (".arrow", ".png", ".svg"):
         store.check_writable(path.with_suffix(suffix))
     opened = open_source(source, options, output.quiet, most=MOST)
-    facts = store.run_facts(
-        opened.loaded,
-        opened.images,
-        opened.device,
-        context.obj,
-        opened.notes,
-        seed=options.seed,
-        split=source.split.value,
-    )
+    facts = opened.facts(context.obj, source, options.seed)
     with progress_bars(output.quiet) as progress:
         embedding = api.embed(
             opened.loaded.module,

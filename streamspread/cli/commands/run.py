@@ -23,15 +23,7 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
     if path.suffix != ".arrow":  # as a slip that names the weights or the data, which must not be replaced
         raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
     opened = open_source(source, options, output.quiet)
-    facts = store.run_facts(
-        opened.loaded,
-        opened.images,
-        opened.device,
-        context.obj,
-        opened.notes,
-        seed=options.seed,
-        split=source.split.value,
-    )
+    facts = opened.facts(context.obj, source, options.seed)
     with progress_bars(output.quiet) as progress:
         subject = Subject(opened.loaded.module, opened.images)
         spectra = analyze.analyze_with(subject, options, progress, facts)
