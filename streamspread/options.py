@@ -210,6 +210,14 @@ class Options(RunOptions):
             Flag(("--all-eigenvalues",)),
         ),
     ] = False
+    classes: Annotated[
+        bool,
+        Option(
+            "Whether to say what the data's labels tell of a layer: the share of its variance between "
+            "classes, K within them and of each, and NC1.",
+            Flag(("--classes",)),
+        ),
+    ] = False
     estimate: Annotated[
         bool,
         Option(

@@ -35,7 +35,13 @@ RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
 OWNERS = {
     "numba": {"kernels/cpu.py", "kernels/tridiagonal.py"},
     "cupy": {"kernels/cuda.py"},
-    "pyarrow": {"store/files.py", "store/spectra.py", "store/embeddings.py", "datasets/parquet.py"},
+    "pyarrow": {
+        "store/files.py",
+        "store/classes.py",
+        "store/spectra.py",
+        "store/embeddings.py",
+        "datasets/parquet.py",
+    },
     "openTSNE": {"api/tsne.py"},
     "joblib": {"api/tsne.py"},
 }

@@ -14,6 +14,7 @@ import torch
 from streamspread.errors import OptionError
 from streamspread.options import METHODS, Options
 from streamspread.results.spectrum import Spectrum
+from streamspread.streams.labels import Labels
 from streamspread.system.devices import Profile, profile
 from streamspread.system.registry import Registry
 
@@ -39,6 +40,7 @@ class Setting:
         rounding: fp16, bf16, fp32 or fp64.
         repeatable: whether the data can be read more than once; ``ordered``: in the same order each time.
         layers: how many there are.
+        labels: the samples' classes, where they are asked for.
         profile: of the device.
     """
 
@@ -53,6 +55,7 @@ class Setting:
     repeatable: bool = True
     ordered: bool = True
     layers: int = 1
+    labels: Labels | None = None
     profile: Profile
 
     @staticmethod
@@ -64,6 +67,11 @@ class Setting:
     def same_again(self) -> bool:
         """Whether a second pass brings the same samples in the same order."""
         return self.repeatable and self.ordered
+
+    @property
+    def classes(self) -> int:
+        """How many classes the samples are told apart by, 0 where they are not."""
+        return 0 if self.labels is None else len(self.labels.names)
 
     @property
     def room(self) -> int:

@@ -109,6 +109,11 @@ class Step(NamedTuple):
     profile: Profile
     progress: Callable[[float], None] | None = None
 
+    @staticmethod
+    def usual(order: int, profile: Profile) -> Step:
+        """For a matrix of that order, with memory enough."""
+        return Step(largest_block(order, profile), profile)
+
 
 def spectrum_of(panels: SymmetricPanels, totals: Totals, options: Options, step: Step) -> Spectrum:
     """The spectrum of the sample covariance from its scatter (or inner products) in scaled units.

@@ -44,7 +44,7 @@ def growth_of_products(panels: SymmetricPanels, thresholds: Sequence[float], mos
     points = []
     for parts in (share, 2 * share):
         group_N = groups(samples, parts)
-        read = [_part(panels, np.flatnonzero(group_N == part)) for part in range(min(parts, _PARTS))]
+        read = [values_of_part(panels, np.flatnonzero(group_N == part)) for part in range(min(parts, _PARTS))]
         points += [Point.of(threshold, samples // parts, read) for threshold in thresholds]
     return tuple(point for point in points if point is not None)
 
@@ -159,8 +159,8 @@ def _drawn(parts: int) -> np.ndarray:
     return np.random.default_rng(0).random((_BLOCKS, parts)).argsort(1).ravel()
 
 
-def _part(panels: SymmetricPanels, index_n: np.ndarray) -> tuple[np.ndarray, float]:
-    """Eigenvalues and trace of some samples' inner products, centred at their mean."""
+def values_of_part(panels: SymmetricPanels, index_n: np.ndarray) -> tuple[np.ndarray, float]:
+    """Eigenvalues and trace of some samples' inner products, centred at their mean; ``index_n`` ascends."""
     number = len(index_n)
     part_nn = torch.empty(number, number, dtype=panels.dtype, device=panels.device)
     on_device = torch.as_tensor(index_n, device=panels.device)

@@ -72,13 +72,13 @@ def embed(call: EmbedCall) -> Embedding:
         "perplexity": call.perplexity,
         "seed": call.seed,
     }
-    labels = getattr(stream, "labels", None)
+    labels = stream.labels
     if labels is not None and bool((labels < 0).any()):  # a missing label, as test sets have them
         labels = None
     return Embedding(
         _planes(observed.taps, layers, call, report),
         labels_N=None if labels is None else labels.numpy(),
-        classes=getattr(stream, "classes", None),
+        classes=stream.classes,
         provenance={**facts, **dict(call.provenance or {})},
     )
 

@@ -22,6 +22,7 @@ from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
 from streamspread.planner import Plan, make_plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.streams.labels import labels_of
 from streamspread.system.memory import PeakMeter, format_bytes, total_bytes
 from streamspread.system.progress import Progress, Report
 
@@ -150,6 +151,7 @@ def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rou
         resident_bytes=observed.resident_bytes,
         repeatable=observed.stream.repeatable,
         ordered=observed.stream.ordered,
+        labels=labels_of(observed.stream) if options.classes else None,
         profile=observed.profile,
     )
     return make_plan([LayerShape(t.name, t.shape, t.dim, t.operations) for t in taps], setting)

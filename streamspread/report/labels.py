@@ -98,6 +98,17 @@ EN = {
     ),
     "limited": "limited by the number of images",
     "limited_means": "too few to tell how many components more of them would give",
+    "classes": "classes",
+    "classes_title": "What labels tell",
+    "classes_between": "variance between classes",
+    "classes_within": "K({tau}) within classes",
+    "classes_each": "of one class",
+    "classes_mixed": "of as many of all",
+    "classes_means": (
+        "of one class: K of its images alone, least to most; of as many of all: the mean K of as many images "
+        "drawn from all classes; neither is proved, and either is known only where inner products were summed"
+    ),
+    "classes_missing": "not known where a sketch was made: {layers}: take covariance or gram",
     "metrics": "Metrics",
     "metric_participation_ratio": "participation ratio",
     "metric_effective_rank": "effective rank",

@@ -90,6 +90,18 @@ JA = {
     ),
     "limited": "画像数に制限されている",
     "limited_means": "画像が増えると主成分がどれだけ増えるか、この枚数では分からない",
+    "classes": "クラス数",
+    "classes_title": "ラベルから分かること",
+    "classes_between": "クラス間の分散",
+    "classes_within": "クラス内の K({tau})",
+    "classes_each": "各クラス",
+    "classes_mixed": "全クラスから同数",
+    "classes_means": (
+        "各クラス：そのクラスの画像だけの K（最小から最大）。全クラスから同数："
+        "全クラスから同じ枚数を選んだときの K の平均。どちらも証明ではなく、"
+        "内積を求めた層でのみ分かる"
+    ),
+    "classes_missing": "スケッチによる層では分からない：{layers}。covariance か gram を使う",
     "metrics": "指標",
     "metric_participation_ratio": "参加率",
     "metric_effective_rank": "実効ランク",

@@ -29,6 +29,7 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
         name = _escaped(run.name)
         sections.append((f"{texts['section_tables']}, {name}", summary.numbers(run, texts)))
         sections.append((f"{texts['metrics']}, {name}", summary.metrics(run, texts)))
+        sections.append((f"{texts['classes_title']}, {name}", summary.by_class(run, texts)))
     blocks = [f"### {title}\n\n{render(table)}" for title, table in sections if table.rows]
     if lines := summary.conflicts(collection, texts):
         listed = "".join(f"- {_escaped(line)}\n" for line in lines)

@@ -125,8 +125,12 @@ def _compare(texts: Texts) -> str:
 
 def _tables(collection: Collection, texts: Texts) -> str:
     def tables(run: Run) -> str:
-        title = f"<h3>{escape(texts['metrics'])}</h3>"
-        return table(summary.numbers(run, texts)) + title + table(summary.metrics(run, texts))
+        parts = {
+            texts["metrics"]: summary.metrics(run, texts),
+            texts["classes_title"]: summary.by_class(run, texts),
+        }
+        titled = (f"<h3>{escape(title)}</h3>{table(part)}" for title, part in parts.items() if part.rows)
+        return table(summary.numbers(run, texts)) + "".join(titled)
 
     return "".join(details(_headline(run), tables(run)) for run in collection.runs)
 

@@ -39,6 +39,7 @@ def to_csv(spectra: Spectra) -> str:
 
 
 def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
+    classes = spectrum.classes
     return {
         "layer": spectrum.layer,
         "shape": None,  # a list in JSON, a text in CSV
@@ -54,11 +55,16 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
         "seconds": _known(spectrum.seconds),
         "peak_bytes": spectrum.peak_bytes,
         "ceiling": spectrum.ceiling,
+        # what labels tell
+        "between_share": None if classes is None else _known(classes.between_share),
+        "nc1": None if classes is None else _known(classes.nc1),
     }
 
 
 def _interval(spectrum: LayerSpectrum, tau: float) -> dict[str, float | None]:
     components, spread, estimate = spectrum.components(tau), spectrum.spread(tau), spectrum.estimate(tau)
+    split = None if spectrum.classes is None else spectrum.classes.within
+    within = None if split is None else split.components(tau)
     return {
         "threshold": tau,
         "low": int(components.low),
@@ -68,6 +74,8 @@ def _interval(spectrum: LayerSpectrum, tau: float) -> dict[str, float | None]:
         # of infinitely many images; not proved
         "estimate": None if estimate is None else _known(estimate.value),
         "estimate_half_width": None if estimate is None else _known(estimate.half_width),
+        "within_low": None if within is None else int(within.low),
+        "within_high": None if within is None else int(within.high),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streamspread.report import text
+from streamspread.report import classes, text
 from streamspread.report.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
 from streamspread.report.figure import Texts
 from streamspread.report.labels import training_label
@@ -160,6 +160,17 @@ def metrics(run: Run, texts: Texts) -> Table:
     ]
     header = [texts["layer"], *metric_labels(texts).values()]
     return Table(header, rows, frozenset(range(1, len(header))))
+
+
+def by_class(run: Run, texts: Texts) -> Table:
+    """What labels tell of a run's layers, a row each; without rows where they tell nothing."""
+    layers, thresholds = list(run.spectra.values()), run.spectra.thresholds
+    header = classes.header(thresholds, texts)
+    rows = [classes.row(layer, thresholds) for layer in layers] if classes.known(layers) else []
+    notes = [texts["classes_means"]]
+    if missing := classes.without(layers):
+        notes.append(texts["classes_missing"].format(layers=", ".join(missing)))
+    return Table(header, rows, frozenset(range(1, len(header))), notes if rows else [])
 
 
 def metric_labels(texts: Texts) -> dict[str, str]:

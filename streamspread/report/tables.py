@@ -13,7 +13,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from streamspread.report import text
+from streamspread.report import classes, text
+from streamspread.report.labels import EN
 from streamspread.results.provenance import asked_option
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 
@@ -57,6 +58,22 @@ def print_spectra(spectra: Spectra, console: Console) -> None:
     _print_first_that_fits(console, layouts)
     for line in _closing_lines(layers, thresholds, proof=asked_option(provenance, "proof", True)):
         _print_line(console, line)
+    if classes.known(layers):
+        _print_classes(layers, thresholds, console)
+
+
+def _print_classes(layers: Sequence[LayerSpectrum], thresholds: Sequence[float], console: Console) -> None:
+    rows = [classes.row(layer, thresholds) for layer in layers]
+    heads = classes.header(thresholds, EN)
+    columns = [
+        _Column(head, [row[index] for row in rows], drop=int(index > 3), left=index == 0)
+        for index, head in enumerate(heads)
+    ]
+    console.print()
+    _print_first_that_fits(console, [columns])
+    _print_line(console, EN["classes_means"])
+    if missing := classes.without(layers):
+        _print_line(console, EN["classes_missing"].format(layers=", ".join(missing)))
 
 
 def print_plan(plan: Plan, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from streamspread.errors import OptionError
 from streamspread.results.check import check_spectrum
 from streamspread.results.estimates import Estimate, Growth
 from streamspread.results.metrics import Metrics
+
+if TYPE_CHECKING:
+    from streamspread.results.classes import Classes
 
 
 class Interval(NamedTuple):
@@ -87,6 +90,7 @@ class Spectrum(Metrics):
             known.
         growth: K over parts of the samples, which estimates of K beyond them are made from; None where it was
             not asked for or would have cost too much.
+        classes: what labels tell; None where it was not asked for, or is not known.
     """
 
     dim: int
@@ -100,6 +104,7 @@ class Spectrum(Metrics):
     proof: str = "all eigenvalues"
     fourth_moment: float = math.nan
     growth: Growth | None = None
+    classes: Classes | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no K follows from (:func:`streamspread.results.check.check_spectrum`).

@@ -15,6 +15,7 @@ from streamspread.results.estimates import Growth, Point
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.store import facts, files
+from streamspread.store.classes import CLASSES, classes_in, classes_row
 
 KIND = "spectra"
 
@@ -100,6 +101,7 @@ LATER = pa.schema(
         pa.field("fourth_moment", pa.float64()),
         pa.field("growth", pa.list_(pa.struct(_POINT))),
         pa.field("estimates", pa.list_(pa.struct(_ESTIMATE))),  # for other programs
+        pa.field("classes", CLASSES),
     ]
 )
 
@@ -136,6 +138,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "fourth_moment": [_or_null(s.fourth_moment) for s in layers],
         "growth": [None if s.growth is None else [vars(point) for point in s.growth.points] for s in layers],
         "estimates": [_estimates(s) for s in layers],
+        "classes": [classes_row(s, spectra.thresholds) for s in layers],
     }
     columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -202,6 +205,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         proof=value("proof"),
         fourth_moment=number("fourth_moment"),
         growth=_growth(value("growth")),
+        classes=classes_in(value("classes"), value("dim")),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
         source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
 
 from streamspread.errors import DataError
+from streamspread.streams.labels import class_names, data_set_labels
 from streamspread.streams.stream import Stream, checked, differing_shapes, kept, resolve_batch_size
 
 _ACCEPTED = (
@@ -75,6 +76,7 @@ class DatasetStream(Stream):
         if self.samples == 0:
             raise DataError(f"data set {name}: no samples in it; at least one is needed")
         self._dataset = dataset
+        self.labels, self.classes = data_set_labels(dataset), class_names(dataset)
         self.description = f"{name}, {self.samples:,} samples"
 
     def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
@@ -103,6 +105,10 @@ class LoaderStream(Stream):
         self._loader = loader
         self.samples = _loader_samples(loader)
         self.ordered = _loader_ordered(loader)
+        if self.ordered and self.samples is not None:
+            labels = data_set_labels(loader.dataset)
+            self.labels = None if labels is None else labels[: self.samples]
+            self.classes = class_names(loader.dataset)
         known = "" if self.samples is None else f", {self.samples:,} samples"
         self.description = f"DataLoader of {type(loader.dataset).__name__}{known}"
         if self.samples == 0:

@@ -29,6 +29,8 @@ class Stream(ABC):
         ordered: whether every call of batches() gives the same samples in the same order.
         description: a few words for messages and for the provenance of a result.
         tensor: the tensor (N, ...) of which all batches are slices, in order; None where there is none.
+        labels: int64 (N,), the class of every sample by its place, below 0 where it has none; None where the
+            data do not say. ``classes``: the names of the classes 0, 1, …, or None.
     """
 
     samples: int | None = None
@@ -36,6 +38,8 @@ class Stream(ABC):
     ordered: bool = True
     description: str = "data"
     tensor: torch.Tensor | None = None
+    labels: torch.Tensor | None = None
+    classes: tuple[str, ...] | None = None
 
     @abstractmethod
     def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:

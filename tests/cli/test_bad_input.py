@@ -49,6 +49,8 @@ BAD = [
     ({"--thresholds": "0.7,1.01"}, r"thresholds must lie in \(0, 1\], got '1\.01'"),
     ({"--thresholds": "70%"}, r"thresholds must lie in \(0, 1\], got '70%'"),
     ({"--thresholds": ""}, r"no threshold given"),
+    # classes
+    ({"--classes": True}, r"classes were asked for, and the data have no labels"),
     # samples
     ({"--samples": "1"}, r"1 samples asked for; a spread needs 2 or more"),
     ({"--samples": "-5"}, r"-5 samples asked for"),
@@ -108,7 +110,12 @@ def argv(command, changes):
         del options["--out"]
     return [
         command,
-        *(text for name, value in options.items() if value is not None for text in (name, value)),
+        *(
+            text
+            for name, value in options.items()
+            if value is not None
+            for text in ((name,) if value is True else (name, value))
+        ),
     ]
 
 

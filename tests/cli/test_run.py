@@ -136,7 +136,7 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
 
     monkeypatch.setattr(analyze, "analyze_with", spy)
     options = "--layers c1,c2 --thresholds 0.2,1 --method gram --rounding bf16 --rank 12 --memory 2GiB"
-    options += " --width 5 --max-passes 2 --batch-size 7 --no-proof --all-eigenvalues --no-estimate"
+    options += " --width 5 --max-passes 2 --batch-size 7 --no-proof --all-eigenvalues --no-estimate --classes"
     options += " --split test --seed 7"
     cli("run", *tiny, *options.split())
     assert seen == {
@@ -154,6 +154,7 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
         "batch_size": 7,
         "proof": False,
         "all_eigenvalues": True,
+        "classes": True,
         "estimate": False,
         "progress": None,
     }

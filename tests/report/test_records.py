@@ -26,6 +26,8 @@ def test_json_has_every_number_in_full_and_null_for_the_unknown():
         "spread_high": 616 / 65_536,
         "estimate": None,
         "estimate_half_width": None,
+        "within_low": None,
+        "within_high": None,
     }
     assert (first["ceiling"], second["ceiling"]) == (49_999, 4)
     assert second["effective_rank"] == spectra["c2"].effective_rank

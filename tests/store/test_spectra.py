@@ -7,12 +7,15 @@ import math
 import numpy as np
 import polars
 import pyarrow as pa
+import pytest
 
 from streamspread import store
+from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.metrics import metric_names
 from streamspread.results.spectrum import LayerSpectrum, Spectra
-from tests.spectra import layer
+from streamspread.store.classes import classes_in, classes_row
+from tests.spectra import complete, layer
 
 
 def same_bits(a, b):
@@ -63,6 +66,7 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
         "fourth_moment",
         "growth",
         "estimates",
+        "classes",
         *[name for name in metric_names() if name not in ("participation_ratio", "effective_rank")],
     ]
     low, high = spectra["blöcke.2"].components(0.7)
@@ -129,3 +133,43 @@ def test_what_json_does_not_hold_is_kept_as_text(tmp_path):
     again = store.read(tmp_path / "x.arrow").provenance
     assert again["data"] == str(tmp_path)
     assert math.isnan(again["spread"])
+
+
+def test_classes_come_back_and_other_programs_read_k_within(tmp_path):
+    within = complete([5.0, 3.0, 1.0, 1.0], samples=13, dim=4)
+    each = (ClassComponents(0.7, "cat", 4, 1, 2.5), ClassComponents(0.7, "dog", 5, 2, 3.0))
+    split = Classes(("cat", "dog"), (4, 5), 0.125, 2.5, within, each)
+    bare = Classes(("cat",), (9,))
+    layers = [layer("c1", classes=split), layer("c2", classes=bare), layer("c3")]
+    store.write(Spectra(layers), tmp_path / "a.arrow")
+    c1, c2, c3 = (spectrum.classes for spectrum in store.read(tmp_path / "a.arrow").values())
+    assert c3 is None
+    assert (c1.names, c1.counts, c1.between_share, c1.nc1, c1.each) == (
+        split.names,
+        split.counts,
+        0.125,
+        2.5,
+        each,
+    )
+    assert same_bits(c1.within.eigenvalues, within.eigenvalues)
+    assert c1.within.samples == 13
+    assert (c2.names, c2.within, c2.each) == (("cat",), None, ())
+    assert math.isnan(c2.between_share)
+    with pa.ipc.open_file(pa.OSFile(str(tmp_path / "a.arrow"))) as reader:
+        column = reader.read_all()["classes"].to_pylist()
+    assert column[0]["components_within"] == [{"threshold": 0.7, "low": 2, "high": 2}]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"counts": [4]}, r"2 classes of \[4\] samples"),
+        ({"counts": [4, 0]}, r"2 classes of \[4, 0\] samples"),
+        ({"between_share": 1.5}, r"a share of 1\.5 between classes"),
+        ({"nc1": -1.0}, r"NC1 of -1"),
+    ],
+)
+def test_a_split_that_is_none_is_refused(wrong, why):
+    row = classes_row(layer("c1", classes=Classes(("cat", "dog"), (4, 5), 0.125, 2.5)), (0.7,))
+    with pytest.raises(ValueError, match=why):
+        classes_in(row | wrong, 4)

@@ -17,6 +17,7 @@ from streamspread.accumulators.base import (
     Part,
     Setting,
 )
+from streamspread.accumulators.classes import ClassSums, classes_of, split_scatter
 from streamspread.accumulators.exact import (
     DENSE_SOLVE_FACTOR,
     LEAST_BLOCK,
@@ -37,7 +38,8 @@ from streamspread.linalg.probes import Probes
 from streamspread.linalg.states import as_tensor
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
-from streamspread.system.devices import Profile, profile
+from streamspread.streams.labels import Labels
+from streamspread.system.devices import profile
 from streamspread.system.memory import format_bytes
 
 _LEAST_STAGED = 128
@@ -68,15 +70,14 @@ class Covariance(Accumulator):
         device: torch.device,
         staging_rows: int = 1024,
         panel_rows: int = 1024,
-        max_block: int | None = None,
-        device_profile: Profile | None = None,
+        step: Step | None = None,
         in_eighths: bool = False,
+        labels: Labels | None = None,
     ) -> None:
-        self.in_eighths = in_eighths
+        self.in_eighths, self.labels = in_eighths, labels
         self.dim, self.precision, self.device = dim, precision, device
         self.staging_rows, self.panel_rows = staging_rows, min(panel_rows, dim)
-        self.profile = device_profile or profile(device)
-        self.max_block = max_block or largest_block(dim, self.profile)
+        self.step = step or Step.usual(dim, profile(device))
         self._stage: _Waiting | _Sums = _Waiting(self)
 
     @classmethod
@@ -93,7 +94,8 @@ class Covariance(Accumulator):
         def need() -> tuple[int, int]:
             state = cls.nbytes(dim, staging_rows, panel_rows, setting)
             state += Eighths.nbytes(dim) if in_eighths else 0
-            return state, step_bytes(dim, panel_rows, 1, max_block, setting)
+            state += ClassSums.nbytes(setting.classes, dim)
+            return state, step_bytes(dim, panel_rows, max(1, setting.classes), max_block, setting)
 
         def too_large() -> bool:
             state, step = need()
@@ -124,9 +126,9 @@ class Covariance(Accumulator):
                 device=setting.device,
                 staging_rows=staging_rows,
                 panel_rows=panel_rows,
-                max_block=max_block,
-                device_profile=constants,
+                step=Step(max_block, constants),
                 in_eighths=in_eighths,
+                labels=setting.labels,
             ),
         )
 
@@ -183,15 +185,19 @@ class Covariance(Accumulator):
         squares = float(staging.sums.squares_D.sum())
         fourth = sums.fourth.about(staging.remaining_mean(), panels, staging.count, squares)
         panels.set_diagonal_(staging.sums.squares_D)  # known in float64
+        scale, layer = staging.origin.scale, self.precision.layer
+        totals = Totals(self.dim, staging.count, staging.total(), scale, layer)
+        step, classes = self.step._replace(progress=progress), None
+        if sums.classes is not None and self.labels is not None:
+            split = split_scatter(panels, sums.classes)
+            classes = classes_of(panels, split, self.labels.names, totals, options, step)
         # S about the mean is S about the shift − N·δδᵀ, with δ the mean that the shift left.
         panels.u_NR = staging.remaining_mean()[:, None]
         panels.m_RR = torch.full((1, 1), -float(staging.count), dtype=torch.float64, device=self.device)
-        scale, layer = staging.origin.scale, self.precision.layer
-        totals = Totals(self.dim, staging.count, staging.total(), scale, layer)
-        spectrum = spectrum_of(panels, totals, options, Step(self.max_block, self.profile, progress))
+        spectrum = spectrum_of(panels, totals, options, step)
         points = sums.eighths.points(options.thresholds) if sums.eighths and options.estimate else ()
         growth = with_whole(points, spectrum, options.thresholds)
-        return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth)
+        return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth, classes=classes)
 
     def state(self) -> dict[str, Part]:
         return self._stage.state()
@@ -250,7 +256,9 @@ class _Sums:
         self.panels = SymmetricPanels(owner.dim, owner.panel_rows, owner.precision.sum_dtype, owner.device)
         self.fourth = FourthMoments(owner.dim, owner.device)
         self.eighths = Eighths(owner.dim, owner.device) if owner.in_eighths else None
-        self.beside: list[FourthMoments | Eighths] = [self.fourth, *([self.eighths] if self.eighths else [])]
+        self.classes = ClassSums(owner.labels, owner.dim, owner.device) if owner.labels else None
+        beside = (self.fourth, self.eighths, self.classes)
+        self.beside = [each for each in beside if each is not None]
 
     @property
     def samples(self) -> int:

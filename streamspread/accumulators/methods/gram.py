@@ -19,6 +19,7 @@ from streamspread.accumulators.base import (
     Part,
     Setting,
 )
+from streamspread.accumulators.classes import ClassSums, classes_of, components_of_each, split_products
 from streamspread.accumulators.exact import (
     LEAST_BLOCK,
     Step,
@@ -38,7 +39,8 @@ from streamspread.linalg.probes import Probes
 from streamspread.linalg.states import as_tensor
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
-from streamspread.system.devices import Profile, profile
+from streamspread.streams.labels import Labels
+from streamspread.system.devices import profile
 
 _LEAST_TILE = 64
 _NUMBERS = 1 << 20  # widened to float64 at a time
@@ -67,17 +69,19 @@ class Gram(Accumulator):
         precision: Precision,
         device: torch.device,
         panel_rows: int = 1024,
-        max_block: int | None = None,
-        device_profile: Profile | None = None,
+        step: Step | None = None,
+        labels: Labels | None = None,
     ) -> None:
         self.dim, self.announced, self.tile = dim, samples, min(tile, dim)
         self.precision, self.device = precision, device
-        self.profile = device_profile or profile(device)
-        self.max_block = max_block or largest_block(samples, self.profile)
+        self.step, self.labels = step or Step.usual(samples, profile(device)), labels
         self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device)
         self.begin = 0  # first feature of the tile at hand
         self.total = 0.0
         self.squares_N = torch.zeros(samples, dtype=torch.float64, device=device)  # the exact diagonal
+        classes = len(labels.names) if labels else 0
+        # Products of the classes' weighted means.
+        self.means_CC = torch.zeros(classes, classes, dtype=torch.float64, device=device)
         self.scale = math.inf  # nothing has been added yet
         self._stage: _Between | _Tile = _Between()
 
@@ -94,7 +98,7 @@ class Gram(Accumulator):
 
         def need(tile: int) -> tuple[int, int]:
             panels, staging = cls.nbytes(samples, min(tile, dim), panel_rows, setting)
-            step = step_bytes(samples, panel_rows, 2, max_block, setting)
+            step = step_bytes(samples, panel_rows, 2 * max(1, setting.classes), max_block, setting)
             return panels + staging, max(0, step - staging)  # the tile is gone when the step begins
 
         least = min(_LEAST_TILE, dim)
@@ -132,8 +136,8 @@ class Gram(Accumulator):
                 precision=Precision(setting.rounding, layer.name),
                 device=setting.device,
                 panel_rows=panel_rows,
-                max_block=max_block,
-                device_profile=constants,
+                step=Step(max_block, constants),
+                labels=setting.labels,
             ),
         )
 
@@ -142,6 +146,7 @@ class Gram(Accumulator):
         """(bytes of the panels, bytes of a tile and of adding it) while data streams."""
         dtype = kernels.SUM_DTYPES[setting.rounding]
         staging = Staging.nbytes(tile, samples, setting.rounding, setting.device)
+        staging += ClassSums.nbytes(setting.classes, tile)
         staging += kernels.product_bytes(min(panel_rows, samples), samples, dtype, setting.device)
         return SymmetricPanels.nbytes(samples, panel_rows, dtype) + Probes.nbytes(samples), staging
 
@@ -192,6 +197,7 @@ class Gram(Accumulator):
         self.panels.add(other.panels, 1.0)
         self.total += other.total
         self.squares_N += other.squares_N
+        self.means_CC += other.means_CC
         self.dim += other.dim
         self.begin += other.begin
 
@@ -222,21 +228,23 @@ class Gram(Accumulator):
         # Taking each sample's mean product off both sides centres the samples: (I − 11ᵀ/N) G (I − 11ᵀ/N).
         self.panels.u_NR = self.panels.m_RR = None
         self.panels.set_diagonal_(self.squares_N)
+        totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer)
+        step, most, classes = self.step._replace(progress=progress), self.step.profile.part_limit, None
+        if self.labels is not None:
+            split = split_products(self.panels, self.labels, self.means_CC)
+            classes = classes_of(self.panels, split, self.labels.names, totals, options, step)
+            each = components_of_each(self.panels, self.labels, options, most)
+            classes = replace(classes, each=each)
         mean_N = self.panels.row_sums() / self.announced
         self.panels.u_NR = torch.stack([torch.ones_like(mean_N), mean_N], dim=1)
         self.panels.m_RR = torch.tensor(
             [[float(mean_N.mean()), -1.0], [-1.0, 0.0]], dtype=torch.float64, device=self.device
         )
         fourth = fourth_moment_of_products(self.panels)
-        points = (
-            growth_of_products(self.panels, options.thresholds, self.profile.part_limit)
-            if options.estimate
-            else ()
-        )
-        totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer)
-        spectrum = spectrum_of(self.panels, totals, options, Step(self.max_block, self.profile, progress))
+        points = growth_of_products(self.panels, options.thresholds, most) if options.estimate else ()
+        spectrum = spectrum_of(self.panels, totals, options, step)
         growth = with_whole(points, spectrum, options.thresholds)
-        return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth)
+        return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth, classes=classes)
 
     def rescale(self, scale: float) -> None:
         """Bring all sums to another scale, no larger than theirs; exact, as both are powers of two."""
@@ -244,13 +252,14 @@ class Gram(Accumulator):
             factor = (scale / self.scale) ** 2
             self.panels.multiply_(factor)
             self.squares_N *= factor
+            self.means_CC *= factor
             self.total *= factor
         self.scale = scale
 
     def state(self) -> dict[str, Part]:
         numbers = {"begin": self.begin, "total": self.total, "scale": self.scale}
         own = {name: as_tensor(value) for name, value in numbers.items()}
-        own["squares"] = self.squares_N
+        own |= {"squares": self.squares_N, "means": self.means_CC}
         own |= {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
         own |= {f"tile.{name}": tensor for name, tensor in self._stage.state().items()}
         return {name: Part(tensor, Combine.OWN) for name, tensor in own.items()}
@@ -259,6 +268,7 @@ class Gram(Accumulator):
         self.begin, self.total = int(tensors["begin"]), float(tensors["total"])
         self.scale = float(tensors["scale"])
         self.squares_N.copy_(tensors["squares"])
+        self.means_CC.copy_(tensors["means"])
         self.panels.load_state(below("panels.", tensors))
         tile = below("tile.", tensors)
         self._stage = _Tile.loaded(tile, self) if tile else _Between()
@@ -303,6 +313,11 @@ class _Tile:
             owner.rescale(staging.origin.scale)
             rows_NT = staging.staged()
             owner.panels.add_outer(rows_NT)
+            if owner.labels is not None:
+                sums = ClassSums(owner.labels, staging.columns, owner.device)
+                sums.add(rows_NT)
+                means_CT = sums.weighted_means()
+                owner.means_CC += means_CT @ means_CT.T
             height = max(1, _NUMBERS // staging.columns)
             for squares_N, part in zip(owner.squares_N.split(height), rows_NT.split(height), strict=True):
                 squares_N += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()

@@ -1,0 +1,104 @@
+"""The column of a result in which a layer's classes stand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from streamspread.results.classes import ClassComponents, Classes
+from streamspread.results.spectrum import LayerSpectrum, Spectrum
+
+_FLOATS = pa.list_(pa.float64())
+_NUMBERS = ("eigenvalues", "lower_sums", "upper_sums")
+
+# What bounds K within the classes; its number of samples is N − C + 1.
+_WITHIN = {
+    "samples": pa.int64(),
+    "total_variance": pa.float64(),
+    "complete": pa.bool_(),
+    "proof": pa.string(),
+    **dict.fromkeys(_NUMBERS, _FLOATS),
+}
+_EACH = {
+    "threshold": pa.float64(),
+    "name": pa.string(),
+    "samples": pa.int64(),
+    "components": pa.int64(),
+    "mixed": pa.float64(),
+}
+_INTERVAL = {"threshold": pa.float64(), "low": pa.int64(), "high": pa.int64()}
+
+CLASSES = pa.struct(
+    {
+        "names": pa.list_(pa.string()),
+        "counts": pa.list_(pa.int64()),
+        "between_share": pa.float64(),
+        "nc1": pa.float64(),
+        "within": pa.struct(_WITHIN),
+        "components_within": pa.list_(pa.struct(_INTERVAL)),  # for other programs
+        "each": pa.list_(pa.struct(_EACH)),
+    }
+)
+
+
+def classes_row(spectrum: LayerSpectrum, thresholds: Sequence[float]) -> dict[str, Any] | None:
+    """A layer's classes as the column holds them."""
+    classes = spectrum.classes
+    if classes is None:
+        return None
+    within = classes.within
+    row = {
+        "names": classes.names,
+        "counts": classes.counts,
+        "between_share": _or_null(classes.between_share),
+        "nc1": _or_null(classes.nc1),
+        "within": None if within is None else {name: getattr(within, name) for name in _WITHIN},
+        "components_within": None,
+        "each": [asdict(one) for one in classes.each],
+    }
+    if within is not None:
+        intervals = ((tau, within.components(tau)) for tau in thresholds)
+        row["components_within"] = [
+            {"threshold": tau, "low": int(k.low), "high": int(k.high)} for tau, k in intervals
+        ]
+    return row
+
+
+def classes_in(row: Mapping[str, Any] | None, dim: int) -> Classes | None:
+    """What :func:`classes_row` wrote, of a layer of so many features.
+
+    Raises:
+        ValueError: what is no split of a variance.
+    """
+    if row is None:
+        return None
+    if len(row["names"]) != len(row["counts"]) or any(count < 1 for count in row["counts"]):
+        raise ValueError(f"{len(row['names'])} classes of {row['counts']} samples")
+    share, nc1 = _number(row["between_share"]), _number(row["nc1"])
+    if not (math.isnan(share) or 0.0 <= share <= 1.0) or nc1 < 0.0 or math.isinf(nc1):
+        raise ValueError(f"a share of {share:g} between classes, and NC1 of {nc1:g}")
+    within = row["within"]
+    if within is not None:
+        arrays = {name: np.asarray(within[name], np.float64) for name in _NUMBERS}
+        within = Spectrum(**{**within, **arrays, "dim": dim})
+    return Classes(
+        names=tuple(row["names"]),
+        counts=tuple(row["counts"]),
+        between_share=share,
+        nc1=nc1,
+        within=within,
+        each=tuple(ClassComponents(**one) for one in row["each"]),
+    )
+
+
+def _or_null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

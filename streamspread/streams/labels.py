@@ -1,0 +1,89 @@
+"""Which class every sample of a stream belongs to, where its data say so."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
+
+from streamspread.errors import DataError
+from streamspread.streams.stream import Stream
+
+
+class Labels(NamedTuple):
+    """The classes of N samples.
+
+    index_N: int64 (N,), from 0 to C − 1, by the sample's place. ``names``: of the C classes that occur.
+    """
+
+    index_N: np.ndarray
+    names: tuple[str, ...]
+
+    @property
+    def count_C(self) -> np.ndarray:
+        """How many samples each class has."""
+        return np.bincount(self.index_N, minlength=len(self.names))
+
+
+def labels_of(stream: Stream) -> Labels:
+    """The classes of a stream's samples.
+
+    Raises:
+        DataError: it has no labels, not one for every sample, or comes in another order every time.
+    """
+    labels = stream.labels
+    if labels is None:
+        raise DataError(
+            f"{stream.description}: classes were asked for, and the data have no labels in a fixed order: "
+            "give a data set with whole numbers for labels, as TensorDataset(images, labels)"
+        )
+    label_N = labels.cpu().numpy()
+    if missing := int((label_N < 0).sum()):
+        raise DataError(
+            f"{stream.description}: classes were asked for, and {missing:,} of {len(label_N):,} samples have "
+            "no label (a number below 0)"
+        )
+    values, index_N = np.unique(label_N, return_inverse=True)
+    known = stream.classes or ()
+    names = tuple(str(known[value]) if value < len(known) else str(value) for value in values)
+    return Labels(index_N.astype(np.int64), names)
+
+
+def data_set_labels(data_set: Any) -> torch.Tensor | None:
+    """int64 (N,): the whole numbers that a data set has for labels, without reading its items; None where it
+    has none, or not one for each item.
+
+    They are the second tensor of a TensorDataset, and what torchvision's sets have as ``targets`` or
+    ``labels``; subsets and concatenations have those of their parts.
+    """
+    if isinstance(data_set, Subset):
+        of_all = data_set_labels(data_set.dataset)
+        return None if of_all is None else of_all[torch.as_tensor(list(data_set.indices))]
+    if isinstance(data_set, ConcatDataset):
+        parts = [data_set_labels(part) for part in data_set.datasets]
+        known = [part for part in parts if part is not None]
+        return torch.cat(known) if known and len(known) == len(parts) else None
+    if isinstance(data_set, TensorDataset):
+        given: Any = data_set.tensors[1] if len(data_set.tensors) > 1 else None
+    else:
+        given = getattr(data_set, "targets", None)
+        given = getattr(data_set, "labels", None) if given is None else given
+    return _whole_numbers(given, len(data_set) if isinstance(data_set, Sized) else -1)
+
+
+def class_names(data_set: Any) -> tuple[str, ...] | None:
+    """The names that a data set has for its classes, as ``classes``; None where it has none."""
+    names = getattr(data_set.dataset if isinstance(data_set, Subset) else data_set, "classes", None)
+    return tuple(map(str, names)) if isinstance(names, (list, tuple)) and names else None
+
+
+def _whole_numbers(given: Any, count: int) -> torch.Tensor | None:
+    try:
+        labels = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    whole = not labels.is_floating_point() and not labels.is_complex() and labels.dtype != torch.bool
+    return labels.to(torch.int64) if whole and labels.shape == (count,) else None
