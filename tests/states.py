@@ -79,9 +79,9 @@ def solved(state, thresholds=None, how=None):
     """The spectrum of a state, as far as the thresholds need it; those of a sketch are its own."""
     how = how or How()
     if how.constants:
-        state.profile = replace(CPU_PROFILE, **how.constants)
+        state.step = state.step._replace(profile=replace(CPU_PROFILE, **how.constants))
     if how.max_block:
-        state.max_block = how.max_block
+        state.step = state.step._replace(max_block=how.max_block)
     return state.spectrum(Options(thresholds=thresholds or state.thresholds, **how.options))
 
 

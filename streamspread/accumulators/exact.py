@@ -40,7 +40,7 @@ LEAST_BLOCK = 256
 
 def largest_block(order: int, profile: Profile) -> int:
     """The most vectors that the search for leading eigenvalues grows to, and needs memory for."""
-    return max(16, min(order // 8, profile.max_block))
+    return max(16, min(order // 5, profile.max_block))
 
 
 def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int, setting: Setting) -> int:
@@ -49,6 +49,7 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
     chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
     if order <= setting.profile.dense_limit:
         square = order * order * 8  # float64
+        # A search before it takes less: its basis, and a copy of the panels.
         return setting.profile.dense_copies * square + min(square, setting.profile.kept_bytes) + chunk
     in_place = band_bytes(order, dtype, device)
     if setting.options.all_eigenvalues:
@@ -65,7 +66,8 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
 def step_operations(order: int, max_block: int, setting: Setting) -> float:
     """Estimated operations of the eigenvalue step, as equivalents of matrix products."""
     profile, proof = setting.profile, setting.options.proof
-    if order <= profile.dense_limit:
+    all_of_them = setting.options.all_eigenvalues or order <= profile.search_limit
+    if all_of_them and order <= profile.dense_limit:
         return DENSE_SOLVE_FACTOR * 4 / 3 * float(order) ** 3
     # A block that memory keeps small often holds less than K, and then all eigenvalues are the proof.
     small = max_block <= LEAST_BLOCK and max_block < largest_block(order, profile)
@@ -155,12 +157,13 @@ def _eigenvalues(panels: SymmetricPanels, totals: Totals, options: Options, step
     rank_limit = min(totals.dim, totals.samples - 1)
     if totals.trace <= 0.0:
         return Eigenvalues(np.zeros(0), True, 0.0, "constant layer")
-    if panels.n <= step.profile.dense_limit or options.all_eigenvalues:
+    dense = panels.n <= step.profile.dense_limit
+    if options.all_eigenvalues or panels.n <= min(step.profile.search_limit, step.profile.dense_limit):
         return all_eigenvalues(
             panels,
             totals.trace,
             rank_limit,
-            in_place=panels.n > step.profile.dense_limit,
+            in_place=not dense,
             thresholds=options.thresholds,
             progress=step.progress,
             profile=step.profile,
@@ -169,6 +172,7 @@ def _eigenvalues(panels: SymmetricPanels, totals: Totals, options: Options, step
         block=step.profile.block,
         max_block=step.max_block,
         proof=options.proof,
+        dense=dense,
         seed=options.seed,
         progress=step.progress,
         profile=step.profile,

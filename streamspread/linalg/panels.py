@@ -4,7 +4,7 @@ square."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -80,6 +80,21 @@ class SymmetricPanels:
         """
         load(self.state(), state)
         self._taken_off = float(state["taken_off"])
+
+    @contextmanager
+    def put_back(self) -> Iterator[None]:
+        """What is done to the panels within is undone afterwards, also where it used them up; it takes a copy
+        of them."""
+        panels = [panel.clone() for _, _, panel in self.spans()]
+        products_NM, before = self.probes.y_NM.clone(), (self.u_NR, self.m_RR, self._taken_off)
+        try:
+            yield
+        finally:
+            self.spent = False
+            for mine, kept in zip(self.panels, panels, strict=True):
+                mine.copy_(kept)
+            self.probes.y_NM.copy_(products_NM)
+            self.u_NR, self.m_RR, self._taken_off = before
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
         """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA."""

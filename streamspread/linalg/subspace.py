@@ -1,7 +1,12 @@
-"""Block subspace iteration: an orthonormal block of vectors that turns towards the leading eigenvectors.
+"""A block Krylov basis that holds the leading eigenvectors, and steps of subspace iteration that refine it.
 
-Products of the block with A run in the panels' own precision (rough ones in TF32, on a card); everything as
-small as the block is float64: inner products, Cholesky factors, Ritz values.
+The basis is that of block Lanczos (Golub & Underwood 1977, "The block Lanczos method for computing
+eigenvalues"): a random block, then what A makes of each block, orthogonal to all before. It takes a third of
+the products of one block that is multiplied again and again. Nothing of the recurrence is relied on: each
+block is orthogonalised against all others, and the Ritz values are those of the span, whatever is in it.
+
+Products with A run in the panels' own precision (rough ones in TF32, on a card); everything as small as the
+basis is float64: inner products, Cholesky factors, Ritz values.
 """
 
 from __future__ import annotations
@@ -16,21 +21,29 @@ from streamspread.linalg.probes import norm_bound
 from streamspread.results.spectrum import components_for
 
 CHUNK_ROWS = 8192  # of a block, widened to float64 at a time in inner products
-_DOUBLINGS = 16  # of the block; more than any order that fits allows
-_GUARD = 1.6  # block size over K: some vectors beyond K make the leading ones converge
+_GUARD = 1.2  # basis over K, at the least: some vectors beyond K make the leading ones converge
+_SETTLED = 0.1  # of what decides K, that sums of Ritz values may still grow by in a step
+_CONVERGED = 1.02  # a Ritz value that random vectors do not exceed may be so many times below the eigenvalue
+_UNSEEN = 1.1  # and what a few random vectors find
+_UNIT = 2.0**-23  # of a target, below which they have settled whatever decides K
 _GROUP = 256  # vectors widened to float64 at a time
 _REFINED = 16  # Ritz values computed again in float64: they hold all but a small share of ‖A‖²_F
 
 
 class Subspace:
-    """An orthonormal block Q of vectors, its product Y = A·Q, and the Ritz values of its span."""
+    """An orthonormal basis Q of vectors, its product Y = A·Q, and the Ritz values of its span.
 
-    def __init__(self, matrix: SymmetricPanels, size: int, seed: int) -> None:
-        self.matrix = matrix
+    Attributes:
+        rough: whether the products may be less precise than the panels are.
+        products: that were computed, each with a block of vectors.
+    """
+
+    def __init__(self, matrix: SymmetricPanels, block: int, seed: int) -> None:
+        self.matrix, self.block = matrix, block
         self.generator = torch.Generator(device=matrix.device).manual_seed(seed)
-        self.q_NL = self._random(size)  # need not be orthonormal: only the span of its product is used
-        self.y_NL = self.q_NL
-        self.ritz_L = np.zeros(size)
+        self.q_NL = self.y_NL = torch.empty(matrix.n, 0, dtype=matrix.dtype, device=matrix.device)
+        self.ritz_L = np.zeros(0)
+        self.rough = matrix.device.type == "cuda"
         self._refined_L: np.ndarray | None = None
         self.products = 0
 
@@ -38,16 +51,35 @@ class Subspace:
     def size(self) -> int:
         return self.q_NL.shape[1]
 
-    def search(self, targets: Sequence[float], max_size: int) -> list[int | None]:
-        """Power steps with rough products, until the block is large enough for the K of every target or has
-        ``max_size`` vectors; the K's, as :meth:`refine` gives them."""
-        for _ in range(_DOUBLINGS):
-            self._power_step()
-            if self.size >= min(max_size, _guarded(reaching(_ritz_values(self.q_NL, self.y_NL), targets))):
+    def search(
+        self, targets: Sequence[float], max_size: int, hopeless: float | None = None
+    ) -> list[int | None]:
+        """Build the basis, a block at a time, until what decides the K of every target has settled or there
+        are ``max_size`` vectors; the K's, as :meth:`refine` gives them.
+
+        Args:
+            hopeless: a share of ``max_size``: with so many vectors it ends if some target is not reached yet.
+        """
+        matrix, count, before = self.matrix, 0, np.zeros(0)
+        q_NL = torch.empty(matrix.n, max_size, dtype=matrix.dtype, device=matrix.device)
+        y_NL = torch.empty_like(q_NL)
+        h_LL = torch.zeros(max_size, max_size, dtype=torch.float64, device=matrix.device)
+        fresh_NB = _orthonormal(self._random(min(self.block, max_size)))
+        while True:
+            end = count + fresh_NB.shape[1]
+            q_NL[:, count:end] = fresh_NB
+            y_NL[:, count:end] = matrix.matmul(fresh_NB, rough=True)
+            self.products += 1
+            inner_LB = _inner(q_NL[:, :end], y_NL[:, count:end])
+            h_LL[:end, count:end], h_LL[count:end, :end] = inner_LB, inner_LB.T
+            ritz_L = torch.linalg.eigvalsh(h_LL[:end, :end]).flip(0).cpu().numpy()
+            if end == max_size or _settled(ritz_L, before, targets):
                 break
-            self._grow(max_size)
-        self._advance()
-        self._power_step()
+            if hopeless is not None and end >= hopeless * max_size and None in reaching(ritz_L, targets):
+                break
+            fresh_NB = _rest(y_NL[:, count:end][:, : max_size - end], q_NL[:, :end])
+            count, before = end, ritz_L
+        self.q_NL, self.y_NL = q_NL[:, :end], y_NL[:, :end]
         return self._rayleigh_ritz(targets)
 
     def refine(self, targets: Sequence[float]) -> list[int | None]:
@@ -56,8 +88,11 @@ class Subspace:
         Returns:
             For every target the number of Ritz values whose sum reaches it, None where all do not.
         """
-        self._advance()
-        self._multiply()
+        self.q_NL = _orthonormal(self.y_NL)
+        self.y_NL = self.q_NL  # frees the last product before the next is allocated
+        self.y_NL = self.matrix.matmul(self.q_NL)
+        self.products += 1
+        self.rough = False
         return self._rayleigh_ritz(targets)
 
     def truncate(self, count: int) -> None:
@@ -81,16 +116,16 @@ class Subspace:
         return _inner(r_NP, r_NP).cpu().numpy()
 
     def largest_outside(self, count: int) -> float:
-        """An estimate, from below, of λmax of A outside the span of the first Ritz vectors."""
-        if count < self.size:
-            return float(self.ritz_L[count])
-        q_NP = self.q_NL
+        """An estimate of λmax of A outside the span of the first Ritz vectors: the next Ritz value, where it
+        has converged; else somewhat more than random vectors find, which is too little."""
+        q_NP = self.q_NL[:, :count]
         z = self._random(8)
         for _ in range(6):
             z = torch.linalg.qr(z - q_NP @ (q_NP.T @ z))[0]
             z = self.matrix.matmul(z)
             z -= q_NP @ (q_NP.T @ z)
-        return float(torch.linalg.matrix_norm(z, ord=2))
+        found, ritz = float(torch.linalg.matrix_norm(z, ord=2)), float(self.ritz_L[count : count + 1].sum())
+        return max(_CONVERGED * ritz, found if found < ritz else _UNSEEN * found)
 
     def factorisation_error_(self, count: int, bound: float) -> float | None:
         """Whether s·I − A + QΘQᵀ is positive definite for the first Ritz pairs and s = ``bound``: this
@@ -102,14 +137,14 @@ class Subspace:
         """
         matrix = self.matrix
         z_NM = matrix.probes.measuring
-        q_NP = self.q_NL[:, :count].contiguous()
+        q_NP, ritz_P = self.q_NL[:, :count].contiguous(), self.ritz_L[:count]
         wanted_NM = bound * z_NM - matrix.exact_product(z_NM)
         for begin in range(0, count, _GROUP):
             q_NG = q_NP[:, begin : begin + _GROUP].double()
-            ritz_G = torch.as_tensor(self.ritz_L[begin : begin + _GROUP], device=q_NG.device)
+            ritz_G = torch.as_tensor(ritz_P[begin : begin + _GROUP], device=q_NG.device)
             wanted_NM += q_NG @ (ritz_G[:, None] * (q_NG.T @ z_NM))
         matrix.apply_low_rank_()
-        weighted_NP = q_NP * _as_row(self.ritz_L[:count], q_NP)
+        weighted_NP = q_NP * _as_row(ritz_P, q_NP)
         del self.y_NL
         for begin, end, panel in matrix.spans():
             torch.addmm(panel, weighted_NP[begin:end], q_NP[:end].T, beta=-1.0, out=panel)
@@ -117,27 +152,6 @@ class Subspace:
         if not matrix.is_positive_definite_():
             return None
         return norm_bound(matrix.factor_product(z_NM) - wanted_NM)
-
-    def _power_step(self) -> None:
-        self._multiply(rough=True)
-        self._advance()
-        self._multiply(rough=True)
-
-    def _multiply(self, rough: bool = False) -> None:
-        """Y = A·Q. A rough product may use TF32 (on CUDA)."""
-        self.y_NL = self.q_NL  # frees the last product before the next is allocated
-        self.y_NL = self.matrix.matmul(self.q_NL, rough=rough)
-        self.products += 1
-
-    def _advance(self) -> None:
-        """Q ← an orthonormal basis of Y's columns."""
-        self.q_NL = _orthonormal(self.y_NL)
-
-    def _grow(self, max_size: int) -> None:
-        """Q ← an orthonormal basis of Y's columns and as many random directions again."""
-        added = self._random(min(self.size, max_size - self.size))
-        scale = float(torch.linalg.vector_norm(self.y_NL, dim=0).mean() / added.shape[0] ** 0.5)
-        self.q_NL = _orthonormal(torch.cat([self.y_NL, added * scale], dim=1))
 
     def _rayleigh_ritz(self, targets: Sequence[float]) -> list[int | None]:
         """Turn Q and Y to the Ritz vectors; K's by target."""
@@ -158,9 +172,27 @@ def reaching(values_L: np.ndarray, targets: Sequence[float]) -> list[int | None]
     return [components_for(sums_L, target) for target in targets]
 
 
-def _guarded(highs: Sequence[int | None]) -> float:
-    """The block size that these K's call for."""
-    return np.inf if None in highs else _GUARD * max(high for high in highs if high is not None)
+def _settled(ritz_L: np.ndarray, before_L: np.ndarray, targets: Sequence[float]) -> bool:
+    """Whether the K of every target is known from Ritz values that hardly grow any more: the sum of K of
+    them by less than a tenth of its distance from the target, and of what the sum of K − 1 falls short."""
+    sums_L, before = np.cumsum(ritz_L), np.cumsum(before_L)
+    for target in targets:
+        k = components_for(sums_L, target)
+        if k is None or len(before) < k or len(ritz_L) < _GUARD * k:
+            return False
+        lacking = target - (sums_L[k - 2] if k > 1 else 0.0)
+        enough = max(_UNIT * target, _SETTLED * min(float(sums_L[k - 1]) - target, lacking))
+        if sums_L[k - 1] - before[k - 1] > enough:
+            return False
+    return True
+
+
+def _rest(y_NB: torch.Tensor, q_NL: torch.Tensor) -> torch.Tensor:
+    """An orthonormal basis of what is left of y outside the span of q; of rounding errors, where nothing is:
+    these point anywhere."""
+    for _ in range(3):  # one is not enough in the panels' precision, and of rounding errors two are not
+        y_NB = _orthonormal(y_NB - q_NL @ (q_NL.T @ y_NB))
+    return y_NB
 
 
 def _as_row(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
@@ -200,12 +232,6 @@ def _projected(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[torch.Tensor, to
     h_LL = torch.linalg.solve_triangular(factor, (h_LL + h_LL.T) / 2, upper=False)
     h_LL = torch.linalg.solve_triangular(factor, h_LL.T.contiguous(), upper=False)
     return factor, (h_LL + h_LL.T) / 2
-
-
-def _ritz_values(q_NL: torch.Tensor, y_NL: torch.Tensor) -> np.ndarray:
-    """Ritz values of span(q) from y = A·q, descending, without their vectors."""
-    values = torch.linalg.eigvalsh(_projected(q_NL, y_NL)[1])
-    return np.maximum(values.flip(0).cpu().numpy(), 0.0)
 
 
 def _rayleigh_ritz(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:

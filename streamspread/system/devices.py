@@ -23,12 +23,14 @@ class Profile:
         panel_rows: rows of a panel. More make larger products, but waste half of each diagonal block.
         tile_bytes: of a gram tile, N × tile features. So many keep its products efficient; with more, memory
             would grow with N·D, which is what this program exists to avoid.
-        dense_limit: up to this order all eigenvalues are computed by one dense LAPACK or cuSOLVER call, in
-            float64 whatever the panels hold.
+        dense_limit: up to this order all eigenvalues can be computed by one dense LAPACK or cuSOLVER call, in
+            float64 whatever the panels hold; and they are up to ``search_limit``, above which the leading
+            ones are searched for first.
         part_limit: samples of a part, at the most, whose eigenvalues tell how K grows with N.
         dense_copies: order² matrices that the dense call takes beside the panels.
         kept_bytes: that the allocator and BLAS keep at the most while it runs, of what was freed before.
-        block, max_block: vectors of the search for leading eigenvalues at the start, and at the most.
+        block, max_block: vectors that the search for leading eigenvalues multiplies at a time, and holds at
+            the most.
         least_staged: rows staged at the least before a sketch takes them in.
         chunk_bytes: of a large matrix that are widened to float64 at a time.
         band_numbers, band_rows: numbers of a triangle that the reduction to a band widens to float64 at a
@@ -47,6 +49,7 @@ class Profile:
     panel_rows: int
     tile_bytes: int
     dense_limit: int
+    search_limit: int
     part_limit: int
     dense_copies: int
     kept_bytes: int
@@ -73,10 +76,11 @@ CPU = Profile(
     panel_rows=1024,
     tile_bytes=1 << 30,
     dense_limit=6144,
+    search_limit=2048,
     part_limit=2048,
     dense_copies=2,  # the matrix, and a copy that is reduced in its place
     kept_bytes=32 << 20,  # glibc gives blocks of up to this size back to its heap, not to the system
-    block=256,
+    block=64,
     max_block=2048,
     least_staged=128,
     chunk_bytes=32 << 20,
@@ -100,10 +104,11 @@ CUDA = Profile(
     panel_rows=2048,
     tile_bytes=4 << 30,
     dense_limit=4096,
+    search_limit=4096,
     part_limit=1024,
     dense_copies=6,  # cuSOLVER asks for four more
     kept_bytes=0,  # the caching allocator serves what comes next from what it keeps
-    block=512,
+    block=256,
     max_block=4096,
     least_staged=1024,
     chunk_bytes=256 << 20,

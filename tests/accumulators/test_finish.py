@@ -71,10 +71,10 @@ def test_a_spectrum_can_be_asked_for_again_and_sums_go_on(method):
 def test_a_state_that_a_proof_used_up_says_so(method):
     x = with_spectrum("power law", 400, 260, 0.0)
     state = EXACT[method](x, "fp32", CPU, 50)
-    options = leading(60)
-    assert solved(state, (0.5,), options).proof == "Cholesky factorisation"
+    options = leading(150)
+    assert solved(state, (0.7,), options).proof == "Cholesky factorisation"
     with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
-        solved(state, (0.5,), options)
+        solved(state, (0.7,), options)
     if method == "covariance":
         state.update(x[:1])
         with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):

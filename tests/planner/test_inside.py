@@ -40,13 +40,13 @@ def test_bytes_are_those_of_the_accumulator(device, rounding):
     gram = planned([wide], 1000, 40 * GIB, device, rounding, method="gram").layers[0]
     sizes = gram.sizes
     panels, staging = Gram.nbytes(1000, sizes["tile"], sizes["panel_rows"], where)
-    step = step_bytes(1000, sizes["panel_rows"], 2, sizes["max_block"], where)
+    step = step_bytes(1000, sizes["panel_rows"], 2, sizes["step"].max_block, where)
     assert (gram.state_bytes, gram.finish_bytes) == (panels + staging, max(0, step - staging))
     covariance = planned([long], 1000, 40 * GIB, device, rounding, method="covariance").layers[0]
     sizes = covariance.sizes
     state = Covariance.nbytes(300, sizes["staging_rows"], sizes["panel_rows"], where)
     state += sizes["in_eighths"] * Eighths.nbytes(300)
-    step = step_bytes(300, sizes["panel_rows"], 1, sizes["max_block"], where)
+    step = step_bytes(300, sizes["panel_rows"], 1, sizes["step"].max_block, where)
     assert (covariance.state_bytes, covariance.finish_bytes) == (state, step)
     assert covariance.bytes == state + step
 
