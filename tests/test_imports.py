@@ -2,7 +2,6 @@
 
 import ast
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from streamspread import store
 from streamspread.results.spectrum import Spectra
+from tests.fresh import loaded_by
 
 PACKAGE = Path(__file__).resolve().parent.parent / "streamspread"
 DOCUMENT = PACKAGE.parent / "docs" / "architecture.md"
@@ -143,15 +143,6 @@ def test_files_are_small_and_functions_take_few_arguments(path):
 def test_what_is_known_of_a_kind_of_device_stands_in_one_place():
     tables = [path.as_posix() for path in FILES if re.search(r'\{[^{}]*"cpu":[^{}]*"cuda"', source(path))]
     assert tables == []
-
-
-def loaded_by(code):
-    """The top-level modules that are loaded after running code in a fresh interpreter."""
-    code += "\nimport sys\nprint(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
-    )
-    return set(done.stdout.split())
 
 
 HEAVY = {"cupy", "matplotlib", "numba", "openTSNE", "pandas", "pyarrow"}

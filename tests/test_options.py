@@ -5,7 +5,6 @@ import inspect
 import subprocess
 import sys
 from dataclasses import KW_ONLY, dataclass, fields
-from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -30,6 +29,7 @@ from streamspread.options import (
     option_of,
 )
 from tests.diagonal import Diagonal
+from tests.fresh import ROOT
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,11 @@ def test_type_checkers_see_names_types_and_defaults(tmp_path):
         "streamspread.analyze(nn.ReLU(), data=3, metod='gram')\n"
         "streamspread.plan(nn.ReLU(), 3, rank=[])\n"
     )
-    root = Path(streamspread.__file__).parent.parent
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--config-file", str(root / "pyproject.toml"), str(code)],
+        [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), str(code)],
         capture_output=True,
         text=True,
-        cwd=root,
+        cwd=ROOT,
         check=False,
     )
     seen = done.stdout

@@ -21,12 +21,14 @@ from streamspread.system.registry import Registry
 
 @dataclass(frozen=True)
 class LayerShape:
-    """A layer before any data: name, one sample's shape, D, and the operations of the forward up to it."""
+    """A layer before any data: name, one sample's shape, D, the operations of the forward up to it, and the
+    dimension of a smaller activation of which it is an affine image, if any."""
 
     name: str
     shape: tuple[int, ...]
     dim: int
     operations: float
+    source_dim: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -154,7 +154,12 @@ def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rou
         labels=labels_of(observed.stream) if options.classes else None,
         profile=observed.profile,
     )
-    return make_plan([LayerShape(t.name, t.shape, t.dim, t.operations) for t in taps], setting)
+    return make_plan([_shape(observed, tap) for tap in taps], setting)
+
+
+def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
+    source = observed.sources.get(tap.name)
+    return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, None if source is None else source.dim)
 
 
 def _rounding(observed: Observed, options: Options) -> str:

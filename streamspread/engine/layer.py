@@ -53,6 +53,7 @@ class RunningLayer:
             passes=self.passes,
             seconds=self.clock.seconds(),
             peak_bytes=self.peak,
+            source_dim=self.plan.of.source_dim,
         )
 
 

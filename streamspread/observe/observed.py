@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,13 @@ from torch import nn
 from streamspread.errors import DataError, DeviceError, OptionError, StreamspreadError
 from streamspread.observe.look import first_batch, forward_needs, survey
 from streamspread.observe.placement import as_input, model_dtype, prepared
+from streamspread.observe.source import Source
 from streamspread.observe.taps import TapInfo, select
+from streamspread.observe.tracing import find_sources
 from streamspread.options import RunOptions
 from streamspread.streams import Stream, as_stream
 from streamspread.system.devices import Profile, profile, resolve_device
+from streamspread.system.generators import as_before
 from streamspread.system.memory import free_bytes, parse_bytes
 
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
@@ -30,7 +33,7 @@ class Observed:
     Attributes:
         model: in eval mode on the device. ``dtype``: of its parameters.
         stream: the data, which lies on the device where it is small beside the budget.
-        taps: those asked for, in network order.
+        taps: those asked for, in network order. ``sources``: what some of them are affine images of, by name.
         samples: N, or None where only a pass can tell. ``batch_size``: of the largest batch.
         budget: bytes on the device. ``forward_bytes``: of a batch's forward beside what is made of the taps.
         resident_bytes: of data that stays on the device. ``largest_dim``: D of the widest tap, also of those
@@ -41,6 +44,7 @@ class Observed:
     model: nn.Module
     stream: Stream
     taps: tuple[TapInfo, ...]
+    sources: Mapping[str, Source]
     device: torch.device
     dtype: torch.dtype
     samples: int | None
@@ -94,10 +98,14 @@ def _looked_at(
     # A stream that makes its batches holds one, and what it makes it of, beside the model's own copy.
     copies = 1 if stream.tensor is not None else 3
     forward_bytes, taps = forward_needs(model, as_input(first, device, dtype), batch_size, copies)
+    wanted = select(taps, options.layers, _default_layers(model))
+    with as_before(device):
+        sources = find_sources(model, as_input(first[:2], device, dtype), taps, wanted)
     return Observed(
         model=model,
         stream=stream,
-        taps=tuple(select(taps, options.layers, _default_layers(model))),
+        taps=tuple(wanted),
+        sources=sources,
         device=device,
         dtype=dtype,
         samples=samples,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -32,6 +33,7 @@ class TapInfo:
         channels_last: whether the output lies in memory as (N, H, W, C).
         operations: floating-point operations per sample of convolutions and linear layers up to here.
         observable: whether it is a dense floating-point tensor with samples first, and numbers in it.
+        entering: whether it is not the module's output, but its first argument.
     """
 
     name: str
@@ -44,9 +46,10 @@ class TapInfo:
     channels_last: bool
     operations: float
     observable: bool
+    entering: bool = False
 
 
-class _Stop(BaseException):
+class Stop(BaseException):
     """Ends a forward from within a hook: the deepest tap has been seen, or there is an error not the model's.
 
     Not an Exception, since models catch those.
@@ -75,7 +78,6 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
         if x is None:
             return
         shape = tuple(x.shape[1:])
-        dense = x.layout == torch.strided
         taps.append(
             TapInfo(
                 name=name if calls[name] == 1 else f"{name}#{calls[name]}",
@@ -85,29 +87,42 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
                 shape=shape,
                 dim=math.prod(shape),
                 itemsize=x.element_size(),
-                channels_last=dense
-                and x.ndim == 4
-                and not x.is_contiguous()
-                and x.is_contiguous(memory_format=torch.channels_last),
+                channels_last=lies_channels_last(x),
                 operations=operations,
-                observable=dense
-                and x.dtype in _DTYPES
-                and x.ndim >= 2
-                and x.shape[0] == sample.shape[0]
-                and x.numel() > 0,
+                observable=is_observable(x, sample.shape[0]),
             )
         )
 
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError("a TorchScript model cannot be observed: give the module that it was made from")
-    modules = [
+    with hooked(observable_modules(model), hook):
+        forward(model, sample)
+    return taps
+
+
+def observable_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Every module within the model that takes hooks, with its name."""
+    return [
         (name, module)
         for name, module in model.named_modules()
-        if name and not isinstance(module, torch.jit.ScriptModule)  # these take no hooks
+        if name and not isinstance(module, torch.jit.ScriptModule)
     ]
-    with _hooked(modules, hook):
-        _forward(model, sample)
-    return taps
+
+
+def is_observable(x: torch.Tensor, samples: int) -> bool:
+    """Whether it is a dense floating-point tensor with numbers in it, its first axis that of the samples."""
+    dense = x.layout == torch.strided and x.dtype in _DTYPES
+    return dense and x.ndim >= 2 and x.shape[0] == samples and x.numel() > 0
+
+
+def lies_channels_last(x: torch.Tensor) -> bool:
+    """Whether it lies in memory as (N, H, W, C)."""
+    return (
+        x.layout == torch.strided
+        and x.ndim == 4
+        and not x.is_contiguous()
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def select(
@@ -155,7 +170,8 @@ def select(
 
 
 class Watch:
-    """Watches taps of a model: ``run`` sends a batch through it and hands over each tap's output as (n, D).
+    """Watches taps of a model: ``run`` sends a batch through it and hands over each tap's output (or what
+    enters its module, where it is such a tap) as (n, D).
 
     The forward stops after the deepest tap. What is handed over must be used at once: a later in-place
     operation of the network may change it.
@@ -163,7 +179,9 @@ class Watch:
 
     def __init__(self, model: nn.Module, taps: Sequence[TapInfo]) -> None:
         self.model = model
-        self._wanted = {(tap.module, tap.call): tap for tap in taps}
+        self._at: dict[tuple[str, int, bool], list[TapInfo]] = {}
+        for tap in taps:
+            self._at.setdefault((tap.module, tap.call, tap.entering), []).append(tap)
         modules = dict(model.named_modules())
         self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
 
@@ -174,41 +192,47 @@ class Watch:
             ActivationError: a tap's shape differs from the first batch's, or a tap was not reached.
             ModelError: the model does not run on the batch.
         """
-        calls: dict[str, int] = {}
-        seen = 0
+        missing = dict(self._at)
+        calls: Counter[tuple[str, bool]] = Counter()
 
-        def hook(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-            nonlocal seen
-            calls[name] = calls.get(name, 0) + 1
-            tap = self._wanted.get((name, calls[name]))
-            if tap is None:
-                return
-            x = first_tensor(output)
-            if x is None or tuple(x.shape) != (batch.shape[0], *tap.shape):
-                came = "no tensor" if x is None else f"{tuple(x.shape)}"
-                raise _Stop(
-                    ActivationError(
-                        f"layer {tap.name} gave {came} for a batch of {batch.shape[0]}, where the first "
-                        f"batch gave {tap.shape} per sample: all images must have one shape"
-                    )
-                )
+        def see(name: str, entering: bool, x: torch.Tensor | None) -> None:
+            calls[name, entering] += 1
             try:
-                consume(tap, rows_of(x.detach(), tap.channels_last))
+                for tap in missing.pop((name, calls[name, entering], entering), ()):
+                    consume(tap, _checked(tap, x, batch.shape[0]))
             except Exception as error:
-                raise _Stop(error) from error
-            seen += 1
-            if seen == len(self._wanted):
-                raise _Stop
+                raise Stop(error) from error
+            if not missing:
+                raise Stop
 
-        with _hooked(self._modules, hook):
+        with hooked(
+            self._modules,
+            lambda name, module, inputs, output: see(name, False, first_tensor(output)),
+            lambda name, module, inputs: see(name, True, first_tensor(inputs)),
+        ):
             try:
-                _forward(self.model, batch)
-            except _Stop as stop:
+                forward(self.model, batch)
+            except Stop as stop:
                 if stop.error is not None:
                     raise stop.error from None
                 return
-        missing = [t.name for key, t in self._wanted.items() if calls.get(key[0], 0) < key[1]]
-        raise ActivationError(f"layers {', '.join(missing)} were not reached by every batch")
+        names = ", ".join(tap.name for taps in missing.values() for tap in taps)
+        raise ActivationError(f"layers {names} were not reached by every batch")
+
+
+def _checked(tap: TapInfo, x: torch.Tensor | None, samples: int) -> torch.Tensor:
+    """What the tap gave, as (n, D).
+
+    Raises:
+        ActivationError: another shape than that of the first batch.
+    """
+    if x is None or tuple(x.shape) != (samples, *tap.shape):
+        came = "no tensor" if x is None else f"{tuple(x.shape)}"
+        raise ActivationError(
+            f"layer {tap.name} gave {came} for a batch of {samples}, where the first batch gave {tap.shape} "
+            "per sample: all images must have one shape"
+        )
+    return rows_of(x.detach(), tap.channels_last)
 
 
 def rows_of(x: torch.Tensor, channels_last: bool) -> torch.Tensor:
@@ -219,6 +243,14 @@ def rows_of(x: torch.Tensor, channels_last: bool) -> torch.Tensor:
     if channels_last:
         x = x.permute(0, 2, 3, 1)
     return x.reshape(x.shape[0], -1)
+
+
+def activation_of(rows_ND: torch.Tensor, shape: tuple[int, ...], channels_last: bool) -> torch.Tensor:
+    """The activation (n, *shape) that :func:`rows_of` made the rows from, lying in memory as that did."""
+    if channels_last:
+        channels, *places = shape
+        return rows_ND.reshape(-1, *places, channels).permute(0, 3, 1, 2)
+    return rows_ND.reshape(-1, *shape)
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:
@@ -233,19 +265,32 @@ def first_tensor(output: Any) -> torch.Tensor | None:
 
 
 @contextmanager
-def _hooked(modules: Any, hook: Callable[[str, nn.Module, Any, Any], None]) -> Iterator[None]:
+def hooked(
+    modules: Iterable[tuple[str, nn.Module]],
+    after: Callable[[str, nn.Module, Any, Any], None],
+    before: Callable[[str, nn.Module, Any], None] | None = None,
+) -> Iterator[None]:
+    """Modules with hooks, ``after`` they gave their output and ``before`` they are called, which get the
+    module's name beside what torch hands to hooks. They come last, and see what others made of it."""
     handles: list[RemovableHandle] = []
     try:
         for name, module in modules:
             # always_call stays off: a forward that fails must not be observed.
-            handles.append(module.register_forward_hook(lambda m, i, o, name=name: hook(name, m, i, o)))
+            handles.append(module.register_forward_hook(lambda m, i, o, name=name: after(name, m, i, o)))
+            if before is not None:
+                handles.append(module.register_forward_pre_hook(lambda m, i, name=name: before(name, m, i)))
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _forward(model: nn.Module, batch: torch.Tensor) -> None:
+def forward(model: nn.Module, batch: torch.Tensor) -> None:
+    """One forward without gradients.
+
+    Raises:
+        ModelError: the model does not run on the batch.
+    """
     try:
         with torch.no_grad():
             model(batch)

@@ -41,6 +41,16 @@ class LayerPlan:
         return self.of.dim
 
     @property
+    def directions(self) -> int:
+        """How many there can be, however many samples come: D, or the dimension of a smaller activation."""
+        return min(self.dim, self.of.source_dim or self.dim)
+
+    @property
+    def ceiling(self) -> int:
+        """What no K can exceed: ``directions``, or N − 1 where that is less."""
+        return self.directions if self.samples is None else min(self.directions, self.samples - 1)
+
+    @property
     def method(self) -> str:
         return self.candidate.method
 

@@ -77,13 +77,15 @@ def _print_classes(layers: Sequence[LayerSpectrum], thresholds: Sequence[float],
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """A plan: a row per layer, why each method was chosen, then the passes and the memory."""
+    """A plan: a row per layer, why each method was chosen, which layers have more directions than the images
+    span, then the passes and the memory."""
     rows = plan.layers
     columns = [
         _Column("layer", [row.layer for row in rows], left=True),
-        _Column("shape", [text.shape(row.shape) for row in rows], drop=2),
+        _Column("shape", [text.shape(row.shape) for row in rows], drop=3),
         _Column("D", [text.count(row.dim) for row in rows]),
-        _Column("N", ["?" if row.samples is None else text.count(row.samples) for row in rows], drop=3),
+        _Column("N", ["?" if row.samples is None else text.count(row.samples) for row in rows], drop=4),
+        _Column("K at most", [text.count(row.ceiling) for row in rows], drop=2),
         _Column("method", [f"{row.method} {row.rounding}" for row in rows], left=True),
         _Column("in pass", [_pass_numbers(row.pass_indices) for row in rows], drop=1),
         _Column("memory", [text.size(row.bytes) for row in rows]),
@@ -93,6 +95,12 @@ def print_plan(plan: Plan, console: Console) -> None:
     for row in rows:
         rejected = f"; rejected {'; '.join(row.rejected)}" if row.rejected else ""
         _print_line(console, f"{row.layer}: {row.why}{rejected}")
+    if plan.samples is not None and (limited := [row.layer for row in rows if row.ceiling < row.directions]):
+        _print_line(
+            console,
+            f"limited by the number of images: {', '.join(limited)}: {plan.samples:,} of them span at most "
+            f"{plan.samples - 1:,} directions, and these layers have more",
+        )
     for step in plan.passes:
         names = ", ".join(step.layers)
         line = f"pass {step.index + 1} of {len(plan.passes)}, cut off after {step.deepest}: {names}"

@@ -17,6 +17,11 @@ from streamspread.results.metrics import Metrics
 if TYPE_CHECKING:
     from streamspread.results.classes import Classes
 
+#: A layer that is a linear function of a smaller activation leaves those directions by roundings alone. They
+#: change a number by a 2⁻⁸th at the most (bf16), so what variance they make is a far smaller share of T than
+#: this: only thresholds nearer to 1 can ask for directions that roundings made.
+ROUNDINGS = 2.0**-8
+
 
 class Interval(NamedTuple):
     """[low, high], both ends included, in which the true value is proved to lie."""
@@ -155,8 +160,9 @@ class Spectrum(Metrics):
     def components(self, threshold: float) -> Interval:
         """K(τ) = min{k : λ₁ + … + λ_k ≥ τ·T} as an interval; (0, 0) for a constant layer.
 
-        Sums are float64. Where ``lower_sums`` reach τ·T bounds K from above, and where ``upper_sums`` do
-        bounds it from below. Exact eigenvalues have no ``upper_sums``, and then K is one value.
+        Sums are float64. Where ``lower_sums`` reach τ·T bounds K from above, as does the ceiling, and where
+        ``upper_sums`` do bounds it from below. Exact eigenvalues have no ``upper_sums``, and then K is one
+        value.
 
         Raises:
             OptionError: a threshold outside (0, 1].
@@ -169,11 +175,14 @@ class Spectrum(Metrics):
         high = components_for(lower, target)
         if self.complete and not len(self.upper_sums):
             # At τ = 1 rounding can leave the last sum a hair under T: then every non-zero one is needed.
-            k = min(high or int(np.count_nonzero(self.eigenvalues)), self.rank_limit)
-            return Interval(k, k)
-        low = components_for(self.upper_sums, target) or len(self.upper_sums) + 1
-        high = min(high or self.rank_limit, self.rank_limit)
-        return Interval(min(low, high), high)
+            low = high = min(high or int(np.count_nonzero(self.eigenvalues)), self.rank_limit)
+        else:
+            low = components_for(self.upper_sums, target) or len(self.upper_sums) + 1
+            high = min(high or self.rank_limit, self.rank_limit)
+            low = min(low, high)
+        if threshold <= 1.0 - ROUNDINGS and low <= self.ceiling:
+            high = min(high, self.ceiling)
+        return Interval(low, high)
 
     def spread(self, threshold: float) -> Interval:
         """K(τ)/D, a share between 0 and 1, as an interval; errors as :meth:`components`."""

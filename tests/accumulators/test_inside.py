@@ -10,6 +10,7 @@ from streamspread.accumulators.staging import Precision, Staging, origin_of
 from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import CPU, DEVICES
 from tests.samples import check_holds, dense, power_law
+from tests.spectra import bounded
 from tests.states import EXACT, SKETCHED, every, fed, sketch, solved
 
 
@@ -89,6 +90,16 @@ def test_a_threshold_beyond_the_rank_has_a_low_and_says_which_rank_closes_it():
     closed = solved(fed(sketch(rank=enough, thresholds=(0.9,)), x, 3))
     assert closed.components(0.9).closed
     assert rank_to_close(closed, (0.9,), enough) is None
+
+
+def test_the_rank_that_closes_follows_from_values_that_are_not_0():
+    some, none = (
+        bounded(values, np.linspace(60.0, 100.0, 40), 100.0, dim=500, samples=300)
+        for values in ([50.0, 4.0, 0.0, 0.0], [0.0, 0.0])
+    )
+    alike = bounded([50.0, 4.0], np.linspace(60.0, 100.0, 40), 100.0, dim=500, samples=300)
+    assert rank_to_close(some, (0.9,), 4) == rank_to_close(alike, (0.9,), 4) < 299
+    assert rank_to_close(none, (0.9,), 4) == 299
 
 
 def test_an_adaptive_sketch_keeps_what_the_threshold_needs():

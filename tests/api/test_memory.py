@@ -1,8 +1,6 @@
 """Memory: the plan's peak is the measured one, and a budget that is named is enough."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import torch
 from torch import nn
 
 import streamspread
+from tests.fresh import output_of
 from tests.networks import known, network, smallest_budget
 from tests.samples import TAUS
 
@@ -44,8 +43,7 @@ print(json.dumps([plan.peak_bytes, peak, first.method, first.complete, *ks]))
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["gram", "covariance", "leading eigenvalues", "all eigenvalues"])
 def test_the_peak_is_what_the_plan_promised(case):
-    done = subprocess.run([sys.executable, "-c", PEAK, case], capture_output=True, text=True, check=True)
-    planned, measured, method, complete, found, known_k = json.loads(done.stdout)
+    planned, measured, method, complete, found, known_k = json.loads(output_of(PEAK, case))
     assert (method, complete) == ("gram" if case == "gram" else "covariance", case != "leading eigenvalues")
     assert found == known_k  # by the method that keeps all eigenvalues
     assert measured > 150e6

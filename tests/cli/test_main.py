@@ -11,6 +11,7 @@ import streamspread
 from streamspread import store
 from streamspread.errors import DataError
 from streamspread.results.spectrum import Spectra
+from tests.fresh import environment
 
 COMMANDS = ["run", "plan", "layers", "show", "report", "study", "embed", "train"]
 
@@ -145,11 +146,6 @@ def test_an_ascii_output_does_not_crash(tmp_path):
     done = process("show", str(path), stdout=subprocess.PIPE, env=environment(PYTHONIOENCODING="ascii"))
     assert (done.returncode, done.stderr) == (0, "")
     assert "64?32?32" in done.stdout
-
-
-def environment(**more):
-    root = os.path.dirname(os.path.dirname(streamspread.__file__))
-    return os.environ | {"PYTHONPATH": root} | more
 
 
 @pytest.fixture

@@ -12,12 +12,29 @@ def test_a_plan_names_method_pass_memory_and_reason_of_every_layer(cli, tiny, tm
     code, out, err = cli("plan", *tiny)
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].split() == ["layer", "shape", "D", "N", "method", "in", "pass", "memory", "operations"]
+    assert lines[0].split()[:7] == ["layer", "shape", "D", "N", "K", "at", "most"]
+    assert lines[0].split()[7:] == ["method", "in", "pass", "memory", "operations"]
     assert [line.split()[0] for line in lines[2:5]] == ["c1", "c2", "gap"]
     assert [line.split(":")[0] for line in lines[5:8]] == ["c1", "c2", "gap"]
-    assert lines[8].startswith("pass 1 of 1, cut off after gap: c1, c2, gap (")
-    assert lines[9].startswith("24 images in batches of ")
+    assert [line.split()[4] for line in lines[2:5]] == ["23", "23", "6"]
+    limited = "24 of them span at most 23 directions, and these layers have more"
+    assert lines[8] == f"limited by the number of images: c1, c2: {limited}"
+    assert lines[9].startswith("pass 1 of 1, cut off after gap: c1, c2, gap (")
+    assert lines[10].startswith("24 images in batches of ")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_plan_and_a_run_agree_on_what_k_can_be_at_most(cli, tiny):
+    for command in ("plan", "run"):
+        lines = cli(command, *tiny, "--layers", "c1,c2").out.splitlines()
+        first = next(number for number, line in enumerate(lines) if line.startswith("layer")) + 2
+        assert [line.split()[4] for line in lines[first : first + 2]] == ["23", "23"]
+
+
+def test_the_ceiling_of_a_plan_is_that_of_what_a_layer_is_an_image_of(cli, tiny):
+    out = cli("plan", *tiny, "--layers", "c1", "--samples", "5000").out
+    assert "4,096   5,000       3,072" in out
+    assert "limited" not in out
 
 
 def test_the_smallest_budget_plans_more_passes(cli, tiny):
@@ -35,8 +52,8 @@ def test_a_plan_takes_every_option_of_run(cli, tiny, tmp_path):
     commands = typer.main.get_command(build()).commands
     options = {name: {text for param in commands[name].params for text in param.opts} for name in commands}
     assert options["run"] <= options["plan"]
-    whole = cli("plan", *tiny).out.splitlines()[:8]  # without the budget, which is what is free
-    assert cli("plan", *tiny, "--out", "x.arrow", "--format", "json").out.splitlines()[:8] == whole
+    whole = cli("plan", *tiny).out.splitlines()[:9]  # without the budget, which is what is free
+    assert cli("plan", *tiny, "--out", "x.arrow", "--format", "json").out.splitlines()[:9] == whole
     assert os.listdir(tmp_path) == []
 
 

@@ -18,6 +18,7 @@ from streamspread import store
 from streamspread.api import analyze
 from streamspread.cli import inputs
 from streamspread.cli.arguments import Data
+from tests.fresh import environment
 
 
 def test_a_run_prints_the_table_and_writes_the_file(cli, tiny, tmp_path):
@@ -241,8 +242,6 @@ def test_ctrl_c_stops_at_once_and_leaves_nothing(tiny, tmp_path):
 
 def on_terminal(arguments, folder, reply=None, seconds=120):
     """Run the command on a pseudo-terminal of 80 columns; ``reply(seen)`` gives bytes to type, once."""
-    root = Path(streamspread.__file__).parent.parent
-    environment = os.environ | {"PYTHONPATH": str(root), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     leader, follower = pty.openpty()
     child = subprocess.Popen(
         [sys.executable, "-m", "streamspread", *arguments],
@@ -250,7 +249,7 @@ def on_terminal(arguments, folder, reply=None, seconds=120):
         stdout=follower,
         stderr=follower,
         cwd=folder,
-        env=environment,
+        env=environment(TERM="xterm", COLUMNS="80", LINES="24"),
         start_new_session=True,
         preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
     )

@@ -1,7 +1,6 @@
 """The registry of data sources: one file adds one, and asking for their forms imports no library."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from streamspread import datasets
 from streamspread.datasets import SOURCES, DataSource, data_forms, load, sources
 from streamspread.datasets.images import TensorPixels
 from streamspread.errors import DataError
+from tests.fresh import loaded_by
 
 USAGE = Path(__file__).resolve().parents[2] / "docs" / "usage.md"
 
@@ -87,17 +87,10 @@ def test_the_documents_name_the_same_forms():
 
 
 def test_names_and_forms_cost_no_library_and_loading_only_what_it_needs():
-    code = (
-        "import sys, streamspread.datasets as d\n"
-        "heavy = {'torch', 'pyarrow', 'torchvision', 'sklearn', 'PIL', 'numpy', 'rich', 'typer'}\n"
-        "d.data_forms(), [source.about for _, source in d.SOURCES.items()]\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-        "d.load('noise', samples=2)\n"
-        "heavy -= {'torch', 'numpy'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    heavy = {"torch", "pyarrow", "torchvision", "sklearn", "PIL", "numpy", "rich", "typer"}
+    names = "import streamspread.datasets as d\nd.data_forms(), [one.about for _, one in d.SOURCES.items()]"
+    assert loaded_by(names) & heavy == set()
+    assert loaded_by(f"{names}\nd.load('noise', samples=2)") & heavy == {"torch", "numpy"}
 
 
 def test_every_public_name_is_there_and_an_unknown_one_is_not():

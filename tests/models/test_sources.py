@@ -1,7 +1,6 @@
 """The registry of model sources: one file adds one, and asking for their forms imports no library."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import nn
 from streamspread import models
 from streamspread.errors import ModelError, WeightsError
 from streamspread.models import SOURCES, Built, ModelSource, load, model_forms, sources
+from tests.fresh import loaded_by
 
 USAGE = Path(__file__).resolve().parents[2] / "docs" / "usage.md"
 
@@ -85,14 +85,9 @@ def test_the_documents_name_the_same_forms():
 
 
 def test_names_forms_and_plans_cost_no_library():
-    code = (
-        "import sys, streamspread.models as m\n"
-        "m.model_forms(), [source.about for _, source in m.SOURCES.items()], m.parse_plan(m.PLANS['no1'])\n"
-        "heavy = {'torch', 'torchvision', 'safetensors', 'numpy', 'rich', 'typer'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    heavy = {"torch", "torchvision", "safetensors", "numpy", "rich", "typer"}
+    names = "import streamspread.models as m\nm.model_forms(), [one.about for _, one in m.SOURCES.items()]"
+    assert loaded_by(f"{names}\nm.parse_plan(m.PLANS['no1'])") & heavy == set()
 
 
 def test_every_public_name_is_there_and_an_unknown_one_is_not():

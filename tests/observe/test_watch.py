@@ -1,12 +1,14 @@
 """What is seen at a network's points, and that nothing is left there."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from streamspread.errors import ActivationError
 from streamspread.models.network import build
-from streamspread.observe.taps import Watch, first_tensor, list_taps, rows_of, select
+from streamspread.observe.taps import Watch, activation_of, first_tensor, list_taps, rows_of, select
 from tests.networks import Outputs, Shared, small_cnn
 
 
@@ -110,6 +112,39 @@ def test_the_order_of_features_is_that_of_the_first_batch_whatever_a_later_one_l
     lying = x.contiguous(memory_format=torch.channels_last)
     assert torch.equal(rows_of(x, True), rows_of(lying, True))
     assert torch.equal(rows_of(x, False), rows_of(lying, False))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_an_activation_comes_back_from_its_rows_lying_as_it_lay(layout):
+    x = torch.randn(2, 3, 4, 5).contiguous(memory_format=layout)
+    again = activation_of(rows_of(x, layout == torch.channels_last), (3, 4, 5), layout == torch.channels_last)
+    assert torch.equal(again, x)
+    assert again.stride() == x.stride()
+
+
+def test_what_enters_a_module_is_seen_before_it_runs_and_beside_what_it_gives():
+    model, x = Shared(), torch.randn(5, 6)
+    outputs = {tap.name: tap for tap in list_taps(model, x)}
+    enters = [
+        replace(outputs[name], name=f"into {name}", shape=(dim,), dim=dim, entering=True)
+        for name, dim in (("first", 6), ("relu#3", 4))
+    ]
+    found = seen(model, [*enters, outputs["relu#2"], replace(enters[0], name="again")], x)
+    assert list(found) == ["into first", "again", "relu#2", "into relu#3"]
+    assert torch.equal(found["into first"], x)
+    assert torch.equal(found["again"], x)
+    assert torch.equal(found["into relu#3"], found["relu#2"] - 1)
+    calls = []
+    model.relu.register_forward_hook(lambda m, i, o: calls.append(o))
+    seen(model, enters, x)
+    assert len(calls) == 2  # it stopped before the third
+
+
+def test_what_enters_is_what_other_hooks_have_made_of_it():
+    model, x = small_cnn(), torch.randn(2, 3, 8, 8)
+    tap = replace(list_taps(model, x)[0], shape=(3, 8, 8), dim=192, entering=True)
+    model[0].register_forward_pre_hook(lambda m, inputs: (2 * inputs[0],))
+    assert torch.equal(seen(model, [tap], x)["0"], 2 * x.flatten(1))
 
 
 def test_the_forward_stops_after_the_deepest_tap():

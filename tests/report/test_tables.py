@@ -224,7 +224,7 @@ def test_an_ascii_terminal_gets_its_table_too():
     assert "50.0 %" in output
 
 
-def plan(samples=50_000):
+def plan(samples=50_000, source_dim=None):
     def one(name, dim, passes, rejected=()):
         candidate = Candidate(
             method="gram",
@@ -237,7 +237,8 @@ def plan(samples=50_000):
             why=f"because of {name}",
             make=partial(dict),
         )
-        return LayerPlan(LayerShape(name, (dim,), dim, 0.0), candidate, samples, "fp16", passes, rejected)
+        shape = LayerShape(name, (dim,), dim, 0.0, source_dim if name == "c1" else None)
+        return LayerPlan(shape, candidate, samples, "fp16", passes, rejected)
 
     return Plan(
         layers=(one("c1", 65_536, (0, 1, 2), ("covariance: needs 17.0 GiB",)), one("c2", 512, (1,))),
@@ -255,9 +256,11 @@ def plan(samples=50_000):
 def test_a_plan_says_what_would_run_and_why():
     output = rendered(print_plan, plan())
     lines = rows(output)
-    assert lines[0] == ["layer", "shape", "D", "N", "method", "in pass", "memory", "operations"]
-    assert lines[2] == ["c1", "65536", "65,536", "50,000", "gram fp16", "1–3", "4.00 GiB", "215 TFLOP"]
-    assert lines[3][5] == "2"
+    assert lines[0][:6] == ["layer", "shape", "D", "N", "K at most", "method"]
+    assert lines[0][6:] == ["in pass", "memory", "operations"]
+    assert lines[2][:6] == ["c1", "65536", "65,536", "50,000", "49,999", "gram fp16"]
+    assert lines[2][6:] == ["1–3", "4.00 GiB", "215 TFLOP"]
+    assert (lines[3][4], lines[3][6]) == ("512", "2")
     assert "c1: because of c1; rejected covariance: needs 17.0 GiB" in output
     assert "c2: because of c2\n" in output
     assert "pass 2 of 3, cut off after c2: c1, c2 (2.00 GiB)" in output
@@ -266,13 +269,37 @@ def test_a_plan_says_what_would_run_and_why():
 
 def test_a_plan_for_data_of_unknown_length_says_so():
     output = rendered(print_plan, plan(samples=None))
-    assert rows(output)[2][3] == "?"
+    assert rows(output)[2][3:5] == ["?", "65,536"]
     assert "an unknown number of images in batches of 500" in output
+    assert "limited" not in output
+
+
+@pytest.mark.parametrize(
+    ("samples", "source_dim", "most", "limited"),
+    [
+        (50_000, None, ["49,999", "512"], "c1"),
+        (50_000, 3072, ["3,072", "512"], None),
+        (3073, 3072, ["3,072", "512"], None),  # so many images show every direction
+        (3072, 3072, ["3,071", "512"], "c1"),
+        (513, None, ["512", "512"], "c1"),
+        (512, 3072, ["511", "511"], "c1, c2"),
+        (65_537, None, ["65,536", "512"], None),
+    ],
+)
+def test_a_plan_says_what_k_can_be_at_most_and_where_images_are_what_limits_it(
+    samples, source_dim, most, limited
+):
+    output = rendered(print_plan, plan(samples, source_dim))
+    assert [row[4] for row in rows(output)[2:4]] == most
+    notes = [line for line in output.splitlines() if line.startswith("limited by the number of images: ")]
+    span = f"{samples:,} of them span at most {samples - 1:,} directions, and these layers have more"
+    assert notes == ([f"limited by the number of images: {limited}: {span}"] if limited else [])
 
 
 def test_a_plan_fits_eighty_columns():
     table = rendered(print_plan, plan(), 80).splitlines()[:4]
     assert max(map(len, table)) <= 80
+    assert "K at most" in table[0]
     assert "4.00 GiB" in table[2]
 
 

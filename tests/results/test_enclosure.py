@@ -1,11 +1,9 @@
 """Sums that enclose those of leading eigenvalues, from the facts of a sketch."""
 
-import subprocess
-import sys
-
 import numpy as np
 
 from streamspread.results.enclosure import SketchFacts, enclose
+from tests.fresh import loaded_by
 
 
 def test_upper_sums_reach_past_the_sketch_until_the_threshold():
@@ -25,6 +23,4 @@ def test_what_the_lower_bounds_of_the_others_take_is_not_left_for_the_first():
 
 
 def test_it_needs_neither_torch_nor_scipy():
-    code = "import sys, streamspread.results.enclosure; print({'torch', 'scipy'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert loaded_by("import streamspread.results.enclosure") & {"torch", "scipy"} == set()

@@ -1,6 +1,7 @@
 """K(τ) and what follows from it: spectra with known answers, and what must hold for every spectrum."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,36 @@ def test_no_k_exceeds_the_ceiling_which_a_smaller_activation_lowers():
     assert layer(dim=50, samples=1000).ceiling == 50
     assert layer(dim=50, samples=1000, source_dim=7).ceiling == 7
     assert layer(dim=50, samples=4, source_dim=7).ceiling == 3
+    open_ended = layer(
+        eigenvalues=np.array([4.0, 1.0]),
+        upper_sums=np.array([4.0, 6.0, 8.0, 10.0]),
+        complete=False,
+        total_variance=10.0,
+        dim=50,
+        samples=40,
+    )
+    assert open_ended.components(0.7) == (3, 39)
+    assert replace(open_ended, source_dim=7).components(0.7) == (3, 7)
+    assert replace(open_ended, source_dim=60).components(0.7) == (3, 39)
+
+
+@pytest.mark.parametrize("upper_sums", [(), np.cumsum([5.0, 4.0, 1e-6, 1e-6]) + 1e-9])
+def test_directions_that_roundings_made_count_where_the_threshold_asks_for_them(upper_sums):
+    spectrum = layer(
+        eigenvalues=np.array([5.0, 4.0, 1e-6, 1e-6]),
+        upper_sums=np.array(upper_sums),
+        total_variance=9.000002,
+        dim=50,
+        samples=40,
+        source_dim=2,
+    )
+    assert spectrum.components(0.99) == (2, 2)
+    assert spectrum.components(1.0).high > 2
+
+
+def test_no_ceiling_stands_against_a_proof():
+    # Where three directions are proved to be needed, the layer is no function of one number.
+    assert layer(source_dim=1, upper_sums=np.cumsum([4.0, 3.0, 2.0, 1.0])).components(0.9) == (3, 3)
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,11 @@ def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float], rank: int) ->
     if not still_open:
         return None
     target = max(still_open) * spectrum.total_variance
-    values, limit = spectrum.eigenvalues, spectrum.rank_limit
+    values, limit = spectrum.eigenvalues, spectrum.ceiling
+    # Before a second pass the sketch's last ones are 0, but for rounding.
+    values = values[values > np.finfo(np.float64).eps * values.max(initial=0.0)]
+    if not len(values):
+        return limit
     needed = components_for(np.cumsum(values), target)
     if needed is None:
         rest = spectrum.total_variance - float(values.sum())
