@@ -13,13 +13,13 @@ FALL = 3.0
 
 def reach(layer: LayerSpectrum, tau: float) -> float:
     """The most that K(τ) is to be reckoned with for any number of images: what its estimate comes to with its
-    error; where it has none, what FALL allows; D where neither tells."""
+    error; where it has none, what FALL allows; all directions that the layer has where neither tells."""
     high = layer.components(tau).high
     estimated = layer.estimate(tau)
     if estimated is not None:
-        most = max(high, estimated.value + estimated.half_width) if estimated.told else layer.dim
-        return min(most, layer.dim)
+        most = max(high, estimated.value + estimated.half_width) if estimated.told else layer.directions
+        return min(most, layer.directions)
     limit = tau * (layer.samples - 1) / FALL
     if layer.samples < FEWEST or high >= limit:
-        return layer.dim
-    return min(high / (1 - high / limit), layer.dim)
+        return layer.directions
+    return min(high / (1 - high / limit), layer.directions)

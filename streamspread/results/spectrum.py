@@ -140,13 +140,13 @@ class Spectrum(Metrics):
             OptionError: a threshold outside (0, 1].
         """
         low = self.components(threshold).low
-        if not 0 < low < self._directions:
+        if not 0 < low < self.directions:
             return False
         estimate = self.estimate(threshold)
         return low >= threshold * (self.samples - 1) / 2 if estimate is None else not estimate.told
 
     @property
-    def _directions(self) -> int:
+    def directions(self) -> int:
         """How many there are, however many samples came: D, or less where more is known of the layer."""
         return self.ceiling if self.ceiling < self.samples - 1 else self.dim
 
@@ -155,7 +155,7 @@ class Spectrum(Metrics):
         there is none: for thresholds that the analysis was not asked for, and where ``growth`` is None."""
         if self.growth is None:
             return None
-        return self.growth.estimate(threshold, images, self._directions)
+        return self.growth.estimate(threshold, images, self.directions)
 
     def components(self, threshold: float) -> Interval:
         """K(τ) = min{k : λ₁ + … + λ_k ≥ τ·T} as an interval; (0, 0) for a constant layer.

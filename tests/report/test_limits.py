@@ -1,5 +1,7 @@
 """What more images may still do to K, and what is estimated of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from streamspread.report.labels import labels
@@ -43,8 +45,10 @@ def test_more_images_may_raise_k_the_more_the_fewer_there_are(samples, dim, equa
     assert reach(equal_layer("c1", dim, equal, samples), 0.7) == pytest.approx(expected, rel=1e-6)
 
 
-def test_k_in_the_reach_of_n_may_become_anything():
-    assert reach(equal_layer("c1", 65536, 700, 1_200), 0.7) == 65536
+def test_k_in_the_reach_of_n_may_become_anything_up_to_the_directions_of_the_layer():
+    few = equal_layer("c1", 65536, 700, 1_200)
+    assert reach(few, 0.7) == 65536
+    assert reach(replace(few, source_dim=1_000), 0.7) == 1_000
 
 
 def test_k_of_all_images_lay_within_reach_in_every_layer_that_is_known():
