@@ -20,15 +20,30 @@ from streamspread.system.registry import Registry
 
 
 @dataclass(frozen=True)
+class NarrowSide:
+    """An activation of fewer numbers of which a layer is the image Wx + b, and where it may be summed:
+    as rows of so many numbers that have the layer's inner products.
+
+    Attributes:
+        dim: S, how many. ``operations``: of Wx.
+    """
+
+    dim: int
+    operations: float
+
+
+@dataclass(frozen=True)
 class LayerShape:
     """A layer before any data: name, one sample's shape, D, the operations of the forward up to it, and the
-    dimension of a smaller activation of which it is an affine image, if any."""
+    dimension of a smaller activation of which it is an affine image, if any; and that side itself, where sums
+    can be made there."""
 
     name: str
     shape: tuple[int, ...]
     dim: int
     operations: float
     source_dim: int | None = None
+    narrow: NarrowSide | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +107,9 @@ class Candidate:
         exact: whether it sums the covariance itself, so that any threshold can be had.
         order: of the matrix whose eigenvalues are computed; 0 where there is none.
         why: the choice in a sentence.
+        estimates: whether K beyond the samples is estimated too.
         make: gives the accumulator; its keywords are the sizes that were chosen.
+        summed_dim: numbers of a row that it takes, where these are not the layer's own but its narrow side's.
     """
 
     method: str
@@ -104,6 +121,13 @@ class Candidate:
     order: int
     why: str
     make: partial[Any]
+    estimates: bool = False
+    summed_dim: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The method, and the side where it is the narrow one."""
+        return self.method if self.summed_dim is None else f"{self.method} of {self.summed_dim:,}"
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from streamspread.accumulators.base import LayerShape, Setting
+from streamspread.accumulators.base import LayerShape, NarrowSide, Setting
 from streamspread.accumulators.staging import Origin, Overflow, Precision, Staging
 from streamspread.engine.layer import RunningLayer
 from streamspread.errors import ActivationError, BudgetError
@@ -20,7 +21,7 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
-from streamspread.planner import Plan, make_plan
+from streamspread.planner import LayerPlan, Plan, make_plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.streams.labels import labels_of
 from streamspread.system.memory import PeakMeter, format_bytes, total_bytes
@@ -59,7 +60,7 @@ class _Analysis:
     def run(self, plan: Plan) -> dict[str, LayerSpectrum]:
         """All passes of a plan; layers that overflowed at fp16 are summed again at bf16."""
         plans = {one.layer: one for one in plan.layers}
-        taps = {tap.name: tap for tap in self.observed.taps}
+        taps = {tap.name: self._watched(tap, plans.get(tap.name)) for tap in self.observed.taps}
         again = [one.layer for one in plan.layers if one.passes > 1]
         passes = Passes(self.observed, self.report, len(plan.passes) > 1, again)
         running: dict[str, RunningLayer] = {}
@@ -72,7 +73,8 @@ class _Analysis:
             self.meter.restart()
             for name in names:
                 if name not in running:
-                    running[name] = RunningLayer(plans[name], self.options, self.observed.device)
+                    source = self.observed.sources.get(name)
+                    running[name] = RunningLayer(plans[name], self.options, self.observed.device, source)
             passes.run(
                 [taps[name] for name in names],
                 lambda tap, x_ND: running[tap.name].update(x_ND),
@@ -95,6 +97,13 @@ class _Analysis:
             spectra |= self.run(_plan_for(self.observed, self.options, left, "bf16"))
         self.data_seen = passes.data_seen
         return spectra
+
+    def _watched(self, tap: TapInfo, plan: LayerPlan | None) -> TapInfo:
+        """The layer's own tap, or under its name that of its narrow side, where it is summed there."""
+        source = self.observed.sources.get(tap.name)
+        if plan is None or plan.summed_dim is None or source is None:
+            return tap
+        return replace(source.tap, name=tap.name)
 
     def _finish(self, layer: RunningLayer) -> LayerSpectrum:
         name = layer.plan.layer
@@ -159,7 +168,12 @@ def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rou
 
 def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
     source = observed.sources.get(tap.name)
-    return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, None if source is None else source.dim)
+    if source is None:
+        return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
+    # In 16 bits the layer's own roundings are large enough to count.
+    side = NarrowSide(source.dim, tap.operations - source.tap.operations)
+    narrow = side if observed.dtype in (torch.float32, torch.float64) else None
+    return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, source.dim, narrow)
 
 
 def _rounding(observed: Observed, options: Options) -> str:

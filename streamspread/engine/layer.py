@@ -8,23 +8,34 @@ from collections.abc import Callable
 import torch
 
 from streamspread.accumulators.base import Accumulator
+from streamspread.observe.narrow import Narrow
+from streamspread.observe.source import Source
 from streamspread.options import Options
 from streamspread.planner import LayerPlan
 from streamspread.results.spectrum import LayerSpectrum
 
 
 class RunningLayer:
-    """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes."""
+    """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes.
 
-    def __init__(self, plan: LayerPlan, options: Options, device: torch.device) -> None:
+    At its narrow side it takes rows of the activation of which the layer is an affine image, ``source``.
+    """
+
+    def __init__(
+        self, plan: LayerPlan, options: Options, device: torch.device, source: Source | None = None
+    ) -> None:
         self.plan, self.options = plan, options
         self.clock = _Clock(device)
         self.passes = self.peak = 0
         self.accumulator: Accumulator = plan.candidate.make()
+        self.narrow: Narrow | None = None
+        if plan.summed_dim is not None and source is not None:
+            with self.clock:
+                self.narrow = Narrow(source)
 
     def update(self, x_ND: torch.Tensor) -> None:
         with self.clock:
-            self.accumulator.update(x_ND)
+            self.accumulator.update(x_ND if self.narrow is None else self.narrow.rows(x_ND))
 
     def end_pass(self) -> None:
         with self.clock:
@@ -45,7 +56,7 @@ class RunningLayer:
             spectrum = self.accumulator.spectrum(self.options, progress)
         self.peak = max(self.peak, peak())
         return LayerSpectrum(
-            **vars(spectrum),
+            **(vars(spectrum) | {"dim": self.plan.dim}),
             layer=self.plan.layer,
             shape=self.plan.shape,
             method=self.plan.method,
@@ -54,6 +65,7 @@ class RunningLayer:
             seconds=self.clock.seconds(),
             peak_bytes=self.peak,
             source_dim=self.plan.of.source_dim,
+            summed_dim=self.plan.summed_dim,
         )
 
 

@@ -23,6 +23,7 @@ from streamspread.results.spectrum import components_for
 CHUNK_ROWS = 8192  # of a block, widened to float64 at a time in inner products
 _GUARD = 1.2  # basis over K, at the least: some vectors beyond K make the leading ones converge
 _SETTLED = 0.1  # of what decides K, that sums of Ritz values may still grow by in a step
+_NOTHING = 1e-5  # of a vector that is left once a span is taken off: rounding errors
 _CONVERGED = 1.02  # a Ritz value that random vectors do not exceed may be so many times below the eigenvalue
 _UNSEEN = 1.1  # and what a few random vectors find
 _UNIT = 2.0**-23  # of a target, below which they have settled whatever decides K
@@ -77,9 +78,9 @@ class Subspace:
                 break
             if hopeless is not None and end >= hopeless * max_size and None in reaching(ritz_L, targets):
                 break
-            fresh_NB = _rest(y_NL[:, count:end][:, : max_size - end], q_NL[:, :end])
+            fresh_NB = self._rest(y_NL[:, count:end][:, : max_size - end], q_NL[:, :end])
             count, before = end, ritz_L
-        self.q_NL, self.y_NL = q_NL[:, :end], y_NL[:, :end]
+        self.q_NL, self.y_NL = _independent(q_NL[:, :end], y_NL[:, :end])
         return self._rayleigh_ritz(targets)
 
     def refine(self, targets: Sequence[float]) -> list[int | None]:
@@ -153,6 +154,18 @@ class Subspace:
             return None
         return norm_bound(matrix.factor_product(z_NM) - wanted_NM)
 
+    def _rest(self, y_NB: torch.Tensor, q_NL: torch.Tensor) -> torch.Tensor:
+        """An orthonormal basis of what is left of y outside the span of q, with random directions where
+        nothing is."""
+        least_B = _NOTHING * torch.linalg.vector_norm(y_NB, dim=0)
+        for _ in range(3):  # one is not enough in the panels' precision, and of random directions two are not
+            y_NB = y_NB - q_NL @ (q_NL.T @ y_NB)
+            lost_B = ~(torch.linalg.vector_norm(y_NB, dim=0) > least_B)
+            if bool(lost_B.any()):
+                y_NB = torch.where(lost_B, self._random(y_NB.shape[1]), y_NB)
+            y_NB, least_B = _orthonormal(y_NB), torch.full_like(least_B, _NOTHING)
+        return y_NB
+
     def _rayleigh_ritz(self, targets: Sequence[float]) -> list[int | None]:
         """Turn Q and Y to the Ritz vectors; K's by target."""
         self.ritz_L, self.q_NL, self.y_NL = _rayleigh_ritz(self.q_NL, self.y_NL)
@@ -164,6 +177,16 @@ class Subspace:
         return torch.randn(
             matrix.n, columns, generator=self.generator, device=matrix.device, dtype=matrix.dtype
         )
+
+
+def _independent(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The basis and its product, without directions that it holds twice: a small matrix has no others."""
+    gram_LL = _inner(q_NL, q_NL)
+    if int(torch.linalg.cholesky_ex(gram_LL - 0.5 * torch.eye(len(gram_LL)).to(gram_LL))[1]) == 0:
+        return q_NL, y_NL
+    values_L, vectors_LL = torch.linalg.eigh(gram_LL)
+    kept_LK = vectors_LL[:, values_L > 0.5].to(q_NL.dtype)
+    return q_NL @ kept_LK, y_NL @ kept_LK
 
 
 def reaching(values_L: np.ndarray, targets: Sequence[float]) -> list[int | None]:
@@ -185,14 +208,6 @@ def _settled(ritz_L: np.ndarray, before_L: np.ndarray, targets: Sequence[float])
         if sums_L[k - 1] - before[k - 1] > enough:
             return False
     return True
-
-
-def _rest(y_NB: torch.Tensor, q_NL: torch.Tensor) -> torch.Tensor:
-    """An orthonormal basis of what is left of y outside the span of q; of rounding errors, where nothing is:
-    these point anywhere."""
-    for _ in range(3):  # one is not enough in the panels' precision, and of rounding errors two are not
-        y_NB = _orthonormal(y_NB - q_NL @ (q_NL.T @ y_NB))
-    return y_NB
 
 
 def _as_row(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:

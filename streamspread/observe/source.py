@@ -64,6 +64,12 @@ class Source:
         """S, the product of ``shape``: no covariance of the layer has more non-zero eigenvalues."""
         return self.tap.dim
 
+    @property
+    def device(self) -> torch.device:
+        """Of the modules' parameters."""
+        parameters = (parameter for step in self.steps for parameter in step.module.parameters())
+        return next(parameters, torch.empty(0)).device
+
     def apply(self, x_NS: torch.Tensor) -> torch.Tensor:
         """Wx + b for each row: (n, S) to (n, D)."""
         with torch.no_grad():
@@ -79,6 +85,15 @@ class Source:
             x_NS = y_ND.new_zeros(y_ND.shape[0], self.dim, dtype=self.dtype, requires_grad=True)
             (gradient_NS,) = torch.autograd.grad(self._image(x_NS), x_NS, y_ND.to(self.dtype))
         return gradient_NS
+
+    def squared(self, x_NS: torch.Tensor) -> torch.Tensor:
+        """WᵀWx for each row, (n, S) to (n, S): once through the modules and back."""
+        both_NS = torch.cat([x_NS, x_NS.new_zeros(1, self.dim)]).to(self.dtype)
+        with torch.inference_mode(False), torch.enable_grad():
+            both_NS = both_NS.detach().clone().requires_grad_()
+            y_ND = self._image(both_NS)
+            (gradient_NS,) = torch.autograd.grad(y_ND, both_NS, y_ND.detach())
+        return gradient_NS[:-1] - gradient_NS[-1]  # less Wᵀb
 
     def agrees(self, x_NS: torch.Tensor, y_ND: torch.Tensor) -> bool:
         """Whether y is the image of x, to some units of rounding of the largest number in it."""

@@ -10,7 +10,10 @@ from operator import attrgetter
 from streamspread.accumulators.base import ACCUMULATORS, Candidate, Impossible, LayerShape, Setting
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.planner.plans import LayerPlan, PassPlan, Plan
+from streamspread.planner.sides import at_the_narrow_side
 from streamspread.system.memory import at_least, format_bytes
+
+_ESTIMATE_WORTH = 1.5  # times the work, for K beyond the samples beside what is proved
 
 
 def make_plan(layers: Sequence[LayerShape], setting: Setting) -> Plan:
@@ -49,9 +52,10 @@ def candidates(layer: LayerShape, setting: Setting) -> tuple[list[Candidate], li
             f"layer {layer.name}: {asked_for}: {offer.why}; {offer.remedy}choose another method"
         )
     possible = [offer for offer in offers.values() if isinstance(offer, Candidate)]
+    possible += at_the_narrow_side(layer, setting)
     asked = [offer for offer in possible if asked_for in ("auto", offer.method)]
     reasons = [f"{name}: {offer.why}" for name, offer in impossible.items()]
-    reasons += [f"{offer.method}: {asked_for} was asked for" for offer in possible if offer not in asked]
+    reasons += [f"{offer.label}: {asked_for} was asked for" for offer in possible if offer not in asked]
     return asked, reasons
 
 
@@ -69,8 +73,8 @@ def _check_budget(layers: Sequence[LayerShape], setting: Setting) -> None:
     needs = []
     for layer in layers:
         possible, reasons = candidates(layer, smallest)
-        peaks = {one.method: peak_bytes(setting, [one]) for one in possible}
-        reasons = [f"{method}: needs {at_least(peak)}" for method, peak in peaks.items()] + reasons
+        peaks = {one.label: peak_bytes(setting, [one]) for one in possible}
+        reasons = [f"{label}: needs {at_least(peak)}" for label, peak in peaks.items()] + reasons
         needs.append((min(peaks.values()), layer, reasons))
     least, layer, reasons = max(needs, key=lambda need: need[0])
     if least > setting.budget:
@@ -85,14 +89,12 @@ def _check_budget(layers: Sequence[LayerShape], setting: Setting) -> None:
 def _choose(layer: LayerShape, setting: Setting) -> LayerPlan:
     """Of the methods that fit the budget (one does: it was checked) the one with the least work."""
     possible, rejected = candidates(layer, setting)
-    peaks = {one.method: peak_bytes(setting, [one]) for one in possible}
-    fitting = [one for one in possible if peaks[one.method] <= setting.budget]
-    rejected += [
-        f"{one.method}: needs {at_least(peaks[one.method])}" for one in possible if one not in fitting
-    ]
+    peaks = {one.label: peak_bytes(setting, [one]) for one in possible}
+    fitting = [one for one in possible if peaks[one.label] <= setting.budget]
+    rejected += [f"{one.label}: needs {at_least(peaks[one.label])}" for one in possible if one not in fitting]
     best = _least_work(fitting, setting)
     rejected += [
-        f"{one.method}: {one.operations / best.operations:,.1f}× the work"
+        f"{one.label}: {one.operations / best.operations:,.1f}× the work"
         for one in fitting
         if one is not best
     ]
@@ -104,7 +106,9 @@ def _least_work(fitting: Sequence[Candidate], setting: Setting) -> Candidate:
     # An exact method is worth some more work. A single pass of a sketch leaves K open: then any is better.
     worth = setting.profile.exact_worth if best.passes > 1 else math.inf
     exact = [one for one in fitting if one.exact and one.operations <= worth * best.operations]
-    return min(exact, default=best, key=attrgetter("operations"))
+    best = min(exact, default=best, key=attrgetter("operations"))
+    telling = [one for one in exact if one.estimates and one.operations <= _ESTIMATE_WORTH * best.operations]
+    return min(telling, default=best, key=attrgetter("operations"))
 
 
 def _pack(chosen: Sequence[LayerPlan], setting: Setting) -> Plan:

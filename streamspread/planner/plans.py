@@ -55,6 +55,11 @@ class LayerPlan:
         return self.candidate.method
 
     @property
+    def summed_dim(self) -> int | None:
+        """Numbers of a row that is summed, where these are those of the layer's narrow side."""
+        return self.candidate.summed_dim
+
+    @property
     def sizes(self) -> Mapping[str, Any]:
         """The sizes that the method chose, by name."""
         return self.candidate.make.keywords

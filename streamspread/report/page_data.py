@@ -96,7 +96,7 @@ def _layer(stem: str, part: str, layer: LayerSpectrum, taus: Sequence[float]) ->
         },
         "scree": _scree(layer),
         "metrics": [text.number(value) for value in metrics_of(layer).values()],
-        "method": f"{layer.method} {layer.rounding}",
+        "method": text.method(layer),
         "proof": layer.proof,
     }
 

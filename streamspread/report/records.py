@@ -47,6 +47,7 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
         "samples": spectrum.samples,
         "method": spectrum.method,
         "rounding": spectrum.rounding,
+        "summed_dim": spectrum.summed_dim,
         "passes": spectrum.passes,
         "complete": spectrum.complete,
         "proof": spectrum.proof,

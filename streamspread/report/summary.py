@@ -139,7 +139,7 @@ def numbers(run: Run, texts: Texts) -> Table:
             text.count(layer.samples),
             text.count(layer.ceiling),
             *(cell for tau in thresholds for cell in _answers(layer, tau, estimated[tau])),
-            f"{layer.method} {layer.rounding}",
+            text.method(layer),
         ]
         for layer in run.spectra.values()
     ]

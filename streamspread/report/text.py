@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context
+from typing import TYPE_CHECKING
 
-from streamspread.results.spectrum import Interval
+from streamspread.results.spectrum import Interval, LayerSpectrum
+
+if TYPE_CHECKING:
+    from streamspread.planner import LayerPlan
 
 _THREE = Context(prec=3, rounding=ROUND_HALF_UP)
 
@@ -47,6 +51,12 @@ def fractions(values: Sequence[float]) -> list[str]:
         if len(set(written)) == len(set(values)):
             return written
     return [repr(value) for value in values]
+
+
+def method(layer: LayerSpectrum | LayerPlan) -> str:
+    """How a layer was summed, or will be: gram fp32, or covariance fp32 of 3,072 numbers instead of its D."""
+    of = "" if layer.summed_dim is None else f" of {count(layer.summed_dim)}"
+    return f"{layer.method} {layer.rounding}{of}"
 
 
 def size(value: int) -> str:

@@ -205,6 +205,8 @@ class LayerSpectrum(Spectrum):
             use before them; 0 where it was not measured.
         source_dim: the dimension of a smaller activation of which this layer is a linear function, if any: no
             more directions than that can vary. Files keep it where it lowers the ceiling.
+        summed_dim: how many numbers of a sample were summed, where these were not the layer's D but those of
+            an activation of which it is a linear function; else None.
     """
 
     layer: str
@@ -215,6 +217,12 @@ class LayerSpectrum(Spectrum):
     seconds: float = math.nan
     peak_bytes: int = 0
     source_dim: int | None = None
+    summed_dim: int | None = None
+
+    @property
+    def rank_limit(self) -> int:
+        """min(D, N − 1), or min(``summed_dim``, N − 1)."""
+        return min(self.summed_dim or self.dim, self.samples - 1)
 
     @property
     def ceiling(self) -> int:

@@ -102,6 +102,7 @@ LATER = pa.schema(
         pa.field("growth", pa.list_(pa.struct(_POINT))),
         pa.field("estimates", pa.list_(pa.struct(_ESTIMATE))),  # for other programs
         pa.field("classes", CLASSES),
+        pa.field("summed_dim", pa.int64()),
     ]
 )
 
@@ -139,6 +140,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "growth": [None if s.growth is None else [vars(point) for point in s.growth.points] for s in layers],
         "estimates": [_estimates(s) for s in layers],
         "classes": [classes_row(s, spectra.thresholds) for s in layers],
+        "summed_dim": [s.summed_dim for s in layers],
     }
     columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -206,6 +208,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         fourth_moment=number("fourth_moment"),
         growth=_growth(value("growth")),
         classes=classes_in(value("classes"), value("dim")),
+        summed_dim=value("summed_dim"),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
         source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),

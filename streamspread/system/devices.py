@@ -29,6 +29,8 @@ class Profile:
         part_limit: samples of a part, at the most, whose eigenvalues tell how K grows with N.
         dense_copies: order² matrices that the dense call takes beside the panels.
         kept_bytes: that the allocator and BLAS keep at the most while it runs, of what was freed before.
+        narrow_limit: numbers of a layer's narrow side at the most for it to be summed there: a square matrix
+            of so many is held in float64, and factorised.
         block, max_block: vectors that the search for leading eigenvalues multiplies at a time, and holds at
             the most.
         least_staged: rows staged at the least before a sketch takes them in.
@@ -50,6 +52,7 @@ class Profile:
     tile_bytes: int
     dense_limit: int
     search_limit: int
+    narrow_limit: int
     part_limit: int
     dense_copies: int
     kept_bytes: int
@@ -77,6 +80,7 @@ CPU = Profile(
     tile_bytes=1 << 30,
     dense_limit=6144,
     search_limit=2048,
+    narrow_limit=8192,
     part_limit=2048,
     dense_copies=2,  # the matrix, and a copy that is reduced in its place
     kept_bytes=32 << 20,  # glibc gives blocks of up to this size back to its heap, not to the system
@@ -105,6 +109,7 @@ CUDA = Profile(
     tile_bytes=4 << 30,
     dense_limit=4096,
     search_limit=4096,
+    narrow_limit=8192,
     part_limit=1024,
     dense_copies=6,  # cuSOLVER asks for four more
     kept_bytes=0,  # the caching allocator serves what comes next from what it keeps

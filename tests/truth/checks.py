@@ -58,13 +58,14 @@ class Outcome:
 def check(outcome, spectrum, recorder, made, rng):
     """Adds what is wrong with a spectrum, and what it leaves open; ``made``: layer, rounding and way."""
     layer, rounding, way = made
-    truth = reference(recorder.summed(layer, rounding, spectrum.dim))
+    dim = getattr(spectrum, "summed_dim", None) or spectrum.dim
+    truth = reference(recorder.summed(layer, rounding, dim))
     excess = recorder.excess(layer, rounding)
     unit = UNITS[rounding] * excess
     if (off := recorder.check_rounding(layer, rounding, BITS[rounding])) > 0:
         outcome.miss("rounding", f"a value is off by {off:.1e} of the largest deviation beyond its rounding")
-    if (spectrum.samples, spectrum.dim) != (truth.samples, truth.dim):
-        outcome.miss("sizes", f"{spectrum.samples} × {spectrum.dim}, not {truth.samples} × {truth.dim}")
+    if (spectrum.samples, dim) != (truth.samples, truth.dim):
+        outcome.miss("sizes", f"{spectrum.samples} × {dim}, not {truth.samples} × {truth.dim}")
         return
     lower, upper = bounds(spectrum)
     numbers = (lower, upper, spectrum.eigenvalues, [spectrum.total_variance])

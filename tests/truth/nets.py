@@ -117,6 +117,8 @@ def attack(name, seed, rng):
         staging_rows=int(rng.choice([8, 1024])),
         panel_rows=int(rng.choice([16, 1024])),
         block=8,
+        search_limit=int(rng.choice([10, 2048])),
+        narrow_limit=int(rng.choice([0, 8192])),
     )
     batch_size = None if kind == "loader" else size
     options = Options(thresholds=TAUS[1:4], batch_size=batch_size, device="cpu", **asked)

@@ -119,6 +119,7 @@ class Covariance(Accumulator):
             exact=True,
             order=dim,
             why=f"the triangle of {dim:,}² and its staging take {format_bytes(state)}, in one pass",
+            estimates=in_eighths,
             make=partial(
                 cls,
                 dim,

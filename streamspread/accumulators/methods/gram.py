@@ -128,6 +128,7 @@ class Gram(Accumulator):
             order=samples,
             why=f"inner products of {samples:,} samples from "
             f"{passes} tile{'s' * (passes > 1)} of {tile:,} features",
+            estimates=setting.options.estimate,
             make=partial(
                 cls,
                 dim,

@@ -1,0 +1,63 @@
+"""The narrow side of a layer: rows of fewer numbers that have the inner products of the layer's own."""
+
+from __future__ import annotations
+
+import torch
+
+from streamspread.errors import ActivationError
+from streamspread.observe.source import Source
+
+_NUMBERS = 1 << 23  # of images of unit vectors at a time
+_UNIT = 2.0**-53
+_JITTERS = (0.0, 1.0, 16.0, 256.0, 4096.0)  # units of rounding on the diagonal, until there is a factor
+
+
+class Narrow:
+    """x ↦ R·x for an upper triangular R (S × S) with RᵀR = WᵀW: an isometric picture of y = Wx + b.
+
+    Rows of S numbers then have the inner products of the layer's rows of D, once a mean is taken off. So what
+    is summed of them, inner products or scatter, has the layer's non-zero eigenvalues, trace and norm, and is
+    rounded to no larger a share of them.
+
+    R is the Cholesky factor of WᵀW, which is formed from the images of the unit vectors, all in float64.
+    Where W loses directions, the diagonal is raised by some units of rounding.
+    """
+
+    def __init__(self, source: Source) -> None:
+        """Forms R.
+
+        Raises:
+            ActivationError: W holds NaN or Inf, or numbers whose squares are beyond float64.
+        """
+        square_SS = _square(source)
+        diagonal_S = square_SS.diagonal().clone()
+        unit = float(diagonal_S.max()) * source.dim * _UNIT
+        for jitter in _JITTERS:
+            square_SS.diagonal().copy_(diagonal_S + (jitter * unit or 0.0))
+            factor_SS, info = torch.linalg.cholesky_ex(square_SS)
+            if not int(info) and bool(torch.isfinite(factor_SS).all()):
+                break
+        else:
+            if float(diagonal_S.abs().max()) != 0.0:
+                raise ActivationError(
+                    f"layer {source.layer.name}: NaN or Inf, or too wide a range in its weights: check them"
+                )
+        self._factor_SS = factor_SS if unit else torch.zeros_like(square_SS)
+
+    def rows(self, x_NS: torch.Tensor) -> torch.Tensor:
+        """(n, S) float64: R·x for each row."""
+        return x_NS.double() @ self._factor_SS
+
+
+def _square(source: Source) -> torch.Tensor:
+    """WᵀW (S, S) in float64, where the modules are."""
+    wide, dim = source.in_dtype(torch.float64), source.dim
+    device = source.device
+    square_SS = torch.empty(dim, dim, dtype=torch.float64, device=device)
+    height = max(1, _NUMBERS // source.layer.dim)
+    for begin in range(0, dim, height):
+        end = min(dim, begin + height)
+        unit_nS = torch.zeros(end - begin, dim, dtype=torch.float64, device=device)
+        unit_nS[:, begin:end].fill_diagonal_(1.0)
+        square_SS[begin:end] = wide.squared(unit_nS)
+    return square_SS.add_(square_SS.T.clone()).div_(2)

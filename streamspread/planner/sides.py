@@ -1,0 +1,37 @@
+"""What it takes to sum a layer at its narrow side, beside what the method itself takes there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from streamspread.accumulators.base import ACCUMULATORS, Candidate, LayerShape, Setting
+
+_COPIES = 3  # of an S × S matrix of float64 while the factor is made
+_PASSES = 2  # through W for a unit vector: forward and backward
+_SAMPLES = 50_000  # where their number is not known
+
+
+def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidate]:
+    """The exact ways to do the layer as rows that have its inner products and fewer numbers; none where it
+    has no such side, or where the factor that makes those rows would be too large."""
+    side = layer.narrow
+    if side is None or side.dim > setting.profile.narrow_limit:
+        return
+    cost, samples = setting.profile.float64_cost, setting.samples or _SAMPLES
+    dim = float(side.dim)
+    factor = cost * (_PASSES * dim * side.operations + dim**3 / 3)
+    factor_bytes = _COPIES * 8 * side.dim**2
+    shape = replace(layer, dim=side.dim, narrow=None)
+    # The factor is there while data streams, so that much less is left to the method.
+    beside = replace(setting, budget=max(0, setting.budget - factor_bytes))
+    for method in dict(ACCUMULATORS.items()).values():
+        offer = method.candidate(shape, beside)
+        if isinstance(offer, Candidate) and offer.exact:
+            yield replace(
+                offer,
+                state_bytes=offer.state_bytes + factor_bytes,
+                operations=offer.operations + factor + cost * 2 * offer.passes * samples * dim**2,
+                why=f"{offer.why}; of {side.dim:,} numbers that have the inner products of its {layer.dim:,}",
+                summed_dim=side.dim,
+            )

@@ -1,0 +1,71 @@
+"""Rows of the narrow side have the inner products of the layer's own."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from streamspread.errors import ActivationError
+from streamspread.observe.narrow import Narrow
+from streamspread.observe.observed import observing
+from streamspread.observe.taps import Watch
+from streamspread.options import RunOptions
+from tests.devices import DEVICES
+from tests.observe.test_sources import HAVE
+
+
+def sides(model, x, layers=("0",), device="cpu"):
+    """Of layers that have a narrow side: their rows less the image of 0, and those of that side; float64."""
+    with observing(model, x, RunOptions(layers=list(layers), device=device)) as observed:
+        found = []
+        for source in observed.sources.values():
+            seen = {}
+            Watch(model, [source.tap]).run(
+                x.to(observed.device), lambda tap, rows, seen=seen: seen.update(x=rows.clone())
+            )
+            wide = source.in_dtype(torch.float64)
+            found.append((wide.linear(seen["x"]).cpu(), Narrow(source).rows(seen["x"]).cpu()))
+        return found
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", HAVE)
+def test_inner_products_are_the_layers(name, device):
+    make, shape, layers = HAVE[name]
+    torch.manual_seed(0)
+    model, x = make().eval(), torch.randn(9, *shape)
+    names = re.findall(r"(\S+?):", layers)
+    found = sides(model, x, names, device)
+    assert len(found) == len(names)
+    for y_ND, narrow_NS in found:
+        assert narrow_NS.shape[1] < y_ND.shape[1]
+        scale = float(y_ND.square().sum(1).max())
+        torch.testing.assert_close(narrow_NS @ narrow_NS.T, y_ND @ y_ND.T, rtol=0, atol=1e-11 * scale)
+
+
+def test_weights_that_lose_directions():
+    model = nn.Sequential(nn.Linear(6, 20))
+    with torch.no_grad():
+        model[0].weight[:, 2:] = model[0].weight[:, :1]
+    ((y_ND, narrow_NS),) = sides(model, torch.randn(9, 6))
+    assert np.linalg.matrix_rank(y_ND.numpy()) == 2
+    torch.testing.assert_close(narrow_NS @ narrow_NS.T, y_ND @ y_ND.T, rtol=1e-9, atol=1e-9)
+
+
+def test_weights_of_zero():
+    model = nn.Sequential(nn.Linear(6, 20))
+    nn.init.zeros_(model[0].weight)
+    ((_, narrow_NS),) = sides(model, torch.randn(9, 6))
+    assert not narrow_NS.any()
+
+
+def test_weights_that_are_not_finite():
+    model = nn.Sequential(nn.Linear(6, 20))
+    with observing(model, torch.randn(9, 6), RunOptions(device="cpu", layers=["*"])) as observed:
+        source = observed.sources["0"]
+        with torch.no_grad():
+            model[0].weight[3, 3] = torch.inf
+        with pytest.raises(ActivationError, match="layer 0: NaN or Inf, or too wide a range in its weights"):
+            Narrow(source)
