@@ -1,4 +1,4 @@
-"""Spectra, plans and layers as tables, printed onto a given console: a terminal or a pipe."""
+"""Spectra, similarities, plans and layers as tables, printed onto a given console: a terminal or a pipe."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
@@ -16,6 +17,7 @@ from rich.text import Text
 from streamspread.report import classes, text
 from streamspread.report.labels import EN
 from streamspread.results.provenance import asked_option
+from streamspread.results.similarity import LEAST_DEBIASED, TOLERANCE, Similarity
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 if TYPE_CHECKING:
@@ -76,6 +78,30 @@ def _print_classes(layers: Sequence[LayerSpectrum], thresholds: Sequence[float],
         _print_line(console, EN["classes_missing"].format(layers=", ".join(missing)))
 
 
+def print_similarity(similarity: Similarity, titles: Sequence[str], console: Console) -> None:
+    """The titles, a line each, then CKA of every row with every column: debiased, and as it is defined.
+
+    On a terminal that is too narrow for a matrix each pair gets a row of its own.
+    """
+    for title in titles:
+        _print_line(console, title, style="bold")
+    samples = text.count(similarity.samples)
+    alike = "1 where layers arrange them alike, but for rotation and scale"
+    _print_line(console, f"linear CKA over {samples} images: {alike}")
+    values = {
+        "debiased: about 0 where layers have nothing in common": similarity.debiased,
+        "as defined: biased, mostly upwards, unless there are far more images than features": similarity.cka,
+    }
+    for heading, value_RC in values.items():
+        _print_line(console, heading)
+        _print_first_that_fits(console, [_matrix(similarity, value_RC), _pairs(similarity, value_RC)])
+    if similarity.samples < LEAST_DEBIASED:
+        _print_line(console, f"–: debiased, it takes {LEAST_DEBIASED} images or more")
+    elif any(np.isnan(value_RC).any() for value_RC in values.values()):
+        doubtful = f"one where rounding could make a difference of more than {TOLERANCE:g}"
+        _print_line(console, f"–: of a constant layer, or of {doubtful}")
+
+
 def print_plan(plan: Plan, console: Console) -> None:
     """A plan: a row per layer, why each method was chosen, which layers have more directions than the images
     span, then the passes and the memory."""
@@ -122,6 +148,26 @@ def print_layers(taps: Sequence[TapInfo], console: Console) -> None:
         _Column("module", [tap.kind for tap in taps], drop=1, left=True),
     ]
     _print_first_that_fits(console, [columns])
+
+
+def _matrix(similarity: Similarity, value_RC: np.ndarray) -> list[_Column]:
+    return [
+        _Column("layer", similarity.rows, left=True),
+        _Column("D", [text.count(dim) for dim in similarity.row_dims], drop=1),
+        *(
+            _Column(name, [text.cosine(value) for value in value_RC[:, column]])
+            for column, name in enumerate(similarity.columns)
+        ),
+    ]
+
+
+def _pairs(similarity: Similarity, value_RC: np.ndarray) -> list[_Column]:
+    count = len(similarity.columns)
+    return [
+        _Column("layer", [row for row in similarity.rows for _ in range(count)], left=True),
+        _Column("with", list(similarity.columns) * len(similarity.rows), left=True),
+        _Column("CKA", [text.cosine(value) for value in value_RC.flat]),
+    ]
 
 
 def _samples(samples: int | None) -> str:
