@@ -27,8 +27,8 @@ class GramsCall(RunOptions, Subject):
 
 @door(GramsCall)
 def grams(call: GramsCall) -> Grams:
-    """The inner products between all samples at each layer, which :func:`streamspread.cka` compares: with those
-    of the other layers, or of another network that was given the same data.
+    """The inner products between all samples at each layer, which :func:`streamspread.cka` compares: with
+    those of the other layers, or of another network that was given the same data.
 
     They take N(N + 1)/2 float32 numbers a layer, and those of all layers lie in memory at once; the features
     never do.

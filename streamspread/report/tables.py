@@ -88,16 +88,22 @@ def print_similarity(similarity: Similarity, titles: Sequence[str], console: Con
     samples = text.count(similarity.samples)
     alike = "1 where layers arrange them alike, but for rotation and scale"
     _print_line(console, f"linear CKA over {samples} images: {alike}")
-    values = {
-        "debiased: about 0 where layers have nothing in common": similarity.debiased,
-        "as defined: biased, mostly upwards, unless there are far more images than features": similarity.cka,
-    }
-    for heading, value_RC in values.items():
-        _print_line(console, heading)
-        _print_first_that_fits(console, [_matrix(similarity, value_RC), _pairs(similarity, value_RC)])
+    debiased = "debiased: about 0 where layers have nothing in common"
+    defined = "as defined: biased, mostly upwards, unless there are far more images than features"
+    if (
+        console.is_terminal
+        and _natural_width(console, _table(_matrix(similarity, similarity.cka))) > console.width
+    ):
+        _print_line(console, debiased)
+        _print_line(console, defined)
+        _print_first_that_fits(console, [_pairs(similarity)])
+    else:
+        for heading, value_RC in ((debiased, similarity.debiased), (defined, similarity.cka)):
+            _print_line(console, heading)
+            _print_first_that_fits(console, [_matrix(similarity, value_RC)])
     if similarity.samples < LEAST_DEBIASED:
         _print_line(console, f"–: debiased, it takes {LEAST_DEBIASED} images or more")
-    elif any(np.isnan(value_RC).any() for value_RC in values.values()):
+    elif np.isnan(similarity.cka).any() or np.isnan(similarity.debiased).any():
         doubtful = f"one where rounding could make a difference of more than {TOLERANCE:g}"
         _print_line(console, f"–: of a constant layer, or of {doubtful}")
 
@@ -151,22 +157,23 @@ def print_layers(taps: Sequence[TapInfo], console: Console) -> None:
 
 
 def _matrix(similarity: Similarity, value_RC: np.ndarray) -> list[_Column]:
+    """A row per row, a column per column."""
+    values = zip(similarity.columns, value_RC.T, strict=True)
     return [
         _Column("layer", similarity.rows, left=True),
-        _Column("D", [text.count(dim) for dim in similarity.row_dims], drop=1),
-        *(
-            _Column(name, [text.cosine(value) for value in value_RC[:, column]])
-            for column, name in enumerate(similarity.columns)
-        ),
+        _Column("D", [text.count(dim) for dim in similarity.row_dims]),
+        *(_Column(name, [text.cosine(value) for value in value_R]) for name, value_R in values),
     ]
 
 
-def _pairs(similarity: Similarity, value_RC: np.ndarray) -> list[_Column]:
+def _pairs(similarity: Similarity) -> list[_Column]:
+    """A row per pair."""
     count = len(similarity.columns)
     return [
         _Column("layer", [row for row in similarity.rows for _ in range(count)], left=True),
         _Column("with", list(similarity.columns) * len(similarity.rows), left=True),
-        _Column("CKA", [text.cosine(value) for value in value_RC.flat]),
+        _Column("debiased", [text.cosine(value) for value in similarity.debiased.flat]),
+        _Column("as defined", [text.cosine(value) for value in similarity.cka.flat]),
     ]
 
 

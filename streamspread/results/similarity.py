@@ -93,9 +93,9 @@ def _check_same(a: Grams, b: Grams) -> None:
 
 
 def _inner_products(layers: Sequence[LayerGram], samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """⟨K, L⟩ of all pairs of layers, (L, L) float64: of the matrices as they are, and of those centred without
-    their diagonals: k_ij − (r_i + r_j)/(N − 2) + s/((N − 1)(N − 2)) for i ≠ j, where r are the rows' sums
-    without the diagonal, and s is that of r."""
+    """⟨K, L⟩ of all pairs of layers, (L, L) float64: of the matrices as they are, and of those centred
+    without their diagonals: k_ij − (r_i + r_j)/(N − 2) + s/((N − 1)(N − 2)) for i ≠ j, where r are the rows'
+    sums without the diagonal, and s is that of r."""
     count = len(layers)
     triangle_LL = np.zeros((count, count))
     step = max(1, _NUMBERS // max(1, count))

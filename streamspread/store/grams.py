@@ -99,9 +99,9 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     except OSError as error:
         raise StoreError(f"cannot read {str(path)!r}: {files.why(error)}") from error
     except SafetensorError as error:
+        reason = files.first_line(error)
         raise StoreError(
-            f"{str(path)!r} is no safetensors file, or a damaged one ({files.first_line(error)}): give one that "
-            f"{_COMMAND} wrote"
+            f"{str(path)!r} is no whole safetensors file ({reason}): give one that {_COMMAND} wrote"
         ) from error
 
 
