@@ -328,10 +328,11 @@ def _print_first_that_fits(console: Console, layouts: Sequence[Sequence[_Column]
 
 def _table(columns: Sequence[_Column]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    # All as Text, since a layer's name may look like markup.
     for column in columns:
-        table.add_column(column.header, justify="left" if column.left else "right", no_wrap=True)
+        table.add_column(Text(column.header), justify="left" if column.left else "right", no_wrap=True)
     for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in row))  # as Text, since a layer's name may look like markup
+        table.add_row(*(Text(cell) for cell in row))
     return table
 
 

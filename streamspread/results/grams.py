@@ -37,7 +37,7 @@ class Grams(Mapping[str, LayerGram]):
         provenance: how they were made, as JSON holds it.
 
     Raises:
-        ValueError: a triangle is not that of N samples.
+        ValueError: no layer, or a triangle that is not that of N samples.
     """
 
     def __init__(
@@ -51,6 +51,8 @@ class Grams(Mapping[str, LayerGram]):
         self._layers = {layer.layer: layer for layer in layers}
         self.samples, self.data_seen = samples, data_seen
         self.provenance: dict[str, Any] = dict(provenance or {})
+        if not self._layers:
+            raise ValueError("no layers: there is nothing to compare")
         for layer in self._layers.values():
             if layer.packed_M.shape != (packed_size(samples),):
                 raise ValueError(

@@ -1,5 +1,5 @@
-"""Results on disk: Arrow files that pyarrow, Polars and pandas read as they are, grams as safetensors; each says
-how it was made."""
+"""Results on disk: Arrow files that other programs read as they are, grams as safetensors, and how each was
+made."""
 
 from streamspread.store.embeddings import read_embedding, write_embedding
 from streamspread.store.facts import Subject, provenance, run_facts

@@ -116,8 +116,10 @@ def _description(layer: LayerGram) -> dict[str, Any]:
 def _layer(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> LayerGram:
     name, error = description["layer"], float(description["error"])
     packed_M = tensors[name]
-    if packed_M.dtype != np.float32 or not np.isfinite(packed_M).all():
-        raise ValueError(f"layer {name}: inner products are {packed_M.dtype}, or not all finite")
+    if packed_M.dtype != np.float32:
+        raise ValueError(f"layer {name}: inner products in {packed_M.dtype}, not float32")
+    if not np.isfinite(packed_M).all():
+        raise ValueError(f"layer {name}: inner products that are not finite")
     if not 0.0 <= error < np.inf:
         raise ValueError(f"layer {name}: an error of {error}")
     return LayerGram(

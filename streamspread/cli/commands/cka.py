@@ -17,7 +17,7 @@ from streamspread.options import Flag, Option, RunOptions
 if TYPE_CHECKING:
     from streamspread.results.grams import Grams
 
-MOST = 3_000  # images, unless more are asked for: 18 MB a layer, half a minute for no1 on two cores
+MOST = 3_000  # images, unless more are asked for: 18 MB a layer
 
 # What goes with files too; all other options are for the network that makes them.
 _WITH_FILES = {"files", "quiet", "out"}
