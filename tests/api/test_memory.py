@@ -70,9 +70,7 @@ print(json.dumps([meter.peak, max(event.index for event in events)]))
 @pytest.mark.slow
 @pytest.mark.parametrize(("memory", "passes"), [(250, 4), (600, 1)])
 def test_grams_stay_within_the_budget(memory, passes):
-    command = [sys.executable, "-c", GRAMS, f"{memory}MiB"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    peak, made = json.loads(done.stdout)
+    peak, made = json.loads(output_of(GRAMS, f"{memory}MiB"))
     assert made == passes
     assert 0.5 * (memory << 20) < peak <= memory << 20
 

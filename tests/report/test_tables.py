@@ -1,8 +1,6 @@
 """Tables as they are seen: at every width, on a terminal and in a pipe, and never a number cut."""
 
 import io
-import re
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,10 +11,10 @@ from streamspread.accumulators.base import Candidate, LayerShape
 from streamspread.observe.taps import TapInfo
 from streamspread.planner import LayerPlan, PassPlan, Plan
 from streamspread.report import text
-from streamspread.report.tables import print_layers, print_plan, print_similarity, print_spectra
+from streamspread.report.tables import print_layers, print_plan, print_spectra
 from streamspread.results.estimates import Growth, Point
-from streamspread.results.similarity import Similarity
 from streamspread.results.spectrum import Interval, Spectra
+from tests.consoles import rendered, rows
 from tests.spectra import layer, wide_layer
 
 MANY = (0.5, 0.7, 0.8, 0.9)
@@ -24,22 +22,6 @@ MANY = (0.5, 0.7, 0.8, 0.9)
 
 def closed(name="c2", **changes):
     return layer(name, **({"eigenvalues": (5.0, 2.0, 2.0, 1.0), "samples": 10} | changes))
-
-
-def rendered(show, what, width=200, terminal=True, encoding="utf-8"):
-    raw = io.BytesIO()
-    file = io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="")
-    console = Console(
-        file=file, width=width, force_terminal=terminal, color_system=None if terminal else "auto"
-    )
-    show(what, console)
-    file.flush()
-    return raw.getvalue().decode(encoding)
-
-
-def rows(output):
-    """The table's cells, line by line."""
-    return [re.split(r"\s{2,}", line.strip()) for line in output.splitlines()]
 
 
 def test_a_row_says_everything_of_a_layer():
@@ -305,73 +287,6 @@ def test_a_plan_fits_eighty_columns():
     assert "4.00 GiB" in table[2]
 
 
-NAN = float("nan")
-
-
-def alike(**changes):
-    """Two layers of one network by three of another."""
-    known = Similarity(
-        rows=("c1", "gap"),
-        columns=("c1", "[c2]", "gap"),
-        row_dims=(65_536, 256),
-        column_dims=(32_768, 8_192, 128),
-        samples=3000,
-        data_seen="0" * 32,
-        cka=np.array([[1.0, 0.81549, 0.1], [0.2, 0.0004, 0.9]]),
-        debiased=np.array([[1.0, 0.80151, -0.01249], [0.15, -0.0004, 0.9]]),
-    )
-    return replace(known, **changes)
-
-
-def printed(similarity, **how):
-    return rendered(lambda what, console: print_similarity(what, ["a title"], console), similarity, **how)
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_similarities_are_two_matrices_with_the_layers_names(terminal):
-    lines = rows(printed(alike(), terminal=terminal))
-    assert lines[0] == ["a title"]
-    assert lines[1] == [
-        "linear CKA over 3,000 images: 1 where layers arrange them alike, but for rotation and scale"
-    ]
-    assert lines[2] == ["debiased: about 0 where layers have nothing in common"]
-    assert lines[3] == ["layer", "D", "c1", "[c2]", "gap"]
-    assert lines[5:7] == [
-        ["c1", "65,536", "1.000", "0.802", "−0.012"],
-        ["gap", "256", "0.150", "0.000", "0.900"],
-    ]
-    assert lines[7][0].startswith("as defined: biased")
-    assert lines[10:12] == [
-        ["c1", "65,536", "1.000", "0.815", "0.100"],
-        ["gap", "256", "0.200", "0.000", "0.900"],
-    ]
-    assert lines[12:] == []
-
-
-def test_similarities_on_a_narrow_terminal_are_a_row_for_each_pair():
-    lines = rows(printed(alike(columns=("c1", "a.very.long.name.of.a.layer", "gap")), width=50))
-    at = lines.index(["layer", "with", "debiased", "as defined"])
-    assert lines[at + 2] == ["c1", "c1", "1.000", "1.000"]
-    assert lines[at + 4] == ["c1", "gap", "−0.012", "0.100"]
-    assert lines[at + 7] == ["gap", "gap", "0.900", "0.900"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"samples": 3, "debiased": np.full((2, 3), NAN)}, "–: debiased, it takes 4 images or more"),
-        (
-            {"debiased": np.array([[1.0, NAN, 0.5], [1.0, NAN, 0.5]])},
-            "–: of a constant layer, or of one where rounding could make a difference of more than 0.001",
-        ),
-    ],
-)
-def test_similarities_that_are_not_known_are_dashes_and_say_why(changes, words):
-    lines = printed(alike(**changes)).splitlines()
-    assert lines[-1] == words
-    assert sum(line.count("–") for line in lines[5:7]) == np.isnan(changes["debiased"]).sum()
-
-
 def test_layers_are_listed_with_shape_and_dim():
     tap = TapInfo(
         name="c1",
@@ -436,7 +351,14 @@ def test_seconds(value, expected):
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(NAN, "–"), (1.0, "1.000"), (0.87451, "0.875"), (-0.0124, "−0.012"), (-0.0004, "0.000"), (0.0, "0.000")],
+    [
+        (float("nan"), "–"),
+        (1.0, "1.000"),
+        (0.87451, "0.875"),
+        (-0.0124, "−0.012"),
+        (-0.0004, "0.000"),
+        (0.0, "0.000"),
+    ],
 )
 def test_cosines_have_three_decimals(value, expected):
     assert text.cosine(value) == expected

@@ -3,8 +3,6 @@
 import json
 import os
 import stat
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from streamspread import store
 from streamspread.errors import StoreError
 from streamspread.results.spectrum import Spectra
 from tests.alignment import grams_of
+from tests.fresh import output_of
 
 
 @pytest.fixture
@@ -96,11 +95,9 @@ except StoreError as error:
 
 def test_a_file_that_finds_no_room_leaves_what_was_there(written, tmp_path):
     before = written.read_bytes()
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(written)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.startswith(f"cannot write {str(written)!r}: ")
-    assert done.stdout.count("\n") == 1
+    said = output_of(FULL, str(written))
+    assert said.startswith(f"cannot write {str(written)!r}: ")
+    assert said.count("\n") == 1
     assert written.read_bytes() == before
     assert os.listdir(tmp_path) == ["g.safetensors"]
 

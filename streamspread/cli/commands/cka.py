@@ -74,7 +74,7 @@ def cka(
 
     from streamspread import store
     from streamspread.report import records
-    from streamspread.report.tables import print_similarity
+    from streamspread.report.similarity import print_similarity
     from streamspread.results.similarity import cka as compare
 
     for path, suffix in ((output.grams, ".safetensors"), (output.out, ".csv")):
