@@ -7,21 +7,30 @@ from streamspread.system.version import __version__
 
 if TYPE_CHECKING:
     from streamspread.api.analyze import analyze, plan
+    from streamspread.api.grams import grams
     from streamspread.errors import StreamspreadError
+    from streamspread.results.grams import Grams
+    from streamspread.results.similarity import Similarity, cka
     from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra, Spectrum
-    from streamspread.store import read, write
+    from streamspread.store import read, read_grams, write, write_grams
 
 __all__ = [
+    "Grams",
     "Interval",
     "LayerSpectrum",
+    "Similarity",
     "Spectra",
     "Spectrum",
     "StreamspreadError",
     "__version__",
     "analyze",
+    "cka",
+    "grams",
     "plan",
     "read",
+    "read_grams",
     "write",
+    "write_grams",
 ]
 
 # Public name → module that defines it. Nothing heavy is imported before it is used: start-up is felt at every
@@ -29,8 +38,14 @@ __all__ = [
 _HOMES = {
     "analyze": "streamspread.api.analyze",
     "plan": "streamspread.api.analyze",
+    "grams": "streamspread.api.grams",
+    "cka": "streamspread.results.similarity",
     "read": "streamspread.store",
     "write": "streamspread.store",
+    "read_grams": "streamspread.store",
+    "write_grams": "streamspread.store",
+    "Grams": "streamspread.results.grams",
+    "Similarity": "streamspread.results.similarity",
     "Interval": "streamspread.results.spectrum",
     "Spectrum": "streamspread.results.spectrum",
     "LayerSpectrum": "streamspread.results.spectrum",

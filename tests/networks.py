@@ -169,8 +169,8 @@ def network(kind, n):
 # The truth about layers
 
 
-def truth(model, x, names=None):
-    """The truth about each module output of one forward (or those named), by the name of its layer."""
+def activations(model, x, names=None):
+    """Each module output of one forward (or those named), by the name of its layer."""
     kept, calls = {}, {}
 
     def hook(name, output):
@@ -188,7 +188,12 @@ def truth(model, x, names=None):
         model(x)
     for handle in handles:
         handle.remove()
-    return {name: dense(output) for name, output in kept.items()}
+    return kept
+
+
+def truth(model, x, names=None):
+    """The truth about each of :func:`activations`."""
+    return {name: dense(output) for name, output in activations(model, x, names).items()}
 
 
 @functools.cache

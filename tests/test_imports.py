@@ -5,10 +5,12 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from streamspread import store
 from streamspread.results.spectrum import Spectra
+from tests.alignment import grams_of
 from tests.fresh import loaded_by
 
 PACKAGE = Path(__file__).resolve().parent.parent / "streamspread"
@@ -35,6 +37,7 @@ RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
 OWNERS = {
     "numba": {"kernels/cpu.py", "kernels/tridiagonal.py"},
     "cupy": {"kernels/cuda.py"},
+    "safetensors": {"models/weights.py", "store/grams.py"},
     "pyarrow": {
         "store/files.py",
         "store/classes.py",
@@ -164,6 +167,14 @@ def test_showing_a_result_needs_neither_torch_nor_a_kernel(tmp_path):
     store.write(Spectra([]), path)
     code = "import contextlib, io\nfrom streamspread.cli import main\n"
     code += f"with contextlib.redirect_stdout(io.StringIO()):\n    assert main(['show', {str(path)!r}]) == 0"
+    assert loaded_by(code) & HEAVY == {"rich", "pyarrow"}
+
+
+def test_comparing_grams_needs_neither_torch_nor_a_kernel(tmp_path):
+    path = tmp_path / "none.safetensors"
+    store.write_grams(grams_of({"c1": np.eye(5)}), path)
+    code = "import contextlib, io\nfrom streamspread.cli import main\n"
+    code += f"with contextlib.redirect_stdout(io.StringIO()):\n    assert main(['cka', {str(path)!r}]) == 0"
     assert loaded_by(code) & HEAVY == {"rich", "pyarrow"}
 
 

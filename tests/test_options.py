@@ -115,6 +115,15 @@ def test_analyze_plan_and_run_take_the_same_options():
         assert set(names) <= set(inspect.signature(COMMANDS.get(name).function()).parameters)
 
 
+def test_grams_and_cka_take_what_every_run_takes():
+    names = [one.name for one in documented(RunOptions)]
+    parameters = inspect.signature(streamspread.grams).parameters
+    assert list(parameters)[:3] == ["model", "data", "layers"]
+    assert set(names) <= set(parameters)
+    assert all(f"{name}: " in streamspread.grams.__doc__ for name in names)
+    assert set(names) <= set(inspect.signature(COMMANDS.get("cka").function()).parameters)
+
+
 def test_all_options_are_in_the_provenance():
     spectra = streamspread.analyze(
         nn.Sequential(nn.Linear(3, 4)), torch.randn(10, 3), seed=11, rank=2, memory=10**9

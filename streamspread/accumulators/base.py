@@ -58,6 +58,7 @@ class Setting:
         repeatable: whether the data can be read more than once; ``ordered``: in the same order each time.
         layers: how many there are.
         labels: the samples' classes, where they are asked for.
+        eigenvalues: whether they are wanted of the sums; without, the sums are only read.
         profile: of the device.
     """
 
@@ -73,6 +74,7 @@ class Setting:
     ordered: bool = True
     layers: int = 1
     labels: Labels | None = None
+    eigenvalues: bool = True
     profile: Profile
 
     @staticmethod

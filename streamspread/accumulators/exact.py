@@ -44,9 +44,11 @@ def largest_block(order: int, profile: Profile) -> int:
 
 
 def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int, setting: Setting) -> int:
-    """Peak bytes of the eigenvalue step beside the panels."""
+    """Peak bytes of the eigenvalue step beside the panels; of reading them, where none is wanted."""
     dtype, device = SUM_DTYPES[setting.rounding], setting.device
     chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
+    if not setting.eigenvalues:
+        return chunk
     if order <= setting.profile.dense_limit:
         square = order * order * 8  # float64
         # A search before it takes less: its basis, and a copy of the panels.
@@ -66,6 +68,8 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
 def step_operations(order: int, max_block: int, setting: Setting) -> float:
     """Estimated operations of the eigenvalue step, as equivalents of matrix products."""
     profile, proof = setting.profile, setting.options.proof
+    if not setting.eigenvalues:
+        return 0.0
     all_of_them = setting.options.all_eigenvalues or order <= profile.search_limit
     if all_of_them and order <= profile.dense_limit:
         return DENSE_SOLVE_FACTOR * 4 / 3 * float(order) ** 3

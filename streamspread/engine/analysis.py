@@ -36,7 +36,7 @@ def planned(observed: Observed, options: Options) -> Plan:
 def analyzed(observed: Observed, options: Options, report: Report) -> Spectra:
     """The spectra of the observed layers, with how they were made."""
     plan = planned(observed, options)
-    _check_room(plan, observed.device)
+    check_room(plan, observed.device)
     _load_kernels(plan, observed, options)
     with PeakMeter(observed.device, observed.resident_bytes) as meter:
         analysis = _Analysis(observed, options, report, meter)
@@ -147,9 +147,15 @@ class _Analysis:
 
 def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
     """The plan for some of the taps."""
+    setting = setting_for(observed, options, rounding)
+    return make_plan([_shape(observed, tap) for tap in taps], setting)
+
+
+def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
+    """What is the same for all layers of the observed network."""
     # The first batch gives the origin of every layer, which takes some memory once.
     first_bytes = Staging.first_bytes(observed.largest_dim, observed.batch_size)
-    setting = Setting(
+    return Setting(
         samples=observed.samples,
         budget=observed.budget,
         device=observed.device,
@@ -163,7 +169,6 @@ def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rou
         labels=labels_of(observed.stream) if options.classes else None,
         profile=observed.profile,
     )
-    return make_plan([_shape(observed, tap) for tap in taps], setting)
 
 
 def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
@@ -187,8 +192,8 @@ def _rounding(observed: Observed, options: Options) -> str:
     return "bf16" if usual == "fp16" and not observed.stream.repeatable else usual
 
 
-def _check_room(plan: Plan, device: torch.device) -> None:
-    """Raises BudgetError where the budget allows, and the plan takes, more than the whole device has."""
+def check_room(plan: Plan, device: torch.device) -> None:
+    """Raise BudgetError where the budget allows, and the plan takes, more than the whole device has."""
     total = total_bytes(device)
     if plan.peak_bytes > total:
         raise BudgetError(

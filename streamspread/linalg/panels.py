@@ -122,6 +122,16 @@ class SymmetricPanels:
             self.add_low_rank(self.u_NR, self.m_RR)
             self.u_NR = self.m_RR = None
 
+    def centre(self) -> None:
+        """Take (I − 11ᵀ/n) P (I − 11ᵀ/n) for A: where P holds the inner products of n samples, those of the
+        centred ones."""
+        self.u_NR = self.m_RR = None
+        mean_N = self.row_sums() / self.n
+        self.u_NR = torch.stack([torch.ones_like(mean_N), mean_N], dim=1)
+        self.m_RR = torch.tensor(
+            [[float(mean_N.mean()), -1.0], [-1.0, 0.0]], dtype=torch.float64, device=self.device
+        )
+
     def add(self, other: SymmetricPanels, factor: float) -> None:
         """``P += factor · other.P`` in place, for panels of the same layout; ``factor`` is not negative."""
         for (_, _, mine), (_, _, theirs) in zip(self.spans(), other.spans(), strict=True):
@@ -269,6 +279,18 @@ class SymmetricPanels:
             full[:begin, row : row + height] = chunk[:, :begin].T.to(dtype)
             row += height
         return full
+
+    def packed(self, factor: float) -> torch.Tensor:
+        """(n(n + 1)/2,) float32 on the CPU: factor · A's lower triangle row by row, rounded once."""
+        packed_M = torch.empty(self.n * (self.n + 1) // 2, dtype=torch.float32)
+        row = done = 0
+        for _, end, chunk in self._chunks():
+            height = chunk.shape[0]
+            inside = torch.ones(height, end, dtype=torch.bool, device=self.device).tril_(row)
+            part = (chunk[inside] * factor).float()
+            packed_M[done : done + len(part)] = part
+            row, done = row + height, done + len(part)
+        return packed_M
 
     def is_positive_definite_(self) -> bool:
         """Whether A is positive definite, by a Cholesky factorisation in place: the panels are ``spent``.

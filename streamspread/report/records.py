@@ -1,4 +1,5 @@
-"""Spectra as JSON or CSV for other programs, every number in full; only the Arrow file has eigenvalues."""
+"""Spectra as JSON or CSV, and similarities as CSV, for other programs, every number in full; only the Arrow
+file has eigenvalues."""
 
 from __future__ import annotations
 
@@ -6,9 +7,11 @@ import csv
 import io
 import json
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamspread.results.metrics import metrics_of
+from streamspread.results.similarity import Similarity
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 
@@ -31,8 +34,31 @@ def to_csv(spectra: Spectra) -> str:
         for spectrum in spectra.values()
         for tau in spectra.thresholds
     ]
+    return _lines(rows, "layer")
+
+
+def similarity_to_csv(similarity: Similarity) -> str:
+    """One line per pair of a row and a column, with a header. What is not defined is empty."""
+    rows = [
+        {
+            "row": row,
+            "column": column,
+            "row_dim": similarity.row_dims[i],
+            "column_dim": similarity.column_dims[j],
+            "samples": similarity.samples,
+            "cka": _known(float(similarity.cka[i, j])),
+            "debiased": _known(float(similarity.debiased[i, j])),
+        }
+        for i, row in enumerate(similarity.rows)
+        for j, column in enumerate(similarity.columns)
+    ]
+    return _lines(rows, "row")
+
+
+def _lines(rows: Sequence[Mapping[str, Any]], first: str) -> str:
+    """Rows under their names; where there are none, the first name alone."""
     file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, list(rows[0]) if rows else ["layer"], lineterminator="\n")
+    writer = csv.DictWriter(file, list(rows[0]) if rows else [first], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()

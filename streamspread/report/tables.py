@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 from streamspread.report import classes, text
+from streamspread.report.columns import Column, print_first_that_fits, print_line
 from streamspread.report.labels import EN
 from streamspread.results.provenance import asked_option
 from streamspread.results.spectrum import LayerSpectrum, Spectra
@@ -21,19 +16,6 @@ from streamspread.results.spectrum import LayerSpectrum, Spectra
 if TYPE_CHECKING:
     from streamspread.observe.taps import TapInfo
     from streamspread.planner import Plan
-
-_UNLIMITED = 100_000  # characters: wider than any table
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A column and its cells. ``drop``: on a narrow terminal the columns with the highest are left out first;
-    those with 0 never are."""
-
-    header: str
-    cells: Sequence[str]
-    drop: int = 0
-    left: bool = False
 
 
 def print_spectra(spectra: Spectra, console: Console) -> None:
@@ -43,21 +25,21 @@ def print_spectra(spectra: Spectra, console: Console) -> None:
     threshold gets a row of its own; a number is never cut. In a pipe every column is there, however wide.
     """
     provenance = spectra.provenance
-    _print_line(console, provenance.get("title") or f"{len(spectra)} layers", style="bold")
+    print_line(console, provenance.get("title") or f"{len(spectra)} layers", style="bold")
     for note in provenance.get("notes", ()):
-        _print_line(console, f"note: {note}")
+        print_line(console, f"note: {note}")
     if not spectra:
-        _print_line(console, "no layers")
+        print_line(console, "no layers")
         return
     layers, thresholds = list(spectra.values()), spectra.thresholds
     if any(s.growth for s in layers):
-        _print_line(console, "K at ∞: of infinitely many images (estimated, not proved)")
+        print_line(console, "K at ∞: of infinitely many images (estimated, not proved)")
     layouts = [_wide(layers, thresholds)]
     if len(thresholds) > 1:
         layouts.append(_long(layers, thresholds))
-    _print_first_that_fits(console, layouts)
+    print_first_that_fits(console, layouts)
     for line in _closing_lines(layers, thresholds, proof=asked_option(provenance, "proof", True)):
-        _print_line(console, line)
+        print_line(console, line)
     if classes.known(layers):
         _print_classes(layers, thresholds, console)
 
@@ -66,14 +48,14 @@ def _print_classes(layers: Sequence[LayerSpectrum], thresholds: Sequence[float],
     rows = [classes.row(layer, thresholds) for layer in layers]
     heads = classes.header(thresholds, EN)
     columns = [
-        _Column(head, [row[index] for row in rows], drop=int(index > 3), left=index == 0)
+        Column(head, [row[index] for row in rows], drop=int(index > 3), left=index == 0)
         for index, head in enumerate(heads)
     ]
     console.print()
-    _print_first_that_fits(console, [columns])
-    _print_line(console, EN["classes_means"])
+    print_first_that_fits(console, [columns])
+    print_line(console, EN["classes_means"])
     if missing := classes.without(layers):
-        _print_line(console, EN["classes_missing"].format(layers=", ".join(missing)))
+        print_line(console, EN["classes_missing"].format(layers=", ".join(missing)))
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -81,22 +63,22 @@ def print_plan(plan: Plan, console: Console) -> None:
     span, then the passes and the memory."""
     rows = plan.layers
     columns = [
-        _Column("layer", [row.layer for row in rows], left=True),
-        _Column("shape", [text.shape(row.shape) for row in rows], drop=3),
-        _Column("D", [text.count(row.dim) for row in rows]),
-        _Column("N", ["?" if row.samples is None else text.count(row.samples) for row in rows], drop=4),
-        _Column("K at most", [text.count(row.ceiling) for row in rows], drop=2),
-        _Column("method", [text.method(row) for row in rows], left=True),
-        _Column("in pass", [_pass_numbers(row.pass_indices) for row in rows], drop=1),
-        _Column("memory", [text.size(row.bytes) for row in rows]),
-        _Column("operations", [text.operations(row.operations) for row in rows]),
+        Column("layer", [row.layer for row in rows], left=True),
+        Column("shape", [text.shape(row.shape) for row in rows], drop=3),
+        Column("D", [text.count(row.dim) for row in rows]),
+        Column("N", ["?" if row.samples is None else text.count(row.samples) for row in rows], drop=4),
+        Column("K at most", [text.count(row.ceiling) for row in rows], drop=2),
+        Column("method", [text.method(row) for row in rows], left=True),
+        Column("in pass", [_pass_numbers(row.pass_indices) for row in rows], drop=1),
+        Column("memory", [text.size(row.bytes) for row in rows]),
+        Column("operations", [text.operations(row.operations) for row in rows]),
     ]
-    _print_first_that_fits(console, [columns])
+    print_first_that_fits(console, [columns])
     for row in rows:
         rejected = f"; rejected {'; '.join(row.rejected)}" if row.rejected else ""
-        _print_line(console, f"{row.layer}: {row.why}{rejected}")
+        print_line(console, f"{row.layer}: {row.why}{rejected}")
     if plan.samples is not None and (limited := [row.layer for row in rows if row.ceiling < row.directions]):
-        _print_line(
+        print_line(
             console,
             f"limited by the number of images: {', '.join(limited)}: {plan.samples:,} of them span at most "
             f"{plan.samples - 1:,} directions, and these layers have more",
@@ -104,8 +86,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     for step in plan.passes:
         names = ", ".join(step.layers)
         line = f"pass {step.index + 1} of {len(plan.passes)}, cut off after {step.deepest}: {names}"
-        _print_line(console, f"{line} ({text.size(step.bytes)})")
-    _print_line(
+        print_line(console, f"{line} ({text.size(step.bytes)})")
+    print_line(
         console,
         f"{_samples(plan.samples)} images in batches of {plan.batch_size:,} on {plan.device}: "
         f"peak {text.size(plan.peak_bytes)} of a budget of {text.size(plan.budget)}",
@@ -116,12 +98,12 @@ def print_plan(plan: Plan, console: Console) -> None:
 def print_layers(taps: Sequence[TapInfo], console: Console) -> None:
     """The taps of a model: name, shape of one image's activation, D, and the kind of module."""
     columns = [
-        _Column("layer", [tap.name for tap in taps], left=True),
-        _Column("shape", [text.shape(tap.shape) for tap in taps]),
-        _Column("D", [text.count(tap.dim) for tap in taps]),
-        _Column("module", [tap.kind for tap in taps], drop=1, left=True),
+        Column("layer", [tap.name for tap in taps], left=True),
+        Column("shape", [text.shape(tap.shape) for tap in taps]),
+        Column("D", [text.count(tap.dim) for tap in taps]),
+        Column("module", [tap.kind for tap in taps], drop=1, left=True),
     ]
-    _print_first_that_fits(console, [columns])
+    print_first_that_fits(console, [columns])
 
 
 def _samples(samples: int | None) -> str:
@@ -134,28 +116,28 @@ def _pass_numbers(indices: tuple[int, ...]) -> str:
     return str(first) if first == last else f"{first}–{last}"
 
 
-def _wide(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[_Column]:
+def _wide(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[Column]:
     """A row per layer, K and spread of every threshold beside each other."""
     answers = []
     for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
-        answers.append(_Column(f"K({written})", [text.interval(s.components(tau)) for s in layers]))
+        answers.append(Column(f"K({written})", [text.interval(s.components(tau)) for s in layers]))
         if any(s.growth for s in layers):
-            answers.append(_Column(f"K({written}) at ∞", [_estimate(s, tau) for s in layers], drop=3))
+            answers.append(Column(f"K({written}) at ∞", [_estimate(s, tau) for s in layers], drop=3))
         header = "spread" if len(thresholds) == 1 else f"spread({written})"
-        answers.append(_Column(header, [_spread(s, tau) for s in layers]))
+        answers.append(Column(header, [_spread(s, tau) for s in layers]))
     return _columns(layers, answers)
 
 
-def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[_Column]:
+def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[Column]:
     """A row per layer and threshold; the first of a layer's rows says what holds for all of them."""
     pairs = [(s, tau) for s in layers for tau in thresholds]
     answers = [
-        _Column("τ", list(text.fractions(thresholds)) * len(layers)),
-        _Column("K(τ)", [text.interval(s.components(tau)) for s, tau in pairs]),
-        _Column("spread", [_spread(s, tau) for s, tau in pairs]),
+        Column("τ", list(text.fractions(thresholds)) * len(layers)),
+        Column("K(τ)", [text.interval(s.components(tau)) for s, tau in pairs]),
+        Column("spread", [_spread(s, tau) for s, tau in pairs]),
     ]
     if any(s.growth for s in layers):
-        answers.insert(2, _Column("K(τ) at ∞", [_estimate(s, tau) for s, tau in pairs], drop=3))
+        answers.insert(2, Column("K(τ) at ∞", [_estimate(s, tau) for s, tau in pairs], drop=3))
     repeats = len(thresholds)
     return [
         column if len(column.cells) == len(pairs) else _spaced(column, repeats)
@@ -163,23 +145,23 @@ def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[
     ]
 
 
-def _spaced(column: _Column, repeats: int) -> _Column:
+def _spaced(column: Column, repeats: int) -> Column:
     cells = [cell if index == 0 else "" for cell in column.cells for index in range(repeats)]
-    return _Column(column.header, cells, column.drop, column.left)
+    return Column(column.header, cells, column.drop, column.left)
 
 
-def _columns(layers: Sequence[LayerSpectrum], answers: list[_Column]) -> list[_Column]:
+def _columns(layers: Sequence[LayerSpectrum], answers: list[Column]) -> list[Column]:
     return [
-        _Column("layer", [s.layer for s in layers], left=True),
-        _Column("shape", [text.shape(s.shape) for s in layers], drop=2),
-        _Column("D", [text.count(s.dim) for s in layers]),
-        _Column("N", [text.count(s.samples) for s in layers], drop=4),
-        _Column("K at most", [text.count(s.ceiling) for s in layers], drop=8),
+        Column("layer", [s.layer for s in layers], left=True),
+        Column("shape", [text.shape(s.shape) for s in layers], drop=2),
+        Column("D", [text.count(s.dim) for s in layers]),
+        Column("N", [text.count(s.samples) for s in layers], drop=4),
+        Column("K at most", [text.count(s.ceiling) for s in layers], drop=8),
         *answers,
-        _Column("method", [text.method(s) for s in layers], drop=1, left=True),
-        _Column("passes", [text.count(s.passes) for s in layers], drop=5),
-        _Column("seconds", [text.seconds(s.seconds) for s in layers], drop=6),
-        _Column("peak", [text.size(s.peak_bytes) for s in layers], drop=7),
+        Column("method", [text.method(s) for s in layers], drop=1, left=True),
+        Column("passes", [text.count(s.passes) for s in layers], drop=5),
+        Column("seconds", [text.seconds(s.seconds) for s in layers], drop=6),
+        Column("peak", [text.size(s.peak_bytes) for s in layers], drop=7),
     ]
 
 
@@ -259,49 +241,3 @@ def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool) -> str:
     if "sketch" in methods:
         ways.append("with a larger --rank")
     return ", or ".join(ways)
-
-
-def _print_first_that_fits(console: Console, layouts: Sequence[Sequence[_Column]]) -> None:
-    """Print the first layout that fits, with as few columns left out as possible; if none, the narrowest."""
-    width = console.width if console.is_terminal else _UNLIMITED
-    for columns in layouts:
-        for most in sorted({column.drop for column in columns}, reverse=True):
-            table = _table([column for column in columns if column.drop <= most])
-            needed = _natural_width(console, table)
-            if needed <= width:
-                return _print_table(console, table, needed)
-    _print_table(console, table, needed)
-
-
-def _table(columns: Sequence[_Column]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in columns:
-        table.add_column(column.header, justify="left" if column.left else "right", no_wrap=True)
-    for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in row))  # as Text, since a layer's name may look like markup
-    return table
-
-
-def _natural_width(console: Console, table: Table) -> int:
-    return Measurement.get(console, console.options.update(max_width=_UNLIMITED), table).maximum
-
-
-def _print_table(console: Console, table: Table, needed: int) -> None:
-    with _at_least(console, needed):
-        console.print(table, crop=False)
-
-
-@contextmanager
-def _at_least(console: Console, width: int) -> Iterator[None]:
-    """Makes the console at least so wide: Rich would cut numbers to fit a table into a narrower one, whereas
-    a terminal folds long lines by itself."""
-    before = console.width
-    console.width = max(width, before)
-    try:
-        yield
-    finally:
-        console.width = before
-
-
-def _print_line(console: Console, line: str, style: str | None = None) -> None:
-    console.print(Text(line), style=style, soft_wrap=not console.is_terminal)

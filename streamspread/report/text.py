@@ -44,6 +44,14 @@ def number(value: float) -> str:
     return count(round(value)) if abs(value) >= 1000 else _significant(value)
 
 
+def cosine(value: float) -> str:
+    """A number from −1 to 1 as 0.874 or −0.012: three decimals; – for NaN."""
+    if math.isnan(value):
+        return "–"
+    written = f"{abs(value):.3f}"
+    return f"−{written}" if value < 0 and float(written) else written
+
+
 def fractions(values: Sequence[float]) -> list[str]:
     """Numbers as 0.7, with as many digits as it takes to tell them apart."""
     for digits in range(6, 17):

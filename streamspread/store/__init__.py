@@ -1,8 +1,10 @@
-"""Results on disk: Arrow files that pyarrow, Polars and pandas read as they are, with how they were made."""
+"""Results on disk: Arrow files that other programs read as they are, grams as safetensors, and how each was
+made."""
 
 from streamspread.store.embeddings import read_embedding, write_embedding
 from streamspread.store.facts import Subject, provenance, run_facts
-from streamspread.store.files import check_writable, place
+from streamspread.store.files import check_writable, place, write_text
+from streamspread.store.grams import read_grams, write_grams
 from streamspread.store.results import read_any
 from streamspread.store.spectra import read, write
 
@@ -14,7 +16,10 @@ __all__ = [
     "read",
     "read_any",
     "read_embedding",
+    "read_grams",
     "run_facts",
     "write",
     "write_embedding",
+    "write_grams",
+    "write_text",
 ]

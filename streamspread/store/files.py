@@ -1,4 +1,5 @@
-"""Arrow IPC files: written whole or not at all, read whole or refused in one line."""
+"""Arrow IPC files: written whole or not at all, read whole or refused in one line; and the header that every
+file of the package has."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def check_writable(path: str | Path) -> None:
     Raises:
         StoreError: the folder is missing or cannot be written, or the path is no regular file.
     """
-    with _part(path):
+    with part(path):
         pass
 
 
@@ -48,13 +49,20 @@ def save(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> None:
     Raises:
         StoreError: the file cannot be written. What was at ``path`` before is then still there, untouched.
     """
-    text = json.dumps({"format": FORMAT, **header}, default=str, ensure_ascii=False)
-    table = table.replace_schema_metadata({_KEY: storable(text)})
-    with _part(path) as (part, target):
-        with pa.ipc.new_file(part, table.schema) as writer:
+    table = table.replace_schema_metadata({_KEY: header_text(header)})
+    with part(path) as (file, target):
+        with pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
-        part.close()
-        os.replace(part.name, target)
+        file.close()
+        os.replace(file.name, target)
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text as UTF-8; errors as :func:`save`."""
+    with part(path) as (file, target):
+        file.write(text.encode())
+        file.close()
+        os.replace(file.name, target)
 
 
 def load(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
@@ -90,12 +98,39 @@ def conform(table: pa.Table, schema: pa.Schema, path: str | Path, command: str) 
 def other_kind(path: str | Path, error: Exception, command: str) -> StoreError:
     """The error for columns or a header with other contents than ``command`` writes."""
     return StoreError(
-        f"{str(path)!r} holds columns of another kind ({_line(error)}): make it again with {command}"
+        f"{str(path)!r} holds columns of another kind ({first_line(error)}): make it again with {command}"
     )
 
 
+def header_text(header: Mapping[str, Any]) -> str:
+    """What :func:`parse_header` reads, of a header that JSON holds."""
+    return storable(json.dumps({"format": FORMAT, **header}, default=str, ensure_ascii=False))
+
+
+def parse_header(text: str | bytes, path: str | Path, command: str) -> dict[str, Any]:
+    """The header in a file's metadata.
+
+    Args:
+        command: the one that makes such a file, for the message.
+
+    Raises:
+        StoreError: it is broken, or of a format that this version does not read.
+    """
+    try:
+        header = json.loads(text)
+        written = header["format"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{str(path)!r} has broken metadata: make it again with {command}") from error
+    if written != FORMAT:
+        raise StoreError(
+            f"{str(path)!r} has format {written}, this streamspread ({__version__}) reads format {FORMAT}: "
+            "read it with the version that wrote it"
+        )
+    return header
+
+
 @contextmanager
-def _part(path: str | Path) -> Iterator[tuple[BinaryIO, Path]]:
+def part(path: str | Path) -> Iterator[tuple[BinaryIO, Path]]:
     """As :func:`streamspread.system.files.beside`, with every OSError as a StoreError."""
     with _as_store_error(path), beside(path) as opened:
         yield opened
@@ -109,7 +144,7 @@ def _as_store_error(path: str | Path) -> Iterator[None]:
         raise StoreError(f"cannot write {str(path)!r}: {why(error)}") from error
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -135,11 +170,10 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         with path.open("rb") as file:
             begins_as_arrow = file.read(len(_MAGIC)) == _MAGIC
     except OSError as refusal:
-        return f"cannot read {str(path)!r}: {refusal.strerror or _line(refusal)}"
+        return f"cannot read {str(path)!r}: {refusal.strerror or first_line(refusal)}"
     if begins_as_arrow:
-        return (
-            f"{str(path)!r} is cut off or damaged ({_line(error)}): copy it again, or make it again with run"
-        )
+        said = first_line(error)
+        return f"{str(path)!r} is cut off or damaged ({said}): copy it again, or make it again with run"
     return f"{str(path)!r} is not an Arrow file: give a file that streamspread wrote"
 
 
@@ -149,14 +183,4 @@ def _header(table: pa.Table, path: str | Path) -> dict[str, Any]:
         raise StoreError(
             f"{str(path)!r} is an Arrow file of another program: give one that streamspread wrote"
         )
-    try:
-        header = json.loads(raw)
-        written = header["format"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"{str(path)!r} has broken metadata: make it again with run") from error
-    if written != FORMAT:
-        raise StoreError(
-            f"{str(path)!r} has format {written}, this streamspread ({__version__}) reads format {FORMAT}: "
-            "read it with the version that wrote it"
-        )
-    return header
+    return parse_header(raw, path, "run")

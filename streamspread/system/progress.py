@@ -11,7 +11,8 @@ class Progress:
     """One sign of life.
 
     Attributes:
-        stage: "pass", "eigenvalues", "all eigenvalues" (within one layer), "t-SNE" or "training".
+        stage: "pass", "inner products", "eigenvalues", "all eigenvalues" (within one layer), "t-SNE" or
+            "training".
         index, count: which of how many of that stage, from 1.
         done, total: how much of it; ``total`` is None where it is not known. ``unit``: of what.
         label: the layers that it is about.

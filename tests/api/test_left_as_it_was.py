@@ -15,7 +15,7 @@ from streamspread.api.embed import embed
 from streamspread.errors import ActivationError, BudgetError, LayerError, ModelError
 from streamspread.streams import Stream
 from tests.devices import DEVICES
-from tests.networks import network, smallest_budget
+from tests.networks import advised, network, smallest_budget
 
 
 def marked_model():
@@ -151,6 +151,23 @@ def test_counting_for_an_embedding_leaves_the_generators_as_they_were():
     before = generators()
     embed(model, lambda: drawing_loader(x), "0", axes=4, perplexity=5, device="cpu")
     assert generators() == before
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_grams_leave_everything_as_it_was(fails):
+    model, x = marked_model()
+    model = nn.Sequential(Drawing(), *model)
+    options = {"layers": ["1", "2"], "device": "cpu", "batch_size": 50}
+    with pytest.raises(BudgetError, match="smallest budget that would do is") as caught:
+        streamspread.grams(model, x, memory=1, **options)
+    least = advised(caught)
+    before = state_of(model)
+    if fails:
+        with pytest.raises(KeyboardInterrupt, match=r"^$"):
+            streamspread.grams(model, x, memory=least, progress=at_the_second, **options)
+    else:
+        streamspread.grams(model, x, memory=least, **options)
+    check_unchanged(before, model)
 
 
 def test_planning_leaves_the_model_as_it_was():

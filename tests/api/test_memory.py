@@ -51,6 +51,30 @@ def test_the_peak_is_what_the_plan_promised(case):
     assert planned <= 1.5 * measured
 
 
+GRAMS = """
+import json, sys, torch
+import streamspread
+from streamspread.models.network import build
+from streamspread.system.memory import PeakMeter
+
+model, data = build("64,64", 0), torch.randn(800, 3, 32, 32)
+streamspread.grams(model, data[:20], device="cpu")  # kernels are compiled
+events = []
+with PeakMeter(torch.device("cpu")) as meter:
+    streamspread.grams(model, data, memory=sys.argv[1], device="cpu", progress=events.append)
+print(json.dumps([meter.peak, max(event.index for event in events)]))
+"""
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize(("memory", "passes"), [(250, 4), (600, 1)])
+def test_grams_stay_within_the_budget(memory, passes):
+    peak, made = json.loads(output_of(GRAMS, f"{memory}MiB"))
+    assert made == passes
+    assert 0.5 * (memory << 20) < peak <= memory << 20
+
+
 @pytest.mark.parametrize("method", ["auto", "covariance", "gram", "sketch"])
 def test_the_smallest_budget_that_an_error_names_does(method):
     model, x = network("cnn", 150)

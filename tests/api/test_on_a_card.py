@@ -1,11 +1,13 @@
 """What shows only on a card: memory of its own, tiles that come from the CPU, and no batch that waits."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import streamspread
-from tests.networks import check_exact, images, network, smallest_budget, truth
+from streamspread.errors import BudgetError
+from tests.networks import advised, check_exact, images, network, smallest_budget, truth
 from tests.samples import TAUS
 
 
@@ -21,6 +23,38 @@ def test_tiles_in_several_passes_on_a_card():
     spectrum = streamspread.analyze(model, batches, ["0"], TAUS, memory=budget, **options)["0"]
     assert spectrum.passes > 2
     check_exact(spectrum, truth(model, x)["0"], rel=1e-4)
+
+
+@pytest.mark.gpu
+def test_grams_in_several_passes_on_a_card_are_those_of_the_cpu():
+    model, x = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), images(600, size=24)
+
+    def batches():
+        return iter(x.split(200))
+
+    with pytest.raises(BudgetError, match="smallest budget that would do is") as caught:
+        streamspread.grams(model, batches, "*", device="cuda:0", memory=1)
+    events = []
+    options = {"memory": advised(caught) + (1 << 20), "progress": events.append}
+    found, wanted = (
+        streamspread.cka(streamspread.grams(model, batches, "*", **how))
+        for how in ({"device": "cuda:0"} | options, {"device": "cpu"})
+    )
+    assert max(event.index for event in events) > 2
+    np.testing.assert_allclose(found.cka, wanted.cka, atol=1e-5)
+    np.testing.assert_allclose(found.debiased, wanted.debiased, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_grams_that_the_computer_has_no_room_for_are_refused(monkeypatch):
+    model, x = network("cnn", 100)
+    monkeypatch.setattr("streamspread.engine.grams.free_bytes", lambda device: 30_000)
+    refusal = (
+        r"29\.3 KiB of the computer's memory are free, and the inner products of 100 samples take 19\.7 KiB"
+    )
+    with pytest.raises(BudgetError, match=refusal):
+        streamspread.grams(model, x, ["0", "1"], device="cuda:0")
+    assert len(streamspread.grams(model, x, "0", device="cuda:0")) == 1
 
 
 @pytest.mark.gpu

@@ -39,7 +39,7 @@ def test_a_command_that_was_taken_back_is_unknown(cli):
 
 def test_commands_stand_in_their_order(cli):
     listed = re.findall(r"^│ (\w+) ", cli("--help").out, re.MULTILINE)
-    assert listed == ["run", "plan", "layers", "show", "report", "study", "embed", "train"]
+    assert listed == ["run", "plan", "layers", "show", "report", "study", "embed", "cka", "train"]
     assert sorted(listed) == sorted(COMMANDS.names())
 
 

@@ -13,7 +13,7 @@ from streamspread.errors import DataError
 from streamspread.results.spectrum import Spectra
 from tests.fresh import environment
 
-COMMANDS = ["run", "plan", "layers", "show", "report", "study", "embed", "train"]
+COMMANDS = ["run", "plan", "layers", "show", "report", "study", "embed", "cka", "train"]
 
 
 def test_version(cli):

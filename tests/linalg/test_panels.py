@@ -25,11 +25,24 @@ def test_what_is_read_is_the_dense_matrix(device, n, rows):
     assert panels.trace() == pytest.approx(float(dense.trace()), rel=1e-12)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("n", "rows"), [*SHAPES, (1100, 600)])
+def test_the_packed_triangle_is_that_of_the_dense_matrix_rounded_once(device, n, rows):
+    panels, dense = packed(n, rows, device, low_rank=True)
+    read = panels.packed(0.25)
+    assert (read.dtype, read.device) == (torch.float32, CPU)
+    row, column = torch.tril_indices(n, n)
+    wanted = 0.25 * panels.dense(torch.float64).cpu()
+    torch.testing.assert_close(read, wanted[row, column].float(), rtol=2e-7, atol=0.0)
+    torch.testing.assert_close(wanted, 0.25 * dense)
+
+
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
 def test_reading_changes_nothing(n, rows):
     panels, _ = packed(n, rows, low_rank=True)
     before = [panel.clone() for panel in panels.panels]
     panels.dense(torch.float32)
+    panels.packed(2.0)
     panels.squared_norm()
     panels.row_sums()
     panels.trace()

@@ -1,9 +1,11 @@
 """What needs a look inside: the sizes that accumulators would be made with, and their bytes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 
-from streamspread.accumulators.exact import step_bytes
+from streamspread.accumulators.exact import step_bytes, step_operations
 from streamspread.accumulators.growth import Eighths
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
@@ -49,6 +51,18 @@ def test_bytes_are_those_of_the_accumulator(device, rounding):
     step = step_bytes(300, sizes["panel_rows"], 1, sizes["step"].max_block, where)
     assert (covariance.state_bytes, covariance.finish_bytes) == (state, step)
     assert covariance.bytes == state + step
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA])
+@pytest.mark.parametrize("order", [1000, 20_000])
+def test_sums_that_are_only_read_have_no_eigenvalue_step(order, device):
+    where = setting(order, 40 * GIB, device)
+    read = replace(where, eigenvalues=False)
+    assert step_operations(order, 256, read) == 0.0 < step_operations(order, 256, where)
+    rows = 3 * 8 * 256 * order
+    assert (
+        rows <= step_bytes(order, 1024, 2, 256, read) <= 1.1 * rows < step_bytes(order, 1024, 2, 256, where)
+    )
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA])

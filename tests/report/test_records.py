@@ -4,9 +4,13 @@ import csv
 import io
 import json
 
+import numpy as np
+
 from streamspread.report import records
 from streamspread.results.estimates import Growth, Point
+from streamspread.results.similarity import cka
 from streamspread.results.spectrum import Spectra
+from tests.alignment import grams_of
 from tests.spectra import layer, wide_layer
 
 
@@ -59,3 +63,19 @@ def test_csv_has_a_line_per_layer_and_threshold():
     assert lines[0]["effective_rank"] == ""
     assert float(lines[2]["effective_rank"]) == spectra["with,comma"].effective_rank
     assert records.to_csv(Spectra([])) == "layer\n"
+
+
+def test_similarities_have_a_line_for_each_pair_and_nothing_for_the_undefined():
+    rng = np.random.default_rng(0)
+    one = grams_of({"c1": rng.normal(size=(9, 4)), "a,b": np.ones((9, 7))})
+    two = grams_of({"gap": rng.normal(size=(9, 2))})
+    known = cka(one, two)
+    lines = list(csv.DictReader(io.StringIO(records.similarity_to_csv(known))))
+    assert [(line["row"], line["column"]) for line in lines] == [("c1", "gap"), ("a,b", "gap")]
+    assert [(line["row_dim"], line["column_dim"], line["samples"]) for line in lines] == [
+        ("4", "2", "9"),
+        ("7", "2", "9"),
+    ]
+    assert float(lines[0]["cka"]) == known.cka[0, 0]
+    assert float(lines[0]["debiased"]) == known.debiased[0, 0]
+    assert (lines[1]["cka"], lines[1]["debiased"]) == ("", "")

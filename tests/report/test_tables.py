@@ -1,7 +1,6 @@
 """Tables as they are seen: at every width, on a terminal and in a pipe, and never a number cut."""
 
 import io
-import re
 from functools import partial
 
 import numpy as np
@@ -15,6 +14,7 @@ from streamspread.report import text
 from streamspread.report.tables import print_layers, print_plan, print_spectra
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.spectrum import Interval, Spectra
+from tests.consoles import rendered, rows
 from tests.spectra import layer, wide_layer
 
 MANY = (0.5, 0.7, 0.8, 0.9)
@@ -22,22 +22,6 @@ MANY = (0.5, 0.7, 0.8, 0.9)
 
 def closed(name="c2", **changes):
     return layer(name, **({"eigenvalues": (5.0, 2.0, 2.0, 1.0), "samples": 10} | changes))
-
-
-def rendered(show, what, width=200, terminal=True, encoding="utf-8"):
-    raw = io.BytesIO()
-    file = io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="")
-    console = Console(
-        file=file, width=width, force_terminal=terminal, color_system=None if terminal else "auto"
-    )
-    show(what, console)
-    file.flush()
-    return raw.getvalue().decode(encoding)
-
-
-def rows(output):
-    """The table's cells, line by line."""
-    return [re.split(r"\s{2,}", line.strip()) for line in output.splitlines()]
 
 
 def test_a_row_says_everything_of_a_layer():
@@ -363,6 +347,21 @@ def test_sizes(value, expected):
 )
 def test_seconds(value, expected):
     assert text.seconds(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (float("nan"), "–"),
+        (1.0, "1.000"),
+        (0.87451, "0.875"),
+        (-0.0124, "−0.012"),
+        (-0.0004, "0.000"),
+        (0.0, "0.000"),
+    ],
+)
+def test_cosines_have_three_decimals(value, expected):
+    assert text.cosine(value) == expected
 
 
 def test_fractions_have_as_many_digits_as_tell_them_apart():

@@ -213,22 +213,25 @@ class Gram(Accumulator):
             "sum such a layer by another method"
         )
 
-    def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
-        """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof; what it
-        uses up is as of :meth:`Covariance.spectrum`.
+    def centred(self) -> SymmetricPanels:
+        """The inner products of the centred samples, in scaled units: the sums, corrected anew at every call.
 
         Raises:
             ActivationError: not every tile has had its pass.
             Overflow, OptionError: as :meth:`end_pass`.
         """
-        self.end_pass()
-        if self.begin != self.dim:
-            raise ActivationError(
-                f"layer {self.precision.layer}: {self.begin:,} of {self.dim:,} features had their pass"
-            )
-        # Taking each sample's mean product off both sides centres the samples: (I − 11ᵀ/N) G (I − 11ᵀ/N).
-        self.panels.u_NR = self.panels.m_RR = None
-        self.panels.set_diagonal_(self.squares_N)
+        self._complete()
+        self.panels.centre()
+        return self.panels
+
+    def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
+        """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof; what it
+        uses up is as of :meth:`Covariance.spectrum`.
+
+        Raises:
+            ActivationError, Overflow, OptionError: as :meth:`centred`.
+        """
+        self._complete()
         totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer)
         step, most, classes = self.step._replace(progress=progress), self.step.profile.part_limit, None
         if self.labels is not None:
@@ -236,16 +239,22 @@ class Gram(Accumulator):
             classes = classes_of(self.panels, split, self.labels.names, totals, options, step)
             each = components_of_each(self.panels, self.labels, options, most)
             classes = replace(classes, each=each)
-        mean_N = self.panels.row_sums() / self.announced
-        self.panels.u_NR = torch.stack([torch.ones_like(mean_N), mean_N], dim=1)
-        self.panels.m_RR = torch.tensor(
-            [[float(mean_N.mean()), -1.0], [-1.0, 0.0]], dtype=torch.float64, device=self.device
-        )
+        self.panels.centre()
         fourth = fourth_moment_of_products(self.panels)
         points = growth_of_products(self.panels, options.thresholds, most) if options.estimate else ()
         spectrum = spectrum_of(self.panels, totals, options, step)
         growth = with_whole(points, spectrum, options.thresholds)
         return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth, classes=classes)
+
+    def _complete(self) -> None:
+        """End the pass, which must be the last one, and give the sums their exact diagonal; uncorrected."""
+        self.end_pass()
+        if self.begin != self.dim:
+            raise ActivationError(
+                f"layer {self.precision.layer}: {self.begin:,} of {self.dim:,} features had their pass"
+            )
+        self.panels.u_NR = self.panels.m_RR = None
+        self.panels.set_diagonal_(self.squares_N)
 
     def rescale(self, scale: float) -> None:
         """Bring all sums to another scale, no larger than theirs; exact, as both are powers of two."""

@@ -123,5 +123,5 @@ COMMAND = Command(
         "streamspread train --model no1 --weights no1.safetensors --average --epochs 10 "
         "--out no1-mean.safetensors",
     ),
-    place=8,
+    place=9,
 )

@@ -1,0 +1,62 @@
+"""The inner products between the samples at each layer, from which layers and networks are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+from streamspread.api.doors import Subject, door
+from streamspread.engine.grams import kept_grams
+from streamspread.errors import DataError
+from streamspread.observe.observed import observing
+from streamspread.options import RunOptions
+from streamspread.results.grams import Grams
+from streamspread.streams import as_stream
+from streamspread.system.progress import Report, silent
+
+
+@dataclass(frozen=True)
+class GramsCall(RunOptions, Subject):
+    """The arguments of :func:`grams`."""
+
+    _: KW_ONLY
+    progress: Report | None = None
+    provenance: Mapping[str, Any] | None = None
+
+
+@door(GramsCall)
+def grams(call: GramsCall) -> Grams:
+    """The inner products between all samples at each layer, which :func:`streamspread.cka` compares: with
+    those of the other layers, or of another network that was given the same data.
+
+    They take N(N + 1)/2 float32 numbers a layer, and those of all layers lie in memory at once; the features
+    never do.
+
+    Args:
+        model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
+        data: as of :func:`streamspread.analyze`, and it must repeat in the same order.
+        {options}
+        progress: called with signs of life. provenance: facts to keep with the result.
+
+    Raises:
+        StreamspreadError: one of its subclasses, with one line that says what to do.
+    """
+    stream = as_stream(call.data)
+    if not (stream.repeatable and stream.ordered):
+        raise DataError(f"{stream.description}: grams need data that repeats in the same order")
+    with observing(call.model, stream, call) as observed:
+        found = kept_grams(observed, call.progress or silent)
+    facts = {
+        "device": str(observed.device),
+        "data": stream.description,
+        "data_seen": found.data_seen,
+        "samples": found.samples,
+        "options": call.asked(),
+    }
+    return Grams(
+        found.values(),
+        samples=found.samples,
+        data_seen=found.data_seen,
+        provenance={**facts, **dict(call.provenance or {})},
+    )

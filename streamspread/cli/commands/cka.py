@@ -1,0 +1,139 @@
+"""``streamspread cka``: how alike layers arrange the same images, within a network or between two."""
+
+# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streamspread.cli.arguments import INPUT, OUTPUT, Quiet, Source
+from streamspread.cli.command import Command
+from streamspread.cli.inputs import open_source
+from streamspread.cli.terminal import note, progress_bars
+from streamspread.errors import OptionError
+from streamspread.options import Flag, Option, RunOptions
+
+if TYPE_CHECKING:
+    from streamspread.results.grams import Grams
+
+MOST = 3_000  # images, unless more are asked for: 18 MB a layer
+
+# What goes with files too; all other options are for the network that makes them.
+_WITH_FILES = {"files", "quiet", "out"}
+
+
+@dataclass(eq=False, repr=False)
+class CkaSource(Source):
+    """As of run, but of fewer images."""
+
+    samples: Annotated[
+        int | None,
+        Option(
+            "How many images, drawn with --seed.",
+            Flag(("--samples", "-n"), "N", INPUT, unset=f"all, but at most {MOST:,}"),
+        ),
+    ] = None
+
+
+@dataclass(eq=False, repr=False)
+class CkaOutput(Quiet):
+    """What is kept."""
+
+    grams: Annotated[
+        Path | None,
+        Option(
+            "Keep the inner products of the images, to compare this network with another.",
+            Flag(metavar="FILE.safetensors", panel=OUTPUT, unset="not kept"),
+        ),
+    ] = None
+    out: Annotated[
+        Path | None,
+        Option(
+            "Write the numbers in full, a line for each pair of layers.",
+            Flag(("--out", "-o"), "FILE.csv", OUTPUT, unset="only printed"),
+        ),
+    ] = None
+
+
+def cka(
+    context: typer.Context,
+    source: CkaSource,
+    options: RunOptions,
+    output: CkaOutput,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE.safetensors…",
+            help="Compare what --grams kept, of one network or of two, instead of running one.",
+        ),
+    ] = None,
+) -> None:
+    """Say how alike layers arrange the same images, by linear CKA: of one network, or of two."""
+    from rich.console import Console
+
+    from streamspread import store
+    from streamspread.report import records
+    from streamspread.report.similarity import print_similarity
+    from streamspread.results.similarity import cka as compare
+
+    for path, suffix in ((output.grams, ".safetensors"), (output.out, ".csv")):
+        if path is not None:
+            if path.suffix != suffix:
+                raise OptionError(f"cannot write to {str(path)!r}: the name must end in {suffix}")
+            store.check_writable(path)
+    if files:
+        _check_files(context, files)
+        grams, names = [store.read_grams(path) for path in files], [str(path) for path in files]
+    else:
+        grams, names = [_streamed(context, source, options, output)], [source.model]
+    similarity = compare(*grams)
+    if output.out is not None:
+        store.write_text(records.similarity_to_csv(similarity), output.out)
+    titles = [one.provenance.get("title") or name for one, name in zip(grams, names, strict=True)]
+    if len(titles) > 1:
+        titles = [f"{what}: {title}" for what, title in zip(("rows", "columns"), titles, strict=True)]
+    print_similarity(similarity, titles, Console())
+    for written in (output.grams, output.out):
+        if written is not None:
+            note(f"wrote {written}", output.quiet)
+
+
+def _check_files(context: typer.Context, files: list[Path]) -> None:
+    """Raise OptionError for more than two files, or options of a network beside them."""
+    if len(files) > 2:
+        raise OptionError(f"{len(files)} files of grams given: give one, or two to compare")
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in _WITH_FILES:
+            raise OptionError(
+                f"{parameter.opts[0]} is for a network that is run, and files of grams were given: give "
+                "one or the other"
+            )
+
+
+def _streamed(context: typer.Context, source: CkaSource, options: RunOptions, output: CkaOutput) -> "Grams":
+    """The grams of the network, kept in a file where that was asked for."""
+    from streamspread import store
+    from streamspread.api import grams as api
+
+    opened = open_source(source, options, output.quiet, most=MOST)
+    facts = opened.facts(context.obj, source, options.seed)
+    with progress_bars(output.quiet) as progress:
+        grams = api.grams(
+            opened.loaded.module, opened.images, **vars(options), progress=progress, provenance=facts
+        )
+    if output.grams is not None:
+        store.write_grams(grams, output.grams)
+    return grams
+
+
+COMMAND = Command(
+    cka,
+    (
+        "streamspread cka",
+        "streamspread cka --model no1 --data parquet:cifar10 --grams no1.safetensors --out no1.csv",
+        "streamspread cka no1.safetensors no2.safetensors",
+    ),
+    place=8,
+)

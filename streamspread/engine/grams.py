@@ -1,0 +1,103 @@
+"""The inner products between the samples at each layer, kept: from a plan to packed triangles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+
+from streamspread.accumulators.base import LayerShape
+from streamspread.accumulators.methods.gram import Gram
+from streamspread.accumulators.staging import Overflow
+from streamspread.engine.analysis import check_room, setting_for
+from streamspread.errors import ActivationError, BudgetError
+from streamspread.observe.observed import Observed
+from streamspread.observe.passes import Passes, Turn
+from streamspread.observe.taps import TapInfo
+from streamspread.options import Options
+from streamspread.planner import Plan, make_plan
+from streamspread.results.grams import Grams, LayerGram, packed_size
+from streamspread.system.memory import format_bytes, free_bytes
+from streamspread.system.progress import Progress, Report
+
+_ROUNDED = 2.0**-24  # of each number, and so of the norm: the kept triangle is float32
+
+
+def kept_grams(observed: Observed, report: Report) -> Grams:
+    """The inner products of the centred samples at each observed layer. Activations and sums are float32, or
+    float64 where the model is. The data repeat in the same order.
+
+    Raises:
+        BudgetError: all triangles, and beside them one layer's sums, do not fit.
+        ActivationError: NaN or Inf came, or a layer's range is too wide for float32.
+        DataError: the passes brought different data.
+    """
+    samples = observed.samples or 0  # known, as data that repeat are counted
+    plan = _planned(observed, samples)
+    check_room(plan, observed.device)
+    taps = {tap.name: tap for tap in observed.taps}
+    makers = {one.layer: one.candidate.make for one in plan.layers}
+    last = {one.layer: one.pass_indices[-1] for one in plan.layers}
+    again = [one.layer for one in plan.layers if one.passes > 1]
+    passes = Passes(observed, report, len(plan.passes) > 1, again)
+    sums: dict[str, Gram] = {}
+    kept: dict[str, LayerGram] = {}
+    for step in plan.passes:
+        number, of, names = step.index + 1, len(plan.passes), step.layers
+        for name in names:
+            if name not in sums:
+                sums[name] = makers[name]()
+        passes.run(
+            [taps[name] for name in names],
+            lambda tap, x_ND: sums[tap.name].update(x_ND),
+            Turn(number, of),
+        )
+        for done, name in enumerate(names):
+            report(Progress("inner products", number, of, done, len(names), "layers", name))
+            _end_pass(sums[name])
+            if last[name] == step.index:
+                kept[name] = _kept(taps[name], sums.pop(name))
+        report(Progress("inner products", number, of, len(names), len(names), "layers", names[-1]))
+    return Grams([kept[name] for name in taps], samples=samples, data_seen=passes.data_seen)
+
+
+def _planned(observed: Observed, samples: int) -> Plan:
+    """The plan: as of grams, but without eigenvalues, beside all triangles that are kept."""
+    each = packed_size(samples) * torch.float32.itemsize
+    kept = len(observed.taps) * each
+    rounding = "fp64" if observed.dtype == torch.float64 else "fp32"
+    setting = setting_for(observed, Options(method="gram"), rounding)
+    setting = replace(setting, eigenvalues=False)
+    advice = (
+        f"the inner products of {samples:,} samples take {format_bytes(each)} a layer, "
+        f"{format_bytes(kept)} in all: take fewer samples or layers"
+    )
+    if observed.device.type == "cpu":
+        setting = replace(setting, resident_bytes=setting.resident_bytes + kept)
+    elif kept > (free := free_bytes(torch.device("cpu"))):
+        raise BudgetError(f"{format_bytes(free)} of the computer's memory are free, and {advice}")
+    layers = [LayerShape(tap.name, tap.shape, tap.dim, tap.operations) for tap in observed.taps]
+    try:
+        return make_plan(layers, setting)
+    except BudgetError as error:
+        raise BudgetError(f"{error}; {advice}") from None
+
+
+def _end_pass(gram: Gram) -> None:
+    try:
+        gram.end_pass()
+    except Overflow as error:
+        raise ActivationError(
+            f"{error}: its range is too wide; check the weights, or run the model in float64"
+        ) from None
+
+
+def _kept(tap: TapInfo, gram: Gram) -> LayerGram:
+    panels = gram.centred()
+    unit = 2.0 ** -math.frexp(gram.total)[1]
+    # Centring makes no error larger, and no norm exceeds the trace, which is below 1.
+    error = panels.error_norm() * unit + _ROUNDED if gram.total > 0.0 else 0.0
+    return LayerGram(
+        layer=tap.name, shape=tap.shape, dim=tap.dim, packed_M=panels.packed(unit).numpy(), error=error
+    )

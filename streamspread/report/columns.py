@@ -1,0 +1,83 @@
+"""Tables made of columns, on a given console: as many columns as fit a terminal, all of them in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+_UNLIMITED = 100_000  # characters: wider than any table
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column and its cells. ``drop``: on a narrow terminal the columns with the highest are left out first;
+    those with 0 never are."""
+
+    header: str
+    cells: Sequence[str]
+    drop: int = 0
+    left: bool = False
+
+
+def print_first_that_fits(console: Console, layouts: Sequence[Sequence[Column]]) -> None:
+    """Print the first layout that fits, with as few columns left out as possible; if none, the narrowest."""
+    width = _width(console)
+    for columns in layouts:
+        for most in sorted({column.drop for column in columns}, reverse=True):
+            table = _table([column for column in columns if column.drop <= most])
+            needed = _natural_width(console, table)
+            if needed <= width:
+                return _print_table(console, table, needed)
+    _print_table(console, table, needed)
+
+
+def fits(console: Console, columns: Sequence[Column]) -> bool:
+    """Whether all of the columns do."""
+    return _natural_width(console, _table(columns)) <= _width(console)
+
+
+def print_line(console: Console, line: str, style: str | None = None) -> None:
+    """Print a line of text, which a terminal folds."""
+    console.print(Text(line), style=style, soft_wrap=not console.is_terminal)
+
+
+def _width(console: Console) -> int:
+    return console.width if console.is_terminal else _UNLIMITED
+
+
+def _table(columns: Sequence[Column]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    # All as Text, since a layer's name may look like markup.
+    for column in columns:
+        table.add_column(Text(column.header), justify="left" if column.left else "right", no_wrap=True)
+    for row in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _natural_width(console: Console, table: Table) -> int:
+    return Measurement.get(console, console.options.update(max_width=_UNLIMITED), table).maximum
+
+
+def _print_table(console: Console, table: Table, needed: int) -> None:
+    with _at_least(console, needed):
+        console.print(table, crop=False)
+
+
+@contextmanager
+def _at_least(console: Console, width: int) -> Iterator[None]:
+    """Makes the console at least so wide: Rich would cut numbers to fit a table into a narrower one, whereas
+    a terminal folds long lines by itself."""
+    before = console.width
+    console.width = max(width, before)
+    try:
+        yield
+    finally:
+        console.width = before

@@ -1,0 +1,131 @@
+"""Grams as safetensors files: a float32 triangle per layer, under its name; what else is said of it, and how
+all were made, is in the metadata."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamspread.errors import StoreError
+from streamspread.results.grams import Grams, LayerGram
+from streamspread.store import facts, files
+
+KIND = "grams"
+SUFFIX = ".safetensors"
+
+_KEY = "streamspread"
+_COMMAND = "cka --grams"  # that makes such a file
+
+
+def write_grams(grams: Grams, path: str | Path) -> None:
+    """Write grams as a safetensors file, whole or not at all.
+
+    Raises:
+        StoreError: another suffix, or the file cannot be written. What was at ``path`` before is then still
+            there, untouched.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    if Path(path).suffix != SUFFIX:
+        raise StoreError(f"cannot write grams to {str(path)!r}: the name must end in {SUFFIX}")
+    header = {
+        "kind": KIND,
+        "samples": grams.samples,
+        "data_seen": grams.data_seen,
+        "layers": [_description(layer) for layer in grams.values()],
+        "provenance": grams.provenance,
+    }
+    tensors = {name: np.ascontiguousarray(layer.packed_M) for name, layer in grams.items()}
+    with files.part(path) as (part, target):
+        part.close()
+        mode = os.stat(part.name).st_mode
+        try:  # safetensors makes the file anew, for its owner alone
+            save_file(tensors, part.name, metadata={_KEY: files.header_text(header)})
+        except SafetensorError as error:  # so it calls what the system says
+            raise StoreError(f"cannot write {str(path)!r}: {files.first_line(error)}") from error
+        os.chmod(part.name, mode)
+        os.replace(part.name, target)
+
+
+def read_grams(path: str | Path) -> Grams:
+    """Read what :func:`write_grams` wrote; every number comes back bit for bit.
+
+    Raises:
+        StoreError: no such file, or not whole grams of a format this version reads.
+    """
+    header, tensors = _load(Path(path))
+    if header.get("kind") != KIND:
+        raise _no_grams(path)
+    try:
+        layers = [_layer(description, tensors) for description in header["layers"]]
+        return Grams(
+            layers,
+            samples=int(header["samples"]),
+            data_seen=str(header["data_seen"]),
+            provenance=facts.checked(header["provenance"]),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        reason = files.first_line(error)
+        raise StoreError(
+            f"{str(path)!r} holds grams of another kind ({reason}): make it again with {_COMMAND}"
+        ) from error
+
+
+def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        files.check_name(path)
+        with path.open("rb"):  # whose errors are Python's own
+            pass
+        with safe_open(path, framework="np") as file:
+            raw = (file.metadata() or {}).get(_KEY)
+            if raw is None:
+                raise _no_grams(path)
+            header = files.parse_header(raw, path, _COMMAND)
+            names = file.keys()
+            return header, {name: file.get_tensor(name) for name in names}
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"no such file: {str(path)!r}: check the path, or make it with {_COMMAND}"
+        ) from error
+    except IsADirectoryError as error:
+        raise StoreError(f"{str(path)!r} is a folder: give a {SUFFIX} file") from error
+    except OSError as error:
+        raise StoreError(f"cannot read {str(path)!r}: {files.why(error)}") from error
+    except SafetensorError as error:
+        reason = files.first_line(error)
+        raise StoreError(
+            f"{str(path)!r} is no whole safetensors file ({reason}): give one that {_COMMAND} wrote"
+        ) from error
+
+
+def _no_grams(path: str | Path) -> StoreError:
+    return StoreError(f"{str(path)!r} holds no grams: give a file that {_COMMAND} wrote")
+
+
+def _description(layer: LayerGram) -> dict[str, Any]:
+    return {"layer": layer.layer, "shape": layer.shape, "dim": layer.dim, "error": layer.error}
+
+
+def _layer(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> LayerGram:
+    name, error = description["layer"], float(description["error"])
+    packed_M = tensors[name]
+    if packed_M.dtype != np.float32:
+        raise ValueError(f"layer {name}: inner products in {packed_M.dtype}, not float32")
+    if not np.isfinite(packed_M).all():
+        raise ValueError(f"layer {name}: inner products that are not finite")
+    if not 0.0 <= error < np.inf:
+        raise ValueError(f"layer {name}: an error of {error}")
+    return LayerGram(
+        layer=name,
+        shape=tuple(description["shape"]),
+        dim=int(description["dim"]),
+        packed_M=packed_M,
+        error=error,
+    )

@@ -1,0 +1,177 @@
+"""``cka``: a network's layers, or two networks' from their files; bad input is one line and exit code 2."""
+
+import csv
+import io
+import os
+import re
+
+import numpy as np
+import pytest
+
+import streamspread
+from streamspread import store
+from streamspread.results.spectrum import Spectra
+from tests.alignment import grams_of
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Grams of two networks over the same samples, and of one over others; a result of another kind."""
+    rng = np.random.default_rng(0)
+    one = {"c1": rng.normal(size=(9, 40)), "gap": rng.normal(size=(9, 3))}
+    two = {"x": one["c1"] * 3, "y": rng.normal(size=(9, 5)), "z": np.ones((9, 5))}
+    store.write_grams(grams_of(one, provenance={"title": "the first"}), tmp_path / "one.safetensors")
+    store.write_grams(grams_of(two), tmp_path / "two.safetensors")
+    store.write_grams(grams_of(two, "1" * 32), tmp_path / "other.safetensors")
+    store.write_grams(grams_of({"x": one["c1"][:8]}), tmp_path / "fewer.safetensors")
+    store.write(Spectra([]), tmp_path / "run.arrow")
+
+
+def table(out, heading):
+    """The cells below the line that begins so, by layer."""
+    lines = out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith(heading))
+    header, _, *below = lines[at + 1 :]
+    cells = [line.split() for line in below]
+    end = next((i for i, row in enumerate(cells) if len(row) != len(header.split())), len(cells))
+    return header.split()[2:], {row[0]: row[2:] for row in cells[:end]}
+
+
+def test_a_network_with_itself(cli, tiny, tmp_path):
+    code, out, err = cli("cka", *tiny)
+    assert (code, err) == (0, "")
+    assert out.startswith("plan:4,M,6 · random weights · noise")
+    for heading in ("debiased", "as defined"):
+        columns, values = table(out, heading)
+        assert columns == list(values) == ["c1", "c2", "gap"]
+        matrix = np.array([[float(cell.replace("−", "-")) for cell in row] for row in values.values()])
+        assert np.array_equal(matrix, matrix.T)
+        assert np.all(matrix.diagonal() == 1.0)
+    assert "\x1b" not in out
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_kept_gives_the_same_again(cli, tiny, tmp_path):
+    kept = cli("cka", *tiny, "--grams", "g.safetensors", "--out", "a.csv")
+    assert kept.err == "wrote g.safetensors\nwrote a.csv\n"
+    again = cli("cka", "g.safetensors", "-o", "b.csv", "-q")
+    assert (again.code, again.out, again.err) == (0, kept.out, "")
+    written = (tmp_path / "a.csv").read_text()
+    assert written == (tmp_path / "b.csv").read_text()
+    lines = list(csv.DictReader(io.StringIO(written)))
+    assert [(line["row"], line["column"]) for line in lines[:4]] == [
+        ("c1", "c1"),
+        ("c1", "c2"),
+        ("c1", "gap"),
+        ("c2", "c1"),
+    ]
+    grams = store.read_grams(tmp_path / "g.safetensors")
+    assert float(lines[1]["debiased"]) == streamspread.cka(grams).debiased[0, 1]
+    assert grams.provenance["command"][:2] == ["streamspread", "cka"]
+    assert (grams.provenance["weights"], grams.provenance["split"], grams.samples) == ("none", "train", 24)
+
+
+def test_two_networks_from_their_files(cli, tiny):
+    for weights, name in (("0", "a"), ("1", "b")):
+        model = ["--model", f"plan:{4 + int(weights)},M,6", "--grams", f"{name}.safetensors"]
+        assert cli("cka", *tiny, *model, "--layers", "c1,gap").code == 0
+    code, out, err = cli("cka", "a.safetensors", "b.safetensors")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0].startswith("rows: plan:4,M,6")
+    assert out.splitlines()[1].startswith("columns: plan:5,M,6")
+    columns, values = table(out, "debiased")
+    assert columns == list(values) == ["c1", "gap"]
+
+
+def test_titles_where_a_file_has_none_and_constant_layers(cli, files, tmp_path):
+    code, out, _ = cli("cka", "one.safetensors", "two.safetensors", "--out", "ab.csv")
+    assert code == 0
+    assert out.splitlines()[:2] == ["rows: the first", "columns: two.safetensors"]
+    columns, values = table(out, "as defined")
+    assert columns == ["x", "y", "z"]
+    assert values["c1"][0] == "1.000"
+    assert [row[2] for row in values.values()] == ["–", "–"]
+    assert out.splitlines()[-1].startswith("–: of a constant layer")
+    assert "c1,z,40,5,9,,\n" in (tmp_path / "ab.csv").read_text()
+
+
+def test_three_images_have_no_debiased_value(cli, tiny):
+    code, out, _ = cli("cka", *tiny, "--samples", "3")
+    assert code == 0
+    assert table(out, "debiased")[1]["c1"] == ["–", "–", "–"]
+    assert table(out, "as defined")[1]["c1"][0] == "1.000"
+    assert out.splitlines()[-1] == "–: debiased, it takes 4 images or more"
+
+
+def test_at_most_so_many_images_are_taken_unless_more_are_asked_for(cli, monkeypatch):
+    monkeypatch.setattr("streamspread.cli.commands.cka.MOST", 20)
+    options = ["--model", "plan:4", "--weights", "none", "--data", "noise", "--layers", "gap"]
+    assert "over 20 images" in cli("cka", *options).out
+    assert "over 21 images" in cli("cka", *options, "-n", "21").out
+    assert "most 3,000." in cli("cka", "--help").out
+
+
+NETWORK = ["--model", "plan:4,M,6", "--weights", "none", "--data", "noise", "--samples", "24"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["one.safetensors", "other.safetensors"], "grams of 9 samples each, but not of the same, cannot be"),
+        (
+            ["one.safetensors", "fewer.safetensors"],
+            "grams of 9 and of 8 samples cannot be compared: take the",
+        ),
+        (["one.safetensors"] * 3, "3 files of grams given: give one, or two to compare"),
+        (["run.arrow"], "'run.arrow' is no whole safetensors file"),
+        (["one.safetensors", "missing.safetensors"], "no such file: 'missing.safetensors'"),
+        (["weights.safetensors"], "'weights.safetensors' holds no grams: give a file that cka --grams wrote"),
+        (["one.safetensors", "--model", "no1"], "--model is for a network that is run, and files of grams"),
+        (["one.safetensors", "-n", "100"], "--samples is for a network that is run"),
+        (["one.safetensors", "--memory", "1GiB"], "--memory is for a network that is run"),
+        (["one.safetensors", "--grams", "x.safetensors"], "--grams is for a network that is run"),
+        (["one.safetensors", "--out", "x.arrow"], "cannot write to 'x.arrow': the name must end in .csv"),
+        (["one.safetensors", "--out", "missing/x.csv"], "the folder '.*missing' does not exist"),
+        ([*NETWORK, "--grams", "x.arrow"], r"cannot write to 'x.arrow': the name must end in .safetensors"),
+        ([*NETWORK, "--grams", "missing/x.safetensors"], "the folder '.*missing' does not exist"),
+        ([*NETWORK, "--layers", "c9"], "no layer matches 'c9'"),
+        ([*NETWORK, "--layers", ","], "no layer given"),
+        ([*NETWORK, "--samples", "1"], "1 samples asked for"),
+        (
+            [*NETWORK, "--memory", "1KiB"],
+            r"would do is \w+ .*the inner products of 24 samples take 1\.2 KiB a",
+        ),
+        ([*NETWORK, "--memory", "plenty"], "memory 'plenty' is not a size"),
+        ([*NETWORK, "--data", "folder:nowhere"], "no folder nowhere"),
+        ([*NETWORK, "--thresholds", "0.7"], "No such option: --thresholds"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(cli, files, tmp_path, arguments, words):
+    from safetensors.numpy import save_file
+
+    save_file({"a": np.zeros(3)}, tmp_path / "weights.safetensors")
+    before = sorted(os.listdir(tmp_path))
+    code, out, err = cli("cka", *arguments)
+    assert (code, out) == (2, "")
+    assert re.match(rf"error: .*{words}", err)
+    assert err.count("\n") == 1
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("name", ["--grams", "--out"])
+def test_what_cannot_be_written_is_said_before_any_image_is_read(cli, tmp_path, name):
+    path = f"there.{'csv' if name == '--out' else 'safetensors'}"
+    (tmp_path / path).mkdir()
+    code, _, err = cli("cka", "--data", "folder:nowhere", name, path)
+    assert (code, "it is a folder" in err) == (2, True)
+
+
+@pytest.mark.parametrize("where", ["streamspread.api.grams.kept_grams", "safetensors.numpy.save_file"])
+def test_an_interruption_leaves_nothing_behind(cli, tiny, tmp_path, monkeypatch, where):
+    def interrupt(*given, **named):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupt)
+    refused = cli("cka", *tiny, "--grams", "g.safetensors", "--out", "o.csv")
+    assert refused == (130, "", "interrupted\n")
+    assert os.listdir(tmp_path) == []

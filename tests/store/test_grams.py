@@ -1,0 +1,176 @@
+"""Grams on disk: back bit for bit, readable by safetensors as they are, and refused in a line otherwise."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from streamspread import store
+from streamspread.errors import StoreError
+from streamspread.results.spectrum import Spectra
+from tests.alignment import grams_of
+from tests.fresh import output_of
+
+
+@pytest.fixture
+def grams():
+    rng = np.random.default_rng(0)
+    features = {"features.0": rng.normal(size=(6, 12)), "blöcke.2#2": rng.normal(size=(6, 3))}
+    features["dead"] = np.ones((6, 2))
+    return grams_of(features, "0123456789abcdef" * 2, {"model": "no1", "notes": ["–"]})
+
+
+@pytest.fixture
+def written(grams, tmp_path):
+    store.write_grams(grams, tmp_path / "g.safetensors")
+    return tmp_path / "g.safetensors"
+
+
+def test_a_round_trip_is_exact(grams, written):
+    again = store.read_grams(written)
+    assert list(again) == ["features.0", "blöcke.2#2", "dead"]
+    for name, before in grams.items():
+        after = again[name]
+        assert after.packed_M.dtype == np.float32
+        assert after.packed_M.tobytes() == before.packed_M.tobytes()
+        assert (after.layer, after.shape, after.dim, after.error) == (
+            before.layer,
+            before.shape,
+            before.dim,
+            before.error,
+        )
+    assert (again.samples, again.data_seen, again.provenance) == (6, grams.data_seen, grams.provenance)
+
+
+def test_safetensors_alone_reads_the_triangles_and_how_they_were_made(grams, written):
+    assert {name: a.tolist() for name, a in load_file(written).items()} == {
+        name: gram.packed_M.tolist() for name, gram in grams.items()
+    }
+    with safe_open(written, framework="np") as file:
+        header = json.loads(file.metadata()["streamspread"])
+    assert (header["format"], header["kind"], header["samples"]) == (1, "grams", 6)
+    assert header["layers"][1] == {
+        "layer": "blöcke.2#2",
+        "shape": [3],
+        "dim": 3,
+        "error": grams["blöcke.2#2"].error,
+    }
+
+
+def test_the_file_may_be_read_by_whom_other_results_may_be(written, tmp_path):
+    store.write(Spectra([]), tmp_path / "s.arrow")
+    assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE((tmp_path / "s.arrow").stat().st_mode)
+
+
+def test_nothing_is_left_beside_it(written, tmp_path):
+    assert os.listdir(tmp_path) == ["g.safetensors"]
+
+
+def test_another_suffix_or_folder_is_refused(grams, tmp_path):
+    with pytest.raises(StoreError, match=r"cannot write grams to '.*g\.arrow': .* must end in \.safetensors"):
+        store.write_grams(grams, tmp_path / "g.arrow")
+    with pytest.raises(StoreError, match=r"the folder '.*missing' does not exist"):
+        store.write_grams(grams, tmp_path / "missing" / "g.safetensors")
+    assert os.listdir(tmp_path) == []
+
+
+FULL = """
+import resource, sys
+import numpy as np
+from streamspread import store
+from streamspread.errors import StoreError
+from tests.alignment import grams_of
+grams = grams_of({"c1": np.random.default_rng(0).normal(size=(400, 3))})
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    store.write_grams(grams, sys.argv[1])
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_finds_no_room_leaves_what_was_there(written, tmp_path):
+    before = written.read_bytes()
+    said = output_of(FULL, str(written))
+    assert said.startswith(f"cannot write {str(written)!r}: ")
+    assert said.count("\n") == 1
+    assert written.read_bytes() == before
+    assert os.listdir(tmp_path) == ["g.safetensors"]
+
+
+def rewritten(path, change):
+    """The file with its header and tensors changed."""
+    with safe_open(path, framework="np") as file:
+        header = json.loads(file.metadata()["streamspread"])
+    tensors = load_file(path)
+    header, tensors = change(header, tensors)
+    save_file(tensors, path, metadata={"streamspread": json.dumps(header)})
+
+
+def put(layer, name, value):
+    def change(header, tensors):
+        header["layers"][layer][name] = value
+        return header, tensors
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda h, t: (h | {"format": 9}, t), r"has format 9, this streamspread \(.*\) reads format 1"),
+        (lambda h, t: (h | {"kind": "other"}, t), "holds no grams: give a file that cka --grams wrote"),
+        (lambda h, t: ({"format": 1}, t), "holds no grams"),
+        (lambda h, t: ([1, 2], t), "has broken metadata: make it again with cka --grams"),
+        (lambda h, t: (h | {"samples": 7}, t), r"another kind \(.* are not those of 7 samples"),
+        (lambda h, t: (h | {"samples": "many"}, t), "another kind"),
+        (lambda h, t: (h | {"layers": []}, t), r"another kind \(no layers"),
+        (lambda h, t: ({k: v for k, v in h.items() if k != "data_seen"}, t), r"another kind \('data_seen'\)"),
+        (lambda h, t: (h | {"provenance": {"notes": 7}}, t), r"another kind \(notes is not a list of texts"),
+        (put(1, "layer", "gap"), r"another kind \('gap'\)"),
+        (put(1, "error", -1.0), r"layer blöcke.2#2: an error of -1"),
+        (put(1, "error", float("nan")), r"layer blöcke.2#2: an error of nan"),
+        (put(1, "dim", "wide"), "another kind"),
+        (
+            lambda h, t: (h, t | {"dead": np.full(21, np.nan, np.float32)}),
+            "layer dead: inner products that are not finite",
+        ),
+        (lambda h, t: (h, t | {"dead": np.zeros(21)}), "layer dead: inner products in float64, not float32"),
+        (lambda h, t: (h, t | {"dead": np.zeros((3, 7), np.float32)}), r"of shape \(3, 7\) are not those"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(written, change, words):
+    store.read_grams(written)
+    rewritten(written, change)
+    with pytest.raises(StoreError, match=words) as caught:
+        store.read_grams(written)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("left", [0.0, 0.01, 0.5, 0.999])
+def test_a_file_that_is_cut_off_is_refused(written, left):
+    whole = written.read_bytes()
+    written.write_bytes(whole[: int(left * len(whole))])
+    with pytest.raises(StoreError, match=r"is no whole safetensors file \(.*\): give one that cka --grams"):
+        store.read_grams(written)
+
+
+def test_what_is_no_grams_is_refused(tmp_path):
+    store.write(Spectra([]), tmp_path / "s.arrow")
+    save_file({"a": np.zeros(3)}, tmp_path / "other.safetensors")
+    save_file({"a": np.zeros(3)}, tmp_path / "noted.safetensors", metadata={"streamspread": "{"})
+    for path, words in (
+        ("s.arrow", "is no whole safetensors file"),
+        ("other.safetensors", "holds no grams: give a file that cka --grams wrote"),
+        ("noted.safetensors", "has broken metadata"),
+        ("missing.safetensors", "no such file: .*: check the path, or make it with cka --grams"),
+        (".", "is a folder: give a .safetensors file"),
+        ("x" * 300, "cannot read"),
+        ("bad\udcff", "cannot read .*: the name is not UTF-8"),
+    ):
+        with pytest.raises(StoreError, match=words):
+            store.read_grams(tmp_path / path)
