@@ -240,6 +240,10 @@ def show(real: list[dict[str, Any]], synthetic: list[dict[str, Any]], options: a
     for where, rows in (("on layers", real), ("on known spectra", synthetic)):
         held, told = (sum(row[what] for row in rows) for what in ("holds", "told"))
         print(f"{where}: {held} of {len(rows)} hold, {told} told")
+    for samples in options.samples:
+        told = [row for row in real if row["samples"] == samples and row["told"]]
+        near = sum(abs(round(row["value"]) - row["known"]) <= max(1, 0.01 * row["known"]) for row in told)
+        print(f"{samples:,} images: {near} of {len(told)} within 1 % or one component, as printed")
 
 
 def cell(row: dict[str, Any]) -> str:
