@@ -12,12 +12,12 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from benchmarks.environment import environment, save
+from benchmarks.timing import timed
 
 IMAGES = 50_000
 #: K(0.7) at 50,000 images of CIFAR-10 (JPEG), proved, with the shipped weights (docs/study/all-images).
@@ -80,7 +80,7 @@ def analysed(samples: int, known: dict[str, int], options: argparse.Namespace) -
     for draw in range(options.draws):
         print(f"{samples:,} images, draw {draw + 1} …", file=sys.stderr, flush=True)
         stream = datasets.load(options.data, "train", samples, seed=draw)
-        with timed_estimates() as spent:
+        with timed(of_estimates()) as spent:
             began = time.perf_counter()
             spectra = streamspread.analyze(module, stream, list(known), device=options.device)
             seconds = time.perf_counter() - began
@@ -100,7 +100,7 @@ def analysed(samples: int, known: dict[str, int], options: argparse.Namespace) -
                 "error": error if estimate.told else None,
                 "holds": holds(estimate, known[name]),
                 "run_seconds": seconds,
-                "estimate_seconds": sum(spent),
+                "estimate_seconds": sum(spent.values()),
             }
 
 
@@ -111,33 +111,12 @@ def holds(estimate: Any, true: int) -> bool:
     return bool(abs(estimate.value - true) <= estimate.half_width)
 
 
-@contextmanager
-def timed_estimates() -> Iterator[list[float]]:
-    """The seconds that parts of the images take, which is all that an estimate costs."""
+def of_estimates() -> list[tuple[Any, str]]:
+    """Where parts of the images are read, which is all that an estimate costs."""
     from streamspread.accumulators import growth
     from streamspread.accumulators.methods import gram
 
-    spent: list[float] = []
-
-    def timed(function: Any) -> Any:
-        def call(*given: Any, **named: Any) -> Any:
-            began = time.perf_counter()
-            try:
-                return function(*given, **named)
-            finally:
-                spent.append(time.perf_counter() - began)
-
-        return call
-
-    places = [(gram, "growth_of_products"), (growth.Eighths, "add"), (growth.Eighths, "points")]
-    before = [(owner, name, getattr(owner, name)) for owner, name in places]
-    for owner, name, function in before:
-        setattr(owner, name, timed(function))
-    try:
-        yield spent
-    finally:
-        for owner, name, function in before:
-            setattr(owner, name, function)
+    return [(gram, "growth_of_products"), (growth.Eighths, "add"), (growth.Eighths, "points")]
 
 
 def variances(kind: str, what: Any) -> np.ndarray:
