@@ -33,7 +33,7 @@ RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
 
 # A library that is heavy or replaceable has one door.
 OWNERS = {
-    "numba": {"kernels/cpu.py", "kernels/tridiagonal.py"},
+    "numba": {"kernels/cpu.py", "kernels/integers.py", "kernels/tridiagonal.py"},
     "cupy": {"kernels/cuda.py"},
     "pyarrow": {"store/files.py", "store/spectra.py", "store/embeddings.py", "datasets/parquet.py"},
     "openTSNE": {"api/tsne.py"},

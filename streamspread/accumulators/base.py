@@ -36,7 +36,7 @@ class Setting:
         samples: N, or None where only a pass over the data can tell.
         budget: bytes on the device. ``resident_bytes``: of the data set, where it lies there all the time.
         forward_bytes: what the network itself needs for a batch.
-        rounding: fp16, bf16, fp32 or fp64.
+        rounding: fp16, bf16, fp32, fp64 or int16.
         repeatable: whether the data can be read more than once; ``ordered``: in the same order each time.
         layers: how many there are.
         profile: of the device.
@@ -83,6 +83,7 @@ class Candidate:
         order: of the matrix whose eigenvalues are computed; 0 where there is none.
         why: the choice in a sentence.
         make: gives the accumulator; its keywords are the sizes that were chosen.
+        rounding: of the values, where it is not the setting's.
     """
 
     method: str
@@ -94,6 +95,7 @@ class Candidate:
     order: int
     why: str
     make: partial[Any]
+    rounding: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from streamspread.accumulators.base import LayerShape, Setting
+from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Overflow, Precision, Staging
 from streamspread.engine.layer import RunningLayer
-from streamspread.errors import ActivationError, BudgetError
-from streamspread.kernels import SUM_DTYPES, for_device
+from streamspread.errors import ActivationError, BudgetError, DeviceError
+from streamspread.kernels import SUM_DTYPES, exact_speed, for_device
 from streamspread.linalg.band import WIDTH, band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE
@@ -24,6 +25,9 @@ from streamspread.planner import Plan, make_plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.system.memory import PeakMeter, format_bytes, total_bytes
 from streamspread.system.progress import Progress, Report
+
+# What data that can be read once take in place of a rounding that they overflow at.
+_WIDER = {"fp16": "bf16", "int16": "fp32"}
 
 
 def planned(observed: Observed, options: Options) -> Plan:
@@ -55,15 +59,17 @@ class _Analysis:
         self.notes: dict[str, str] = {}
         self.data_seen = ""
 
-    def run(self, plan: Plan) -> dict[str, LayerSpectrum]:
-        """All passes of a plan; layers that overflowed at fp16 are summed again at bf16."""
+    def run(self, plan: Plan, precisions: Mapping[str, Precision] | None = None) -> dict[str, LayerSpectrum]:
+        """All passes of a plan; layers that overflowed at fp16 are summed again at bf16, and at int16 in a
+        larger unit. ``precisions``: of layers whose unit is known so."""
+        precisions = precisions or {}
         plans = {one.layer: one for one in plan.layers}
         taps = {tap.name: tap for tap in self.observed.taps}
         again = [one.layer for one in plan.layers if one.passes > 1]
         passes = Passes(self.observed, self.report, len(plan.passes) > 1, again)
         running: dict[str, RunningLayer] = {}
         spectra: dict[str, LayerSpectrum] = {}
-        overflowed: list[str] = []
+        overflowed: dict[str, Precision] = {}
         for step in plan.passes:
             names = [name for name in step.layers if name not in overflowed and name not in spectra]
             if not names:
@@ -71,13 +77,15 @@ class _Analysis:
             self.meter.restart()
             for name in names:
                 if name not in running:
-                    running[name] = RunningLayer(plans[name], self.options, self.observed.device)
+                    running[name] = RunningLayer(
+                        plans[name], self.options, self.observed.device, precisions.get(name)
+                    )
             passes.run(
                 [taps[name] for name in names],
                 lambda tap, x_ND: running[tap.name].update(x_ND),
                 Turn(step.index + 1, len(plan.passes)),
             )
-            overflowed += self._end_pass([running[name] for name in names])
+            overflowed |= self._end_pass([running[name] for name in names])
             for name in overflowed:
                 running.pop(name, None)
             ending = [name for name in names if name in running and running[name].has_enough(step.index)]
@@ -89,9 +97,11 @@ class _Analysis:
                 layer.peak = max(layer.peak, peak)
             if ending:
                 self._report_step(step.index, plan, len(ending), len(ending), ending[-1])
-        if overflowed:
-            left = [tap for tap in self.observed.taps if tap.name in overflowed]
-            spectra |= self.run(_plan_for(self.observed, self.options, left, "bf16"))
+        for rounding in sorted({one.rounding for one in overflowed.values()}):
+            again_at = {name for name, one in overflowed.items() if one.rounding == rounding}
+            left = [tap for tap in self.observed.taps if tap.name in again_at]
+            plan = _plan_for(self.observed, self.options, left, rounding)
+            spectra |= self.run(plan, overflowed)
         self.data_seen = passes.data_seen
         return spectra
 
@@ -109,19 +119,19 @@ class _Analysis:
     def _report_step(self, index: int, plan: Plan, done: int, total: int, name: str) -> None:
         self.report(Progress("eigenvalues", index + 1, len(plan.passes), done, total, "layers", name))
 
-    def _end_pass(self, layers: Sequence[RunningLayer]) -> list[str]:
-        """End a pass for its layers; those that overflowed at fp16, and can be summed again, by name.
+    def _end_pass(self, layers: Sequence[RunningLayer]) -> dict[str, Precision]:
+        """End a pass for its layers; those that overflowed and can be summed again, by name, and how.
 
         Raises:
             ActivationError: NaN or Inf came, or an overflow that summing again would not mend.
         """
-        overflowed = []
+        overflowed = {}
         for layer in layers:
             try:
                 layer.end_pass()
             except Overflow as error:
-                rounding = layer.plan.rounding
-                if rounding != "fp16":
+                rounding, name = layer.plan.rounding, layer.plan.layer
+                if rounding != "fp16" and not error.scale:
                     raise ActivationError(
                         f"{error}: its range is too wide for rounding {rounding}; check the weights, or try "
                         "--rounding fp64"
@@ -129,9 +139,12 @@ class _Analysis:
                 if not self.observed.stream.repeatable:
                     raise ActivationError(
                         f"{error}, and data that can be read once cannot be summed again: take "
-                        "--rounding bf16"
+                        f"--rounding {_WIDER[rounding]}"
                     ) from None
-                overflowed.append(layer.plan.layer)
+                again = (
+                    Precision("bf16", name) if rounding == "fp16" else Precision(rounding, name, error.scale)
+                )
+                overflowed[name] = again
         return overflowed
 
 
@@ -156,7 +169,16 @@ def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rou
 
 
 def _rounding(observed: Observed, options: Options) -> str:
-    """The rounding asked for; ``auto`` is the device's own."""
+    """The rounding asked for; ``auto`` is the device's own.
+
+    Raises:
+        DeviceError: int16 on a device that does not multiply int8 matrices exactly.
+    """
+    if options.rounding == "int16" and not exact_speed(observed.device):
+        raise DeviceError(
+            f"rounding int16 needs exact products of int8 matrices, which {observed.device} does not form "
+            f"here: take --rounding {observed.profile.precision}, or a CPU that has instructions for them"
+        )
     if options.rounding != "auto":
         return options.rounding
     if observed.dtype == torch.float64:
@@ -191,7 +213,8 @@ def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
             tiny.push(torch.zeros(2, columns, dtype=observed.dtype, device=device))
             rows_ND = tiny.staged()
             sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[each], device=device)
-            for_device(device).add_product(sums, rows_ND.T, rows_ND)
+            for_device(device).add_gram_rows(sums, rows_ND.mT)
+            FourthMoments(columns, device).add(rows_ND)
     in_place = options.all_eigenvalues or options.proof
     if in_place and max(layer.candidate.order for layer in plan.layers) > observed.profile.dense_limit:
         band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, SUM_DTYPES[rounding], device))

@@ -8,19 +8,23 @@ from collections.abc import Callable
 import torch
 
 from streamspread.accumulators.base import Accumulator
+from streamspread.accumulators.staging import Precision
 from streamspread.options import Options
 from streamspread.planner import LayerPlan
 from streamspread.results.spectrum import LayerSpectrum
 
 
 class RunningLayer:
-    """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes."""
+    """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes.
+    ``precision``: of its values, where it is not as planned."""
 
-    def __init__(self, plan: LayerPlan, options: Options, device: torch.device) -> None:
+    def __init__(
+        self, plan: LayerPlan, options: Options, device: torch.device, precision: Precision | None = None
+    ) -> None:
         self.plan, self.options = plan, options
         self.clock = _Clock(device)
         self.passes = self.peak = 0
-        self.accumulator: Accumulator = plan.candidate.make()
+        self.accumulator: Accumulator = plan.candidate.make(**({"precision": precision} if precision else {}))
 
     def update(self, x_ND: torch.Tensor) -> None:
         with self.clock:

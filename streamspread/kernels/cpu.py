@@ -14,6 +14,10 @@ import numpy as np
 import torch
 
 from streamspread import kernels
+from streamspread.kernels import integers
+from streamspread.kernels.integers import add_weighted
+
+__all__ = ["add_gram_rows", "add_product", "add_weighted", "stage"]
 
 _BLOCK = 512  # columns a thread owns at a time: their sums and squares stay in the first-level cache
 _ROUNDINGS = {"fp64": 0, "fp32": 0, "fp16": 1, "bf16": 2}
@@ -74,12 +78,16 @@ def stage(
         x_ND: (N, D) activation, any float dtype; rows may be strided (a window of columns).
         shift_D: (D,) subtracted from every row, in the dtype of ``out_ND``.
         scale: a power of two.
-        rounding: fp64, fp32, fp16 or bf16.
-        out_ND: (N, D) float32 or float64, written: round((x − shift)·scale).
+        rounding: fp64, fp32, fp16, bf16 or int16.
+        out_ND: (N, D) float32 or float64, written: round((x − shift)·scale); at int16 see
+            :func:`streamspread.kernels.integers.stage`.
         sums: added to; ``first_bad`` is lowered to ``batch`` where the activation or its rounded values are
             not finite.
         batch: the number of this batch in the pass.
     """
+    if rounding == "int16":
+        integers.stage(x_ND, shift_D, scale, out_ND, sums, batch)
+        return
     activation_ND = x_ND
     if x_ND.dtype in (torch.float16, torch.bfloat16):
         x_ND = x_ND.float()
@@ -118,7 +126,10 @@ def add_product(
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
-    triangle which determines them."""
+    triangle which determines them; x may be two planes of int8 (:mod:`streamspread.kernels.integers`)."""
+    if x_NK.dtype == torch.int8:
+        integers.add_gram_rows(c_RN, x_NK)
+        return
     rows, count = c_RN.shape
     last_RK = x_NK[count - rows :]
     if rows < count:

@@ -30,19 +30,24 @@ class SymmetricPanels:
     Attributes:
         n: the order. ``rows``: t, the rows of a panel. ``dtype``, ``device``: of the panels.
         u_NR, m_RR: the correction in float64, or None.
+        exact: whether P holds sums of integers that are never rounded; their dtype is float64, and ``unit``
+            the power of two of which all of them are multiples.
         probes: measure how far P is from the exact sums.
         spent: whether a factorisation or reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.
     """
 
-    def __init__(self, n: int, rows: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, n: int, rows: int, dtype: torch.dtype, device: torch.device, exact: bool = False
+    ) -> None:
+        self.exact, self.unit = exact, 1.0
         self.n, self.rows, self.dtype, self.device = n, min(rows, n), dtype, device
         self.panels = [
             torch.zeros(end - begin, end, dtype=dtype, device=device) for begin, end in _spans(n, self.rows)
         ]
         self.u_NR: torch.Tensor | None = None
         self.m_RR: torch.Tensor | None = None
-        self.probes = Probes(n, device)
+        self.probes = Probes(n, device, exact)
         self.spent = False
         self._taken_off = 0.0  # what corrections have subtracted from the trace
 
@@ -70,6 +75,7 @@ class SymmetricPanels:
             **{str(index): panel for index, (_, _, panel) in enumerate(self.spans())},
             "probes": self.probes.y_NM,
             "taken_off": as_tensor(self._taken_off),
+            "unit": as_tensor(self.unit),
         }
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -79,14 +85,15 @@ class SymmetricPanels:
             OptionError: a state of another shape or dtype.
         """
         load(self.state(), state)
-        self._taken_off = float(state["taken_off"])
+        self._taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
-        """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA."""
+        """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA; exact sums take two
+        planes of int8, (2, n, K)."""
         add_gram_rows = kernels.for_device(self.device).add_gram_rows
         terms = profile(self.device).product_terms
         for _, end, panel in self.spans():
-            add_gram_rows(panel, x_NK[:end], terms=terms)
+            add_gram_rows(panel, x_NK[..., :end, :], terms=terms)
         self.probes.add_outer(x_NK)
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
@@ -113,6 +120,7 @@ class SymmetricPanels:
             mine.add_(theirs, alpha=factor)
         self.probes.y_NM.add_(other.probes.y_NM, alpha=factor)
         self._taken_off += factor * other._taken_off
+        self.unit = min(self.unit, factor * other.unit)
 
     def multiply_(self, factor: float) -> None:
         """``P *= factor`` in place."""
@@ -120,10 +128,14 @@ class SymmetricPanels:
             panel.mul_(factor)
         self.probes.y_NM.mul_(factor)
         self._taken_off *= factor
+        self.unit *= factor
 
     def set_diagonal_(self, values_N: torch.Tensor) -> None:
         """P's diagonal ← values (n,), float64, which are known better than from products; rounded once. What
-        lies off it is made larger by the share that it lost, where it lost one."""
+        lies off it is made larger by the share that it lost, where it lost one. Exact sums stay as they are.
+        """
+        if self.exact:
+            return
         for begin, _, panel in self.spans():
             panel.diagonal(begin).zero_()
         factor = self.probes.lost_factor(self.wide_product(self.probes.z_NM[:, PROBES:]), values_N)
@@ -174,7 +186,10 @@ class SymmetricPanels:
 
     def error_norm(self) -> float:
         """A bound on ‖E‖_F of the error E = P − C that the sums have, which holds but for a probability of
-        :data:`streamspread.linalg.probes.FAILURE`; at least what a sum in float64 may hide."""
+        :data:`streamspread.linalg.probes.FAILURE`; at least what a sum in float64 may hide. 0 of exact sums.
+        """
+        if self.exact:
+            return 0.0
         error_NM, hidden = self.error_products()
         return norm_bound(error_NM) + hidden
 
@@ -189,6 +204,10 @@ class SymmetricPanels:
         """The trace of all that was added to P, also of what was taken off again: rounding errors are a share
         of that, however small A is."""
         return self._trace_of_sums() + self._taken_off
+
+    def largest(self) -> float:
+        """The largest number of P's diagonal, which no other one exceeds (Cauchy and Schwarz)."""
+        return max(float(panel.diagonal(begin).max()) for begin, _, panel in self.spans())
 
     def _trace_of_sums(self) -> float:
         total = torch.zeros((), dtype=torch.float64, device=self.device)

@@ -100,6 +100,7 @@ LATER = pa.schema(
         pa.field("fourth_moment", pa.float64()),
         pa.field("growth", pa.list_(pa.struct(_POINT))),
         pa.field("estimates", pa.list_(pa.struct(_ESTIMATE))),  # for other programs
+        pa.field("moved", pa.float64()),
     ]
 )
 
@@ -136,6 +137,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "fourth_moment": [_or_null(s.fourth_moment) for s in layers],
         "growth": [None if s.growth is None else [vars(point) for point in s.growth.points] for s in layers],
         "estimates": [_estimates(s) for s in layers],
+        "moved": [_or_null(s.moved) for s in layers],
     }
     columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -201,6 +203,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         sum_of_squares=number("sum_of_squares"),
         proof=value("proof"),
         fourth_moment=number("fourth_moment"),
+        moved=number("moved"),
         growth=_growth(value("growth")),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),

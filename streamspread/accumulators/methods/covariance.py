@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -48,6 +49,8 @@ _SAMPLES = 50_000  # where their number is not known
 _COMBINE = {
     **dict.fromkeys(("rows", "shift", "scale", "wanted"), Combine.SAME),
     "first_bad": Combine.MIN,
+    "farthest": Combine.MAX,
+    "panels.unit": Combine.MIN,
 }
 
 
@@ -83,7 +86,8 @@ class Covariance(Accumulator):
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate:
         dim, constants = layer.dim, setting.profile
         panel_rows = constants.panel_rows
-        staging_rows = min(constants.staging_rows, setting.samples or constants.staging_rows)
+        most_rows = constants.staging_rows * (2 if setting.rounding == "int16" else 1)  # half the bytes each
+        staging_rows = min(most_rows, setting.samples or most_rows)
         max_block = largest_block(dim, constants)
 
         in_eighths = setting.options.estimate and Eighths.worth_it(
@@ -187,7 +191,8 @@ class Covariance(Accumulator):
         panels.u_NR = staging.remaining_mean()[:, None]
         panels.m_RR = torch.full((1, 1), -float(staging.count), dtype=torch.float64, device=self.device)
         scale, layer = staging.origin.scale, self.precision.layer
-        totals = Totals(self.dim, staging.count, staging.total(), scale, layer)
+        moved = float(staging.sums.moved) if self.precision.exact else math.nan
+        totals = Totals(self.dim, staging.count, staging.total(), scale, layer, moved)
         spectrum = spectrum_of(panels, totals, options, Step(self.max_block, self.profile, progress))
         points = sums.eighths.points(options.thresholds) if sums.eighths and options.estimate else ()
         growth = with_whole(points, spectrum, options.thresholds)
@@ -247,7 +252,10 @@ class _Sums:
 
     def __init__(self, owner: Covariance, origin: Origin) -> None:
         self.staging = Staging(origin, owner.staging_rows, owner.precision)
-        self.panels = SymmetricPanels(owner.dim, owner.panel_rows, owner.precision.sum_dtype, owner.device)
+        precision = owner.precision
+        self.panels = SymmetricPanels(
+            owner.dim, owner.panel_rows, precision.sum_dtype, owner.device, precision.exact
+        )
         self.fourth = FourthMoments(owner.dim, owner.device)
         self.eighths = Eighths(owner.dim, owner.device) if owner.in_eighths else None
         self.beside: list[FourthMoments | Eighths] = [self.fourth, *([self.eighths] if self.eighths else [])]
@@ -270,13 +278,13 @@ class _Sums:
         if self.staging.filled:
             rows_ND = self.staging.staged()
             for each in self.beside:
-                each.add(rows_ND, self.staging.count - len(rows_ND))
-            self.panels.add_outer(rows_ND.T)
+                each.add(rows_ND, self.staging.count - rows_ND.shape[-2])
+            self.panels.add_outer(rows_ND.mT)
 
     def check(self) -> None:
         self.flush()
         self.staging.check()
-        check_sums(self.panels, self.staging.precision.layer)
+        check_sums(self.panels, self.staging.precision.layer, self.staging.origin.scale)
 
     def rescale(self, scale: float) -> None:
         """Bring all sums to another scale."""
@@ -285,6 +293,9 @@ class _Sums:
             self.panels.multiply_(ratio**2)
             for each in self.beside:
                 each.rescale(ratio)
+        on_grid_D = self.staging.precision.on_grid(self.staging.origin.shift_D, scale)
+        if not torch.equal(on_grid_D, self.staging.origin.shift_D):
+            self.move_to(on_grid_D)
 
     def move_to(self, shift_D: torch.Tensor) -> None:
         """Turn the sums into those about another shift p: x − p = (x − q) + (q − p)."""

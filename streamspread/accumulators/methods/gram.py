@@ -74,9 +74,9 @@ class Gram(Accumulator):
         self.precision, self.device = precision, device
         self.profile = device_profile or profile(device)
         self.max_block = max_block or largest_block(samples, self.profile)
-        self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device)
+        self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device, precision.exact)
         self.begin = 0  # first feature of the tile at hand
-        self.total = 0.0
+        self.total = self.moved = 0.0
         self.squares_N = torch.zeros(samples, dtype=torch.float64, device=device)  # the exact diagonal
         self.scale = math.inf  # nothing has been added yet
         self._stage: _Between | _Tile = _Between()
@@ -177,7 +177,7 @@ class Gram(Accumulator):
         """
         self._stage.add_to(self)
         self._stage = _Between()
-        check_sums(self.panels, self.precision.layer)
+        check_sums(self.panels, self.precision.layer, self.scale)
 
     def add_features(self, other: Gram) -> None:
         """Add a state over **other features** of the same samples; ``other`` is used up.
@@ -191,6 +191,7 @@ class Gram(Accumulator):
         other.rescale(scale)
         self.panels.add(other.panels, 1.0)
         self.total += other.total
+        self.moved += other.moved
         self.squares_N += other.squares_N
         self.dim += other.dim
         self.begin += other.begin
@@ -233,10 +234,17 @@ class Gram(Accumulator):
             if options.estimate
             else ()
         )
-        totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer)
+        moved = self.moved if self.precision.exact else math.nan
+        totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer, moved)
         spectrum = spectrum_of(self.panels, totals, options, Step(self.max_block, self.profile, progress))
         growth = with_whole(points, spectrum, options.thresholds)
         return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth)
+
+    def add_squares(self, rows_NT: torch.Tensor) -> None:
+        """Add to the exact diagonal, where the panels' own is rounded."""
+        height = max(1, _NUMBERS // rows_NT.shape[1])
+        for squares_N, part in zip(self.squares_N.split(height), rows_NT.split(height), strict=True):
+            squares_N += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
 
     def rescale(self, scale: float) -> None:
         """Bring all sums to another scale, no larger than theirs; exact, as both are powers of two."""
@@ -245,10 +253,11 @@ class Gram(Accumulator):
             self.panels.multiply_(factor)
             self.squares_N *= factor
             self.total *= factor
+            self.moved *= factor
         self.scale = scale
 
     def state(self) -> dict[str, Part]:
-        numbers = {"begin": self.begin, "total": self.total, "scale": self.scale}
+        numbers = {"begin": self.begin, "total": self.total, "moved": self.moved, "scale": self.scale}
         own = {name: as_tensor(value) for name, value in numbers.items()}
         own["squares"] = self.squares_N
         own |= {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
@@ -257,7 +266,7 @@ class Gram(Accumulator):
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self.begin, self.total = int(tensors["begin"]), float(tensors["total"])
-        self.scale = float(tensors["scale"])
+        self.moved, self.scale = float(tensors["moved"]), float(tensors["scale"])
         self.squares_N.copy_(tensors["squares"])
         self.panels.load_state(below("panels.", tensors))
         tile = below("tile.", tensors)
@@ -303,10 +312,10 @@ class _Tile:
             owner.rescale(staging.origin.scale)
             rows_NT = staging.staged()
             owner.panels.add_outer(rows_NT)
-            height = max(1, _NUMBERS // staging.columns)
-            for squares_N, part in zip(owner.squares_N.split(height), rows_NT.split(height), strict=True):
-                squares_N += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
+            if not owner.precision.exact:
+                owner.add_squares(rows_NT)
             owner.total += total
+            owner.moved += float(staging.sums.moved)
         owner.begin += staging.columns
 
     def state(self) -> dict[str, torch.Tensor]:
