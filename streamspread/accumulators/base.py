@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,15 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from streamspread.accumulators.staging import Precision
 from streamspread.errors import OptionError
 from streamspread.options import METHODS, Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile, profile
 from streamspread.system.registry import Registry
+
+#: Squared rounding errors at int16, as a share of T, beyond which it is not taken where it was not asked for.
+MOST_MOVED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,16 @@ class Setting:
     def of(device: torch.device, options: Options | None = None, **others: Any) -> Setting:
         """A setting with the device's own profile."""
         return Setting(device=device, options=options or Options(), **{"profile": profile(device), **others})
+
+    def precision(self, layer: str) -> Precision:
+        """Of the values of the layer of that name."""
+        most = math.inf if self.options.rounding == "int16" else MOST_MOVED
+        return Precision(self.rounding, layer, most_moved=most)
+
+    @property
+    def sum_cost(self) -> float:
+        """Time of an operation of a rank update, relative to one at the usual precision."""
+        return self.profile.int16_cost if self.rounding == "int16" else 1.0
 
     @property
     def same_again(self) -> bool:

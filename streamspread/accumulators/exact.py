@@ -70,11 +70,12 @@ def step_operations(order: int, max_block: int, setting: Setting) -> float:
     profile, proof = setting.profile, setting.options.proof
     if order <= profile.dense_limit:
         return DENSE_SOLVE_FACTOR * 4 / 3 * float(order) ** 3
+    cost = profile.float64_cost if setting.rounding == "int16" else profile.float32_cost
     # A block that memory keeps small often holds less than K, and then all eigenvalues are the proof.
     small = max_block <= LEAST_BLOCK and max_block < largest_block(order, profile)
     if setting.options.all_eigenvalues or (proof and small):
-        return profile.float32_cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
-    return profile.float32_cost * (6 * 2.0 * 512 * float(order) ** 2 + proof * float(order) ** 3 / 3)
+        return cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
+    return cost * (6 * 2.0 * 512 * float(order) ** 2 + proof * float(order) ** 3 / 3)
 
 
 def check_sums(panels: SymmetricPanels, layer: str, scale: float) -> None:

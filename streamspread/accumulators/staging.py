@@ -53,12 +53,16 @@ class Origin(NamedTuple):
 
 
 class Precision(NamedTuple):
-    """How a layer's values are rounded; ``layer``: its name, for messages. ``largest_scale``: of values that
-    once overflowed."""
+    """How a layer's values are rounded.
+
+    layer: its name, for messages. ``largest_scale``: of values that once overflowed. ``most_moved``: the
+    share of T that squared rounding errors may amount to at int16.
+    """
 
     rounding: str
     layer: str = ""
     largest_scale: float = math.inf
+    most_moved: float = math.inf
 
     @property
     def sum_dtype(self) -> torch.dtype:
@@ -69,6 +73,16 @@ class Precision(NamedTuple):
     def exact(self) -> bool:
         """Whether they become integers, whose sums are never rounded."""
         return self.rounding == "int16"
+
+    def check_moved(self, moved: float, total: float) -> None:
+        """Check the sum of squared rounding errors beside that of the squared deviations.
+
+        Raises:
+            Overflow: it is too large a share.
+        """
+        if moved > self.most_moved * total:
+            share = f"{moved / total:.0e}" if total > 0.0 else "all"
+            raise Overflow(f"layer {self.layer}: {self.rounding} moved the data by {share} of their variance")
 
     def on_grid(self, shift_D: torch.Tensor, scale: float) -> torch.Tensor:
         """The shift as it is used: integers are measured from integers, in float32 where it has them."""

@@ -12,7 +12,7 @@ from streamspread.accumulators.base import LayerShape, Setting
 from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Overflow, Precision, Staging
 from streamspread.engine.layer import RunningLayer
-from streamspread.errors import ActivationError, BudgetError, DeviceError
+from streamspread.errors import ActivationError, BudgetError, DataError, DeviceError
 from streamspread.kernels import SUM_DTYPES, exact_speed, for_device
 from streamspread.linalg.band import WIDTH, band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
@@ -21,18 +21,28 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
-from streamspread.planner import Plan, make_plan
+from streamspread.planner import LayerPlan, Plan, make_plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.system.memory import PeakMeter, format_bytes, total_bytes
 from streamspread.system.progress import Progress, Report
 
-# What data that can be read once take in place of a rounding that they overflow at.
+# What is taken in place of a rounding that values overflow at.
 _WIDER = {"fp16": "bf16", "int16": "fp32"}
+
+#: How many times as fast as float32 products those of int16 must be, to be taken where not asked for.
+LEAST_GAIN = 1.25
 
 
 def planned(observed: Observed, options: Options) -> Plan:
     """The plan for the observed layers; errors as :func:`streamspread.planner.make_plan`."""
-    return _plan_for(observed, options, observed.taps, _rounding(observed, options))
+    usual = _plan_for(observed, options, observed.taps, _rounding(observed, options))
+    if not _exact_sums_pay(observed, options):
+        return usual
+    try:
+        exact = _plan_for(observed, options, observed.taps, "int16")
+    except (BudgetError, DataError):  # its sums take twice the memory
+        return usual
+    return exact if _less_work(exact, usual) else usual
 
 
 def analyzed(observed: Observed, options: Options, report: Report) -> Spectra:
@@ -61,7 +71,7 @@ class _Analysis:
 
     def run(self, plan: Plan, precisions: Mapping[str, Precision] | None = None) -> dict[str, LayerSpectrum]:
         """All passes of a plan; layers that overflowed at fp16 are summed again at bf16, and at int16 in a
-        larger unit. ``precisions``: of layers whose unit is known so."""
+        larger unit, or at fp32 where it was not asked for. ``precisions``: of layers that did."""
         precisions = precisions or {}
         plans = {one.layer: one for one in plan.layers}
         taps = {tap.name: tap for tap in self.observed.taps}
@@ -130,8 +140,8 @@ class _Analysis:
             try:
                 layer.end_pass()
             except Overflow as error:
-                rounding, name = layer.plan.rounding, layer.plan.layer
-                if rounding != "fp16" and not error.scale:
+                rounding, again = layer.plan.rounding, self._again(layer.plan, error)
+                if again is None:
                     raise ActivationError(
                         f"{error}: its range is too wide for rounding {rounding}; check the weights, or try "
                         "--rounding fp64"
@@ -141,11 +151,14 @@ class _Analysis:
                         f"{error}, and data that can be read once cannot be summed again: take "
                         f"--rounding {_WIDER[rounding]}"
                     ) from None
-                again = (
-                    Precision("bf16", name) if rounding == "fp16" else Precision(rounding, name, error.scale)
-                )
-                overflowed[name] = again
+                overflowed[layer.plan.layer] = again
         return overflowed
+
+    def _again(self, plan: LayerPlan, error: Overflow) -> Precision | None:
+        """How a layer that overflowed is summed again; None where no way is known."""
+        if plan.rounding == "fp16" or (plan.rounding == "int16" and self.options.rounding == "auto"):
+            return Precision(_WIDER[plan.rounding], plan.layer)
+        return Precision(plan.rounding, plan.layer, error.scale) if error.scale else None
 
 
 def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
@@ -188,6 +201,22 @@ def _rounding(observed: Observed, options: Options) -> str:
     return "bf16" if usual == "fp16" and not observed.stream.repeatable else usual
 
 
+def _exact_sums_pay(observed: Observed, options: Options) -> bool:
+    """Whether int16 may be taken where it was not asked for. What it does not hold is summed again, so data
+    must come again."""
+    usual = options.rounding == "auto" and observed.device.type == "cpu" and observed.dtype != torch.float64
+    return usual and observed.stream.repeatable and exact_speed(observed.device) >= LEAST_GAIN
+
+
+def _less_work(exact: Plan, usual: Plan) -> bool:
+    """Whether a plan has less work, no more passes, and an exact method for as many layers."""
+    work = [sum(layer.candidate.operations for layer in plan.layers) for plan in (exact, usual)]
+    kept = all(
+        a.candidate.exact >= b.candidate.exact for a, b in zip(exact.layers, usual.layers, strict=True)
+    )
+    return kept and len(exact.passes) <= len(usual.passes) and work[0] < work[1]
+
+
 def _check_room(plan: Plan, device: torch.device) -> None:
     """Raises BudgetError where the budget allows, and the plan takes, more than the whole device has."""
     total = total_bytes(device)
@@ -204,9 +233,8 @@ def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
     Raises:
         DeviceError: CuPy is missing.
     """
-    device, rounding = observed.device, plan.layers[0].rounding
-    # What overflows in fp16 is summed again in bf16.
-    for each in ("fp16", "bf16") if rounding == "fp16" else (rounding,):
+    device, planned = observed.device, {layer.rounding for layer in plan.layers}
+    for each in sorted(planned | {_WIDER[rounding] for rounding in planned & set(_WIDER)}):
         for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
             shift_D = torch.zeros(columns, dtype=SUM_DTYPES[each], device=device)
             tiny = Staging(Origin(shift_D, 1.0), 2, Precision(each))
@@ -217,7 +245,8 @@ def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
             FourthMoments(columns, device).add(rows_ND)
     in_place = options.all_eigenvalues or options.proof
     if in_place and max(layer.candidate.order for layer in plan.layers) > observed.profile.dense_limit:
-        band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, SUM_DTYPES[rounding], device))
+        for dtype in {SUM_DTYPES[rounding] for rounding in planned}:
+            band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, dtype, device))
 
 
 def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:

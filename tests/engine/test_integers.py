@@ -6,10 +6,11 @@ from torch import nn
 
 import streamspread
 from streamspread import kernels, store
+from streamspread.accumulators.base import MOST_MOVED
 from streamspread.engine import analysis
 from streamspread.errors import ActivationError, DeviceError
 from tests.devices import CPU
-from tests.networks import Sign, check_exact, growing, identity, known, network
+from tests.networks import Sign, check_exact, growing, identity, known, network, smallest_budget
 from tests.samples import TAUS, dense
 
 exact = pytest.mark.skipif(not kernels.exact_speed(CPU), reason="int8 products are not exact here")
@@ -82,3 +83,62 @@ def test_the_share_that_was_moved_is_kept_in_files(tmp_path):
     store.write(spectra, tmp_path / "int16.arrow")
     again = store.read(tmp_path / "int16.arrow")
     assert [s.moved for s in again.values()] == [s.moved for s in spectra.values()]
+
+
+@pytest.fixture
+def taken_by_itself(monkeypatch):
+    monkeypatch.setattr(analysis, "LEAST_GAIN", 0.0)
+
+
+@exact
+@pytest.mark.usefixtures("taken_by_itself")
+def test_auto_takes_it_where_it_pays():
+    model, x = network("cnn", 1000)
+    want = known("cnn", 1000)
+    spectra = streamspread.analyze(model, x, ["0", "1", "4", "5"], TAUS, method="covariance")
+    assert {spectrum.rounding for spectrum in spectra.values()} == {"int16"}
+    for name, spectrum in spectra.items():
+        check_exact(spectrum, want[name])
+
+
+@exact
+@pytest.mark.usefixtures("taken_by_itself")
+@pytest.mark.parametrize("wrong", ["overflows", "is moved too far"])
+def test_auto_sums_again_at_fp32_what_int16_does_not_hold(wrong):
+    x = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))
+    if wrong == "overflows":
+        x[:100] *= 1e-3
+    else:
+        x[5, 0] = 3e3
+    spectra = streamspread.analyze(
+        nn.Sequential(nn.Identity(), Sign()), x, "*", TAUS, method="covariance", batch_size=100
+    )
+    assert [spectrum.rounding for spectrum in spectra.values()] == ["fp32", "int16"]
+    check_exact(spectra["0"], dense(x))
+
+
+@exact
+@pytest.mark.usefixtures("taken_by_itself")
+def test_auto_keeps_fp32_where_data_come_once_or_twice_the_memory_is_not_there():
+    x = torch.randn(200, 3000)
+    once = streamspread.analyze(identity(), iter(x.split(100)), "0", method="covariance")["0"]
+    assert once.rounding == "fp32"
+    model = nn.Sequential(nn.Identity(), nn.Linear(3000, 1500))
+    options = {"method": "covariance", "proof": False}
+    budget = smallest_budget(model, x, ["0"], rounding="fp32", **options)
+    assert smallest_budget(model, x, ["0"], rounding="int16", **options) > budget
+    assert streamspread.plan(model, x, ["0"], memory=budget, **options).layers[0].rounding == "fp32"
+
+
+def test_auto_is_fp32_where_products_of_integers_are_no_faster():
+    x = torch.randn(20, 4)
+    assert streamspread.plan(identity(), x, "0").layers[0].rounding == "fp32"
+
+
+@exact
+def test_what_is_asked_for_is_taken_however_far_it_moves_the_data():
+    x = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))
+    x[5, 0] = 3e3
+    spectrum = streamspread.analyze(identity(), x, "0", rounding="int16")["0"]
+    assert spectrum.rounding == "int16"
+    assert spectrum.moved > MOST_MOVED

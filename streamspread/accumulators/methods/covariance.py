@@ -109,9 +109,8 @@ class Covariance(Accumulator):
             staging_rows //= 2
         in_eighths = in_eighths and not too_large()
         state, step = need()
-        operations = (setting.samples or _SAMPLES) * float(dim) ** 2 + step_operations(
-            dim, max_block, setting
-        )
+        operations = setting.sum_cost * (setting.samples or _SAMPLES) * float(dim) ** 2
+        operations += step_operations(dim, max_block, setting)
         return Candidate(
             method=cls.method,
             passes=1,
@@ -124,7 +123,7 @@ class Covariance(Accumulator):
             make=partial(
                 cls,
                 dim,
-                precision=Precision(setting.rounding, layer.name),
+                precision=setting.precision(layer.name),
                 device=setting.device,
                 staging_rows=staging_rows,
                 panel_rows=panel_rows,
@@ -285,6 +284,7 @@ class _Sums:
         self.flush()
         self.staging.check()
         check_sums(self.panels, self.staging.precision.layer, self.staging.origin.scale)
+        self.staging.precision.check_moved(float(self.staging.sums.moved), self.staging.total())
 
     def rescale(self, scale: float) -> None:
         """Bring all sums to another scale."""

@@ -112,7 +112,8 @@ class Gram(Accumulator):
                 tile = min(tile, max(least, most // _ALIGN * _ALIGN))
         passes = -(-dim // min(tile, dim))
         state, step = need(tile)
-        operations = float(samples) ** 2 * dim + step_operations(samples, max_block, setting)
+        operations = setting.sum_cost * float(samples) ** 2 * dim
+        operations += step_operations(samples, max_block, setting)
         operations += constants.forward_cost * (passes - 1) * layer.operations * samples
         return Candidate(
             method=cls.method,
@@ -129,7 +130,7 @@ class Gram(Accumulator):
                 dim,
                 samples,
                 tile=tile,
-                precision=Precision(setting.rounding, layer.name),
+                precision=setting.precision(layer.name),
                 device=setting.device,
                 panel_rows=panel_rows,
                 max_block=max_block,
@@ -178,6 +179,8 @@ class Gram(Accumulator):
         self._stage.add_to(self)
         self._stage = _Between()
         check_sums(self.panels, self.precision.layer, self.scale)
+        if self.begin == self.dim:  # a single tile may have next to no variance
+            self.precision.check_moved(self.moved, self.total)
 
     def add_features(self, other: Gram) -> None:
         """Add a state over **other features** of the same samples; ``other`` is used up.

@@ -113,7 +113,7 @@ class Sketch(Accumulator):
                 dim,
                 rank=rank,
                 thresholds=options.thresholds,
-                precision=Precision(setting.rounding, layer.name),
+                precision=setting.precision(layer.name),
                 device=setting.device,
                 staging_rows=staging,
                 adaptive=adaptive,
