@@ -45,22 +45,27 @@ def _to_float16(value: Any) -> Any:
 
 
 @numba.njit(parallel=True, cache=True)
-def _stage(x: Any, shift: Any, scale: Any, rounding: int, out: Any, sums: Any, squares: Any) -> None:
-    rows, columns = x.shape
+def _stage(x: Any, stride: int, origin: Any, rounding: int, out: Any, sums: Any, squares: Any) -> None:
+    """``x``: rows one after the other, at a distance of ``stride``, so that their columns are known to be
+    adjacent: vector instructions need that. ``origin``: shift and scale."""
+    shift, scale = origin
+    rows, columns = out.shape
     blocks = (columns + _BLOCK - 1) // _BLOCK
     for block in numba.prange(blocks):
         begin = block * _BLOCK
         end = min(columns, begin + _BLOCK)
+        shift_C, sum_C, square_C = shift[begin:end], sums[begin:end], squares[begin:end]
         for n in range(rows):
-            for d in range(begin, end):
-                value = (x[n, d] - shift[d]) * scale
+            x_C, out_C = x[n * stride + begin : n * stride + end], out[n, begin:end]
+            for d in range(end - begin):
+                value = (x_C[d] - shift_C[d]) * scale
                 if rounding == 1:
                     value = _to_float16(value)
                 elif rounding == 2:
                     value = _to_bfloat16(value)
-                out[n, d] = value
-                sums[d] += value
-                squares[d] += np.float64(value) * np.float64(value)
+                out_C[d] = value
+                sum_C[d] += value
+                square_C[d] += np.float64(value) * np.float64(value)
 
 
 def stage(
@@ -96,11 +101,13 @@ def stage(
         # may lie beyond float32's range.
         x_ND = (x_ND - shift_D.double()).mul_(scale).float()
         shift_D, scale = torch.zeros_like(shift_D), 1.0
+    if x_ND.shape[1] > 1 and x_ND.stride(1) != 1:
+        x_ND = x_ND.contiguous()
     out = out_ND.numpy()
     _stage(
-        x_ND.numpy(),
-        shift_D.numpy(),
-        out.dtype.type(scale),
+        integers.flat(x_ND),
+        x_ND.stride(0),
+        (shift_D.numpy(), out.dtype.type(scale)),
         _ROUNDINGS[rounding],
         out,
         sums.sum_D.numpy(),

@@ -52,7 +52,7 @@ def _stage(x: Any, strides: Any, shift: Any, units: Any, high: Any, low: Any, su
     scale, reach = units
     x_stride, out_stride = strides
     columns = len(shift)
-    rows = (len(x) - columns) // x_stride + 1
+    rows = (len(high) - columns) // out_stride + 1
     blocks = (columns + _COLUMNS - 1) // _COLUMNS
     errors = np.zeros(blocks)
     outside = np.zeros(blocks, np.int64)
@@ -147,8 +147,8 @@ def stage(
         x_ND, shift = x_ND.double(), whole_D
     if x_ND.shape[1] > 1 and x_ND.stride(1) != 1:
         x_ND = x_ND.contiguous()
-    x, high, low = (_flat(rows_ND) for rows_ND in (x_ND, out_2ND[0], out_2ND[1]))
-    strides = max(1, x_ND.stride(0)), out_2ND.stride(1)
+    x, high, low = (flat(rows_ND) for rows_ND in (x_ND, out_2ND[0], out_2ND[1]))
+    strides = x_ND.stride(0), out_2ND.stride(1)
     units = x.dtype.type(scale), x.dtype.type(LARGEST_VALUE)
     error, outside = _stage(
         x, strides, shift.numpy(), units, high, low, sums.sum_D.numpy(), sums.squares_D.numpy()
@@ -171,7 +171,7 @@ def add_gram_rows(c_RN: torch.Tensor, x_2NK: torch.Tensor) -> None:
     """
     (rows, count), stride = c_RN.shape, c_RN.stride(0)
     first = count - rows
-    c = _flat(c_RN)
+    c = flat(c_RN)
     memory = torch.empty(4 * min(rows, _HEIGHT) * min(count, _WIDTH), dtype=torch.int32)
     for begin in range(0, x_2NK.shape[2], _TERMS):
         x_2NT = x_2NK[:, :, begin : begin + _TERMS]
@@ -188,7 +188,7 @@ def add_gram_rows(c_RN: torch.Tensor, x_2NK: torch.Tensor) -> None:
             _add(c, stride, row + top, -1, _products(a_2BT, a_2BT, memory))
 
 
-def _flat(rows_ND: torch.Tensor) -> np.ndarray:
+def flat(rows_ND: torch.Tensor) -> np.ndarray:
     """The memory from a matrix's first number to its last, row by row; columns are adjacent."""
     rows, columns = rows_ND.shape
     return rows_ND.as_strided(((rows - 1) * rows_ND.stride(0) + columns,), (1,)).numpy()
@@ -201,7 +201,7 @@ def _spans(begin: int, end: int, size: int) -> list[tuple[int, int]]:
 def add_weighted(weighted_D: torch.Tensor, x_2ND: torch.Tensor) -> torch.Tensor:
     """``weighted += Σ‖x‖²·x`` in place over staged rows x; returns ‖x‖² of each, (N,) float64."""
     squares_N = torch.empty(x_2ND.shape[1], dtype=torch.float64)
-    high, low = _flat(x_2ND[0]), _flat(x_2ND[1])
+    high, low = flat(x_2ND[0]), flat(x_2ND[1])
     _weigh(high, low, x_2ND.stride(1), squares_N.numpy(), weighted_D.numpy())
     return squares_N
 

@@ -50,8 +50,13 @@ def test_stage_puts_values_on_the_grid_whatever_the_shift_and_sums_them_exactly(
 
 @pytest.mark.parametrize(
     "view",
-    [lambda x: x.T.contiguous().T, lambda x: x.repeat(1, 2)[:, ::2], lambda x: x[:, :1].expand(-1, 12)],
-    ids=["transposed", "every second column", "one column for all"],
+    [
+        lambda x: x.T.contiguous().T,
+        lambda x: x.repeat(1, 2)[:, ::2],
+        lambda x: x[:, :1].expand(-1, 12),
+        lambda x: x[:1].expand(5, -1),
+    ],
+    ids=["transposed", "every second column", "one column for all", "one row for all"],
 )
 def test_stage_reads_activations_that_do_not_lie_row_by_row(view):
     x = view(torch.arange(60.0).reshape(5, 12))
