@@ -210,14 +210,23 @@ def _products(a_2BT: torch.Tensor, b_2CT: torch.Tensor, memory: torch.Tensor) ->
     """hhᵀ, hlᵀ, lhᵀ and llᵀ, (4, B, C) int32; of a matrix with itself two are each other's transpose."""
     rows, columns = a_2BT.shape[1], b_2CT.shape[1]
     products = memory[: 4 * rows * columns].view(4, rows, columns)
-    torch._int_mm(a_2BT[0], b_2CT[0].T, out=products[0])
-    torch._int_mm(a_2BT[0], b_2CT[1].T, out=products[1])
+    _multiply(products[0], a_2BT[0], b_2CT[0])
+    _multiply(products[1], a_2BT[0], b_2CT[1])
     if a_2BT is b_2CT:
         products[2] = products[1].T
     else:
-        torch._int_mm(a_2BT[1], b_2CT[0].T, out=products[2])
-    torch._int_mm(a_2BT[1], b_2CT[1].T, out=products[3])
+        _multiply(products[2], a_2BT[1], b_2CT[0])
+    _multiply(products[3], a_2BT[1], b_2CT[1])
     return products.numpy()
+
+
+def _multiply(out_BC: torch.Tensor, a_BT: torch.Tensor, b_CT: torch.Tensor) -> None:
+    """``out = a @ bᵀ``. Single rows and columns may have any stride; torch 2.13 takes it for a distance, and
+    then leaves the result as it was (https://github.com/pytorch/pytorch/issues/195066)."""
+    if 1 in (*a_BT.shape, *b_CT.shape):
+        torch.matmul(a_BT.int(), b_CT.int().T, out=out_BC)
+    else:
+        torch._int_mm(a_BT, b_CT.T, out=out_BC)
 
 
 @functools.cache

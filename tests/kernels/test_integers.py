@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamspread import kernels
 from streamspread.kernels import cpu, integers
@@ -113,6 +115,25 @@ def test_add_gram_rows_is_exact(rows, count, terms, transposed):
     expected = c.long() + (whole(x) @ whole(x).T)[count - rows :]
     cpu.add_gram_rows(c, x)
     assert torch.equal(c.long(), expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    more=st.integers(0, 40),
+    terms=st.integers(1, 70),
+    apart=st.integers(0, 9),
+    transposed=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_products_of_any_shape_in_any_layout(rows, more, terms, apart, transposed, seed):
+    count = rows + more
+    lines, length = (terms, count) if transposed else (count, terms)
+    x = random(lines, length + apart, seed=seed)[..., :length]
+    x = x.mT if transposed else x
+    c = torch.zeros(rows, count, dtype=torch.float64)
+    cpu.add_gram_rows(c, x)
+    assert torch.equal(c.long(), (whole(x) @ whole(x).T)[more:])
 
 
 @pytest.mark.parametrize("terms", [integers._TERMS, integers._TERMS + 5])
