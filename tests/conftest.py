@@ -1,5 +1,6 @@
 """Shared fixtures: where real data lies, and GPU tests skipped where there is no GPU."""
 
+import math
 import os
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def _auto_is_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     """Tests that are not marked gpu mean the CPU by `auto`, also on a machine with a card."""
     if request.node.get_closest_marker("gpu") is None:
         monkeypatch.setattr("streamspread.system.devices._has_cupy", lambda: False)
+
+
+@pytest.fixture(autouse=True)
+def _auto_is_no_int16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding `auto` is the same on every processor; a test that is of int16 by itself says so."""
+    monkeypatch.setattr("streamspread.engine.analysis.LEAST_GAIN", math.inf)
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ ANY = st.fixed_dictionaries(
         "forward_bytes": st.sampled_from([0, 10_000, 40 * MIB, 3 * GIB]),
         "resident_bytes": st.sampled_from([0, 30_000, 2 * GIB]),
         "device": st.sampled_from([CPU, CUDA]),
-        "rounding": st.sampled_from(["fp16", "bf16", "fp32", "fp64"]),
+        "rounding": st.sampled_from(["fp16", "bf16", "fp32", "fp64", "int16"]),
         "method": st.sampled_from(["auto", "auto", "covariance", "gram", "sketch"]),
         "ordered": st.booleans(),
         "max_passes": st.integers(1, 4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,12 +12,16 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from streamspread.accumulators.staging import Precision
 from streamspread.errors import OptionError
 from streamspread.options import METHODS, Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import Profile, profile
 from streamspread.system.registry import Registry
+
+#: Squared rounding errors at int16, as a share of T, beyond which it is not taken where it was not asked for.
+MOST_MOVED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Setting:
         samples: N, or None where only a pass over the data can tell.
         budget: bytes on the device. ``resident_bytes``: of the data set, where it lies there all the time.
         forward_bytes: what the network itself needs for a batch.
-        rounding: fp16, bf16, fp32 or fp64.
+        rounding: fp16, bf16, fp32, fp64 or int16.
         repeatable: whether the data can be read more than once; ``ordered``: in the same order each time.
         layers: how many there are.
         labels: the samples' classes, where they are asked for.
@@ -81,6 +86,16 @@ class Setting:
     def of(device: torch.device, options: Options | None = None, **others: Any) -> Setting:
         """A setting with the device's own profile."""
         return Setting(device=device, options=options or Options(), **{"profile": profile(device), **others})
+
+    def precision(self, layer: str) -> Precision:
+        """Of the values of the layer of that name."""
+        most = math.inf if self.options.rounding == "int16" else MOST_MOVED
+        return Precision(self.rounding, layer, most_moved=most)
+
+    @property
+    def sum_cost(self) -> float:
+        """Time of an operation of a rank update, relative to one at the usual precision."""
+        return self.profile.int16_cost if self.rounding == "int16" else 1.0
 
     @property
     def same_again(self) -> bool:
@@ -112,6 +127,7 @@ class Candidate:
         estimates: whether K beyond the samples is estimated too.
         make: gives the accumulator; its keywords are the sizes that were chosen.
         summed_dim: numbers of a row that it takes, where these are not the layer's own but its narrow side's.
+        rounding: of the values, where it is not the setting's.
     """
 
     method: str
@@ -125,6 +141,7 @@ class Candidate:
     make: partial[Any]
     estimates: bool = False
     summed_dim: int | None = None
+    rounding: str = ""
 
     @property
     def label(self) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from streamspread import kernels
 from streamspread.accumulators.exact import Step, Totals, spectrum_of
 from streamspread.accumulators.growth import values_of_part
 from streamspread.accumulators.moments import About
@@ -40,18 +41,17 @@ class ClassSums:
         return 8 * (4 * classes * dim + classes)
 
     def add(self, rows_ND: torch.Tensor, first: int = 0) -> None:
-        """Take in rows, of any float dtype, of which the first is the sample of that number.
+        """Take in staged rows, of which the first is the sample of that number.
 
         Raises:
             DataError: more samples than labels.
         """
-        if first + len(rows_ND) > len(self.index_N):
-            raise DataError(
-                f"{first + len(rows_ND):,} samples came, and there are {len(self.index_N):,} labels"
-            )
-        height = max(1, _NUMBERS // rows_ND.shape[1])
-        for begin in range(0, len(rows_ND), height):
-            x_ND = rows_ND[begin : begin + height].double()
+        count, columns = rows_ND.shape[-2:]
+        if (samples := first + count) > len(self.index_N):
+            raise DataError(f"{samples:,} samples came, and there are {len(self.index_N):,} labels")
+        height = max(1, _NUMBERS // columns)
+        for begin in range(0, count, height):
+            x_ND = kernels.values(rows_ND[..., begin : begin + height, :], torch.float64)
             index_N = self.index_N[first + begin : first + begin + len(x_ND)]
             self.sum_CD.index_add_(0, index_N, x_ND)
             self.count_C += torch.bincount(index_N, minlength=len(self.count_C))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from streamspread.accumulators.base import Setting
 from streamspread.accumulators.staging import Overflow, variance_unit
 from streamspread.errors import DataError
-from streamspread.kernels import SUM_DTYPES
+from streamspread.kernels import LARGEST_SUM, SUM_DTYPES
 from streamspread.linalg.band import band_bytes
 from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.eigenvalues import (
@@ -33,6 +34,8 @@ DENSE_SOLVE_FACTOR = 4.0
 # All eigenvalues in place take so many times as long on two CPU cores as products of 4/3 n³ operations
 # (n = 16,384: 66 s against 35 s).
 _BAND_FACTOR = 2.0
+
+_COARSER = 2.0**-4  # of the scale, where sums of integers became too large
 
 #: Vectors of the smallest search: its largest block is halved down to this until it fits.
 LEAST_BLOCK = 256
@@ -73,21 +76,28 @@ def step_operations(order: int, max_block: int, setting: Setting) -> float:
     all_of_them = setting.options.all_eigenvalues or order <= profile.search_limit
     if all_of_them and order <= profile.dense_limit:
         return DENSE_SOLVE_FACTOR * 4 / 3 * float(order) ** 3
+    cost = profile.float64_cost if setting.rounding == "int16" else profile.float32_cost
     # A block that memory keeps small often holds less than K, and then all eigenvalues are the proof.
     small = max_block <= LEAST_BLOCK and max_block < largest_block(order, profile)
     if setting.options.all_eigenvalues or (proof and small):
-        return profile.float32_cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
-    return profile.float32_cost * (6 * 2.0 * 512 * float(order) ** 2 + proof * float(order) ** 3 / 3)
+        return cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
+    return cost * (6 * 2.0 * 512 * float(order) ** 2 + proof * float(order) ** 3 / 3)
 
 
-def check_sums(panels: SymmetricPanels, layer: str) -> None:
+def check_sums(panels: SymmetricPanels, layer: str, scale: float) -> None:
     """Check that all sums, and their squares, which norms are made of, lie within the range of the panels'
-    dtype: no sum exceeds the trace (Cauchy and Schwarz), so that tells.
+    dtype: no sum exceeds the trace (Cauchy and Schwarz), so that tells. Exact ones must not have been
+    rounded; values in a larger unit would not have been. ``scale``: of the values.
 
     Raises:
         Overflow: they do not.
         OptionError: an eigenvalue step has used up the sums.
     """
+    if panels.exact and not panels.largest() < LARGEST_SUM * panels.unit:
+        coarser = scale if panels.unit < 1.0 else scale * _COARSER
+        raise Overflow(
+            f"layer {layer}: int16 sums exceed 2⁵³ times the smallest unit of their parts", coarser
+        )
     if not panels.trace() < torch.finfo(panels.dtype).max ** 0.5:  # so put, NaN raises too
         dtype = str(panels.dtype).removeprefix("torch.")
         raise Overflow(f"layer {layer}: {dtype} sums overflow")
@@ -97,7 +107,8 @@ class Totals(NamedTuple):
     """What is known beside the sums of products.
 
     dim, samples: D and N. ``trace``: T, in scaled units, from the rounded values themselves. ``scale``: the
-    power of two by which values were multiplied. ``layer``: its name.
+    power of two by which values were multiplied. ``layer``: its name. ``moved``: the sum of the squared
+    rounding errors of the values, in scaled units; NaN where it is not known.
     """
 
     dim: int
@@ -105,6 +116,7 @@ class Totals(NamedTuple):
     trace: float
     scale: float
     layer: str = ""
+    moved: float = math.nan
 
 
 class Step(NamedTuple):
@@ -149,6 +161,7 @@ def spectrum_of(panels: SymmetricPanels, totals: Totals, options: Options, step:
         upper_sums=np.minimum(eigenvalues.upper_sums + error, totals.trace) * unit,
         sum_of_squares=_held(eigenvalues.sum_of_squares * unit * unit),
         proof=eigenvalues.proof,
+        moved=totals.moved / totals.trace if totals.trace > 0.0 else math.nan,
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from streamspread import kernels
 from streamspread.accumulators.exact import Totals
 from streamspread.linalg.panels import SymmetricPanels
 
@@ -35,7 +36,11 @@ class FourthMoments:
         self.weighted_D = torch.zeros(dim, dtype=torch.float64, device=device)
 
     def add(self, rows_ND: torch.Tensor, first: int = 0) -> None:
-        """Take in rows, of any float dtype; ``first``: the number of the first, which makes no difference."""
+        """Take in staged rows; ``first``: the number of the first, which makes no difference."""
+        if rows_ND.dtype == torch.int8:
+            a_N = kernels.for_device(rows_ND.device).add_weighted(self.weighted_D, rows_ND)
+            self.squares_1 += a_N @ a_N
+            return
         height = max(1, _NUMBERS // rows_ND.shape[1])
         for begin in range(0, len(rows_ND), height):
             x_ND = rows_ND[begin : begin + height].double()

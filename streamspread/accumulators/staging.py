@@ -15,8 +15,11 @@ from streamspread.linalg.states import as_tensor
 
 # fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches
 # 128 times as much, and what is 2²³ times smaller than that maximum still has full precision.
-_FP16_TARGET = 9
-_FP16_TINY = 2.0**-20  # the deviation to expect after a first batch of zeros
+# At int16 it is scaled to 2¹⁴, for later batches to be twice as large: there is no precision to spare. What
+# exceeds that tells the larger unit with which the layer is summed again.
+_TARGETS = {"fp16": 9, "int16": 14}
+_TINY = 2.0**-20  # the deviation to expect after a first batch of zeros
+_NEAR = 1024.0  # units that a shift may lie off the mean to be a float32 number: a 32nd of what values reach
 _CONSTANT = 2.0**-48  # of the values: deviations that are no larger come from the mean's rounding in float64
 # Variances of which float64 still holds what is 16 digits smaller; their squares it may not hold.
 _LEAST_VARIANCE, _MOST_VARIANCE = 1e-280, 1e280
@@ -26,13 +29,22 @@ _SHIFT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
 
 class Overflow(Exception):
     """An activation, or a sum of its products, lay beyond the range of its precision: it must be summed
-    again in another one."""
+    again in another one.
+
+    Attributes:
+        scale: at int16, in which it would have fitted: the unit may only be too small.
+    """
+
+    def __init__(self, message: str, scale: float = 0.0) -> None:
+        super().__init__(message)
+        self.scale = scale
 
 
 class Origin(NamedTuple):
     """Where values are measured from, and in which units: sums are of round((x − shift)·scale).
 
-    shift_D: (D,) in the sums' dtype: the first batch's mean, so that nothing is computed as E[x²] − E[x]².
+    shift_D: (D,) in the sums' dtype: the first batch's mean, so that nothing is computed as E[x²] − E[x]²;
+        at int16 a multiple of 1/scale, and sums are of round(x·scale) − shift·scale.
     scale: a power of two, so that it costs no precision.
     """
 
@@ -41,15 +53,44 @@ class Origin(NamedTuple):
 
 
 class Precision(NamedTuple):
-    """How a layer's values are rounded; ``layer``: its name, for messages."""
+    """How a layer's values are rounded.
+
+    layer: its name, for messages. ``largest_scale``: of values that once overflowed. ``most_moved``: the
+    share of T that squared rounding errors may amount to at int16.
+    """
 
     rounding: str
     layer: str = ""
+    largest_scale: float = math.inf
+    most_moved: float = math.inf
 
     @property
     def sum_dtype(self) -> torch.dtype:
         """Of the sums."""
         return kernels.SUM_DTYPES[self.rounding]
+
+    @property
+    def exact(self) -> bool:
+        """Whether they become integers, whose sums are never rounded."""
+        return self.rounding == "int16"
+
+    def check_moved(self, moved: float, total: float) -> None:
+        """Check the sum of squared rounding errors beside that of the squared deviations.
+
+        Raises:
+            Overflow: it is too large a share.
+        """
+        if moved > self.most_moved * total:
+            share = f"{moved / total:.0e}" if total > 0.0 else "all"
+            raise Overflow(f"layer {self.layer}: {self.rounding} moved the data by {share} of their variance")
+
+    def on_grid(self, shift_D: torch.Tensor, scale: float) -> torch.Tensor:
+        """The shift as it is used: integers are measured from integers, in float32 where it has them."""
+        if not self.exact:
+            return shift_D.to(self.sum_dtype)
+        whole_D = (shift_D * scale).round_()
+        narrow_D = whole_D.float().double()
+        return torch.where((narrow_D - whole_D).abs() <= _NEAR, narrow_D, whole_D) / scale
 
 
 def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = math.inf) -> Origin:
@@ -62,6 +103,7 @@ def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = m
         ActivationError: the batch holds NaN or Inf.
     """
     dtype, width = precision.sum_dtype, x_ND.shape[1]
+    largest_scale = min(largest_scale, precision.largest_scale)
     # A copy in float64 of one column block at a time: the whole of it would be larger than the batch.
     mean_D = torch.empty(width, dtype=torch.float64, device=x_ND.device)
     largest = torch.zeros(3, dtype=torch.float64, device=x_ND.device)
@@ -79,18 +121,19 @@ def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = m
     if not math.isfinite(farthest):  # float64 values beyond float32's range: staging will find an overflow
         return Origin(shift_D.zero_(), min(1.0, largest_scale))
     # A first batch without deviations, such as one of a single sample, says of later ones' size only what its
-    # values say. Where these are zero too, fp16 takes a scale at which all but tiny deviations overflow: that
-    # is noticed and mended, where underflow would go unseen.
+    # values say. Where these are zero too, 16 bits take a scale at which all but tiny deviations overflow:
+    # that is noticed and mended, where underflow would go unseen.
     if farthest_from_mean <= _CONSTANT * value:  # the rest is the mean's own rounding to the shift's dtype
         farthest = 0.0
-    expected = farthest or value or (_FP16_TINY if precision.rounding == "fp16" else 0.0)
+    target = _TARGETS.get(precision.rounding)
+    expected = farthest or value or (0.0 if target is None else _TINY)
     if expected <= 0.0:
         return Origin(shift_D, min(1.0, largest_scale))
-    target = _FP16_TARGET if precision.rounding == "fp16" else 0
-    exponent = target - math.frexp(expected)[1]
+    exponent = (target or 0) - math.frexp(expected)[1]
     # As far as the arithmetic reaches.
     most = 1000 if torch.float64 in (x_ND.dtype, dtype) else 126
-    return Origin(shift_D, min(largest_scale, 2.0 ** max(-most, min(most, exponent))))
+    scale = min(largest_scale, 2.0 ** max(-most, min(most, exponent)))
+    return Origin(precision.on_grid(shift_D, scale), scale)
 
 
 class Staging:
@@ -108,8 +151,7 @@ class Staging:
     def __init__(self, origin: Origin, rows: int, precision: Precision) -> None:
         self.origin, self.rows, self.precision, self.wanted = origin, rows, precision, rows
         device = origin.shift_D.device
-        dtype = kernels.staged_dtype(precision.rounding, device)
-        self.buffer_ND = torch.empty(rows, self.columns, dtype=dtype, device=device)
+        self.buffer_ND = kernels.staging_buffer(precision.rounding, rows, self.columns, device)
         self.sums = kernels.new_sums(self.columns, device)
         self.count = self.filled = self.batches = 0
 
@@ -121,7 +163,7 @@ class Staging:
     @staticmethod
     def nbytes(columns: int, rows: int, rounding: str, device: torch.device) -> int:
         """Bytes of the buffer, the shift and the sums."""
-        return columns * (rows * kernels.staged_dtype(rounding, device).itemsize + 8 + 8)
+        return kernels.staged_bytes(rounding, rows, columns, device) + columns * (8 + 8)
 
     @staticmethod
     def first_bytes(columns: int, rows: int) -> int:
@@ -148,7 +190,7 @@ class Staging:
             self.origin.shift_D,
             self.origin.scale,
             self.precision.rounding,
-            self.buffer_ND[self.filled : self.filled + rows],
+            self.buffer_ND[..., self.filled : self.filled + rows, :],
             self.sums,
             self.batches,
         )
@@ -157,8 +199,9 @@ class Staging:
         self.batches += 1
 
     def staged(self) -> torch.Tensor:
-        """The rows in use, (filled, D); the buffer counts as empty afterwards."""
-        rows_ND = self.buffer_ND[: self.filled]
+        """The rows in use, (filled, D), or two planes of them at int16; the buffer counts as empty
+        afterwards."""
+        rows_ND = self.buffer_ND[..., : self.filled, :]
         self.filled = 0
         return rows_ND
 
@@ -179,7 +222,15 @@ class Staging:
             raise _not_finite(self.precision.layer, bad_input)
         if overflow != kernels.NEVER:
             what = f"{self.precision.rounding} overflow"
-            raise Overflow(f"layer {self.precision.layer}: {what} in batch {overflow + 1}")
+            raise Overflow(f"layer {self.precision.layer}: {what} in batch {overflow + 1}", self._fitting())
+
+    def _fitting(self) -> float:
+        """The scale in which values that overflowed at int16 fit, with as much to spare as the first batch;
+        0 where none is known."""
+        farthest = float(self.sums.farthest)
+        if not 0.0 < farthest < math.inf:
+            return 0.0
+        return math.ldexp(self.origin.scale, _TARGETS["int16"] - math.frexp(farthest)[1])
 
     def remaining_mean(self) -> torch.Tensor:
         """(D,) float64: the mean of the staged values, which the shift left."""
@@ -198,7 +249,7 @@ class Staging:
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that :func:`origin_in` and :meth:`load_state` need, as references."""
         return {
-            "rows": self.buffer_ND[: self.filled],
+            "rows": self.buffer_ND[..., : self.filled, :],
             "shift": self.origin.shift_D,
             "scale": as_tensor(self.origin.scale),
             **{name: as_tensor(getattr(self, name)) for name in _COUNTS},
@@ -207,8 +258,8 @@ class Staging:
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Copy in the state of a buffer of the same features, with the same origin and no more rows."""
-        self.filled = len(state["rows"])
-        self.buffer_ND[: self.filled] = state["rows"]
+        self.filled = state["rows"].shape[-2]
+        self.buffer_ND[..., : self.filled, :] = state["rows"]
         for name in _COUNTS:
             setattr(self, name, int(state[name]))
         for name, sums in self.sums._asdict().items():
@@ -221,6 +272,7 @@ class Staging:
         if ratio != 1.0:
             self.sums.sum_D.mul_(ratio)
             self.sums.squares_D.mul_(ratio**2)
+            self.sums.moved.mul_(ratio**2)
             self.origin = self.origin._replace(scale=scale)
         return ratio
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 
 from streamspread.accumulators.base import LayerShape, NarrowSide, Setting
+from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Overflow, Precision, Staging
 from streamspread.engine.layer import RunningLayer
-from streamspread.errors import ActivationError, BudgetError
-from streamspread.kernels import SUM_DTYPES, for_device
+from streamspread.errors import ActivationError, BudgetError, DataError, DeviceError
+from streamspread.kernels import SUM_DTYPES, exact_speed, for_device
 from streamspread.linalg.band import WIDTH, band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE
@@ -27,10 +28,23 @@ from streamspread.streams.labels import labels_of
 from streamspread.system.memory import PeakMeter, format_bytes, total_bytes
 from streamspread.system.progress import Progress, Report
 
+# What is taken in place of a rounding that values overflow at.
+_WIDER = {"fp16": "bf16", "int16": "fp32"}
+
+#: How many times as fast as float32 products those of int16 must be, to be taken where not asked for.
+LEAST_GAIN = 1.25
+
 
 def planned(observed: Observed, options: Options) -> Plan:
     """The plan for the observed layers; errors as :func:`streamspread.planner.make_plan`."""
-    return _plan_for(observed, options, observed.taps, _rounding(observed, options))
+    usual = _plan_for(observed, options, observed.taps, _rounding(observed, options))
+    if not _exact_sums_pay(observed, options):
+        return usual
+    try:
+        exact = _plan_for(observed, options, observed.taps, "int16")
+    except (BudgetError, DataError):  # its sums take twice the memory
+        return usual
+    return exact if _less_work(exact, usual) else usual
 
 
 def analyzed(observed: Observed, options: Options, report: Report) -> Spectra:
@@ -57,15 +71,17 @@ class _Analysis:
         self.notes: dict[str, str] = {}
         self.data_seen = ""
 
-    def run(self, plan: Plan) -> dict[str, LayerSpectrum]:
-        """All passes of a plan; layers that overflowed at fp16 are summed again at bf16."""
+    def run(self, plan: Plan, precisions: Mapping[str, Precision] | None = None) -> dict[str, LayerSpectrum]:
+        """All passes of a plan; layers that overflowed at fp16 are summed again at bf16, and at int16 in a
+        larger unit, or at fp32 where it was not asked for. ``precisions``: of layers that did."""
+        precisions = precisions or {}
         plans = {one.layer: one for one in plan.layers}
         taps = {tap.name: self._watched(tap, plans.get(tap.name)) for tap in self.observed.taps}
         again = [one.layer for one in plan.layers if one.passes > 1]
         passes = Passes(self.observed, self.report, len(plan.passes) > 1, again)
         running: dict[str, RunningLayer] = {}
         spectra: dict[str, LayerSpectrum] = {}
-        overflowed: list[str] = []
+        overflowed: dict[str, Precision] = {}
         for step in plan.passes:
             names = [name for name in step.layers if name not in overflowed and name not in spectra]
             if not names:
@@ -74,13 +90,15 @@ class _Analysis:
             for name in names:
                 if name not in running:
                     source = self.observed.sources.get(name)
-                    running[name] = RunningLayer(plans[name], self.options, self.observed.device, source)
+                    running[name] = RunningLayer(
+                        plans[name], self.options, self.observed.device, source, precisions.get(name)
+                    )
             passes.run(
                 [taps[name] for name in names],
                 lambda tap, x_ND: running[tap.name].update(x_ND),
                 Turn(step.index + 1, len(plan.passes)),
             )
-            overflowed += self._end_pass([running[name] for name in names])
+            overflowed |= self._end_pass([running[name] for name in names])
             for name in overflowed:
                 running.pop(name, None)
             ending = [name for name in names if name in running and running[name].has_enough(step.index)]
@@ -92,9 +110,11 @@ class _Analysis:
                 layer.peak = max(layer.peak, peak)
             if ending:
                 self._report_step(step.index, plan, len(ending), len(ending), ending[-1])
-        if overflowed:
-            left = [tap for tap in self.observed.taps if tap.name in overflowed]
-            spectra |= self.run(_plan_for(self.observed, self.options, left, "bf16"))
+        for rounding in sorted({one.rounding for one in overflowed.values()}):
+            again_at = {name for name, one in overflowed.items() if one.rounding == rounding}
+            left = [tap for tap in self.observed.taps if tap.name in again_at]
+            plan = _plan_for(self.observed, self.options, left, rounding)
+            spectra |= self.run(plan, overflowed)
         self.data_seen = passes.data_seen
         return spectra
 
@@ -119,19 +139,19 @@ class _Analysis:
     def _report_step(self, index: int, plan: Plan, done: int, total: int, name: str) -> None:
         self.report(Progress("eigenvalues", index + 1, len(plan.passes), done, total, "layers", name))
 
-    def _end_pass(self, layers: Sequence[RunningLayer]) -> list[str]:
-        """End a pass for its layers; those that overflowed at fp16, and can be summed again, by name.
+    def _end_pass(self, layers: Sequence[RunningLayer]) -> dict[str, Precision]:
+        """End a pass for its layers; those that overflowed and can be summed again, by name, and how.
 
         Raises:
             ActivationError: NaN or Inf came, or an overflow that summing again would not mend.
         """
-        overflowed = []
+        overflowed = {}
         for layer in layers:
             try:
                 layer.end_pass()
             except Overflow as error:
-                rounding = layer.plan.rounding
-                if rounding != "fp16":
+                rounding, again = layer.plan.rounding, self._again(layer.plan, error)
+                if again is None:
                     raise ActivationError(
                         f"{error}: its range is too wide for rounding {rounding}; check the weights, or try "
                         "--rounding fp64"
@@ -139,10 +159,16 @@ class _Analysis:
                 if not self.observed.stream.repeatable:
                     raise ActivationError(
                         f"{error}, and data that can be read once cannot be summed again: take "
-                        "--rounding bf16"
+                        f"--rounding {_WIDER[rounding]}"
                     ) from None
-                overflowed.append(layer.plan.layer)
+                overflowed[layer.plan.layer] = again
         return overflowed
+
+    def _again(self, plan: LayerPlan, error: Overflow) -> Precision | None:
+        """How a layer that overflowed is summed again; None where no way is known."""
+        if plan.rounding == "fp16" or (plan.rounding == "int16" and self.options.rounding == "auto"):
+            return Precision(_WIDER[plan.rounding], plan.layer)
+        return Precision(plan.rounding, plan.layer, error.scale) if error.scale else None
 
 
 def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
@@ -182,7 +208,16 @@ def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
 
 
 def _rounding(observed: Observed, options: Options) -> str:
-    """The rounding asked for; ``auto`` is the device's own."""
+    """The rounding asked for; ``auto`` is the device's own.
+
+    Raises:
+        DeviceError: int16 on a device that does not multiply int8 matrices exactly.
+    """
+    if options.rounding == "int16" and not exact_speed(observed.device):
+        raise DeviceError(
+            f"rounding int16 needs exact products of int8 matrices, which {observed.device} does not form "
+            f"here: take --rounding {observed.profile.precision}, or a CPU that has instructions for them"
+        )
     if options.rounding != "auto":
         return options.rounding
     if observed.dtype == torch.float64:
@@ -190,6 +225,22 @@ def _rounding(observed: Observed, options: Options) -> str:
     usual = observed.profile.precision
     # What overflows at fp16 is summed again, for which data must come again; bf16 reaches as far as float32.
     return "bf16" if usual == "fp16" and not observed.stream.repeatable else usual
+
+
+def _exact_sums_pay(observed: Observed, options: Options) -> bool:
+    """Whether int16 may be taken where it was not asked for. What it does not hold is summed again, so data
+    must come again."""
+    usual = options.rounding == "auto" and observed.device.type == "cpu" and observed.dtype != torch.float64
+    return usual and observed.stream.repeatable and exact_speed(observed.device) >= LEAST_GAIN
+
+
+def _less_work(exact: Plan, usual: Plan) -> bool:
+    """Whether a plan has less work, no more passes, and an exact method for as many layers."""
+    work = [sum(layer.candidate.operations for layer in plan.layers) for plan in (exact, usual)]
+    kept = all(
+        a.candidate.exact >= b.candidate.exact for a, b in zip(exact.layers, usual.layers, strict=True)
+    )
+    return kept and len(exact.passes) <= len(usual.passes) and work[0] < work[1]
 
 
 def check_room(plan: Plan, device: torch.device) -> None:
@@ -208,19 +259,20 @@ def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
     Raises:
         DeviceError: CuPy is missing.
     """
-    device, rounding = observed.device, plan.layers[0].rounding
-    # What overflows in fp16 is summed again in bf16.
-    for each in ("fp16", "bf16") if rounding == "fp16" else (rounding,):
+    device, planned = observed.device, {layer.rounding for layer in plan.layers}
+    for each in sorted(planned | {_WIDER[rounding] for rounding in planned & set(_WIDER)}):
         for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
             shift_D = torch.zeros(columns, dtype=SUM_DTYPES[each], device=device)
             tiny = Staging(Origin(shift_D, 1.0), 2, Precision(each))
             tiny.push(torch.zeros(2, columns, dtype=observed.dtype, device=device))
             rows_ND = tiny.staged()
             sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[each], device=device)
-            for_device(device).add_product(sums, rows_ND.T, rows_ND)
+            for_device(device).add_gram_rows(sums, rows_ND.mT)
+            FourthMoments(columns, device).add(rows_ND)
     in_place = options.all_eigenvalues or options.proof
     if in_place and max(layer.candidate.order for layer in plan.layers) > observed.profile.dense_limit:
-        band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, SUM_DTYPES[rounding], device))
+        for dtype in {SUM_DTYPES[rounding] for rounding in planned}:
+            band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, dtype, device))
 
 
 def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:

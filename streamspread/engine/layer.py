@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from streamspread.accumulators.base import Accumulator
+from streamspread.accumulators.staging import Precision
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.source import Source
 from streamspread.options import Options
@@ -19,15 +20,21 @@ class RunningLayer:
     """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes.
 
     At its narrow side it takes rows of the activation of which the layer is an affine image, ``source``.
+    ``precision``: of its values, where it is not as planned.
     """
 
     def __init__(
-        self, plan: LayerPlan, options: Options, device: torch.device, source: Source | None = None
+        self,
+        plan: LayerPlan,
+        options: Options,
+        device: torch.device,
+        source: Source | None = None,
+        precision: Precision | None = None,
     ) -> None:
         self.plan, self.options = plan, options
         self.clock = _Clock(device)
         self.passes = self.peak = 0
-        self.accumulator: Accumulator = plan.candidate.make()
+        self.accumulator: Accumulator = plan.candidate.make(**({"precision": precision} if precision else {}))
         self.narrow: Narrow | None = None
         if plan.summed_dim is not None and source is not None:
             with self.clock:

@@ -14,6 +14,10 @@ import numpy as np
 import torch
 
 from streamspread import kernels
+from streamspread.kernels import integers
+from streamspread.kernels.integers import add_weighted
+
+__all__ = ["add_gram_rows", "add_product", "add_weighted", "stage"]
 
 _BLOCK = 512  # columns a thread owns at a time: their sums and squares stay in the first-level cache
 _ROUNDINGS = {"fp64": 0, "fp32": 0, "fp16": 1, "bf16": 2}
@@ -41,22 +45,27 @@ def _to_float16(value: Any) -> Any:
 
 
 @numba.njit(parallel=True, cache=True)
-def _stage(x: Any, shift: Any, scale: Any, rounding: int, out: Any, sums: Any, squares: Any) -> None:
-    rows, columns = x.shape
+def _stage(x: Any, stride: int, origin: Any, rounding: int, out: Any, sums: Any, squares: Any) -> None:
+    """``x``: rows one after the other, at a distance of ``stride``, so that their columns are known to be
+    adjacent: vector instructions need that. ``origin``: shift and scale."""
+    shift, scale = origin
+    rows, columns = out.shape
     blocks = (columns + _BLOCK - 1) // _BLOCK
     for block in numba.prange(blocks):
         begin = block * _BLOCK
         end = min(columns, begin + _BLOCK)
+        shift_C, sum_C, square_C = shift[begin:end], sums[begin:end], squares[begin:end]
         for n in range(rows):
-            for d in range(begin, end):
-                value = (x[n, d] - shift[d]) * scale
+            x_C, out_C = x[n * stride + begin : n * stride + end], out[n, begin:end]
+            for d in range(end - begin):
+                value = (x_C[d] - shift_C[d]) * scale
                 if rounding == 1:
                     value = _to_float16(value)
                 elif rounding == 2:
                     value = _to_bfloat16(value)
-                out[n, d] = value
-                sums[d] += value
-                squares[d] += np.float64(value) * np.float64(value)
+                out_C[d] = value
+                sum_C[d] += value
+                square_C[d] += np.float64(value) * np.float64(value)
 
 
 def stage(
@@ -74,12 +83,16 @@ def stage(
         x_ND: (N, D) activation, any float dtype; rows may be strided (a window of columns).
         shift_D: (D,) subtracted from every row, in the dtype of ``out_ND``.
         scale: a power of two.
-        rounding: fp64, fp32, fp16 or bf16.
-        out_ND: (N, D) float32 or float64, written: round((x − shift)·scale).
+        rounding: fp64, fp32, fp16, bf16 or int16.
+        out_ND: (N, D) float32 or float64, written: round((x − shift)·scale); at int16 see
+            :func:`streamspread.kernels.integers.stage`.
         sums: added to; ``first_bad`` is lowered to ``batch`` where the activation or its rounded values are
             not finite.
         batch: the number of this batch in the pass.
     """
+    if rounding == "int16":
+        integers.stage(x_ND, shift_D, scale, out_ND, sums, batch)
+        return
     activation_ND = x_ND
     if x_ND.dtype in (torch.float16, torch.bfloat16):
         x_ND = x_ND.float()
@@ -88,11 +101,13 @@ def stage(
         # may lie beyond float32's range.
         x_ND = (x_ND - shift_D.double()).mul_(scale).float()
         shift_D, scale = torch.zeros_like(shift_D), 1.0
+    if x_ND.shape[1] > 1 and x_ND.stride(1) != 1:
+        x_ND = x_ND.contiguous()
     out = out_ND.numpy()
     _stage(
-        x_ND.numpy(),
-        shift_D.numpy(),
-        out.dtype.type(scale),
+        integers.flat(x_ND),
+        x_ND.stride(0),
+        (shift_D.numpy(), out.dtype.type(scale)),
         _ROUNDINGS[rounding],
         out,
         sums.sum_D.numpy(),
@@ -118,7 +133,10 @@ def add_product(
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
-    triangle which determines them."""
+    triangle which determines them; x may be two planes of int8 (:mod:`streamspread.kernels.integers`)."""
+    if x_NK.dtype == torch.int8:
+        integers.add_gram_rows(c_RN, x_NK)
+        return
     rows, count = c_RN.shape
     last_RK = x_NK[count - rows :]
     if rows < count:

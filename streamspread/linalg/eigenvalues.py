@@ -118,7 +118,11 @@ def all_eigenvalues(
         slack = float64_slack(matrix, squares)
         values = torch.linalg.eigvalsh(matrix.dense(torch.float64)).cpu().numpy()
     lower, upper = sums_between(values[::-1], slack, trace, rank_limit)
-    most = 0 if in_place else worth_vectors(values[::-1], lower, upper, [tau * trace for tau in thresholds])
+    most = (
+        0
+        if in_place or matrix.exact
+        else worth_vectors(values[::-1], lower, upper, [tau * trace for tau in thresholds])
+    )
     if most:
         lower[:most] = np.maximum(lower[:most], sums_along_eigenvectors(matrix, most, squares))
         lower = np.minimum(np.maximum.accumulate(lower), upper)

@@ -18,7 +18,8 @@ from streamspread.system.devices import profile
 from streamspread.system.switches import switched
 
 _MOST_LOST = 1e-3  # share of the sums that rounding can take
-_CHUNK = 256  # rows converted to float64 at a time where a sum is wanted in float64
+#: Rows converted to float64 at a time where a sum is wanted in float64.
+CHUNK = 256
 
 
 class SymmetricPanels:
@@ -30,19 +31,24 @@ class SymmetricPanels:
     Attributes:
         n: the order. ``rows``: t, the rows of a panel. ``dtype``, ``device``: of the panels.
         u_NR, m_RR: the correction in float64, or None.
+        exact: whether P holds sums of integers that are never rounded; their dtype is float64, and ``unit``
+            the power of two of which all of them are multiples.
         probes: measure how far P is from the exact sums.
         spent: whether a factorisation or reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.
     """
 
-    def __init__(self, n: int, rows: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, n: int, rows: int, dtype: torch.dtype, device: torch.device, exact: bool = False
+    ) -> None:
+        self.exact, self.unit = exact, 1.0
         self.n, self.rows, self.dtype, self.device = n, min(rows, n), dtype, device
         self.panels = [
-            torch.zeros(end - begin, end, dtype=dtype, device=device) for begin, end in _spans(n, self.rows)
+            torch.zeros(end - begin, end, dtype=dtype, device=device) for begin, end in spans_of(n, self.rows)
         ]
         self.u_NR: torch.Tensor | None = None
         self.m_RR: torch.Tensor | None = None
-        self.probes = Probes(n, device)
+        self.probes = Probes(n, device, exact)
         self.spent = False
         self._taken_off = 0.0  # what corrections have subtracted from the trace
 
@@ -50,7 +56,7 @@ class SymmetricPanels:
     def nbytes(n: int, rows: int, dtype: torch.dtype) -> int:
         """Bytes of the panels, about n²/2 numbers; those of the probes are apart."""
         rows = min(rows, n)
-        return sum((end - begin) * end for begin, end in _spans(n, rows)) * dtype.itemsize
+        return sum((end - begin) * end for begin, end in spans_of(n, rows)) * dtype.itemsize
 
     def spans(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(first row, one past the last row, panel) in order."""
@@ -60,7 +66,7 @@ class SymmetricPanels:
                 "factorisation, or all eigenvalues): keep the spectrum that came with it, or ask for spectra "
                 "with proof=False and all_eigenvalues=False until the last"
             )
-        for (begin, end), panel in zip(_spans(self.n, self.rows), self.panels, strict=True):
+        for (begin, end), panel in zip(spans_of(self.n, self.rows), self.panels, strict=True):
             yield begin, end, panel
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -70,6 +76,7 @@ class SymmetricPanels:
             **{str(index): panel for index, (_, _, panel) in enumerate(self.spans())},
             "probes": self.probes.y_NM,
             "taken_off": as_tensor(self._taken_off),
+            "unit": as_tensor(self.unit),
         }
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -79,7 +86,7 @@ class SymmetricPanels:
             OptionError: a state of another shape or dtype.
         """
         load(self.state(), state)
-        self._taken_off = float(state["taken_off"])
+        self._taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
 
     @contextmanager
     def put_back(self) -> Iterator[None]:
@@ -97,11 +104,12 @@ class SymmetricPanels:
             self.u_NR, self.m_RR, self._taken_off = before
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
-        """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA."""
+        """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA; exact sums take two
+        planes of int8, (2, n, K)."""
         add_gram_rows = kernels.for_device(self.device).add_gram_rows
         terms = profile(self.device).product_terms
         for _, end, panel in self.spans():
-            add_gram_rows(panel, x_NK[:end], terms=terms)
+            add_gram_rows(panel, x_NK[..., :end, :], terms=terms)
         self.probes.add_outer(x_NK)
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
@@ -109,8 +117,8 @@ class SymmetricPanels:
         before = self._trace_of_sums()
         right_RN = m_RR @ u_NR.T
         for begin, end, panel in self.spans():
-            for top in range(begin, end, _CHUNK):
-                bottom = min(end, top + _CHUNK)
+            for top in range(begin, end, CHUNK):
+                bottom = min(end, top + CHUNK)
                 rows = panel[top - begin : bottom - begin]
                 rows.copy_(torch.addmm(rows.double(), u_NR[top:bottom], right_RN[:, :end]))
         self.probes.add_low_rank(u_NR, m_RR)
@@ -138,6 +146,7 @@ class SymmetricPanels:
             mine.add_(theirs, alpha=factor)
         self.probes.y_NM.add_(other.probes.y_NM, alpha=factor)
         self._taken_off += factor * other._taken_off
+        self.unit = min(self.unit, factor * other.unit)
 
     def multiply_(self, factor: float) -> None:
         """``P *= factor`` in place."""
@@ -145,10 +154,14 @@ class SymmetricPanels:
             panel.mul_(factor)
         self.probes.y_NM.mul_(factor)
         self._taken_off *= factor
+        self.unit *= factor
 
     def set_diagonal_(self, values_N: torch.Tensor) -> None:
         """P's diagonal ← values (n,), float64, which are known better than from products; rounded once. What
-        lies off it is made larger by the share that it lost, where it lost one."""
+        lies off it is made larger by the share that it lost, where it lost one. Exact sums stay as they are.
+        """
+        if self.exact:
+            return
         for begin, _, panel in self.spans():
             panel.diagonal(begin).zero_()
         factor = self.probes.lost_factor(self.wide_product(self.probes.z_NM[:, PROBES:]), values_N)
@@ -161,8 +174,8 @@ class SymmetricPanels:
         """P·q (n, L), without the correction, for q in float64; all sums are float64."""
         y_NL = torch.zeros_like(q_NL)
         for begin, end, panel in self.spans():
-            for top in range(begin, end, _CHUNK):
-                chunk = panel[top - begin : top - begin + _CHUNK].double()
+            for top in range(begin, end, CHUNK):
+                chunk = panel[top - begin : top - begin + CHUNK].double()
                 bottom = top + chunk.shape[0]
                 y_NL[top:bottom] += product(chunk, q_NL[:end])
                 if begin:
@@ -176,20 +189,6 @@ class SymmetricPanels:
             y_NL += self.u_NR @ (self.m_RR @ (self.u_NR.T @ q_NL))
         return y_NL
 
-    def factor_product(self, q_NL: torch.Tensor) -> torch.Tensor:
-        """L·(Lᵀ·q) (n, L) in float64, where the panels hold the factor L of :meth:`is_positive_definite_`."""
-        y_NL, t_NL = torch.zeros_like(q_NL), torch.zeros_like(q_NL)
-        bounds = list(_spans(self.n, self.rows))
-        for (begin, end), panel in zip(bounds, self.panels, strict=True):
-            for top in range(begin, end, _CHUNK):
-                chunk = panel[top - begin : top - begin + _CHUNK].double()
-                t_NL[:end] += product(chunk.T, q_NL[top : top + chunk.shape[0]])
-        for (begin, end), panel in zip(bounds, self.panels, strict=True):
-            for top in range(begin, end, _CHUNK):
-                chunk = panel[top - begin : top - begin + _CHUNK].double()
-                y_NL[top : top + chunk.shape[0]] = product(chunk, t_NL[:end])
-        return y_NL
-
     def error_products(self) -> tuple[torch.Tensor, float]:
         """E·z (n, PROBES) for the error E = P − C that the sums have and every vector that measures, and what
         a sum in float64 may hide of ‖E‖_F."""
@@ -199,7 +198,10 @@ class SymmetricPanels:
 
     def error_norm(self) -> float:
         """A bound on ‖E‖_F of the error E = P − C that the sums have, which holds but for a probability of
-        :data:`streamspread.linalg.probes.FAILURE`; at least what a sum in float64 may hide."""
+        :data:`streamspread.linalg.probes.FAILURE`; at least what a sum in float64 may hide. 0 of exact sums.
+        """
+        if self.exact:
+            return 0.0
         error_NM, hidden = self.error_products()
         return norm_bound(error_NM) + hidden
 
@@ -214,6 +216,10 @@ class SymmetricPanels:
         """The trace of all that was added to P, also of what was taken off again: rounding errors are a share
         of that, however small A is."""
         return self._trace_of_sums() + self._taken_off
+
+    def largest(self) -> float:
+        """The largest number of P's diagonal, which no other one exceeds (Cauchy and Schwarz)."""
+        return max(float(panel.diagonal(begin).max()) for begin, _, panel in self.spans())
 
     def _trace_of_sums(self) -> float:
         total = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -241,8 +247,8 @@ class SymmetricPanels:
         for begin, end, panel in self.spans():
             twice_NL = q_NL[:end].clone()
             twice_NL[:begin] *= 2  # a column left of the diagonal block stands for one above it too
-            for top in range(begin, end, _CHUNK):
-                chunk = panel[top - begin : top - begin + _CHUNK].double()
+            for top in range(begin, end, CHUNK):
+                chunk = panel[top - begin : top - begin + CHUNK].double()
                 total_L += (q_NL[top : top + chunk.shape[0]] * (chunk @ twice_NL)).sum(0)
         if self.u_NR is not None and self.m_RR is not None:
             p_RL = self.u_NR.T @ q_NL
@@ -292,40 +298,13 @@ class SymmetricPanels:
             row, done = row + height, done + len(part)
         return packed_M
 
-    def is_positive_definite_(self) -> bool:
-        """Whether A is positive definite, by a Cholesky factorisation in place: the panels are ``spent``.
-
-        Left-looking, block by block, so that it fits wherever the panels fit.
-        """
-        self.apply_low_rank_()
-        spans = list(self.spans())
-        self.spent = True
-        # Of the diagonal blocks' factors: one product with an inverse instead of many solves.
-        inverses: list[torch.Tensor] = []
-        for i, (begin, end, panel) in enumerate(spans):
-            for (left, right, above), inverse in zip(spans[:i], inverses, strict=True):
-                block = panel[:, left:right]
-                if left:
-                    block.addmm_(panel[:, :left], above[:, :left].T, alpha=-1.0)
-                block.copy_(block @ inverse.T)
-            diagonal = panel[:, begin:end]
-            if begin:
-                diagonal.addmm_(panel[:, :begin], panel[:, :begin].T, alpha=-1.0)
-            factor, info = torch.linalg.cholesky_ex(diagonal)
-            if int(info) != 0:
-                return False
-            diagonal.copy_(factor)
-            identity = torch.eye(end - begin, dtype=self.dtype, device=self.device)
-            inverses.append(torch.linalg.solve_triangular(factor, identity, upper=False))
-        return True
-
     def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read
         only."""
         u_NR = right_RN = None
         if self.u_NR is not None and self.m_RR is not None:
             u_NR, right_RN = self.u_NR.to(dtype), (self.m_RR @ self.u_NR.T).to(dtype)
-        height = _CHUNK * 8 // dtype.itemsize
+        height = CHUNK * 8 // dtype.itemsize
         for begin, end, panel in self.spans():
             for top in range(0, end - begin, height):
                 chunk = panel[top : top + height].to(dtype)
@@ -335,6 +314,7 @@ class SymmetricPanels:
                 yield begin, end, chunk
 
 
-def _spans(n: int, rows: int) -> Iterator[tuple[int, int]]:
+def spans_of(n: int, rows: int) -> Iterator[tuple[int, int]]:
+    """(first row, one past the last) of every panel of a matrix of order n."""
     for begin in range(0, n, rows):
         yield begin, min(n, begin + rows)

@@ -34,15 +34,15 @@ class Probes:
 
     Attributes:
         z_NM: (n, M) float64, normally distributed; the last are for calibration. ``y_NM``: (n, M) float64,
-            the products so far.
+            the products so far; (n, 0) where the sums are exact, so that there is nothing to measure.
     """
 
-    def __init__(self, n: int, device: torch.device) -> None:
+    def __init__(self, n: int, device: torch.device, exact: bool = False) -> None:
         # Made on the CPU: the same numbers on every device.
         generator = torch.Generator().manual_seed(_SEED)
         z_NM = torch.randn(n, PROBES + CALIBRATION, generator=generator, dtype=torch.float64)
         self.z_NM = z_NM.to(device)
-        self.y_NM = torch.zeros_like(self.z_NM)
+        self.y_NM = torch.zeros_like(self.z_NM[:, :0] if exact else self.z_NM)
 
     @staticmethod
     def nbytes(n: int) -> int:
@@ -51,13 +51,16 @@ class Probes:
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
         """``C += x xᵀ``; x (n, K), any float dtype, may be a transposed view."""
+        if not self.y_NM.shape[1]:
+            return
         for columns in x_NK.split(_COLUMNS, dim=1):
             wide = columns.double()
             add_product(self.y_NM, wide, product(wide.T, self.z_NM))
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
         """``C += U M Uᵀ``."""
-        self.y_NM += u_NR @ (m_RR @ (u_NR.T @ self.z_NM))
+        if self.y_NM.shape[1]:
+            self.y_NM += u_NR @ (m_RR @ (u_NR.T @ self.z_NM))
 
     @property
     def measuring(self) -> torch.Tensor:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from streamspread.linalg.cholesky import factor_product, is_positive_definite_
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import norm_bound
 from streamspread.results.spectrum import components_for
@@ -150,9 +151,9 @@ class Subspace:
         for begin, end, panel in matrix.spans():
             torch.addmm(panel, weighted_NP[begin:end], q_NP[:end].T, beta=-1.0, out=panel)
             panel[:, begin:end].diagonal().add_(bound)
-        if not matrix.is_positive_definite_():
+        if not is_positive_definite_(matrix):
             return None
-        return norm_bound(matrix.factor_product(z_NM) - wanted_NM)
+        return norm_bound(factor_product(matrix, z_NM) - wanted_NM)
 
     def _rest(self, y_NB: torch.Tensor, q_NL: torch.Tensor) -> torch.Tensor:
         """An orthonormal basis of what is left of y outside the span of q, with random directions where

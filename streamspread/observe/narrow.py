@@ -29,7 +29,8 @@ class Narrow:
         Raises:
             ActivationError: W holds NaN or Inf, or numbers whose squares are beyond float64.
         """
-        square_SS = _square(source)
+        with torch.inference_mode(False):  # or nothing could be differentiated
+            square_SS = _square(source)
         diagonal_S = square_SS.diagonal().clone()
         unit = float(diagonal_S.max()) * source.dim * _UNIT
         for jitter in _JITTERS:

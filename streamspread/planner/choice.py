@@ -98,7 +98,8 @@ def _choose(layer: LayerShape, setting: Setting) -> LayerPlan:
         for one in fitting
         if one is not best
     ]
-    return LayerPlan(layer, best, setting.samples, setting.rounding, (), tuple(rejected))
+    rounding = best.rounding or setting.rounding
+    return LayerPlan(layer, best, setting.samples, rounding, (), tuple(rejected))
 
 
 def _least_work(fitting: Sequence[Candidate], setting: Setting) -> Candidate:

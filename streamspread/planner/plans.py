@@ -15,7 +15,7 @@ class LayerPlan:
 
     Attributes:
         of: the layer. ``candidate``: the way that was chosen, with what it costs.
-        samples: N, or None where only a pass can tell. ``rounding``: fp16, bf16, fp32 or fp64.
+        samples: N, or None where only a pass can tell. ``rounding``: fp16, bf16, fp32, fp64 or int16.
         pass_indices: the passes (from 0) in which it takes part.
         rejected: the other methods, each with its reason.
     """

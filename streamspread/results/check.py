@@ -24,7 +24,7 @@ def check_spectrum(spectrum: Spectrum) -> None:
         raise ValueError(f"{spectrum.samples:,} samples: a covariance has 2 or more")
     if not 0.0 <= spectrum.total_variance < math.inf:
         raise ValueError(f"total variance {spectrum.total_variance:g}: it must be finite, and 0 or more")
-    for name in ("sum_of_squares", "fourth_moment"):
+    for name in ("sum_of_squares", "fourth_moment", "moved"):
         if getattr(spectrum, name) < 0.0:  # NaN stands for one that is not known, Inf for one out of range
             raise ValueError(f"{name.replace('_', ' ')} {getattr(spectrum, name):g}: it must be 0 or more")
     for name in ("eigenvalues", "lower_sums", "upper_sums"):

@@ -93,6 +93,8 @@ class Spectrum(Metrics):
         proof: how the intervals are proved, in a few words.
         fourth_moment: Σ‖x − mean‖⁴/(N − 1), in the fourth power of the activations' unit; NaN where it is not
             known.
+        moved: the squared rounding errors of the activations as a share of T, at int16: by so much the data
+            were moved before they were summed. NaN where it is not known.
         growth: K over parts of the samples, which estimates of K beyond them are made from; None where it was
             not asked for or would have cost too much.
         classes: what labels tell; None where it was not asked for, or is not known.
@@ -108,6 +110,7 @@ class Spectrum(Metrics):
     sum_of_squares: float = math.nan
     proof: str = "all eigenvalues"
     fourth_moment: float = math.nan
+    moved: float = math.nan
     growth: Growth | None = None
     classes: Classes | None = None
 
@@ -197,7 +200,7 @@ class LayerSpectrum(Spectrum):
     Attributes:
         layer: the tap's name. ``shape``: of one sample's activation, such as (C, H, W).
         method: the accumulator that made it: covariance, gram, sketch, or another that is registered.
-        rounding: the precision of the activations that were summed: fp64, fp32, fp16 or bf16.
+        rounding: the precision of the activations that were summed: fp64, fp32, fp16, bf16 or int16.
         passes: how many times the data went through the network for this layer.
         seconds: of wall-clock time, spent on this layer alone (sums and eigenvalues); the forward is shared
             by all layers of a pass and not counted. NaN where it was not measured.

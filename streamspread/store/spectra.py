@@ -103,6 +103,7 @@ LATER = pa.schema(
         pa.field("estimates", pa.list_(pa.struct(_ESTIMATE))),  # for other programs
         pa.field("classes", CLASSES),
         pa.field("summed_dim", pa.int64()),
+        pa.field("moved", pa.float64()),
     ]
 )
 
@@ -141,6 +142,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "estimates": [_estimates(s) for s in layers],
         "classes": [classes_row(s, spectra.thresholds) for s in layers],
         "summed_dim": [s.summed_dim for s in layers],
+        "moved": [_or_null(s.moved) for s in layers],
     }
     columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -206,6 +208,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         sum_of_squares=number("sum_of_squares"),
         proof=value("proof"),
         fourth_moment=number("fourth_moment"),
+        moved=number("moved"),
         growth=_growth(value("growth")),
         classes=classes_in(value("classes"), value("dim")),
         summed_dim=value("summed_dim"),

@@ -41,7 +41,8 @@ class Profile:
         exact_worth: an exact method also gives what a sketch leaves open (other thresholds, the participation
             ratio), so it may take this many times a sketch's work.
         forward_cost, float32_cost, float64_cost: time of an operation of the forward, of float32 and of
-            float64 products, relative to one of a rank update at the usual precision.
+            float64 products, relative to one of a rank update at the usual precision. ``int16_cost``: of a
+            rank update at int16, where the processor has int8 matrix instructions.
         epochs: of a training, where their number is not given.
     """
 
@@ -67,6 +68,7 @@ class Profile:
     forward_cost: float
     float32_cost: float
     float64_cost: float
+    int16_cost: float = math.inf
     epochs: int
 
 
@@ -94,6 +96,7 @@ CPU = Profile(
     forward_cost=1.0,
     float32_cost=1.0,
     float64_cost=2.0,
+    int16_cost=0.5,
     epochs=4,
 )
 

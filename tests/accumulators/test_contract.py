@@ -57,7 +57,7 @@ def same(a, b):
     )
 
 
-@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64"])
+@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64", "int16"])
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize("taken_at", range(14))
 def test_a_state_goes_on_to_the_same_bits(method, rounding, taken_at):

@@ -67,7 +67,7 @@ def test_extreme_magnitudes_neither_overflow_nor_vanish(method, size):
     assert [spectrum.components(tau).low for tau in TAUS] == expected
 
 
-@pytest.mark.parametrize("rounding", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("rounding", ["fp32", "fp16", "bf16", "int16"])
 @pytest.mark.parametrize("first", [1, 3])
 @pytest.mark.parametrize("method", EXACT)
 def test_a_first_batch_of_equal_float64_samples_says_nothing_of_the_scale(method, first, rounding):

@@ -12,7 +12,7 @@ from tests.networks import identity, images
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
 @pytest.mark.parametrize("where", [0, 70, 149])
-@pytest.mark.parametrize("rounding", ["fp32", "fp16"])
+@pytest.mark.parametrize("rounding", ["fp32", "fp16", "int16"])
 def test_nan_and_infinity_name_layer_and_batch(bad, method, where, rounding):
     x = images(150).flatten(1)
     x[where, 5] = bad

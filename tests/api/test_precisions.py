@@ -34,7 +34,7 @@ def test_half_precision_networks_are_observed_as_they_are(dtype):
 
 
 @pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
-@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64"])
+@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64", "int16"])
 def test_a_constant_layer_has_no_components(method, rounding):
     model = nn.Sequential(nn.Linear(30, 20), nn.Hardtanh(5.0, 5.5))
     model[0].weight.data.zero_()

@@ -66,8 +66,13 @@ def test_16_bit_rounding_on_the_cpu_is_ieee_to_nearest_even(values, rounding):
 @pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize(
     "view",
-    [lambda x: x.T.contiguous().T, lambda x: x.repeat(1, 2)[:, ::2], lambda x: x[:, :1].expand(-1, 12)],
-    ids=["transposed", "every second column", "one column for all"],
+    [
+        lambda x: x.T.contiguous().T,
+        lambda x: x.repeat(1, 2)[:, ::2],
+        lambda x: x[:, :1].expand(-1, 12),
+        lambda x: x[:1].expand(5, -1),
+    ],
+    ids=["transposed", "every second column", "one column for all", "one row for all"],
 )
 def test_stage_reads_activations_that_do_not_lie_row_by_row(device, view):
     x = view(torch.arange(60.0, device=device).reshape(5, 12))

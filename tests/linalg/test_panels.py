@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from streamspread.errors import OptionError
 from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import CPU, DEVICES
 from tests.matrices import packed
@@ -78,52 +77,6 @@ def test_what_was_summed_outlives_what_is_taken_off():
         panels.add(other, 1.0)
         other = SymmetricPanels(10, 4, torch.float32, CPU)
     assert (panels.trace(), panels.summed()) == (150.0, 10_150.0)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("n", "rows"), SHAPES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_cholesky_in_place_gives_the_factor_or_refuses(device, n, rows, dtype):
-    panels, dense = packed(n, rows, device, dtype, low_rank=True)
-    assert panels.is_positive_definite_()
-    factor = torch.zeros(n, n, dtype=torch.float64)
-    for begin, panel in zip(range(0, n, rows), panels.panels, strict=True):
-        factor[begin : begin + panel.shape[0], : panel.shape[1]] = panel
-    factor.tril_()
-    torch.testing.assert_close(factor @ factor.T, dense, rtol=1e-4, atol=1e-4 * float(dense.abs().max()))
-    panels, dense = packed(n, rows, device, dtype, low_rank=True)
-    smallest = float(torch.linalg.eigvalsh(dense)[0])
-    panels.add_low_rank(
-        torch.eye(n, dtype=torch.float64, device=device),
-        torch.eye(n, dtype=torch.float64, device=device) * -(smallest + 0.01 * float(dense.trace()) / n),
-    )
-    assert not panels.is_positive_definite_()
-
-
-USES = {
-    "read": lambda panels: panels.dense(torch.float64),
-    "multiply by a block": lambda panels: panels.matmul(torch.ones(90, 1, dtype=torch.float64)),
-    "quotients": lambda panels: panels.quotients(torch.ones(90, 1, dtype=torch.float64)),
-    "squared norm": lambda panels: panels.squared_norm(),
-    "row sums": lambda panels: panels.row_sums(),
-    "trace": lambda panels: panels.trace(),
-    "add rows": lambda panels: panels.add_outer(torch.ones(90, 1, dtype=torch.float64)),
-    "add panels": lambda panels: panels.add(packed(90, 40)[0], 1.0),
-    "be added": lambda panels: packed(90, 40)[0].add(panels, 1.0),
-    "rescale": lambda panels: panels.multiply_(0.5),
-    "factor again": lambda panels: panels.is_positive_definite_(),
-}
-
-
-@pytest.mark.parametrize("use", USES.values(), ids=USES)
-@pytest.mark.parametrize("positive", [True, False])
-def test_panels_are_of_no_use_after_a_factorisation(use, positive):
-    panels, _ = packed(90, 40, low_rank=True)
-    if not positive:
-        panels.multiply_(-1.0)
-    assert panels.is_positive_definite_() == positive
-    with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
-        use(panels)
 
 
 @pytest.mark.parametrize(("n", "rows"), SHAPES)

@@ -34,7 +34,7 @@ def test_both_sides_long_is_a_sketch_of_as_many_directions_as_the_thresholds_nee
     assert (chosen.sizes["rank"], chosen.sizes["adaptive"]) == (1024, True)
 
 
-@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64"])
+@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64", "int16"])
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_bytes_are_those_of_the_accumulator(device, rounding):
     wide, long = layer(20_000), layer(300)

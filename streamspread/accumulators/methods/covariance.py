@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -50,6 +51,8 @@ _SAMPLES = 50_000  # where their number is not known
 _COMBINE = {
     **dict.fromkeys(("rows", "shift", "scale", "wanted"), Combine.SAME),
     "first_bad": Combine.MIN,
+    "farthest": Combine.MAX,
+    "panels.unit": Combine.MIN,
 }
 
 
@@ -84,7 +87,8 @@ class Covariance(Accumulator):
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate:
         dim, constants = layer.dim, setting.profile
         panel_rows = constants.panel_rows
-        staging_rows = min(constants.staging_rows, setting.samples or constants.staging_rows)
+        most_rows = constants.staging_rows * (2 if setting.rounding == "int16" else 1)  # half the bytes each
+        staging_rows = min(most_rows, setting.samples or most_rows)
         max_block = largest_block(dim, constants)
 
         in_eighths = setting.options.estimate and Eighths.worth_it(
@@ -107,9 +111,8 @@ class Covariance(Accumulator):
             staging_rows //= 2
         in_eighths = in_eighths and not too_large()
         state, step = need()
-        operations = (setting.samples or _SAMPLES) * float(dim) ** 2 + step_operations(
-            dim, max_block, setting
-        )
+        operations = setting.sum_cost * (setting.samples or _SAMPLES) * float(dim) ** 2
+        operations += step_operations(dim, max_block, setting)
         return Candidate(
             method=cls.method,
             passes=1,
@@ -123,7 +126,7 @@ class Covariance(Accumulator):
             make=partial(
                 cls,
                 dim,
-                precision=Precision(setting.rounding, layer.name),
+                precision=setting.precision(layer.name),
                 device=setting.device,
                 staging_rows=staging_rows,
                 panel_rows=panel_rows,
@@ -187,7 +190,8 @@ class Covariance(Accumulator):
         fourth = sums.fourth.about(staging.remaining_mean(), panels, staging.count, squares)
         panels.set_diagonal_(staging.sums.squares_D)  # known in float64
         scale, layer = staging.origin.scale, self.precision.layer
-        totals = Totals(self.dim, staging.count, staging.total(), scale, layer)
+        moved = float(staging.sums.moved) if self.precision.exact else math.nan
+        totals = Totals(self.dim, staging.count, staging.total(), scale, layer, moved)
         step, classes = self.step._replace(progress=progress), None
         if sums.classes is not None and self.labels is not None:
             split = split_scatter(panels, sums.classes)
@@ -254,7 +258,10 @@ class _Sums:
 
     def __init__(self, owner: Covariance, origin: Origin) -> None:
         self.staging = Staging(origin, owner.staging_rows, owner.precision)
-        self.panels = SymmetricPanels(owner.dim, owner.panel_rows, owner.precision.sum_dtype, owner.device)
+        precision = owner.precision
+        self.panels = SymmetricPanels(
+            owner.dim, owner.panel_rows, precision.sum_dtype, owner.device, precision.exact
+        )
         self.fourth = FourthMoments(owner.dim, owner.device)
         self.eighths = Eighths(owner.dim, owner.device) if owner.in_eighths else None
         self.classes = ClassSums(owner.labels, owner.dim, owner.device) if owner.labels else None
@@ -279,13 +286,14 @@ class _Sums:
         if self.staging.filled:
             rows_ND = self.staging.staged()
             for each in self.beside:
-                each.add(rows_ND, self.staging.count - len(rows_ND))
-            self.panels.add_outer(rows_ND.T)
+                each.add(rows_ND, self.staging.count - rows_ND.shape[-2])
+            self.panels.add_outer(rows_ND.mT)
 
     def check(self) -> None:
         self.flush()
         self.staging.check()
-        check_sums(self.panels, self.staging.precision.layer)
+        check_sums(self.panels, self.staging.precision.layer, self.staging.origin.scale)
+        self.staging.precision.check_moved(float(self.staging.sums.moved), self.staging.total())
 
     def rescale(self, scale: float) -> None:
         """Bring all sums to another scale."""
@@ -294,6 +302,9 @@ class _Sums:
             self.panels.multiply_(ratio**2)
             for each in self.beside:
                 each.rescale(ratio)
+        on_grid_D = self.staging.precision.on_grid(self.staging.origin.shift_D, scale)
+        if not torch.equal(on_grid_D, self.staging.origin.shift_D):
+            self.move_to(on_grid_D)
 
     def move_to(self, shift_D: torch.Tensor) -> None:
         """Turn the sums into those about another shift p: x − p = (x − q) + (q − p)."""

@@ -32,7 +32,8 @@ from streamspread.accumulators.exact import (
 )
 from streamspread.accumulators.growth import growth_of_products, with_whole
 from streamspread.accumulators.moments import fourth_moment_of_products, per_sample
-from streamspread.accumulators.staging import Origin, Precision, Staging, below, origin_in, origin_of
+from streamspread.accumulators.staging import Precision, Staging, below
+from streamspread.accumulators.tiles import Between, Tile
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
@@ -75,15 +76,15 @@ class Gram(Accumulator):
         self.dim, self.announced, self.tile = dim, samples, min(tile, dim)
         self.precision, self.device = precision, device
         self.step, self.labels = step or Step.usual(samples, profile(device)), labels
-        self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device)
+        self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device, precision.exact)
         self.begin = 0  # first feature of the tile at hand
-        self.total = 0.0
+        self.total = self.moved = 0.0
         self.squares_N = torch.zeros(samples, dtype=torch.float64, device=device)  # the exact diagonal
         classes = len(labels.names) if labels else 0
         # Products of the classes' weighted means.
         self.means_CC = torch.zeros(classes, classes, dtype=torch.float64, device=device)
         self.scale = math.inf  # nothing has been added yet
-        self._stage: _Between | _Tile = _Between()
+        self._stage: Between | Tile = Between()
 
     @classmethod
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
@@ -116,7 +117,8 @@ class Gram(Accumulator):
                 tile = min(tile, max(least, most // _ALIGN * _ALIGN))
         passes = -(-dim // min(tile, dim))
         state, step = need(tile)
-        operations = float(samples) ** 2 * dim + step_operations(samples, max_block, setting)
+        operations = setting.sum_cost * float(samples) ** 2 * dim
+        operations += step_operations(samples, max_block, setting)
         operations += constants.forward_cost * (passes - 1) * layer.operations * samples
         return Candidate(
             method=cls.method,
@@ -134,7 +136,7 @@ class Gram(Accumulator):
                 dim,
                 samples,
                 tile=tile,
-                precision=Precision(setting.rounding, layer.name),
+                precision=setting.precision(layer.name),
                 device=setting.device,
                 panel_rows=panel_rows,
                 step=Step(max_block, constants),
@@ -182,8 +184,10 @@ class Gram(Accumulator):
             OptionError: an eigenvalue step has used up the sums.
         """
         self._stage.add_to(self)
-        self._stage = _Between()
-        check_sums(self.panels, self.precision.layer)
+        self._stage = Between()
+        check_sums(self.panels, self.precision.layer, self.scale)
+        if self.begin == self.dim:  # a single tile may have next to no variance
+            self.precision.check_moved(self.moved, self.total)
 
     def add_features(self, other: Gram) -> None:
         """Add a state over **other features** of the same samples; ``other`` is used up.
@@ -197,6 +201,7 @@ class Gram(Accumulator):
         other.rescale(scale)
         self.panels.add(other.panels, 1.0)
         self.total += other.total
+        self.moved += other.moved
         self.squares_N += other.squares_N
         self.means_CC += other.means_CC
         self.dim += other.dim
@@ -232,7 +237,8 @@ class Gram(Accumulator):
             ActivationError, Overflow, OptionError: as :meth:`centred`.
         """
         self._complete()
-        totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer)
+        moved = self.moved if self.precision.exact else math.nan
+        totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer, moved)
         step, most, classes = self.step._replace(progress=progress), self.step.profile.part_limit, None
         if self.labels is not None:
             split = split_products(self.panels, self.labels, self.means_CC)
@@ -256,6 +262,12 @@ class Gram(Accumulator):
         self.panels.u_NR = self.panels.m_RR = None
         self.panels.set_diagonal_(self.squares_N)
 
+    def add_squares(self, rows_NT: torch.Tensor) -> None:
+        """Add to the exact diagonal, where the panels' own is rounded."""
+        height = max(1, _NUMBERS // rows_NT.shape[1])
+        for squares_N, part in zip(self.squares_N.split(height), rows_NT.split(height), strict=True):
+            squares_N += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
+
     def rescale(self, scale: float) -> None:
         """Bring all sums to another scale, no larger than theirs; exact, as both are powers of two."""
         if self.total > 0.0 and scale != self.scale:
@@ -264,10 +276,11 @@ class Gram(Accumulator):
             self.squares_N *= factor
             self.means_CC *= factor
             self.total *= factor
+            self.moved *= factor
         self.scale = scale
 
     def state(self) -> dict[str, Part]:
-        numbers = {"begin": self.begin, "total": self.total, "scale": self.scale}
+        numbers = {"begin": self.begin, "total": self.total, "moved": self.moved, "scale": self.scale}
         own = {name: as_tensor(value) for name, value in numbers.items()}
         own |= {"squares": self.squares_N, "means": self.means_CC}
         own |= {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
@@ -276,72 +289,15 @@ class Gram(Accumulator):
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self.begin, self.total = int(tensors["begin"]), float(tensors["total"])
-        self.scale = float(tensors["scale"])
+        self.moved, self.scale = float(tensors["moved"]), float(tensors["scale"])
         self.squares_N.copy_(tensors["squares"])
         self.means_CC.copy_(tensors["means"])
         self.panels.load_state(below("panels.", tensors))
         tile = below("tile.", tensors)
-        self._stage = _Tile.loaded(tile, self) if tile else _Between()
+        self._stage = Tile.loaded(tile, self) if tile else Between()
 
     def sizes(self) -> str:
         return f"the same samples, {self.announced} at {self.precision.rounding}"
-
-
-class _Between:
-    """Between two passes: nothing is staged."""
-
-    def opened(self, window_NT: torch.Tensor, owner: Gram) -> _Tile:
-        return _Tile(origin_of(window_NT, owner.precision, owner.scale), owner)
-
-    def add_to(self, owner: Gram) -> None:
-        """Nothing to add."""
-
-    def state(self) -> dict[str, torch.Tensor]:
-        return {}
-
-
-class _Tile:
-    """A pass: the columns of one window of features, of all samples so far."""
-
-    def __init__(self, origin: Origin, owner: Gram) -> None:
-        self.staging = Staging(origin, owner.announced, owner.precision)
-
-    def opened(self, window_NT: torch.Tensor, owner: Gram) -> _Tile:
-        return self
-
-    def add_to(self, owner: Gram) -> None:
-        """Add the products of the columns to the owner's sums."""
-        staging = self.staging
-        if staging.filled != owner.announced:
-            raise ActivationError(
-                f"layer {owner.precision.layer}: {staging.filled:,} samples in this pass, "
-                f"{owner.announced:,} were announced: the data must repeat"
-            )
-        staging.check()
-        # Constant features add nothing, and their scale says nothing; sums that overflowed must be seen.
-        if (total := staging.total()) != 0.0:
-            owner.rescale(staging.origin.scale)
-            rows_NT = staging.staged()
-            owner.panels.add_outer(rows_NT)
-            if owner.labels is not None:
-                sums = ClassSums(owner.labels, staging.columns, owner.device)
-                sums.add(rows_NT)
-                means_CT = sums.weighted_means()
-                owner.means_CC += means_CT @ means_CT.T
-            height = max(1, _NUMBERS // staging.columns)
-            for squares_N, part in zip(owner.squares_N.split(height), rows_NT.split(height), strict=True):
-                squares_N += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
-            owner.total += total
-        owner.begin += staging.columns
-
-    def state(self) -> dict[str, torch.Tensor]:
-        return self.staging.state()
-
-    @staticmethod
-    def loaded(tensors: Mapping[str, torch.Tensor], owner: Gram) -> _Tile:
-        tile = _Tile(origin_in(tensors), owner)
-        tile.staging.load_state(tensors)
-        return tile
 
 
 METHOD = Gram

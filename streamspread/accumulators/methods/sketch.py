@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -74,6 +75,8 @@ class Sketch(Accumulator):
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
         if setting.options.all_eigenvalues:
             return Impossible("it finds the leading eigenvalues only, and all were asked for")
+        if setting.rounding == "int16":  # a sketch multiplies no integers
+            setting = replace(setting, rounding="fp32")
         dim, samples, options = layer.dim, setting.samples, setting.options
         passes = options.max_passes if setting.same_again else 1
         limit = dim if samples is None else max(1, min(dim, samples - 1))
@@ -110,12 +113,13 @@ class Sketch(Accumulator):
                 dim,
                 rank=rank,
                 thresholds=options.thresholds,
-                precision=Precision(setting.rounding, layer.name),
+                precision=setting.precision(layer.name),
                 device=setting.device,
                 staging_rows=staging,
                 adaptive=adaptive,
                 device_profile=setting.profile,
             ),
+            rounding=setting.rounding,
         )
 
     @staticmethod

@@ -1,0 +1,144 @@
+"""Rounding int16 from end to end: what it holds, what it does not, and where it cannot be had."""
+
+import pytest
+import torch
+from torch import nn
+
+import streamspread
+from streamspread import kernels, store
+from streamspread.accumulators.base import MOST_MOVED
+from streamspread.engine import analysis
+from streamspread.errors import ActivationError, DeviceError
+from tests.devices import CPU
+from tests.networks import Sign, check_exact, growing, identity, known, network, smallest_budget
+from tests.samples import TAUS, dense
+
+exact = pytest.mark.skipif(not kernels.exact_speed(CPU), reason="int8 products are not exact here")
+
+
+@exact
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("samples", [100, 1000])
+@pytest.mark.parametrize("batch_size", [7, 128])
+def test_k_of_a_network(samples, method, batch_size):
+    model, x = network("cnn", samples)
+    want = known("cnn", samples)
+    spectra = streamspread.analyze(
+        model, x, ["0", "1", "4", "5"], TAUS, method=method, rounding="int16", batch_size=batch_size
+    )
+    for name, spectrum in spectra.items():
+        check_exact(spectrum, want[name])
+        assert spectrum.rounding == "int16"
+        assert 0.0 < spectrum.moved < 1e-6
+
+
+@exact
+def test_a_sketch_keeps_float32():
+    model, x = network("cnn", 300)
+    asked, plain = (
+        streamspread.analyze(model, x, "1", (0.7,), method="sketch", rounding=rounding)["1"]
+        for rounding in ("int16", "fp32")
+    )
+    assert asked.rounding == plain.rounding == "fp32"
+    assert asked.components(0.7) == plain.components(0.7)
+
+
+@exact
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+def test_a_layer_that_overflows_is_summed_again_in_a_larger_unit(method):
+    x = growing(100, 500)
+    model = nn.Sequential(nn.Identity(), Sign())
+    spectra = streamspread.analyze(model, x, "*", TAUS, method=method, rounding="int16", batch_size=100)
+    assert [s.rounding for s in spectra.values()] == ["int16", "int16"]
+    check_exact(spectra["0"], dense(x))
+    check_exact(spectra["1"], dense(x.sign()))
+
+
+@exact
+def test_a_range_of_sixty_digits_is_held():
+    x = torch.cat([torch.randn(20, 4) * 1e-30, torch.randn(20, 4) * 1e30])
+    spectrum = streamspread.analyze(identity(), x, "0", TAUS, rounding="int16", batch_size=20)["0"]
+    check_exact(spectrum, dense(x), rel=1e-4)  # 80 values of 14 bits
+
+
+@exact
+def test_an_overflow_of_data_that_can_be_read_once_names_the_layer_and_what_to_take():
+    x = growing(100, 500)
+    match = r"layer 0: int16 overflow in batch 2, and data that can be read once .* take --rounding fp32"
+    with pytest.raises(ActivationError, match=match):
+        streamspread.analyze(identity(), iter(x.split(100)), "0", method="covariance", rounding="int16")
+
+
+def test_a_processor_without_exact_products_is_refused(monkeypatch):
+    monkeypatch.setattr(analysis, "exact_speed", lambda device: 0.0)
+    match = "rounding int16 needs exact products of int8 matrices, .* take --rounding fp32"
+    with pytest.raises(DeviceError, match=match):
+        streamspread.analyze(identity(), torch.randn(20, 4), "0", rounding="int16")
+
+
+@exact
+def test_the_share_that_was_moved_is_kept_in_files(tmp_path):
+    model, x = network("cnn", 100)
+    spectra = streamspread.analyze(model, x, ["1", "4"], rounding="int16")
+    store.write(spectra, tmp_path / "int16.arrow")
+    again = store.read(tmp_path / "int16.arrow")
+    assert [s.moved for s in again.values()] == [s.moved for s in spectra.values()]
+
+
+@pytest.fixture
+def taken_by_itself(monkeypatch):
+    monkeypatch.setattr(analysis, "LEAST_GAIN", 0.0)
+
+
+@exact
+@pytest.mark.usefixtures("taken_by_itself")
+def test_auto_takes_it_where_it_pays():
+    model, x = network("cnn", 1000)
+    want = known("cnn", 1000)
+    spectra = streamspread.analyze(model, x, ["0", "1", "4", "5"], TAUS, method="covariance")
+    assert {spectrum.rounding for spectrum in spectra.values()} == {"int16"}
+    for name, spectrum in spectra.items():
+        check_exact(spectrum, want[name])
+
+
+@exact
+@pytest.mark.usefixtures("taken_by_itself")
+@pytest.mark.parametrize("wrong", ["overflows", "is moved too far"])
+def test_auto_sums_again_at_fp32_what_int16_does_not_hold(wrong):
+    x = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))
+    if wrong == "overflows":
+        x[:100] *= 1e-3
+    else:
+        x[5, 0] = 3e3
+    spectra = streamspread.analyze(
+        nn.Sequential(nn.Identity(), Sign()), x, "*", TAUS, method="covariance", batch_size=100
+    )
+    assert [spectrum.rounding for spectrum in spectra.values()] == ["fp32", "int16"]
+    check_exact(spectra["0"], dense(x))
+
+
+@exact
+@pytest.mark.usefixtures("taken_by_itself")
+def test_auto_keeps_fp32_where_data_come_once_or_twice_the_memory_is_not_there():
+    x = torch.randn(200, 3000)
+    once = streamspread.analyze(identity(), iter(x.split(100)), "0", method="covariance")["0"]
+    assert once.rounding == "fp32"
+    model = nn.Sequential(nn.Identity(), nn.Linear(3000, 1500))
+    options = {"method": "covariance", "proof": False}
+    budget = smallest_budget(model, x, ["0"], rounding="fp32", **options)
+    assert smallest_budget(model, x, ["0"], rounding="int16", **options) > budget
+    assert streamspread.plan(model, x, ["0"], memory=budget, **options).layers[0].rounding == "fp32"
+
+
+def test_auto_is_fp32_where_products_of_integers_are_no_faster():
+    x = torch.randn(20, 4)
+    assert streamspread.plan(identity(), x, "0").layers[0].rounding == "fp32"
+
+
+@exact
+def test_what_is_asked_for_is_taken_however_far_it_moves_the_data():
+    x = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))
+    x[5, 0] = 3e3
+    spectrum = streamspread.analyze(identity(), x, "0", rounding="int16")["0"]
+    assert spectrum.rounding == "int16"
+    assert spectrum.moved > MOST_MOVED

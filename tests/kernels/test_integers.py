@@ -1,0 +1,183 @@
+"""Integers of 16 bits and their exact sums on the CPU, against int64 and float64."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamspread import kernels
+from streamspread.kernels import cpu, integers
+from tests.devices import CPU
+
+REACH = integers.LARGEST_VALUE
+
+pytestmark = pytest.mark.skipif(not kernels.exact_speed(CPU), reason="int8 products are not exact here")
+
+
+def random(*shape, seed=0):
+    """Two planes of any int8."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-128, 128, (2, *shape), dtype=torch.int8, generator=generator)
+
+
+def whole(staged):
+    return staged[0].long() * 256 + staged[1].long()
+
+
+def run_stage(x_ND, shift_D, scale, batch=0):
+    out = kernels.staging_buffer("int16", *x_ND.shape, CPU)
+    sums = kernels.new_sums(x_ND.shape[1], CPU)
+    cpu.stage(x_ND, shift_D, scale, "int16", out, sums, batch)
+    return out, sums
+
+
+@pytest.mark.parametrize("source", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("columns", [1, 3, 64, 520, 2056])
+def test_stage_puts_values_on_the_grid_whatever_the_shift_and_sums_them_exactly(source, columns):
+    generator = torch.Generator().manual_seed(columns)
+    x = (torch.randn(37, columns, generator=generator, dtype=torch.float64) * 3 + 5).to(source)
+    scale = 1024.0
+    on_grid = (x.double() * scale).round().long()
+    for shift in (torch.zeros(columns), (x.double().mean(0) * scale).round() / scale):
+        out, sums = run_stage(x, shift.double(), scale)
+        expected = on_grid - (shift.double() * scale).long()
+        assert torch.equal(whole(out), expected)
+        assert torch.equal(sums.sum_D.long(), expected.sum(0))
+        assert torch.equal(sums.squares_D.long(), expected.square().sum(0))
+        error = (x.double() * scale - on_grid).square().sum()
+        torch.testing.assert_close(sums.moved, error, rtol=1e-5, atol=1e-12)
+        assert sums.first_bad.tolist() == [kernels.NEVER, kernels.NEVER]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x.T.contiguous().T,
+        lambda x: x.repeat(1, 2)[:, ::2],
+        lambda x: x[:, :1].expand(-1, 12),
+        lambda x: x[:1].expand(5, -1),
+    ],
+    ids=["transposed", "every second column", "one column for all", "one row for all"],
+)
+def test_stage_reads_activations_that_do_not_lie_row_by_row(view):
+    x = view(torch.arange(60.0).reshape(5, 12))
+    assert torch.equal(whole(run_stage(x, torch.zeros(12).double(), 1.0)[0]), x.long())
+
+
+def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows():
+    x = torch.arange(800.0).reshape(8, 100)
+    buffer = kernels.staging_buffer("int16", 20, 40, CPU).zero_()
+    cpu.stage(
+        x[:, 33:73], torch.zeros(40).double(), 1.0, "int16", buffer[:, 5:13], kernels.new_sums(40, CPU), 0
+    )
+    assert torch.equal(whole(buffer[:, 5:13]), x[:, 33:73].long())
+    assert not buffer[:, :5].any()
+    assert not buffer[:, 13:].any()
+
+
+@pytest.mark.parametrize("source", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("value", "expected", "farthest"),
+    [
+        (REACH, [kernels.NEVER, kernels.NEVER], 0.0),
+        (REACH + 1.0, [kernels.NEVER, 7], REACH + 1.0),
+        (1e9, [kernels.NEVER, 7], 1e9),
+        (1e30, [kernels.NEVER, 7], float(np.float32(1e30))),
+        (float("inf"), [7, kernels.NEVER], None),
+        (float("nan"), [7, kernels.NEVER], None),
+    ],
+)
+def test_stage_tells_bad_input_from_values_out_of_reach(source, sign, value, expected, farthest):
+    x = torch.zeros(5, 700, dtype=source)
+    x[3, 617] = sign * torch.tensor(value, dtype=torch.float32)
+    _, sums = run_stage(x, torch.zeros(700).double(), 1.0, 7)
+    assert sums.first_bad.tolist() == expected
+    if farthest is not None:
+        assert float(sums.farthest) == farthest
+
+
+def test_a_shift_that_float32_does_not_hold_is_taken_off_in_float64():
+    x = torch.full((4, 3), 2.0**25)
+    shift = torch.full((3,), 2.0**25 + 1, dtype=torch.float64)
+    assert torch.equal(whole(run_stage(x, shift, 1.0)[0]), torch.full((4, 3), -1))
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize(
+    ("rows", "count", "terms"),
+    [(1, 1, 1), (1, 56, 40), (24, 56, 40), (56, 56, 1), (700, 1300, 33), (1100, 1700, 20)],
+)
+def test_add_gram_rows_is_exact(rows, count, terms, transposed):
+    x = random(terms, count).mT if transposed else random(count, terms)
+    c = torch.full((rows, count + 8), -3.0, dtype=torch.float64)[:, 4 : 4 + count]
+    expected = c.long() + (whole(x) @ whole(x).T)[count - rows :]
+    cpu.add_gram_rows(c, x)
+    assert torch.equal(c.long(), expected)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    rows=st.integers(1, 40),
+    more=st.integers(0, 40),
+    terms=st.integers(1, 70),
+    apart=st.integers(0, 9),
+    transposed=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_products_of_any_shape_in_any_layout(rows, more, terms, apart, transposed, seed):
+    count = rows + more
+    lines, length = (terms, count) if transposed else (count, terms)
+    x = random(lines, length + apart, seed=seed)[..., :length]
+    x = x.mT if transposed else x
+    c = torch.zeros(rows, count, dtype=torch.float64)
+    cpu.add_gram_rows(c, x)
+    assert torch.equal(c.long(), (whole(x) @ whole(x).T)[more:])
+
+
+@pytest.mark.parametrize("terms", [integers._TERMS, integers._TERMS + 5])
+@pytest.mark.parametrize("planes", [(-128, -128), (127, -128), (127, 127)], ids=str)
+def test_the_largest_planes_do_not_overflow_int32(planes, terms):
+    x = torch.tensor(planes, dtype=torch.int8)[:, None, None].expand(2, 3, terms).contiguous()
+    c = torch.zeros(3, 3, dtype=torch.float64)
+    cpu.add_gram_rows(c, x)
+    assert torch.equal(c, torch.full_like(c, terms * (planes[0] * 256 + planes[1]) ** 2))
+
+
+def test_norms_and_weighted_sums():
+    x = random(37, 1030)
+    weighted = torch.ones(1030, dtype=torch.float64)
+    squares = cpu.add_weighted(weighted, x)
+    assert torch.equal(squares.long(), whole(x).square().sum(1))
+    torch.testing.assert_close(weighted, 1 + squares @ whole(x).double(), rtol=1e-12, atol=1e3)
+
+
+def test_values_and_bytes_of_a_buffer():
+    x = random(5, 40)
+    assert torch.equal(kernels.values(x, torch.float32), whole(x).float())
+    for columns in (1, 64, 65, 4096):
+        buffer = kernels.staging_buffer("int16", 6, columns, CPU)
+        assert buffer.shape == (2, 6, columns)
+        assert buffer.untyped_storage().nbytes() <= kernels.staged_bytes("int16", 6, columns, CPU)
+
+
+def test_a_processor_or_torch_that_is_not_exact_has_no_speed(monkeypatch):
+    def saturating(a, b, out=None):
+        return (a.int() @ b.int()).clamp(-(1 << 20), 1 << 20)
+
+    def missing(a, b, out=None):
+        raise RuntimeError("not implemented")
+
+    for stand_in in (saturating, missing):
+        monkeypatch.setattr(torch, "_int_mm", stand_in)
+        assert integers.speed.__wrapped__() == 0.0
+    monkeypatch.delattr(torch, "_int_mm")
+    assert integers.speed.__wrapped__() == 0.0
+    assert kernels.exact_speed(torch.device("cuda", 0)) == 0.0
+
+
+def test_measuring_the_speed_draws_no_random_numbers():
+    before = torch.random.get_rng_state()
+    assert integers.speed.__wrapped__() > 0.0
+    assert torch.equal(torch.random.get_rng_state(), before)
