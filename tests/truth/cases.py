@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from streamspread import kernels
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.staging import Overflow, Precision
@@ -84,6 +85,16 @@ CATEGORIES = {
     ),
     "float32 on a card": Category(layers.on_a_card, EXACT[:1], ("fp32",), ("dense",), (F32,), card=True),
 }
+if kernels.exact_speed(CPU):
+    CATEGORIES |= {
+        "integers": Category(layers.any_spectrum, EXACT, ("int16",), dtypes=(F16, BF16, F32, F64)),
+        "integers, hard": Category(layers.nearly_equal, EXACT, ("int16",)),
+        "integers, heavy tails": Category(layers.heavy_tails, EXACT, ("int16",)),
+        "integers, tiles": Category(layers.several_magnitudes((-8, 8)), ("gram",), ("int16",)),
+        "integers, merged": Category(
+            layers.any_spectrum, EXACT[:1], ("int16",), parts=(2, 3, 5), scales=(0.0, 2.0, 6.0)
+        ),
+    }
 NAMES = [*CATEGORIES, "networks"]
 
 
@@ -181,24 +192,27 @@ def _way(category, rng, samples, dim, first):
 
 
 def _run(x, way, rng, after, outcome):
-    """As an analysis does it: what overflows at fp16 is summed again at bf16."""
-    feeds = after.bit_generator.seed_seq.spawn(2)
-    for rounding, seed in zip((way.rounding, "bf16"), feeds, strict=True):
+    """As an analysis does it: what overflows at fp16 is summed again at bf16, and at int16 in a larger
+    unit."""
+    precision = Precision(way.rounding)
+    while precision is not None:
         found = Outcome(outcome.category, outcome.seed, outcome.way, outcome.samples, outcome.dim)
+        (feed,) = after.bit_generator.seed_seq.spawn(1)
         try:
-            _at(rounding, x, way, (rng, np.random.default_rng(seed)), found)
-        except Overflow:
-            if way.rounding != "fp16" or rounding == "bf16":
+            _at(precision, x, way, (rng, np.random.default_rng(feed)), found)
+            precision = None
+        except Overflow as error:
+            if precision.rounding != "fp16" and not error.scale:
                 raise
-            continue
-        vars(outcome).update(vars(found))
-        return
+            precision = Precision("int16", "", error.scale) if error.scale else Precision("bf16")
+    vars(outcome).update(vars(found))
 
 
-def _at(rounding, x, way, generators, outcome):
+def _at(precision, x, way, generators, outcome):
     rng, feed = generators
+    rounding = precision.rounding
     with recorded() as recorder, way.summing():
-        state = _summed(x, way, rounding, feed)
+        state = _summed(x, way, precision, feed)
         for index in range(way.passes if way.method == "sketch" else 1):
             if index:
                 recorder.clear()
@@ -206,11 +220,11 @@ def _at(rounding, x, way, generators, outcome):
             check(outcome, _solved(state, way), recorder, ("", rounding, way), rng)
 
 
-def _summed(x, way, rounding, rng):
+def _summed(x, way, precision, rng):
     parts = x.split(np.diff([0, *way.cuts, len(x)]).tolist())
     states = []
     for part in parts:
-        states.append(_state(way, x.shape[1], len(part), rounding))
+        states.append(_state(way, x.shape[1], len(part), precision))
         passes = -(-x.shape[1] // states[-1].tile) if way.method == "gram" else 1
         sizes = _sizes(len(part), way, rng)
         for _ in range(passes):
@@ -228,15 +242,14 @@ def _feed(state, x, way, rng):
     state.end_pass()
 
 
-def _state(way, dim, samples, rounding):
-    precision = Precision(rounding)
+def _state(way, dim, samples, precision):
     if way.method == "covariance":
         sizes = {"staging_rows": way.staging_rows, "panel_rows": way.panel_rows}
         return Covariance(dim, precision=precision, device=CPU, **sizes)
     if way.method == "gram":
         sizes = {"tile": way.tile, "panel_rows": way.panel_rows}
         return Gram(dim, samples, precision=precision, device=CPU, **sizes)
-    return sketch(dim, way.rank, rounding, CPU, way.taus, way.staging_rows, adaptive=way.adaptive)
+    return sketch(dim, way.rank, precision.rounding, CPU, way.taus, way.staging_rows, adaptive=way.adaptive)
 
 
 def _sizes(count, way, rng):

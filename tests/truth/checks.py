@@ -9,8 +9,8 @@ import numpy as np
 from tests.truth.reference import reference
 
 #: Significant bits of each rounding, and the unit of its sums.
-BITS = {"fp64": 53, "fp32": 24, "fp16": 11, "bf16": 8}
-UNITS = {"fp64": 2.0**-52, "fp32": 2.0**-23, "fp16": 2.0**-23, "bf16": 2.0**-23}
+BITS = {"fp64": 53, "fp32": 24, "fp16": 11, "bf16": 8, "int16": 14}
+UNITS = {"fp64": 2.0**-52, "fp32": 2.0**-23, "fp16": 2.0**-23, "bf16": 2.0**-23, "int16": 2.0**-52}
 TAUS = (0.3, 0.5, 0.7, 0.9, 0.95, 0.99)
 
 _DISTANCES = np.outer([1, -1], [1e-9, 1e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5]).ravel()

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from unittest import mock
 
 import numpy as np
+import torch
 
+from streamspread import kernels
 from streamspread.accumulators.staging import Staging
 
 
@@ -71,7 +73,7 @@ class Recorder:
 
     def check_rounding(self, layer, rounding, bits):
         """By how much of the largest deviation a staged value misses the activation, at the worst, beyond its
-        rounding: once, to so many bits or to some 2⁻³² of the largest deviation."""
+        rounding: once, to so many bits or to some 2⁻³² of the largest deviation; at int16, to half a unit."""
         worst = largest = 0.0
         for part in self.of(layer, rounding):
             first = part.pushes[0][0]
@@ -85,6 +87,8 @@ class Recorder:
                 distance = np.abs(x - shift)
                 off = np.abs(rows / np.longdouble(scale) - (x - shift))
                 allowed = distance * 2.0**-bits * 1.01 + largest * 2.0**-32
+                if rounding == "int16":
+                    allowed = 0.5 / np.longdouble(scale)
                 worst = max(worst, float(((off - allowed) / largest).max()))
         return max(worst, 0.0)
 
@@ -98,7 +102,9 @@ def recorded():
         push(staging, x_ND)
         if not len(x_ND):
             return
-        rows = staging.buffer_ND[staging.filled - len(x_ND) : staging.filled]
+        rows = kernels.values(
+            staging.buffer_ND[..., staging.filled - len(x_ND) : staging.filled, :], torch.float64
+        )
         shift, scale = staging.origin
         wide = (x_ND, rows, shift)
         numbers = [tensor.detach().cpu().double().numpy().astype(np.longdouble) for tensor in wide]
