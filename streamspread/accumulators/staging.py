@@ -273,6 +273,7 @@ class Staging:
             self.sums.sum_D.mul_(ratio)
             self.sums.squares_D.mul_(ratio**2)
             self.sums.moved.mul_(ratio**2)
+            self.sums.farthest.mul_(ratio)
             self.origin = self.origin._replace(scale=scale)
         return ratio
 

@@ -10,6 +10,9 @@ Both modules offer the same functions with the same meaning on torch tensors:
     16-bit products, the most that a card sums in a row.
 ``add_gram_rows(c_RN, x_NK, terms=None)``
     ``c += (x xᵀ)[N − R:]`` in place: a row panel of a rank update.
+
+At rounding int16, which only the CPU has, staged rows are two planes of int8 and sums are exact integers
+(:mod:`streamspread.kernels.integers`).
 """
 
 from __future__ import annotations

@@ -26,9 +26,7 @@ LARGEST_VALUE = 127 * 256 + 127
 _COLUMNS = 512  # that a thread stages at a time
 _HEIGHT, _WIDTH = 1024, 512  # of a block of products, at the most; taller ones reorder less for each product
 _TERMS = 1 << 16  # of a product in int32: 2¹⁶ · 2¹⁴ is below 2³¹
-_TILE = (
-    16  # rows of a block that a thread takes: two cache lines of float64, where they are copied to columns
-)
+_TILE = 16  # rows of a block that a thread takes: two cache lines, where they are copied to columns
 _TRIAL = (512, 1024, 1024)  # rows, order and terms of the update by which speed is measured
 
 
