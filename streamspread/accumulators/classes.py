@@ -12,7 +12,7 @@ import torch
 
 from streamspread import kernels
 from streamspread.accumulators.exact import Step, Totals, spectrum_of
-from streamspread.accumulators.growth import values_of_part
+from streamspread.accumulators.growth import values_of_parts
 from streamspread.accumulators.moments import About
 from streamspread.errors import DataError
 from streamspread.linalg.chunks import UNIT
@@ -167,19 +167,26 @@ def components_of_each(
     """K of every class of 2 to ``most`` samples, and of as many drawn from all, from inner products of
     samples; a correction is left aside."""
     drawn_N = np.random.default_rng(0).permutation(panels.n)
-    mixes: dict[int, list[np.ndarray]] = {}
-    found = []
-    for number, (name, count) in enumerate(zip(labels.names, map(int, labels.count_C), strict=True)):
-        if not 2 <= count <= most:
-            continue
-        if count not in mixes:
-            sets = [drawn_N[count * i : count * (i + 1)] for i in range(min(_SETS, panels.n // count))]
-            mixes[count] = [_shares(panels, np.sort(one)) for one in sets]
-        share_k = _shares(panels, np.flatnonzero(labels.index_N == number))
-        for tau in options.thresholds:
-            mixed = float(np.mean([_components(one, tau) for one in mixes[count]]))
-            found.append(ClassComponents(tau, name, count, _components(share_k, tau), mixed))
-    return tuple(found)
+    chosen = [number for number, count in enumerate(labels.count_C) if 2 <= count <= most]
+    counts = [int(labels.count_C[number]) for number in chosen]
+    sets = {count: min(_SETS, panels.n // count) for count in counts}
+    mixes = [np.sort(drawn_N[n * i : n * (i + 1)]) for n, repeats in sets.items() for i in range(repeats)]
+    own = [np.flatnonzero(labels.index_N == number) for number in chosen]
+    shares = [_shares(values, total) for values, total in values_of_parts(panels, [*mixes, *own])]
+    mixed, first = {}, 0
+    for count, repeats in sets.items():
+        mixed[count], first = shares[first : first + repeats], first + repeats
+    return tuple(
+        ClassComponents(
+            threshold=tau,
+            name=labels.names[number],
+            samples=count,
+            components=_components(share_k, tau),
+            mixed=float(np.mean([_components(one, tau) for one in mixed[count]])),
+        )
+        for number, count, share_k in zip(chosen, counts, shares[first:], strict=True)
+        for tau in options.thresholds
+    )
 
 
 def _kept(panels: SymmetricPanels, options: Options, step: Step) -> Options:
@@ -198,9 +205,8 @@ def _collapse(split: Split, samples: int) -> float:
     return max(0.0, float(((inverse_CC @ inverse_CC) * within_CC).sum()))
 
 
-def _shares(panels: SymmetricPanels, index_n: np.ndarray) -> np.ndarray:
-    """Shares of the variance of some samples that their leading components hold; empty for a constant."""
-    values, total = values_of_part(panels, index_n)
+def _shares(values: np.ndarray, total: float) -> np.ndarray:
+    """Shares of the variance that leading components hold; empty for a constant."""
     return np.cumsum(values) / total if total > 0.0 else np.empty(0)
 
 

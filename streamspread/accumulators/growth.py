@@ -17,7 +17,7 @@ from streamspread.accumulators.moments import About
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.spectrum import Spectrum
-from streamspread.system.switches import one_thread
+from streamspread.system.switches import side_by_side
 
 LEAST_IMAGES = 64  # fewer have parts of fewer than eight
 MOST_FEATURES = 1024  # of a covariance, whose parts are summed beside it
@@ -45,7 +45,9 @@ def growth_of_products(panels: SymmetricPanels, thresholds: Sequence[float], mos
     points = []
     for parts in (share, 2 * share):
         group_N = groups(samples, parts)
-        read = [values_of_part(panels, np.flatnonzero(group_N == part)) for part in range(min(parts, _PARTS))]
+        read = values_of_parts(
+            panels, [np.flatnonzero(group_N == part) for part in range(min(parts, _PARTS))]
+        )
         points += [Point.of(threshold, samples // parts, read) for threshold in thresholds]
     return tuple(point for point in points if point is not None)
 
@@ -115,16 +117,17 @@ class Eighths:
             return ()
         points = []
         for together in (2, 1):
-            read, images = [], []
-            for begin in range(0, _EIGHTHS, together):
-                group = slice(begin, begin + together)
-                count, sum_D = float(self.count_G[group].sum()), self.sum_GD[group].sum(0)
-                scatter_DD = self.scatter_GDD[group].sum(0)
-                scatter_DD -= (torch.outer(sum_D, sum_D) / count).float()
-                read.append(_values(scatter_DD))
-                images.append(count)
+            groups = [slice(begin, begin + together) for begin in range(0, _EIGHTHS, together)]
+            images = [float(self.count_G[group].sum()) for group in groups]
+            read = side_by_side(lambda group: _values(self._scatter(group)), groups)
             points += [Point.of(threshold, round(np.mean(images)), read) for threshold in thresholds]
         return tuple(point for point in points if point is not None)
+
+    def _scatter(self, group: slice) -> torch.Tensor:
+        """Of some eighths together, about their own mean."""
+        sum_D = self.sum_GD[group].sum(0)
+        scatter_DD = self.scatter_GDD[group].sum(0)
+        return scatter_DD.sub_((torch.outer(sum_D, sum_D) / self.count_G[group].sum()).float())
 
 
 def with_whole(points: Sequence[Point], spectrum: Spectrum, thresholds: Sequence[float]) -> Growth | None:
@@ -160,8 +163,16 @@ def _drawn(parts: int) -> np.ndarray:
     return np.random.default_rng(0).random((_BLOCKS, parts)).argsort(1).ravel()
 
 
-def values_of_part(panels: SymmetricPanels, index_n: np.ndarray) -> tuple[np.ndarray, float]:
-    """Eigenvalues and trace of some samples' inner products, centred at their mean; ``index_n`` ascends."""
+def values_of_parts(panels: SymmetricPanels, parts: Sequence[np.ndarray]) -> list[tuple[np.ndarray, float]]:
+    """Eigenvalues (descending) and trace of the inner products of each part's samples, centred at their mean;
+    the numbers of a part's samples ascend."""
+    if panels.device.type == "cuda":
+        return [_values(_part(panels, index_n)) for index_n in parts]
+    return side_by_side(lambda index_n: _values(_part(panels, index_n)), parts)
+
+
+def _part(panels: SymmetricPanels, index_n: np.ndarray) -> torch.Tensor:
+    """Some samples' inner products, centred at their mean."""
     number = len(index_n)
     part_nn = torch.empty(number, number, dtype=panels.dtype, device=panels.device)
     on_device = torch.as_tensor(index_n, device=panels.device)
@@ -172,7 +183,7 @@ def values_of_part(panels: SymmetricPanels, index_n: np.ndarray) -> tuple[np.nda
         part_nn[:top, top:bottom] = rows[:, :top].T
     part_nn -= part_nn.mean(0, keepdim=True)
     part_nn -= part_nn.mean(1, keepdim=True)
-    return _values(part_nn)
+    return part_nn
 
 
 def _values(matrix_nn: torch.Tensor) -> tuple[np.ndarray, float]:
@@ -180,7 +191,6 @@ def _values(matrix_nn: torch.Tensor) -> tuple[np.ndarray, float]:
     largest = float(matrix_nn.diagonal().max())
     if not largest > 0.0:
         return np.zeros(0), 0.0
-    with one_thread():
-        values = torch.linalg.eigvalsh((matrix_nn / largest).float()).double().cpu().numpy()[::-1]
+    values = torch.linalg.eigvalsh((matrix_nn / largest).float()).double().cpu().numpy()[::-1]
     values = np.maximum(values, 0.0)
     return values, float(values.sum())

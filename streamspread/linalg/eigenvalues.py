@@ -4,7 +4,6 @@ certify K, else the leading ones with a certificate."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -182,7 +181,8 @@ def leading_eigenvalues(
 def _leading(matrix: SymmetricPanels, goal: Goal, search: Search) -> Eigenvalues | None:
     """The leading eigenvalues with their proof; None where only all of them could close every K, and a proof
     is asked for."""
-    basis = Subspace(matrix, search.block, search.seed)
+    spare = matrix.expendable() if search.dense else matrix
+    basis = Subspace(matrix, search.block, search.seed, spare)
     highs = basis.search(goal.reached, search.max_block, _HOPELESS if search.dense and search.proof else None)
     if search.proof and goal.exceeds_the_block(highs):
         if search.dense:
@@ -201,8 +201,7 @@ def _leading(matrix: SymmetricPanels, goal: Goal, search: Search) -> Eigenvalues
     upper, proof = goal.upper_sums_by_norm(ritz_L), "Frobenius norm"
     if certificate is not None:
         count = certificate.count
-        with matrix.put_back() if search.dense else nullcontext():
-            off = basis.factorisation_error_(count, certificate.bound)
+        off = basis.factorisation_error_(count, certificate.bound)
         if off is not None:
             by_factor = goal.upper_sums_by_factor(ritz_L, certificate, off)
             upper[:count] = np.minimum(upper[:count], by_factor)

@@ -3,8 +3,9 @@ square."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import torch
 
@@ -88,20 +89,15 @@ class SymmetricPanels:
         load(self.state(), state)
         self._taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
 
-    @contextmanager
-    def put_back(self) -> Iterator[None]:
-        """What is done to the panels within is undone afterwards, also where it used them up; it takes a copy
-        of them."""
-        panels = [panel.clone() for _, _, panel in self.spans()]
-        products_NM, before = self.probes.y_NM.clone(), (self.u_NR, self.m_RR, self._taken_off)
-        try:
-            yield
-        finally:
-            self.spent = False
-            for mine, kept in zip(self.panels, panels, strict=True):
-                mine.copy_(kept)
-            self.probes.y_NM.copy_(products_NM)
-            self.u_NR, self.m_RR, self._taken_off = before
+    def expendable(self) -> SymmetricPanels:
+        """A copy to be used up, in float32 where that reaches so far: half of float64's memory and time. It
+        measures nothing."""
+        wide = self.trace() >= torch.finfo(torch.float32).max ** 0.5
+        other = copy.copy(self)
+        other.dtype = self.dtype if wide else torch.float32
+        other.panels = [panel.to(other.dtype, copy=True) for _, _, panel in self.spans()]
+        other.probes = Probes(self.n, self.device, exact=True)
+        return other
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
         """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA; exact sums take two

@@ -36,16 +36,19 @@ class Subspace:
     """An orthonormal basis Q of vectors, its product Y = A·Q, and the Ritz values of its span.
 
     Attributes:
+        spare: what a factorisation uses up, and rough products are formed with: A itself, or a copy.
         rough: whether the products may be less precise than the panels are.
         products: that were computed, each with a block of vectors.
     """
 
-    def __init__(self, matrix: SymmetricPanels, block: int, seed: int) -> None:
-        self.matrix, self.block = matrix, block
+    def __init__(
+        self, matrix: SymmetricPanels, block: int, seed: int, spare: SymmetricPanels | None = None
+    ) -> None:
+        self.matrix, self.block, self.spare = matrix, block, spare or matrix
         self.generator = torch.Generator(device=matrix.device).manual_seed(seed)
         self.q_NL = self.y_NL = torch.empty(matrix.n, 0, dtype=matrix.dtype, device=matrix.device)
         self.ritz_L = np.zeros(0)
-        self.rough = matrix.device.type == "cuda"
+        self.rough = matrix.device.type == "cuda" or self.spare.dtype != matrix.dtype
         self._refined_L: np.ndarray | None = None
         self.products = 0
 
@@ -62,7 +65,7 @@ class Subspace:
         Args:
             hopeless: a share of ``max_size``: with so many vectors it ends if some target is not reached yet.
         """
-        matrix, count, before = self.matrix, 0, np.zeros(0)
+        matrix, count, before = self.spare, 0, np.zeros(0)
         q_NL = torch.empty(matrix.n, max_size, dtype=matrix.dtype, device=matrix.device)
         y_NL = torch.empty_like(q_NL)
         h_LL = torch.zeros(max_size, max_size, dtype=torch.float64, device=matrix.device)
@@ -90,7 +93,7 @@ class Subspace:
         Returns:
             For every target the number of Ritz values whose sum reaches it, None where all do not.
         """
-        self.q_NL = _orthonormal(self.y_NL)
+        self.q_NL = _orthonormal(self.y_NL.to(self.matrix.dtype))
         self.y_NL = self.q_NL  # frees the last product before the next is allocated
         self.y_NL = self.matrix.matmul(self.q_NL)
         self.products += 1
@@ -120,24 +123,24 @@ class Subspace:
     def largest_outside(self, count: int) -> float:
         """An estimate of λmax of A outside the span of the first Ritz vectors: the next Ritz value, where it
         has converged; else somewhat more than random vectors find, which is too little."""
-        q_NP = self.q_NL[:, :count]
+        q_NP = self.q_NL[:, :count].to(self.spare.dtype)
         z = self._random(8)
         for _ in range(6):
             z = torch.linalg.qr(z - q_NP @ (q_NP.T @ z))[0]
-            z = self.matrix.matmul(z)
+            z = self.spare.matmul(z)
             z -= q_NP @ (q_NP.T @ z)
         found, ritz = float(torch.linalg.matrix_norm(z, ord=2)), float(self.ritz_L[count : count + 1].sum())
         return max(_CONVERGED * ritz, found if found < ritz else _UNSEEN * found)
 
     def factorisation_error_(self, count: int, bound: float) -> float | None:
         """Whether s·I − A + QΘQᵀ is positive definite for the first Ritz pairs and s = ``bound``: this
-        certifies that λmax of A outside their span is below s. Uses up A.
+        certifies that λmax of A outside their span is below s. Uses up :attr:`spare`.
 
         Returns:
             A bound on ‖M − L·Lᵀ‖_F for the matrix M above and its factor L, measured on random vectors: λmax
             is below s and so much. None where M is not positive definite.
         """
-        matrix = self.matrix
+        matrix, spare = self.matrix, self.spare
         z_NM = matrix.probes.measuring
         q_NP, ritz_P = self.q_NL[:, :count].contiguous(), self.ritz_L[:count]
         wanted_NM = bound * z_NM - matrix.exact_product(z_NM)
@@ -145,15 +148,16 @@ class Subspace:
             q_NG = q_NP[:, begin : begin + _GROUP].double()
             ritz_G = torch.as_tensor(ritz_P[begin : begin + _GROUP], device=q_NG.device)
             wanted_NM += q_NG @ (ritz_G[:, None] * (q_NG.T @ z_NM))
-        matrix.apply_low_rank_()
+        spare.apply_low_rank_()
+        q_NP = q_NP.to(spare.dtype)
         weighted_NP = q_NP * _as_row(ritz_P, q_NP)
         del self.y_NL
-        for begin, end, panel in matrix.spans():
+        for begin, end, panel in spare.spans():
             torch.addmm(panel, weighted_NP[begin:end], q_NP[:end].T, beta=-1.0, out=panel)
             panel[:, begin:end].diagonal().add_(bound)
-        if not is_positive_definite_(matrix):
+        if not is_positive_definite_(spare):
             return None
-        return norm_bound(factor_product(matrix, z_NM) - wanted_NM)
+        return norm_bound(factor_product(spare, z_NM) - wanted_NM)
 
     def _rest(self, y_NB: torch.Tensor, q_NL: torch.Tensor) -> torch.Tensor:
         """An orthonormal basis of what is left of y outside the span of q, with random directions where
@@ -174,10 +178,8 @@ class Subspace:
         return reaching(self.ritz_L, targets)
 
     def _random(self, columns: int) -> torch.Tensor:
-        matrix = self.matrix
-        return torch.randn(
-            matrix.n, columns, generator=self.generator, device=matrix.device, dtype=matrix.dtype
-        )
+        spare = self.spare
+        return torch.randn(spare.n, columns, generator=self.generator, device=spare.device, dtype=spare.dtype)
 
 
 def _independent(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,5 +1,7 @@
 """Switches: set inside, as before afterwards, whichever of torch's two ways somebody set them by."""
 
+import threading
+
 import pytest
 import torch
 
@@ -164,10 +166,19 @@ def test_both_ways_agree_inside_whatever_mixture_was_set(on_the_cpu, on_the_card
     assert torch.get_float32_matmul_precision() == precision
 
 
-def test_one_thread_inside_and_as_many_as_before_afterwards():
+def test_side_by_side_each_item_has_one_thread_and_afterwards_all_is_as_before():
     before = torch.get_num_threads()
-    with switches.one_thread():
-        assert torch.get_num_threads() == 1
-    with pytest.raises(KeyError, match="inside"), switches.one_thread():
+    assert switches.side_by_side(lambda item: (item, torch.get_num_threads()), range(5)) == [
+        (item, 1) for item in range(5)
+    ]
+
+    def fail(item):
         raise KeyError("inside")
-    assert torch.get_num_threads() == before
+
+    with pytest.raises(KeyError, match="inside"):
+        switches.side_by_side(fail, range(2))
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert (torch.get_num_threads(), seen) == (before, [before])
