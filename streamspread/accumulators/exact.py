@@ -76,7 +76,9 @@ def step_operations(order: int, max_block: int, setting: Setting) -> float:
     all_of_them = setting.options.all_eigenvalues or order <= profile.search_limit
     if all_of_them and order <= profile.dense_limit:
         return DENSE_SOLVE_FACTOR * 4 / 3 * float(order) ** 3
-    cost = profile.float64_cost if setting.rounding == "int16" else profile.float32_cost
+    # Where a dense solve stands ready, a copy in float32 is searched.
+    wide = setting.rounding == "int16" and order > profile.dense_limit
+    cost = profile.float64_cost if wide else profile.float32_cost
     # A block that memory keeps small often holds less than K, and then all eigenvalues are the proof.
     small = max_block <= LEAST_BLOCK and max_block < largest_block(order, profile)
     if setting.options.all_eigenvalues or (proof and small):

@@ -230,7 +230,11 @@ def _multiply(out_BC: torch.Tensor, a_BT: torch.Tensor, b_CT: torch.Tensor) -> N
 @functools.cache
 def speed() -> float:
     """How many times as fast as float32 products this processor forms exact ones, measured once in some
-    milliseconds on the threads of the process; 0 where it cannot, or not exactly."""
+    milliseconds; 0 where it cannot, or not exactly.
+
+    On one thread and in the processor's time, so that it says the same whatever else the machine does: what
+    is chosen by it must not change from run to run.
+    """
     rows, count, terms = _TRIAL
     generator = torch.Generator().manual_seed(0)
     x_2NK = torch.randint(-128, 128, (2, count, terms), dtype=torch.int8, generator=generator)
@@ -242,19 +246,24 @@ def speed() -> float:
         return 0.0
     if not torch.equal(exact.double(), x_2NK[0, small].double() @ x_2NK[1, small].double().T):
         return 0.0
-    from streamspread.kernels import cpu
-
     wide_RN, x_NK = torch.zeros(rows, count, dtype=torch.float64), x_2NK[0].float()
-    c_RN = wide_RN.float()
+    c_RN, last_RK = wide_RN.float(), x_NK[count - rows :]
     taken = _seconds(lambda: add_gram_rows(wide_RN, x_2NK))
-    return _seconds(lambda: cpu.add_gram_rows(c_RN, x_NK)) / taken
+    return _seconds(lambda: c_RN.addmm_(last_RK, x_NK.T)) / taken
 
 
-def _seconds(call: Callable[[], None]) -> float:
-    """The shorter of two times, after one that is not counted."""
-    taken = []
-    for _ in range(3):
-        began = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - began)
+def _seconds(call: Callable[[], Any]) -> float:
+    """The shortest of four times on one thread, after one that is not counted."""
+    threads = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    try:
+        taken = []
+        for _ in range(5):
+            began = time.process_time()
+            call()
+            taken.append(time.process_time() - began)
+    finally:
+        torch.set_num_threads(threads[0])
+        numba.set_num_threads(threads[1])
     return min(taken[1:])

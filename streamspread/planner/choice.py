@@ -13,7 +13,7 @@ from streamspread.planner.plans import LayerPlan, PassPlan, Plan
 from streamspread.planner.sides import at_the_narrow_side
 from streamspread.system.memory import at_least, format_bytes
 
-_ESTIMATE_WORTH = 1.5  # times the work, for K beyond the samples beside what is proved
+_ESTIMATE_WORTH = 2.0  # times the work, for K beyond the samples beside what is proved
 
 
 def make_plan(layers: Sequence[LayerShape], setting: Setting) -> Plan:
