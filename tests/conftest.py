@@ -31,7 +31,7 @@ def _auto_is_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 @pytest.fixture(autouse=True)
 def _auto_is_no_int16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounding `auto` is the same on every processor; a test that is of int16 by itself says so."""
-    monkeypatch.setattr("streamspread.engine.analysis.LEAST_GAIN", math.inf)
+    monkeypatch.setattr("streamspread.engine.planning.LEAST_GAIN", math.inf)
 
 
 @pytest.fixture

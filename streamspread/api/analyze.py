@@ -8,7 +8,9 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from streamspread.api.doors import Subject, door
-from streamspread.engine.analysis import analyzed, planned
+from streamspread.engine.analysis import analyzed
+from streamspread.engine.pace import Announce, foreseen
+from streamspread.engine.planning import planned
 from streamspread.errors import OptionError
 from streamspread.observe.observed import observing
 from streamspread.options import Options
@@ -57,10 +59,12 @@ def analyze_with(
     progress: Report | None = None,
     provenance: Mapping[str, Any] | None = None,
     constants: Profile | None = None,
+    announce: Announce | None = None,
 ) -> Spectra:
-    """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own."""
+    """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own;
+    ``announce``: who is told before it begins how long it will take."""
     with observing(subject.model, subject.data, options, constants) as observed:
-        spectra = analyzed(observed, options, progress or silent)
+        spectra = analyzed(observed, options, progress or silent, announce)
     given = dict(provenance or {})
     facts = spectra.provenance | given
     if notes := [*given.get("notes", ()), *spectra.provenance.get("notes", ())]:
@@ -82,12 +86,15 @@ def plan(call: PlanCall) -> Plan:
     return plan_with(call, call)
 
 
-def plan_with(subject: Subject, options: Options, constants: Profile | None = None) -> Plan:
-    """As :func:`plan`, with all options in one object."""
+def plan_with(
+    subject: Subject, options: Options, constants: Profile | None = None, *, timed: bool = False
+) -> Plan:
+    """As :func:`plan`, with all options in one object; ``timed``: with how long it will take, for which some
+    products and forwards are run."""
     if not (stream := as_stream(subject.data)).repeatable:
         raise OptionError(
             f"a plan would use up the first samples of the {stream.description}: give a callable that "
             "returns a fresh iterator of batches"
         )
     with observing(subject.model, stream, options, constants) as observed:
-        return planned(observed, options)
+        return foreseen(observed, options) if timed else planned(observed, options)

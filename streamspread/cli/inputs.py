@@ -23,12 +23,14 @@ CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half 
 
 
 class Opened(NamedTuple):
-    """Model and data, ready. ``notes``: what must be said about their choice, a line each."""
+    """Model and data, ready. ``notes``: what must be said about their choice, a line each; ``total``: how
+    many images there are, where that had to be counted."""
 
     loaded: LoadedModel
     images: ImageData | StreamedImages
     device: torch.device
     notes: list[str]
+    total: int | None = None
 
     def facts(self, command: Iterable[str], source: Source, seed: int) -> dict[str, Any]:
         """What a result says of the command, the model and the data that made it."""
@@ -37,6 +39,16 @@ class Opened(NamedTuple):
         return store.run_facts(
             self.loaded, self.images, self.device, command, self.notes, seed=seed, split=source.split.value
         )
+
+
+class OpenedData(NamedTuple):
+    """Images, ready, with what must be said about the choice, a line each; ``spec``: of what was opened;
+    ``total``: how many there are, where that had to be counted."""
+
+    images: ImageData | StreamedImages
+    notes: list[str]
+    spec: str
+    total: int | None = None
 
 
 def dated_name(model: str, suffix: str) -> Path:
@@ -56,17 +68,16 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
     device = resolve_device(options.device)
     loaded = models.load(source.model, source.weights, options.seed)
     size = source.image_size or loaded.image_size
-    images, notes, _ = open_data(source, options.seed, size, device, most)
+    images, notes, _, total = open_data(source, options.seed, size, device, most)
     for line in notes:
         note(line, quiet)
-    return Opened(loaded, images, device, notes)
+    return Opened(loaded, images, device, notes, total)
 
 
 def open_data(
     source: Data, seed: int, image_size: int, device: torch.device, most: int | None = None
-) -> tuple[ImageData | StreamedImages, list[str], str]:
-    """The images, what must be said about the choice, a line each, and the spec of what was opened: the given
-    one, or the default's.
+) -> OpenedData:
+    """The images that the options name, or the default's.
 
     Without ``samples`` a GPU takes all images and a CPU at most CPU_SAMPLES of them, or both take at most
     ``most``. Errors as datasets.load.
@@ -74,7 +85,7 @@ def open_data(
     from streamspread import datasets
     from streamspread.system.devices import unused_card
 
-    spec, split, samples = source.data, source.split.value, source.samples
+    spec, split, samples, total = source.data, source.split.value, source.samples, None
     idle = unused_card() if device.type == "cpu" else None
     notes = [idle] if idle else []
     limit = most or (CPU_SAMPLES if device.type == "cpu" else None)
@@ -87,6 +98,8 @@ def open_data(
         if samples == limit and most is None:
             notes.append(f"on the CPU at most {CPU_SAMPLES:,} images are used; --samples takes more")
     if spec is not None:
-        return datasets.load(spec, split, samples, seed, image_size), notes, spec
+        return OpenedData(datasets.load(spec, split, samples, seed, image_size), notes, spec, total)
     images, message = datasets.default(split, samples, seed, image_size)
-    return (images, [message, *notes], "patches") if message else (images, notes, "cifar10")
+    if message:
+        return OpenedData(images, [message, *notes], "patches")
+    return OpenedData(images, notes, "cifar10")

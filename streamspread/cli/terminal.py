@@ -13,6 +13,7 @@ from streamspread.cli.arguments import Format
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
 
+    from streamspread.planner import Outlook
     from streamspread.results.spectrum import Spectra
     from streamspread.system.progress import Progress as Event
     from streamspread.training import EpochReport
@@ -92,6 +93,18 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Event], None] | None]:
             bars.update(tasks[key], completed=report.done, total=report.total, description=description)
 
         yield show
+
+
+def outlook_line(now: Outlook, more: Outlook | None) -> None:
+    """How long a run will take, on stderr, and what all images would."""
+    from streamspread.report.text import duration
+
+    line = f"about {duration(now.seconds)}"
+    if more is not None:
+        line += (
+            f"; all {more.samples:,} images: about {duration(more.seconds)}, with --samples {more.samples}"
+        )
+    note(line, quiet=False)
 
 
 def training_bar(show: Callable[[Event], None] | None) -> Callable[[int, int], None] | None:

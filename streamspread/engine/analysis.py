@@ -5,16 +5,18 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import torch
 
-from streamspread.accumulators.base import LayerShape, NarrowSide, Setting
 from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Overflow, Precision, Staging
 from streamspread.engine.layer import RunningLayer
-from streamspread.errors import ActivationError, BudgetError, DataError, DeviceError
-from streamspread.kernels import SUM_DTYPES, exact_speed, for_device
+from streamspread.engine.pace import Announce
+from streamspread.engine.planning import check_room, plan_for, planned
+from streamspread.errors import ActivationError
+from streamspread.kernels import SUM_DTYPES, for_device
 from streamspread.linalg.band import WIDTH, band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE
@@ -22,34 +24,23 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
-from streamspread.planner import LayerPlan, Plan, make_plan
+from streamspread.planner import LayerPlan, Plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
-from streamspread.streams.labels import labels_of
-from streamspread.system.memory import PeakMeter, format_bytes, total_bytes
+from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
 
 # What is taken in place of a rounding that values overflow at.
 _WIDER = {"fp16": "bf16", "int16": "fp32"}
 
-#: How many times as fast as float32 products those of int16 must be, to be taken where not asked for.
-LEAST_GAIN = 1.25
 
-
-def planned(observed: Observed, options: Options) -> Plan:
-    """The plan for the observed layers; errors as :func:`streamspread.planner.make_plan`."""
-    usual = _plan_for(observed, options, observed.taps, _rounding(observed, options))
-    if not _exact_sums_pay(observed, options):
-        return usual
-    try:
-        exact = _plan_for(observed, options, observed.taps, "int16")
-    except (BudgetError, DataError):  # its sums take twice the memory
-        return usual
-    return exact if _less_work(exact, usual) else usual
-
-
-def analyzed(observed: Observed, options: Options, report: Report) -> Spectra:
-    """The spectra of the observed layers, with how they were made."""
+def analyzed(
+    observed: Observed, options: Options, report: Report, announce: Announce | None = None
+) -> Spectra:
+    """The spectra of the observed layers, with how they were made. ``announce``: who is told before it begins
+    how long it will take."""
     plan = planned(observed, options)
+    if announce is not None:
+        announce(observed, options, plan)
     check_room(plan, observed.device)
     _load_kernels(plan, observed, options)
     with PeakMeter(observed.device, observed.resident_bytes) as meter:
@@ -113,7 +104,7 @@ class _Analysis:
         for rounding in sorted({one.rounding for one in overflowed.values()}):
             again_at = {name for name, one in overflowed.items() if one.rounding == rounding}
             left = [tap for tap in self.observed.taps if tap.name in again_at]
-            plan = _plan_for(self.observed, self.options, left, rounding)
+            plan = plan_for(self.observed, self.options, left, rounding)
             spectra |= self.run(plan, overflowed)
         self.data_seen = passes.data_seen
         return spectra
@@ -171,107 +162,26 @@ class _Analysis:
         return Precision(plan.rounding, plan.layer, error.scale) if error.scale else None
 
 
-def _plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
-    """The plan for some of the taps."""
-    setting = setting_for(observed, options, rounding)
-    return make_plan([_shape(observed, tap) for tap in taps], setting)
-
-
-def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
-    """What is the same for all layers of the observed network."""
-    # The first batch gives the origin of every layer, which takes some memory once.
-    first_bytes = Staging.first_bytes(observed.largest_dim, observed.batch_size)
-    return Setting(
-        samples=observed.samples,
-        budget=observed.budget,
-        device=observed.device,
-        rounding=rounding,
-        options=options,
-        batch_size=observed.batch_size,
-        forward_bytes=observed.forward_bytes + first_bytes,
-        resident_bytes=observed.resident_bytes,
-        repeatable=observed.stream.repeatable,
-        ordered=observed.stream.ordered,
-        labels=labels_of(observed.stream) if options.classes else None,
-        profile=observed.profile,
-    )
-
-
-def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
-    source = observed.sources.get(tap.name)
-    if source is None:
-        return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
-    # In 16 bits the layer's own roundings are large enough to count.
-    side = NarrowSide(source.dim, tap.operations - source.tap.operations)
-    narrow = side if observed.dtype in (torch.float32, torch.float64) else None
-    return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, source.dim, narrow)
-
-
-def _rounding(observed: Observed, options: Options) -> str:
-    """The rounding asked for; ``auto`` is the device's own.
-
-    Raises:
-        DeviceError: int16 on a device that does not multiply int8 matrices exactly.
-    """
-    if options.rounding == "int16" and not exact_speed(observed.device):
-        raise DeviceError(
-            f"rounding int16 needs exact products of int8 matrices, which {observed.device} does not form "
-            f"here: take --rounding {observed.profile.precision}, or a CPU that has instructions for them"
-        )
-    if options.rounding != "auto":
-        return options.rounding
-    if observed.dtype == torch.float64:
-        return "fp64"
-    usual = observed.profile.precision
-    # What overflows at fp16 is summed again, for which data must come again; bf16 reaches as far as float32.
-    return "bf16" if usual == "fp16" and not observed.stream.repeatable else usual
-
-
-def _exact_sums_pay(observed: Observed, options: Options) -> bool:
-    """Whether int16 may be taken where it was not asked for. What it does not hold is summed again, so data
-    must come again."""
-    usual = options.rounding == "auto" and observed.device.type == "cpu" and observed.dtype != torch.float64
-    return usual and observed.stream.repeatable and exact_speed(observed.device) >= LEAST_GAIN
-
-
-def _less_work(exact: Plan, usual: Plan) -> bool:
-    """Whether a plan has less work, no more passes, and an exact method for as many layers."""
-    work = [sum(layer.candidate.operations for layer in plan.layers) for plan in (exact, usual)]
-    kept = all(
-        a.candidate.exact >= b.candidate.exact for a, b in zip(exact.layers, usual.layers, strict=True)
-    )
-    return kept and len(exact.passes) <= len(usual.passes) and work[0] < work[1]
-
-
-def check_room(plan: Plan, device: torch.device) -> None:
-    """Raise BudgetError where the budget allows, and the plan takes, more than the whole device has."""
-    total = total_bytes(device)
-    if plan.peak_bytes > total:
-        raise BudgetError(
-            f"a budget of {format_bytes(plan.budget)} was given, of which the plan takes "
-            f"{format_bytes(plan.peak_bytes)}, but {device} has {format_bytes(total)} in all: lower --memory"
-        )
-
-
 def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
     """Import, compile and start the kernels before memory and time are measured: they are no layer's.
 
     Raises:
         DeviceError: CuPy is missing.
     """
-    device, planned = observed.device, {layer.rounding for layer in plan.layers}
-    for each in sorted(planned | {_WIDER[rounding] for rounding in planned & set(_WIDER)}):
+    device, taken = observed.device, {layer.rounding for layer in plan.layers}
+    dtypes = {observed.dtype} | {torch.float64 for layer in plan.layers if layer.summed_dim}
+    for each, dtype in product(sorted(taken | {_WIDER[one] for one in taken & set(_WIDER)}), dtypes):
         for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
             shift_D = torch.zeros(columns, dtype=SUM_DTYPES[each], device=device)
             tiny = Staging(Origin(shift_D, 1.0), 2, Precision(each))
-            tiny.push(torch.zeros(2, columns, dtype=observed.dtype, device=device))
+            tiny.push(torch.zeros(2, columns, dtype=dtype, device=device))
             rows_ND = tiny.staged()
             sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[each], device=device)
             for_device(device).add_gram_rows(sums, rows_ND.mT)
             FourthMoments(columns, device).add(rows_ND)
     in_place = options.all_eigenvalues or options.proof
     if in_place and max(layer.candidate.order for layer in plan.layers) > observed.profile.dense_limit:
-        for dtype in {SUM_DTYPES[rounding] for rounding in planned}:
+        for dtype in {SUM_DTYPES[rounding] for rounding in taken}:
             band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, dtype, device))
 
 

@@ -10,7 +10,7 @@ import torch
 from streamspread.accumulators.base import LayerShape
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.staging import Overflow
-from streamspread.engine.analysis import check_room, setting_for
+from streamspread.engine.planning import check_room, setting_for
 from streamspread.errors import ActivationError, BudgetError
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn

@@ -37,7 +37,7 @@ class Observed:
         samples: N, or None where only a pass can tell. ``batch_size``: of the largest batch.
         budget: bytes on the device. ``forward_bytes``: of a batch's forward beside what is made of the taps.
         resident_bytes: of data that stays on the device. ``largest_dim``: D of the widest tap, also of those
-            that are not asked for.
+            that are not asked for; ``operations``: of a sample's forward through all of them.
         profile: of the device.
     """
 
@@ -53,6 +53,7 @@ class Observed:
     forward_bytes: int
     resident_bytes: int
     largest_dim: int
+    operations: float
     profile: Profile
 
 
@@ -114,6 +115,7 @@ def _looked_at(
         forward_bytes=forward_bytes,
         resident_bytes=resident_bytes,
         largest_dim=max((tap.dim for tap in taps), default=0),
+        operations=max((tap.operations for tap in taps), default=0.0),
         profile=constants,
     )
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamspread.accumulators.base import Candidate, LayerShape
+
+if TYPE_CHECKING:
+    from streamspread.planner.outlook import Outlook
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ class PassPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """What would run: layers in network order, passes in order, and the most bytes in use at once."""
+    """What would run: layers in network order, passes in order, and the most bytes in use at once; and how
+    long it will take, where that was asked for."""
 
     layers: tuple[LayerPlan, ...]
     passes: tuple[PassPlan, ...]
@@ -111,6 +115,7 @@ class Plan:
     budget: int
     batch_size: int
     samples: int | None
+    outlook: Outlook | None = None
 
     @property
     def peak_bytes(self) -> int:

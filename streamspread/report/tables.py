@@ -61,7 +61,7 @@ def _print_classes(layers: Sequence[LayerSpectrum], thresholds: Sequence[float],
 def print_plan(plan: Plan, console: Console) -> None:
     """A plan: a row per layer, why each method was chosen, which layers have more directions than the images
     span, then the passes and the memory."""
-    rows = plan.layers
+    rows, ahead = plan.layers, plan.outlook
     columns = [
         Column("layer", [row.layer for row in rows], left=True),
         Column("shape", [text.shape(row.shape) for row in rows], drop=3),
@@ -71,8 +71,14 @@ def print_plan(plan: Plan, console: Console) -> None:
         Column("method", [text.method(row) for row in rows], left=True),
         Column("in pass", [_pass_numbers(row.pass_indices) for row in rows], drop=1),
         Column("memory", [text.size(row.bytes) for row in rows]),
-        Column("operations", [text.operations(row.operations) for row in rows]),
+        Column(
+            "operations",
+            [text.operations(row.operations) for row in rows],
+            drop=int(plan.outlook is not None),
+        ),
     ]
+    if ahead is not None:
+        columns.append(Column("seconds, about", [text.seconds(ahead.layers[row.layer]) for row in rows]))
     print_first_that_fits(console, [columns])
     for row in rows:
         rejected = f"; rejected {'; '.join(row.rejected)}" if row.rejected else ""
@@ -93,6 +99,9 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"peak {text.size(plan.peak_bytes)} of a budget of {text.size(plan.budget)}",
         style="bold",
     )
+    if ahead is not None:
+        own, forwards = text.duration(ahead.seconds), text.duration(ahead.forwards)
+        print_line(console, f"about {own}, of which the network's forward takes {forwards}", style="bold")
 
 
 def print_layers(taps: Sequence[TapInfo], console: Console) -> None:

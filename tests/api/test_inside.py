@@ -55,7 +55,7 @@ def test_all_eigenvalues_tell_how_far_they_are():
 
 def test_a_plan_that_no_machine_of_this_size_can_carry_out_is_refused_before_it_begins(monkeypatch):
     model, x = network("mlp", 60)
-    monkeypatch.setattr("streamspread.engine.analysis.total_bytes", lambda device: 1000)
+    monkeypatch.setattr("streamspread.engine.planning.total_bytes", lambda device: 1000)
     assert streamspread.plan(model, x, memory="1TiB").peak_bytes > 1000  # for another machine
     with pytest.raises(BudgetError, match=r"a budget of 1.0 TiB was given, .* but cpu has 1000 B in all"):
         streamspread.analyze(model, x, memory="1TiB", device="cpu")

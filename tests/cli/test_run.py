@@ -190,7 +190,7 @@ def test_how_many_images_without_samples(monkeypatch, device, spec, total, asked
 
     monkeypatch.setattr(datasets, "load", load)
     monkeypatch.setattr(datasets, "default", lambda *args: (load("cifar10", *args), None))
-    _, notes, _ = inputs.open_data(Data(spec, samples=asked), 0, None, torch.device(device))
+    _, notes, *_ = inputs.open_data(Data(spec, samples=asked), 0, None, torch.device(device))
     assert loaded[-1] == expected
     assert notes == (["on the CPU at most 5,000 images are used; --samples takes more"] if noted else [])
 

@@ -7,7 +7,7 @@ from torch import nn
 import streamspread
 from streamspread import kernels, store
 from streamspread.accumulators.base import MOST_MOVED
-from streamspread.engine import analysis
+from streamspread.engine import planning
 from streamspread.errors import ActivationError, DeviceError
 from tests.devices import CPU
 from tests.networks import Sign, check_exact, growing, identity, known, network, smallest_budget
@@ -70,7 +70,7 @@ def test_an_overflow_of_data_that_can_be_read_once_names_the_layer_and_what_to_t
 
 
 def test_a_processor_without_exact_products_is_refused(monkeypatch):
-    monkeypatch.setattr(analysis, "exact_speed", lambda device: 0.0)
+    monkeypatch.setattr(planning, "exact_speed", lambda device: 0.0)
     match = "rounding int16 needs exact products of int8 matrices, .* take --rounding fp32"
     with pytest.raises(DeviceError, match=match):
         streamspread.analyze(identity(), torch.randn(20, 4), "0", rounding="int16")
@@ -87,7 +87,7 @@ def test_the_share_that_was_moved_is_kept_in_files(tmp_path):
 
 @pytest.fixture
 def taken_by_itself(monkeypatch):
-    monkeypatch.setattr(analysis, "LEAST_GAIN", 0.0)
+    monkeypatch.setattr(planning, "LEAST_GAIN", 0.0)
 
 
 @exact

@@ -9,7 +9,7 @@ from streamspread.options import Options
 
 
 def plan(source: Source, options: Options, output: UnusedOutput) -> None:
-    """Say what run would do: method, passes, memory and operations of each layer, and why."""
+    """Say what run would do: method, passes, memory and time of each layer, and why."""
     from rich.console import Console
 
     from streamspread.api import analyze
@@ -17,7 +17,8 @@ def plan(source: Source, options: Options, output: UnusedOutput) -> None:
     from streamspread.report.tables import print_plan
 
     opened = open_source(source, options, output.quiet)
-    print_plan(analyze.plan_with(Subject(opened.loaded.module, opened.images), options), Console())
+    subject = Subject(opened.loaded.module, opened.images)
+    print_plan(analyze.plan_with(subject, options, timed=True), Console())
 
 
 COMMAND = Command(

@@ -7,7 +7,7 @@ import typer
 from streamspread.cli.arguments import Output, Source
 from streamspread.cli.command import Command
 from streamspread.cli.inputs import dated_name, open_source
-from streamspread.cli.terminal import note, print_result, progress_bars
+from streamspread.cli.terminal import note, outlook_line, print_result, progress_bars
 from streamspread.errors import OptionError
 from streamspread.options import Options
 
@@ -17,6 +17,7 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
     from streamspread import store
     from streamspread.api import analyze
     from streamspread.api.doors import Subject
+    from streamspread.engine.pace import Announce
 
     path = output.out or dated_name(source.model, ".arrow")
     store.check_writable(path)
@@ -26,7 +27,8 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
     facts = opened.facts(context.obj, source, options.seed)
     with progress_bars(output.quiet) as progress:
         subject = Subject(opened.loaded.module, opened.images)
-        spectra = analyze.analyze_with(subject, options, progress, facts)
+        announce = None if output.quiet else Announce(outlook_line, opened.total)
+        spectra = analyze.analyze_with(subject, options, progress, facts, announce=announce)
     with store.place(path, replace=output.out is not None) as written:
         store.write(spectra, written)
     print_result(spectra, output.form)

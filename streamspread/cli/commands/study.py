@@ -99,7 +99,7 @@ def study(
     epochs = profile(device).epochs if wanted.epochs is None else wanted.epochs
     names = wanted.model or list(library.NETWORKS)
     library.check(names, chosen)  # what is wrong with the options is said before any image is read
-    images, notes, spec = open_data(source, options.seed, IMAGE_SIZE, device)
+    images, notes, spec, _ = open_data(source, options.seed, IMAGE_SIZE, device)
     for line in notes:
         note(line, output.quiet)
     todo = library.steps(names, chosen, images.samples, epochs)

@@ -1,0 +1,78 @@
+"""How fast this machine is, measured in a moment, and so how long an analysis will take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+
+from streamspread.engine.planning import planned
+from streamspread.observe.observed import Observed
+from streamspread.observe.placement import as_input
+from streamspread.observe.taps import forward
+from streamspread.options import Options
+from streamspread.planner import Outlook, Pace, Plan, outlook
+from streamspread.streams import head
+
+_IMAGES = 32
+_WORTH_A_WORD = 2e11  # operations; fewer take a few seconds on any machine
+_ORDERS = {"cpu": (1024, 2048, 2048), "cuda": (4096, 8192, 8192)}
+
+
+def measured(observed: Observed) -> Pace | None:
+    """The machine's pace; None for data that can be read once, which a look would use up."""
+    if not observed.stream.repeatable:
+        return None
+    few = head(observed.stream, min(_IMAGES, observed.batch_size))
+    x = as_input(few, observed.device, observed.dtype)
+    taken = _shortest(lambda: forward(observed.model, x.clone()), observed.device)
+    rows, terms, columns = _ORDERS["cuda" if observed.device.type == "cuda" else "cpu"]
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(observed.profile.precision, torch.float32)
+    a, b = (
+        torch.ones(shape, dtype=dtype, device=observed.device) for shape in ((rows, terms), (terms, columns))
+    )
+    products = 2.0 * rows * terms * columns / _shortest(lambda: a @ b, observed.device)
+    return Pace(products, taken / len(x), observed.operations)
+
+
+def _shortest(call: Callable[[], object], device: torch.device) -> float:
+    """The shorter of two times, after one that is not counted."""
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - began)
+    return min(taken[1:])
+
+
+def foreseen(observed: Observed, options: Options) -> Plan:
+    """The plan for the observed layers, with how long it will take."""
+    plan, pace = planned(observed, options), measured(observed)
+    return plan if pace is None else replace(plan, outlook=outlook(plan, pace, observed.profile))
+
+
+class Announce(NamedTuple):
+    """Tells somebody, before an analysis begins, how long it will take, where that is worth a word.
+
+    Attributes:
+        tell: is given the outlook, and that of all samples where there are more.
+        total: how many samples there are; None where that is not known.
+    """
+
+    tell: Callable[[Outlook, Outlook | None], None]
+    total: int | None = None
+
+    def __call__(self, observed: Observed, options: Options, plan: Plan) -> None:
+        if sum(row.operations for row in plan.layers) < _WORTH_A_WORD or (pace := measured(observed)) is None:
+            return
+        more = None
+        if self.total is not None and self.total != plan.samples:
+            whole = planned(replace(observed, samples=self.total), options)
+            more = outlook(whole, pace, observed.profile)
+        if (now := outlook(plan, pace, observed.profile)) is not None:
+            self.tell(now, more)

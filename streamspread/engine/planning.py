@@ -1,0 +1,115 @@
+"""What the planner is asked for an observed network, and which rounding is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from streamspread.accumulators.base import LayerShape, NarrowSide, Setting
+from streamspread.accumulators.staging import Staging
+from streamspread.errors import BudgetError, DataError, DeviceError
+from streamspread.kernels import exact_speed
+from streamspread.observe.observed import Observed
+from streamspread.observe.taps import TapInfo
+from streamspread.options import Options
+from streamspread.planner import Plan, make_plan
+from streamspread.streams.labels import labels_of
+from streamspread.system.memory import format_bytes, total_bytes
+
+#: How many times as fast as float32 products those of int16 must be, to be taken where not asked for.
+LEAST_GAIN = 1.25
+
+
+def planned(observed: Observed, options: Options) -> Plan:
+    """The plan for the observed layers; errors as :func:`streamspread.planner.make_plan`."""
+    usual = plan_for(observed, options, observed.taps, _rounding(observed, options))
+    if not _exact_sums_pay(observed, options):
+        return usual
+    try:
+        exact = plan_for(observed, options, observed.taps, "int16")
+    except (BudgetError, DataError):  # its sums take twice the memory
+        return usual
+    return exact if _less_work(exact, usual) else usual
+
+
+def plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
+    """The plan for some of the taps."""
+    setting = setting_for(observed, options, rounding)
+    return make_plan([_shape(observed, tap) for tap in taps], setting)
+
+
+def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
+    """What is the same for all layers of the observed network."""
+    # The first batch gives the origin of every layer, which takes some memory once.
+    first_bytes = Staging.first_bytes(observed.largest_dim, observed.batch_size)
+    return Setting(
+        samples=observed.samples,
+        budget=observed.budget,
+        device=observed.device,
+        rounding=rounding,
+        options=options,
+        batch_size=observed.batch_size,
+        forward_bytes=observed.forward_bytes + first_bytes,
+        resident_bytes=observed.resident_bytes,
+        repeatable=observed.stream.repeatable,
+        ordered=observed.stream.ordered,
+        labels=labels_of(observed.stream) if options.classes else None,
+        profile=observed.profile,
+    )
+
+
+def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
+    source = observed.sources.get(tap.name)
+    if source is None:
+        return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
+    # In 16 bits the layer's own roundings are large enough to count.
+    side = NarrowSide(source.dim, tap.operations - source.tap.operations)
+    narrow = side if observed.dtype in (torch.float32, torch.float64) else None
+    return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, source.dim, narrow)
+
+
+def _rounding(observed: Observed, options: Options) -> str:
+    """The rounding asked for; ``auto`` is the device's own.
+
+    Raises:
+        DeviceError: int16 on a device that does not multiply int8 matrices exactly.
+    """
+    if options.rounding == "int16" and not exact_speed(observed.device):
+        raise DeviceError(
+            f"rounding int16 needs exact products of int8 matrices, which {observed.device} does not form "
+            f"here: take --rounding {observed.profile.precision}, or a CPU that has instructions for them"
+        )
+    if options.rounding != "auto":
+        return options.rounding
+    if observed.dtype == torch.float64:
+        return "fp64"
+    usual = observed.profile.precision
+    # What overflows at fp16 is summed again, for which data must come again; bf16 reaches as far as float32.
+    return "bf16" if usual == "fp16" and not observed.stream.repeatable else usual
+
+
+def _exact_sums_pay(observed: Observed, options: Options) -> bool:
+    """Whether int16 may be taken where it was not asked for. What it does not hold is summed again, so data
+    must come again."""
+    usual = options.rounding == "auto" and observed.device.type == "cpu" and observed.dtype != torch.float64
+    return usual and observed.stream.repeatable and exact_speed(observed.device) >= LEAST_GAIN
+
+
+def _less_work(exact: Plan, usual: Plan) -> bool:
+    """Whether a plan has less work, no more passes, and an exact method for as many layers."""
+    work = [sum(layer.candidate.operations for layer in plan.layers) for plan in (exact, usual)]
+    kept = all(
+        a.candidate.exact >= b.candidate.exact for a, b in zip(exact.layers, usual.layers, strict=True)
+    )
+    return kept and len(exact.passes) <= len(usual.passes) and work[0] < work[1]
+
+
+def check_room(plan: Plan, device: torch.device) -> None:
+    """Raise BudgetError where the budget allows, and the plan takes, more than the whole device has."""
+    total = total_bytes(device)
+    if plan.peak_bytes > total:
+        raise BudgetError(
+            f"a budget of {format_bytes(plan.budget)} was given, of which the plan takes "
+            f"{format_bytes(plan.peak_bytes)}, but {device} has {format_bytes(total)} in all: lower --memory"
+        )

@@ -1,0 +1,77 @@
+"""How long a plan will take on a machine whose pace is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from streamspread.planner.plans import LayerPlan, Plan
+from streamspread.system.devices import Profile
+
+_STAGED = 250.0  # operations' worth of time for each number that is staged, on two cores of a Xeon
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a machine was measured to do.
+
+    Attributes:
+        products: operations a second, of products at the device's usual precision.
+        forward: seconds that a sample takes through the whole network, in a batch of others.
+        operations: that the network takes for a sample.
+    """
+
+    products: float
+    forward: float
+    operations: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The seconds that a plan will take, as far as the pace tells.
+
+    Attributes:
+        layers: of each layer's own sums and eigenvalues. ``forwards``: of all passes through the network.
+        samples: N.
+    """
+
+    layers: Mapping[str, float]
+    forwards: float
+    samples: int
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return self.forwards + sum(self.layers.values())
+
+
+def outlook(plan: Plan, pace: Pace, profile: Profile) -> Outlook | None:
+    """What the plan will take; None where the number of samples is not known."""
+    samples = plan.samples
+    if samples is None:
+        return None
+    rows = {row.layer: row for row in plan.layers}
+    share = {
+        step.index: max(_reach(rows[layer]) for layer in step.layers) / (pace.operations or 1.0)
+        for step in plan.passes
+    }
+    return Outlook(
+        layers={row.layer: _own(row, samples, profile) / pace.products for row in plan.layers},
+        forwards=samples * pace.forward * sum(min(1.0, part) for part in share.values()),
+        samples=samples,
+    )
+
+
+def _reach(row: LayerPlan) -> float:
+    """Operations of the forward up to where the layer is watched."""
+    narrow = row.of.narrow if row.summed_dim is not None else None
+    return row.of.operations - (narrow.operations if narrow is not None else 0.0)
+
+
+def _own(row: LayerPlan, samples: int, profile: Profile) -> float:
+    """Operations of a layer's sums and eigenvalues: without those of the forwards that its passes take, and
+    with what staging takes."""
+    passes = len(row.pass_indices)
+    forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples
+    dim = row.summed_dim or row.dim
+    return max(0.0, row.operations - forwards) + _STAGED * samples * dim
