@@ -19,7 +19,6 @@ from streamspread.streams import head
 
 _IMAGES = 32
 _WORTH_A_WORD = 2e11  # operations; fewer take a few seconds on any machine
-_ORDERS = {"cpu": (1024, 2048, 2048), "cuda": (4096, 8192, 8192)}
 
 
 def measured(observed: Observed) -> Pace | None:
@@ -29,7 +28,7 @@ def measured(observed: Observed) -> Pace | None:
     few = head(observed.stream, min(_IMAGES, observed.batch_size))
     x = as_input(few, observed.device, observed.dtype)
     taken = _shortest(lambda: forward(observed.model, x.clone()), observed.device)
-    rows, terms, columns = _ORDERS["cuda" if observed.device.type == "cuda" else "cpu"]
+    rows, terms, columns = observed.profile.trial
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(observed.profile.precision, torch.float32)
     a, b = (
         torch.ones(shape, dtype=dtype, device=observed.device) for shape in ((rows, terms), (terms, columns))

@@ -43,6 +43,7 @@ class Profile:
         forward_cost, float32_cost, float64_cost: time of an operation of the forward, of float32 and of
             float64 products, relative to one of a rank update at the usual precision. ``int16_cost``: of a
             rank update at int16, where the processor has int8 matrix instructions.
+        trial: rows, terms and columns of the product by which the machine's pace is measured.
         epochs: of a training, where their number is not given.
     """
 
@@ -69,6 +70,7 @@ class Profile:
     float32_cost: float
     float64_cost: float
     int16_cost: float = math.inf
+    trial: tuple[int, int, int]
     epochs: int
 
 
@@ -97,6 +99,7 @@ CPU = Profile(
     float32_cost=1.0,
     float64_cost=2.0,
     int16_cost=0.5,
+    trial=(1024, 2048, 2048),
     epochs=4,
 )
 
@@ -129,6 +132,7 @@ CUDA = Profile(
     forward_cost=20.0,
     float32_cost=15.0,
     float64_cost=12.0,
+    trial=(4096, 8192, 8192),
     epochs=24,
 )
 

@@ -131,7 +131,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(cli, tiny, mon
 def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
     seen = {}
 
-    def spy(subject, options, progress, provenance):
+    def spy(subject, options, progress, provenance, announce):
         seen.update(vars(options), progress=progress, samples=subject.data.samples)
         raise KeyboardInterrupt
 
@@ -159,6 +159,17 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
         "estimate": False,
         "progress": None,
     }
+
+
+def test_before_a_longer_run_it_says_how_long_and_what_all_images_would_take(cli, tiny, monkeypatch):
+    monkeypatch.setattr("streamspread.engine.pace._WORTH_A_WORD", 0.0)
+    assert re.search(r"^about \d+ s$", cli("run", *tiny).err, re.MULTILINE)
+    assert "about" not in cli("run", *tiny, "--quiet").err
+    monkeypatch.setattr("streamspread.cli.inputs.CPU_SAMPLES", 24)
+    options = ["patches" if option == "noise" else option for option in tiny]
+    at = options.index("--samples")
+    err = cli("run", *options[:at], *options[at + 2 :]).err
+    assert re.search(r"^about \d+ s; all [\d,]+ images: about .*, with --samples \d+$", err, re.MULTILINE)
 
 
 class FakeStream:

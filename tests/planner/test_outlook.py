@@ -1,0 +1,54 @@
+"""How long a plan takes follows from its operations and the machine's pace."""
+
+from dataclasses import replace
+
+import pytest
+
+from streamspread.planner import Pace, outlook
+from streamspread.system.devices import CPU
+from tests.shapes import CPU as DEVICE
+from tests.shapes import GIB, NO1, planned
+
+PACE = Pace(products=1e12, forward=0.01, operations=305e6)
+
+
+def ahead(samples, budget=60 * GIB, layers=NO1, pace=PACE, **options):
+    plan = planned(layers, samples, budget, DEVICE, **options)
+    return plan, outlook(plan, pace, CPU)
+
+
+def test_forwards_are_those_of_all_passes_as_far_as_they_go():
+    plan, found = ahead(1000, method="covariance", budget=20 * GIB)
+    reach = {one.layer: one.of.operations for one in plan.layers}
+    assert len(plan.passes) > 1
+    shares = [max(reach[name] for name in step.layers) / 305e6 for step in plan.passes]
+    assert found.forwards == pytest.approx(1000 * 0.01 * sum(shares))
+    assert found.seconds == pytest.approx(found.forwards + sum(found.layers.values()))
+
+
+def test_a_machine_that_is_twice_as_fast_takes_half_of_the_time():
+    (_, slow), (_, fast) = (ahead(2000, pace=replace(PACE, products=rate)) for rate in (1e12, 2e12))
+    for name, seconds in slow.layers.items():
+        assert fast.layers[name] == pytest.approx(seconds / 2)
+
+
+def test_the_forwards_of_further_passes_are_counted_once():
+    deep = [replace(NO1[0], operations=305e6)]
+    plan, found = ahead(2000, budget=GIB // 2, layers=deep, method="gram")
+    light, less = ahead(2000, budget=GIB // 2, layers=[replace(NO1[0], operations=0.0)], method="gram")
+    assert plan.layers[0].candidate.passes == light.layers[0].candidate.passes > 1
+    assert found.layers["c1"] == pytest.approx(less.layers["c1"])
+    assert found.forwards == pytest.approx(2000 * 0.01 * plan.layers[0].candidate.passes)
+
+
+def test_at_the_narrow_side_the_layer_itself_is_not_run():
+    from streamspread.accumulators.base import NarrowSide
+
+    narrow = [replace(NO1[0], operations=3.5e6, narrow=NarrowSide(3072, 3.5e6))]
+    plan, found = ahead(5000, layers=narrow)
+    assert plan.layers[0].summed_dim == 3072
+    assert found.forwards == 0.0
+
+
+def test_nothing_is_foretold_of_data_whose_number_is_not_known():
+    assert ahead(None)[1] is None
