@@ -45,13 +45,11 @@ class Recorder:
             part.pushes.clear()
 
     def of(self, layer, rounding):
-        return [
-            part
-            for part in self.parts
-            if part.pushes
-            and part.staging.precision.layer == layer
-            and part.staging.precision.rounding == rounding
+        """The parts that count: at int16 what overflowed is summed again in a larger unit."""
+        parts = [
+            part for part in self.parts if part.pushes and part.staging.precision[:2] == (rounding, layer)
         ]
+        return [part for part in parts if part.staging.precision == parts[-1].staging.precision]
 
     def summed(self, layer, rounding, dim):
         """(N, D) longdouble: the rounded samples of a layer, each feature measured from its first shift."""
