@@ -19,8 +19,9 @@ class Narrow:
     is summed of them, inner products or scatter, has the layer's non-zero eigenvalues, trace and norm, and is
     rounded to no larger a share of them.
 
-    R is the Cholesky factor of WᵀW, which is formed from the images of the unit vectors, all in float64.
-    Where W loses directions, the diagonal is raised by some units of rounding.
+    R is the Cholesky factor of WᵀW, which is formed from the images of the unit vectors, all in float64, with
+    every number of x measured in units of its own, in which its column of W has norm 1: so columns may be of
+    any size. Where W loses directions, the diagonal is raised by some units of rounding.
     """
 
     def __init__(self, source: Source) -> None:
@@ -31,19 +32,19 @@ class Narrow:
         """
         with torch.inference_mode(False):  # or nothing could be differentiated
             square_SS = _square(source)
-        diagonal_S = square_SS.diagonal().clone()
-        unit = float(diagonal_S.max()) * source.dim * _UNIT
+        norm_S = square_SS.diagonal().sqrt()
+        unit_S = torch.where(norm_S == 0.0, 1.0, norm_S)
+        square_SS.div_(unit_S).div_(unit_S[:, None])
         for jitter in _JITTERS:
-            square_SS.diagonal().copy_(diagonal_S + (jitter * unit or 0.0))
-            factor_SS, info = torch.linalg.cholesky_ex(square_SS)
+            square_SS.diagonal().fill_(1.0 + jitter * source.dim * _UNIT)  # also where W has nothing but 0
+            factor_SS, info = torch.linalg.cholesky_ex(square_SS, upper=True)
             if not int(info) and bool(torch.isfinite(factor_SS).all()):
                 break
         else:
-            if float(diagonal_S.abs().max()) != 0.0:
-                raise ActivationError(
-                    f"layer {source.layer.name}: NaN or Inf, or too wide a range in its weights: check them"
-                )
-        self._factor_SS = factor_SS if unit else torch.zeros_like(square_SS)
+            raise ActivationError(
+                f"layer {source.layer.name}: NaN or Inf, or too wide a range in its weights: check them"
+            )
+        self._factor_SS = factor_SS.mul_(norm_S).T.contiguous()
 
     def rows(self, x_NS: torch.Tensor) -> torch.Tensor:
         """(n, S) float64: R·x for each row."""

@@ -22,6 +22,8 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 #: which it is never more than so much: 16-bit units are large.
 _SAME, _EQUAL, _MOST = 8, 32, 0.03
 
+_FAR = 2.0**200  # times a vector of float64: b is nothing beside its image
+
 
 class Step(NamedTuple):
     """One affine module, and the shape of a sample that it takes."""
@@ -87,13 +89,13 @@ class Source:
         return gradient_NS
 
     def squared(self, x_NS: torch.Tensor) -> torch.Tensor:
-        """WᵀWx for each row, (n, S) to (n, S): once through the modules and back."""
-        both_NS = torch.cat([x_NS, x_NS.new_zeros(1, self.dim)]).to(self.dtype)
+        """WᵀWx for each row of float64, (n, S) to (n, S): once through the modules and back."""
+        both_NS = torch.cat([x_NS * _FAR, x_NS.new_zeros(1, self.dim)])
         with torch.inference_mode(False), torch.enable_grad():
             both_NS = both_NS.detach().clone().requires_grad_()
             y_ND = self._image(both_NS)
-            (gradient_NS,) = torch.autograd.grad(y_ND, both_NS, y_ND.detach())
-        return gradient_NS[:-1] - gradient_NS[-1]  # less Wᵀb
+            (gradient_NS,) = torch.autograd.grad(y_ND, both_NS, (y_ND - y_ND[-1]).detach())
+        return gradient_NS[:-1] / _FAR
 
     def agrees(self, x_NS: torch.Tensor, y_ND: torch.Tensor) -> bool:
         """Whether y is the image of x, to some units of rounding of the largest number in it."""

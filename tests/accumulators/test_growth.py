@@ -92,6 +92,13 @@ def test_a_covariance_of_few_features_sums_its_eighths_beside(rounding):
     agree(points[4:], expected(x_ND, 8))
 
 
+def test_features_that_are_mostly_dead():
+    x_ND = torch.zeros(256, 500)
+    x_ND[:, ::9] = samples(256, 56)
+    points = by_images(covariance(x_ND, dim=500).spectrum(Options(thresholds=TAUS)))
+    agree(points[4:], points_of(x_ND, growth.groups(256, 8), 8))
+
+
 def test_states_that_merge_have_the_eighths_of_both():
     ours, theirs = samples(104), samples(96, offset=-1.0, seed=1) * 30
     mine, other = covariance(ours), covariance(theirs)

@@ -54,6 +54,32 @@ def test_weights_that_lose_directions():
     torch.testing.assert_close(narrow_NS @ narrow_NS.T, y_ND @ y_ND.T, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("lost", ["nothing", "a direction", "all but one pixel in four"])
+def test_columns_of_all_sizes(lost):
+    """What the layer's own forward holds in float32, since its inputs make up for the sizes."""
+    torch.manual_seed(0)
+    if lost == "all but one pixel in four":
+        model, shape = nn.Sequential(nn.Conv2d(2, 64, 1, stride=2)), (2, 6, 6)
+        size = torch.tensor([1e-12, 1e12])[:, None, None]
+    else:
+        model, shape = nn.Sequential(nn.Linear(10, 40)), (10,)
+        size = torch.logspace(-18, 18, 10)
+    weight = model[0].weight.data
+    if lost == "a direction":
+        weight[:, 5] = weight[:, 4]
+    weight.mul_(size)
+    x = torch.randn(9, *shape) / size
+    ((y_ND, narrow_NS),) = sides(model, x)
+    torch.testing.assert_close(narrow_NS @ narrow_NS.T, y_ND @ y_ND.T, rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_added_is_much_larger():
+    model, x = nn.Sequential(nn.Linear(6, 20)).double(), torch.randn(9, 6, dtype=torch.float64) * 1e15
+    nn.init.constant_(model[0].bias, 1e15)
+    ((y_ND, narrow_NS),) = sides(model, x)
+    torch.testing.assert_close(narrow_NS @ narrow_NS.T, y_ND @ y_ND.T, rtol=1e-12, atol=1e16)
+
+
 def test_weights_of_zero():
     model = nn.Sequential(nn.Linear(6, 20))
     nn.init.zeros_(model[0].weight)
