@@ -1,0 +1,321 @@
+"""How near is the CPU path to what the processor can do?
+
+Everything in one run, each part in a process of its own: measured rates of matrix products in float32, bf16
+and int8; the forward of no1 alone; all seven layers to K(0.7), at the rounding that the engine takes and at
+float32; and the rank updates of c2 beside the rate of their kind.
+
+What is counted: a triangle of n(n + 1)/2 sums of t terms each is n(n + 1)·t operations, since a term is a
+multiplication and an addition. A gram has n = N and t = S, a covariance n = S and t = N, for N images and the
+S numbers that were summed of each: the layer's D, or fewer at its narrow side. At int16 a term is four, of
+slices of int8, and so 4·n(n + 1)·t operations of int8 are counted. A number above the diagonal counts for
+nothing, also where a diagonal block is formed whole. The limit of a run is the forward and these operations
+at the best rate that was measured of their kind: staging, what measures rounding, eigenvalues, proofs and
+estimates lie beyond it.
+
+    python -m benchmarks.cpu_limit --data parquet:PATH [--samples 5000] [--all]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from benchmarks.environment import environment, save
+from benchmarks.processes import measured
+
+THRESHOLD = 0.7
+LAYER = "c2"  # of the rank updates: D = 65,536, and nothing narrower that it is made of
+#: Rows, columns and terms of products: squares, and a block as exact sums of many features form it.
+SHAPES = ((2048, 2048, 2048), (4096, 4096, 4096), (1024, 512, 65_536))
+REPEATS, SLOW = 5, 5.0  # a product that takes more seconds is not repeated
+FORWARDS = 2  # of which the shorter one counts
+FEW = 32  # images on which everything is loaded and compiled
+SLICES = 4  # products of int8 in one of int16
+#: Of which products the sums of a rounding consist; the better one counts.
+KINDS = {"fp32": ("float32, NumPy", "float32, torch"), "int16": ("int8",)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--data", default="patches", help="as for `streamspread run`")
+    parser.add_argument("--samples", type=int, default=5000)
+    parser.add_argument("--all", action="store_true", help="the whole run over all images too")
+    parser.add_argument("--skip", nargs="*", default=[], choices=["updates", "whole", "fp32"])
+    options = parser.parse_args()
+    result: dict[str, Any] = {"threshold": THRESHOLD, "rates": alone("rates", rates)}
+    best = result["rates"].get("best", {})
+    try:
+        if "updates" not in options.skip:
+            result["updates"] = [
+                update_row(options.data, options.samples, rounding, best)
+                for rounding in ("int16", "fp32")
+                if rounding not in options.skip
+            ]
+        if "whole" not in options.skip:
+            roundings = [rounding for rounding in ("auto", "fp32") if rounding not in options.skip]
+            result["whole"] = [
+                whole_row(options.data, samples, roundings, best)
+                for samples in (options.samples, *([None] if options.all else []))
+            ]
+    finally:
+        print("written:", save("cpu-limit", **result))
+    show(result)
+
+
+def alone(what: str, call: Callable[..., Any], warm_up: Callable[[], Any] | None = None) -> dict[str, Any]:
+    """What the call returns in a process of its own, and the peak that it had there; or ``failed``."""
+    print(f"{what} …", file=sys.stderr, flush=True)
+    run = measured(call, warm_up=warm_up)
+    return run if "failed" in run else {**run["found"], "process_peak_bytes": run["peak_bytes"]}
+
+
+def on_images(
+    call: Callable[..., dict[str, Any]], data: str, samples: int | None, *arguments: str
+) -> dict[str, Any]:
+    """The same of a call on so many images, all where it is None, after one on a few of them."""
+    what = " ".join([f"{samples or 'all'} images: {call.__name__}", *arguments])
+    return alone(what, partial(call, data, samples, *arguments), partial(call, data, FEW, *arguments))
+
+
+def update_row(data: str, samples: int, rounding: str, best: dict[str, float]) -> dict[str, Any]:
+    """Rank updates, and as which share of the best rate of their kind they ran."""
+    row = {"rounding": rounding, **on_images(updates, data, samples, rounding)}
+    if "failed" not in row and (rate := rate_of(rounding, best)):
+        row["share"] = row["operations"] / row["seconds"]["cpu.add_gram_rows"] / rate
+    return row
+
+
+def whole_row(data: str, samples: int | None, roundings: list[str], best: dict[str, float]) -> dict[str, Any]:
+    """A bare forward and whole runs over the same images, beside their limit."""
+    row: dict[str, Any] = {"forward": on_images(forward, data, samples), "runs": {}}
+    for rounding in roundings:
+        run = row["runs"][rounding] = on_images(whole, data, samples, rounding)
+        if "failed" in run or "failed" in row["forward"]:
+            continue
+        bare = row["forward"]["seconds"]
+        run["times_forward"] = run["seconds"] / bare
+        rates_of_layers = [rate_of(layer["rounding"], best) for layer in run["layers"].values()]
+        counted = [layer["operations"] for layer in run["layers"].values()]
+        if all(rates_of_layers) and None not in counted:
+            arithmetic = sum(c / rate for c, rate in zip(counted, rates_of_layers, strict=True))
+            run["arithmetic_seconds"] = arithmetic
+            run["times_limit"] = run["seconds"] / (bare + arithmetic)
+    return row
+
+
+def rate_of(rounding: str, best: dict[str, float]) -> float:
+    """The best rate of the operations that sums at a rounding consist of; 0 where none was measured."""
+    return max((best.get(kind, 0.0) for kind in KINDS.get(rounding, ())), default=0.0)
+
+
+def rates() -> dict[str, Any]:
+    """Operations a second of products on all threads: the shortest of some times, for each kind, shape, and
+    way in which the right factor lies in memory; and the best of each kind."""
+    import numpy as np
+    import torch
+
+    def numpy_product(a: torch.Tensor, b: torch.Tensor) -> Any:
+        return np.matmul(a.numpy(), b.numpy())
+
+    kinds: dict[str, tuple[torch.dtype, Callable[..., Any]]] = {
+        "float32, torch": (torch.float32, torch.mm),
+        "float32, NumPy": (torch.float32, numpy_product),
+        "bf16": (torch.bfloat16, torch.mm),
+        "int8": (torch.int8, torch._int_mm),
+    }
+    products: list[dict[str, Any]] = []
+    for kind, (dtype, multiply) in kinds.items():
+        for rows, columns, terms in SHAPES:
+            generator = torch.Generator().manual_seed(0)
+            a, b_T = (
+                torch.randint(-127, 128, (n, terms), dtype=torch.int8, generator=generator).to(dtype)
+                for n in (rows, columns)
+            )
+            for layout, b in (("transposed", b_T.T), ("plain", b_T.T.contiguous())):
+                seconds = shortest(partial(multiply, a, b))
+                rate = 2 * rows * columns * terms / seconds
+                products.append(
+                    {"kind": kind, "shape": [rows, columns, terms], "right": layout, "rate": rate}
+                )
+    best = {kind: max(row["rate"] for row in products if row["kind"] == kind) for kind in kinds}
+    return {"threads": torch.get_num_threads(), "products": products, "best": best}
+
+
+def shortest(work: Callable[[], Any]) -> float:
+    """The fewest seconds of some calls, the first of which is not counted unless it was slow."""
+    taken: list[float] = []
+    for _ in range(1 + REPEATS):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+        if taken[-1] > SLOW:
+            break
+    return min(taken[1:] or taken)
+
+
+def forward(data: str, samples: int | None) -> dict[str, Any]:
+    """Seconds of the network alone, stopping nowhere, under the engine's own switches; the fewest of some."""
+    import torch
+
+    from streamspread.observe.placement import as_input, prepared
+    from streamspread.system.devices import profile
+
+    network, stream = network_and_images(data, samples)
+    device = torch.device("cpu")
+    taken = []
+    with prepared(network, device), torch.no_grad():
+        for _ in range(FORWARDS):
+            began = time.perf_counter()
+            for batch in stream.batches(profile(device).batch_size):
+                network(as_input(batch, device, torch.float32))
+            taken.append(time.perf_counter() - began)
+    return {"data": stream.description, "seconds": min(taken), "each": taken}
+
+
+def whole(data: str, samples: int | None, rounding: str) -> dict[str, Any]:
+    """All seven layers by the engine, as a user runs it."""
+    from streamspread.api.analyze import analyze
+
+    network, stream = network_and_images(data, samples)
+    began = time.perf_counter()
+    spectra = analyze(network, stream, "all", (THRESHOLD,), rounding=rounding, device="cpu")
+    seconds = time.perf_counter() - began
+    return {
+        "data": stream.description,
+        "seconds": seconds,
+        "layers": {name: layer_row(spectrum) for name, spectrum in spectra.items()},
+        "peak_bytes": max(spectrum.peak_bytes for spectrum in spectra.values()),
+        "notes": spectra.provenance.get("notes", []),
+    }
+
+
+def layer_row(spectrum: Any) -> dict[str, Any]:
+    k, width, samples = spectrum.components(THRESHOLD), spectrum.summed_dim or spectrum.dim, spectrum.samples
+    triangles = {"gram": (samples, width), "covariance": (width, samples)}  # a sketch has none
+    triangle = triangles.get(spectrum.method)
+    return {
+        "dim": spectrum.dim,
+        "summed_dim": spectrum.summed_dim,
+        "method": spectrum.method,
+        "rounding": spectrum.rounding,
+        "passes": spectrum.passes,
+        "seconds": spectrum.seconds,
+        "components": list(k),
+        "closed": k.closed,
+        "proof": spectrum.proof,
+        "operations": operations(spectrum.rounding, *triangle) if triangle else None,
+    }
+
+
+def operations(rounding: str, order: int, terms: int) -> int:
+    """Of the lower triangle of x xᵀ, for x (order, terms); of int8 at int16, else of floats."""
+    return order * (order + 1) * terms * (SLICES if rounding == "int16" else 1)
+
+
+def updates(data: str, samples: int, rounding: str) -> dict[str, Any]:
+    """c2's inner products as the engine would sum them, without its forward and eigenvalues; seconds of the
+    rank updates, of staging, and of what measures their rounding."""
+    import torch
+
+    from benchmarks.features import feature_batches
+    from benchmarks.timing import timed
+    from streamspread.api.analyze import plan
+    from streamspread.errors import DeviceError
+    from streamspread.kernels import cpu
+    from streamspread.linalg.probes import Probes
+
+    network, stream = network_and_images(data, samples)
+    try:
+        chosen = plan(network, stream, [LAYER], method="gram", rounding=rounding, device="cpu")
+    except DeviceError as error:  # no int8 instructions
+        return {"failed": str(error)}
+    (layer,) = chosen.layers
+    sums = layer.candidate.make()
+    with timed([(cpu, "add_gram_rows"), (cpu, "stage"), (Probes, "add_outer")]) as spent:
+        for _ in range(layer.candidate.passes):
+            for x_ND in feature_batches(network, stream.batches(chosen.batch_size), LAYER):
+                sums.update(x_ND)
+            sums.end_pass()
+    return {
+        "data": stream.description,
+        "layer": LAYER,
+        "dim": layer.dim,
+        "passes": layer.candidate.passes,
+        "threads": torch.get_num_threads(),
+        "operations": operations(rounding, sums.samples, layer.dim),
+        "seconds": spent,
+    }
+
+
+def network_and_images(data: str, samples: int | None) -> tuple[Any, Any]:
+    from streamspread import datasets, models
+
+    return models.load("no1").module, datasets.load(data, "train", samples=samples)
+
+
+def show(result: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    console = Console(width=140)
+    facts, measured_rates = environment(), result["rates"]
+    threads = f", {measured_rates['threads']} threads" if "threads" in measured_rates else ""
+    console.print(f"{facts['processor']}, {facts['cores']} cores{threads}")
+    for kind, rate in measured_rates.get("best", {}).items():
+        console.print(f"products in {kind}: {rate / 1e9:,.0f} · 10⁹ operations/s")
+    for row in result.get("updates", []):
+        if "failed" in row:
+            console.print(f"{LAYER} at {row['rounding']}: {row['failed']}")
+            continue
+        parts = ", ".join(f"{part} {seconds:.2f} s" for part, seconds in row["seconds"].items())
+        share = f", rank updates at {row['share']:.1%} of the best rate" if "share" in row else ""
+        console.print(f"{LAYER} at {row['rounding']}, {row['data']}: {parts}{share}")
+    for row in result.get("whole", []):
+        show_whole(console, row)
+
+
+def show_whole(console: Any, row: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    bare = row["forward"]
+    console.print("forward alone: " + (bare.get("failed") or f"{bare['seconds']:.2f} s, {bare['data']}"))
+    for rounding, run in row["runs"].items():
+        if "failed" in run:
+            console.print(f"rounding {rounding}: {run['failed']}")
+            continue
+        title = f"rounding {rounding}: {run['seconds']:.2f} s, {run['peak_bytes'] / 2**30:.2f} GiB"
+        if "times_forward" in run:
+            title += f"; {run['times_forward']:.2f} × the forward alone"
+        if "times_limit" in run:
+            title += f", {run['times_limit']:.2f} × forward and arithmetic"
+        console.print(title)
+        table = Table()
+        for heading in (
+            "layer",
+            "D",
+            "summed",
+            "method",
+            "rounding",
+            "passes",
+            f"K({THRESHOLD:g})",
+            "seconds",
+        ):
+            table.add_column(
+                heading, justify="left" if heading in ("layer", "method", "rounding") else "right"
+            )
+        for name, layer in run["layers"].items():
+            low, high = layer["components"]
+            table.add_row(
+                *(name, f"{layer['dim']:,}", f"{layer['summed_dim'] or layer['dim']:,}"),
+                *(layer["method"], layer["rounding"], str(layer["passes"])),
+                f"{low}" if layer["closed"] else f"{low}…{high}",
+                f"{layer['seconds']:.2f}",
+            )
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()
