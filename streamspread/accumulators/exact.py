@@ -60,11 +60,15 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
     if setting.options.all_eigenvalues:
         return in_place + chunk
     search = workspace_bytes(order, max_block, dtype, device)
+    if setting.rounding == "int16":  # a copy in float32 is searched
+        search += SymmetricPanels.nbytes(order, panel_rows, torch.float32)
     if not setting.options.proof:
         return search + chunk
     # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
     factor = (order + 3 * panel_rows) * min(panel_rows, order) * dtype.itemsize
     factor += 2 * order * max_block * dtype.itemsize
+    if setting.rounding == "int16":
+        factor += SymmetricPanels.nbytes(order, panel_rows, torch.float32)
     return max(search, factor, in_place) + chunk
 
 
@@ -76,14 +80,13 @@ def step_operations(order: int, max_block: int, setting: Setting) -> float:
     all_of_them = setting.options.all_eigenvalues or order <= profile.search_limit
     if all_of_them and order <= profile.dense_limit:
         return DENSE_SOLVE_FACTOR * 4 / 3 * float(order) ** 3
-    # Where a dense solve stands ready, a copy in float32 is searched.
-    wide = setting.rounding == "int16" and order > profile.dense_limit
-    cost = profile.float64_cost if wide else profile.float32_cost
     # A block that memory keeps small often holds less than K, and then all eigenvalues are the proof.
     small = max_block <= LEAST_BLOCK and max_block < largest_block(order, profile)
     if setting.options.all_eigenvalues or (proof and small):
+        cost = profile.float64_cost if setting.rounding == "int16" else profile.float32_cost
         return cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
-    return cost * (6 * 2.0 * 512 * float(order) ** 2 + proof * float(order) ** 3 / 3)
+    # Exact sums are searched in float32 too, in a copy.
+    return profile.float32_cost * (6 * 2.0 * 512 * float(order) ** 2 + proof * float(order) ** 3 / 3)
 
 
 def check_sums(panels: SymmetricPanels, layer: str, scale: float) -> None:

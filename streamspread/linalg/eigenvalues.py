@@ -181,7 +181,7 @@ def leading_eigenvalues(
 def _leading(matrix: SymmetricPanels, goal: Goal, search: Search) -> Eigenvalues | None:
     """The leading eigenvalues with their proof; None where only all of them could close every K, and a proof
     is asked for."""
-    spare = matrix.expendable() if search.dense else matrix
+    spare = matrix.expendable() if search.dense or matrix.exact else matrix
     basis = Subspace(matrix, search.block, search.seed, spare)
     highs = basis.search(goal.reached, search.max_block, _HOPELESS if search.dense and search.proof else None)
     if search.proof and goal.exceeds_the_block(highs):
