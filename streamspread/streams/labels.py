@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from streamspread.errors import DataError
 from streamspread.streams.stream import Stream
+from streamspread.system.files import storable
 
 
 class Labels(NamedTuple):
@@ -66,12 +67,15 @@ def data_set_labels(data_set: Any) -> torch.Tensor | None:
 
 
 def class_names(data_set: Any) -> tuple[str, ...] | None:
-    """The names that a data set has for its classes, as ``classes``; None where it has none."""
+    """The names that a data set has for its classes, as ``classes``, as UTF-8 holds them; None where it has
+    none."""
     while isinstance(data_set, Subset):
         data_set = data_set.dataset
     try:
         names = getattr(data_set, "classes", None)
-        return tuple(map(str, names)) if isinstance(names, (list, tuple)) and names else None
+        if not isinstance(names, (list, tuple)) or not names:
+            return None
+        return tuple(storable(str(name)) for name in names)
     except Exception:  # as above
         return None
 

@@ -88,6 +88,8 @@ def test_classes_are_numbered_without_gaps_and_keep_their_names():
 def test_a_data_set_gives_the_names_of_its_classes():
     stream = as_stream(Items(targets=[0, 1, 1, 0], classes=["cat", "dog"]))
     assert labels_of(stream).names == ("cat", "dog")
+    stream = as_stream(Items(targets=[0, 1, 1, 0], classes=["cat", "caf\udce9"]))  # a folder's, in Latin-1
+    assert labels_of(stream).names == ("cat", "caf?")
     part = Subset(Subset(stream._dataset, [1, 2, 3]), [2])
     assert labels_of(as_stream(part)).names == ("cat",)
 
