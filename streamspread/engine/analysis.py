@@ -18,6 +18,7 @@ from streamspread.kernels import SUM_DTYPES, exact_speed, for_device
 from streamspread.linalg.band import WIDTH, band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE
+from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
@@ -202,7 +203,8 @@ def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
     if source is None:
         return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
     # In 16 bits the layer's own roundings are large enough to count.
-    side = NarrowSide(source.dim, tap.operations - source.tap.operations)
+    operations = tap.operations - source.tap.operations
+    side = NarrowSide(source.dim, operations, Narrow.making_bytes(source))
     narrow = side if observed.dtype in (torch.float32, torch.float64) else None
     return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, source.dim, narrow)
 
