@@ -30,11 +30,12 @@ class NarrowSide:
     as rows of so many numbers that have the layer's inner products.
 
     Attributes:
-        dim: S, how many. ``operations``: of Wx.
+        dim: S, how many. ``operations``: of Wx. ``making_bytes``: that it takes once, before data stream.
     """
 
     dim: int
     operations: float
+    making_bytes: int = 0
 
 
 @dataclass(frozen=True)

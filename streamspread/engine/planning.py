@@ -10,6 +10,7 @@ from streamspread.accumulators.base import LayerShape, NarrowSide, Setting
 from streamspread.accumulators.staging import Staging
 from streamspread.errors import BudgetError, DataError, DeviceError
 from streamspread.kernels import exact_speed
+from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import Observed
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
@@ -64,7 +65,8 @@ def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
     if source is None:
         return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
     # In 16 bits the layer's own roundings are large enough to count.
-    side = NarrowSide(source.dim, tap.operations - source.tap.operations)
+    operations = tap.operations - source.tap.operations
+    side = NarrowSide(source.dim, operations, Narrow.making_bytes(source))
     narrow = side if observed.dtype in (torch.float32, torch.float64) else None
     return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, source.dim, narrow)
 

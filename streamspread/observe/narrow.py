@@ -7,7 +7,8 @@ import torch
 from streamspread.errors import ActivationError
 from streamspread.observe.source import Source
 
-_NUMBERS = 1 << 23  # of images of unit vectors at a time
+_NUMBERS = 1 << 20  # of images of unit vectors at a time, and of all on the way to them
+_BYTES = 2 * 8  # of such a number: on the way there, and back
 _UNIT = 2.0**-53
 _JITTERS = (0.0, 1.0, 16.0, 256.0, 4096.0)  # units of rounding on the diagonal, until there is a factor
 
@@ -46,6 +47,13 @@ class Narrow:
             )
         self._factor_SS = factor_SS.mul_(norm_S).T.contiguous()
 
+    @staticmethod
+    def making_bytes(source: Source) -> int:
+        """Bytes that R takes while it is made, beside three matrices as large as itself: weights in float64,
+        and what becomes of some unit vectors."""
+        weights = sum(part.numel() for step in source.steps for part in step.module.parameters())
+        return 8 * weights + _BYTES * source.widest * (_height(source) + 1)
+
     def rows(self, x_NS: torch.Tensor) -> torch.Tensor:
         """(n, S) float64: R·x for each row."""
         return x_NS.double() @ self._factor_SS
@@ -56,10 +64,15 @@ def _square(source: Source) -> torch.Tensor:
     wide, dim = source.in_dtype(torch.float64), source.dim
     device = source.device
     square_SS = torch.empty(dim, dim, dtype=torch.float64, device=device)
-    height = max(1, _NUMBERS // source.layer.dim)
+    height = _height(source)
     for begin in range(0, dim, height):
         end = min(dim, begin + height)
         unit_nS = torch.zeros(end - begin, dim, dtype=torch.float64, device=device)
         unit_nS[:, begin:end].fill_diagonal_(1.0)
         square_SS[begin:end] = wide.squared(unit_nS)
     return square_SS.add_(square_SS.T.clone()).div_(2)
+
+
+def _height(source: Source) -> int:
+    """Unit vectors at a time."""
+    return min(source.dim, max(1, _NUMBERS // source.widest))

@@ -6,6 +6,7 @@ non-zero eigenvalues than x has numbers. So it is with chains of such modules.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -71,6 +72,13 @@ class Source:
         """Of the modules' parameters."""
         parameters = (parameter for step in self.steps for parameter in step.module.parameters())
         return next(parameters, torch.empty(0)).device
+
+    @property
+    def widest(self) -> int:
+        """Numbers of a row, all together, on its way through the modules: what every one of them gives, and
+        the patches that a convolution of float64 lays out side by side."""
+        shapes = [*(step.shape for step in self.steps[1:]), self.layer.shape]
+        return sum(_numbers(step, math.prod(gives)) for step, gives in zip(self.steps, shapes, strict=True))
 
     def apply(self, x_NS: torch.Tensor) -> torch.Tensor:
         """Wx + b for each row: (n, S) to (n, D)."""
@@ -144,6 +152,12 @@ def _acts_affinely(source: Source, x_1S: torch.Tensor, y_1D: torch.Tensor) -> bo
         and _norm(moved - alone - other) <= size
         and abs(across) <= size * _norm(w_1D)
     )
+
+
+def _numbers(step: Step, gives: int) -> int:
+    kernel = getattr(step.module, "kernel_size", 1)
+    places = gives if getattr(step.module, "transposed", False) else math.prod(step.shape)
+    return gives + places * (kernel if isinstance(kernel, int) else math.prod(kernel))
 
 
 def _norm(row: torch.Tensor) -> float:

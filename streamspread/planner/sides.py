@@ -23,14 +23,20 @@ def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidat
     factor = cost * (_PASSES * dim * side.operations + dim**3 / 3)
     factor_bytes = _COPIES * 8 * side.dim**2
     shape = replace(layer, dim=side.dim, narrow=None)
-    # The factor is there while data streams, so that much less is left to the method.
-    beside = replace(setting, budget=max(0, setting.budget - factor_bytes))
+    # The factor is there while data streams, so that much less is left to the method; and while it is made,
+    # which no forward is, so are sums of layers.
+    beside = replace(
+        setting,
+        budget=max(0, setting.budget - factor_bytes),
+        forward_bytes=max(setting.forward_bytes, side.making_bytes),
+    )
     for method in dict(ACCUMULATORS.items()).values():
         offer = method.candidate(shape, beside)
         if isinstance(offer, Candidate) and offer.exact:
             yield replace(
                 offer,
                 state_bytes=offer.state_bytes + factor_bytes,
+                finish_bytes=max(offer.finish_bytes, side.making_bytes),
                 operations=offer.operations + factor + cost * 2 * offer.passes * samples * dim**2,
                 why=f"{offer.why}; of {side.dim:,} numbers that have the inner products of its {layer.dim:,}",
                 summed_dim=side.dim,

@@ -37,7 +37,7 @@ class Grams(Mapping[str, LayerGram]):
         provenance: how they were made, as JSON holds it.
 
     Raises:
-        ValueError: no layer, or a triangle that is not that of N samples.
+        ValueError: no layer, no sample, or a triangle that is not that of N samples.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class Grams(Mapping[str, LayerGram]):
         self.provenance: dict[str, Any] = dict(provenance or {})
         if not self._layers:
             raise ValueError("no layers: there is nothing to compare")
+        if samples < 1:
+            raise ValueError(f"{samples:,} samples: there must be some")
         for layer in self._layers.values():
             if layer.packed_M.shape != (packed_size(samples),):
                 raise ValueError(

@@ -92,8 +92,16 @@ def classes_in(row: Mapping[str, Any] | None, dim: int) -> Classes | None:
         between_share=share,
         nc1=nc1,
         within=within,
-        each=tuple(ClassComponents(**one) for one in row["each"]),
+        each=tuple(_each(one) for one in row["each"]),
     )
+
+
+def _each(row: Mapping[str, Any]) -> ClassComponents:
+    one = ClassComponents(**row)
+    known = None not in row.values()
+    if not (known and 0 <= one.components <= one.samples and 0.0 <= one.mixed < math.inf):
+        raise ValueError(f"class {one.name}: K of {one.components}, {one.mixed} where classes are mixed")
+    return one
 
 
 def _or_null(value: float) -> float | None:

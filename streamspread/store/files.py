@@ -119,7 +119,7 @@ def parse_header(text: str | bytes, path: str | Path, command: str) -> dict[str,
     try:
         header = json.loads(text)
         written = header["format"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise StoreError(f"{str(path)!r} has broken metadata: make it again with {command}") from error
     if written != FORMAT:
         raise StoreError(

@@ -3,6 +3,7 @@ all were made, is in the metadata."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ KIND = "grams"
 SUFFIX = ".safetensors"
 
 _KEY = "streamspread"
+_DTYPE = "F32"
 _COMMAND = "cka --grams"  # that makes such a file
 
 
@@ -69,7 +71,7 @@ def read_grams(path: str | Path) -> Grams:
             data_seen=str(header["data_seen"]),
             provenance=facts.checked(header["provenance"]),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         reason = files.first_line(error)
         raise StoreError(
             f"{str(path)!r} holds grams of another kind ({reason}): make it again with {_COMMAND}"
@@ -89,7 +91,9 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                 raise _no_grams(path)
             header = files.parse_header(raw, path, _COMMAND)
             names = file.keys()
-            return header, {name: file.get_tensor(name) for name in names}
+            # NumPy does not even have some other kinds of numbers.
+            held = [name for name in names if file.get_slice(name).get_dtype() == _DTYPE]
+            return header, {name: file.get_tensor(name) for name in held}
     except FileNotFoundError as error:
         raise StoreError(
             f"no such file: {str(path)!r}: check the path, or make it with {_COMMAND}"
@@ -114,18 +118,21 @@ def _description(layer: LayerGram) -> dict[str, Any]:
 
 
 def _layer(description: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> LayerGram:
-    name, error = description["layer"], float(description["error"])
-    packed_M = tensors[name]
-    if packed_M.dtype != np.float32:
-        raise ValueError(f"layer {name}: inner products in {packed_M.dtype}, not float32")
+    name, error = str(description["layer"]), float(description["error"])
+    shape, dim = tuple(map(int, description["shape"])), int(description["dim"])
+    packed_M = tensors.get(name)
+    if packed_M is None:
+        raise ValueError(f"layer {name}: no inner products in float32")
+    if min(shape, default=1) < 1 or math.prod(shape) != dim:
+        raise ValueError(f"layer {name}: shape {shape} has not {dim:,} features")
     if not np.isfinite(packed_M).all():
         raise ValueError(f"layer {name}: inner products that are not finite")
     if not 0.0 <= error < np.inf:
         raise ValueError(f"layer {name}: an error of {error}")
     return LayerGram(
         layer=name,
-        shape=tuple(description["shape"]),
-        dim=int(description["dim"]),
+        shape=shape,
+        dim=dim,
         packed_M=packed_M,
         error=error,
     )

@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from streamspread.errors import DataError
 from streamspread.streams.stream import Stream
+from streamspread.system.files import storable
 
 
 class Labels(NamedTuple):
@@ -40,7 +41,7 @@ def labels_of(stream: Stream) -> Labels:
             f"{stream.description}: classes were asked for, and the data have no labels in a fixed order: "
             "give a data set with whole numbers for labels, as TensorDataset(images, labels)"
         )
-    label_N = labels.cpu().numpy()
+    label_N = labels.numpy()
     if missing := int((label_N < 0).sum()):
         raise DataError(
             f"{stream.description}: classes were asked for, and {missing:,} of {len(label_N):,} samples have "
@@ -53,17 +54,38 @@ def labels_of(stream: Stream) -> Labels:
 
 
 def data_set_labels(data_set: Any) -> torch.Tensor | None:
-    """int64 (N,): the whole numbers that a data set has for labels, without reading its items; None where it
-    has none, or not one for each item.
+    """int64 (N,), on the CPU: the whole numbers that a data set has for labels, without reading its items;
+    None where it has none, or not one for each item, or its own code raises.
 
     They are the second tensor of a TensorDataset, and what torchvision's sets have as ``targets`` or
     ``labels``; subsets and concatenations have those of their parts.
     """
+    try:
+        return _labels(data_set)
+    except Exception:  # whatever a data set raises: who does not ask for labels should not see it
+        return None
+
+
+def class_names(data_set: Any) -> tuple[str, ...] | None:
+    """The names that a data set has for its classes, as ``classes``, as UTF-8 holds them; None where it has
+    none."""
+    while isinstance(data_set, Subset):
+        data_set = data_set.dataset
+    try:
+        names = getattr(data_set, "classes", None)
+        if not isinstance(names, (list, tuple)) or not names:
+            return None
+        return tuple(storable(str(name)) for name in names)
+    except Exception:  # as above
+        return None
+
+
+def _labels(data_set: Any) -> torch.Tensor | None:
     if isinstance(data_set, Subset):
-        of_all = data_set_labels(data_set.dataset)
-        return None if of_all is None else of_all[torch.as_tensor(list(data_set.indices))]
+        of_all, index_n = _labels(data_set.dataset), _whole_numbers(list(data_set.indices), len(data_set))
+        return None if of_all is None or index_n is None else of_all[index_n]
     if isinstance(data_set, ConcatDataset):
-        parts = [data_set_labels(part) for part in data_set.datasets]
+        parts = [_labels(part) for part in data_set.datasets]
         known = [part for part in parts if part is not None]
         return torch.cat(known) if known and len(known) == len(parts) else None
     if isinstance(data_set, TensorDataset):
@@ -74,16 +96,9 @@ def data_set_labels(data_set: Any) -> torch.Tensor | None:
     return _whole_numbers(given, len(data_set) if isinstance(data_set, Sized) else -1)
 
 
-def class_names(data_set: Any) -> tuple[str, ...] | None:
-    """The names that a data set has for its classes, as ``classes``; None where it has none."""
-    names = getattr(data_set.dataset if isinstance(data_set, Subset) else data_set, "classes", None)
-    return tuple(map(str, names)) if isinstance(names, (list, tuple)) and names else None
-
-
 def _whole_numbers(given: Any, count: int) -> torch.Tensor | None:
-    try:
-        labels = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError):
-        return None
+    labels = torch.as_tensor(given)
     whole = not labels.is_floating_point() and not labels.is_complex() and labels.dtype != torch.bool
-    return labels.to(torch.int64) if whole and labels.shape == (count,) else None
+    if not whole or labels.shape != (count,):
+        return None
+    return labels.to(torch.int64).to_dense().cpu()

@@ -75,6 +75,30 @@ def test_grams_stay_within_the_budget(memory, passes):
     assert 0.5 * (memory << 20) < peak <= memory << 20
 
 
+NARROW = """
+import json, sys, torch
+from torch import nn
+import streamspread
+
+kernel = int(sys.argv[1])
+model = nn.Sequential(nn.Conv2d(16, 48, kernel, padding=kernel // 2), nn.BatchNorm2d(48), nn.ReLU())
+data, options = torch.randn(500, 16, 8, 8), {"rounding": "fp32", "method": "covariance", "device": "cpu"}
+streamspread.analyze(model, data[:20], "1", **options)  # kernels are compiled
+plan = streamspread.plan(model, data, "1", **options)
+spectrum = streamspread.analyze(model, data, "1", **options)["1"]
+print(json.dumps([spectrum.summed_dim, plan.peak_bytes, spectrum.peak_bytes]))
+"""
+
+
+@on_linux
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", [3, 9])
+def test_making_the_rows_of_a_narrow_side_is_in_the_plan(kernel):
+    summed, planned, peak = json.loads(output_of(NARROW, str(kernel)))
+    assert summed == 1024
+    assert peak <= planned
+
+
 @pytest.mark.parametrize("method", ["auto", "covariance", "gram", "sketch"])
 def test_the_smallest_budget_that_an_error_names_does(method):
     model, x = network("cnn", 150)

@@ -6,6 +6,8 @@ import stat
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
@@ -131,7 +133,12 @@ def put(layer, name, value):
         (lambda h, t: (h | {"layers": []}, t), r"another kind \(no layers"),
         (lambda h, t: ({k: v for k, v in h.items() if k != "data_seen"}, t), r"another kind \('data_seen'\)"),
         (lambda h, t: (h | {"provenance": {"notes": 7}}, t), r"another kind \(notes is not a list of texts"),
-        (put(1, "layer", "gap"), r"another kind \('gap'\)"),
+        (lambda h, t: (h | {"samples": float("inf")}, t), r"another kind \(cannot convert float infinity"),
+        (lambda h, t: (h | {"samples": -7}, t), r"another kind \(-7 samples"),
+        (put(1, "layer", "gap"), "layer gap: no inner products in float32"),
+        (put(1, "dim", float("inf")), r"another kind \(cannot convert float infinity"),
+        (put(1, "dim", 7), r"layer blöcke.2#2: shape \(.*\) has not 7 features"),
+        (put(1, "shape", [-2, -3]), r"layer blöcke.2#2: shape \(-2, -3\) has not"),
         (put(1, "error", -1.0), r"layer blöcke.2#2: an error of -1"),
         (put(1, "error", float("nan")), r"layer blöcke.2#2: an error of nan"),
         (put(1, "dim", "wide"), "another kind"),
@@ -139,7 +146,7 @@ def put(layer, name, value):
             lambda h, t: (h, t | {"dead": np.full(21, np.nan, np.float32)}),
             "layer dead: inner products that are not finite",
         ),
-        (lambda h, t: (h, t | {"dead": np.zeros(21)}), "layer dead: inner products in float64, not float32"),
+        (lambda h, t: (h, t | {"dead": np.zeros(21)}), "layer dead: no inner products in float32"),
         (lambda h, t: (h, t | {"dead": np.zeros((3, 7), np.float32)}), r"of shape \(3, 7\) are not those"),
     ],
 )
@@ -149,6 +156,16 @@ def test_a_damaged_file_is_refused_in_one_line(written, change, words):
     with pytest.raises(StoreError, match=words) as caught:
         store.read_grams(written)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn])
+def test_numbers_that_numpy_does_not_have_are_refused(written, dtype):
+    with safe_open(written, framework="np") as file:
+        metadata = file.metadata()
+    tensors = {name: torch.from_numpy(packed_M).to(dtype) for name, packed_M in load_file(written).items()}
+    safetensors.torch.save_file(tensors, written, metadata=metadata)
+    with pytest.raises(StoreError, match=r"another kind \(layer .*: no inner products in float32"):
+        store.read_grams(written)
 
 
 @pytest.mark.parametrize("left", [0.0, 0.01, 0.5, 0.999])
@@ -163,10 +180,12 @@ def test_what_is_no_grams_is_refused(tmp_path):
     store.write(Spectra([]), tmp_path / "s.arrow")
     save_file({"a": np.zeros(3)}, tmp_path / "other.safetensors")
     save_file({"a": np.zeros(3)}, tmp_path / "noted.safetensors", metadata={"streamspread": "{"})
+    save_file({"a": np.zeros(3)}, tmp_path / "deep.safetensors", metadata={"streamspread": "[" * 100_000})
     for path, words in (
         ("s.arrow", "is no whole safetensors file"),
         ("other.safetensors", "holds no grams: give a file that cka --grams wrote"),
         ("noted.safetensors", "has broken metadata"),
+        ("deep.safetensors", "has broken metadata"),
         ("missing.safetensors", "no such file: .*: check the path, or make it with cka --grams"),
         (".", "is a folder: give a .safetensors file"),
         ("x" * 300, "cannot read"),

@@ -162,6 +162,9 @@ def test_classes_come_back_and_other_programs_read_k_within(tmp_path):
     assert column[0]["components_within"] == [{"threshold": 0.7, "low": 2, "high": 2}]
 
 
+EACH = {"threshold": 0.7, "name": "cat", "samples": 4, "components": 2, "mixed": 2.5}
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
@@ -169,6 +172,9 @@ def test_classes_come_back_and_other_programs_read_k_within(tmp_path):
         ({"counts": [4, 0]}, r"2 classes of \[4, 0\] samples"),
         ({"between_share": 1.5}, r"a share of 1\.5 between classes"),
         ({"nc1": -1.0}, r"NC1 of -1"),
+        ({"each": [EACH | {"components": None}]}, r"class cat: K of None, 2\.5 where classes are mixed"),
+        ({"each": [EACH | {"components": 5}]}, r"class cat: K of 5, 2\.5 where classes are mixed"),
+        ({"each": [EACH | {"mixed": math.inf}]}, r"class cat: K of 2, inf where classes are mixed"),
     ],
 )
 def test_a_split_that_is_none_is_refused(wrong, why):

@@ -23,6 +23,16 @@ class Items(Dataset):
         raise AssertionError("an item was read")
 
 
+class Unread(Items):
+    """One whose labels cannot be had."""
+
+    @property
+    def targets(self):
+        raise RuntimeError("no file is open")
+
+    classes = targets
+
+
 PAIRS = TensorDataset(torch.zeros(4, 2), torch.tensor([3, 1, 1, 0]))
 
 
@@ -39,7 +49,14 @@ PAIRS = TensorDataset(torch.zeros(4, 2), torch.tensor([3, 1, 1, 0]))
         (Items(targets=[0, 1]), None),
         (Items(targets=["cat", "dog", "cat", "cat"]), None),
         (Items(targets=[[0], [1, 2], [], [3]]), None),
+        (Items(targets=torch.ones(4, dtype=torch.int64, device="meta")), None),
+        (Items(targets=torch.tensor([0, 1, 0, 2]).to_sparse()), [0, 1, 0, 2]),
         (Items(), None),
+        (Unread(), None),
+        (Subset(Unread(), [1]), None),
+        (Subset(PAIRS, [1, 5]), None),
+        (Subset(PAIRS, ["one", "two"]), None),
+        (Subset(PAIRS, [True, False]), None),
         (Subset(PAIRS, [3, 0]), [0, 3]),
         (Subset(Items(), [1]), None),
         (ConcatDataset([PAIRS, Subset(PAIRS, [0])]), [3, 1, 1, 0, 3]),
@@ -71,6 +88,10 @@ def test_classes_are_numbered_without_gaps_and_keep_their_names():
 def test_a_data_set_gives_the_names_of_its_classes():
     stream = as_stream(Items(targets=[0, 1, 1, 0], classes=["cat", "dog"]))
     assert labels_of(stream).names == ("cat", "dog")
+    stream = as_stream(Items(targets=[0, 1, 1, 0], classes=["cat", "caf\udce9"]))  # a folder's, in Latin-1
+    assert labels_of(stream).names == ("cat", "caf?")
+    part = Subset(Subset(stream._dataset, [1, 2, 3]), [2])
+    assert labels_of(as_stream(part)).names == ("cat",)
 
 
 def test_missing_labels_are_counted():
