@@ -59,16 +59,16 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
     in_place = band_bytes(order, dtype, device)
     if setting.options.all_eigenvalues:
         return in_place + chunk
-    search = workspace_bytes(order, max_block, dtype, device)
-    if setting.rounding == "int16":  # a copy in float32 is searched
-        search += SymmetricPanels.nbytes(order, panel_rows, torch.float32)
+    # Of exact sums a copy in float32 is searched, and used up by the proof.
+    exact = setting.rounding == "int16"
+    copy = SymmetricPanels.nbytes(order, panel_rows, torch.float32) if exact else 0
+    searched = torch.float32 if exact else dtype
+    search = workspace_bytes(order, max_block, searched, device) + copy
     if not setting.options.proof:
         return search + chunk
     # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
-    factor = (order + 3 * panel_rows) * min(panel_rows, order) * dtype.itemsize
-    factor += 2 * order * max_block * dtype.itemsize
-    if setting.rounding == "int16":
-        factor += SymmetricPanels.nbytes(order, panel_rows, torch.float32)
+    factor = (order + 3 * panel_rows) * min(panel_rows, order) * searched.itemsize
+    factor += 2 * order * max_block * searched.itemsize + copy
     return max(search, factor, in_place) + chunk
 
 
