@@ -142,13 +142,12 @@ def classes_of(
     """
     counts = split.count_C.tolist()
     between = float(split.means_CC.trace())
-    # A difference of two sums of float64: within their rounding it is none.
+    # A difference of two sums of float64: within their rounding nothing is known of it.
     noise = 4 * UNIT * (totals.samples + len(counts)) * panels.summed()
     within = totals.trace - between
-    within = within if within > noise else 0.0
     spectrum = None
-    if totals.samples > len(counts):
-        freedom = totals._replace(samples=totals.samples - len(counts) + 1, trace=within)
+    if totals.samples > len(counts) and (within > noise or totals.trace <= 0.0):
+        freedom = totals._replace(samples=totals.samples - len(counts) + 1, trace=max(within, 0.0))
         panels.u_NR, panels.m_RR = split.u_NR, split.m_RR
         spectrum = spectrum_of(panels, freedom, _kept(panels, options, step), step)
         panels.u_NR = panels.m_RR = None

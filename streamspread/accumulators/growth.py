@@ -113,8 +113,8 @@ class Eighths:
 
     def points(self, thresholds: Sequence[float]) -> tuple[Point, ...]:
         """K over the quarters and the eighths of the samples."""
-        if float(self.count_G.sum()) < LEAST_IMAGES:
-            return ()
+        if float(self.count_G.sum()) < LEAST_IMAGES or not bool(torch.isfinite(self.scatter_GDD).all()):
+            return ()  # float64 sums reach farther than these
         points = []
         for together in (2, 1):
             groups = [slice(begin, begin + together) for begin in range(0, _EIGHTHS, together)]

@@ -18,7 +18,7 @@ from streamspread.linalg.states import as_tensor
 # At int16 it is scaled to 2¹⁴, for later batches to be twice as large: there is no precision to spare. What
 # exceeds that tells the larger unit with which the layer is summed again.
 _TARGETS = {"fp16": 9, "int16": 14}
-_TINY = 2.0**-20  # the deviation to expect after a first batch of zeros
+_TINY = 2.0**-20  # the deviation to expect after a first batch of zeros; at int16, of its values, of others
 _NEAR = 1024.0  # units that a shift may lie off the mean to be a float32 number: a 32nd of what values reach
 _CONSTANT = 2.0**-48  # of the values: deviations that are no larger come from the mean's rounding in float64
 # Variances of which float64 still holds what is 16 digits smaller; their squares it may not hold.
@@ -121,12 +121,13 @@ def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = m
     if not math.isfinite(farthest):  # float64 values beyond float32's range: staging will find an overflow
         return Origin(shift_D.zero_(), min(1.0, largest_scale))
     # A first batch without deviations, such as one of a single sample, says of later ones' size only what its
-    # values say. Where these are zero too, 16 bits take a scale at which all but tiny deviations overflow:
-    # that is noticed and mended, where underflow would go unseen.
+    # values say; at int16, whose units are all alike, not even that. Where these are zero too, 16 bits take a
+    # scale at which all but tiny deviations overflow: that is noticed and mended, where underflow would go
+    # unseen.
     if farthest_from_mean <= _CONSTANT * value:  # the rest is the mean's own rounding to the shift's dtype
         farthest = 0.0
     target = _TARGETS.get(precision.rounding)
-    expected = farthest or value or (0.0 if target is None else _TINY)
+    expected = farthest or value * (_TINY if precision.exact else 1.0) or (0.0 if target is None else _TINY)
     if expected <= 0.0:
         return Origin(shift_D, min(1.0, largest_scale))
     exponent = (target or 0) - math.frexp(expected)[1]

@@ -39,6 +39,7 @@ _AFFINE: frozenset[type[nn.Module]] = frozenset(
         *("PixelShuffle", "PixelUnshuffle", "ChannelShuffle", "Fold", "Unfold"),
     )
 )
+_CALLED = ("forward", "_conv_forward")  # the second by the first of convolutions, and overridden on its own
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -180,8 +181,11 @@ def _is_affine(module: nn.Module) -> bool:
     """Whether its class says so, and nothing stands against it: a forward of its own, other hooks than the
     one that asks, a mode in which it draws numbers, or statistics of the batch."""
     kind = next((kind for kind in type(module).__mro__ if kind in _AFFINE), None)
-    if kind is None or type(module).forward is not kind.forward or "forward" in vars(module):
+    if kind is None:
         return False
+    for name in _CALLED:
+        if name in vars(module) or getattr(type(module), name, None) is not getattr(kind, name, None):
+            return False
     if len(module._forward_hooks) > 1 or nn.modules.module._global_forward_hooks:
         return False
     return not module.training and not (isinstance(module, _NORMS) and module.running_mean is None)

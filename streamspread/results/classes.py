@@ -39,7 +39,8 @@ class Classes:
             of the class means from the mean of all (Papyan, Han & Donoho 2020, doi:10.1073/pnas.2015509117,
             section "NC1"): 0 where all samples of a class are one point. NaN where the means are.
         within: the spectrum of the covariance within classes, pooled over them with divisor N − C, and so
-            with N − C + 1 for its number of samples; None where no class has two samples.
+            with N − C + 1 for its number of samples; None where no class has two samples, or where each
+            class is one point but for what the sums' rounding hides.
         each: K of every class, where inner products of samples were summed; else empty.
     """
 

@@ -112,6 +112,19 @@ def test_far_means_leave_k_within_an_interval_that_holds_it(method):
     assert low <= needed(reference(x_ND, label_N)[2], 0.7) <= high
 
 
+@pytest.mark.parametrize("rounding", ["fp32", "fp64"])
+@pytest.mark.parametrize("method", EXACT)
+def test_of_what_the_sums_hide_nothing_is_said(method, rounding):
+    """Points but for a part in 10⁷ have a K, which is not 0; sums of squares do not hold it."""
+    label_N = torch.arange(400) % 2
+    x_ND, _ = labelled(count=400)
+    x_ND = (2.0 * label_N - 1.0)[:, None] + 2e-7 * x_ND.double()
+    found = analyzed(x_ND, label_N, method, rounding=rounding).classes
+    assert needed(reference(x_ND, label_N)[2], 0.7) > 0
+    assert found.within is None
+    assert found.between_share == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("sorted_by_class", [False, True])
 def test_a_gram_knows_every_class_and_a_mix_of_its_size(sorted_by_class):
     x_ND, label_N = labelled(count=300, classes=3, distance=2.0)

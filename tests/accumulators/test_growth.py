@@ -99,6 +99,14 @@ def test_features_that_are_mostly_dead():
     agree(points[4:], points_of(x_ND, growth.groups(256, 8), 8))
 
 
+def test_nothing_is_told_of_parts_beyond_float32():
+    x_ND = samples(128).double()
+    x_ND[64:] *= 1e30
+    spectrum = covariance(x_ND, batch=64, rounding="fp64").spectrum(Options(thresholds=TAUS))
+    assert spectrum.growth is None
+    assert spectrum.total_variance > 1e59
+
+
 def test_states_that_merge_have_the_eighths_of_both():
     ours, theirs = samples(104), samples(96, offset=-1.0, seed=1) * 30
     mine, other = covariance(ours), covariance(theirs)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamspread.accumulators.staging import Overflow
 from tests.devices import CPU, DEVICES, PLACES
 from tests.samples import TAUS, dense, with_spectrum
 from tests.states import EXACT, solved
@@ -67,15 +68,30 @@ def test_extreme_magnitudes_neither_overflow_nor_vanish(method, size):
     assert [spectrum.components(tau).low for tau in TAUS] == expected
 
 
-@pytest.mark.parametrize("rounding", ["fp32", "fp16", "bf16", "int16"])
+def equal_first(first):
+    x = torch.randn(300, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[:first] = x[0]
+    return x
+
+
+@pytest.mark.parametrize("rounding", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("first", [1, 3])
 @pytest.mark.parametrize("method", EXACT)
 def test_a_first_batch_of_equal_float64_samples_says_nothing_of_the_scale(method, first, rounding):
-    x = torch.randn(300, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    x[:first] = x[0]
+    x = equal_first(first)
     state = EXACT[method](x, rounding, CPU, first)
     want = float(x.var(0).sum())
     assert solved(state, TAUS).total_variance == pytest.approx(want, rel=1e-2)
+
+
+@pytest.mark.parametrize("first", [1, 3])
+@pytest.mark.parametrize("method", EXACT)
+def test_at_int16_what_comes_after_equal_samples_overflows_and_tells_its_unit(method, first):
+    x = equal_first(first)
+    with pytest.raises(Overflow, match="int16 overflow in batch 2") as caught:
+        solved(EXACT[method](x, "int16", CPU, first), TAUS)
+    reach = float((x - x[0]).abs().max()) * caught.value.scale
+    assert 2**13 <= reach < 2**14
 
 
 @pytest.mark.parametrize("device", DEVICES)

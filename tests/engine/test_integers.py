@@ -62,6 +62,17 @@ def test_a_range_of_sixty_digits_is_held():
 
 
 @exact
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize(("offset", "size"), [(100.0, 1e-3), (1e4, 0.1), (0.0, 1.0)])
+def test_a_first_batch_of_one_sample_says_nothing_of_the_unit(offset, size, method):
+    x = torch.randn(100, 8, generator=torch.Generator().manual_seed(0)) * size + offset
+    options = {"method": method, "rounding": "int16", "batch_size": 1}
+    spectrum = streamspread.analyze(identity(), x, "0", TAUS, **options)["0"]
+    check_exact(spectrum, dense(x), rel=1e-4)  # 800 values of 14 bits
+    assert spectrum.moved < 1e-6
+
+
+@exact
 def test_an_overflow_of_data_that_can_be_read_once_names_the_layer_and_what_to_take():
     x = growing(100, 500)
     match = r"layer 0: int16 overflow in batch 2, and data that can be read once .* take --rounding fp32"

@@ -36,6 +36,13 @@ class Absolute(nn.Conv2d):
         return super()._conv_forward(*args).abs()
 
 
+class Clamped(nn.Conv2d):
+    """Affine as long as its input is small."""
+
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x.clamp(-100, 100), weight, bias)
+
+
 class Squared(nn.Linear):
     def forward(self, x):
         return super().forward(x) ** 2
@@ -199,6 +206,7 @@ HAVE = {
 #: Networks no layer of which has a source, though it looks so.
 HAVE_NOT = {
     "a forward of its own": (lambda: nn.Sequential(Squared(4, 9)), (4,)),
+    "a convolution of its own": (lambda: nn.Sequential(Clamped(2, 9, 3, padding=1)), (2, 5, 5)),
     "a forward that was put there": (patched, (4,)),
     "a step of its own": (lambda: nn.Sequential(Absolute(1, 4, 1)), SMALL),
     "a hook that squares": (lambda: hooked(lambda m, i, y: y**2), (4,)),
