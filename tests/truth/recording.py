@@ -19,6 +19,7 @@ class Part:
 
     staging: Staging
     pushes: list = field(default_factory=list)  # (activations, staged rows, shift, scale), float64
+    first: np.ndarray | None = None  # the activations that came first of all, in whatever pass
 
     def values(self, about):
         """(N, columns) longdouble: what the staged rows stand for, measured from ``about``."""
@@ -74,7 +75,7 @@ class Recorder:
         rounding: once, to so many bits or to some 2⁻³² of the largest deviation; at int16, to half a unit."""
         worst = largest = 0.0
         for part in self.of(layer, rounding):
-            first = part.pushes[0][0]
+            first = part.first
             if (first == first[0]).all():  # it says no more of deviations than its values do
                 largest = max(largest, float(np.abs(first).max()))
             largest = max(largest, *(float(np.abs(x - shift).max()) for x, _, shift, _ in part.pushes))
@@ -106,7 +107,9 @@ def recorded():
         shift, scale = staging.origin
         wide = (x_ND, rows, shift)
         numbers = [tensor.detach().cpu().double().numpy().astype(np.longdouble) for tensor in wide]
-        recorder.part(staging).pushes.append((*numbers, scale))
+        part = recorder.part(staging)
+        part.pushes.append((*numbers, scale))
+        part.first = numbers[0] if part.first is None else part.first
 
     def restarted(staging):
         restart(staging)
