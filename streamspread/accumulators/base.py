@@ -125,6 +125,7 @@ class Candidate:
         exact: whether it sums the covariance itself, so that any threshold can be had.
         order: of the matrix whose eigenvalues are computed; 0 where there is none.
         why: the choice in a sentence.
+        step: how many of the operations are those of the eigenvalue step.
         estimates: whether K beyond the samples is estimated too.
         make: gives the accumulator; its keywords are the sizes that were chosen.
         summed_dim: numbers of a row that it takes, where these are not the layer's own but its narrow side's.
@@ -140,6 +141,7 @@ class Candidate:
     order: int
     why: str
     make: partial[Any]
+    step: float = 0.0
     estimates: bool = False
     summed_dim: int | None = None
     rounding: str = ""

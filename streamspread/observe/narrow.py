@@ -6,6 +6,7 @@ import torch
 
 from streamspread.errors import ActivationError
 from streamspread.observe.source import Source
+from streamspread.system.switches import side_by_side
 
 _NUMBERS = 1 << 20  # of images of unit vectors at a time, and of all on the way to them
 _BYTES = 2 * 8  # of such a number: on the way there, and back
@@ -52,7 +53,7 @@ class Narrow:
         """Bytes that R takes while it is made, beside three matrices as large as itself: weights in float64,
         and what becomes of some unit vectors."""
         weights = sum(part.numel() for step in source.steps for part in step.module.parameters())
-        return 8 * weights + _BYTES * source.widest * (_height(source) + 1)
+        return 8 * weights + _BYTES * source.widest * (_height(source) + 1) * _at_once(source.device)
 
     def rows(self, x_NS: torch.Tensor) -> torch.Tensor:
         """(n, S) float64: R·x for each row."""
@@ -65,14 +66,27 @@ def _square(source: Source) -> torch.Tensor:
     device = source.device
     square_SS = torch.empty(dim, dim, dtype=torch.float64, device=device)
     height = _height(source)
-    for begin in range(0, dim, height):
+
+    def form(begin: int) -> None:
         end = min(dim, begin + height)
         unit_nS = torch.zeros(end - begin, dim, dtype=torch.float64, device=device)
         unit_nS[:, begin:end].fill_diagonal_(1.0)
         square_SS[begin:end] = wide.squared(unit_nS)
+
+    begins = range(0, dim, height)
+    if device.type == "cuda":
+        for begin in begins:
+            form(begin)
+    else:
+        side_by_side(form, begins)
     return square_SS.add_(square_SS.T.clone()).div_(2)
 
 
 def _height(source: Source) -> int:
     """Unit vectors at a time."""
     return min(source.dim, max(1, _NUMBERS // source.widest))
+
+
+def _at_once(device: torch.device) -> int:
+    """Groups of unit vectors that are on their way together."""
+    return 1 if device.type == "cuda" else torch.get_num_threads()

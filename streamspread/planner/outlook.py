@@ -74,4 +74,5 @@ def _own(row: LayerPlan, samples: int, profile: Profile) -> float:
     passes = len(row.pass_indices)
     forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples
     dim = row.summed_dim or row.dim
-    return max(0.0, row.operations - forwards) + _STAGED * samples * dim
+    longer = (profile.search_cost - 1.0) * row.candidate.step
+    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * dim

@@ -29,6 +29,8 @@ class Profile:
         part_limit: samples of a part, at the most, whose eigenvalues tell how K grows with N.
         dense_copies: order² matrices that the dense call takes beside the panels.
         kept_bytes: that the allocator and BLAS keep at the most while it runs, of what was freed before.
+        search_cost: seconds that an eigenvalue step was measured to take, relative to what its operations would
+            at the rate of products; for how long a run will take, not for what is chosen.
         narrow_limit: numbers of a layer's narrow side at the most for it to be summed there: a square matrix
             of so many is held in float64, and factorised.
         block, max_block: vectors that the search for leading eigenvalues multiplies at a time, and holds at
@@ -54,6 +56,7 @@ class Profile:
     tile_bytes: int
     dense_limit: int
     search_limit: int
+    search_cost: float
     narrow_limit: int
     part_limit: int
     dense_copies: int
@@ -84,6 +87,7 @@ CPU = Profile(
     tile_bytes=1 << 30,
     dense_limit=6144,
     search_limit=2048,
+    search_cost=3.5,
     narrow_limit=8192,
     part_limit=2048,
     dense_copies=2,  # the matrix, and a copy that is reduced in its place
@@ -115,6 +119,7 @@ CUDA = Profile(
     tile_bytes=4 << 30,
     dense_limit=4096,
     search_limit=4096,
+    search_cost=1.0,
     narrow_limit=8192,
     part_limit=1024,
     dense_copies=6,  # cuSOLVER asks for four more

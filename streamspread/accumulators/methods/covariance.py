@@ -112,7 +112,8 @@ class Covariance(Accumulator):
         in_eighths = in_eighths and not too_large()
         state, step = need()
         operations = setting.sum_cost * (setting.samples or _SAMPLES) * float(dim) ** 2
-        operations += step_operations(dim, max_block, setting)
+        last = step_operations(dim, max_block, setting)
+        operations += last
         return Candidate(
             method=cls.method,
             passes=1,
@@ -122,6 +123,7 @@ class Covariance(Accumulator):
             exact=True,
             order=dim,
             why=f"the triangle of {dim:,}² and its staging take {format_bytes(state)}, in one pass",
+            step=last,
             estimates=in_eighths,
             make=partial(
                 cls,

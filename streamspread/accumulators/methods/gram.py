@@ -118,7 +118,8 @@ class Gram(Accumulator):
         passes = -(-dim // min(tile, dim))
         state, step = need(tile)
         operations = setting.sum_cost * float(samples) ** 2 * dim
-        operations += step_operations(samples, max_block, setting)
+        last = step_operations(samples, max_block, setting)
+        operations += last
         operations += constants.forward_cost * (passes - 1) * layer.operations * samples
         return Candidate(
             method=cls.method,
@@ -130,6 +131,7 @@ class Gram(Accumulator):
             order=samples,
             why=f"inner products of {samples:,} samples from "
             f"{passes} tile{'s' * (passes > 1)} of {tile:,} features",
+            step=last,
             estimates=setting.options.estimate,
             make=partial(
                 cls,
