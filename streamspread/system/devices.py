@@ -29,8 +29,8 @@ class Profile:
         part_limit: samples of a part, at the most, whose eigenvalues tell how K grows with N.
         dense_copies: order² matrices that the dense call takes beside the panels.
         kept_bytes: that the allocator and BLAS keep at the most while it runs, of what was freed before.
-        search_cost: seconds that an eigenvalue step was measured to take, relative to what its operations would
-            at the rate of products; for how long a run will take, not for what is chosen.
+        search_cost: seconds that an eigenvalue step was measured to take, relative to what its operations
+            would at the rate of products; for how long a run will take, not for what is chosen.
         narrow_limit: numbers of a layer's narrow side at the most for it to be summed there: a square matrix
             of so many is held in float64, and factorised.
         block, max_block: vectors that the search for leading eigenvalues multiplies at a time, and holds at
