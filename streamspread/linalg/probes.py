@@ -26,7 +26,7 @@ _SHARE = 0.1328
 _NORM_FACTOR = _SHARE**-0.5
 
 _SEED = 0x5EED  # the same vectors for every matrix of an order, so that states can be added
-_COLUMNS = 256  # of a group of samples, widened to float64 at a time
+_COLUMNS = 512  # of a group of samples, widened to float64 at a time
 
 
 class Probes:
