@@ -93,6 +93,12 @@ class Source(ImageSize, Data, Network):
     """A network and the images that go through it."""
 
 
+def images_at_most(most: int) -> Option:
+    """The option of commands that take so many images unless more are asked for."""
+    flag = Flag(("--samples", "-n"), "N", INPUT, unset=f"all, but at most {most:,}")
+    return Option("How many images, drawn with --seed.", flag)
+
+
 @dataclass(eq=False, repr=False)
 class Quiet:
     """What is said on the way."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from streamspread.results.layers import ByLayer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
@@ -34,7 +36,7 @@ class LayerEmbedding:
     seconds: float = math.nan
 
 
-class Embedding(Mapping[str, LayerEmbedding]):
+class Embedding(ByLayer[LayerEmbedding]):
     """Layers' embeddings by name, in network order; all layers have the same images.
 
     Attributes:
@@ -51,10 +53,9 @@ class Embedding(Mapping[str, LayerEmbedding]):
         classes: Sequence[str] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        self._layers = {layer.layer: layer for layer in layers}
+        super().__init__(layers, provenance)
         self.labels_N = labels_N
         self.classes = None if classes is None else tuple(classes)
-        self.provenance: dict[str, Any] = dict(provenance or {})
 
     @property
     def samples(self) -> int:
@@ -65,15 +66,6 @@ class Embedding(Mapping[str, LayerEmbedding]):
     def known_labels_N(self) -> np.ndarray | None:
         """The labels, or None where any image has none (−1)."""
         return None if self.labels_N is None or np.any(self.labels_N < 0) else self.labels_N
-
-    def __getitem__(self, layer: str) -> LayerEmbedding:
-        return self._layers[layer]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._layers)
-
-    def __len__(self) -> int:
-        return len(self._layers)
 
     def __repr__(self) -> str:
         return f"Embedding({self.samples:,} images at {', '.join(self._layers)})"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from streamspread.results.layers import ByLayer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
@@ -28,7 +30,7 @@ class LayerGram:
     error: float
 
 
-class Grams(Mapping[str, LayerGram]):
+class Grams(ByLayer[LayerGram]):
     """Layers' inner products by name, in network order; all are between the same samples.
 
     Attributes:
@@ -48,9 +50,8 @@ class Grams(Mapping[str, LayerGram]):
         data_seen: str,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        self._layers = {layer.layer: layer for layer in layers}
+        super().__init__(layers, provenance)
         self.samples, self.data_seen = samples, data_seen
-        self.provenance: dict[str, Any] = dict(provenance or {})
         if not self._layers:
             raise ValueError("no layers: there is nothing to compare")
         if samples < 1:
@@ -61,15 +62,6 @@ class Grams(Mapping[str, LayerGram]):
                     f"layer {layer.layer}: inner products of shape {layer.packed_M.shape} are not those of "
                     f"{samples:,} samples"
                 )
-
-    def __getitem__(self, layer: str) -> LayerGram:
-        return self._layers[layer]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._layers)
-
-    def __len__(self) -> int:
-        return len(self._layers)
 
     def __repr__(self) -> str:
         return f"Grams({self.samples:,} samples at {', '.join(self._layers)})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from streamspread.errors import OptionError
 from streamspread.results.check import check_spectrum
 from streamspread.results.estimates import Estimate, Growth
+from streamspread.results.layers import ByLayer
 from streamspread.results.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class LayerSpectrum(Spectrum):
         return self.rank_limit if self.source_dim is None else min(self.rank_limit, self.source_dim)
 
 
-class Spectra(Mapping[str, LayerSpectrum]):
+class Spectra(ByLayer[LayerSpectrum]):
     """Layers' spectra by name, in network order.
 
     Attributes:
@@ -247,18 +248,8 @@ class Spectra(Mapping[str, LayerSpectrum]):
         thresholds: Sequence[float] = (0.7,),
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        self._layers = {spectrum.layer: spectrum for spectrum in layers}
+        super().__init__(layers, provenance)
         self.thresholds = check_thresholds(thresholds)
-        self.provenance: dict[str, Any] = dict(provenance or {})
-
-    def __getitem__(self, layer: str) -> LayerSpectrum:
-        return self._layers[layer]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._layers)
-
-    def __len__(self) -> int:
-        return len(self._layers)
 
     def __repr__(self) -> str:
         parts = ", ".join(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamspread.cli.arguments import INPUT, OUTPUT, Quiet, Source
+from streamspread.cli.arguments import OUTPUT, Quiet, Source, images_at_most
 from streamspread.cli.command import Command
 from streamspread.cli.inputs import open_source
 from streamspread.cli.terminal import note, progress_bars
@@ -27,13 +27,7 @@ _WITH_FILES = {"files", "quiet", "out"}
 class CkaSource(Source):
     """As of run, but of fewer images."""
 
-    samples: Annotated[
-        int | None,
-        Option(
-            "How many images, drawn with --seed.",
-            Flag(("--samples", "-n"), "N", INPUT, unset=f"all, but at most {MOST:,}"),
-        ),
-    ] = None
+    samples: Annotated[int | None, images_at_most(MOST)] = None
 
 
 @dataclass(eq=False, repr=False)

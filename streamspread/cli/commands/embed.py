@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streamspread.cli.arguments import INPUT, OUTPUT, Language, Quiet, Source, Split
+from streamspread.cli.arguments import INPUT, OUTPUT, Language, Quiet, Source, Split, images_at_most
 from streamspread.cli.command import Command
 from streamspread.cli.inputs import dated_name, open_source
 from streamspread.cli.terminal import note, progress_bars
@@ -23,13 +23,7 @@ class EmbedSource(Source):
     """As of run, but of the test images, and fewer."""
 
     split: Annotated[Split, Option("Which part of the data.", Flag(panel=INPUT))] = Split.test
-    samples: Annotated[
-        int | None,
-        Option(
-            "How many images, drawn with --seed.",
-            Flag(("--samples", "-n"), "N", INPUT, unset=f"all, but at most {MOST:,}"),
-        ),
-    ] = None
+    samples: Annotated[int | None, images_at_most(MOST)] = None
 
 
 @dataclass(eq=False, repr=False)
