@@ -98,3 +98,12 @@ def check_holds(spectrum, truth, taus=TAUS):
         least, most = truth.possible(tau)
         assert low <= most, (tau, (low, high), (least, most))
         assert high >= least, (tau, (low, high), (least, most))
+
+
+#: Ways in which rows (5, 12) may lie that are not one after the other.
+VIEWS = {
+    "transposed": lambda x: x.T.contiguous().T,
+    "every second column": lambda x: x.repeat(1, 2)[:, ::2],
+    "one column for all": lambda x: x[:, :1].expand(-1, 12),
+    "one row for all": lambda x: x[:1].expand(5, -1),
+}

@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from streamspread import kernels
 from streamspread.accumulators.exact import Step, Totals, spectrum_of
 from streamspread.accumulators.growth import values_of_parts
-from streamspread.accumulators.moments import About
+from streamspread.accumulators.moments import About, widened
 from streamspread.errors import DataError
 from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.panels import SymmetricPanels
@@ -22,7 +21,6 @@ from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.spectrum import components_for
 from streamspread.streams.labels import Labels
 
-_NUMBERS = 1 << 20  # of rows that are widened to float64 at a time
 _SETS = 4  # of as many samples as a class has, drawn from all
 _NO_DIRECTION = 1e-10  # of the largest eigenvalue of the means' products: such a one is none
 
@@ -46,12 +44,9 @@ class ClassSums:
         Raises:
             DataError: more samples than labels.
         """
-        count, columns = rows_ND.shape[-2:]
-        if (samples := first + count) > len(self.index_N):
+        if (samples := first + rows_ND.shape[-2]) > len(self.index_N):
             raise DataError(f"{samples:,} samples came, and there are {len(self.index_N):,} labels")
-        height = max(1, _NUMBERS // columns)
-        for begin in range(0, count, height):
-            x_ND = kernels.values(rows_ND[..., begin : begin + height, :], torch.float64)
+        for begin, x_ND in widened(rows_ND):
             index_N = self.index_N[first + begin : first + begin + len(x_ND)]
             self.sum_CD.index_add_(0, index_N, x_ND)
             self.count_C += torch.bincount(index_N, minlength=len(self.count_C))

@@ -4,7 +4,7 @@ of its bias."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -25,6 +25,14 @@ class About(NamedTuple):
     panels: SymmetricPanels
 
 
+def widened(rows_ND: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+    """Staged rows in float64, some at a time, each time with the number of the first of them."""
+    count, columns = rows_ND.shape[-2:]
+    height = max(1, _NUMBERS // columns)
+    for begin in range(0, count, height):
+        yield begin, kernels.values(rows_ND[..., begin : begin + height, :], torch.float64)
+
+
 class FourthMoments:
     """Σa² and Σa·x of staged rows x, with a = ‖x‖²: D + 1 numbers, in scaled units about the shift.
 
@@ -41,9 +49,7 @@ class FourthMoments:
             a_N = kernels.for_device(rows_ND.device).add_weighted(self.weighted_D, rows_ND)
             self.squares_1 += a_N @ a_N
             return
-        height = max(1, _NUMBERS // rows_ND.shape[1])
-        for begin in range(0, len(rows_ND), height):
-            x_ND = rows_ND[begin : begin + height].double()
+        for _, x_ND in widened(rows_ND):
             a_N = torch.linalg.vector_norm(x_ND, dim=1).square()
             self.squares_1 += a_N @ a_N
             self.weighted_D += a_N @ x_ND

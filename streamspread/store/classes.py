@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.spectrum import LayerSpectrum, Spectrum
+from streamspread.store.columns import intervals, or_nan, or_null
 
 _FLOATS = pa.list_(pa.float64())
 _NUMBERS = ("eigenvalues", "lower_sums", "upper_sums")
@@ -52,21 +53,15 @@ def classes_row(spectrum: LayerSpectrum, thresholds: Sequence[float]) -> dict[st
     if classes is None:
         return None
     within = classes.within
-    row = {
+    return {
         "names": classes.names,
         "counts": classes.counts,
-        "between_share": _or_null(classes.between_share),
-        "nc1": _or_null(classes.nc1),
+        "between_share": or_null(classes.between_share),
+        "nc1": or_null(classes.nc1),
         "within": None if within is None else {name: getattr(within, name) for name in _WITHIN},
-        "components_within": None,
+        "components_within": None if within is None else intervals(within, thresholds),
         "each": [asdict(one) for one in classes.each],
     }
-    if within is not None:
-        intervals = ((tau, within.components(tau)) for tau in thresholds)
-        row["components_within"] = [
-            {"threshold": tau, "low": int(k.low), "high": int(k.high)} for tau, k in intervals
-        ]
-    return row
 
 
 def classes_in(row: Mapping[str, Any] | None, dim: int) -> Classes | None:
@@ -79,7 +74,7 @@ def classes_in(row: Mapping[str, Any] | None, dim: int) -> Classes | None:
         return None
     if len(row["names"]) != len(row["counts"]) or any(count < 1 for count in row["counts"]):
         raise ValueError(f"{len(row['names'])} classes of {row['counts']} samples")
-    share, nc1 = _number(row["between_share"]), _number(row["nc1"])
+    share, nc1 = or_nan(row["between_share"]), or_nan(row["nc1"])
     if not (math.isnan(share) or 0.0 <= share <= 1.0) or nc1 < 0.0 or math.isinf(nc1):
         raise ValueError(f"a share of {share:g} between classes, and NC1 of {nc1:g}")
     within = row["within"]
@@ -102,11 +97,3 @@ def _each(row: Mapping[str, Any]) -> ClassComponents:
     if not (known and 0 <= one.components <= one.samples and 0.0 <= one.mixed < math.inf):
         raise ValueError(f"class {one.name}: K of {one.components}, {one.mixed} where classes are mixed")
     return one
-
-
-def _or_null(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.store import facts, files
 from streamspread.store.classes import CLASSES, classes_in, classes_row
+from streamspread.store.columns import intervals, or_nan, or_null
 
 KIND = "spectra"
 
@@ -129,28 +130,23 @@ def _table(spectra: Spectra) -> pa.Table:
         "total_variance": [s.total_variance for s in layers],
         "eigenvalues": [np.asarray(s.eigenvalues, np.float64) for s in layers],
         "complete": [s.complete for s in layers],
-        "components": [_components(s, spectra.thresholds) for s in layers],
-        "seconds": [_or_null(s.seconds) for s in layers],
+        "components": [intervals(s, spectra.thresholds) for s in layers],
+        "seconds": [or_null(s.seconds) for s in layers],
         "peak_bytes": [s.peak_bytes for s in layers],
-        "sum_of_squares": [_or_null(s.sum_of_squares) for s in layers],
+        "sum_of_squares": [or_null(s.sum_of_squares) for s in layers],
         "upper_sums": [np.asarray(s.upper_sums, np.float64) for s in layers],
         "proof": [s.proof for s in layers],
         "lower_sums": [np.asarray(s.lower_sums, np.float64) for s in layers],
         "ceiling": [s.ceiling for s in layers],
-        "fourth_moment": [_or_null(s.fourth_moment) for s in layers],
+        "fourth_moment": [or_null(s.fourth_moment) for s in layers],
         "growth": [None if s.growth is None else [vars(point) for point in s.growth.points] for s in layers],
         "estimates": [_estimates(s) for s in layers],
         "classes": [classes_row(s, spectra.thresholds) for s in layers],
         "summed_dim": [s.summed_dim for s in layers],
-        "moved": [_or_null(s.moved) for s in layers],
+        "moved": [or_null(s.moved) for s in layers],
     }
-    columns |= {name: [_or_null(values[name]) for values in metrics] for name in metric_names()}
+    columns |= {name: [or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
-
-
-def _components(spectrum: LayerSpectrum, thresholds: Iterable[float]) -> list[dict[str, float]]:
-    intervals = ((tau, spectrum.components(tau)) for tau in thresholds)
-    return [{"threshold": tau, "low": int(k.low), "high": int(k.high)} for tau, k in intervals]
 
 
 def _estimates(spectrum: LayerSpectrum) -> list[dict[str, Any]] | None:
@@ -160,17 +156,13 @@ def _estimates(spectrum: LayerSpectrum) -> list[dict[str, Any]] | None:
     return [
         {
             "threshold": tau,
-            "value": _or_null(one.value),
-            "half_width": _or_null(one.half_width),
+            "value": or_null(one.value),
+            "half_width": or_null(one.half_width),
             "told": one.told,
         }
         for tau, one in found
         if one is not None
     ]
-
-
-def _or_null(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _named(table: pa.Table, row: int) -> LayerSpectrum:
@@ -186,7 +178,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         return table[name][row].as_py() if name in table.column_names else None
 
     def number(name: str) -> float:
-        return math.nan if (known := value(name)) is None else known
+        return or_nan(value(name))
 
     def floats(name: str) -> np.ndarray:
         values = table[name][row].values if name in table.column_names else None

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from streamspread import kernels
 from streamspread.kernels import cpu, integers
 from tests.devices import CPU
+from tests.samples import VIEWS
 
 REACH = integers.LARGEST_VALUE
 
@@ -50,16 +51,7 @@ def test_stage_puts_values_on_the_grid_whatever_the_shift_and_sums_them_exactly(
         assert sums.first_bad.tolist() == [kernels.NEVER, kernels.NEVER]
 
 
-@pytest.mark.parametrize(
-    "view",
-    [
-        lambda x: x.T.contiguous().T,
-        lambda x: x.repeat(1, 2)[:, ::2],
-        lambda x: x[:, :1].expand(-1, 12),
-        lambda x: x[:1].expand(5, -1),
-    ],
-    ids=["transposed", "every second column", "one column for all", "one row for all"],
-)
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_stage_reads_activations_that_do_not_lie_row_by_row(view):
     x = view(torch.arange(60.0).reshape(5, 12))
     assert torch.equal(whole(run_stage(x, torch.zeros(12).double(), 1.0)[0]), x.long())

@@ -11,6 +11,7 @@ from streamspread.errors import DeviceError
 from streamspread.system.devices import CUDA
 from tests import tensor_cores
 from tests.devices import CPU, PLACES
+from tests.samples import VIEWS
 
 ROUNDED = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 SOURCES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -64,16 +65,7 @@ def test_16_bit_rounding_on_the_cpu_is_ieee_to_nearest_even(values, rounding):
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
-@pytest.mark.parametrize(
-    "view",
-    [
-        lambda x: x.T.contiguous().T,
-        lambda x: x.repeat(1, 2)[:, ::2],
-        lambda x: x[:, :1].expand(-1, 12),
-        lambda x: x[:1].expand(5, -1),
-    ],
-    ids=["transposed", "every second column", "one column for all", "one row for all"],
-)
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_stage_reads_activations_that_do_not_lie_row_by_row(device, view):
     x = view(torch.arange(60.0, device=device).reshape(5, 12))
     out, sums, _, _ = run_stage(x, torch.zeros(x.shape[1], device=device), 1.0, "fp32", device)
