@@ -22,6 +22,7 @@ from streamspread.linalg.eigenvalues import (
     leading_eigenvalues,
     workspace_bytes,
 )
+from streamspread.linalg.outside import bound_bytes
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
@@ -59,17 +60,14 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
     in_place = band_bytes(order, dtype, device)
     if setting.options.all_eigenvalues:
         return in_place + chunk
-    # Of exact sums a copy in float32 is searched, and used up by the proof.
+    # Of exact sums a copy in float32 is searched.
     exact = setting.rounding == "int16"
     copy = SymmetricPanels.nbytes(order, panel_rows, torch.float32) if exact else 0
     searched = torch.float32 if exact else dtype
     search = workspace_bytes(order, max_block, searched, device) + copy
     if not setting.options.proof:
         return search + chunk
-    # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
-    factor = (order + 3 * panel_rows) * min(panel_rows, order) * searched.itemsize
-    factor += 2 * order * max_block * searched.itemsize + copy
-    return max(search, factor, in_place) + chunk
+    return max(search + bound_bytes(order, max_block), in_place) + chunk
 
 
 def step_operations(order: int, max_block: int, setting: Setting) -> float:

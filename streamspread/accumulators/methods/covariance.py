@@ -175,10 +175,9 @@ class Covariance(Accumulator):
     def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
         """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof.
 
-        The state stays usable for further updates unless the panels themselves were used up: by a Cholesky
-        factorisation, whether it succeeds (``Spectrum.proof`` says so) or not, or where all eigenvalues were
-        computed in place. Any later use then raises. With ``proof=False`` they are used up only where all
-        eigenvalues are asked for.
+        The state stays usable for further updates unless all eigenvalues were computed in the panels
+        themselves (``Spectrum.proof`` says so). Any later use then raises. With ``proof=False`` that is only
+        done where all eigenvalues are asked for.
 
         Raises:
             DataError: fewer than two samples were seen.
