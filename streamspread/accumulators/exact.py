@@ -83,8 +83,8 @@ def step_operations(order: int, max_block: int, setting: Setting) -> float:
     if setting.options.all_eigenvalues or (proof and small):
         cost = profile.float64_cost if setting.rounding == "int16" else profile.float32_cost
         return cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
-    # Exact sums are searched in float32 too, in a copy.
-    return profile.float32_cost * (6 * 2.0 * 512 * float(order) ** 2 + proof * float(order) ** 3 / 3)
+    # Exact sums are searched in float32 too, in a copy; a proof reads them some times more.
+    return profile.float32_cost * 7 * 2.0 * 512 * float(order) ** 2
 
 
 def check_sums(panels: SymmetricPanels, layer: str, scale: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,12 @@ def metrics(run: Run, texts: Texts) -> Table:
         for layer in run.spectra.values()
     ]
     header = [texts["layer"], *metric_labels(texts).values()]
-    return Table(header, rows, frozenset(range(1, len(header))))
+    lacking = [layer for layer in run.spectra.values() if not layer.complete and _lacks_some(layer)]
+    return Table(header, rows, frozenset(range(1, len(header))), [texts["metrics_missing"]] if lacking else [])
+
+
+def _lacks_some(layer: LayerSpectrum) -> bool:
+    return any(math.isnan(value) for value in metrics_of(layer).values())
 
 
 def by_class(run: Run, texts: Texts) -> Table:
