@@ -36,6 +36,10 @@ DENSE_SOLVE_FACTOR = 4.0
 # (n = 16,384: 66 s against 35 s).
 _BAND_FACTOR = 2.0
 
+# A search reads its matrix with a basis of so many vectors; and what it does with these, inner products and
+# triangular solves in float64, takes as long as so many products among them.
+_BASIS, _INNER = 512, 120
+
 _COARSER = 2.0**-4  # of the scale, where sums of integers became too large
 
 #: Vectors of the smallest search: its largest block is halved down to this until it fits.
@@ -83,8 +87,8 @@ def step_operations(order: int, max_block: int, setting: Setting) -> float:
     if setting.options.all_eigenvalues or (proof and small):
         cost = profile.float64_cost if setting.rounding == "int16" else profile.float32_cost
         return cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
-    # Exact sums are searched in float32 too, in a copy; a proof reads them some times more.
-    return profile.float32_cost * 7 * 2.0 * 512 * float(order) ** 2
+    # Exact sums are searched in float32 too, in a copy.
+    return profile.float32_cost * (2.0 * _BASIS * float(order) ** 2 + _INNER * float(order) * _BASIS**2)
 
 
 def check_sums(panels: SymmetricPanels, layer: str, scale: float) -> None:
