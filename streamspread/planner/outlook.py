@@ -75,4 +75,4 @@ def _own(row: LayerPlan, samples: int, profile: Profile) -> float:
     forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples
     dim = row.summed_dim or row.dim
     longer = (profile.search_cost - 1.0) * row.candidate.step
-    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * dim
+    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * row.of.places * dim

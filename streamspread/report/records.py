@@ -71,6 +71,8 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
         "shape": None,  # a list in JSON, a text in CSV
         "dim": spectrum.dim,
         "samples": spectrum.samples,
+        "view": spectrum.view,
+        "images": spectrum.seen,
         "method": spectrum.method,
         "rounding": spectrum.rounding,
         "summed_dim": spectrum.summed_dim,
