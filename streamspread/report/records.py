@@ -71,8 +71,6 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
         "shape": None,  # a list in JSON, a text in CSV
         "dim": spectrum.dim,
         "samples": spectrum.samples,
-        "view": spectrum.view,
-        "images": spectrum.seen,
         "method": spectrum.method,
         "rounding": spectrum.rounding,
         "summed_dim": spectrum.summed_dim,
@@ -87,6 +85,8 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
         # what labels tell
         "between_share": None if classes is None else _known(classes.between_share),
         "nc1": None if classes is None else _known(classes.nc1),
+        "view": spectrum.view,
+        "images": spectrum.seen,
     }
 
 
