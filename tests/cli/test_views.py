@@ -59,17 +59,18 @@ def test_a_file_without_views_is_of_wholes(stored, tmp_path):
 
 def test_a_report_tells_views_apart_as_runs(cli, stored, tmp_path):
     assert cli("report", "v.arrow", "--out", "page").code == 0
+    assert cli("report", "v.arrow", "--format", "markdown", "--out", "page").code == 0
     runs = collect([tmp_path / "v.arrow"]).runs
     assert [(run.name, run.view, list(run.spectra), run.samples) for run in runs] == [
         ("v", "whole", ["c1", "c2", "gap"], 24),
         ("v, position", "position", ["c1", "c2", "gap"], 24),
     ]
     assert len({run.network for run in runs}) == 2
-    page = (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     markdown = (tmp_path / "page" / "report.md").read_text(encoding="utf-8")
     for text in (page, markdown):
         assert "plan:4,M,6, position" in text
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
+    data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page)[1])
     assert [run["name"] for run in data["runs"]] == ["v", "v, position"]
     assert [layer["samples"] for layer in data["runs"][1]["layers"]] == [24 * 1024, 24 * 256, 24]
     assert [layer["name"] for layer in data["runs"][1]["layers"]] == ["c1", "c2", "gap"]
