@@ -223,7 +223,10 @@ def _missing_estimates(layers: Sequence[LayerSpectrum], thresholds: Sequence[flo
     without = [s for s in layers if s.growth is None and s.total_variance > 0]
     if without:
         listed = ", ".join(f"{s.layer} ({s.method})" for s in without)
-        yield f"no estimate at ∞: {listed}: one is made of grams, and of covariances of few features"
+        yield (
+            f"no estimate at ∞: {listed}: one is made of grams, and of covariances of few features, where it "
+            "costs little"
+        )
     known = {tau for s in layers if s.growth for tau in s.growth.thresholds}
     written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
     if others := [written[tau] for tau in thresholds if tau not in known]:

@@ -270,3 +270,33 @@ def test_samples_are_found_on_the_axis_that_grows(tokens):
     y_NTC = model(x_NTC).detach().transpose(0, 1)
     check_exact(spectra["inner"], dense(y_NTC))
     check_exact(spectra["inner@position"], dense(y_NTC.flatten(0, 1)))
+
+
+# Millions of samples
+
+
+@pytest.mark.parametrize(("rounding", "off"), [("fp32", 1e-8), ("fp64", 1e-12), ("int16", 1e-6)])
+def test_millions_of_samples_are_summed_as_closely_as_few(rounding, off):
+    def batches():
+        generator = torch.Generator().manual_seed(2)
+        maps = torch.randn(32, 4, 64, 64, generator=generator)
+        for shift in range(12):
+            yield maps.roll(shift, 1) * (1 + shift) + 3.0
+
+    scatter_DD, sum_D, count = torch.zeros(4, 4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64), 0
+    for batch in batches():
+        rows_ND = batch.double().movedim(1, -1).reshape(-1, 4) - 3.0
+        scatter_DD += rows_ND.T @ rows_ND
+        sum_D += rows_ND.sum(0)
+        count += len(rows_ND)
+    values = torch.linalg.eigvalsh((scatter_DD - torch.outer(sum_D, sum_D) / count) / (count - 1)).flip(0)
+    how = {"view": "position", "axes": "NCHW", "rounding": rounding, "method": "covariance"}
+    found = streamspread.analyze(nn.Sequential(nn.Identity()), batches, "0", TAUS, **how)["0@position"]
+    assert (found.samples, found.images, count) == (12 * 32 * 4096, 12 * 32, 12 * 32 * 4096)
+    total = float(values.sum())
+    assert found.total_variance == pytest.approx(total, rel=off)
+    np.testing.assert_allclose(found.eigenvalues, values.numpy(), atol=off * total)
+    sums = values.cumsum(0).numpy()
+    assert (found.lower_sums <= sums + off * total).all()
+    assert (found.upper_sums[:4] >= sums - off * total).all()
+    assert float((found.upper_sums[:4] - found.lower_sums).max()) < 1e-6 * total
