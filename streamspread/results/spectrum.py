@@ -206,7 +206,7 @@ class LayerSpectrum(Spectrum):
         rounding: the precision of the activations that were summed: fp64, fp32, fp16, bf16 or int16.
         passes: how many times the data went through the network for this layer.
         seconds: of wall-clock time, spent on this layer alone (sums and eigenvalues); the forward is shared
-            by all layers of a pass and not counted. NaN where it was not measured.
+            by all layers of a pass and not counted, nor is making rows of a view. NaN: not measured.
         peak_bytes: the most memory that the passes with this layer were measured to take beyond what was in
             use before them; 0 where it was not measured.
         source_dim: the dimension of a smaller activation of which this layer is a linear function, if any: no

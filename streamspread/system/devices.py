@@ -131,7 +131,7 @@ CUDA = Profile(
     max_block=4096,
     least_staged=1024,
     chunk_bytes=256 << 20,
-    slice_numbers=1 << 24,
+    slice_numbers=1 << 23,
     band_numbers=1 << 23,
     # Tensor cores cut sums off instead of rounding them (Fasi, Higham, Mikaitis & Pranesh 2021,
     # doi:10.7717/peerj-cs.330), so a sum of squares falls short by a share that grows with its length, and

@@ -16,7 +16,7 @@ from streamspread.observe import views
 from streamspread.results.estimates import Point
 from streamspread.results.views import VIEWS, viewed_name
 from streamspread.system.devices import profile
-from tests.networks import activations, check_exact, check_near, images
+from tests.networks import activations, check_exact, check_near, images, smallest_budget
 from tests.samples import TAUS, dense
 from tests.views import LAYOUTS, Layouts, rows_by_hand
 
@@ -118,6 +118,18 @@ def test_slices_are_in_the_plan(network, monkeypatch):
     monkeypatch.setattr(views, "profile", lambda device: replace(profile(device), slice_numbers=many))
     after = streamspread.plan(model, x, **options)
     assert after.peak_bytes - before.peak_bytes >= 30 * (many - profile(CPU).slice_numbers)
+
+
+@pytest.mark.parametrize("view", VIEWS[1:])
+def test_the_smallest_budget_that_is_named_does(network, view):
+    model, x, outputs = network
+    how = {"view": view, "batch_size": 9}
+    budget = smallest_budget(model, x, list(LAYOUTS), **how)
+    spectra = streamspread.analyze(model, x, list(LAYOUTS), TAUS, memory=budget, **how)
+    for layer, axes in LAYOUTS.items():
+        found = spectra[viewed_name(layer, view)]
+        check_exact(found, dense(rows_by_hand(outputs[layer], axes, view)))
+    assert max(s.peak_bytes for s in spectra.values()) <= budget
 
 
 # What goes by images: classes and estimates
