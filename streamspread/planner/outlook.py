@@ -78,4 +78,4 @@ def _own(row: LayerPlan, samples: int, profile: Profile) -> float:
     longer = (profile.search_cost - 1.0) * row.candidate.step
     if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint, of every unit vector
         longer += _MADE * 2 * row.summed_dim * row.of.narrow.operations
-    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * dim
+    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * row.of.places * dim

@@ -193,7 +193,7 @@ def _how_sure(runs: _Layers, thresholds: Sequence[float], texts: Texts) -> list[
     lines = [f"{texts['limited']}: {limited}: {texts['limited_means']}"] if limited else []
     if any(_has_estimates(layers, tau) for layers in runs.values() for tau in thresholds):
         lines.append(texts["estimate_means"])
-    images = " / ".join(dict.fromkeys(text.count(s.samples) for layers in runs.values() for s in layers))
+    images = " / ".join(dict.fromkeys(text.count(s.seen) for layers in runs.values() for s in layers))
     return [
         *lines,
         texts["open"].format(where=still_open) if still_open else texts["closed"].format(images=images),

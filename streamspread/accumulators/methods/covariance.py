@@ -91,7 +91,8 @@ class Covariance(Accumulator):
         staging_rows = min(most_rows, setting.samples or most_rows)
         max_block = largest_block(dim, constants)
 
-        in_eighths = setting.options.estimate and Eighths.worth_it(
+        wanted = setting.options.estimate and not layer.uneven
+        in_eighths = wanted and Eighths.worth_it(
             dim, setting.samples or _SAMPLES, layer.operations, DENSE_SOLVE_FACTOR
         )
 
@@ -202,7 +203,7 @@ class Covariance(Accumulator):
         panels.m_RR = torch.full((1, 1), -float(staging.count), dtype=torch.float64, device=self.device)
         spectrum = spectrum_of(panels, totals, options, step)
         points = sums.eighths.points(options.thresholds) if sums.eighths and options.estimate else ()
-        growth = with_whole(points, spectrum, options.thresholds)
+        growth = with_whole(points, spectrum, options.thresholds, self.places)
         return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth, classes=classes)
 
     def state(self) -> dict[str, Part]:
@@ -264,8 +265,9 @@ class _Sums:
             owner.dim, owner.panel_rows, precision.sum_dtype, owner.device, precision.exact
         )
         self.fourth = FourthMoments(owner.dim, owner.device)
-        self.eighths = Eighths(owner.dim, owner.device) if owner.in_eighths else None
-        self.classes = ClassSums(owner.labels, owner.dim, owner.device) if owner.labels else None
+        dim, device, places = owner.dim, owner.device, owner.places
+        self.eighths = Eighths(dim, device, places) if owner.in_eighths else None
+        self.classes = ClassSums(owner.labels, dim, device, places) if owner.labels else None
         beside = (self.fourth, self.eighths, self.classes)
         self.beside = [each for each in beside if each is not None]
 
