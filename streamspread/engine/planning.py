@@ -15,8 +15,9 @@ from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import Observed
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
-from streamspread.planner import Plan, make_plan
+from streamspread.planner import Plan, make_plan, work
 from streamspread.streams.labels import labels_of
+from streamspread.system.devices import Profile
 from streamspread.system.memory import format_bytes, total_bytes
 
 #: How many times as fast as float32 products those of int16 must be, to be taken where not asked for.
@@ -32,7 +33,7 @@ def planned(observed: Observed, options: Options) -> Plan:
         exact = plan_for(observed, options, observed.taps, "int16")
     except (BudgetError, DataError):  # its sums take twice the memory
         return usual
-    return exact if _less_work(exact, usual) else usual
+    return exact if _less_work(exact, usual, observed.profile) else usual
 
 
 def plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
@@ -112,13 +113,14 @@ def _exact_sums_pay(observed: Observed, options: Options) -> bool:
     return usual and observed.stream.repeatable and exact_speed(observed.device) >= LEAST_GAIN
 
 
-def _less_work(exact: Plan, usual: Plan) -> bool:
-    """Whether a plan has less work, no more passes, and an exact method for as many layers."""
-    work = [sum(layer.candidate.operations for layer in plan.layers) for plan in (exact, usual)]
+def _less_work(exact: Plan, usual: Plan, profile: Profile) -> bool:
+    """Whether a plan has less work, and an exact method for as many layers."""
     kept = all(
         a.candidate.exact >= b.candidate.exact for a, b in zip(exact.layers, usual.layers, strict=True)
     )
-    return kept and len(exact.passes) <= len(usual.passes) and work[0] < work[1]
+    # What a pass costs is known where the number of samples is.
+    longer = usual.samples is None and len(exact.passes) > len(usual.passes)
+    return kept and not longer and work(exact, profile) < work(usual, profile)
 
 
 def check_room(plan: Plan, device: torch.device) -> None:

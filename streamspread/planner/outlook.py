@@ -63,6 +63,16 @@ def outlook(plan: Plan, pace: Pace, profile: Profile) -> Outlook | None:
     )
 
 
+def work(plan: Plan, profile: Profile) -> float:
+    """Operations of a plan, as equivalents of products at the device's usual precision: of sums, eigenvalues
+    and every pass through the network, which the layers in it share."""
+    samples = plan.samples or 1
+    rows = {row.layer: row for row in plan.layers}
+    reach = sum(max(_reach(rows[layer]) for layer in step.layers) for step in plan.passes)
+    own = sum(_own(row, samples, profile) for row in plan.layers)
+    return own + profile.forward_cost * samples * reach
+
+
 def _reach(row: LayerPlan) -> float:
     """Operations of the forward up to where the layer is watched."""
     narrow = row.of.narrow if row.summed_dim is not None else None
