@@ -14,7 +14,7 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.repeats import Repeats
 from streamspread.observe.taps import TapInfo, Watch
-from streamspread.streams import Seen, prefetch
+from streamspread.streams import Batch, Seen, prefetch
 from streamspread.system.generators import as_before, drawn_seed, seeded
 from streamspread.system.progress import Progress, Report
 
@@ -73,7 +73,7 @@ class Passes:
             ActivationError: a tap gave another shape, or was not reached.
         """
         observed, repeats = self.observed, self._repeats if every == 1 else None
-        watch = Watch(observed.model, taps)
+        watch = Watch(observed.model, taps, observed.call)
         label = turn.label or (f"{taps[0].name} … {taps[-1].name}" if len(taps) > 1 else taps[0].name)
         total = observed.samples if every == 1 else None
         first = done = 0
@@ -96,7 +96,7 @@ class Passes:
             for first, batch in batches:
                 with seeded((self._seed + first) % 2**63, observed.device):
                     watch.run(batch, see)
-                done += batch.shape[0]
+                done += len(batch)
                 report()
                 del batch  # before the next one is made
         if repeats is not None:
@@ -108,7 +108,7 @@ class Passes:
             )
         return done
 
-    def _batches(self, every: int) -> Generator[tuple[int, torch.Tensor], None, None]:
+    def _batches(self, every: int) -> Generator[tuple[int, Batch], None, None]:
         """The stream's batches on the device in the model's dtype, with the number of its first sample."""
         observed = self.observed
         stream, device = observed.stream, observed.device
@@ -119,7 +119,7 @@ class Passes:
         for batch in chosen if there else prefetch(chosen, device):
             yield numbers.popleft(), as_input(batch, device, observed.dtype)
 
-    def _read(self, every: int, numbers: deque[int]) -> Iterator[torch.Tensor]:
+    def _read(self, every: int, numbers: deque[int]) -> Iterator[Batch]:
         """Every so many-th batch; into ``numbers`` goes that of its first sample."""
         stream, size = self.observed.stream, self.observed.batch_size
         first, seen, start = not self.data_seen, Seen(), 0
@@ -133,7 +133,7 @@ class Passes:
                 if number % every == 0:
                     numbers.append(start)
                     yield part
-                start += part.shape[0]
+                start += len(part)
         if first:
             self.data_seen = seen.text()
 

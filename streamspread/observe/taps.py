@@ -16,6 +16,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from streamspread.errors import ActivationError, LayerError, ModelError, StreamspreadError
+from streamspread.observe.calling import Call, given
+from streamspread.streams.batch import Batch, describe
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what kernels read
 
@@ -60,7 +62,7 @@ class Stop(BaseException):
         self.error = error
 
 
-def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
+def list_taps(model: nn.Module, sample: Batch, call: Call = given) -> list[TapInfo]:
     """Every module output of one forward of ``sample`` (a small batch), in the order in which they appear.
 
     Raises:
@@ -89,14 +91,14 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
                 itemsize=x.element_size(),
                 channels_last=lies_channels_last(x),
                 operations=operations,
-                observable=is_observable(x, sample.shape[0]),
+                observable=is_observable(x, len(sample)),
             )
         )
 
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError("a TorchScript model cannot be observed: give the module that it was made from")
     with hooked(observable_modules(model), hook):
-        forward(model, sample)
+        forward(model, sample, call)
     return taps
 
 
@@ -177,15 +179,15 @@ class Watch:
     operation of the network may change it.
     """
 
-    def __init__(self, model: nn.Module, taps: Sequence[TapInfo]) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, taps: Sequence[TapInfo], call: Call = given) -> None:
+        self.model, self._call = model, call
         self._at: dict[tuple[str, int, bool], list[TapInfo]] = {}
         for tap in taps:
             self._at.setdefault((tap.module, tap.call, tap.entering), []).append(tap)
         modules = dict(model.named_modules())
         self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
 
-    def run(self, batch: torch.Tensor, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
+    def run(self, batch: Batch, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
         """One forward of ``batch``.
 
         Raises:
@@ -199,7 +201,7 @@ class Watch:
             calls[name, entering] += 1
             try:
                 for tap in missing.pop((name, calls[name, entering], entering), ()):
-                    consume(tap, _checked(tap, x, batch.shape[0]))
+                    consume(tap, _checked(tap, x, len(batch)))
             except Exception as error:
                 raise Stop(error) from error
             if not missing:
@@ -211,7 +213,7 @@ class Watch:
             lambda name, module, inputs: see(name, True, first_tensor(inputs)),
         ):
             try:
-                forward(self.model, batch)
+                forward(self.model, batch, self._call)
             except Stop as stop:
                 if stop.error is not None:
                     raise stop.error from None
@@ -285,7 +287,7 @@ def hooked(
             handle.remove()
 
 
-def forward(model: nn.Module, batch: torch.Tensor) -> None:
+def forward(model: nn.Module, batch: Batch, call: Call = given) -> None:
     """One forward without gradients.
 
     Raises:
@@ -293,16 +295,14 @@ def forward(model: nn.Module, batch: torch.Tensor) -> None:
     """
     try:
         with torch.no_grad():
-            model(batch)
+            call(model, batch)
     except (StreamspreadError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         if "can't allocate memory" in str(error):  # as torch says it for the CPU: no fault of the model's
             raise MemoryError(str(error)) from error
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"the model does not run on a batch of shape {tuple(batch.shape)}, {batch.dtype}: {first_line}"
-        ) from error
+        raise ModelError(f"the model does not run on {describe(batch)}: {first_line}") from error
 
 
 def _is_usual(tap: TapInfo) -> bool:
