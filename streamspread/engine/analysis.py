@@ -47,8 +47,13 @@ def analyzed(
         analysis = _Analysis(observed, options, report, meter)
         spectra = analysis.run(plan)
     facts = _facts(plan, observed, options) | {"data_seen": analysis.data_seen}
-    if analysis.notes:
-        facts["notes"] = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
+    notes = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
+    if observed.left_out:
+        notes.insert(
+            0, f"the model's forward does not take, and was not given: {', '.join(observed.left_out)}"
+        )
+    if notes:
+        facts["notes"] = notes
     ordered = [spectra[tap.name] for tap in observed.taps]
     return Spectra(ordered, options.thresholds, facts)
 

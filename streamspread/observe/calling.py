@@ -85,6 +85,15 @@ def arguments(model: nn.Module, batch: Named) -> tuple[tuple[torch.Tensor, ...],
     return (), taken
 
 
+def left_out(model: nn.Module, batch: Batch) -> tuple[str, ...]:
+    """The names in a batch that its forward is not given, but for labels."""
+    if not isinstance(batch, Named):
+        return ()
+    args, kwargs = arguments(model, batch)
+    kept = {id(x) for x in (*args, *kwargs.values())}
+    return tuple(name for name, x in batch.tensors.items() if id(x) not in kept and not is_label(name))
+
+
 def _parameters(model: nn.Module) -> list[inspect.Parameter]:
     """Of the forward, also where the model is within another that hands on what it is given."""
     inner: Any = getattr(model, "_orig_mod", model)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from streamspread.errors import DataError, DeviceError, OptionError, StreamspreadError
-from streamspread.observe.calling import Call, by, given
+from streamspread.observe.calling import Call, by, given, left_out
 from streamspread.observe.look import first_batch, forward_needs, survey
 from streamspread.observe.placement import as_input, model_dtype, prepared
 from streamspread.observe.source import Source
@@ -41,6 +41,7 @@ class Observed:
         resident_bytes: of data that stays on the device. ``largest_dim``: D of the widest tap, also of those
             that are not asked for; ``operations``: of a sample's forward through all of them.
         profile: of the device. ``call``: how the model is given a batch.
+        left_out: names in the batches that the model is not given, as its forward does not take them.
     """
 
     model: nn.Module
@@ -58,6 +59,7 @@ class Observed:
     operations: float
     profile: Profile
     call: Call = given
+    left_out: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -132,6 +134,7 @@ def _looked_at(
         operations=max((tap.operations for tap in taps), default=0.0),
         profile=constants,
         call=call,
+        left_out=left_out(model, first) if call is given else (),
     )
 
 

@@ -170,6 +170,8 @@ def joined(batches: Sequence[Batch]) -> Batch:
         return torch.cat(plain)
     if plain:
         raise DataError("some samples are tensors and others have names; all must be of one kind")
+    if any(MASK in batch.tensors for batch in named):
+        named = [_with_mask(batch) for batch in named]
     names = dict.fromkeys(name for batch in named for name in batch.tensors)
     others = {name: why for batch in named for name, why in batch.others.items()}
     columns: dict[str, list[torch.Tensor]] = {}
@@ -179,6 +181,14 @@ def joined(batches: Sequence[Batch]) -> Batch:
         else:
             columns[name] = [row for batch in named for row in batch.tensors[name].unbind()]
     return stacked(columns, others, any(batch.padded for batch in named))
+
+
+def _with_mask(batch: Named) -> Named:
+    """The batch with a mask: where it has none, all its tokens are ones."""
+    if MASK in batch.tensors or TOKENS not in batch.tensors:
+        return batch
+    mask = torch.ones_like(batch.tensors[TOKENS], dtype=torch.int64)
+    return Named({**batch.tensors, MASK: mask}, batch.others, batch.padded)
 
 
 #: What tokens' columns are padded with: what a mask of 0 lets no model read.

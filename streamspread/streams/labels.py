@@ -107,7 +107,8 @@ def _labels(data_set: Any) -> torch.Tensor | None:
         known = [part for part in parts if part is not None]
         return torch.cat(known) if known and len(known) == len(parts) else None
     if getattr(data_set, "column_names", None):
-        columns = {name: list(data_set[name]) for name in _COLUMNS if name in data_set.column_names}
+        names = [name for name in _COLUMNS if name in data_set.column_names]
+        columns = data_set.select_columns(names).with_format("numpy")[:] if names else {}
         return column_labels(columns, len(data_set))
     if isinstance(data_set, TensorDataset):
         given: Any = data_set.tensors[1] if len(data_set.tensors) > 1 else None
