@@ -73,10 +73,10 @@ def batched(samples: Iterable[Batch], batch_size: int, what: str) -> Iterator[Ba
             raise differing_shapes(what, i, sample.shape[1:], first.shape[1:], other=i - len(held))
         held.append(kept(sample))
         if len(held) == batch_size:
-            yield _placed(what, partial(joined, held))
+            yield _placed(what, partial(_together, held))
             held = []
     if held:
-        yield _placed(what, partial(joined, held))
+        yield _placed(what, partial(_together, held))
 
 
 def array_tensor(x: np.ndarray) -> torch.Tensor | str:
@@ -123,6 +123,11 @@ def _read(given: Mapping[Any, Any]) -> tuple[dict[str, torch.Tensor], dict[str, 
         {name: x for name, x in read.items() if isinstance(x, torch.Tensor)},
         {name: why for name, why in read.items() if isinstance(why, str)},
     )
+
+
+def _together(samples: list[Batch]) -> Batch:
+    batch = joined(samples)
+    return _some(batch) if isinstance(batch, Named) else batch
 
 
 def _some(batch: Named) -> Named:

@@ -33,6 +33,12 @@ def test_specs_that_cannot_be_read(spec, said):
         load(spec)
 
 
+@pytest.mark.parametrize("spec", ["noise", "patches", "cifar10:/nowhere"])
+def test_a_split_that_a_source_has_not(spec):
+    with pytest.raises(DataError, match=f"data '{spec}' has no split val; it has train and test"):
+        load(spec, "val")
+
+
 def test_a_bare_path_is_told_its_spec(tmp_path):
     with pytest.raises(DataError, match=f"did you mean folder:{tmp_path}"):
         load(str(tmp_path))
