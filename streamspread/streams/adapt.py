@@ -18,10 +18,17 @@ from torch.utils.data import (
 
 from streamspread.errors import DataError
 from streamspread.streams.batch import Batch
-from streamspread.streams.items import batch_of, batched, sample_of
-from streamspread.streams.labels import class_names, column_labels, data_set_labels
+from streamspread.streams.items import batch_of, batched, batches_of, sample_of
+from streamspread.streams.labels import class_names, data_set_labels, sample_labels
 from streamspread.streams.modules import is_data_module, loader_of
-from streamspread.streams.stream import Stream, checked, differing_shapes, kept, resolve_batch_size
+from streamspread.streams.stream import (
+    DEFAULT_BATCH_SIZE,
+    Stream,
+    checked,
+    differing_shapes,
+    kept,
+    resolve_batch_size,
+)
 from streamspread.streams.whole import ArrayStream, ColumnsStream, TensorStream, of_columns
 
 _ACCEPTED = (
@@ -56,7 +63,7 @@ def as_stream(data: Any) -> Stream:
             * a DataLoader, whose batches are kept, or a LightningDataModule: the first loader that it has of
               predict, test, val and train;
             * a callable without arguments that returns a fresh iterable of batches, or any other iterable of
-              batches that can be iterated anew;
+              batches that can be iterated anew; images, and mappings of images or numbers, are samples;
             * an iterator of batches, which can be read once.
 
     Raises:
@@ -97,11 +104,14 @@ def _of_batches(data: Any) -> Stream:
         return OneShotStream(data)
     if callable(data) and not isinstance(data, torch.nn.Module):
         return CallableStream(data)
-    if isinstance(data, Iterable) and not isinstance(data, _NO_BATCHES) and not hasattr(data, "columns"):
+    table = hasattr(data, "columns")  # iterating would give their names
+    if isinstance(data, Iterable) and not isinstance(data, _NO_BATCHES) and not table:
         return CallableStream(data.__iter__, type(data).__name__)
     meant = ""
     if isinstance(data, str | os.PathLike):
         meant = f"did you mean streamspread.data({str(data)!r})? Else "
+    elif table:
+        meant = "did you mean its numbers, as data.to_numpy()? Else "
     elif isinstance(data, tuple):
         meant = "did you mean TensorDataset(*data), or list(data) of samples? Else "
     raise DataError(f"data of type {type(data).__name__} cannot be read; {meant}give {_ACCEPTED}")
@@ -120,7 +130,7 @@ class DatasetStream(Stream):
         self._dataset: Any = dataset
         if isinstance(dataset, list):
             _check_samples(dataset)
-            self.labels = column_labels(_Column(dataset), self.samples)
+            self.labels = sample_labels(dataset)
         else:
             self.labels, self.classes = data_set_labels(dataset), class_names(dataset)
         self.description = f"{type(dataset).__name__}, {self.samples:,} samples"
@@ -218,7 +228,7 @@ class CallableStream(Stream):
                 f"{self.description}: it returned the same iterator again; return a fresh one each time"
             )
         self._last = returned
-        batches = (batch_of(batch, f"{self.description}: a batch") for batch in returned)
+        batches = batches_of(returned, resolve_batch_size(batch_size), f"{self.description}: a batch")
         return checked(batches, self.description)
 
 
@@ -229,9 +239,8 @@ class OneShotStream(Stream):
 
     def __init__(self, batches: Iterator[Any]) -> None:
         self.description = f"one-shot {type(batches).__name__}"
-        self._source = checked(
-            (batch_of(b, f"{self.description}: a batch") for b in batches), self.description
-        )
+        made = batches_of(batches, DEFAULT_BATCH_SIZE, f"{self.description}: a batch")
+        self._source = checked(made, self.description)
         self._held: list[Batch] = []
         self._used = False
 
@@ -259,25 +268,6 @@ class OneShotStream(Stream):
                 f"{self.description}: two passes are needed and an iterator can be read once; "
                 "give a callable that returns a fresh iterator of batches"
             )
-
-
-class _Column(Mapping[str, Any]):
-    """What the samples of a list have by name, a column made when it is asked for."""
-
-    def __init__(self, samples: list[Any]) -> None:
-        self._samples = samples
-
-    def __contains__(self, name: object) -> bool:
-        return all(isinstance(sample, Mapping) and name in sample for sample in self._samples)
-
-    def __getitem__(self, name: str) -> list[Any]:
-        return [sample[name] for sample in self._samples]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._samples[0])
-
-    def __len__(self) -> int:
-        return len(self._samples[0])
 
 
 def _check_samples(samples: list[Any]) -> None:

@@ -160,13 +160,17 @@ def joined(batches: Sequence[Batch]) -> Batch:
     """One batch of all their samples; tokens are padded to the longest.
 
     Raises:
-        DataError: named and unnamed ones, or as :func:`stacked`.
+        DataError: named and unnamed ones, tensors of differing shapes, or as :func:`stacked`.
     """
     if len(batches) == 1:
         return batches[0]
     plain = [batch for batch in batches if isinstance(batch, torch.Tensor)]
     named = [batch for batch in batches if isinstance(batch, Named)]
     if not named:
+        if len({x.shape[1:] for x in plain}) > 1:
+            raise DataError(
+                f"samples of shapes {_first_two(x.shape[1:] for x in plain)}; all must have one shape"
+            )
         return torch.cat(plain)
     if plain:
         raise DataError("some samples are tensors and others have names; all must be of one kind")

@@ -23,12 +23,14 @@ def batch_of(item: Any, what: str) -> Batch:
     """The input in a batch: itself, or the first element of a tuple or list; of a mapping, all, by name.
 
     An image is a sample, and so a batch of one; and so is a mapping with an image in it, or with numbers and
-    neither tensors nor arrays.
+    neither tensors nor arrays. A list of images is a batch of them.
 
     Raises:
         DataError: there is no tensor in it, with what there is.
     """
     given = _input(item)
+    if _is_images(item):
+        return _placed(what, lambda: joined([sample_of(image, what) for image in item]))
     if _is_sample(given):
         return sample_of(item, what)
     if not isinstance(given, Mapping):
@@ -49,6 +51,24 @@ def batch_of(item: Any, what: str) -> Batch:
         else:
             columns[str(name)] = [row for row in rows if isinstance(row, torch.Tensor)]
     return _placed(what, lambda: _some(stacked(columns, others)))
+
+
+def batches_of(items: Iterable[Any], batch_size: int, what: str) -> Iterator[Batch]:
+    """The batches in what gives batches, or samples, of which so many are put together."""
+    held: list[Batch] = []
+    for item in items:
+        if _is_sample(_input(item)) and not _is_images(item):
+            held.append(sample_of(item, what))
+            if len(held) < batch_size:
+                continue
+            item = None
+        if held:
+            yield _placed(what, partial(_together, held))
+            held = []
+        if item is not None:
+            yield batch_of(item, what)
+    if held:
+        yield _placed(what, partial(_together, held))
 
 
 def sample_of(item: Any, what: str) -> Batch:
@@ -105,6 +125,10 @@ def _is_sample(given: Any) -> bool:
     values = list(given.values())
     tensors = any(isinstance(value, torch.Tensor | np.ndarray) for value in values)
     return any(map(_is_image, values)) or (not tensors and any(map(_is_number, values)))
+
+
+def _is_images(item: Any) -> bool:
+    return isinstance(item, list) and bool(item) and all(map(_is_image, item))
 
 
 def _lone(given: Any, item: Any, what: str) -> torch.Tensor:

@@ -81,6 +81,15 @@ def column_labels(columns: Mapping[str, Any], count: int) -> torch.Tensor | None
     return None
 
 
+def sample_labels(samples: list[Any]) -> torch.Tensor | None:
+    """int64 (N,), on the CPU: the whole number that every sample, a mapping, has by a label's name; None where
+    one has none."""
+    if not all(isinstance(sample, Mapping) for sample in samples):
+        return None
+    names = [name for name in _COLUMNS if all(name in sample for sample in samples)]
+    return column_labels({name: [sample[name] for sample in samples] for name in names}, len(samples))
+
+
 def class_names(data_set: Any) -> tuple[str, ...] | None:
     """The names that a data set has for its classes, as ``classes``, as UTF-8 holds them; None where it has
     none."""

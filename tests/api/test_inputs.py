@@ -170,6 +170,8 @@ IMAGES = {
     "hugging face, torch": lambda images: of_images(images).with_format("torch"),
     "loader": lambda images: DataLoader(of_images(images).with_format("torch"), batch_size=SIZE),
     "pipeline of samples": lambda images: Shards([{"img": image, "label": 1} for image in images]),
+    "pipeline of pairs": lambda images: Shards([(image, 1) for image in images]),
+    "lists of images": lambda images: lambda: iter([images[:30], images[30:]]),
     "iterable": lambda images: Flow([(image, 1) for image in images]),
 }
 
@@ -367,6 +369,10 @@ def test_mappings_that_a_model_cannot_be_given(data, said):
         (
             [(torch.zeros(4, 3), torch.zeros(4))],
             "list: its items look like batches of 4, and a list is one of samples",
+        ),
+        (
+            Shards([Image.new("L", (2, 1)), Image.new("L", (2, 2))]),
+            r"samples of shapes \(1, 1, 2\) and \(1, 2, 2\); all",
         ),
         ([torch.zeros(3), {"x": torch.zeros(3)}], "some samples are tensors and others have names"),
         (

@@ -6,6 +6,7 @@ import datasets as hugging_face
 import numpy as np
 import pytest
 import torch
+from datasets.arrow_writer import ArrowWriter
 from PIL import Image
 
 import streamspread
@@ -72,26 +73,39 @@ def test_images_that_lie_beside_the_data_set_and_labels_that_are_missing(tmp_pat
         load("hf:some/pets")
 
 
-def test_a_name_from_the_cache(tmp_path, monkeypatch):
-    called = []
+def keep(cache, owner, name, config, **splits):
+    """Data sets as the hub's lie in the cache."""
+    folder = cache / f"{owner}___{name}" / config / "0.0.0" / "0123456789abcdef0123456789abcdef01234567"
+    folder.mkdir(parents=True)
+    for split, data in splits.items():
+        with ArrowWriter(features=data.features, path=str(folder / f"{name}-{split}.arrow")) as writer:
+            for row in data.cast_column("img", hugging_face.Image(decode=False)):
+                writer.write(row)
+            writer.finalize()
+    known = {
+        split: {"name": split, "num_bytes": 1, "num_examples": len(data), "dataset_name": name}
+        for split, data in splits.items()
+    }
+    hugging_face.DatasetInfo(
+        features=data.features,
+        builder_name="parquet",
+        dataset_name=name,
+        config_name=config,
+        version="0.0.0",
+        splits=known,
+    ).write_to_directory(str(folder))
 
-    def load_dataset(name, config, split):
-        called.append((name, config, split))
-        if split not in ("train", "valid"):
-            raise ValueError(f"Unknown split \"{split}\". Should be one of ['train', 'valid'].")
-        return images(6)
 
-    monkeypatch.setattr(hugging_face, "load_dataset", load_dataset)
-    assert load("hf:some/pets").description == "some/pets train, 6 images"
-    assert load("hf:some/pets:large", "val").description == "some/pets:large val, 6 images"
-    assert called == [
-        ("some/pets", None, "train"),
-        *(("some/pets", "large", split) for split in ("validation", "val", "valid")),
-    ]
-    with pytest.raises(
-        DataError, match=r"'some/pets': Unknown split \"test\". Should be one of \['train', 'valid'"
-    ):
+def test_a_name_from_the_cache(tmp_path):
+    keep(tmp_path / "cache", "some", "pets", "default", train=images(6, 1), valid=images(4, 2))
+    data = load("hf:some/pets")
+    assert (data.description, data.classes) == ("some/pets train, 6 images", ("cat", "dog"))
+    assert torch.equal(data.images, as_read(6, 1))
+    assert torch.equal(load("hf:some/pets:default", "val").images, as_read(4, 2))
+    with pytest.raises(DataError, match="'some/pets': Unknown split .test.. Should be one of"):
         load("hf:some/pets", "test")
+    with pytest.raises(DataError, match="data set 'some/pets:large' is not in the cache"):
+        load("hf:some/pets:large")
 
 
 def test_an_unknown_name_without_a_network_says_which_cache_was_looked_at(tmp_path):

@@ -328,7 +328,6 @@ def test_empty_data(data):
     ("data", "name"),
     [
         ({1, 2}, "set"),
-        (Table(), "Table"),
         (None, "NoneType"),
         (torch.nn.Identity(), "Identity"),
         (3, "int"),
@@ -345,6 +344,7 @@ def test_what_is_not_accepted_is_named_with_what_is(data, name):
     ("data", "meant"),
     [
         ("cifar10", r"did you mean streamspread\.data\('cifar10'\)\? Else give a tensor"),
+        (Table(), r"data of type Table cannot be read; did you mean its numbers, as data.to_numpy\(\)\?"),
         ((numbered(3), numbered(3)), r"data of type tuple .*did you mean TensorDataset\(\*data\)"),
     ],
 )
