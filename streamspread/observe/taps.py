@@ -232,7 +232,7 @@ def _checked(tap: TapInfo, x: torch.Tensor | None, samples: int) -> torch.Tensor
         came = "no tensor" if x is None else f"{tuple(x.shape)}"
         raise ActivationError(
             f"layer {tap.name} gave {came} for a batch of {samples}, where the first batch gave {tap.shape} "
-            "per sample: all images must have one shape"
+            "per sample: all samples must have one shape, texts one length"
         )
     return rows_of(x.detach(), tap.channels_last)
 

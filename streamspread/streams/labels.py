@@ -82,7 +82,7 @@ def column_labels(columns: Mapping[str, Any], count: int) -> torch.Tensor | None
 
 
 def sample_labels(samples: list[Any]) -> torch.Tensor | None:
-    """int64 (N,), on the CPU: the whole number that every sample, a mapping, has by a label's name; None where
+    """int64 (N,), on the CPU: the whole number that each sample, a mapping, has by a label's name; None where
     one has none."""
     if not all(isinstance(sample, Mapping) for sample in samples):
         return None

@@ -4,6 +4,7 @@ import datasets as hugging_face
 import numpy as np
 import pytest
 import torch
+import zarr
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
@@ -82,7 +83,6 @@ class Module(LightningDataModule):
 
 
 def zarr_array(x, tmp_path):
-    zarr = pytest.importorskip("zarr")
     array = zarr.create_array(store=tmp_path / "x", shape=x.shape, chunks=(13, *x.shape[1:]), dtype=x.dtype)
     array[:] = x
     return array

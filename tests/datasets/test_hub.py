@@ -102,7 +102,7 @@ def test_a_name_from_the_cache(tmp_path):
     assert (data.description, data.classes) == ("some/pets train, 6 images", ("cat", "dog"))
     assert torch.equal(data.images, as_read(6, 1))
     assert torch.equal(load("hf:some/pets:default", "val").images, as_read(4, 2))
-    with pytest.raises(DataError, match="'some/pets': Unknown split .test.. Should be one of"):
+    with pytest.raises(DataError, match=r"'some/pets': Unknown split .test.\. Should be one of"):
         load("hf:some/pets", "test")
     with pytest.raises(DataError, match="data set 'some/pets:large' is not in the cache"):
         load("hf:some/pets:large")
