@@ -41,6 +41,7 @@ class Observed:
         resident_bytes: of data that stays on the device. ``largest_dim``: D of the widest tap, also of those
             that are not asked for; ``operations``: of a sample's forward through all of them.
         profile: of the device. ``call``: how the model is given a batch.
+        sample_bytes: of a sample of the first batch, for whose kind the forward's bytes are.
         left_out: names in the batches that the model is not given, as its forward does not take them.
     """
 
@@ -59,6 +60,7 @@ class Observed:
     operations: float
     profile: Profile
     call: Call = given
+    sample_bytes: int = 0
     left_out: tuple[str, ...] = ()
 
 
@@ -134,6 +136,7 @@ def _looked_at(
         operations=max((tap.operations for tap in taps), default=0.0),
         profile=constants,
         call=call,
+        sample_bytes=first.nbytes // len(first),
         left_out=left_out(model, first) if call is given else (),
     )
 

@@ -129,13 +129,21 @@ class Passes:
             if self._compare:
                 self._check(number, seen.text(), first)
             # One that is larger than any before would take more memory than was planned.
-            for part in batch.split(size):
+            for part in batch.split(self._most(batch)):
                 if number % every == 0:
                     numbers.append(start)
                     yield part
                 start += len(part)
         if first:
             self.data_seen = seen.text()
+
+    def _most(self, batch: Batch) -> int:
+        """Samples of a batch that go through the network at once: fewer where its texts are longer than those
+        of the first batch, by which memory was planned."""
+        size = self.observed.batch_size
+        if isinstance(batch, torch.Tensor):
+            return size
+        return max(1, min(size, size * self.observed.sample_bytes * len(batch) // max(1, batch.nbytes)))
 
     def _check(self, number: int, seen: str, first: bool) -> None:
         if first:

@@ -262,6 +262,32 @@ def test_texts_padded_within_batches_have_no_fixed_number_of_features_at_a_token
         streamspread.analyze(bert(), rows, "encoder.layer.0.output.dense", batch_size=SIZE, device="cpu")
 
 
+def test_batches_of_longer_texts_than_the_first_ones_take_no_more_memory_than_was_planned():
+    seen = []
+
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.out = nn.Embedding(60, 6), nn.Linear(6, 5)
+
+        def forward(self, input_ids, attention_mask=None):
+            seen.append(input_ids.numel())
+            mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+            x_NTC = self.embed(input_ids) * mask[..., None]
+            return self.out(x_NTC.sum(1) / mask.sum(1, keepdim=True))
+
+    model, rows = Mean(), sorted(texts(N), key=len)
+    want = truth(model, encoded(rows), ["out"], lambda model, x: model(**x))["out"]
+    for order in (rows, rows[::-1]):
+        seen.clear()
+        data = [{"input_ids": row} for row in order]
+        check_exact(
+            streamspread.analyze(model, data, "out", TAUS, batch_size=SIZE, device="cpu")["out"], want
+        )
+        first = max(len(row) for row in order[:SIZE])
+        assert max(seen) <= SIZE * first
+
+
 def test_labels_are_inputs_only_where_a_forward_asks_for_them():
     padded = encoded(texts(N)) | {"labels": torch.arange(N) % 3}
     call = lambda model, x: model(**x)  # noqa: E731
