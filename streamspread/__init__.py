@@ -7,6 +7,7 @@ from streamspread.system.version import __version__
 
 if TYPE_CHECKING:
     from streamspread.api.analyze import analyze, plan
+    from streamspread.api.data import data
     from streamspread.api.grams import grams
     from streamspread.errors import StreamspreadError
     from streamspread.results.grams import Grams
@@ -25,6 +26,7 @@ __all__ = [
     "__version__",
     "analyze",
     "cka",
+    "data",
     "grams",
     "plan",
     "read",
@@ -38,6 +40,7 @@ __all__ = [
 _HOMES = {
     "analyze": "streamspread.api.analyze",
     "plan": "streamspread.api.analyze",
+    "data": "streamspread.api.data",
     "grams": "streamspread.api.grams",
     "cka": "streamspread.results.similarity",
     "read": "streamspread.store",

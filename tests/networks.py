@@ -169,8 +169,8 @@ def network(kind, n):
 # The truth about layers
 
 
-def activations(model, x, names=None):
-    """Each module output of one forward (or those named), by the name of its layer."""
+def activations(model, x, names=None, call=nn.Module.__call__):
+    """Each module output of one forward (or those named), by the name of its layer; ``call``: the forward."""
     kept, calls = {}, {}
 
     def hook(name, output):
@@ -185,15 +185,15 @@ def activations(model, x, names=None):
         if name
     ]
     with torch.no_grad():
-        model(x)
+        call(model, x)
     for handle in handles:
         handle.remove()
     return kept
 
 
-def truth(model, x, names=None):
+def truth(model, x, names=None, call=nn.Module.__call__):
     """The truth about each of :func:`activations`."""
-    return {name: dense(output) for name, output in activations(model, x, names).items()}
+    return {name: dense(output) for name, output in activations(model, x, names, call).items()}
 
 
 @functools.cache

@@ -45,6 +45,7 @@ OWNERS = {
         "store/embeddings.py",
         "datasets/parquet.py",
     },
+    "datasets": {"datasets/hub.py"},
     "openTSNE": {"api/tsne.py"},
     "joblib": {"api/tsne.py"},
 }
@@ -148,7 +149,7 @@ def test_what_is_known_of_a_kind_of_device_stands_in_one_place():
     assert tables == []
 
 
-HEAVY = {"cupy", "matplotlib", "numba", "openTSNE", "pandas", "pyarrow"}
+HEAVY = {"cupy", "datasets", "matplotlib", "numba", "openTSNE", "pandas", "pyarrow"}
 HEAVY |= {"rich", "sklearn", "torch", "torchvision"}
 
 

@@ -198,4 +198,4 @@ def test_type_checkers_see_names_types_and_defaults(tmp_path):
 
 
 def test_subject_is_what_every_door_is_given_first():
-    assert [one.name for one in fields(Subject)] == ["model", "data"]
+    assert [one.name for one in fields(Subject)] == ["model", "data", "forward"]

@@ -41,9 +41,13 @@ def analyze(call: AnalyzeCall) -> Spectra:
 
     Args:
         model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
-        data: a tensor, Dataset, DataLoader, or a callable that returns a fresh iterator of batches; a
-            one-shot iterator is accepted where one pass is enough.
+        data: tensors, arrays, lists of samples, data sets, loaders, or a callable that returns a fresh
+            iterator of batches (:func:`streamspread.streams.as_stream` has them all); a one-shot iterator is
+            accepted where one pass is enough. Batches that are mappings are given to the model by name, as
+            far as its forward takes them.
         {options}
+        forward: runs the model on a batch, in place of calling it: ``lambda model, batch: …``; the batch is
+            on the model's device, a dict of tensors where it is a mapping.
         progress: called with signs of life, :class:`streamspread.system.progress.Progress`.
         provenance: facts to keep with the result.
 
@@ -63,7 +67,7 @@ def analyze_with(
 ) -> Spectra:
     """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own;
     ``announce``: who is told before it begins how long it will take."""
-    with observing(subject.model, subject.data, options, constants) as observed:
+    with observing(subject.model, subject.data, options, constants, subject.forward) as observed:
         spectra = analyzed(observed, options, progress or silent, announce)
     given = dict(provenance or {})
     facts = spectra.provenance | given
@@ -77,7 +81,7 @@ def plan(call: PlanCall) -> Plan:
     """What :func:`analyze` would run with the same arguments; nothing but a first look at shapes is run.
 
     Args:
-        model, data: as of :func:`analyze`.
+        model, data, forward: as of :func:`analyze`.
         {options}
 
     Raises:
@@ -96,5 +100,5 @@ def plan_with(
             f"a plan would use up the first samples of the {stream.description}: give a callable that "
             "returns a fresh iterator of batches"
         )
-    with observing(subject.model, stream, options, constants) as observed:
+    with observing(subject.model, stream, options, constants, subject.forward) as observed:
         return foreseen(observed, options) if timed else planned(observed, options)

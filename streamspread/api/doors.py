@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,12 +23,16 @@ class Subject:
     """What a door is given before its options.
 
     model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
-    data: a tensor, Dataset, DataLoader, or a callable that returns a fresh iterator of batches; a one-shot
-    iterator is accepted where one pass is enough.
+    data: as of :func:`streamspread.streams.as_stream`: tensors, arrays, data sets, loaders, or a callable
+    that returns a fresh iterator of batches; a one-shot iterator is accepted where one pass is enough.
+    forward: runs the model on a batch, in place of calling it: ``lambda model, batch: …``. The batch is a
+    tensor or, where the data have names, a dict of them.
     """
 
     model: nn.Module
     data: Any
+    _: KW_ONLY
+    forward: Callable[[nn.Module, Any], Any] | None = None
 
 
 def door(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:

@@ -41,6 +41,7 @@ def embed(call: EmbedCall) -> Embedding:
         data: as of :func:`streamspread.analyze`, and it must repeat in the same order. Where it has all
             ``labels`` and ``classes`` they go along.
         {options}
+        forward: as of :func:`streamspread.analyze`.
         progress: called with signs of life. provenance: facts to keep with the result.
 
     Raises:
@@ -59,7 +60,7 @@ def embed(call: EmbedCall) -> Embedding:
             f"{samples - 1:,}: take more images, or fewer --components"
         )
     report = call.progress or silent
-    with observing(call.model, stream, call) as observed:
+    with observing(call.model, stream, call, forward=call.forward) as observed:
         passes = Passes(observed, report)
         layers = leading_scores(passes, call.axes, samples, call.seed)
     facts = {

@@ -37,6 +37,7 @@ def grams(call: GramsCall) -> Grams:
         model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
         data: as of :func:`streamspread.analyze`, and it must repeat in the same order.
         {options}
+        forward: as of :func:`streamspread.analyze`.
         progress: called with signs of life. provenance: facts to keep with the result.
 
     Raises:
@@ -45,7 +46,7 @@ def grams(call: GramsCall) -> Grams:
     stream = as_stream(call.data)
     if not (stream.repeatable and stream.ordered):
         raise DataError(f"{stream.description}: grams need data that repeats in the same order")
-    with observing(call.model, stream, call) as observed:
+    with observing(call.model, stream, call, forward=call.forward) as observed:
         found = kept_grams(observed, call.progress or silent)
     facts = {
         "device": str(observed.device),

@@ -20,6 +20,7 @@ class Split(StrEnum):
 
     train = "train"
     test = "test"
+    val = "val"
 
 
 class Lang(StrEnum):

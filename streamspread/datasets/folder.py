@@ -10,6 +10,8 @@ import torch
 from streamspread.errors import DataError
 from streamspread.system.files import storable
 
+_VALIDATION = ("val", "valid", "validation")  # what that split's folder may be called
+
 
 class FolderImages:
     """The image files of a folder whose subfolders are the classes, in order of class and path.
@@ -56,9 +58,10 @@ class FolderImages:
 def _split_folder(path: Path, split: str) -> Path:
     if not os.path.isdir(path):  # Path.is_dir would raise for a name that is too long
         raise DataError(f"no folder {path}; give a folder with one folder of images per class")
-    if (path / split).is_dir():
-        return path / split
-    other = next((name for name in ("train", "test") if (path / name).is_dir()), None)
+    called = _VALIDATION if split == "val" else (split,)
+    if own := next((name for name in called if (path / name).is_dir()), None):
+        return path / own
+    other = next((name for name in ("train", "test", *_VALIDATION) if (path / name).is_dir()), None)
     if other is not None:
         raise DataError(f"folder {path} has a folder {other} but none named {split}")
     return path

@@ -49,6 +49,7 @@ class ImageData(Stream):
     """
 
     samples: int
+    tensor: torch.Tensor | None
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class StreamedImages(Stream):
     """
 
     samples: int
+    tensor: torch.Tensor | None = None
 
     def __init__(self, source: PixelSource, rows: np.ndarray, name: str, description: str) -> None:
         self._source = source

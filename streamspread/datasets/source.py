@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from streamspread.datasets.images import PixelSource
 
 
+#: The parts of data that there are; a source may have fewer.
+SPLITS = ("train", "test", "val")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """The images that are asked of a source.
 
     Attributes:
         argument: what follows the colon of the spec; empty where nothing does.
-        split: "train" or "test".
+        split: one of those that the source has.
         samples: how many images will be used; None: all. Only a source that generates its images needs it;
             rows are drawn from what the source opens by whoever asked.
         seed: for a source that generates its images.
@@ -51,12 +55,14 @@ class DataSource:
         open: gives the pixels, and their name for descriptions and messages. Raises DataError where they are
             missing or broken. It imports what it needs itself: this file is read to print help.
         fits: whether a bare path looks as if it were meant for this source; None: none does.
+        splits: those that it has.
     """
 
     form: str
     about: str
     open: Callable[[Request], tuple[PixelSource, str]]
     fits: Callable[[str], bool] | None = None
+    splits: tuple[str, ...] = ("train", "test")
 
     @property
     def placeholder(self) -> str:

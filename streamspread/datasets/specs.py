@@ -15,10 +15,9 @@ from streamspread.datasets.images import (
     describe,
     gather,
 )
-from streamspread.datasets.source import SOURCES, DataSource, Request, data_forms
+from streamspread.datasets.source import SOURCES, SPLITS, DataSource, Request, data_forms
 from streamspread.errors import DataError, OptionError
 
-SPLITS = ("train", "test")
 MOST_PIXELS = 65_535  # of a side: JPEG's limit
 
 
@@ -35,7 +34,7 @@ def load(
 
     Args:
         spec: written as one of :func:`data_forms`.
-        split: "train" or "test".
+        split: "train", "test" or, where a source has it, "val".
         samples: how many, drawn with ``seed`` without replacement and kept in row order; None: all.
         seed: of the draw, and of images that are generated.
         image_size: side of the result in pixels. The shorter side is scaled to it and the middle cut out;
@@ -47,11 +46,13 @@ def load(
         OptionError: an option out of range.
     """
     if split not in SPLITS:
-        raise OptionError(f"split {split!r} asked for; there are {' and '.join(SPLITS)}")
+        raise OptionError(f"split {split!r} asked for; there are {', '.join(SPLITS)}")
     if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
         raise OptionError(f"image size {image_size:,} asked for; it must be from 1 to {MOST_PIXELS:,}")
     check_samples(samples, seed)
     source, argument = _source(spec)
+    if split not in source.splits:
+        raise DataError(f"data {spec!r} has no split {split}; it has {' and '.join(source.splits)}")
     request = Request(argument=argument, split=split, samples=samples, seed=seed, image_size=image_size)
     pixels, name = source.open(request)
     rows = choose(len(pixels), samples, seed, name)

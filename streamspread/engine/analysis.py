@@ -50,6 +50,9 @@ def analyzed(
         spectra = analysis.run(plan)
     facts = _facts(plan, observed, options) | {"data_seen": analysis.data_seen}
     notes = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
+    if observed.left_out:
+        named = ", ".join(observed.left_out)
+        notes.insert(0, f"the model's forward does not take, and was not given: {named}")
     if notes := [*notes, *_notes_on_views(observed, options)]:
         facts["notes"] = notes
     ordered = [spectra[tap.name] for tap in observed.taps]

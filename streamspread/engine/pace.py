@@ -27,7 +27,7 @@ def measured(observed: Observed) -> Pace | None:
         return None
     few = head(observed.stream, min(_IMAGES, observed.batch_size))
     x = as_input(few, observed.device, observed.dtype)
-    taken = _shortest(lambda: forward(observed.model, x.clone()), observed.device)
+    taken = _shortest(lambda: forward(observed.model, x.clone(), observed.call), observed.device)
     rows, terms, columns = observed.profile.trial
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(observed.profile.precision, torch.float32)
     a, b = (

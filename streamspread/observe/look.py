@@ -3,23 +3,25 @@ size, which taps there are, and what memory a forward takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import torch
 from torch import nn
 
 from streamspread.errors import DataError, ModelError
+from streamspread.observe.calling import Call, given
 from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.results.views import AxesRule
-from streamspread.streams import Stream, kept
+from streamspread.streams import Batch, Stream, kept
 from streamspread.system.memory import LiveBytes, PeakMeter
+
+_TapsOf = Callable[[Batch], list[TapInfo]]
 
 _CUDA_OVERHEAD = 96 << 20  # cuBLAS and cuSOLVER workspaces that torch allocates
 _PREFETCHED = 4  # batches that are on the card at once
 
 
-def first_batch(stream: Stream, batch_size: int) -> torch.Tensor:
+def first_batch(stream: Stream, batch_size: int) -> Batch:
     """The first batch, as large as the stream makes them; nothing is lost, also not of a one-shot stream."""
     for batch in stream.peek(batch_size):
         return batch if stream.tensor is not None else kept(batch)  # the stream is read on before it is used
@@ -31,50 +33,57 @@ def survey(stream: Stream, first: int) -> tuple[int | None, int]:
     first batch has to stand for the others, where that pass is the only one."""
     if stream.samples is not None or not stream.repeatable:
         return stream.samples, first
-    sizes = [batch.shape[0] for batch in stream.batches(first)]
+    sizes = [len(batch) for batch in stream.batches(first)]
     return sum(sizes), max(sizes)
 
 
 def forward_needs(
-    model: nn.Module, batch: torch.Tensor, batch_size: int, copies: int, rules: Sequence[AxesRule] = ()
+    model: nn.Module,
+    batch: Batch,
+    batch_size: int,
+    copies: int,
+    call: Call = given,
+    rules: Sequence[AxesRule] = (),
 ) -> tuple[int, list[TapInfo]]:
     """(bytes that a pass needs for ``batch_size`` samples beside the accumulators, every tap); ``copies``: of
     a batch that are there at once on the CPU; ``rules``: how outputs' axes are read. The batch lies where the
     model does."""
-    input_bytes = batch[:1].numel() * batch.element_size() * batch_size
+
+    def taps_of(few: Batch) -> list[TapInfo]:
+        return list_taps(model, few, call, rules)
+
+    input_bytes = batch[:1].nbytes * batch_size
     if batch.device.type == "cuda":
         with PeakMeter(batch.device) as meter:
-            taps = list_taps(model, batch, rules)
-        needed = meter.peak * batch_size // batch.shape[0] + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
+            taps = taps_of(batch)
+        needed = meter.peak * batch_size // len(batch) + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
         return needed, taps
-    forward_bytes, taps = _first_look(model, batch, batch_size, rules)
+    forward_bytes, taps = _first_look(taps_of, batch, batch_size)
     needed = forward_bytes + copies * input_bytes
     # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
     return needed + batch_size * max((4 * t.dim for t in taps if t.itemsize == 2), default=0), taps
 
 
-def _first_look(
-    model: nn.Module, batch: torch.Tensor, batch_size: int, rules: Sequence[AxesRule]
-) -> tuple[int, list[TapInfo]]:
+def _first_look(taps_of: _TapsOf, batch: Batch, batch_size: int) -> tuple[int, list[TapInfo]]:
     """(bytes of tensors in a forward of ``batch_size`` samples, every tap), by forwards of two samples and of
     four: what a module makes of its weights does not grow with the batch. A model that takes no other number
     of samples gets the whole batch."""
     few, more = batch[:2], batch[:4]
     try:
-        peak, taps = _live(model, few, rules)
-        peak_of_more, taps_of_more = _live(model, more, rules)
+        peak, taps = _live(taps_of, few)
+        peak_of_more, taps_of_more = _live(taps_of, more)
     except ModelError as error:
         few = more = batch
         try:
-            peak, taps = peak_of_more, taps_of_more = _live(model, batch, rules)
+            peak, taps = peak_of_more, taps_of_more = _live(taps_of, batch)
         except ModelError:
             raise error from None
-    if more.shape[0] == few.shape[0]:
-        return peak * batch_size // few.shape[0], taps
-    growth = max(0, peak_of_more - peak) / (more.shape[0] - few.shape[0])
+    if len(more) == len(few):
+        return peak * batch_size // len(few), taps
+    growth = max(0, peak_of_more - peak) / (len(more) - len(few))
     later = {tap.name: tap for tap in taps_of_more}
-    taps = [_settled(tap, later.get(tap.name), few.shape[0], more.shape[0]) for tap in taps]
-    return int(peak + growth * (batch_size - few.shape[0])), taps
+    taps = [_settled(tap, later.get(tap.name), len(few), len(more)) for tap in taps]
+    return int(peak + growth * (batch_size - len(few))), taps
 
 
 def _settled(tap: TapInfo, later: TapInfo | None, few: int, more: int) -> TapInfo:
@@ -93,8 +102,8 @@ def _output_shape(tap: TapInfo, samples: int) -> tuple[int, ...]:
     return tap.view.batch_shape(samples) if tap.view else (samples, *tap.shape)
 
 
-def _live(model: nn.Module, batch: torch.Tensor, rules: Sequence[AxesRule]) -> tuple[int, list[TapInfo]]:
+def _live(taps_of: _TapsOf, batch: Batch) -> tuple[int, list[TapInfo]]:
     """(bytes of the tensors that live at once in a forward, every tap)."""
     with LiveBytes() as live:
-        taps = list_taps(model, batch, rules)
+        taps = taps_of(batch)
     return live.peak, taps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +11,18 @@ import torch
 from torch import nn
 
 from streamspread.errors import DataError, DeviceError, OptionError, StreamspreadError
+from streamspread.observe.calling import Call, by, given, left_out
 from streamspread.observe.look import first_batch, forward_needs, survey
 from streamspread.observe.placement import as_input, model_dtype, prepared
 from streamspread.observe.source import Source
 from streamspread.observe.taps import TapInfo, select
 from streamspread.observe.tracing import find_sources
-from streamspread.observe.views import in_views, mask_of
+from streamspread.observe.views import in_views
 from streamspread.options import Options, RunOptions
 from streamspread.results.views import WHOLE, AxesRule, axes_rules
 from streamspread.streams import Stream, as_stream
+from streamspread.streams.batch import mask_of
+from streamspread.streams.whole import TensorStream
 from streamspread.system.devices import Profile, profile, resolve_device
 from streamspread.system.generators import as_before
 from streamspread.system.memory import free_bytes, parse_bytes
@@ -40,7 +43,9 @@ class Observed:
         budget: bytes on the device. ``forward_bytes``: of a batch's forward beside what is made of the taps.
         resident_bytes: of data that stays on the device. ``largest_dim``: D of the widest tap, also of those
             that are not asked for; ``operations``: of a sample's forward through all of them.
-        profile: of the device.
+        profile: of the device. ``call``: how the model is given a batch.
+        sample_bytes: of a sample of the first batch, for whose kind the forward's bytes are.
+        left_out: names in the batches that the model is not given, as its forward does not take them.
         masked: whether batches say which of their tokens count.
     """
 
@@ -59,26 +64,35 @@ class Observed:
     operations: float
     profile: Profile
     masked: bool = False
+    call: Call = given
+    sample_bytes: int = 0
+    left_out: tuple[str, ...] = ()
 
 
 @contextmanager
 def observing(
-    model: nn.Module, data: Any, options: RunOptions, constants: Profile | None = None
+    model: nn.Module,
+    data: Any,
+    options: RunOptions,
+    constants: Profile | None = None,
+    forward: Callable[[nn.Module, Any], Any] | None = None,
 ) -> Iterator[Observed]:
     """Look at the first batch and choose the taps; the model and torch's settings are as before afterwards.
 
-    ``constants``: in place of the device's own.
+    ``constants``: in place of the device's own. ``forward``: what runs the model on a batch, in place of
+    calling it.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
     if not isinstance(model, nn.Module):
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
+    call = by(forward)
     device = resolve_device(options.device, model)
     stream = as_stream(data)
     try:
         with prepared(model, device):
-            yield _looked_at(model, stream, device, options, constants or profile(device))
+            yield _looked_at(model, stream, device, options, constants or profile(device), call)
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error
     except StreamspreadError as error:
@@ -88,7 +102,12 @@ def observing(
 
 
 def _looked_at(
-    model: nn.Module, stream: Stream, device: torch.device, options: RunOptions, constants: Profile
+    model: nn.Module,
+    stream: Stream,
+    device: torch.device,
+    options: RunOptions,
+    constants: Profile,
+    call: Call,
 ) -> Observed:
     if options.memory is None:
         budget = int(_BUDGET_SHARE * free_bytes(device))
@@ -97,7 +116,7 @@ def _looked_at(
     stream, resident_bytes = _resident(stream, device, budget)
     first = first_batch(stream, options.batch_size or constants.batch_size)
     dtype = model_dtype(model, first)
-    samples, batch_size = survey(stream, first.shape[0])
+    samples, batch_size = survey(stream, len(first))
     if samples is not None and samples < 2:
         raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
     # A stream that makes its batches holds one, and what it makes it of, beside the model's own copy.
@@ -107,11 +126,11 @@ def _looked_at(
     if isinstance(options, Options):
         views, rules = options.view, axes_rules(options.axes)
     look = as_input(first, device, dtype)
-    forward_bytes, taps = forward_needs(model, look, batch_size, copies, rules)
+    forward_bytes, taps = forward_needs(model, look, batch_size, copies, call, rules)
     wanted = in_views(select(taps, options.layers, _default_layers(model)), views, rules)
     with as_before(device):
         plain = [tap for tap in wanted if tap.view is None]
-        sources = find_sources(model, as_input(first[:2], device, dtype), taps, plain)
+        sources = find_sources(model, as_input(first[:2], device, dtype), taps, plain, call)
     return Observed(
         model=model,
         stream=stream,
@@ -127,7 +146,10 @@ def _looked_at(
         largest_dim=max((tap.dim for tap in taps), default=0),
         operations=max((tap.operations for tap in taps), default=0.0),
         profile=constants,
-        masked=mask_of(first) is not None,
+        masked=any(tap.view for tap in wanted) and mask_of(first) is not None,
+        call=call,
+        sample_bytes=first.nbytes // len(first),
+        left_out=left_out(model, first) if call is given else (),
     )
 
 
@@ -136,11 +158,11 @@ def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream
     tensor = stream.tensor
     if device.type != "cuda" or tensor is None or tensor.device == device:
         return stream, 0
-    size = tensor.numel() * tensor.element_size()
+    size = tensor.nbytes
     if size > _RESIDENT_SHARE * budget:
         return stream, 0
-    moved = as_stream(tensor.to(device))
-    moved.description = stream.description
+    moved = TensorStream(tensor.to(device), stream.description)
+    moved.labels, moved.classes = stream.labels, stream.classes
     return moved, size
 
 

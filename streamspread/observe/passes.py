@@ -14,8 +14,7 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.repeats import Repeats
 from streamspread.observe.taps import TapInfo, Watch
-from streamspread.observe.views import mask_of
-from streamspread.streams import Seen, prefetch
+from streamspread.streams import Batch, Seen, prefetch
 from streamspread.system.generators import as_before, drawn_seed, seeded
 from streamspread.system.progress import Progress, Report
 
@@ -75,7 +74,7 @@ class Passes:
             ActivationError: a tap gave another shape, or was not reached.
         """
         observed, repeats = self.observed, self._repeats if every == 1 else None
-        watch = Watch(observed.model, taps)
+        watch = Watch(observed.model, taps, observed.call)
         label = turn.label or (f"{taps[0].name} … {taps[-1].name}" if len(taps) > 1 else taps[0].name)
         total = observed.samples if every == 1 else None
         first = done = 0
@@ -97,8 +96,8 @@ class Passes:
         ):  # at once, also after an error
             for first, batch in batches:
                 with seeded((self._seed + first) % 2**63, observed.device):
-                    watch.run(batch, see, mask_of(batch))
-                done += batch.shape[0]
+                    watch.run(batch, see)
+                done += len(batch)
                 report()
                 del batch  # before the next one is made
         if repeats is not None:
@@ -110,7 +109,7 @@ class Passes:
             )
         return done
 
-    def _batches(self, every: int) -> Generator[tuple[int, torch.Tensor], None, None]:
+    def _batches(self, every: int) -> Generator[tuple[int, Batch], None, None]:
         """The stream's batches on the device in the model's dtype, with the number of its first sample."""
         observed = self.observed
         stream, device = observed.stream, observed.device
@@ -121,7 +120,7 @@ class Passes:
         for batch in chosen if there else prefetch(chosen, device):
             yield numbers.popleft(), as_input(batch, device, observed.dtype)
 
-    def _read(self, every: int, numbers: deque[int]) -> Iterator[torch.Tensor]:
+    def _read(self, every: int, numbers: deque[int]) -> Iterator[Batch]:
         """Every so many-th batch; into ``numbers`` goes that of its first sample."""
         stream, size = self.observed.stream, self.observed.batch_size
         first, seen, start = not self.data_seen, Seen(), 0
@@ -131,13 +130,21 @@ class Passes:
             if self._compare:
                 self._check(number, seen.text(), first)
             # One that is larger than any before would take more memory than was planned.
-            for part in batch.split(size):
+            for part in batch.split(self._most(batch)):
                 if number % every == 0:
                     numbers.append(start)
                     yield part
-                start += part.shape[0]
+                start += len(part)
         if first:
             self.data_seen = seen.text()
+
+    def _most(self, batch: Batch) -> int:
+        """Samples of a batch that go through the network at once: fewer where its texts are longer than those
+        of the first batch, by which memory was planned."""
+        size = self.observed.batch_size
+        if isinstance(batch, torch.Tensor):
+            return size
+        return max(1, min(size, size * self.observed.sample_bytes * len(batch) // max(1, batch.nbytes)))
 
     def _check(self, number: int, seen: str, first: bool) -> None:
         if first:

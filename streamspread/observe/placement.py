@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from streamspread.errors import ModelError
+from streamspread.streams.batch import Batch, Named, floating_dtype
 from streamspread.system.generators import kept
 from streamspread.system.switches import switched
 
@@ -45,15 +46,17 @@ def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
             module.training = training
 
 
-def model_dtype(model: nn.Module, first: torch.Tensor) -> torch.dtype:
+def model_dtype(model: nn.Module, first: Batch) -> torch.dtype:
     """The dtype of the parameters; without any, that of the data, where it has floating-point numbers."""
-    numbers = first.dtype if first.is_floating_point() else torch.float32
+    numbers = floating_dtype(first) or torch.float32
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), numbers)
 
 
-def as_input(batch: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+def as_input(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
     """A batch as the model takes it: on the device, floating-point numbers in the model's dtype, in memory of
     its own, since a model may work in place."""
+    if isinstance(batch, Named):
+        return batch.to(device, dtype, copy=True)
     return batch.to(device, dtype if batch.is_floating_point() else None, copy=True)
 
 

@@ -17,8 +17,10 @@ from torch.utils.hooks import RemovableHandle
 
 from streamspread.errors import ActivationError, LayerError, ModelError, StreamspreadError
 from streamspread.observe.axes import Axes
+from streamspread.observe.calling import Call, given
 from streamspread.observe.views import View
 from streamspread.results.views import WHOLE, AxesRule
+from streamspread.streams.batch import Batch, describe, mask_of
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what kernels read
 
@@ -67,7 +69,9 @@ class Stop(BaseException):
         self.error = error
 
 
-def list_taps(model: nn.Module, sample: torch.Tensor, rules: Sequence[AxesRule] = ()) -> list[TapInfo]:
+def list_taps(
+    model: nn.Module, sample: Batch, call: Call = given, rules: Sequence[AxesRule] = ()
+) -> list[TapInfo]:
     """Every module output of one forward of ``sample`` (a small batch), in the order in which they appear;
     ``rules``: how their axes are read, where that is not as modules tell.
 
@@ -76,7 +80,7 @@ def list_taps(model: nn.Module, sample: torch.Tensor, rules: Sequence[AxesRule] 
     """
     taps: list[TapInfo] = []
     calls: dict[str, int] = {}
-    operations, axes_of = 0.0, Axes(rules, sample.shape[0])
+    operations, axes_of = 0.0, Axes(rules, len(sample))
 
     def hook(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         nonlocal operations
@@ -100,7 +104,7 @@ def list_taps(model: nn.Module, sample: torch.Tensor, rules: Sequence[AxesRule] 
                 itemsize=x.element_size(),
                 channels_last=lies_channels_last(x),
                 operations=operations,
-                observable=is_observable(x, sample.shape[0], axis),
+                observable=is_observable(x, len(sample), axis),
                 axes=axes,
                 view=View(tap_name, WHOLE, axes, shape) if axis else None,
             )
@@ -109,7 +113,7 @@ def list_taps(model: nn.Module, sample: torch.Tensor, rules: Sequence[AxesRule] 
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError("a TorchScript model cannot be observed: give the module that it was made from")
     with hooked(observable_modules(model), hook):
-        forward(model, sample)
+        forward(model, sample, call)
     return taps
 
 
@@ -191,35 +195,31 @@ class Watch:
     operation of the network may change it.
     """
 
-    def __init__(self, model: nn.Module, taps: Sequence[TapInfo]) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, taps: Sequence[TapInfo], call: Call = given) -> None:
+        self.model, self._call = model, call
         self._at: dict[tuple[str, int, bool], list[TapInfo]] = {}
         for tap in taps:
             self._at.setdefault((tap.module, tap.call, tap.entering), []).append(tap)
         modules = dict(model.named_modules())
         self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
 
-    def run(
-        self,
-        batch: torch.Tensor,
-        consume: Callable[[TapInfo, torch.Tensor], None],
-        mask_NT: torch.Tensor | None = None,
-    ) -> None:
-        """One forward of ``batch``; ``mask_NT``: which tokens count, of taps with a view of them.
+    def run(self, batch: Batch, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
+        """One forward of ``batch``.
 
         Raises:
             ActivationError: a tap's shape differs from the first batch's, or does not fit the mask, or a tap
                 was not reached.
             ModelError: the model does not run on the batch.
         """
-        missing = dict(self._at)
+        missing, viewed = dict(self._at), any(tap.view for taps in self._at.values() for tap in taps)
         calls: Counter[tuple[str, bool]] = Counter()
+        mask_NT = mask_of(batch) if viewed else None
 
         def see(name: str, entering: bool, x: torch.Tensor | None) -> None:
             calls[name, entering] += 1
             try:
                 for tap in missing.pop((name, calls[name, entering], entering), ()):
-                    for rows_ND in _rows(tap, x, batch.shape[0], mask_NT):
+                    for rows_ND in _rows(tap, x, len(batch), mask_NT):
                         consume(tap, rows_ND)
             except Exception as error:
                 raise Stop(error) from error
@@ -232,7 +232,7 @@ class Watch:
             lambda name, module, inputs: see(name, True, first_tensor(inputs)),
         ):
             try:
-                forward(self.model, batch)
+                forward(self.model, batch, self._call)
             except Stop as stop:
                 if stop.error is not None:
                     raise stop.error from None
@@ -250,11 +250,13 @@ def _rows(
         ActivationError: another shape than that of the first batch, or one that the mask is not of.
     """
     view = tap.view
-    if x is None or tuple(x.shape) != (view.batch_shape(samples) if view else (samples, *tap.shape)):
+    fits = x is not None and (view.fits(x, samples, mask_NT) if view else x.shape == (samples, *tap.shape))
+    if x is None or not fits:
         came = "no tensor" if x is None else f"{tuple(x.shape)}"
         raise ActivationError(
             f"layer {tap.name} gave {came} for a batch of {samples}, where the first batch gave "
-            f"{view.output if view else tap.shape} per sample: all images must have one shape"
+            f"{view.output if view else tap.shape} per sample: all samples must have one shape, texts one "
+            "length"
         )
     yield from view.rows(x.detach(), mask_NT) if view else [rows_of(x.detach(), tap.channels_last)]
 
@@ -309,7 +311,7 @@ def hooked(
             handle.remove()
 
 
-def forward(model: nn.Module, batch: torch.Tensor) -> None:
+def forward(model: nn.Module, batch: Batch, call: Call = given) -> None:
     """One forward without gradients.
 
     Raises:
@@ -317,16 +319,14 @@ def forward(model: nn.Module, batch: torch.Tensor) -> None:
     """
     try:
         with torch.no_grad():
-            model(batch)
+            call(model, batch)
     except (StreamspreadError, torch.OutOfMemoryError):
         raise
     except Exception as error:
         if "can't allocate memory" in str(error):  # as torch says it for the CPU: no fault of the model's
             raise MemoryError(str(error)) from error
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(
-            f"the model does not run on a batch of shape {tuple(batch.shape)}, {batch.dtype}: {first_line}"
-        ) from error
+        raise ModelError(f"the model does not run on {describe(batch)}: {first_line}") from error
 
 
 def _is_usual(tap: TapInfo) -> bool:

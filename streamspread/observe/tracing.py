@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from streamspread.errors import ModelError
+from streamspread.observe.calling import Call, given
 from streamspread.observe.source import Source, Step, bare, is_verified
 from streamspread.observe.taps import (
     Stop,
@@ -24,6 +25,7 @@ from streamspread.observe.taps import (
     lies_channels_last,
     observable_modules,
 )
+from streamspread.streams.batch import Batch
 
 #: Modules whose ``forward`` is affine in eval mode, whatever their parameters are. What is derived from them
 #: counts too as long as it has that very ``forward``; a parametrised convolution has, for one.
@@ -44,7 +46,11 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def find_sources(
-    model: nn.Module, batch: torch.Tensor, every: Sequence[TapInfo], wanted: Sequence[TapInfo]
+    model: nn.Module,
+    batch: Batch,
+    every: Sequence[TapInfo],
+    wanted: Sequence[TapInfo],
+    call: Call = given,
 ) -> dict[str, Source]:
     """The narrowest source of each wanted tap that has one, by the tap's name.
 
@@ -60,10 +66,10 @@ def find_sources(
     modules = observable_modules(model)
     if not any(_is_affine(module) for _, module in modules):
         return {}
-    trace = _Trace(batch.shape[0], every, wanted)
+    trace = _Trace(len(batch), every, wanted)
     try:
         with hooked([("", model)], trace.gave, trace.began), hooked(modules, trace.gave):
-            forward(model, batch)
+            forward(model, batch, call)
     except Stop:
         pass
     except ModelError:  # it takes no so small batch

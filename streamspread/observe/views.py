@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -67,6 +67,16 @@ class View:
         """Of the output for so many images."""
         return (*self.output[: self.samples_axis], images, *self.output[self.samples_axis :])
 
+    def fits(self, x: torch.Tensor, samples: int, mask_NT: torch.Tensor | None) -> bool:
+        """Whether an output for so many samples can be viewed: it has the first one's shape, or, where a mask
+        says which tokens count, any number of these."""
+        if self.name == WHOLE or mask_NT is None:
+            return tuple(x.shape) == self.batch_shape(samples)
+        sizes = (
+            (x.shape[self.samples_axis], x.shape[self.axes.index("C")]) if x.ndim == len(self.axes) else ()
+        )
+        return sizes == (samples, self.features)
+
     def together(self, device: torch.device) -> int:
         """Images whose rows are made at a time."""
         return max(1, profile(device).slice_numbers // math.prod(self.output))
@@ -111,7 +121,8 @@ class View:
                 yield self._pooled(part_NPC.flatten(1, -2), kept_NP)
 
     def _mask_shape(self, x: torch.Tensor) -> tuple[int, int]:
-        return x.shape[self.samples_axis], self.places
+        samples = x.shape[self.samples_axis]
+        return samples, x.numel() // (samples * self.features)
 
     def _pooled(self, x_NPC: torch.Tensor, kept_NP: torch.Tensor | None) -> torch.Tensor:
         """(n, C): the mean over the places that count, or the largest."""
@@ -123,13 +134,6 @@ class View:
         if self.name == POOLED_MAX:
             return x_NPC.masked_fill(left_out_NP1, -math.inf).amax(1)
         return x_NPC.double().masked_fill(left_out_NP1, 0.0).sum(1) / kept_NP.sum(1, keepdim=True)
-
-
-def mask_of(batch: Any) -> torch.Tensor | None:
-    """Which tokens of a batch count, (N, T) booleans, where it is a mapping that says so, under the name
-    ``attention_mask``; else None."""
-    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
-    return mask.bool() if isinstance(mask, torch.Tensor) and mask.ndim == 2 else None
 
 
 def in_views(taps: Sequence[TapInfo], views: Sequence[str], rules: Sequence[AxesRule] = ()) -> list[TapInfo]:

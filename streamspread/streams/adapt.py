@@ -1,33 +1,70 @@
 """From what users have, tensors, data sets, loaders, callables or iterators, to a Stream."""
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    SequentialSampler,
+    default_collate,
+)
 
 from streamspread.errors import DataError
-from streamspread.streams.labels import class_names, data_set_labels
-from streamspread.streams.stream import Stream, checked, differing_shapes, kept, resolve_batch_size
+from streamspread.streams.batch import Batch
+from streamspread.streams.items import batch_of, batched, batches_of, sample_of
+from streamspread.streams.labels import class_names, data_set_labels, sample_labels
+from streamspread.streams.modules import is_data_module, loader_of
+from streamspread.streams.stream import (
+    DEFAULT_BATCH_SIZE,
+    Stream,
+    checked,
+    differing_shapes,
+    kept,
+    resolve_batch_size,
+)
+from streamspread.streams.whole import ArrayStream, ColumnsStream, TensorStream, of_columns
 
 _ACCEPTED = (
-    "a tensor (N, ...), a torch Dataset, a DataLoader, a callable that returns a fresh iterator of batches, "
-    "or an iterator of batches"
+    "a tensor (N, ...), an array, a mapping of these, a list of samples, a Dataset, a DataLoader, a "
+    "DataModule, a callable that returns a fresh iterator of batches, or an iterator of batches"
 )
+
+_NO_BATCHES = (str, bytes, tuple, set, frozenset, torch.nn.Module)  # iterable, and no data
 
 # torch's message where the samples of a batch differ in shape, also when a worker process passes it on.
 _RAGGED = re.compile(r"equal size, but got \[(.*?)\] at entry 0 and \[(.*?)\] at entry (\d+)")
 
+_RAGGED_LISTS = "each element in list of batch should be of equal size"  # of torch's too
+_HOW_TO_PAD = (
+    "samples are lists of differing lengths, which the loader does not pad: give the data set itself, or a "
+    "collate_fn that pads, such as transformers' DataCollatorWithPadding"
+)
+
 
 def as_stream(data: Any) -> Stream:
-    """The stream of the inputs in ``data``: of an item that is a tuple, list or dict, the first element.
+    """The stream of the inputs in ``data``: of an item that is a tuple or list, the first element; of a
+    mapping, everything, by name.
 
     Args:
-        data: a Stream (returned as it is), a tensor (N, ...) (sliced, never copied), a map-style or iterable
-            Dataset, a DataLoader (its batches are kept), a callable without arguments that returns a fresh
-            iterable of batches, or an iterator of batches, which can be read once.
+        data: one of
+
+            * a Stream (returned as it is);
+            * a tensor (N, ...), or a mapping of these (sliced, never copied);
+            * an array, a memory map, or whatever else has shape, dtype and slices (read slice by slice);
+            * a list of samples: tensors, arrays, images, or mappings, such as those of tokenised texts;
+            * a map-style or iterable Dataset, of torch's or of Hugging Face's, of samples;
+            * a DataLoader, whose batches are kept, or a LightningDataModule: the first loader that it has of
+              predict, test, val and train;
+            * a callable without arguments that returns a fresh iterable of batches, or any other iterable of
+              batches that can be iterated anew; images, and mappings of images or numbers, are samples;
+            * an iterator of batches, which can be read once.
 
     Raises:
         DataError: anything else, or data without samples.
@@ -36,66 +73,85 @@ def as_stream(data: Any) -> Stream:
         return data
     if isinstance(data, torch.Tensor):
         return TensorStream(data)
+    if isinstance(data, Mapping):
+        return of_columns(data)
+    if is_data_module(data):
+        loader, split = loader_of(data)
+        stream = as_stream(loader)
+        stream.description = f"{type(data).__name__} {split}: {stream.description}"
+        return stream
+    return _of_items(data) or _of_batches(data)
+
+
+def _of_items(data: Any) -> Stream | None:
+    """The stream of what has samples; None for what has batches."""
+    hugging_face = any(kind.__module__.split(".")[0] == "datasets" for kind in type(data).__mro__)
     if isinstance(data, DataLoader):
         return LoaderStream(data)
-    if isinstance(data, IterableDataset):
+    if isinstance(data, IterableDataset) or (hugging_face and not hasattr(data, "__len__")):
         return IterableDatasetStream(data)
-    if isinstance(data, Dataset):
+    if hugging_face:
+        return ColumnsStream(data)
+    if isinstance(data, Dataset | list):
         return DatasetStream(data)
+    if all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__")):
+        return ArrayStream(data)
+    return None
+
+
+def _of_batches(data: Any) -> Stream:
     if isinstance(data, Iterator):
         return OneShotStream(data)
     if callable(data) and not isinstance(data, torch.nn.Module):
         return CallableStream(data)
-    raise DataError(f"data of type {type(data).__name__} cannot be read; give {_ACCEPTED}")
-
-
-class TensorStream(Stream):
-    """Slices of one tensor (N, ...), without copying."""
-
-    def __init__(self, data: torch.Tensor) -> None:
-        if data.ndim == 0 or data.shape[0] == 0:
-            raise DataError(
-                f"a tensor of shape {tuple(data.shape)} has no samples; give one of shape (N, ...)"
-            )
-        self._data = self.tensor = data
-        self.samples = data.shape[0]
-        self.description = f"tensor {tuple(data.shape)}"
-
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
-        return iter(self._data.split(resolve_batch_size(batch_size)))
+    table = hasattr(data, "columns")  # iterating would give their names
+    if isinstance(data, Iterable) and not isinstance(data, _NO_BATCHES) and not table:
+        return CallableStream(data.__iter__, type(data).__name__)
+    meant = ""
+    if isinstance(data, str | os.PathLike):
+        meant = f"did you mean streamspread.data({str(data)!r})? Else "
+    elif table:
+        meant = "did you mean its numbers, as data.to_numpy()? Else "
+    elif isinstance(data, tuple):
+        meant = "did you mean TensorDataset(*data), or list(data) of samples? Else "
+    raise DataError(f"data of type {type(data).__name__} cannot be read; {meant}give {_ACCEPTED}")
 
 
 class DatasetStream(Stream):
-    """The items of a map-style data set, in the order of their indices."""
+    """The items of a map-style data set, or of a list, in the order of their indices."""
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        name = type(dataset).__name__
+    def __init__(self, dataset: Dataset[Any] | list[Any]) -> None:
+        name = "list" if isinstance(dataset, list) else f"data set {type(dataset).__name__}"
         self.samples = _length(dataset)
         if self.samples is None:
-            raise DataError(f"data set {name} has no length; give it __len__, or make it an IterableDataset")
+            raise DataError(f"{name} has no length; give it __len__, or make it an IterableDataset")
         if self.samples == 0:
-            raise DataError(f"data set {name}: no samples in it; at least one is needed")
-        self._dataset = dataset
-        self.labels, self.classes = data_set_labels(dataset), class_names(dataset)
-        self.description = f"{name}, {self.samples:,} samples"
+            raise DataError(f"{name}: no samples in it; at least one is needed")
+        self._dataset: Any = dataset
+        if isinstance(dataset, list):
+            _check_samples(dataset)
+            self.labels = sample_labels(dataset)
+        else:
+            self.labels, self.classes = data_set_labels(dataset), class_names(dataset)
+        self.description = f"{type(dataset).__name__}, {self.samples:,} samples"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
         what = self.description
-        items = (first_tensor(self._dataset[i], f"{what}: item {i}") for i in range(self.samples or 0))
-        return checked(_stacked(items, resolve_batch_size(batch_size), what), what)
+        items = (sample_of(self._dataset[i], f"{what}: item {i}") for i in range(self.samples or 0))
+        return checked(batched(items, resolve_batch_size(batch_size), what), what)
 
 
 class IterableDatasetStream(Stream):
     """The items of an iterable data set, in the order in which it gives them."""
 
-    def __init__(self, dataset: IterableDataset[Any]) -> None:
+    def __init__(self, dataset: Iterable[Any]) -> None:
         self._dataset = dataset
         self.description = type(dataset).__name__
 
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
         what = self.description
-        items = (first_tensor(item, f"{what}: item {i}") for i, item in enumerate(self._dataset))
-        return checked(_stacked(items, resolve_batch_size(batch_size), what), what)
+        items = (sample_of(item, f"{what}: item {i}") for i, item in enumerate(self._dataset))
+        return checked(batched(items, resolve_batch_size(batch_size), what), what)
 
 
 class LoaderStream(Stream):
@@ -114,11 +170,11 @@ class LoaderStream(Stream):
         if self.samples == 0:
             raise DataError(f"{self.description}: no samples in it; at least one is needed")
 
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
         return checked(self._loaded(), self.description)
 
-    def _loaded(self) -> Iterator[torch.Tensor]:
-        seen = 0
+    def _loaded(self) -> Iterator[Batch]:
+        seen, by_torch = 0, self._loader.collate_fn is default_collate
         source = iter(self._loader)
         while True:
             try:
@@ -126,13 +182,15 @@ class LoaderStream(Stream):
             except StopIteration:
                 return
             except RuntimeError as error:
+                if _RAGGED_LISTS in str(error):
+                    raise DataError(f"{self.description}: {_HOW_TO_PAD}") from None
                 ragged = _RAGGED.search(str(error))
                 if ragged is None:
                     raise
                 break
-            tensor = first_tensor(batch, f"{self.description}: a batch")
-            seen += tensor.shape[0] if tensor.ndim else 0
-            yield tensor
+            made = batch_of(_upright(batch) if by_torch else batch, f"{self.description}: a batch")
+            seen += 0 if isinstance(made, torch.Tensor) and made.ndim == 0 else len(made)
+            yield made
         # Raised outside of `except`, since torch's error would keep the loader's processes alive.
         del source
         first, other = (tuple(int(side) for side in sizes.split(",") if side) for sizes in ragged.group(1, 2))
@@ -142,8 +200,9 @@ class LoaderStream(Stream):
 class CallableStream(Stream):
     """The batches of the iterator that a callable returns; it is called once in every pass."""
 
-    def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
-        name = getattr(make, "__name__", type(make).__name__)
+    def __init__(self, make: Callable[[], Iterable[Any]], name: str = "") -> None:
+        """``name``: of what the batches are from; made from the callable's where it is not given."""
+        name = name or getattr(make, "__name__", type(make).__name__)
         try:
             inspect.signature(make).bind()
         except TypeError as error:
@@ -156,7 +215,7 @@ class CallableStream(Stream):
         self._last: object = None
         self.description = f"batches from {name}"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
         returned = self._make()
         if not isinstance(returned, Iterable):
             raise DataError(
@@ -169,7 +228,7 @@ class CallableStream(Stream):
                 f"{self.description}: it returned the same iterator again; return a fresh one each time"
             )
         self._last = returned
-        batches = (first_tensor(batch, f"{self.description}: a batch") for batch in returned)
+        batches = batches_of(returned, resolve_batch_size(batch_size), f"{self.description}: a batch")
         return checked(batches, self.description)
 
 
@@ -180,26 +239,25 @@ class OneShotStream(Stream):
 
     def __init__(self, batches: Iterator[Any]) -> None:
         self.description = f"one-shot {type(batches).__name__}"
-        self._source = checked(
-            (first_tensor(b, f"{self.description}: a batch") for b in batches), self.description
-        )
-        self._held: list[torch.Tensor] = []
+        made = batches_of(batches, DEFAULT_BATCH_SIZE, f"{self.description}: a batch")
+        self._source = checked(made, self.description)
+        self._held: list[Batch] = []
         self._used = False
 
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
         self._refuse_if_used()
         self._used = True
         return self._replay()
 
-    def peek(self, n: int) -> Iterator[torch.Tensor]:
+    def peek(self, n: int) -> Iterator[Batch]:
         self._refuse_if_used()
-        held = sum(batch.shape[0] for batch in self._held)
+        held = sum(len(batch) for batch in self._held)
         while held < n and (batch := next(self._source, None)) is not None:
             self._held.append(kept(batch))
-            held += batch.shape[0]
+            held += len(batch)
         return iter(list(self._held))
 
-    def _replay(self) -> Iterator[torch.Tensor]:
+    def _replay(self) -> Iterator[Batch]:
         while self._held:
             yield self._held.pop(0)
         yield from self._source
@@ -212,52 +270,32 @@ class OneShotStream(Stream):
             )
 
 
-def first_tensor(item: Any, what: str) -> torch.Tensor:
-    """The tensor in an item or batch: itself, or the first element of a tuple, list or dict.
-
-    A PIL image becomes a tensor (C, H, W).
-
-    Raises:
-        DataError: anything else.
-    """
-    inner = item
-    if isinstance(item, Mapping):
-        inner = next(iter(item.values()), None)
-    elif isinstance(item, tuple | list):
-        inner = item[0] if item else None
-    if isinstance(inner, torch.Tensor):
-        return inner
-    if _is_pil(inner):
-        return _from_pil(inner)
-    place = "is" if inner is item else "has first element"
-    raise DataError(f"{what} {place} of type {type(inner).__name__}; a tensor is needed, alone or first")
+def _check_samples(samples: list[Any]) -> None:
+    """Raises DataError for a list that looks as one of batches, as list(loader) gives it."""
+    first = samples[0]
+    if not isinstance(first, tuple | list) or len(first) < 2:
+        return
+    x, y = first[:2]
+    tensors = isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor)
+    if tensors and x.ndim and y.ndim == 1 and len(x) == len(y):
+        raise DataError(
+            f"list: its items look like batches of {len(x):,}, and a list is one of samples; give a callable "
+            "that returns an iterator of batches, as lambda: iter(batches)"
+        )
 
 
-def _stacked(items: Iterable[torch.Tensor], batch_size: int, what: str) -> Iterator[torch.Tensor]:
-    """Single samples put together to batches (n, ...); one may come in the memory of the one before."""
-    held: list[torch.Tensor] = []
-    for i, item in enumerate(items):
-        if held and item.shape != held[0].shape:
-            raise differing_shapes(what, i, item.shape, held[0].shape, other=i - len(held))
-        held.append(kept(item))
-        if len(held) == batch_size:
-            yield torch.stack(held)
-            held = []
-    if held:
-        yield torch.stack(held)
+def _upright(batch: Any) -> Any:
+    """A batch as torch's own collation makes it, but lists of numbers as (n, T): it gives T tensors (n,)."""
+    if isinstance(batch, Mapping):
+        return {
+            name: torch.stack(list(x), 1) if isinstance(x, list) and x and all(map(_is_column, x)) else x
+            for name, x in batch.items()
+        }
+    return [_upright(batch[0]), *batch[1:]] if isinstance(batch, list | tuple) and batch else batch
 
 
-def _is_pil(item: object) -> bool:
-    from PIL.Image import Image
-
-    return isinstance(item, Image)
-
-
-def _from_pil(image: Any) -> torch.Tensor:
-    from torchvision.transforms.functional import pil_to_tensor
-
-    # Images of other modes become RGB first: a palette's numbers, say, are indices and not intensities.
-    return pil_to_tensor(image if image.mode in ("L", "RGB", "I;16", "I", "F") else image.convert("RGB"))
+def _is_column(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and x.ndim == 1
 
 
 def _length(sized: Any) -> int | None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from streamspread.streams.batch import Batch
+
 _POLL_SECONDS = 0.05
 
 
-def prefetch(
-    batches: Iterable[torch.Tensor], device: torch.device | str, depth: int = 2
-) -> Iterator[torch.Tensor]:
+def prefetch(batches: Iterable[Batch], device: torch.device | str, depth: int = 2) -> Iterator[Batch]:
     """The same batches on ``device``, in order.
 
     For a card, a thread reads them, and copies them from pinned memory on a CUDA stream of its own while the
@@ -30,7 +30,7 @@ def prefetch(
     side = torch.cuda.Stream(target)
     side.wait_stream(torch.cuda.current_stream(target))  # it may not have finished computing the batches
 
-    def copy(batch: torch.Tensor) -> tuple[torch.Tensor, torch.cuda.Event]:
+    def copy(batch: Batch) -> tuple[Batch, torch.cuda.Event]:
         # Every thread has a current device and stream of its own, so they are set in the one that copies.
         with torch.cuda.device(target), torch.cuda.stream(side):
             if batch.is_cuda:

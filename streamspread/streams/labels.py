@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from streamspread.errors import DataError
 from streamspread.streams.stream import Stream
 from streamspread.system.files import storable
+
+_COLUMNS = ("label", "labels", "fine_label")
 
 
 class Labels(NamedTuple):
@@ -61,13 +63,35 @@ def data_set_labels(data_set: Any) -> torch.Tensor | None:
     """int64 (N,), on the CPU: the whole numbers that a data set has for labels, without reading its items;
     None where it has none, or not one for each item, or its own code raises.
 
-    They are the second tensor of a TensorDataset, and what torchvision's sets have as ``targets`` or
-    ``labels``; subsets and concatenations have those of their parts.
+    They are the second tensor of a TensorDataset, what torchvision's sets have as ``targets`` or ``labels``,
+    and the column ``label``, ``labels`` or ``fine_label`` of Hugging Face's; subsets and concatenations have
+    those of their parts.
     """
     try:
         return _labels(data_set)
     except Exception:  # whatever a data set raises: who does not ask for labels should not see it
         return None
+
+
+def column_labels(columns: Mapping[str, Any], count: int) -> torch.Tensor | None:
+    """int64 (N,), on the CPU: the first column of whole numbers that goes by a label's name; None where there
+    is none."""
+    for name in _COLUMNS:
+        try:
+            if name in columns and (labels := _whole_numbers(columns[name], count)) is not None:
+                return labels
+        except Exception:  # as above
+            continue
+    return None
+
+
+def sample_labels(samples: list[Any]) -> torch.Tensor | None:
+    """int64 (N,), on the CPU: the whole number that each sample, a mapping, has by a label's name; None where
+    one has none."""
+    if not all(isinstance(sample, Mapping) for sample in samples):
+        return None
+    names = [name for name in _COLUMNS if all(name in sample for sample in samples)]
+    return column_labels({name: [sample[name] for sample in samples] for name in names}, len(samples))
 
 
 def class_names(data_set: Any) -> tuple[str, ...] | None:
@@ -77,6 +101,9 @@ def class_names(data_set: Any) -> tuple[str, ...] | None:
         data_set = data_set.dataset
     try:
         names = getattr(data_set, "classes", None)
+        if names is None and (features := getattr(data_set, "features", None)):
+            label = next((name for name in _COLUMNS if name in features), "")
+            names = getattr(features.get(label), "names", None)
         if not isinstance(names, (list, tuple)) or not names:
             return None
         return tuple(storable(str(name)) for name in names)
@@ -92,6 +119,10 @@ def _labels(data_set: Any) -> torch.Tensor | None:
         parts = [_labels(part) for part in data_set.datasets]
         known = [part for part in parts if part is not None]
         return torch.cat(known) if known and len(known) == len(parts) else None
+    if getattr(data_set, "column_names", None):
+        names = [name for name in _COLUMNS if name in data_set.column_names]
+        columns = data_set.select_columns(names).with_format("numpy")[:] if names else {}
+        return column_labels(columns, len(data_set))
     if isinstance(data_set, TensorDataset):
         given: Any = data_set.tensors[1] if len(data_set.tensors) > 1 else None
     else:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from streamspread.errors import DataError, OptionError
+from streamspread.streams.batch import MASK, TOKENS, Batch, Named, joined, tensors_of
 
 DEFAULT_BATCH_SIZE = 256  # samples
 _MOST_IN_BATCH = 2**31 - 1  # samples
@@ -21,14 +22,16 @@ _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Stream(ABC):
-    """A source of batches: tensors (n, ...) with n of 1 or more, of one dtype, and of one shape but for n.
+    """A source of batches: tensors (n, ...) with n of 1 or more, of one dtype, and of one shape but for n; or
+    such tensors by name, where the number of tokens may differ from batch to batch too.
 
     Attributes:
         samples: how many there are in one pass; None where only a pass can tell.
         repeatable: whether batches() may be called more than once.
         ordered: whether every call of batches() gives the same samples in the same order.
         description: a few words for messages and for the provenance of a result.
-        tensor: the tensor (N, ...) of which all batches are slices, in order; None where there is none.
+        tensor: the tensor (N, ...), or those by name, of which all batches are slices, in order; None where
+            there is none.
         labels: int64 (N,), the class of every sample by its place, below 0 where it has none; None where the
             data do not say. ``classes``: the names of the classes 0, 1, …, or None.
     """
@@ -37,12 +40,12 @@ class Stream(ABC):
     repeatable: bool = True
     ordered: bool = True
     description: str = "data"
-    tensor: torch.Tensor | None = None
+    tensor: Batch | None = None
     labels: torch.Tensor | None = None
     classes: tuple[str, ...] | None = None
 
     @abstractmethod
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
         """A fresh iterator over all batches.
 
         Args:
@@ -54,14 +57,14 @@ class Stream(ABC):
             OptionError: a batch size out of range.
         """
 
-    def peek(self, n: int) -> Iterator[torch.Tensor]:
+    def peek(self, n: int) -> Iterator[Batch]:
         """Batches with the first n samples, or more; a later batches() gives all samples all the same."""
         if not self.repeatable:
             raise DataError(f"{self.description}: a look at the first samples would lose them")
         return self.batches(n)
 
 
-def head(stream: Stream, n: int) -> torch.Tensor:
+def head(stream: Stream, n: int) -> Batch:
     """The first n samples (n, ...), or all where there are fewer. A one-shot stream loses nothing by it.
 
     Raises:
@@ -69,19 +72,19 @@ def head(stream: Stream, n: int) -> torch.Tensor:
     """
     if n < 1:
         raise OptionError(f"head of {n} samples asked for; ask for 1 or more")
-    parts: list[torch.Tensor] = []
+    parts: list[Batch] = []
     missing = n
     for batch in stream.peek(n):
         parts.append(kept(batch[:missing]) if stream.tensor is None else batch[:missing])
-        missing -= parts[-1].shape[0]
+        missing -= len(parts[-1])
         if missing == 0:
             break
     if not parts:
         raise DataError(f"{stream.description}: no samples in it; at least one is needed")
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    return joined(parts)
 
 
-def kept(batch: torch.Tensor) -> torch.Tensor:
+def kept(batch: Batch) -> Batch:
     """A copy of what its giver may write the next one into: all that outlives the next call to an iterator
     or a data set has to be one."""
     return batch.detach().clone()
@@ -100,14 +103,15 @@ def count(stream: Stream) -> int:
             f"{stream.description}: counting its samples would use it up; "
             "give a callable that returns a fresh iterator of batches"
         )
-    return sum(batch.shape[0] for batch in stream.batches())
+    return sum(len(batch) for batch in stream.batches())
 
 
 class Seen:
     """What was read of a stream, as a hash: of the samples and their order, however they come in batches.
 
     It reads some 16 elements of each sample, all where there are fewer, at other places in every sample, so
-    that over the samples all places are read.
+    that over the samples all places are read; of what goes by name, rows of whole numbers are read whole, as
+    tokens and masks are. Where tokens are padded to the longest of a batch, the hash depends on the batches.
 
     Attributes:
         samples: how many were read.
@@ -115,22 +119,46 @@ class Seen:
 
     def __init__(self) -> None:
         self.samples = 0
-        self._hash = hashlib.blake2b(digest_size=16)
-        self._waiting: list[torch.Tensor] = []
+        self._parts: dict[str, _Part] = {}
 
-    def add(self, batch: torch.Tensor) -> None:
-        """The next batch (n, ...); one on a card is not waited for."""
-        if not self.samples:
-            self._hash.update(f"{tuple(batch.shape[1:])} {batch.dtype}".encode())
-        self._waiting.append(_picked(batch, self.samples))
-        self.samples += batch.shape[0]
-        if not batch.is_cuda or len(self._waiting) >= _TOGETHER:
-            self._take()
+    def add(self, batch: Batch) -> None:
+        """The next batch; one on a card is not waited for."""
+        for name, x in tensors_of(batch).items():
+            self._parts.setdefault(name, _Part(bool(name))).add(x, self.samples)
+        self.samples += len(batch)
 
     def text(self) -> str:
-        """The hash so far, as 32 hexadecimal digits."""
+        """The hash so far, as 32 hexadecimal digits. Names count, and not their order."""
+        if list(self._parts) in ([], [""]):
+            return self._parts.get("", _Part()).digest().hex()
+        whole = hashlib.blake2b(digest_size=16)
+        for name, part in sorted(self._parts.items()):
+            whole.update(name.encode(errors="replace") + b" " + part.digest())
+        return whole.hexdigest()
+
+
+class _Part:
+    """What was read of the tensors of one name. ``whole``: tokens and masks are read whole."""
+
+    def __init__(self, whole: bool = False) -> None:
+        self._all = whole
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._kind = ""
+        self._waiting: list[torch.Tensor] = []
+
+    def add(self, x: torch.Tensor, first: int) -> None:
+        """The next tensor, whose first row is that of sample ``first``."""
+        if self._kind != (kind := f"{tuple(x.shape[1:])} {x.dtype}"):
+            self._take()
+            self._hash.update(kind.encode())
+            self._kind = kind
+        self._waiting.append(_picked(x, first) if not self._all or _is_wide(x) else _bits(x).flatten())
+        if not x.is_cuda or len(self._waiting) >= _TOGETHER:
+            self._take()
+
+    def digest(self) -> bytes:
         self._take()
-        return self._hash.hexdigest()
+        return self._hash.digest()
 
     def _take(self) -> None:
         if self._waiting:
@@ -151,7 +179,16 @@ def _picked(batch: torch.Tensor, first: int) -> torch.Tensor:
     step = max(1, dim // _PICKED)
     while math.gcd(step, dim) > 1:  # or it would read the same places of every sample
         step += 1
-    return every(batch.detach().view(_WHOLE[batch.element_size()]), -first * dim % step, step)
+    return every(_bits(batch), -first * dim % step, step)
+
+
+def _bits(x: torch.Tensor) -> torch.Tensor:
+    return x.detach().view(_WHOLE[x.element_size()])
+
+
+def _is_wide(x: torch.Tensor) -> bool:
+    """Whether a sample of it is more than a row of whole numbers."""
+    return x.ndim > 2 or x.is_floating_point()
 
 
 def checksum(*tensors: torch.Tensor) -> str:
@@ -178,33 +215,42 @@ def resolve_batch_size(batch_size: int | None) -> int:
     return batch_size
 
 
-def checked(batches: Iterable[torch.Tensor], what: str) -> Iterator[torch.Tensor]:
+def checked(batches: Iterable[Batch], what: str) -> Iterator[Batch]:
     """The same batches without empty ones.
 
     Raises:
         DataError: a batch without a sample axis, a change of shape or dtype (the message names the sample and
             both), or, at the end, no sample at all.
     """
-    shape: torch.Size | None = None
-    dtype: torch.dtype | None = None
+    kinds: dict[str, tuple[torch.Size, torch.dtype]] = {}
     seen = 0
     for batch in batches:
-        if batch.ndim == 0:
+        if isinstance(batch, torch.Tensor) and batch.ndim == 0:
             raise DataError(f"{what}: a batch is a single number; batches must be tensors of shape (n, ...)")
-        if batch.shape[0] == 0:
+        if len(batch) == 0:
             continue
-        if shape is None:
-            shape, dtype = batch.shape[1:], batch.dtype
-        elif batch.shape[1:] != shape:
-            raise differing_shapes(what, seen, batch.shape[1:], shape)
-        elif batch.dtype != dtype:
-            raise DataError(
-                f"{what}: sample {seen} is {batch.dtype}, sample 0 is {dtype}; all must have one dtype"
-            )
-        seen += batch.shape[0]
+        if kinds and isinstance(batch, Named) == ("" in kinds):
+            raise DataError(f"{what}: some batches are tensors and others mappings; all must be of one kind")
+        for name, x in tensors_of(batch).items():
+            shape, dtype = kinds.setdefault(name, (_lasting(batch, x), x.dtype))
+            where = f"{what}: {name}" if name else what
+            if _lasting(batch, x) != shape:
+                raise differing_shapes(where, seen, _lasting(batch, x), shape)
+            if x.dtype != dtype:
+                raise DataError(
+                    f"{where}: sample {seen} is {x.dtype}, sample 0 is {dtype}; all must have one dtype"
+                )
+        seen += len(batch)
         yield batch
     if seen == 0:
         raise DataError(f"{what}: no samples in it; at least one is needed")
+
+
+def _lasting(batch: Batch, x: torch.Tensor) -> torch.Size:
+    """The shape that a sample must have in every batch: all of it, but for the number of tokens."""
+    lead = batch.tensors.get(TOKENS, batch.tensors.get(MASK)) if isinstance(batch, Named) else None
+    of_tokens = lead is not None and x.ndim > 1 and x.shape[:2] == lead.shape[:2]
+    return x.shape[2:] if of_tokens else x.shape[1:]
 
 
 def differing_shapes(

@@ -53,6 +53,18 @@ def test_a_splits_own_folder(tmp_path):
     assert len(load(f"folder:{tmp_path}", "test").images) == 2
 
 
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_the_folder_of_validation_images_by_its_usual_names(tmp_path, name):
+    fill(tmp_path / "train", ["cat", "dog"])
+    with pytest.raises(DataError, match="has a folder train but none named val"):
+        load(f"folder:{tmp_path}", "val")
+    fill(tmp_path / name, ["cat"])
+    assert len(load(f"folder:{tmp_path}", "val").images) == 2
+    (tmp_path / "train").rename(tmp_path / "other")
+    with pytest.raises(DataError, match=f"has a folder {name} but none named test"):
+        load(f"folder:{tmp_path}", "test")
+
+
 def test_differing_sizes_and_broken_files_are_named(tmp_path):
     fill(tmp_path, ["cat", "dog"])
     Image.new("RGB", (9, 6)).save(tmp_path / "dog" / "odd.png")

@@ -77,7 +77,7 @@ def test_a_source_can_be_added_for_a_time():
 
 def test_the_forms_begin_with_the_names_of_the_files():
     names = [re.split(r"\[?:", form)[0] for form in data_forms()]
-    assert names == list(SOURCES.names()) == ["cifar10", "folder", "noise", "parquet", "patches"]
+    assert names == list(SOURCES.names()) == ["cifar10", "folder", "hf", "noise", "parquet", "patches"]
     assert all(source.about and "\n" not in source.about for _, source in SOURCES.items())
 
 

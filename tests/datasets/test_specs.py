@@ -14,7 +14,7 @@ from streamspread.errors import DataError, OptionError
         ("patch", r"did you mean patches\?"),
         (
             "imagenet",
-            r"data 'imagenet' is unknown; There are cifar10\[:ROOT\], folder:PATH, noise, parquet:PATH",
+            r"data 'imagenet' is unknown; There are cifar10\[:ROOT\], folder:PATH, hf:NAME, noise, parquet:",
         ),
         ("", "data '' is unknown"),
         (":", "data ':' is unknown"),
@@ -33,6 +33,12 @@ def test_specs_that_cannot_be_read(spec, said):
         load(spec)
 
 
+@pytest.mark.parametrize("spec", ["noise", "patches", "cifar10:/nowhere"])
+def test_a_split_that_a_source_has_not(spec):
+    with pytest.raises(DataError, match=f"data '{spec}' has no split val; it has train and test"):
+        load(spec, "val")
+
+
 def test_a_bare_path_is_told_its_spec(tmp_path):
     with pytest.raises(DataError, match=f"did you mean folder:{tmp_path}"):
         load(str(tmp_path))
@@ -44,7 +50,7 @@ def test_a_bare_path_is_told_its_spec(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"split": "val"}, "split 'val' asked for; there are train and test"),
+        ({"split": "dev"}, "split 'dev' asked for; there are train, test, val"),
         ({"samples": 1}, "1 samples asked for; a spread needs 2 or more"),
         ({"samples": 0}, "0 samples asked for"),
         ({"samples": -3}, "-3 samples asked for"),

@@ -192,45 +192,49 @@ def test_places_of_one_image_are_alike_so_no_bias_is_taken_off(network):
 # Tokens that are left out
 
 
+class Tokens(nn.Module):
+    """Takes tokens, and which of them count, by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.map = nn.Linear(6, 4)
+
+    def forward(self, tokens, attention_mask=None):
+        return self.map(tokens)
+
+
 @pytest.fixture
-def masked(monkeypatch):
-    """A model of tokens whose batches say, by numbers above 2, which do not count."""
-
-    def mask_of(batch):
-        return (batch.abs() < 2).all(-1)
-
-    for module in ("streamspread.observe.observed", "streamspread.observe.passes"):
-        monkeypatch.setattr(f"{module}.mask_of", mask_of)
+def masked():
+    """A model of tokens, its data by name, and which tokens count."""
     x_NTC = images(90, 5, 6)[:, 0]
-    keep_NT = mask_of(x_NTC)
+    keep_NT = (x_NTC.abs() < 2).all(-1)
     assert 10 < int((~keep_NT).sum()) < 400
     assert keep_NT.any(1).all()
-    model = nn.Sequential(nn.Linear(6, 4), nn.Identity()).eval()
-    return model, x_NTC, keep_NT
+    return Tokens().eval(), {"tokens": x_NTC, "attention_mask": keep_NT.long()}, keep_NT
 
 
 @pytest.mark.usefixtures("small_slices")
 @pytest.mark.parametrize("method", ["covariance", "sketch"])
 def test_padded_tokens_are_left_out(masked, method):
-    model, x_NTC, keep_NT = masked
-    y = model(x_NTC).detach()
-    spectra = streamspread.analyze(model, x_NTC, "0", TAUS, view=VIEWS, method=method, batch_size=11)
+    model, data, keep_NT = masked
+    y = model(**data).detach()
+    spectra = streamspread.analyze(model, data, "map", TAUS, view=VIEWS, method=method, batch_size=11)
     for view in VIEWS:
-        found = spectra[viewed_name("0", view)]
+        found = spectra[viewed_name("map", view)]
         want = dense(rows_by_hand(y, "NTC", view, keep_NT if view != "whole" else None))
         (check_near if method == "sketch" else check_exact)(found, want)
-    assert (spectra["0@position"].samples, spectra["0@position"].seen) == (int(keep_NT.sum()), 90)
-    assert spectra["0@position"].growth is None
+    assert (spectra["map@position"].samples, spectra["map@position"].seen) == (int(keep_NT.sum()), 90)
+    assert spectra["map@position"].growth is None
 
 
 def test_where_tokens_are_left_out_classes_are_too_and_a_line_says_so(masked):
-    model, x_NTC, _ = masked
-    data = TensorDataset(x_NTC, torch.arange(90) % 3)
-    spectra = streamspread.analyze(model, data, "0", view=["position", "pooled"], classes=True)
-    assert spectra["0@position"].classes is None
-    assert spectra["0@pooled"].classes.counts == (30, 30, 30)
+    model, data, _ = masked
+    labelled = {**data, "labels": torch.arange(90) % 3}
+    spectra = streamspread.analyze(model, labelled, "map", view=["position", "pooled"], classes=True)
+    assert spectra["map@position"].classes is None
+    assert spectra["map@pooled"].classes.counts == (30, 30, 30)
     assert spectra.provenance["notes"] == [
-        "no classes of 0@position: tokens are left out, so their labels' places are not known"
+        "no classes of map@position: tokens are left out, so their labels' places are not known",
     ]
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from streamspread.errors import ActivationError, LayerError, OptionError
 from streamspread.observe import views
 from streamspread.observe.taps import Watch, list_taps, select
-from streamspread.observe.views import View, in_views, mask_of
+from streamspread.observe.views import View, in_views
 from streamspread.results.views import VIEWS, axes_rules, check_axes, check_views
 from streamspread.system.devices import profile
 from tests.views import rows_by_hand
@@ -80,10 +80,15 @@ def test_a_mask_must_be_of_the_outputs_tokens():
     assert len(torch.cat(list(view("NTC", "position").rows(output("NTC"), none)))) == 28
 
 
-def test_a_batch_says_by_name_which_tokens_count():
-    assert mask_of(torch.zeros(2, 3)) is None
-    assert mask_of({"input_ids": torch.zeros(2, 3)}) is None
-    assert mask_of({"attention_mask": torch.tensor([[1, 0]])}).tolist() == [[True, False]]
+def test_another_number_of_tokens_fits_where_a_mask_counts_them():
+    longer, mask_NT = torch.randn(5, 9, 3), torch.ones(5, 9, dtype=torch.bool)
+    tokens = View("c1", "position", "NTC", (7, 3))
+    assert tokens.fits(longer, 5, mask_NT)
+    assert not tokens.fits(longer, 5, None)
+    assert not tokens.fits(longer[..., :2], 5, mask_NT)
+    assert not tokens.fits(longer[:4], 5, mask_NT)
+    assert not View("c1", "whole", "NTC", (7, 3)).fits(longer, 5, mask_NT)
+    assert len(torch.cat(list(tokens.rows(longer, mask_NT)))) == 45
 
 
 @pytest.fixture
@@ -157,7 +162,7 @@ class Tokens(nn.Module):
 
 
 def axes_of(model, *shape, samples=2, rules=""):
-    taps = list_taps(model.eval(), torch.randn(samples, *shape), axes_rules(rules or None))
+    taps = list_taps(model.eval(), torch.randn(samples, *shape), rules=axes_rules(rules or None))
     return {tap.name: tap.axes for tap in taps}
 
 
@@ -203,7 +208,7 @@ def test_the_caller_says_how_axes_are_read():
 
 def viewed(model, shape, layers, views, rules=None):
     found = axes_rules(rules)
-    taps = select(list_taps(model.eval(), torch.randn(2, *shape), found), layers)
+    taps = select(list_taps(model.eval(), torch.randn(2, *shape), rules=found), layers)
     return in_views(taps, views, found)
 
 

@@ -201,7 +201,7 @@ def test_another_shape_than_the_first_batchs_is_an_error_that_names_the_layer():
     model = nn.Sequential(nn.Conv2d(3, 2, 1))
     watch = Watch(model, list_taps(model, torch.zeros(2, 3, 8, 8)))
     with pytest.raises(
-        ActivationError, match=r"layer 0 gave \(4, 2, 9, 9\) .* \(2, 8, 8\) per sample: all images"
+        ActivationError, match=r"layer 0 gave \(4, 2, 9, 9\) .* \(2, 8, 8\) per sample: all samples"
     ):
         watch.run(torch.zeros(4, 3, 9, 9), lambda tap, rows: None)
 

@@ -20,7 +20,7 @@ from torch.utils.data import (
 )
 
 from streamspread.errors import DataError, OptionError
-from streamspread.streams import as_stream, count, head
+from streamspread.streams import Named, as_stream, count, head
 from tests.refilling import REFILLING
 
 
@@ -47,12 +47,26 @@ class Flow(IterableDataset):
         return iter(self.items)
 
 
+class Table:
+    """As a data frame: what it gives are the names of its columns."""
+
+    columns = ("a", "b")
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
 def numbered(n):
     return torch.arange(n * 2).reshape(n, 2)
 
 
+def image(batch):
+    """What goes by that name, or the batch that has no names."""
+    return batch.tensors["image"] if isinstance(batch, Named) else batch
+
+
 def joined(stream, batch_size=None):
-    return torch.cat(list(stream.batches(batch_size)))
+    return torch.cat([image(batch) for batch in stream.batches(batch_size)])
 
 
 MAKERS = {
@@ -124,7 +138,7 @@ def test_a_tensor_is_not_copied():
     ],
     ids=["tuple", "list", "dict", "namedtuple"],
 )
-def test_the_first_element_is_the_input(wrap):
+def test_the_first_element_is_the_input_but_of_mappings_all_are(wrap):
     x = torch.rand(5, 3, 4, 4)
     assert torch.equal(joined(as_stream(Items([wrap(i) for i in x]))), x)
     assert torch.equal(joined(as_stream(lambda: iter([wrap(x[:3]), wrap(x[3:])]))), x)
@@ -313,9 +327,7 @@ def test_empty_data(data):
 @pytest.mark.parametrize(
     ("data", "name"),
     [
-        ([torch.zeros(2, 3)], "list"),
-        (np.zeros((2, 3)), "ndarray"),
-        ("cifar10", "str"),
+        ({1, 2}, "set"),
         (None, "NoneType"),
         (torch.nn.Identity(), "Identity"),
         (3, "int"),
@@ -329,13 +341,32 @@ def test_what_is_not_accepted_is_named_with_what_is(data, name):
 
 
 @pytest.mark.parametrize(
+    ("data", "meant"),
+    [
+        ("cifar10", r"did you mean streamspread\.data\('cifar10'\)\? Else give a tensor"),
+        (Table(), r"data of type Table cannot be read; did you mean its numbers, as data.to_numpy\(\)\?"),
+        ((numbered(3), numbered(3)), r"data of type tuple .*did you mean TensorDataset\(\*data\)"),
+    ],
+)
+def test_what_was_probably_meant(data, meant):
+    with pytest.raises(DataError, match=meant):
+        as_stream(data)
+
+
+@pytest.mark.parametrize(
     ("item", "said"),
     [
         ("text", "item 0 is of type str"),
         ((1, torch.zeros(2)), "item 0 has first element of type int"),
         ((), "item 0 has first element of type NoneType"),
-        ({"label": 3}, "item 0 has first element of type int"),
-        (np.zeros(3), "item 0 is of type ndarray"),
+        (
+            {"name": "text", "shape": object()},
+            r"item 0: no tensor.*but name \(text\), shape \(of type object\)",
+        ),
+        (np.zeros(3, complex), "item 0 is complex numbers"),
+        (np.array([None, 1]), "item 0 is an array of objects"),
+        (np.array(["a"]), "item 0 is an array of <U1"),
+        (torch.zeros(3, dtype=torch.complex64), "item 0 is complex numbers"),
     ],
 )
 def test_items_without_a_tensor_first(item, said):
@@ -368,9 +399,9 @@ def test_batches_that_are_written_over_are_read_before_and_looks_outlive_them(ki
     x = torch.randn(30, 2, 3)
     stream = as_stream(REFILLING[kind](x, 4, memory))
     held = [list(stream.peek(n)) if kind == "generator" else [head(stream, n)] for n in looks]
-    read = torch.cat([batch.clone() for batch in stream.batches(4)])
+    read = torch.cat([image(batch).clone() for batch in stream.batches(4)])
     assert torch.equal(read, x)
     for n, batches in zip(looks, held, strict=True):
-        got = torch.cat(batches)
+        got = torch.cat([image(batch) for batch in batches])
         assert len(got) >= min(n, 30)
         assert torch.equal(got, x[: len(got)])

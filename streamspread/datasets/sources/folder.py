@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from streamspread.datasets.source import DataSource, Request
+from streamspread.datasets.source import SPLITS, DataSource, Request
 
 if TYPE_CHECKING:
     from streamspread.datasets.images import PixelSource
@@ -21,7 +21,8 @@ def _open(request: Request) -> tuple[PixelSource, str]:
 
 SOURCE = DataSource(
     form="folder:PATH",
-    about="a folder with one folder of images per class, or with train/ and test/ of these",
+    about="a folder with one folder of images per class, or with train/, test/ and val/ of these",
     open=_open,
+    splits=SPLITS,
     fits=os.path.isdir,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from streamspread.datasets.source import DataSource, Request
+from streamspread.datasets.source import SPLITS, DataSource, Request
 
 if TYPE_CHECKING:
     from streamspread.datasets.images import PixelSource
@@ -23,5 +23,6 @@ SOURCE = DataSource(
     form="parquet:PATH",
     about="encoded images in a Parquet file, or in a folder of them, with Hugging Face's columns",
     open=_open,
+    splits=SPLITS,
     fits=os.path.isfile,
 )

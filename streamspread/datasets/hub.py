@@ -1,0 +1,141 @@
+"""Images of Hugging Face's data sets, saved in a folder, cached or from the hub; the only file that imports
+their library."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from streamspread.errors import DataError, MissingError
+from streamspread.system.files import storable
+
+#: What splits are called, by what they are called here.
+_CALLED = {"train": ("train",), "test": ("test",), "val": ("validation", "val", "valid", "dev")}
+_LABEL_NAMES = ("label", "labels", "fine_label")
+_NO_LABEL = -1
+_SAVED = ("dataset_dict.json", "state.json")  # one of these is in a folder that save_to_disk wrote
+
+
+class HubImages:
+    """The encoded images and labels of a split: the first column of images, and the label column, which is
+    the one named label, labels or fine_label, else the first of classes.
+
+    Attributes:
+        labels: int64 (rows,), -1 where a row has none; None where there is no label column.
+        classes: the labels' names; None where there are none.
+
+    Raises:
+        DataError: no such data set or split, or one without images. MissingError: the library is missing.
+    """
+
+    def __init__(self, name: str, split: str) -> None:
+        try:
+            import datasets
+        except ImportError as error:
+            raise MissingError(
+                "data of Hugging Face's need their library: pip install 'streamspread[hf]'"
+            ) from error
+
+        self.name = name
+        rows = _saved(name, split) if os.path.isdir(os.path.expanduser(name)) else _cached(name, split)
+        images = [key for key, kind in rows.features.items() if isinstance(kind, datasets.Image)]
+        if not images:
+            columns = ", ".join(rows.features) or "no columns"
+            raise DataError(
+                f"data set {name!r} has no column of images, but {columns}: what is no image is given to "
+                "streamspread.analyze from Python"
+            )
+        known = [key for key, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)]
+        label = next((key for key in (*_LABEL_NAMES, *known) if key in rows.features), None)
+        self._column = images[0]
+        self._rows = rows.cast_column(self._column, datasets.Image(decode=False)).select_columns(self._column)
+        self.labels = None if label is None else _labels(rows, label)
+        names = getattr(rows.features.get(label), "names", None) if self.labels is not None else None
+        self.classes = tuple(storable(str(each)) for each in names) if names else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def read_encoded(self, rows: np.ndarray) -> Sequence[bytes | None]:
+        """The encoded images of some rows; None where a row has none."""
+        return [_bytes(image) for image in self._rows[rows.tolist()][self._column]]
+
+    def where(self, row: int) -> str:
+        """The data set, and the row's number in it, from 0."""
+        return f"row {row} of data set {self.name!r}"
+
+
+def _saved(name: str, split: str) -> Any:
+    """What save_to_disk wrote; a folder of one set is read whatever the split is."""
+    import datasets
+
+    path = Path(os.path.expanduser(name))
+    if not any((path / file).is_file() for file in _SAVED):
+        raise DataError(
+            f"folder {path} holds no data set that save_to_disk wrote; folders of images or of Parquet files "
+            f"are folder:{name} and parquet:{name}"
+        )
+    try:
+        found = datasets.load_from_disk(str(path))
+    except Exception as error:  # whatever its reader raises for broken files
+        raise DataError(f"data set {path} cannot be read ({_reason(error)})") from error
+    if not isinstance(found, dict):
+        return found
+    called = next((each for each in _CALLED[split] if each in found), None)
+    if called is None:
+        raise DataError(f"data set {path} has no split {split}; it has {', '.join(found) or 'none'}")
+    return found[called]
+
+
+def _cached(name: str, split: str) -> Any:
+    """From the cache, or from the hub into it; ``NAME:CONFIG`` names a configuration."""
+    import datasets
+
+    known, _, config = name.partition(":")
+    for called in _CALLED[split]:
+        try:
+            return datasets.load_dataset(known, config or None, split=called)
+        except ValueError as error:
+            if "Unknown split" not in str(error):
+                raise _not_to_be_had(name, error) from error
+            unknown = error
+        except Exception as error:  # network, rights, names, disk: the user can do the same about each
+            raise _not_to_be_had(name, error) from error
+    raise DataError(f"data set {name!r}: {_reason(unknown)}")
+
+
+def _not_to_be_had(name: str, error: Exception) -> DataError:
+    import datasets
+
+    return DataError(
+        f"data set {name!r} is not in the cache {datasets.config.HF_DATASETS_CACHE}, nor to be had from the "
+        f"hub ({_reason(error)}): give hf:NAME or hf:NAME:CONFIG, or hf:FOLDER that save_to_disk wrote"
+    )
+
+
+def _labels(rows: Any, name: str) -> torch.Tensor | None:
+    """The whole numbers of a column; None where it holds others."""
+    values = [_NO_LABEL if value is None else value for value in rows.select_columns(name)[:][name]]
+    if not all(isinstance(value, int) for value in values):
+        return None
+    return torch.tensor(values, dtype=torch.int64)
+
+
+def _bytes(image: dict[str, Any] | None) -> bytes | None:
+    """An image as its file has it, which lies in the row or elsewhere."""
+    if not image:
+        return None
+    if image["bytes"] is not None or image["path"] is None:
+        found: bytes | None = image["bytes"]
+        return found
+    try:
+        return Path(image["path"]).read_bytes()
+    except OSError as error:
+        raise DataError(f"{image['path']} cannot be read ({error.strerror})") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
