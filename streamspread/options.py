@@ -106,10 +106,16 @@ class RunOptions:
     """
 
     layers: Annotated[
-        str | Sequence[str],
+        Union[str, "torch.nn.Module", Sequence[Union[str, "torch.nn.Module"]]],
         Option(
-            "Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]).",
-            Flag(("--layers", "-l"), "all|GLOB,…", "Network and data", read=read_layers),
+            "Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]), or modules.",
+            Flag(
+                ("--layers", "-l"),
+                "all|GLOB,…",
+                "Network and data",
+                read=read_layers,
+                help="Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]).",
+            ),
         ),
     ] = "all"
     _: KW_ONLY

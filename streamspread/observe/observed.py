@@ -12,6 +12,7 @@ from torch import nn
 
 from streamspread.errors import DataError, DeviceError, OptionError, StreamspreadError
 from streamspread.observe.look import first_batch, forward_needs, survey
+from streamspread.observe.names import unwrapped
 from streamspread.observe.placement import as_input, model_dtype, prepared
 from streamspread.observe.source import Source
 from streamspread.observe.taps import TapInfo, select
@@ -70,6 +71,7 @@ def observing(
     """
     if not isinstance(model, nn.Module):
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
+    model = unwrapped(model)
     device = resolve_device(options.device, model)
     stream = as_stream(data)
     try:

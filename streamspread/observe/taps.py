@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from streamspread.errors import ActivationError, LayerError, ModelError, StreamspreadError
+from streamspread.observe.names import named
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what kernels read
 
@@ -102,11 +103,7 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
 
 def observable_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Every module within the model that takes hooks, with its name."""
-    return [
-        (name, module)
-        for name, module in model.named_modules()
-        if name and not isinstance(module, torch.jit.ScriptModule)
-    ]
+    return [(name, module) for name, module in named(model) if not isinstance(module, torch.jit.ScriptModule)]
 
 
 def is_observable(x: torch.Tensor, samples: int) -> bool:
@@ -126,7 +123,9 @@ def lies_channels_last(x: torch.Tensor) -> bool:
 
 
 def select(
-    taps: Sequence[TapInfo], patterns: str | Sequence[str], default: Sequence[str] = ()
+    taps: Sequence[TapInfo],
+    patterns: str | nn.Module | Sequence[str | nn.Module],
+    default: Sequence[str] = (),
 ) -> list[TapInfo]:
     """The taps that the glob patterns name, in network order.
 
@@ -137,13 +136,13 @@ def select(
         LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be
             observed.
     """
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
-    if not patterns:
+    given = [patterns] if isinstance(patterns, (str, nn.Module)) else list(patterns or ())
+    if not given:
         raise LayerError("no layer asked for: give all, or names and globs such as 'blocks.*'")
-    if odd := [pattern for pattern in patterns if not isinstance(pattern, str)]:
-        raise LayerError(f"layers are named by texts, got {odd[0]!r}: give all, or names and globs")
     chosen: dict[str, TapInfo] = {}
-    for pattern in patterns:
+    for pattern in given:
+        if not isinstance(pattern, str):
+            raise LayerError(f"layers are named by texts, got {pattern!r}: give all, or names and globs")
         if pattern == "all":
             matching = [t for t in taps if (t.module in default if default else _is_usual(t))]
             if not matching:
@@ -182,7 +181,7 @@ class Watch:
         self._at: dict[tuple[str, int, bool], list[TapInfo]] = {}
         for tap in taps:
             self._at.setdefault((tap.module, tap.call, tap.entering), []).append(tap)
-        modules = dict(model.named_modules())
+        modules = dict(named(model))
         self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
 
     def run(self, batch: torch.Tensor, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
@@ -254,11 +253,13 @@ def activation_of(rows_ND: torch.Tensor, shape: tuple[int, ...], channels_last: 
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:
-    """The first tensor in a module's output: itself, or the first found in a tuple, list or dict."""
+    """The first tensor in a module's output: itself, or the first in a tuple, list, dict or dataclass."""
     if isinstance(output, torch.Tensor):
         return output
     if isinstance(output, dict):
         output = tuple(output.values())
+    elif is_dataclass(output):
+        output = tuple(getattr(output, one.name, None) for one in fields(output))
     if isinstance(output, (tuple, list)):
         return next((x for x in map(first_tensor, output) if x is not None), None)
     return None
