@@ -225,6 +225,13 @@ class Options(RunOptions):
             Flag(("--classes",)),
         ),
     ] = False
+    with_random: Annotated[
+        bool,
+        Option(
+            "Analyse the same network with fresh weights too, beside which what training did can be seen.",
+            Flag(("--with-random",)),
+        ),
+    ] = False
     estimate: Annotated[
         bool,
         Option(

@@ -296,6 +296,8 @@ def collect(paths: Sequence[str | Path]) -> Collection:
             embeddings[name], embedding_paths[name] = result, Path(path)
         else:
             runs.append(Run(name, Path(path), result))
+            if result.twin:
+                runs.append(Run(f"{name}, random", Path(path), result.twin))
     if not runs:
         raise OptionError("only embeddings given: name at least one .arrow file that run or study wrote")
     return Collection(tuple(runs), embeddings, embedding_paths)
