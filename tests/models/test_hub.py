@@ -6,7 +6,7 @@ from streamspread.errors import ModelError
 from streamspread.models import hub
 from streamspread.models.hub import from_hub
 
-constants = pytest.importorskip("huggingface_hub").constants
+constants = pytest.importorskip("huggingface_hub.constants")
 
 
 @pytest.fixture
