@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
+from torch import nn
+
 from streamspread.api.doors import Subject, door
 from streamspread.engine.analysis import analyzed
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
 from streamspread.errors import DataError, OptionError
-from streamspread.models.twin import Twin, facts_of_twin, random_twin, twin_seed
+from streamspread.models.twin import Twin, facts_of_twin, given_twin, random_twin, twin_seed
 from streamspread.observe.names import unwrapped
 from streamspread.observe.observed import observing
 from streamspread.options import Options
@@ -35,6 +37,7 @@ class AnalyzeCall(Options, Subject):
     _: KW_ONLY
     progress: Report | None = None
     provenance: Mapping[str, Any] | None = None
+    twin: nn.Module | None = None
 
 
 @door(AnalyzeCall)
@@ -48,11 +51,16 @@ def analyze(call: AnalyzeCall) -> Spectra:
         {options}
         progress: called with signs of life, :class:`streamspread.system.progress.Progress`.
         provenance: facts to keep with the result.
+        twin: the network with fresh weights, for ``with_random``, where its modules cannot draw them.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
-    return analyze_with(call, call, call.progress, call.provenance)
+    if call.twin is None:
+        return analyze_with(call, call, call.progress, call.provenance)
+    twin = given_twin(call.model, call.twin, call.seed)
+    options = replace(call, with_random=True)
+    return analyze_with(call, options, call.progress, call.provenance, twin=twin)
 
 
 def analyze_with(

@@ -56,8 +56,8 @@ def random_twin(model: nn.Module, seed: int) -> Twin:
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     if len(devices) > 1:
         raise ModelError(
-            f"the network has no random twin: it is spread over {len(devices)} devices; analyse one with "
-            "fresh weights by itself instead"
+            f"the network has no random twin: it is spread over {len(devices)} devices; build one with fresh "
+            "weights and give it as twin=…"
         )
     module = _copied(model)
     with torch.no_grad():
@@ -68,12 +68,29 @@ def random_twin(model: nn.Module, seed: int) -> Twin:
         if stale := [name for name, tensor in _trained(module) if _is_stale(tensor)]:
             raise ModelError(
                 f"the network has no random twin: {_listed(stale)} would keep trained numbers, since no "
-                "reset_parameters sets them; analyse a network with fresh weights by itself instead"
+                "reset_parameters sets them; build one with fresh weights and give it as twin=…"
             )
         for device in devices:
             module.to(device)
     note = f"the random twin has the same {_listed(kept)} as the network, which are buffers"
     return Twin(module, seed, notes=(note,) if kept else ())
+
+
+def given_twin(model: nn.Module, fresh: nn.Module, seed: int) -> Twin:
+    """A network as the twin of another, whoever drew its weights.
+
+    Raises:
+        ModelError: it is no module, has weights of other names or shapes, or all of the other's numbers.
+    """
+    if not isinstance(fresh, nn.Module):
+        raise ModelError(f"the twin must be a torch.nn.Module, got {type(fresh).__name__}")
+    own, its = (dict(one.named_parameters()) for one in (model, fresh))
+    shapes = [{name: weight.shape for name, weight in weights.items()} for weights in (own, its)]
+    if odd := sorted({name for name, _ in shapes[0].items() ^ shapes[1].items()}):
+        raise ModelError(f"the twin is another network: {_listed(odd)} differ in shape, or are in one alone")
+    if all(own[name].device == its[name].device and torch.equal(own[name], its[name]) for name in own):
+        raise ModelError("the twin has the network's own weights: give one that has not seen the training")
+    return Twin(fresh, seed)
 
 
 def twin_of(loaded: LoadedModel, seed: int) -> tuple[Twin, LoadedModel]:

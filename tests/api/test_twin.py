@@ -136,3 +136,41 @@ def test_a_network_without_a_twin_is_refused_before_its_data_are_read():
     model = nn.Sequential(nn.PReLU(), nn.ParameterList([torch.ones(2)]))
     with pytest.raises(ModelError, match=r"no random twin: 1\.0 would keep trained numbers"):
         streamspread.analyze(model, never, with_random=True)
+
+
+def test_a_twin_can_be_given():
+    model, fresh = (Tokens(seed) for seed in (0, 1))
+    data = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ModelError, match=r"token would keep trained numbers, .* give it as twin=…$"):
+        streamspread.analyze(model, data, with_random=True)
+    spectra = streamspread.analyze(model, data, twin=fresh)
+    assert spectra.provenance["options"]["with_random"]
+    assert (
+        spectra.twin["inner"].eigenvalues.tolist()
+        == streamspread.analyze(fresh, data)["inner"].eigenvalues.tolist()
+    )
+
+
+class Tokens(nn.Module):
+    """With a parameter that no method sets."""
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.inner, self.token = nn.Linear(4, 4), nn.Parameter(torch.randn(4))
+
+    def forward(self, x):
+        return self.inner(x * self.token)
+
+
+@pytest.mark.parametrize(
+    ("twin", "message"),
+    [
+        (3, "the twin must be a torch.nn.Module, got int"),
+        (nn.Linear(4, 4), r"another network: .*inner\.weight.* differ in shape, or are in one alone"),
+        (Tokens(0), "the twin has the network's own weights"),
+    ],
+)
+def test_a_twin_that_is_none_is_refused(twin, message):
+    with pytest.raises(ModelError, match=message):
+        streamspread.analyze(Tokens(0), torch.randn(30, 4), twin=twin)
