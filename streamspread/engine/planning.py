@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -44,6 +45,7 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
     """What is the same for all layers of the observed network."""
     # The first batch gives the origin of every layer, which takes some memory once.
     first_bytes = Staging.first_bytes(observed.largest_dim, observed.batch_size)
+    first_bytes = max([first_bytes, *(_slice_bytes(observed, tap) for tap in observed.taps)])
     return Setting(
         samples=observed.samples,
         budget=observed.budget,
@@ -60,8 +62,20 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
     )
 
 
+def _slice_bytes(observed: Observed, tap: TapInfo) -> int:
+    """Bytes of making rows of a view, and of what the first of them take."""
+    if tap.view is None:
+        return 0
+    rows = tap.view.together(observed.device) * tap.view.rows_each
+    return tap.view.slice_bytes(observed.device) + Staging.first_bytes(tap.dim, rows)
+
+
 def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
-    source = observed.sources.get(tap.name)
+    source, view = observed.sources.get(tap.name), tap.view
+    if view is not None:
+        each = view.rows_each
+        shape = LayerShape(tap.name, tap.shape, tap.dim, tap.operations, view=view.name, places=each)
+        return replace(shape, uneven=observed.masked and each > 1)
     if source is None:
         return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
     # In 16 bits the layer's own roundings are large enough to count.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from streamspread.planner.plans import LayerPlan, Plan
 from streamspread.system.devices import Profile
 
+_MADE = 16.0  # times as long as a usual operation takes one of a float64 convolution, by which R is made
 _STAGED = 250.0  # operations' worth of time for each number that is staged, on two cores of a Xeon
 
 
@@ -75,4 +76,6 @@ def _own(row: LayerPlan, samples: int, profile: Profile) -> float:
     forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples
     dim = row.summed_dim or row.dim
     longer = (profile.search_cost - 1.0) * row.candidate.step
-    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * dim
+    if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint, of every unit vector
+        longer += _MADE * 2 * row.summed_dim * row.of.narrow.operations
+    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * row.of.places * dim
