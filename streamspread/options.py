@@ -106,10 +106,16 @@ class RunOptions:
     """
 
     layers: Annotated[
-        str | Sequence[str],
+        Union[str, "torch.nn.Module", Sequence[Union[str, "torch.nn.Module"]]],
         Option(
-            "Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]).",
-            Flag(("--layers", "-l"), "all|GLOB,…", "Network and data", read=read_layers),
+            "Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]), or modules.",
+            Flag(
+                ("--layers", "-l"),
+                "all|GLOB,…",
+                "Network and data",
+                read=read_layers,
+                help="Layers by name, such as c1,c2.* (see [bold]streamspread layers[/bold]).",
+            ),
         ),
     ] = "all"
     _: KW_ONLY
@@ -217,6 +223,13 @@ class Options(RunOptions):
             "Whether to say what the data's labels tell of a layer: the share of its variance between "
             "classes, K within them and of each, and NC1.",
             Flag(("--classes",)),
+        ),
+    ] = False
+    with_random: Annotated[
+        bool,
+        Option(
+            "Analyse the same network with fresh weights too, beside which what training did can be seen.",
+            Flag(("--with-random",)),
         ),
     ] = False
     view: Annotated[

@@ -48,6 +48,9 @@ OWNERS = {
     "datasets": {"datasets/hub.py"},
     "openTSNE": {"api/tsne.py"},
     "joblib": {"api/tsne.py"},
+    "timm": {"models/sources/timm.py"},
+    "transformers": {"models/sources/hf.py"},
+    "huggingface_hub": {"models/hub.py"},
 }
 
 # Folders of things that go by a name, a file each: they do not know each other.
@@ -150,7 +153,7 @@ def test_what_is_known_of_a_kind_of_device_stands_in_one_place():
 
 
 HEAVY = {"cupy", "datasets", "matplotlib", "numba", "openTSNE", "pandas", "pyarrow"}
-HEAVY |= {"rich", "sklearn", "torch", "torchvision"}
+HEAVY |= {"huggingface_hub", "rich", "sklearn", "timm", "torch", "torchvision", "transformers"}
 
 
 def test_importing_the_package_loads_nothing_heavy():

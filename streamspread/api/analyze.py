@@ -4,14 +4,18 @@ take to say."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
+
+from torch import nn
 
 from streamspread.api.doors import Subject, door
 from streamspread.engine.analysis import analyzed
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
-from streamspread.errors import OptionError
+from streamspread.errors import DataError, OptionError
+from streamspread.models.twin import Twin, facts_of_twin, given_twin, random_twin, twin_seed
+from streamspread.observe.names import unwrapped
 from streamspread.observe.observed import observing
 from streamspread.options import Options
 from streamspread.planner import Plan
@@ -33,6 +37,7 @@ class AnalyzeCall(Options, Subject):
     _: KW_ONLY
     progress: Report | None = None
     provenance: Mapping[str, Any] | None = None
+    twin: nn.Module | None = None
 
 
 @door(AnalyzeCall)
@@ -50,11 +55,16 @@ def analyze(call: AnalyzeCall) -> Spectra:
             on the model's device, a dict of tensors where it is a mapping.
         progress: called with signs of life, :class:`streamspread.system.progress.Progress`.
         provenance: facts to keep with the result.
+        twin: the network with fresh weights, for ``with_random``, where its modules cannot draw them.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
-    return analyze_with(call, call, call.progress, call.provenance)
+    if call.twin is None:
+        return analyze_with(call, call, call.progress, call.provenance)
+    twin = given_twin(call.model, call.twin, call.seed)
+    options = replace(call, with_random=True)
+    return analyze_with(call, options, call.progress, call.provenance, twin=twin)
 
 
 def analyze_with(
@@ -64,9 +74,41 @@ def analyze_with(
     provenance: Mapping[str, Any] | None = None,
     constants: Profile | None = None,
     announce: Announce | None = None,
+    twin: Twin | None = None,
 ) -> Spectra:
     """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own;
-    ``announce``: who is told before it begins how long it will take."""
+    ``announce``: who is told before it begins how long it will take; ``twin``: of the network, where it is
+    known."""
+
+    def run(subject: Subject, facts: Mapping[str, Any] | None, announce: Announce | None) -> Spectra:
+        return _one(subject, options, progress, facts, constants, announce)
+
+    if not options.with_random:
+        return run(subject, provenance, announce)
+    # Both before anything is run: that there is such a network, and that its data come again.
+    twin = twin or random_twin(unwrapped(subject.model), twin_seed(options.seed))
+    if not (stream := as_stream(subject.data)).repeatable:
+        raise OptionError(
+            f"the random twin needs the samples of the {stream.description} again: give a callable that "
+            "returns a fresh iterator of batches"
+        )
+    spectra = run(replace(subject, data=stream), provenance, announce)
+    fresh = replace(subject, model=twin.module, data=stream)
+    spectra.twin = run(fresh, facts_of_twin(provenance, twin), None)
+    seen = [one.provenance["data_seen"] for one in (spectra, spectra.twin)]
+    if stream.ordered and seen[0] != seen[1]:
+        raise DataError(f"{stream.description}: other samples came for the random twin than for the network")
+    return spectra
+
+
+def _one(
+    subject: Subject,
+    options: Options,
+    progress: Report | None,
+    provenance: Mapping[str, Any] | None,
+    constants: Profile | None,
+    announce: Announce | None,
+) -> Spectra:
     with observing(subject.model, subject.data, options, constants, subject.forward) as observed:
         spectra = analyzed(observed, options, progress or silent, announce)
     given = dict(provenance or {})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from torch import nn
 
+from streamspread.observe.names import layer_patterns
 from streamspread.options import RunOptions, documented, option_of
 
 P = ParamSpec("P")
@@ -48,7 +49,7 @@ def door(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:
                 signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{body.__name__}(): {error}") from None
-            return body(call(*args, **kwargs))
+            return body(_named(call(*args, **kwargs)))
 
         returned = inspect.signature(body).return_annotation
         through.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
@@ -58,6 +59,13 @@ def door(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:
         return through
 
     return decorate
+
+
+def _named(call: C) -> C:
+    """The call with layers by name where modules of its model were given: a result keeps what was asked."""
+    if isinstance(call, RunOptions) and isinstance(model := getattr(call, "model", None), nn.Module):
+        return replace(call, layers=layer_patterns(model, call.layers))
+    return call
 
 
 def options_text(options: type[RunOptions], indent: str = " " * 8) -> str:

@@ -49,8 +49,9 @@ class Network:
     weights: Annotated[
         str | None,
         Option(
-            "A .safetensors, .pt or .pth file, or none: random ones; what a callable returns keeps its own.",
-            Flag(metavar="PATH|none", panel=INPUT, unset="those shipped"),
+            "A .safetensors, .pt or .pth file; default: those published; none: random ones; what a callable "
+            "returns keeps its own.",
+            Flag(metavar="PATH|default|none", panel=INPUT, unset="those shipped"),
         ),
     ] = None
 

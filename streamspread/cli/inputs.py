@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamspread.cli.arguments import Data, Source
 from streamspread.cli.terminal import note
+from streamspread.errors import ModelError
 from streamspread.options import RunOptions
 from streamspread.system.files import file_stem
 
@@ -67,8 +68,15 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
 
     device = resolve_device(options.device)
     loaded = models.load(source.model, source.weights, options.seed)
+    if loaded.takes != "images":
+        raise ModelError(
+            f"{loaded.name} takes {loaded.takes}, and --data gives images: from Python, "
+            "streamspread.analyze(model, data) takes tensors of any kind"
+        )
     size = source.image_size or loaded.image_size
     images, notes, _, total = open_data(source, options.seed, size, device, most)
+    if missing := (loaded.note or {}).get("random"):
+        notes.append(f"random, since the published weights have none of them: {missing}")
     for line in notes:
         note(line, quiet)
     return Opened(loaded, images, device, notes, total)

@@ -95,11 +95,11 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Event], None] | None]:
         yield show
 
 
-def outlook_line(now: Outlook, more: Outlook | None) -> None:
-    """How long a run will take, on stderr, and what all images would."""
+def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False) -> None:
+    """How long a run will take, on stderr, and what all images would; ``twice``: for a random twin too."""
     from streamspread.report.text import duration
 
-    line = f"about {duration(now.seconds)}"
+    line = f"about {duration(now.seconds)}{', and as long again for the random twin' if twice else ''}"
     if more is not None:
         line += (
             f"; all {more.samples:,} images: about {duration(more.seconds)}, with --samples {more.samples}"

@@ -6,8 +6,6 @@ import os
 import shutil
 import socket
 import tempfile
-import threading
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import torch
 
 from streamspread.datasets.images import TensorPixels
 from streamspread.errors import DataError
+from streamspread.system.network import expect_answer
 
 _FOLDER = "cifar-10-batches-py"
 _ANSWER_SECONDS = 5.0  # for the server's first answer: a user without a network waits no longer
@@ -78,7 +77,7 @@ def _download(root: Path) -> None:
     archive = root / CIFAR10.filename
     has_archive = check_integrity(archive, CIFAR10.tgz_md5)
     if not has_archive:
-        _expect_answer(CIFAR10.url)
+        expect_answer(CIFAR10.url, _ANSWER_SECONDS)
     root.mkdir(parents=True, exist_ok=True)
     beside = tempfile.mkdtemp(prefix=".cifar10-", dir=root)
     try:
@@ -90,28 +89,6 @@ def _download(root: Path) -> None:
         os.replace(Path(beside) / _FOLDER, root / _FOLDER)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _expect_answer(url: str) -> None:
-    """Raises OSError where the server gives no answer in time.
-
-    It is asked in a thread, since no timeout covers the look-up of its name, and with urllib, since that goes
-    through the user's proxy.
-    """
-    failure: list[Exception] = [TimeoutError(f"no answer within {_ANSWER_SECONDS:g} s")]
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_ANSWER_SECONDS):
-                failure.clear()
-        except Exception as error:
-            failure[:] = [error]
-
-    thread = threading.Thread(target=ask, name="streamspread-network", daemon=True)
-    thread.start()
-    thread.join(_ANSWER_SECONDS)
-    if failure:
-        raise failure[0]
 
 
 @contextlib.contextmanager

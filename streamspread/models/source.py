@@ -11,7 +11,7 @@ from streamspread.models.plans import nearest
 from streamspread.system.registry import Registry
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from streamspread.models.inputs import Constants
 
@@ -26,6 +26,9 @@ class Built:
         image_size: side in pixels of the square images it is meant for.
         has_weights: it may have its weights already, so none need be given.
         shipped: the file of weights that the package has for it; None where there is none.
+        takes: "images", or the name of the argument that it takes instead, such as ``input_ids``.
+        example: a batch of what it takes, where that is no image, to tell the shapes of its layers.
+        note: which published weights it has, where it has those; ``random`` names those it has not.
     """
 
     module: nn.Module
@@ -34,6 +37,9 @@ class Built:
     image_size: int
     has_weights: bool = False
     shipped: Path | None = None
+    takes: str = "images"
+    example: Tensor | None = None
+    note: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,9 @@ class ModelSource:
         build: makes the module from the spec (from what follows its colon where ``takes`` is None) and a
             seed for random weights. Raises ModelError where it cannot. It imports what it needs itself, since
             this file is read to print help.
+        published: makes the module from the same text with the weights that its makers publish, from a cache
+            on this machine or where they publish them. Raises WeightsError where these cannot be had. None:
+            none are published.
         takes: whether a spec is of this source; None: it is where it begins with the file's name and a colon.
         guess: for a text that is no spec, the spec of this source that was most likely meant; None: unlike
             any.
@@ -54,6 +63,7 @@ class ModelSource:
     form: str
     about: str
     build: Callable[[str, int], Built]
+    published: Callable[[str], Built] | None = None
     takes: Callable[[str], bool] | None = None
     guess: Callable[[str], str | None] | None = None
 

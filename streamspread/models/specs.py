@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
 from streamspread.errors import ModelError, WeightsError
 from streamspread.models.inputs import accept_uint8
 from streamspread.models.network import Network
 from streamspread.models.plans import did_you_mean
-from streamspread.models.source import Built, find_source, model_forms, nearest_spec
-from streamspread.models.weights import apply_weights, read_weights
+from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec
+from streamspread.models.weights import apply_weights, hash_of, read_weights
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,13 @@ class LoadedModel:
         name: the spec. ``plan``: of a reference network, else None.
         image_size: side in pixels of the square images it is meant for.
         default_layers: the layers that are observed unless others are named.
-        weights: "shipped", the file's path, "none" (random), or "as built" (by the user's callable).
-        weights_sha256: of the file; None where there was none.
-        note: what the file says of its weights (plan, data, accuracy, …); None where it says nothing.
+        weights: "shipped", the file's path, "default" (those that its makers publish), "none" (random), or
+            "as built" (by the user's callable).
+        weights_sha256: of the file; of published weights, that of the tensors; None where there were none.
+        note: what the file says of its weights (plan, data, accuracy, …), or which published ones they are;
+            None where nothing is said.
+        takes: "images", or the name of the argument that it takes instead, such as ``input_ids``.
+        example: a batch of what it takes, where that is no image and is known.
     """
 
     module: nn.Module
@@ -37,24 +41,28 @@ class LoadedModel:
     weights: str
     weights_sha256: str | None
     note: dict[str, str] | None
+    takes: str = "images"
+    example: Tensor | None = None
 
 
 def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0) -> LoadedModel:
     """Build the model that a spec names and give it its weights; torch's global generator stays as it was.
 
     uint8 images are normalised with CIFAR-10's mean and deviation for reference networks, those of its
-    published weights for a model of torchvision, and ImageNet's otherwise, unless the module has a
-    NormalizeUint8 hook of its own.
+    published weights for a model of torchvision, timm or transformers, and ImageNet's otherwise, unless the
+    module has a NormalizeUint8 hook of its own.
 
     Args:
         spec: written as one of :func:`model_forms`.
-        weights: the path of a .safetensors, .pt or .pth file; "none": random ones; None: those that the
-            package ships. A user's own model keeps the weights that it was built with, unless a path is
+        weights: the path of a .safetensors, .pt or .pth file; "none": random ones; "default": those that its
+            makers publish, from the cache on this machine or from where they publish them; None: those that
+            the package ships. A user's own model keeps the weights that it was built with, unless a path is
             given.
         seed: of random weights.
 
     Raises:
         ModelError: the spec is unknown, or the model cannot be built.
+        MissingError: the library of the model is not installed.
         WeightsError: there are no weights, or they cannot be read or do not fit.
         OptionError: a seed out of range.
     """
@@ -66,14 +74,16 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
             f"unknown model {spec!r}{did_you_mean(nearest_spec(spec))}; a model is one of {_forms()}"
         )
     source, text = match
-    built = source.build(text, seed)
+    published = weights == "default" and source.published is not None
+    built = source.published(text) if published and source.published else source.build(text, seed)
     module = built.module
-    path, origin = _choose_weights(spec, weights, built)
-    note = sha256 = None
+    path, origin = (None, "default") if published else _choose_weights(spec, weights, built, source)
+    note, sha256 = built.note, hash_of(module.state_dict()) if published else None
     if path is not None:
         tensors, note, sha256 = read_weights(path)
         apply_weights(module, tensors, path, note)
-    accept_uint8(module, built.mean, built.std)
+    if built.takes == "images":
+        accept_uint8(module, built.mean, built.std)
     own_size = getattr(module, "image_size", None)
     return LoadedModel(
         module=module.eval(),
@@ -84,6 +94,8 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
         weights=origin,
         weights_sha256=sha256,
         note=note,
+        takes=built.takes,
+        example=built.example,
     )
 
 
@@ -101,20 +113,20 @@ def default_layers(module: nn.Module) -> tuple[str, ...]:
 
 
 def _choose_weights(
-    spec: str, weights: str | os.PathLike[str] | None, built: Built
+    spec: str, weights: str | os.PathLike[str] | None, built: Built, source: ModelSource
 ) -> tuple[str | None, str]:
     """The file to load, if any, and what ``LoadedModel.weights`` says."""
-    if built.has_weights and weights in (None, "none"):
+    if built.has_weights and weights in (None, "none", "default"):
         return None, "as built"
     if weights == "none":
         return None, "none"
-    if weights is not None:
+    if weights not in (None, "default"):
         return str(weights), str(weights)
-    if built.shipped is None:
-        raise WeightsError(
-            f"the package has no weights for {spec}; give --weights PATH, or --weights none for random ones"
-        )
-    return str(built.shipped), "shipped"
+    if built.shipped is not None:
+        return str(built.shipped), "shipped"
+    what = "nobody publishes weights" if weights == "default" else "the package has no weights"
+    others = ", or --weights default for those published" if source.published else ""
+    raise WeightsError(f"{what} for {spec}; give --weights PATH, or --weights none for random ones{others}")
 
 
 def _forms() -> str:

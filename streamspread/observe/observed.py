@@ -13,6 +13,7 @@ from torch import nn
 from streamspread.errors import DataError, DeviceError, OptionError, StreamspreadError
 from streamspread.observe.calling import Call, by, given, left_out
 from streamspread.observe.look import first_batch, forward_needs, survey
+from streamspread.observe.names import unwrapped
 from streamspread.observe.placement import as_input, model_dtype, prepared
 from streamspread.observe.source import Source
 from streamspread.observe.taps import TapInfo, select
@@ -87,7 +88,7 @@ def observing(
     """
     if not isinstance(model, nn.Module):
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
-    call = by(forward)
+    model, call = unwrapped(model), by(forward)
     device = resolve_device(options.device, model)
     stream = as_stream(data)
     try:

@@ -3,8 +3,10 @@ afterwards."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,8 +20,8 @@ from streamspread.system.switches import switched
 
 @contextmanager
 def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """The model in eval mode on the device, float32 without TF32 or autocast, fixed algorithms; restored
-    afterwards, and with it the random generators.
+    """The model in eval mode on the device, float32 without TF32 or autocast, fixed algorithms, uncompiled;
+    restored afterwards, and with it the random generators.
 
     Raises:
         ModelError: weights without numbers.
@@ -35,7 +37,7 @@ def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
     # The caller's own autocast would round what the model computes, and the sums as well, to 16 bits.
     cpu, there = (torch.autocast(kind, enabled=False) for kind in ("cpu", device.type))
     try:
-        with exact, cpu, there, _buffers_kept(model), _placed(model, device):
+        with exact, cpu, there, _uncompiled(), _buffers_kept(model), _placed(model, device):
             # The flags alone: a train() or eval() of a model's own may change weights, and not quite back.
             for module, _ in modes:
                 module.training = False
@@ -58,6 +60,14 @@ def as_input(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
     if isinstance(batch, Named):
         return batch.to(device, dtype, copy=True)
     return batch.to(device, dtype if batch.is_floating_point() else None, copy=True)
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """What torch.compile made runs as it was written: compiled code calls no hook that came after it, and
+    what it fuses is never there to be seen. (Before torch 2.6 there is no such switch.)"""
+    compiled = "torch._dynamo" in sys.modules  # which is slow to import
+    stance = getattr(torch.compiler, "set_stance", None)
+    return stance("force_eager") if compiled and stance is not None else nullcontext()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from streamspread.errors import ActivationError, LayerError, ModelError, StreamspreadError
 from streamspread.observe.axes import Axes
 from streamspread.observe.calling import Call, given
+from streamspread.observe.names import named
 from streamspread.observe.views import View
 from streamspread.results.views import WHOLE, AxesRule
 from streamspread.streams.batch import Batch, describe, mask_of
@@ -119,11 +120,7 @@ def list_taps(
 
 def observable_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """Every module within the model that takes hooks, with its name."""
-    return [
-        (name, module)
-        for name, module in model.named_modules()
-        if name and not isinstance(module, torch.jit.ScriptModule)
-    ]
+    return [(name, module) for name, module in named(model) if not isinstance(module, torch.jit.ScriptModule)]
 
 
 def is_observable(x: torch.Tensor, samples: int, axis: int = 0) -> bool:
@@ -143,7 +140,9 @@ def lies_channels_last(x: torch.Tensor) -> bool:
 
 
 def select(
-    taps: Sequence[TapInfo], patterns: str | Sequence[str], default: Sequence[str] = ()
+    taps: Sequence[TapInfo],
+    patterns: str | nn.Module | Sequence[str | nn.Module],
+    default: Sequence[str] = (),
 ) -> list[TapInfo]:
     """The taps that the glob patterns name, in network order.
 
@@ -154,13 +153,13 @@ def select(
         LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be
             observed.
     """
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns or ())
-    if not patterns:
+    given = [patterns] if isinstance(patterns, (str, nn.Module)) else list(patterns or ())
+    if not given:
         raise LayerError("no layer asked for: give all, or names and globs such as 'blocks.*'")
-    if odd := [pattern for pattern in patterns if not isinstance(pattern, str)]:
-        raise LayerError(f"layers are named by texts, got {odd[0]!r}: give all, or names and globs")
     chosen: dict[str, TapInfo] = {}
-    for pattern in patterns:
+    for pattern in given:
+        if not isinstance(pattern, str):
+            raise LayerError(f"layers are named by texts, got {pattern!r}: give all, or names and globs")
         if pattern == "all":
             matching = [t for t in taps if (t.module in default if default else _is_usual(t))]
             if not matching:
@@ -200,7 +199,7 @@ class Watch:
         self._at: dict[tuple[str, int, bool], list[TapInfo]] = {}
         for tap in taps:
             self._at.setdefault((tap.module, tap.call, tap.entering), []).append(tap)
-        modules = dict(model.named_modules())
+        modules = dict(named(model))
         self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
 
     def run(self, batch: Batch, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
@@ -280,11 +279,13 @@ def activation_of(rows_ND: torch.Tensor, shape: tuple[int, ...], channels_last: 
 
 
 def first_tensor(output: Any) -> torch.Tensor | None:
-    """The first tensor in a module's output: itself, or the first found in a tuple, list or dict."""
+    """The first tensor in a module's output: itself, or the first in a tuple, list, dict or dataclass."""
     if isinstance(output, torch.Tensor):
         return output
     if isinstance(output, dict):
         output = tuple(output.values())
+    elif is_dataclass(output):
+        output = tuple(getattr(output, one.name, None) for one in fields(output))
     if isinstance(output, (tuple, list)):
         return next((x for x in map(first_tensor, output) if x is not None), None)
     return None

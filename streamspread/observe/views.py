@@ -72,10 +72,9 @@ class View:
         says which tokens count, any number of these."""
         if self.name == WHOLE or mask_NT is None:
             return tuple(x.shape) == self.batch_shape(samples)
-        sizes = (
-            (x.shape[self.samples_axis], x.shape[self.axes.index("C")]) if x.ndim == len(self.axes) else ()
-        )
-        return sizes == (samples, self.features)
+        if x.ndim != len(self.axes):
+            return False
+        return (x.shape[self.samples_axis], x.shape[self.axes.index("C")]) == (samples, self.features)
 
     def together(self, device: torch.device) -> int:
         """Images whose rows are made at a time."""

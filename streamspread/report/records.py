@@ -20,7 +20,7 @@ def to_json(spectra: Spectra) -> str:
     layers = [
         _values(spectrum)
         | {"shape": list(spectrum.shape)}
-        | {"components": [_interval(spectrum, tau) for tau in spectra.thresholds]}
+        | {"components": [_interval(spectrum, tau, spectra.twin) for tau in spectra.thresholds]}
         for spectrum in spectra.values()
     ]
     whole = {"provenance": spectra.provenance, "thresholds": list(spectra.thresholds), "layers": layers}
@@ -30,7 +30,9 @@ def to_json(spectra: Spectra) -> str:
 def to_csv(spectra: Spectra) -> str:
     """One line per layer and threshold, with a header. Unknown numbers are empty."""
     rows = [
-        _values(spectrum) | {"shape": "x".join(map(str, spectrum.shape))} | _interval(spectrum, tau)
+        _values(spectrum)
+        | {"shape": "x".join(map(str, spectrum.shape))}
+        | _interval(spectrum, tau, spectra.twin)
         for spectrum in spectra.values()
         for tau in spectra.thresholds
     ]
@@ -90,10 +92,11 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
     }
 
 
-def _interval(spectrum: LayerSpectrum, tau: float) -> dict[str, float | None]:
+def _interval(spectrum: LayerSpectrum, tau: float, twin: Spectra | None) -> dict[str, float | None]:
     components, spread, estimate = spectrum.components(tau), spectrum.spread(tau), spectrum.estimate(tau)
     split = None if spectrum.classes is None else spectrum.classes.within
     within = None if split is None else split.components(tau)
+    fresh = None if twin is None or spectrum.layer not in twin else twin[spectrum.layer].components(tau)
     return {
         "threshold": tau,
         "low": int(components.low),
@@ -105,6 +108,9 @@ def _interval(spectrum: LayerSpectrum, tau: float) -> dict[str, float | None]:
         "estimate_half_width": None if estimate is None else _known(estimate.half_width),
         "within_low": None if within is None else int(within.low),
         "within_high": None if within is None else int(within.high),
+        # with random weights
+        "random_low": None if fresh is None else int(fresh.low),
+        "random_high": None if fresh is None else int(fresh.high),
     }
 
 

@@ -300,6 +300,8 @@ def collect(paths: Sequence[str | Path]) -> Collection:
             embeddings[name], embedding_paths[name] = result, Path(path)
         else:
             runs += _runs(name, Path(path), result)
+            if result.twin:
+                runs += _runs(f"{name}, random", Path(path), result.twin)
     if not runs:
         raise OptionError("only embeddings given: name at least one .arrow file that run or study wrote")
     return Collection(tuple(runs), embeddings, embedding_paths)

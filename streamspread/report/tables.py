@@ -34,9 +34,14 @@ def print_spectra(spectra: Spectra, console: Console) -> None:
     layers, thresholds = list(spectra.values()), spectra.thresholds
     if any(s.growth for s in layers):
         print_line(console, "K at ∞: of infinitely many images (estimated, not proved)")
-    layouts = [_wide(layers, thresholds)]
+    if spectra.twin is not None:
+        print_line(console, "K random: of the same network with fresh weights, over the same images")
+        for note in spectra.twin.provenance.get("notes", ()):
+            if note not in provenance.get("notes", ()):
+                print_line(console, f"note: {note}")
+    layouts = [_wide(layers, thresholds, spectra.twin)]
     if len(thresholds) > 1:
-        layouts.append(_long(layers, thresholds))
+        layouts.append(_long(layers, thresholds, spectra.twin))
     print_first_that_fits(console, layouts)
     for line in _closing_lines(layers, thresholds, proof=asked_option(provenance, "proof", True)):
         print_line(console, line)
@@ -126,11 +131,15 @@ def _pass_numbers(indices: tuple[int, ...]) -> str:
     return str(first) if first == last else f"{first}–{last}"
 
 
-def _wide(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[Column]:
+def _wide(
+    layers: Sequence[LayerSpectrum], thresholds: Sequence[float], twin: Spectra | None = None
+) -> list[Column]:
     """A row per layer, K and spread of every threshold beside each other."""
     answers = []
     for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
         answers.append(Column(f"K({written})", [text.interval(s.components(tau)) for s in layers]))
+        if twin is not None:
+            answers.append(Column(f"K({written}) random", [_of_twin(twin, s, tau) for s in layers]))
         if any(s.growth for s in layers):
             answers.append(Column(f"K({written}) at ∞", [_estimate(s, tau) for s in layers], drop=3))
         header = "spread" if len(thresholds) == 1 else f"spread({written})"
@@ -138,7 +147,9 @@ def _wide(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[
     return _columns(layers, answers)
 
 
-def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[Column]:
+def _long(
+    layers: Sequence[LayerSpectrum], thresholds: Sequence[float], twin: Spectra | None = None
+) -> list[Column]:
     """A row per layer and threshold; the first of a layer's rows says what holds for all of them."""
     pairs = [(s, tau) for s in layers for tau in thresholds]
     answers = [
@@ -146,6 +157,8 @@ def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[
         Column("K(τ)", [text.interval(s.components(tau)) for s, tau in pairs]),
         Column("spread", [_spread(s, tau) for s, tau in pairs]),
     ]
+    if twin is not None:
+        answers.insert(2, Column("K(τ) random", [_of_twin(twin, s, tau) for s, tau in pairs]))
     if any(s.growth for s in layers):
         answers.insert(2, Column("K(τ) at ∞", [_estimate(s, tau) for s, tau in pairs], drop=3))
     repeats = len(thresholds)
@@ -153,6 +166,12 @@ def _long(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> list[
         column if len(column.cells) == len(pairs) else _spaced(column, repeats)
         for column in _columns(layers, answers)
     ]
+
+
+def _of_twin(twin: Spectra, spectrum: LayerSpectrum, tau: float) -> str:
+    """K of the same layer with random weights; a dash where that layer is missing."""
+    fresh = twin.get(spectrum.layer)
+    return "–" if fresh is None else text.interval(fresh.components(tau))
 
 
 def _spaced(column: Column, repeats: int) -> Column:

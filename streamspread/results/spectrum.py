@@ -257,6 +257,7 @@ class Spectra(ByLayer[LayerSpectrum]):
     Attributes:
         thresholds: those asked for; any other can be asked of the spectra as well, without a new run.
         provenance: how the result was made, as JSON holds it (:func:`streamspread.store.provenance`).
+        twin: of the same layers of the same network with fresh weights; None where none was analysed.
     """
 
     def __init__(
@@ -264,9 +265,16 @@ class Spectra(ByLayer[LayerSpectrum]):
         layers: Iterable[LayerSpectrum],
         thresholds: Sequence[float] = (0.7,),
         provenance: Mapping[str, Any] | None = None,
+        twin: Spectra | None = None,
     ) -> None:
         super().__init__(layers, provenance)
         self.thresholds = check_thresholds(thresholds)
+        self.twin = twin
+
+    def at(self, thresholds: Sequence[float]) -> Spectra:
+        """The same spectra for other thresholds; OptionError for one outside (0, 1]."""
+        twin = self.twin and self.twin.at(thresholds)
+        return Spectra(self.values(), thresholds, self.provenance, twin)
 
     def __repr__(self) -> str:
         parts = ", ".join(

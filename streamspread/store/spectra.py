@@ -58,6 +58,8 @@ def write(spectra: Spectra, path: str | Path) -> None:
         StoreError: the file cannot be written. What was at ``path`` before is then still there, untouched.
     """
     header = {"kind": KIND, "thresholds": spectra.thresholds, "provenance": spectra.provenance}
+    if spectra.twin is not None:
+        header["twin"] = spectra.twin.provenance
     files.save(_table(spectra), header, path)
 
 
@@ -78,7 +80,12 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
     table = files.conform(table, pa.schema([*SCHEMA, *there]), path, "run")
     try:
         layers = [_named(table, row) for row in range(table.num_rows)]
-        return Spectra(layers, header["thresholds"], facts.checked(header["provenance"]))
+        own = [s for s, is_twins in zip(layers, _of_twin(table), strict=True) if not is_twins]
+        twin = None
+        if "twin" in header:
+            others = [s for s, is_twins in zip(layers, _of_twin(table), strict=True) if is_twins]
+            twin = Spectra(others, header["thresholds"], facts.checked(header["twin"]))
+        return Spectra(own, header["thresholds"], facts.checked(header["provenance"]), twin)
     except (pa.ArrowException, ValueError, TypeError, KeyError, OptionError) as error:
         raise files.other_kind(path, error, "run") from error
 
@@ -106,6 +113,7 @@ LATER = pa.schema(
         pa.field("classes", CLASSES),
         pa.field("summed_dim", pa.int64()),
         pa.field("moved", pa.float64()),
+        pa.field("twin", pa.bool_()),  # whether the weights are those of the random twin
         pa.field("view", pa.string()),
         pa.field("images", pa.int64()),  # where samples are places of these
     ]
@@ -120,7 +128,8 @@ def full_schema() -> pa.Schema:
 
 
 def _table(spectra: Spectra) -> pa.Table:
-    layers = list(spectra.values())
+    twins = () if spectra.twin is None else tuple(spectra.twin.values())
+    layers = [*spectra.values(), *twins]
     metrics = [metrics_of(s) for s in layers]
     columns: dict[str, list[Any]] = {
         "layer": [s.layer for s in layers],
@@ -147,6 +156,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "classes": [classes_row(s, spectra.thresholds) for s in layers],
         "summed_dim": [s.summed_dim for s in layers],
         "moved": [or_null(s.moved) for s in layers],
+        "twin": [False] * len(spectra) + [True] * len(twins),
         "view": [s.view for s in layers],
         "images": [s.images for s in layers],
     }
@@ -168,6 +178,11 @@ def _estimates(spectrum: LayerSpectrum) -> list[dict[str, Any]] | None:
         for tau, one in found
         if one is not None
     ]
+
+
+def _of_twin(table: pa.Table) -> list[bool | None]:
+    """Which rows are of the random twin; older files have none."""
+    return table["twin"].to_pylist() if "twin" in table.column_names else [None] * table.num_rows
 
 
 def _named(table: pa.Table, row: int) -> LayerSpectrum:

@@ -1,5 +1,6 @@
 """Every kind of bad input to run and plan: one line that says what is wrong, exit code 2, nothing touched."""
 
+import json
 import os
 import re
 
@@ -21,6 +22,11 @@ BAD = [
     ({"--model": "no9"}, r"unknown model 'no9', did you mean 'no\d'"),
     ({"--model": "resnet18"}, r"did you mean 'torchvision:resnet18'"),
     ({"--model": "torchvision:resnet19"}, r"torchvision has no model 'resnet19', did you mean"),
+    ({"--model": "timm:resnet18x"}, r"timm has no model 'resnet18x', did you mean 'timm:resnet18"),
+    ({"--model": "hf:nowhere/at-all"}, r"model 'nowhere/at-all': not in the cache \S+, and .*OFFLINE is set"),
+    ({"--model": "hf:text"}, r"hf:text takes input_ids, and --data gives images: from Python"),
+    ({"--model": "hf:text", "--weights": "default"}, r"weights of 'text': not in the folder"),
+    ({"--weights": "default"}, r"nobody publishes weights for plan:4,M,6; give --weights PATH"),
     ({"--model": "plan:4,X,8"}, r"step 'X' is neither"),
     ({"--model": "plan:4,M,M,M,M,M,M"}, r"leaves nothing of 32x32"),
     ({"--model": "nowhere.to.be:found"}, r"cannot build the model 'nowhere\.to\.be:found'"),
@@ -86,8 +92,12 @@ BAD_OUT = [
 
 
 @pytest.fixture
-def things(tmp_path):
+def things(tmp_path, monkeypatch):
     """Broken and ill-fitting files to name, and an older result that must survive."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    text = {"model_type": "bert", "hidden_size": 8, "num_attention_heads": 2, "vocab_size": 20}
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "config.json").write_text(json.dumps(text | {"num_hidden_layers": 1}))
     from PIL import Image
     from safetensors.torch import save_file
 

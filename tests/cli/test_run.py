@@ -131,7 +131,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(cli, tiny, mon
 def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
     seen = {}
 
-    def spy(subject, options, progress, provenance, announce):
+    def spy(subject, options, progress, provenance, announce, twin):
         seen.update(vars(options), progress=progress, samples=subject.data.samples)
         raise KeyboardInterrupt
 
@@ -157,6 +157,7 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
         "all_eigenvalues": True,
         "classes": True,
         "estimate": False,
+        "with_random": False,
         "view": ("position", "whole"),
         "axes": "NCHW,c2=NHWC",
         "progress": None,
@@ -285,3 +286,18 @@ def on_terminal(arguments, folder, reply=None, seconds=120):
         child.kill()
         child.wait()
         os.close(leader)
+
+
+def test_with_random_weights_beside_the_networks(cli, tiny):
+    code, out, err = cli("run", *tiny, "--with-random", "--out", "r.arrow")
+    assert (code, err) == (0, "wrote r.arrow\n")
+    assert "K(0.7) random" in out
+    spectra = store.read("r.arrow")
+    assert list(spectra.twin) == list(spectra)
+    assert "random weights" in spectra.twin.provenance["title"]
+    fresh = cli(
+        "run", *tiny, "--seed", "1", "--out", "s.arrow"
+    )  # its data are others, its weights the twin's
+    assert fresh.code == 0
+    assert cli("show", "r.arrow", "-t", "0.4").out.count("K(0.4) random") == 1
+    assert "and all of it again for the random twin" in cli("plan", *tiny, "--with-random").out

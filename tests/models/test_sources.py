@@ -47,7 +47,9 @@ def test_a_file_in_the_folder_is_a_source(linear):
         load("linear:5")
     with pytest.raises(ModelError, match=r"cannot build .*, did you mean 'linear:x'\?"):
         load("linaer:x")
-    with pytest.raises(ModelError, match=r"unknown model 'zzzzzz'; a model is one of linear:OUTPUTS, no1"):
+    with pytest.raises(
+        ModelError, match=r"unknown model 'zzzzzz'; a model is one of hf:NAME, linear:OUTPUTS, no1"
+    ):
         load("zzzzzz")
 
 
@@ -67,12 +69,12 @@ def test_a_source_can_be_added_for_a_time():
             load("zzzzzz")
     finally:
         remove()
-    with pytest.raises(ModelError, match="unknown model '@any'; a model is one of no1"):
+    with pytest.raises(ModelError, match="unknown model '@any'; a model is one of hf:NAME, no1"):
         load("@any")
 
 
 def test_a_form_with_a_name_begins_with_that_of_its_file():
-    assert SOURCES.names() == ("networks", "plan", "torchvision", "user")
+    assert SOURCES.names() == ("hf", "networks", "plan", "timm", "torchvision", "user")
     for name, source in SOURCES.items():
         assert source.takes is not None or source.form.startswith(f"{name}:")
         assert source.about
@@ -85,7 +87,7 @@ def test_the_documents_name_the_same_forms():
 
 
 def test_names_forms_and_plans_cost_no_library():
-    heavy = {"torch", "torchvision", "safetensors", "numpy", "rich", "typer"}
+    heavy = {"torch", "torchvision", "timm", "transformers", "safetensors", "numpy", "rich", "typer"}
     names = "import streamspread.models as m\nm.model_forms(), [one.about for _, one in m.SOURCES.items()]"
     assert loaded_by(f"{names}\nm.parse_plan(m.PLANS['no1'])") & heavy == set()
 

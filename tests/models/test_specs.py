@@ -83,8 +83,12 @@ def test_shipped_weights_are_taken_by_themselves(tmp_path, monkeypatch):
     sha256 = save_weights(
         rounded_state(Network(PLANS["no2"])), tmp_path / "no2.safetensors", {"accuracy": "0.9"}
     )
-    loaded = load("no2")
-    assert (loaded.weights, loaded.weights_sha256, loaded.note) == ("shipped", sha256, {"accuracy": "0.9"})
+    for given in (None, "default"):
+        loaded = load("no2", given)
+        assert (loaded.weights, loaded.weights_sha256) == ("shipped", sha256)
+        assert loaded.note == {"accuracy": "0.9"}
+    with pytest.raises(WeightsError, match="nobody publishes weights for plan:8; give --weights PATH"):
+        load("plan:8", "default")
 
 
 @pytest.mark.parametrize("spec", ["plan:8,8", "torchvision:squeezenet1_1", f"plan:{','.join(['8'] * 150)}"])
@@ -149,7 +153,7 @@ def test_a_users_callable_is_found_in_the_current_folder(user_module):
     assert not loaded.module.training
     assert loaded.module(BYTES).shape == (2, 2)
     assert torch.equal(load(f"{name}:build", seed=4).module(BYTES), loaded.module(BYTES))
-    assert load(f"{name}:build", "none").weights == "as built"
+    assert load(f"{name}:build", "none").weights == load(f"{name}:build", "default").weights == "as built"
     torch.save(loaded.module.state_dict(), "w.pt")
     again = load(f"{name}:build", "w.pt", seed=5)
     assert again.weights == "w.pt"
@@ -199,16 +203,16 @@ def test_a_callable_that_fails_is_refused_in_one_line(user_module, source, messa
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("no5", r"unknown model 'no5', did you mean 'no\d'\?; a model is one of no1"),
+        ("no5", r"unknown model 'no5', did you mean 'no\d'\?; a model is one of hf:NAME, no1"),
         ("resnet50", r"unknown model 'resnet50', did you mean 'torchvision:resnet50'\?"),
         ("64,64,M", r"unknown model '64,64,M', did you mean 'plan:64,64,M'\?"),
-        ("zzzzzz", "unknown model 'zzzzzz'; a model is one of no1"),
-        ("", "unknown model ''; a model is one of no1"),
+        ("zzzzzz", "unknown model 'zzzzzz'; a model is one of hf:NAME, no1"),
+        ("", "unknown model ''; a model is one of hf:NAME, no1"),
         ("a b:c", "unknown model 'a b:c'"),
         ("torchvision:resnet5", r"torchvision has no model 'resnet5', did you mean 'torchvision:resnet50'\?"),
         ("torchvison:resnet50", r"No module named 'torchvison', did you mean 'torchvision:resnet50'\?"),
         ("plan:64,Q", "step 'Q' is neither"),
-        (3, "a model is named by a text such as no1 .* not by int"),
+        (3, "a model is named by a text such as hf:NAME, no1 .* not by int"),
     ],
 )
 def test_an_unknown_spec_is_refused_with_the_nearest_known_one(spec, message):

@@ -1,5 +1,7 @@
 """What a network's points are called, and which are chosen."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
@@ -181,3 +183,21 @@ def test_all_means_convolutions_with_a_parametrised_weight_too():
     )
     found = select(list_taps(model, torch.randn(2, 3, 2, 2)), "all")
     assert [tap.name for tap in found] == ["0", "1", "3"]
+
+
+def test_the_first_tensor_of_a_dataclass_is_taken():
+    @dataclass
+    class Output:
+        loss: float
+        state: torch.Tensor
+        more: torch.Tensor
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Identity()
+
+        def forward(self, x):
+            return self.inner(Output(0.5, x[:, :3], x))
+
+    assert [(tap.name, tap.shape) for tap in list_taps(Model(), torch.randn(2, 4))] == [("inner", (3,))]

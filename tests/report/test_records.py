@@ -32,6 +32,8 @@ def test_json_has_every_number_in_full_and_null_for_the_unknown():
         "estimate_half_width": None,
         "within_low": None,
         "within_high": None,
+        "random_low": None,
+        "random_high": None,
     }
     assert (first["ceiling"], second["ceiling"]) == (49_999, 4)
     assert second["effective_rank"] == spectra["c2"].effective_rank

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from streamspread.cli.arguments import INPUT, ImageSize, Network
 from streamspread.cli.command import Command
+from streamspread.errors import ModelError
 from streamspread.options import Flag, Option
 
 
@@ -15,7 +16,10 @@ class Subject(ImageSize, Network):
 
     weights: Annotated[
         str | None,
-        Option("Accepted so that a run line can be pasted; ignored.", Flag(metavar="PATH|none", panel=INPUT)),
+        Option(
+            "Accepted so that a run line can be pasted; ignored.",
+            Flag(metavar="PATH|default|none", panel=INPUT),
+        ),
     ] = None
 
 
@@ -30,7 +34,16 @@ def layers(subject: Subject) -> None:
 
     loaded = models.load(subject.model, "none")
     size = subject.image_size or loaded.image_size
-    taps = list_taps(loaded.module, torch.zeros(1, 3, size, size, dtype=torch.uint8))
+    if loaded.takes == "images":
+        example = torch.zeros(1, 3, size, size, dtype=torch.uint8)
+    elif loaded.example is not None:
+        example = loaded.example
+    else:
+        raise ModelError(
+            f"{loaded.name} takes {loaded.takes}, of which no example is known: from Python, "
+            "streamspread.plan(model, data) tells its layers"
+        )
+    taps = list_taps(loaded.module, example)
     print_layers([tap for tap in taps if tap.observable], Console())
 
 
@@ -39,6 +52,7 @@ COMMAND = Command(
     (
         "streamspread layers --model no1",
         "streamspread layers --model torchvision:resnet50 --image-size 224",
+        "streamspread layers --model timm:vit_tiny_patch16_224",
     ),
     place=3,
 )

@@ -19,6 +19,8 @@ def plan(source: Source, options: Options, output: UnusedOutput) -> None:
     opened = open_source(source, options, output.quiet)
     subject = Subject(opened.loaded.module, opened.images)
     print_plan(analyze.plan_with(subject, options, timed=True), Console())
+    if options.with_random:
+        print("and all of it again for the random twin")
 
 
 COMMAND = Command(

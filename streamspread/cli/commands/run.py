@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import typer
 
 from streamspread.cli.arguments import Output, Source
@@ -25,10 +28,18 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
         raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
     opened = open_source(source, options, output.quiet)
     facts = opened.facts(context.obj, source, options.seed)
+    twin = None
+    if options.with_random:
+        from streamspread.models.twin import twin_of, twin_seed
+
+        twin, fresh = twin_of(opened.loaded, twin_seed(options.seed))
+        twin = replace(twin, title=opened._replace(loaded=fresh).facts((), source, twin.seed)["title"])
     with progress_bars(output.quiet) as progress:
         subject = Subject(opened.loaded.module, opened.images)
-        announce = None if output.quiet else Announce(outlook_line, opened.total)
-        spectra = analyze.analyze_with(subject, options, progress, facts, announce=announce)
+        announce = (
+            None if output.quiet else Announce(partial(outlook_line, twice=options.with_random), opened.total)
+        )
+        spectra = analyze.analyze_with(subject, options, progress, facts, announce=announce, twin=twin)
     with store.place(path, replace=output.out is not None) as written:
         store.write(spectra, written)
     print_result(spectra, output.form)

@@ -30,7 +30,6 @@ def show(
     taus = None if thresholds is None else read_thresholds(thresholds)
 
     from streamspread import store
-    from streamspread.results.spectrum import Spectra
 
     form = printed.form
     if len(files) > 1 and form is not Format.table:
@@ -39,7 +38,7 @@ def show(
     for index, spectra in enumerate(results):
         if index:
             print()
-        print_result(spectra if taus is None else Spectra(spectra.values(), taus, spectra.provenance), form)
+        print_result(spectra if taus is None else spectra.at(taus), form)
 
 
 COMMAND = Command(

@@ -1,12 +1,13 @@
-"""``torchvision:NAME``: what torchvision can build, without its published weights."""
+"""``torchvision:NAME``: what torchvision can build, with its published weights or without."""
 
 from __future__ import annotations
 
 import inspect
+import os
 import warnings
 from typing import Any
 
-from streamspread.errors import ModelError, StreamspreadError
+from streamspread.errors import ModelError, StreamspreadError, WeightsError
 from streamspread.models.plans import did_you_mean, nearest
 from streamspread.models.source import Built, ModelSource, one_line
 
@@ -23,33 +24,68 @@ def _models() -> Any:
 
 
 def _build(name: str, seed: int) -> Built:
+    return _built(_known(name), name, None, seed)
+
+
+def _published(name: str) -> Built:
+    models = _known(name)
+    weights = _default(models, name)
+    if weights is None:
+        raise WeightsError(f"torchvision has no weights for {name!r}: give --weights PATH or none")
+    return _built(models, name, weights, seed=0)
+
+
+def _known(name: str) -> Any:
+    """torchvision's module of models; ModelError where it has none of that name."""
     models = _models()
     if name not in models.list_models():
         raise ModelError(f"torchvision has no model {name!r}{did_you_mean(_guess(name))}")
+    return models
+
+
+def _default(models: Any, name: str) -> Any:
+    """The weights that torchvision recommends; None where it publishes none."""
+    return getattr(models.get_model_weights(name), "DEFAULT", None)
+
+
+def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
     from streamspread.models.inputs import IMAGENET_MEAN, IMAGENET_STD
     from streamspread.models.network import seeded
 
     builder = models.get_model_builder(name)
-    arguments: dict[str, None] = {"weights": None}
+    arguments = {"weights": weights, "progress": False}
     if "weights_backbone" in inspect.signature(builder).parameters:
         arguments["weights_backbone"] = None  # else segmentation and detection models download their backbone
     try:
+        # GoogLeNet and Inception announce that they will be initialised otherwise.
         with seeded(seed), warnings.catch_warnings():
-            # GoogLeNet and Inception announce that they will be initialised otherwise.
             warnings.simplefilter("ignore", FutureWarning)
             module = builder(**arguments)
     except StreamspreadError:
         raise
+    except OSError as error:  # of urllib: only weights are ever asked for
+        raise WeightsError(
+            f"torchvision's weights for {name!r} are not in the cache {_cache()} and cannot be downloaded "
+            f"({' '.join(str(getattr(error, 'reason', error)).split())})"
+        ) from error
     except Exception as error:
         raise ModelError(f"torchvision cannot build {name!r}: {one_line(error)}") from error
-    published = getattr(models.get_model_weights(name), "DEFAULT", None)
+    published = _default(models, name)
     preset = None if published is None else published.transforms()
     return Built(
         module=module,
         mean=tuple(getattr(preset, "mean", IMAGENET_MEAN)),
         std=tuple(getattr(preset, "std", IMAGENET_STD)),
         image_size=(getattr(preset, "crop_size", None) or [_USUAL_SIZE])[0],
+        note=None if weights is None else {"published": f"torchvision {weights}"},
     )
+
+
+def _cache() -> str:
+    """The folder in which torch keeps what torchvision downloads."""
+    from torch import hub
+
+    return os.path.join(hub.get_dir(), "checkpoints")
 
 
 def _guess(text: str) -> str | None:
@@ -61,5 +97,9 @@ def _guess(text: str) -> str | None:
 
 
 SOURCE = ModelSource(
-    form="torchvision:NAME", about="a model of torchvision, such as resnet50", build=_build, guess=_guess
+    form="torchvision:NAME",
+    about="a model of torchvision, such as resnet50",
+    build=_build,
+    published=_published,
+    guess=_guess,
 )

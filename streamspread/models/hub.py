@@ -1,0 +1,84 @@
+"""Models and weights from the cache of Hugging Face's hub, and from the hub itself where it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from streamspread.errors import StreamspreadError
+from streamspread.models.plans import did_you_mean, nearest
+from streamspread.system.network import expect_answer
+
+T = TypeVar("T")
+
+_ANSWER_SECONDS = 5.0  # for the hub's first answer: a user without a network waits no longer
+
+
+def from_hub(load: Callable[[], T], what: str, kind: type[StreamspreadError], name: str = "") -> T:
+    """What ``load`` finds in the cache; where it finds nothing there, what it finds at the hub.
+
+    The cache comes first, so that what was found once is found again, and the same. A hub that does not
+    answer is asked once: its own client asks six times for each file.
+
+    Args:
+        what: in words, for messages. ``name``: of a model, where those in the cache may be like it.
+
+    Raises:
+        kind: it is in neither; the line says which cache was looked at.
+        Exception: any but an OSError that ``load`` raises.
+    """
+    from huggingface_hub import constants
+
+    refuse = f"{what}: not in the cache {constants.HF_HUB_CACHE}"
+    meant = did_you_mean(nearest(name, cached_models())) if name else ""
+    try:
+        with _offline():
+            return load()
+    except OSError as error:
+        if constants.HF_HUB_OFFLINE:
+            raise kind(f"{refuse}, and HF_HUB_OFFLINE is set{meant}") from error
+    try:
+        expect_answer(constants.ENDPOINT, _ANSWER_SECONDS)
+    except Exception as error:
+        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+        raise kind(f"{refuse}, and {constants.ENDPOINT} cannot be reached ({reason}){meant}") from error
+    try:
+        return load()
+    except OSError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise kind(f"{refuse}, and {constants.ENDPOINT} does not give it ({reason}){meant}") from error
+
+
+def cached_models() -> list[str]:
+    """The models of which the cache holds anything, as ``google/vit-base-patch16-224``."""
+    from huggingface_hub import constants
+
+    folders = Path(constants.HF_HUB_CACHE).glob("models--*")
+    return sorted("/".join(folder.name.split("--")[1:]) for folder in folders)
+
+
+def cached_commit(name: str) -> str | None:
+    """The commit of the model in the cache; None where it is not there, as a folder's is not."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        path = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # a path
+        return None
+    return Path(path).parent.name if isinstance(path, str) else None
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """The hub's client looks into its cache alone; it has no other switch that all who use it heed."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before

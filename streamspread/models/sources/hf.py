@@ -1,0 +1,203 @@
+"""``hf:NAME``: what transformers can build, from a folder, the hub's cache or the hub."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
+from streamspread.models.source import Built, ModelSource, one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from streamspread.models.inputs import Constants
+
+T = TypeVar("T")
+
+_USUAL_SIZE = 224  # pixels, where neither the image processor nor the configuration says another
+_TOKENS = 8  # of an example text
+_AUDIO = 16_000  # samples of an example sound: a second of it
+
+
+def _build(name: str, seed: int) -> Built:
+    from streamspread.models.network import seeded
+
+    def build() -> Built:
+        config = _config(name)
+        with seeded(seed):
+            return _built(name, _class(config)._from_config(config))
+
+    return _made(name, build)
+
+
+def _published(name: str) -> Built:
+    from streamspread.models.hub import cached_commit
+
+    def build() -> Built:
+        kind = _class(_config(name))
+        what = f"weights of {name!r}"
+        module, loading = _found(name, what, WeightsError, kind.from_pretrained, output_loading_info=True)
+        commit = None if os.path.isdir(os.path.expanduser(name)) else cached_commit(name)
+        note = {"published": f"{name} at {commit}" if commit else name}
+        if missing := sorted(loading["missing_keys"]):
+            note["random"] = ", ".join(missing)
+        return _built(name, module, note)
+
+    return _made(name, build)
+
+
+def _made(name: str, build: Callable[[], Built]) -> Built:
+    """What ``build`` makes, in silence; any failure of transformers as one line.
+
+    Raises:
+        MissingError: the library is not installed.
+    """
+    try:
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingError(
+            f"Hugging Face's models need transformers ({error}): pip install 'streamspread[hf]'"
+        ) from error
+    try:
+        with _quiet():
+            return build()
+    except StreamspreadError:
+        raise
+    except Exception as error:  # of a configuration or of weights, transformers raises many kinds
+        raise ModelError(f"transformers cannot build {name!r}: {one_line(error)}") from error
+
+
+def _config(name: str) -> Any:
+    from transformers import AutoConfig
+
+    return _found(name, f"model {name!r}", ModelError, AutoConfig.from_pretrained)
+
+
+def _found(name: str, what: str, kind: type[StreamspreadError], load: Callable[..., T], **options: Any) -> T:
+    """What ``load`` makes of a folder, or of what the hub has. No code that lies there is run.
+
+    Raises:
+        kind: it is not there.
+    """
+    from streamspread.models.hub import from_hub
+
+    folder = os.path.expanduser(name)
+    options["trust_remote_code"] = False
+    if os.path.isdir(folder):
+        try:
+            return load(folder, **options)
+        except OSError as error:
+            raise kind(f"{what}: not in the folder ({one_line(error)})") from error
+    return from_hub(lambda: load(name, **options), what, kind, name)
+
+
+def _class(config: Any) -> Any:
+    """The class of the model: AutoModel's, or where that knows none, the one that the configuration names.
+
+    Raises:
+        ModelError: neither.
+    """
+    import transformers
+
+    kind: Any
+    if type(config) in transformers.MODEL_MAPPING:
+        kind = transformers.MODEL_MAPPING[type(config)]
+        return kind[0] if isinstance(kind, (tuple, list)) else kind
+    named = (getattr(config, "architectures", None) or [""])[0]
+    kind = getattr(transformers, named, None) if named else None
+    if kind is None:
+        raise ModelError(f"transformers knows no model for the configuration {type(config).__name__}")
+    return kind
+
+
+def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
+    from streamspread.models.inputs import IMAGENET_MEAN, IMAGENET_STD
+
+    takes = str(module.main_input_name)
+    if takes != "pixel_values":
+        example = _example(takes, module.config)
+        return Built(module=module, mean=(), std=(), image_size=0, takes=takes, example=example, note=note)
+    processor = _processor(name)
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if processor is None else _constants(processor)
+    size = (None if processor is None else _size(processor)) or _side(getattr(module.config, "image_size", 0))
+    return Built(module=module, mean=mean, std=std, image_size=size or _USUAL_SIZE, note=note)
+
+
+def _processor(name: str) -> Any:
+    """The model's image processor; None where none lies with it."""
+    from transformers import AutoImageProcessor
+
+    try:
+        return _found(
+            name, f"the image processor of {name!r}", ModelError, AutoImageProcessor.from_pretrained
+        )
+    except ModelError:
+        return None
+
+
+def _constants(processor: Any) -> tuple[Constants, Constants]:
+    """Mean and deviation of x/255 that do what the processor does: (x·factor − mean)/deviation."""
+    factor = processor.rescale_factor if getattr(processor, "do_rescale", True) else 1.0
+    normalizes = getattr(processor, "do_normalize", True) and processor.image_mean is not None
+    mean = tuple(processor.image_mean) if normalizes else (0.0,) * 3
+    std = tuple(processor.image_std) if normalizes else (1.0,) * 3
+    unit = 255 * factor
+    return tuple(value / unit for value in mean), tuple(value / unit for value in std)
+
+
+def _size(processor: Any) -> int:
+    """Side of the images that the processor makes; 0 where it leaves their size."""
+    if getattr(processor, "do_center_crop", False):
+        return _side(processor.crop_size)
+    return _side(processor.size) if getattr(processor, "do_resize", True) else 0
+
+
+def _side(size: Any) -> int:
+    """Of {height, width}, {shortest_edge}, a pair or one number."""
+    if hasattr(size, "get"):
+        size = size.get("height") or size.get("shortest_edge") or 0
+    if isinstance(size, (tuple, list)):
+        size = size[0] if size else 0
+    return int(size or 0)
+
+
+def _example(takes: str, config: Any) -> Tensor | None:
+    """Two samples of what a model takes that is not made for images; None where that is not known."""
+    import torch
+
+    if takes == "input_ids":
+        vocabulary = config.get_text_config().vocab_size
+        return (torch.arange(2 * _TOKENS).reshape(2, _TOKENS) % vocabulary).to(torch.int64)
+    if takes == "input_values":
+        return torch.linspace(-1, 1, 2 * _AUDIO).reshape(2, _AUDIO)
+    return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what transformers says of weights that it does not find, which the result says too."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+SOURCE = ModelSource(
+    form="hf:NAME",
+    about="a model of transformers: a folder, or a name at the hub such as google/vit-base-patch16-224",
+    build=_build,
+    published=_published,
+)

@@ -1,0 +1,56 @@
+"""What the modules of a network are called, whatever it is wrapped in, and modules given as layers."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import nn
+
+from streamspread.errors import LayerError
+
+_COMPILED = "_orig_mod"  # under this name torch.compile's wrapper holds the module that it compiled
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network within torch.compile, DataParallel and DistributedDataParallel, around which no hook stands
+    that would be passed by."""
+    while not (model._forward_hooks or model._forward_pre_hooks):
+        inner = model.module if isinstance(model, _PARALLEL) else model._modules.get(_COMPILED)
+        if not isinstance(inner, nn.Module):
+            break
+        model = inner
+    return model
+
+
+def named(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules within the network by their names, as if nothing in it were compiled."""
+    for name, module in model.named_modules():
+        plain = ".".join(part for part in name.split(".") if part != _COMPILED)
+        if plain and _COMPILED not in module._modules:
+            yield plain, module
+
+
+def layer_patterns(model: nn.Module, layers: Any) -> Any:
+    """``layers`` with every module of the network replaced by its name; all else is left as it is.
+
+    Raises:
+        LayerError: a module that is none of the network's.
+    """
+    if isinstance(layers, nn.Module):
+        return [_name_of(layers, model)]
+    if isinstance(layers, Sequence) and any(isinstance(one, nn.Module) for one in layers):
+        return [_name_of(one, model) if isinstance(one, nn.Module) else one for one in layers]
+    return layers
+
+
+def _name_of(layer: nn.Module, model: nn.Module) -> str:
+    inner = layer._modules.get(_COMPILED) or layer
+    for name, module in named(unwrapped(model)):
+        if module is inner:
+            return glob.escape(name)
+    whole = inner is unwrapped(model)
+    what = "is the network itself" if whole else "is no module of this network"
+    raise LayerError(f"the layer given as a {type(inner).__name__} {what}: give one that is within it")

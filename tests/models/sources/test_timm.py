@@ -1,0 +1,88 @@
+"""``timm:NAME``: built at random or with weights of the cache, with timm's own size and constants."""
+
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from streamspread.errors import MissingError, ModelError, WeightsError
+from streamspread.models import load
+
+timm = pytest.importorskip("timm")
+
+BYTES = torch.randint(0, 256, (2, 3, 160, 160), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+SMALL = "test_resnet"
+
+
+def test_random_weights_follow_the_seed_with_timms_size_and_constants():
+    one, same, other = (load(f"timm:{SMALL}", "none", seed=seed) for seed in (1, 1, 2))
+    config = timm.data.resolve_data_config({}, model=one.module)
+    assert (one.weights, one.note, one.takes) == ("none", None, "images")
+    assert one.image_size == config["input_size"][-1] == 160
+    assert one.default_layers[0] == "conv1.0"
+    first = [loaded.module.conv1[0].weight for loaded in (one, same, other)]
+    assert torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], first[2])
+    mean, std = (torch.tensor(config[key])[:, None, None] for key in ("mean", "std"))
+    assert config["mean"] != (0.4914, 0.4822, 0.4465)
+    with torch.no_grad():
+        torch.testing.assert_close(one.module(BYTES), one.module((BYTES / 255 - mean) / std))
+
+
+def test_default_weights_come_from_the_cache(hub_cache, tmp_path):
+    source = timm.create_model(SMALL)
+    tag = timm.models.get_pretrained_cfg(SMALL).tag
+    (tmp_path / "files").mkdir()
+    save_file(source.state_dict(), tmp_path / "files" / "model.safetensors")
+    hub_cache(f"timm/{SMALL}.{tag}", tmp_path / "files")
+    for name in (SMALL, f"{SMALL}.{tag}"):
+        loaded = load(f"timm:{name}", "default")
+        assert (loaded.weights, loaded.note) == ("default", {"published": f"timm {SMALL}.{tag}"})
+        assert len(loaded.weights_sha256) == 64
+        assert torch.equal(loaded.module.conv1[0].weight, source.conv1[0].weight)
+
+
+def test_weights_that_are_nowhere_are_refused_with_the_cache_that_was_looked_at(hub_cache):
+    with pytest.raises(
+        WeightsError,
+        match=rf"timm's weights '{SMALL}\.\w+': not in the cache {hub_cache.cache}, and https://\S+ cannot "
+        r"be reached \(no network in tests\)$",
+    ):
+        load(f"timm:{SMALL}", "default")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "kind", "message"),
+    [
+        (
+            "test_resnett",
+            "none",
+            ModelError,
+            r"timm has no model 'test_resnett', did you mean 'timm:test_resnet'",
+        ),
+        ("test_resnet.r160", "none", ModelError, r"did you mean 'timm:test_resnet\.r160_in1k'"),
+        ("", "none", ModelError, r"timm has no model ''$"),
+        (
+            "test_coatnet",
+            "default",
+            WeightsError,
+            r"timm has no weights for 'test_coatnet': give --weights PATH",
+        ),
+        (
+            SMALL,
+            None,
+            WeightsError,
+            r"no weights for timm:test_resnet; .*--weights default for those published",
+        ),
+    ],
+)
+def test_what_timm_does_not_have_is_refused(hub_cache, name, weights, kind, message):
+    with pytest.raises(kind, match=message):
+        load(f"timm:{name}", weights)
+
+
+def test_without_timm_the_line_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(MissingError, match=r"need timm \(.*\): pip install 'streamspread\[timm\]'"):
+        load(f"timm:{SMALL}", "none")
