@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from streamspread.linalg.band import band_eigenvalues_
+from streamspread.linalg.blocks import CHUNK_ROWS
 from streamspread.linalg.directions import sums_along_eigenvectors
 from streamspread.linalg.goal import Certificate, Goal
 from streamspread.linalg.leading_sums import sums_between, worth_vectors
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.slack import float32_slack, float64_slack
-from streamspread.linalg.subspace import CHUNK_ROWS, Subspace
+from streamspread.linalg.subspace import Subspace
 from streamspread.system.devices import Profile
 
 _FINE_PRODUCTS = 8  # in the panels' own precision
