@@ -7,6 +7,7 @@ from streamspread.system.version import __version__
 
 if TYPE_CHECKING:
     from streamspread.api.analyze import analyze, plan
+    from streamspread.api.eigen import eigh_leading, eigvalsh
     from streamspread.api.grams import grams
     from streamspread.errors import StreamspreadError
     from streamspread.results.grams import Grams
@@ -25,6 +26,8 @@ __all__ = [
     "__version__",
     "analyze",
     "cka",
+    "eigh_leading",
+    "eigvalsh",
     "grams",
     "plan",
     "read",
@@ -39,6 +42,8 @@ _HOMES = {
     "analyze": "streamspread.api.analyze",
     "plan": "streamspread.api.analyze",
     "grams": "streamspread.api.grams",
+    "eigvalsh": "streamspread.api.eigen",
+    "eigh_leading": "streamspread.api.eigen",
     "cka": "streamspread.results.similarity",
     "read": "streamspread.store",
     "write": "streamspread.store",
