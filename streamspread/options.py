@@ -211,6 +211,14 @@ class Options(RunOptions):
             Flag(("--all-eigenvalues",)),
         ),
     ] = False
+    directions: Annotated[
+        int | None,
+        Option(
+            "How many leading eigenvectors of each layer are kept with the result, or all where a layer has "
+            "fewer; each is as many float32 numbers as the layer has.",
+            Flag(metavar="K", least=1, unset="none"),
+        ),
+    ] = None
     classes: Annotated[
         bool,
         Option(
@@ -245,6 +253,9 @@ class Options(RunOptions):
                 f"width {self.width} and max passes {self.max_passes} asked for: a width is 0 or more, "
                 "and so many passes are 1 or more"
             )
+        wanted = self.directions
+        if wanted is not None and (not isinstance(wanted, Integral) or wanted < 1):
+            raise OptionError(f"{wanted!r} directions asked for; it must be a whole number, 1 or more")
         super().__post_init__()
 
 

@@ -109,6 +109,11 @@ class Setting:
         return 0 if self.labels is None else len(self.labels.names)
 
     @property
+    def directions(self) -> int:
+        """How many eigenvectors are wanted, 0 for none."""
+        return (self.options.directions or 0) if self.eigenvalues else 0
+
+    @property
     def room(self) -> int:
         """Bytes of the budget beside the data that stays."""
         return self.budget - self.resident_bytes

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 
 from streamspread.accumulators.moments import FourthMoments
@@ -22,9 +23,10 @@ from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
-from streamspread.observe.taps import TapInfo
+from streamspread.observe.taps import TapInfo, activation_of
 from streamspread.options import Options
 from streamspread.planner import LayerPlan, Plan
+from streamspread.results.directions import Directions
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
@@ -123,6 +125,9 @@ class _Analysis:
             self.report(Progress("all eigenvalues", 0, 1, round(100 * done), 100, "%", name))
 
         spectrum = layer.spectrum(share, self.meter.read)
+        tap = next(tap for tap in self.observed.taps if tap.name == name)
+        if spectrum.leading is not None and tap.channels_last:
+            spectrum = replace(spectrum, leading=_flattened(spectrum.leading, tap))
         if advice := layer.accumulator.advice(spectrum, self.options):
             self.notes[name] = advice
         return spectrum
@@ -160,6 +165,17 @@ class _Analysis:
         if plan.rounding == "fp16" or (plan.rounding == "int16" and self.options.rounding == "auto"):
             return Precision(_WIDER[plan.rounding], plan.layer)
         return Precision(plan.rounding, plan.layer, error.scale) if error.scale else None
+
+
+def _flattened(found: Directions, tap: TapInfo) -> Directions:
+    """Directions of rows as a watch hands them over, with features as an activation is flattened."""
+
+    def turned(rows: np.ndarray) -> np.ndarray:
+        rows_ND = torch.from_numpy(rows).reshape(-1, tap.dim)
+        activation = activation_of(rows_ND, tap.shape, tap.channels_last)
+        return activation.reshape(rows.shape).contiguous().numpy()
+
+    return replace(found, vectors_KD=turned(found.vectors_KD), mean_D=turned(found.mean_D))
 
 
 def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:

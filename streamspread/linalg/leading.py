@@ -136,11 +136,8 @@ def rounded_product(matrix: SymmetricPanels) -> float:
     its terms' sizes, which the norms of the matrix and of its correction bound."""
     size = matrix.squared_norm() ** 0.5
     if matrix.u_NR is not None and matrix.m_RR is not None:
-        size += (
-            2
-            * float(torch.linalg.matrix_norm(matrix.u_NR)) ** 2
-            * float(torch.linalg.matrix_norm(matrix.m_RR))
-        )
+        norm_R = torch.linalg.vector_norm(matrix.u_NR, dim=0)
+        size += 2 * float(norm_R @ matrix.m_RR.abs() @ norm_R)
     return 2 * summation_error(matrix.n + 8) * size
 
 
