@@ -133,9 +133,9 @@ def test_a_number_that_makes_no_sense(count):
 
 
 def test_more_than_there_can_be():
-    with pytest.raises(OptionError, match="160 directions asked for, and no layer here has more than 159"):
+    with pytest.raises(OptionError, match=r"160 directions asked for, and no layer here has more than 159"):
         streamspread.analyze(network(), images(), directions=160)
-    with pytest.raises(OptionError, match="no layer here has more than 4: ask for fewer"):
+    with pytest.raises(OptionError, match=r"no layer here has more than 4: ask for fewer"):
         streamspread.analyze(network(), images(), ["3"], directions=5)
     found = streamspread.analyze(network(), images(), ["1", "3"], directions=20)
     assert {name: len(spectrum.leading) for name, spectrum in found.items()} == {"1": 20, "3": 4}
@@ -145,9 +145,9 @@ def test_what_does_not_repeat_has_the_directions_of_one_pass():
     batches = iter(images().split(40))
     found = streamspread.analyze(network(), batches, ["3"], directions=2)["3"]
     assert (found.method, found.passes, len(found.leading)) == ("covariance", 1, 2)
-    with pytest.raises(OptionError, match="gram: (its directions take one more pass|the number of samples)"):
+    with pytest.raises(OptionError, match=r"gram: (its directions take one more pass|the number of samples)"):
         streamspread.analyze(network(), iter(images().split(40)), ["3"], method="gram", directions=2)
-    with pytest.raises(OptionError, match="sketch: a rank of 2 holds no 3 directions; raise --rank"):
+    with pytest.raises(OptionError, match=r"sketch: a rank of 2 holds no 3 directions; raise --rank"):
         streamspread.analyze(network(), images(), ["3"], method="sketch", rank=2, directions=3)
 
 
@@ -159,7 +159,7 @@ def test_the_plan_counts_the_pass_and_the_memory():
     assert "a pass for its directions" in wanted.layers[0].why
     kept = 4 * COUNT * (288 + SAMPLES)
     assert wanted.peak_bytes >= plain.peak_bytes + 2 * kept
-    with pytest.raises(BudgetError, match="the smallest budget that would do is"):
+    with pytest.raises(BudgetError, match=r"the smallest budget that would do is"):
         streamspread.plan(model, x, ["1"], method="gram", memory="1MB", device="cpu", directions=100)
     budget = parse_bytes(least_budget(model, x))
     found = streamspread.analyze(
