@@ -1,4 +1,4 @@
-"""Eigenvalues of a symmetric matrix that fits once, all of them or leading pairs: against torch, SciPy, ARPACK.
+"""Eigenvalues of a symmetric matrix that fits once, all or leading pairs: against torch, SciPy and ARPACK.
 
 The float32 matrix has known eigenvalues 1/i, turned by reflections, and each contender gets it in a process
 of its own, where it may use it up. Seconds are of the solver alone; the peak holds the matrix too.
