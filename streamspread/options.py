@@ -219,6 +219,14 @@ class Options(RunOptions):
             Flag(metavar="K", least=1, unset="none"),
         ),
     ] = None
+    scores: Annotated[
+        bool,
+        Option(
+            "Whether each image's place on those directions is kept too, for which the data may be read once "
+            "more.",
+            Flag(("--scores",)),
+        ),
+    ] = False
     classes: Annotated[
         bool,
         Option(
@@ -256,6 +264,8 @@ class Options(RunOptions):
         wanted = self.directions
         if wanted is not None and (not isinstance(wanted, Integral) or wanted < 1):
             raise OptionError(f"{wanted!r} directions asked for; it must be a whole number, 1 or more")
+        if self.scores and wanted is None:
+            raise OptionError("scores asked for, and no directions to have them on: give --directions too")
         super().__post_init__()
 
 

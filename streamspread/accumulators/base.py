@@ -135,6 +135,8 @@ class Candidate:
         make: gives the accumulator; its keywords are the sizes that were chosen.
         summed_dim: numbers of a row that it takes, where these are not the layer's own but its narrow side's.
         rounding: of the values, where it is not the setting's.
+        scores: whether the samples' scores come with its directions.
+        scoring: whether the last of its passes is one for scores alone.
     """
 
     method: str
@@ -150,6 +152,8 @@ class Candidate:
     estimates: bool = False
     summed_dim: int | None = None
     rounding: str = ""
+    scores: bool = False
+    scoring: bool = False
 
     @property
     def label(self) -> str:

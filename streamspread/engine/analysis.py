@@ -97,7 +97,11 @@ class _Analysis:
             ending = [name for name in names if name in running and running[name].has_enough(step.index)]
             for position, name in enumerate(ending):
                 self._report_step(step.index, plan, position, len(ending), name)
-                spectra[name] = self._finish(running.pop(name))
+                layer = running[name]
+                spectrum = self._finish(layer) if layer.scoring is None else layer.scored()
+                if not layer.begin_scoring(spectrum, self.observed.device):
+                    spectra[name] = self._kept(spectrum)
+                    del running[name]
             peak = self.meter.read()
             for layer in running.values():
                 layer.peak = max(layer.peak, peak)
@@ -125,12 +129,19 @@ class _Analysis:
             self.report(Progress("all eigenvalues", 0, 1, round(100 * done), 100, "%", name))
 
         spectrum = layer.spectrum(share, self.meter.read)
-        tap = next(tap for tap in self.observed.taps if tap.name == name)
-        if spectrum.leading is not None and tap.channels_last:
-            spectrum = replace(spectrum, leading=_flattened(spectrum.leading, tap))
         if advice := layer.accumulator.advice(spectrum, self.options):
             self.notes[name] = advice
         return spectrum
+
+    def _kept(self, spectrum: LayerSpectrum) -> LayerSpectrum:
+        """With its directions as they are given out: features as flattened, and scores where asked for."""
+        leading = spectrum.leading
+        if leading is None:
+            return spectrum
+        tap = next(tap for tap in self.observed.taps if tap.name == spectrum.layer)
+        leading = _flattened(leading, tap) if tap.channels_last else leading
+        scores_NK = leading.scores_NK if self.options.scores else None
+        return replace(spectrum, leading=replace(leading, scores_NK=scores_NK))
 
     def _report_step(self, index: int, plan: Plan, done: int, total: int, name: str) -> None:
         self.report(Progress("eigenvalues", index + 1, len(plan.passes), done, total, "layers", name))

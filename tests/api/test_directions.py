@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 
 import streamspread
 from streamspread.cli import main
-from streamspread.errors import BudgetError, OptionError, StoreError
+from streamspread.errors import BudgetError, DataError, OptionError, StoreError
 from streamspread.system.memory import parse_bytes
 from tests.devices import DEVICES
 
@@ -76,6 +76,33 @@ def test_they_are_those_of_the_layers_features(method, batch_size, memory_format
         assert found.passes == {"gram": 2}.get(found.method, found.passes)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("batch_size", [33, 160])
+@pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
+def test_scores_are_the_samples_on_them(method, batch_size, memory_format, device):
+    model, x = network().to(memory_format=memory_format), TensorDataset(images())
+    asked = {"method": method, "batch_size": batch_size, "device": device, "rounding": "fp32"}
+    if method == "sketch":
+        asked["rank"] = 60
+    spectra = streamspread.analyze(model, x, ["0", "3"], (0.5,), directions=COUNT, scores=True, **asked)
+    without = streamspread.analyze(model, x, ["0", "3"], (0.5,), directions=COUNT, **asked)
+    for name, found in spectra.items():
+        y_ND = features(network(), images(), name)
+        assert found.leading.scores_NK.dtype == np.float32
+        np.testing.assert_allclose(found.leading.scores_NK, found.leading.scores(y_ND), atol=2e-4)
+        assert without[name].leading.scores_NK is None
+        assert found.passes == without[name].passes + (method != "gram")
+        np.testing.assert_array_equal(found.leading.vectors_KD, without[name].leading.vectors_KD)
+
+
+def test_scores_that_cannot_be_had():
+    with pytest.raises(OptionError, match="scores asked for, and no directions to have them on"):
+        streamspread.analyze(network(), images(), scores=True)
+    with pytest.raises(DataError, match="scores take a pass over the same images in the same order"):
+        streamspread.analyze(network(), iter(images().split(40)), ["3"], directions=2, scores=True)
+
+
 def test_everything_else_is_as_without_them():
     model, x = network(), images()
     for method in ("covariance", "gram"):
@@ -89,7 +116,9 @@ def test_everything_else_is_as_without_them():
 
 @pytest.mark.parametrize("method", ["covariance", "gram"])
 def test_a_file_gives_them_back_bit_for_bit(method, tmp_path):
-    spectra = streamspread.analyze(network(), images(), ["1", "3"], method=method, directions=COUNT)
+    spectra = streamspread.analyze(
+        network(), images(), ["1", "3"], method=method, directions=COUNT, scores=True
+    )
     spectra = streamspread.Spectra(
         [spectra["1"], *streamspread.analyze(network(), images(), ["3"]).values()], provenance={}
     )
@@ -100,7 +129,7 @@ def test_a_file_gives_them_back_bit_for_bit(method, tmp_path):
     for name, value in vars(spectra["1"].leading).items():
         other = getattr(again["1"].leading, name)
         assert value is other is None or (value.dtype, value.tobytes()) == (other.dtype, other.tobytes())
-    assert (spectra["1"].leading.scores_NK is None) == (method == "covariance")
+    assert spectra["1"].leading.scores_NK.shape == (SAMPLES, COUNT)
 
 
 def test_a_file_with_other_shapes_is_refused(tmp_path):

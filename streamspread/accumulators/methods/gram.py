@@ -149,6 +149,7 @@ class Gram(Accumulator):
             * ", and a pass for its directions",
             step=last,
             estimates=setting.options.estimate,
+            scores=True,
             make=partial(
                 cls,
                 dim,
@@ -281,8 +282,9 @@ class Gram(Accumulator):
         points = growth_of_products(self.panels, options.thresholds, most) if options.estimate else ()
         spectrum = spectrum_of(self.panels, totals, options, step)
         growth = with_whole(points, spectrum, options.thresholds)
-        leading, fourth = self._turning.directions() if self._turning else None, per_sample(fourth, totals)
-        return replace(spectrum, fourth_moment=fourth, growth=growth, classes=classes, leading=leading)
+        leading = self._turning.directions() if self._turning else None
+        more = {"growth": growth, "classes": classes, "leading": leading}
+        return replace(spectrum, fourth_moment=per_sample(fourth, totals), **more)
 
     def _complete(self) -> None:
         """End the pass, which must be the last one, and give the sums their exact diagonal; uncorrected."""
@@ -324,12 +326,8 @@ class Gram(Accumulator):
         own |= {"squares": self.squares_N, "means": self.means_CC}
         own |= {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
         turning = {} if self._turning is None else self._turning.state()
-        for prefix, parts in (
-            ("tile", self._stage.state()),
-            ("windows", state_of(self.windows)),
-            ("turning", turning),
-        ):
-            own |= {f"{prefix}.{name}": tensor for name, tensor in parts.items()}
+        more = {"tile": self._stage.state(), "windows": state_of(self.windows), "turning": turning}
+        own |= {f"{kind}.{name}": tensor for kind, parts in more.items() for name, tensor in parts.items()}
         return {name: Part(tensor, Combine.OWN) for name, tensor in own.items()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
