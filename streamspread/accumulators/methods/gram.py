@@ -283,8 +283,8 @@ class Gram(Accumulator):
         spectrum = spectrum_of(self.panels, totals, options, step)
         growth = with_whole(points, spectrum, options.thresholds)
         leading = self._turning.directions() if self._turning else None
-        more = {"growth": growth, "classes": classes, "leading": leading}
-        return replace(spectrum, fourth_moment=per_sample(fourth, totals), **more)
+        spectrum = replace(spectrum, fourth_moment=per_sample(fourth, totals))
+        return replace(spectrum, growth=growth, classes=classes, leading=leading)
 
     def _complete(self) -> None:
         """End the pass, which must be the last one, and give the sums their exact diagonal; uncorrected."""
