@@ -227,8 +227,9 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
         "budget_bytes": plan.budget,
         "planned_peak_bytes": plan.peak_bytes,
         # With at most this probability a layer's bounds fail: random vectors measure two numbers at the most,
-        # the norm of what sums lost, and of what a factorisation did or a trace.
-        "bound_failure": 2 * FAILURE,
+        # the norm of what sums lost, and of what a factorisation did or a trace; and what they lost along
+        # all directions.
+        "bound_failure": (2 if options.directions is None else 3) * FAILURE,
         "options": asked,
         **{name: asked[name] for name in ("proof", "all_eigenvalues", "seed")},  # where older files have them
         "forward_tf32": False,  # on a card the search for eigenvalues uses it, where it does no harm

@@ -112,6 +112,8 @@ def test_everything_else_is_as_without_them():
         np.testing.assert_array_equal(found.eigenvalues, plain.eigenvalues)
         np.testing.assert_array_equal(found.upper_sums, plain.upper_sums)
         assert plain.leading is None
+    spectra = streamspread.analyze(model, x, ["3"], directions=3)
+    assert spectra.provenance["bound_failure"] == pytest.approx(3e-6)  # one more number is measured
 
 
 @pytest.mark.parametrize("method", ["covariance", "gram"])
