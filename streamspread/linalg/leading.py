@@ -89,7 +89,8 @@ def leading_bytes(n: int, count: int, dtype: torch.dtype, profile: Profile) -> i
 
 def solved_dense(n: int, count: int, profile: Profile) -> bool:
     """Whether :func:`leading_pairs` takes a dense solve, which needs the square matrix in float64."""
-    return n <= profile.search_limit or _DENSE_SHARE * count > n
+    room = kept(count) + 2 * _block(count, profile)
+    return n <= max(profile.search_limit, room) or _DENSE_SHARE * count > n
 
 
 def dense_pairs(matrix: SymmetricPanels, count: int) -> tuple[np.ndarray, torch.Tensor]:
@@ -152,7 +153,8 @@ def kept(count: int) -> int:
 
 def _basis_size(count: int, block: int, n: int) -> int:
     least = kept(count)
-    return min(n, least + block * max(_BLOCKS, -(-least // block)))
+    # The next block must find as many directions outside a full basis.
+    return min(n - block, least + block * max(_BLOCKS, -(-least // block)))
 
 
 def _searched(

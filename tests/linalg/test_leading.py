@@ -177,3 +177,14 @@ def test_memory_is_within_what_is_planned(dtype, searched):
     with LiveBytes() as live:
         leading_pairs(panels, 24, profile=profile)
     assert live.peak <= leading_bytes(1500, 24, dtype, profile)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [2, 17, 60, 90, 97, 120])
+def test_orders_hardly_larger_than_a_basis(n, dtype):
+    """A full basis must leave room for the next block, or there is none that is orthogonal to it."""
+    values_N = falling(n, 0.5)
+    for count in {1, max(1, n // 12), max(1, n // 6)}:
+        pairs = leading_pairs(prescribed(values_N, CPU, dtype), count, profile=searching(CPU))
+        assert (residuals(exact(values_N, dtype), pairs) <= pairs.residuals_K).all()
+        np.testing.assert_allclose(pairs.values_K, values_N[:count], atol=1e-5)
