@@ -8,6 +8,7 @@ from streamspread.system.version import __version__
 if TYPE_CHECKING:
     from streamspread.api.analyze import analyze, plan
     from streamspread.api.data import data
+    from streamspread.api.eigen import eigh_leading, eigvalsh
     from streamspread.api.grams import grams
     from streamspread.errors import StreamspreadError
     from streamspread.results.grams import Grams
@@ -27,6 +28,8 @@ __all__ = [
     "analyze",
     "cka",
     "data",
+    "eigh_leading",
+    "eigvalsh",
     "grams",
     "plan",
     "read",
@@ -42,6 +45,8 @@ _HOMES = {
     "plan": "streamspread.api.analyze",
     "data": "streamspread.api.data",
     "grams": "streamspread.api.grams",
+    "eigvalsh": "streamspread.api.eigen",
+    "eigh_leading": "streamspread.api.eigen",
     "cka": "streamspread.results.similarity",
     "read": "streamspread.store",
     "write": "streamspread.store",

@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
 from streamspread.linalg.chunks import UNIT
+from streamspread.linalg.leading import dense_pairs
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE, PROBES, norm_bound
 
@@ -24,32 +24,14 @@ def sums_along_eigenvectors(matrix: SymmetricPanels, most: int, squares: float) 
 
     On the CPU it takes a dense float64 matrix and ``most`` vectors. ``squares``: ‖A‖²_F.
     """
-    values_K, vectors_NK = _leading(matrix, most)
+    values_K, vectors_NK = dense_pairs(matrix, most)
     error_NM, hidden = matrix.error_products()
     seen_KM = (vectors_NK.T @ matrix.probes.measuring) * (vectors_NK.T @ error_NM)
-    trace_K = seen_KM.mean(1).flip(0).cumsum(0).cpu().numpy()
+    trace_K = seen_KM.mean(1).cumsum(0).cpu().numpy()
     # Laurent & Massart 2000 (doi:10.1214/aos/1015957395), lemma 1, for M vectors and quadratic forms of any
     # sign: the mean lies 2‖ΠE‖_F√(t/M) + 2‖ΠE‖t/M below the trace with a probability of at most exp(−t).
     t = math.log(most / FAILURE) / PROBES
     off = (2 * math.sqrt(t) + 2 * t) * (norm_bound(error_NM) + hidden)
     # What float64 rounds, of the probes' products and of the eigenvectors.
     off += 2 * matrix.n**0.5 * hidden + 2 * UNIT * matrix.n * (most * squares) ** 0.5
-    return np.cumsum(values_K[::-1]) - trace_K - off
-
-
-def _leading(matrix: SymmetricPanels, most: int) -> tuple[np.ndarray, torch.Tensor]:
-    """The ``most`` largest eigenvalues, ascending, and their eigenvectors (n, most)."""
-    full_NN = matrix.dense(torch.float64)
-    if full_NN.is_cuda:
-        values_N, vectors_NN = torch.linalg.eigh(full_NN)
-        return values_N[-most:].cpu().numpy(), vectors_NN[:, -most:]
-    from scipy.linalg import eigh  # slow to load; needs no workspace beside the matrix and the vectors
-
-    values_K, vectors_NK = eigh(
-        full_NN.numpy().T,
-        subset_by_index=(matrix.n - most, matrix.n - 1),
-        driver="evr",
-        overwrite_a=True,
-        check_finite=False,
-    )
-    return values_K, torch.from_numpy(vectors_NK)
+    return np.cumsum(values_K) - trace_K - off

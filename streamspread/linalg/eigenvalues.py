@@ -10,13 +10,14 @@ import numpy as np
 import torch
 
 from streamspread.linalg.band import band_eigenvalues_
+from streamspread.linalg.blocks import CHUNK_ROWS
 from streamspread.linalg.directions import sums_along_eigenvectors
 from streamspread.linalg.goal import Certificate, Goal
 from streamspread.linalg.leading_sums import sums_between, worth_vectors
 from streamspread.linalg.outside import ATTEMPTS, bound_outside
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.slack import float32_slack, float64_slack
-from streamspread.linalg.subspace import CHUNK_ROWS, Subspace
+from streamspread.linalg.subspace import Subspace
 from streamspread.system.devices import Profile
 
 _FINE_PRODUCTS = ATTEMPTS  # in the panels' own precision
@@ -257,8 +258,8 @@ def _certificate(basis: Subspace, goal: Goal, highs: Sequence[int], attempt: int
     upper = goal.upper_sums_by_residuals(ritz_P, Certificate(count, aim, residual_PP))
     if not goal.closed(upper, goal.lows(basis.ritz_L)):
         return None
-    bound = bound_outside(basis.matrix, basis.q_NL[:, :count], outside, aim, attempt)
-    return None if bound is None else Certificate(count, bound, residual_PP)
+    bound = bound_outside(basis.matrix, basis.q_NL[:, :count], outside, aim, attempt=attempt)
+    return Certificate(count, bound, residual_PP) if bound <= aim else None
 
 
 def _deflated(highs: Sequence[int]) -> int:

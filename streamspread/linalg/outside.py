@@ -7,7 +7,7 @@ fast beyond, so ‖Tz‖ ≥ |v·z|·T(2λ/b − 1) for any vector z. A normal z
 erf(ε/√2), and all of M vectors only with its M-th power. But for that, λ ≤ b/2·(1 + cosh(arcosh(m/ε)/p)) for
 the largest norm m of their Tz. How far that lies above λ falls with p², where with powers of B it would fall
 with p (Kuczyński & Woźniakowski 1992, "Estimating the largest eigenvalue by the power and Lanczos algorithms
-with a random start", doi:10.1137/0613066).
+with a random start", doi:10.1137/0613066). A matrix with negative eigenvalues is shifted by the smallest.
 
 The matrix is read some seven times and stays as it is, where a factorisation of s·I − B costs n³/3.
 """
@@ -37,39 +37,49 @@ _SHARE = math.sqrt(2.0) * float(torch.erfinv(_ONE_MISSES))
 
 
 def bound_outside(
-    matrix: SymmetricPanels, q_NL: torch.Tensor, expected: float, aim: float, attempt: int = 0
-) -> float | None:
-    """A bound of at most ``aim`` on the largest eigenvalue of A outside the span of q; None where none was
-    found.
+    matrix: SymmetricPanels,
+    q_NL: torch.Tensor,
+    expected: float,
+    aim: float,
+    *,
+    attempt: int = 0,
+    lowest: float = 0.0,
+) -> float:
+    """A bound on the largest eigenvalue of A outside the span of q: the first that is at most ``aim``, or the
+    smallest that was found; infinite where there is none.
 
     Args:
         matrix: read only; products are summed in float64.
         q_NL: (n, L) linearly independent columns, of any float dtype.
         expected: b, about what is sought: the further it is off, to either side, the worse is the bound.
         attempt: which one of :data:`ATTEMPTS` this is; each has vectors of its own.
+        lowest: about the smallest eigenvalue of A, or less: what lies below makes the bound a worse one.
     """
-    if not 0.0 < expected < aim:
-        return None
+    width = expected - lowest
+    if not (width > 0.0 and expected < aim):
+        return math.inf
     # Not of torch's generators, from which the span may come: they must know nothing of each other.
     normal = np.random.default_rng((_SEED, attempt)).standard_normal((matrix.n, _VECTORS))
     z_NM = torch.from_numpy(normal).to(matrix.device)
     inverse_LL = torch.linalg.inv(_product_T(q_NL, q_NL))
     z_NM -= _product(q_NL, inverse_LL @ _product_T(q_NL, z_NM))
     before_NM = torch.zeros_like(z_NM)
-    # Products err by some units of the norm, which is at most the trace; the recurrence adds that up.
-    unit = UNIT * matrix.n**0.5 * matrix.trace()
+    # Products err by some units of the norm; the recurrence adds that up.
+    unit = UNIT * (matrix.n * matrix.squared_norm()) ** 0.5
+    least = math.inf
     for degree in range(1, _DEGREE + 1):
-        image_NM = matrix.exact_product(z_NM)
+        image_NM = matrix.exact_product(z_NM).sub_(z_NM, alpha=lowest)
         image_NM -= _product(q_NL, inverse_LL @ _product_T(q_NL, image_NM))
-        image_NM.mul_(2.0 / expected).sub_(z_NM)
+        image_NM.mul_(2.0 / width).sub_(z_NM)
         if degree > 1:
             image_NM.mul_(2.0).sub_(before_NM)
         before_NM, z_NM = z_NM, image_NM
         growth = float(torch.linalg.vector_norm(z_NM, dim=0).max()) / _SHARE
-        bound = expected / 2 * (1 + math.cosh(math.acosh(max(growth, 1.0)) / degree)) + degree**2 * unit
-        if bound <= aim:
-            return bound
-    return None
+        above = width / 2 * (1 + math.cosh(math.acosh(max(growth, 1.0)) / degree))
+        least = min(least, lowest + above + degree**2 * unit)
+        if least <= aim:
+            break
+    return least
 
 
 def bound_bytes(order: int, count: int) -> int:

@@ -9,6 +9,8 @@ Hutchinson 1990, doi:10.1080/03610919008812866). A sum of k leading eigenvalues 
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from streamspread.linalg.products import add_product, product
@@ -87,3 +89,14 @@ def norm_bound(images_NM: torch.Tensor) -> float:
     """A number that ‖E‖_F exceeds with a probability of at most :data:`FAILURE`, from the products E·z with
     :data:`PROBES` independent normal vectors, in the columns."""
     return _NORM_FACTOR * float(images_NM.square().sum(0).mean()) ** 0.5
+
+
+def image_bounds(along_KM: torch.Tensor, hidden: float) -> torch.Tensor:
+    """(K,): numbers that ‖E·v‖ exceeds for any of K unit vectors v with a probability of at most
+    :data:`FAILURE`, from the products vᵀE·z with the vectors that measure, on which no v depends: over
+    normal z their mean square is ‖E·v‖². ``hidden``: of a root mean square, by rounding."""
+    count, size = along_KM.shape
+    exponent, share = 2 * math.log(FAILURE / count) / size - 1.0, 0.0
+    for _ in range(50):  # ε of Chernoff's bound, as above, for a probability that is shared by all vectors
+        share = math.exp(exponent + share)
+    return (along_KM.square().mean(1).sqrt() + hidden) / share**0.5

@@ -16,13 +16,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from streamspread.linalg.blocks import independent, inner, orthonormal, rest, ritz
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.spectrum import components_for
 
-CHUNK_ROWS = 8192  # of a block, widened to float64 at a time in inner products
 _GUARD = 1.2  # basis over K, at the least: some vectors beyond K make the leading ones converge
 _SETTLED = 0.1  # of what decides K, that sums of Ritz values may still grow by in a step
-_NOTHING = 1e-5  # of a vector that is left once a span is taken off: rounding errors
 _CONVERGED = 1.02  # a Ritz value that random vectors do not exceed may be so many times below the eigenvalue
 _UNSEEN = 1.1  # and what a few random vectors find
 _UNIT = 2.0**-23  # of a target, below which they have settled whatever decides K
@@ -66,24 +65,24 @@ class Subspace:
         q_NL = torch.empty(matrix.n, max_size, dtype=matrix.dtype, device=matrix.device)
         y_NL = torch.empty_like(q_NL)
         h_LL = torch.zeros(max_size, max_size, dtype=torch.float64, device=matrix.device)
-        fresh_NB = _orthonormal(self._random(min(self.block, max_size)))
+        fresh_NB = orthonormal(self._random(min(self.block, max_size)))
         while True:
             end = count + fresh_NB.shape[1]
             q_NL[:, count:end] = fresh_NB
             y_NL[:, count:end] = matrix.matmul(fresh_NB, rough=True)
             self.products += 1
-            inner_LB = _inner(q_NL[:, :end], y_NL[:, count:end])
+            inner_LB = inner(q_NL[:, :end], y_NL[:, count:end])
             h_LL[:end, count:end], h_LL[count:end, :end] = inner_LB, inner_LB.T
             ritz_L = torch.linalg.eigvalsh(h_LL[:end, :end]).flip(0).cpu().numpy()
             if end == max_size or _settled(ritz_L, before, targets):
                 break
             if hopeless is not None and end >= hopeless * max_size and None in reaching(ritz_L, targets):
                 break
-            fresh_NB = self._rest(y_NL[:, count:end][:, : max_size - end], q_NL[:, :end])
+            fresh_NB = rest(y_NL[:, count:end][:, : max_size - end], q_NL[:, :end], self._random)
             count, before = end, ritz_L
         self.q_NL, self.y_NL = q_NL[:, :end], y_NL[:, :end]
-        gram_LL, known_LL = _inner(self.q_NL, self.q_NL), h_LL[:end, :end]
-        kept_LK = _independent(gram_LL)
+        gram_LL, known_LL = inner(self.q_NL, self.q_NL), h_LL[:end, :end]
+        kept_LK = independent(gram_LL)
         if kept_LK is not None:  # a small matrix has no others
             gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
             kept_LK = kept_LK.to(q_NL.dtype)
@@ -96,12 +95,12 @@ class Subspace:
         Returns:
             For every target the number of Ritz values whose sum reaches it, None where all do not.
         """
-        self.q_NL = _orthonormal(self.y_NL.to(self.matrix.dtype))
+        self.q_NL = orthonormal(self.y_NL.to(self.matrix.dtype))
         self.y_NL = self.q_NL  # frees the last product before the next is allocated
         self.y_NL = self.matrix.matmul(self.q_NL)
         self.products += 1
         self.rough = False
-        return self._rayleigh_ritz(targets, _inner(self.q_NL, self.q_NL), _inner(self.q_NL, self.y_NL))
+        return self._rayleigh_ritz(targets, inner(self.q_NL, self.q_NL), inner(self.q_NL, self.y_NL))
 
     def truncate(self, count: int) -> None:
         """Keep the first Ritz vectors."""
@@ -121,7 +120,7 @@ class Subspace:
     def residual_products(self, count: int) -> np.ndarray:
         """RᵀR (count, count) of the residuals R = A·Q − QΘ of the first Ritz vectors."""
         r_NP = self.y_NL[:, :count] - self.q_NL[:, :count] * _as_row(self.ritz_L[:count], self.q_NL)
-        return _inner(r_NP, r_NP).cpu().numpy()
+        return inner(r_NP, r_NP).cpu().numpy()
 
     def largest_outside(self, count: int) -> float:
         """An estimate of λmax of A outside the span of the first Ritz vectors: the next Ritz value, where it
@@ -135,24 +134,12 @@ class Subspace:
         found, ritz = float(torch.linalg.matrix_norm(z, ord=2)), float(self.ritz_L[count : count + 1].sum())
         return max(_CONVERGED * ritz, found if found < ritz else _UNSEEN * found)
 
-    def _rest(self, y_NB: torch.Tensor, q_NL: torch.Tensor) -> torch.Tensor:
-        """An orthonormal basis of what is left of y outside the span of q, with random directions where
-        nothing is."""
-        least_B = _NOTHING * torch.linalg.vector_norm(y_NB, dim=0)
-        for _ in range(3):  # one is not enough in the panels' precision, and of random directions two are not
-            y_NB = y_NB - q_NL @ (q_NL.T @ y_NB)
-            lost_B = ~(torch.linalg.vector_norm(y_NB, dim=0) > least_B)
-            if bool(lost_B.any()):
-                y_NB = torch.where(lost_B, self._random(y_NB.shape[1]), y_NB)
-            y_NB, least_B = _orthonormal(y_NB), torch.full_like(least_B, _NOTHING)
-        return y_NB
-
     def _rayleigh_ritz(
         self, targets: Sequence[float], gram_LL: torch.Tensor, h_LL: torch.Tensor
     ) -> list[int | None]:
         """Turn Q and Y to the Ritz vectors, from QᵀQ and QᵀY; K's by target."""
-        self.ritz_L, rotation_LL = _ritz(gram_LL, h_LL)
-        rotation_LL = rotation_LL.to(self.q_NL.dtype)
+        ritz_L, rotation_LL = ritz(gram_LL, h_LL)
+        self.ritz_L, rotation_LL = np.maximum(ritz_L, 0.0), rotation_LL.to(self.q_NL.dtype)
         self.q_NL, self.y_NL = self.q_NL @ rotation_LL, self.y_NL @ rotation_LL
         self._refined_L = None
         return reaching(self.ritz_L, targets)
@@ -160,17 +147,6 @@ class Subspace:
     def _random(self, columns: int) -> torch.Tensor:
         quick = self.quick
         return torch.randn(quick.n, columns, generator=self.generator, device=quick.device, dtype=quick.dtype)
-
-
-def _independent(gram_LL: torch.Tensor) -> torch.Tensor | None:
-    """What turns a basis with these inner products into one without directions that it holds twice; None
-    where it holds none."""
-    half_LL = gram_LL.clone()
-    half_LL.diagonal().sub_(0.5)
-    if int(torch.linalg.cholesky_ex(half_LL)[1]) == 0:
-        return None
-    values_L, vectors_LL = torch.linalg.eigh(gram_LL)
-    return vectors_LL[:, values_L > 0.5]
 
 
 def reaching(values_L: np.ndarray, targets: Sequence[float]) -> list[int | None]:
@@ -196,39 +172,3 @@ def _settled(ritz_L: np.ndarray, before_L: np.ndarray, targets: Sequence[float])
 
 def _as_row(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)[None, :]
-
-
-def _inner(a_NL: torch.Tensor, b_NL: torch.Tensor) -> torch.Tensor:
-    """aᵀ b in float64, without a float64 copy of a or b."""
-    total = torch.zeros(a_NL.shape[1], b_NL.shape[1], dtype=torch.float64, device=a_NL.device)
-    for begin in range(0, a_NL.shape[0], CHUNK_ROWS):
-        total.addmm_(a_NL[begin : begin + CHUNK_ROWS].T.double(), b_NL[begin : begin + CHUNK_ROWS].double())
-    return total
-
-
-def _orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
-    """An orthonormal basis of z's columns: Cholesky QR with float64 sums, Householder where that breaks
-    down."""
-    gram_LL = _inner(z_NL, z_NL)
-    # With columns scaled to norm 1 only the angles between them are left of the condition.
-    norm_L = gram_LL.diagonal().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
-    factor, info = torch.linalg.cholesky_ex(gram_LL / norm_L[:, None] / norm_L[None, :])
-    inverse = torch.linalg.solve_triangular(
-        factor.T, torch.eye(len(norm_L), device=z_NL.device).double(), upper=True
-    )
-    if int(info) == 0 and float(inverse.abs().max()) < 1e5:
-        return z_NL @ (inverse / norm_L[:, None]).to(z_NL.dtype)
-    return torch.linalg.qr(z_NL)[0]
-
-
-def _ritz(gram_LL: torch.Tensor, h_LL: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
-    """(Ritz values, descending; the rotation to Ritz vectors): H x = θ G x as a symmetric problem.
-
-    So a basis that is orthonormal only to float32 still gives the Ritz values of its span.
-    """
-    factor = torch.linalg.cholesky(gram_LL)  # G = F Fᵀ, and F⁻¹ H F⁻ᵀ is symmetric
-    h_LL = torch.linalg.solve_triangular(factor, (h_LL + h_LL.T) / 2, upper=False)
-    h_LL = torch.linalg.solve_triangular(factor, h_LL.T.contiguous(), upper=False)
-    values, vectors = torch.linalg.eigh((h_LL + h_LL.T) / 2)
-    rotation_LL = torch.linalg.solve_triangular(factor.T, vectors.flip(1), upper=True)
-    return np.maximum(values.flip(0).cpu().numpy(), 0.0), rotation_LL

@@ -18,6 +18,7 @@ from streamspread.results.views import WHOLE, check_views
 from streamspread.store import facts, files
 from streamspread.store.classes import CLASSES, classes_in, classes_row
 from streamspread.store.columns import intervals, or_nan, or_null
+from streamspread.store.directions import LEADING, leading_in, leading_row
 
 KIND = "spectra"
 
@@ -116,6 +117,7 @@ LATER = pa.schema(
         pa.field("twin", pa.bool_()),  # whether the weights are those of the random twin
         pa.field("view", pa.string()),
         pa.field("images", pa.int64()),  # where samples are places of these
+        pa.field("leading", LEADING),
     ]
 )
 
@@ -159,6 +161,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "twin": [False] * len(spectra) + [True] * len(twins),
         "view": [s.view for s in layers],
         "images": [s.images for s in layers],
+        "leading": [leading_row(s.leading) for s in layers],
     }
     columns |= {name: [or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -204,6 +207,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         values = table[name][row].values if name in table.column_names else None
         return np.empty(0) if values is None else values.to_numpy(zero_copy_only=False)
 
+    leading = table["leading"][row] if "leading" in table.column_names else None
     spectrum = LayerSpectrum(
         layer=value("layer"),
         shape=tuple(value("shape")),
@@ -223,6 +227,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         moved=number("moved"),
         growth=_growth(value("growth")),
         classes=classes_in(value("classes"), value("dim")),
+        leading=leading_in(leading, value("dim"), value("samples")),
         summed_dim=value("summed_dim"),
         view=value("view") or WHOLE,
         images=value("images"),
@@ -232,7 +237,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
     )
     if not spectrum.complete and not len(spectrum.upper_sums):
         raise ValueError("upper sums are missing, and not all eigenvalues are there")
-    _check_row({name: value(name) for name in table.column_names})
+    _check_row({name: value(name) for name in table.column_names if name != "leading"})
     return spectrum
 
 

@@ -1,11 +1,14 @@
 """The bound on what lies outside a span: that it holds, that it is near, and what makes there be none."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from streamspread.linalg import outside
 from streamspread.linalg.outside import ATTEMPTS, bound_outside
+from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import CPU, DEVICES
 from tests.matrices import packed, prescribed
 
@@ -30,7 +33,6 @@ def test_the_bound_holds_and_is_at_most_what_was_aimed_at(device, dtype, worth):
     q_NL, largest = spanned(panels), VALUES[SPAN]
     aim = 1.25 * max(worth, 1.0) * largest
     bound = bound_outside(panels, q_NL, worth * largest, aim)
-    assert bound is not None
     assert largest * (1 - 1e-5) <= bound <= aim
 
 
@@ -39,7 +41,8 @@ def test_the_bound_holds_and_is_at_most_what_was_aimed_at(device, dtype, worth):
 def test_a_missed_eigenvalue_is_never_certified_away(missing, attempt):
     panels = prescribed(VALUES, CPU, torch.float64)
     q_NL, expected = spanned(panels, [missing]), VALUES[SPAN]
-    assert bound_outside(panels, q_NL, expected, 0.999 * VALUES[missing], attempt) is None
+    bound = bound_outside(panels, q_NL, expected, 0.999 * VALUES[missing], attempt=attempt)
+    assert bound >= VALUES[missing] * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("basis", [torch.float32, torch.float64])
@@ -55,7 +58,7 @@ def test_of_a_matrix_with_a_correction_it_is_that_of_the_whole(basis):
 @pytest.mark.parametrize("expected", [0.0, float("nan"), 2.0])
 def test_there_is_no_bound_where_the_expectation_is_of_no_use(expected):
     panels = prescribed(VALUES, CPU, torch.float64)
-    assert bound_outside(panels, spanned(panels), expected, 1.1 * VALUES[SPAN]) is None
+    assert bound_outside(panels, spanned(panels), expected, 1.1 * VALUES[SPAN]) == math.inf
 
 
 def test_the_matrix_stays_as_it_is():
@@ -76,5 +79,22 @@ def test_vectors_are_as_likely_to_miss_as_is_said():
 def test_each_attempt_has_vectors_of_its_own():
     panels = prescribed(VALUES, CPU, torch.float64)
     q_NL = spanned(panels)
-    bounds = {bound_outside(panels, q_NL, VALUES[SPAN], 1.5 * VALUES[SPAN], each) for each in range(ATTEMPTS)}
+    bounds = {
+        bound_outside(panels, q_NL, VALUES[SPAN], 1.5 * VALUES[SPAN], attempt=each)
+        for each in range(ATTEMPTS)
+    }
     assert len(bounds) == ATTEMPTS
+
+
+@pytest.mark.parametrize("lowest", [-0.5, -0.6, -0.1, 0.0])
+def test_of_a_matrix_with_negative_eigenvalues_the_bound_holds_too(lowest):
+    values = np.sort(np.concatenate([VALUES[: N - 40], -0.5 / np.arange(1, 41)]))[::-1].copy()
+    panels = SymmetricPanels(N, 96, torch.float64, CPU)
+    generator = torch.Generator().manual_seed(2)
+    basis_NN = torch.linalg.qr(torch.randn(N, N, dtype=torch.float64, generator=generator))[0]
+    panels.add_low_rank(basis_NN, torch.diag(torch.from_numpy(values)))
+    largest = values[SPAN]
+    bound = bound_outside(panels, spanned(panels), largest, 1.2 * largest, lowest=lowest)
+    assert bound >= largest * (1 - 1e-9)
+    if lowest <= -0.5:
+        assert bound <= 4 * largest

@@ -72,6 +72,7 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
         "twin",
         "view",
         "images",
+        "leading",
         *[name for name in metric_names() if name not in ("participation_ratio", "effective_rank")],
     ]
     low, high = spectra["blöcke.2"].components(0.7)

@@ -1,0 +1,88 @@
+"""Blocks of vectors, (n, L) with L far below n: inner products, orthonormal bases and Ritz values; what is as
+small as L × L is float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+#: Rows of a block, widened to float64 at a time in inner products.
+CHUNK_ROWS = 8192
+
+_NOTHING = 80.0  # units of rounding of a vector that are left once a span is taken off: rounding errors
+
+
+def inner(a_NL: torch.Tensor, b_NL: torch.Tensor) -> torch.Tensor:
+    """aᵀ b in float64, without a float64 copy of a or b."""
+    total = torch.zeros(a_NL.shape[1], b_NL.shape[1], dtype=torch.float64, device=a_NL.device)
+    for begin in range(0, a_NL.shape[0], CHUNK_ROWS):
+        total.addmm_(a_NL[begin : begin + CHUNK_ROWS].T.double(), b_NL[begin : begin + CHUNK_ROWS].double())
+    return total
+
+
+def orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
+    """An orthonormal basis of z's columns: Cholesky QR with float64 sums, Householder where that breaks
+    down."""
+    gram_LL = inner(z_NL, z_NL)
+    # With columns scaled to norm 1 only the angles between them are left of the condition.
+    norm_L = gram_LL.diagonal().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
+    factor, info = torch.linalg.cholesky_ex(gram_LL / norm_L[:, None] / norm_L[None, :])
+    inverse = torch.linalg.solve_triangular(
+        factor.T, torch.eye(len(norm_L), device=z_NL.device).double(), upper=True
+    )
+    if int(info) == 0 and float(inverse.abs().max()) < 1e5:
+        return z_NL @ (inverse / norm_L[:, None]).to(z_NL.dtype)
+    return torch.linalg.qr(z_NL)[0]
+
+
+def ritz(
+    gram_LL: torch.Tensor, h_LL: torch.Tensor, count: int | None = None
+) -> tuple[np.ndarray, torch.Tensor]:
+    """Ritz values (descending) and the rotation to the Ritz vectors of a basis q, from G = qᵀq and H = qᵀAq:
+    the first ``count``, or all.
+
+    H x = θ G x is solved as a symmetric problem in float64. So a basis that is orthonormal only to float32
+    still gives the Ritz values of its span.
+    """
+    factor = torch.linalg.cholesky(gram_LL)  # G = F Fᵀ, and F⁻¹ H F⁻ᵀ is symmetric
+    h_LL = torch.linalg.solve_triangular(factor, (h_LL + h_LL.T) / 2, upper=False)
+    h_LL = torch.linalg.solve_triangular(factor, h_LL.T.contiguous(), upper=False)
+    values, vectors = torch.linalg.eigh((h_LL + h_LL.T) / 2)
+    rotation_LK = torch.linalg.solve_triangular(factor.T, vectors.flip(1)[:, :count], upper=True)
+    return values.flip(0)[:count].cpu().numpy(), rotation_LK
+
+
+def rayleigh_ritz(
+    q_NL: torch.Tensor, y_NL: torch.Tensor, count: int | None = None
+) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+    """Ritz values (descending) and q, y = A·q turned to Ritz vectors: the first ``count``, or all."""
+    values, rotation_LK = ritz(inner(q_NL, q_NL), inner(q_NL, y_NL), count)
+    rotation_LK = rotation_LK.to(q_NL.dtype)
+    return values, q_NL @ rotation_LK, y_NL @ rotation_LK
+
+
+def rest(y_NB: torch.Tensor, q_NL: torch.Tensor, random: Callable[[int], torch.Tensor]) -> torch.Tensor:
+    """An orthonormal basis of what is left of y outside the span of q, with random directions, of which
+    ``random`` makes so many, where nothing is."""
+    nothing = _NOTHING * torch.finfo(y_NB.dtype).eps
+    least_B = nothing * torch.linalg.vector_norm(y_NB, dim=0)
+    for _ in range(3):  # one is not enough in the panels' precision, and of random directions two are not
+        y_NB = y_NB - q_NL @ (q_NL.T @ y_NB)
+        lost_B = ~(torch.linalg.vector_norm(y_NB, dim=0) > least_B)
+        if bool(lost_B.any()):
+            y_NB = torch.where(lost_B, random(y_NB.shape[1]), y_NB)
+        y_NB, least_B = orthonormal(y_NB), torch.full_like(least_B, nothing)
+    return y_NB
+
+
+def independent(gram_LL: torch.Tensor) -> torch.Tensor | None:
+    """What turns a basis with these inner products into one without directions that it holds twice; None
+    where it holds none."""
+    half_LL = gram_LL.clone()
+    half_LL.diagonal().sub_(0.5)
+    if int(torch.linalg.cholesky_ex(half_LL)[1]) == 0:
+        return None
+    values_L, vectors_LL = torch.linalg.eigh(gram_LL)
+    return vectors_LL[:, values_L > 0.5]
