@@ -1,0 +1,149 @@
+"""Which sums are made of samples: chosen for a table as a whole, and changed as samples go on coming."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from streamspread.errors import BudgetError
+from streamspread.estimator import wide
+from streamspread.estimator.sketch import Sketch
+from streamspread.estimator.sums import Choice, Scatter, Solved, check_sum, usual_rows
+from streamspread.estimator.tables import Table, held
+from streamspread.system.memory import at_least, format_bytes
+
+METHODS = ("covariance", "gram", "sketch")
+
+
+class Resources:
+    """Where to compute, in how much memory, by which method, and with how many rows at a time."""
+
+    def __init__(self, device: torch.device, budget: int, method: str, rows: int | None) -> None:
+        self.device, self.budget, self.method, self.rows = device, budget, method, rows
+
+    def covariance_fits(self, dim: int) -> bool:
+        return Scatter.nbytes(dim, self.device, self.rows) <= self.budget
+
+    def check(self, what: str, needed: int) -> None:
+        """Raise BudgetError where that needs more than there is."""
+        if needed > self.budget:
+            raise BudgetError(
+                f"the {what} needs {format_bytes(needed)}, and the memory is {format_bytes(self.budget)}: "
+                f"give memory='{at_least(needed)}', or method='auto'"
+            )
+
+    def sketch(self, dim: int) -> Sketch:
+        """An empty one, as large as the memory allows."""
+        rank = Sketch.rank_within(self.budget, dim)
+        if not rank:
+            raise BudgetError(
+                f"the memory of {format_bytes(self.budget)} does not hold a small sketch of {dim:,} "
+                f"features: give memory='{at_least(Sketch.least_bytes(dim))}' or more"
+            )
+        return Sketch(dim, self.device, rank)
+
+
+def whole(table: Table, resources: Resources, choose: Choice) -> tuple[Running | None, Solved]:
+    """The components of a table, and the sums that others can be added to, where there are such.
+
+    Raises:
+        NotFinite: a slice is not.
+        BudgetError: the method that was asked for does not fit.
+    """
+    samples, dim, device = table.samples, table.dim, resources.device
+    inner = wide.nbytes(samples, device)
+    method = resources.method
+    if method == "auto":
+        if samples < dim and inner <= resources.budget:
+            method = "gram"
+        else:
+            method = "covariance" if resources.covariance_fits(dim) else "sketch"
+    if method == "gram":
+        resources.check(f"matrix of inner products of {samples:,} samples", inner)
+        return None, wide.solve(table, device, choose)
+    if method == "covariance":
+        resources.check(f"covariance of {dim:,} features", Scatter.nbytes(dim, device, resources.rows))
+        running = Running(dim, resources)
+        running.sums = Scatter(dim, device, resources.rows)
+        _add_all(running.sums, table, resources)
+        return running, running.sums.solved(choose)
+    sketch = resources.sketch(dim)
+    _add_all(sketch, table, resources)
+    return None, sketch.refined(table, min(sketch.rank, table.samples), choose)
+
+
+def _add_all(sums: Scatter | Sketch, table: Table, resources: Resources) -> None:
+    for _, _, part in table.parts(resources.rows or usual_rows(table.dim)):
+        sums.add(part)
+
+
+class Running:
+    """Sums of samples that come in parts, as exact as the memory allows for as long as it does.
+
+    Rows are held as they came while they are fewer than half the features: their inner products are then
+    less work, and less memory, than a covariance. After that they are summed into a covariance, or, where
+    that does not fit, held as long as they fit themselves, and then sketched.
+
+    Attributes:
+        sums: None while rows are held.
+    """
+
+    def __init__(self, dim: int, resources: Resources) -> None:
+        self.dim, self.resources = dim, resources
+        self.sums: Scatter | Sketch | None = None
+        self.blocks: list[Any] = []
+        self.count = 0
+        if resources.method == "covariance":
+            resources.check(f"covariance of {dim:,} features", Scatter.nbytes(dim, resources.device))
+            self.sums = Scatter(dim, resources.device, resources.rows)
+        elif resources.method == "sketch":
+            self.sums = resources.sketch(dim)
+
+    def add(self, part: Any) -> None:
+        """Add rows (n, D), which are copied.
+
+        Raises:
+            NotFinite: they are not; nothing of them was added.
+            BudgetError: neither they nor any sums of them fit.
+        """
+        check_sum(part)
+        if self.sums is None and not self._holds(len(part)):
+            self.sums = self._others()
+            for block in self.blocks:
+                self.sums.add(block)
+            self.blocks = []
+        if self.sums is None:
+            self.blocks.append(part.detach().clone() if isinstance(part, torch.Tensor) else np.array(part))
+        else:
+            self.sums.add(part)
+        self.count += len(part)
+
+    def _holds(self, more: int) -> bool:
+        """Whether rows can go on being held with so many more."""
+        resources, count = self.resources, self.count + more
+        needed = 8 * count * self.dim + wide.nbytes(count, resources.device)
+        if resources.method == "gram":
+            resources.check(f"{count:,} rows that are held for their inner products", needed)
+            return True
+        if 2 * count > self.dim and resources.covariance_fits(self.dim):
+            return False
+        return needed <= resources.budget
+
+    def _others(self) -> Scatter | Sketch:
+        """What rows are summed into that are no longer held."""
+        if self.resources.covariance_fits(self.dim):
+            return Scatter(self.dim, self.resources.device, self.resources.rows)
+        return self.resources.sketch(self.dim)
+
+    def solved(self, choose: Choice) -> Solved:
+        """The components of all samples so far; more can be added."""
+        if self.sums is not None:
+            return self.sums.solved(choose)
+        table = held(self.blocks)
+        if table.samples >= table.dim:
+            sums = Scatter(table.dim, self.resources.device, self.resources.rows)
+            _add_all(sums, table, self.resources)
+            return sums.solved(choose)
+        return wide.solve(table, self.resources.device, choose)
