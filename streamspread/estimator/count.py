@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,23 +47,37 @@ def check_count(count: Any, samples: int, dim: int, solver: str) -> None:
         )
 
 
-def chosen(count: Any, spectrum: Spectrum, solver: str) -> int:
-    """The number of components, or of eigenvalues that must be known before it can be told.
+class Choice(NamedTuple):
+    """How many components are wanted: ``count`` as the user gave it, where scikit-learn would solve with
+    ``solver``."""
 
-    A share f is that of scikit-learn: the fewest components whose variance is **more** than f of the whole.
-    """
-    limit = min(spectrum.samples, spectrum.dim)
-    if isinstance(count, Integral):
-        return int(count)
-    if count is None:
-        return limit - (solver == "arpack")
-    if count == "mle":
-        return minka(spectrum.eigenvalues, spectrum.dim, spectrum.samples) if spectrum.complete else limit
-    shares = np.cumsum(ratio(spectrum.eigenvalues, spectrum.total_variance))
-    found = int(np.searchsorted(shares, count, side="right")) + 1
-    if found <= len(shares) or spectrum.complete:
-        return min(found, limit)
-    return min(2 * len(shares) + _MORE, limit)
+    count: Any
+    solver: str = "auto"
+
+    @property
+    def known(self) -> int | None:
+        """The number, where it does not depend on the data."""
+        return int(self.count) if isinstance(self.count, Integral) else None
+
+    def of(self, spectrum: Spectrum) -> int:
+        """The number of components, or of eigenvalues that must be known before it can be told.
+
+        A share f is that of scikit-learn: the fewest components whose variance is **more** than f of the
+        whole.
+        """
+        limit = min(spectrum.samples, spectrum.dim)
+        if self.known is not None:
+            return self.known
+        if self.count is None:
+            return limit - (self.solver == "arpack")
+        if self.count == "mle":
+            known = spectrum.complete
+            return minka(spectrum.eigenvalues, spectrum.dim, spectrum.samples) if known else limit
+        shares = np.cumsum(ratio(spectrum.eigenvalues, spectrum.total_variance))
+        found = int(np.searchsorted(shares, self.count, side="right")) + 1
+        if found <= len(shares) or spectrum.complete:
+            return min(found, limit)
+        return min(2 * len(shares) + _MORE, limit)
 
 
 def ratio(values: np.ndarray, total: float) -> np.ndarray:

@@ -14,12 +14,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array
 
 from streamspread.estimator import tables
-from streamspread.estimator.count import check_count, chosen, ratio
+from streamspread.estimator.count import Choice, check_count, ratio
 from streamspread.estimator.parameters import Parameters
 from streamspread.estimator.running import Resources, Running, whole
 from streamspread.estimator.sums import NotFinite, Solved, check_sum, usual_rows
 from streamspread.estimator.tables import Table
-from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import resolve_device
 from streamspread.system.memory import free_bytes, parse_bytes
 
@@ -70,7 +69,7 @@ class Learner(Parameters, BaseEstimator):
         self._check_counts(table.samples, table.dim)
         self._kind = table.dtype, table.device
         with self._in_scikit_learns_words():
-            self._running, solved = whole(table, self._resources(table), self._choose)
+            self._running, solved = whole(table, self._resources(table), self._choice)
         self.n_samples_seen_ = table.samples
         self._take(solved)
         return solved
@@ -113,10 +112,11 @@ class Learner(Parameters, BaseEstimator):
         running = self._running
         assert running is not None
         self._check_counts(running.count, running.dim)
-        self._take(running.solved(self._choose))
+        self._take(running.solved(self._choice))
 
-    def _choose(self, spectrum: Spectrum) -> int:
-        return chosen(self.n_components, spectrum, self.svd_solver)
+    @property
+    def _choice(self) -> Choice:
+        return Choice(self.n_components, self.svd_solver)
 
     def _take(self, solved: Solved) -> None:
         """Note what was learned, in the dtype and kind of the data."""

@@ -11,6 +11,7 @@ from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from streamspread.errors import DataError
 from streamspread.estimator import model, tables
 from streamspread.estimator.learning import SPARSE_SOLVERS, Learner, deviations, signs
 from streamspread.estimator.sums import usual_rows
@@ -77,6 +78,11 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
         """:meth:`fit`, and the samples' scores (N, k)."""
+        if isinstance(X, Iterator):
+            raise DataError(
+                "samples are read again for their scores, and an iterator can be read once: give a callable "
+                "that returns a fresh one"
+            )
         solved = self._fit(X)
         if solved is None or solved.scores_NK is None:
             return self.transform(X)
@@ -146,14 +152,19 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
 
     def components_interval(self, threshold: float = 0.9) -> Interval:
         """How many components hold at least that share of the variance, as a proved interval [low, high]: a
-        number where both are equal, as for every share but one that is met within float64's rounding. Any
-        share can be asked for, whatever ``n_components`` is.
+        number where both are equal, as wherever all eigenvalues are known for any share that is not met
+        within float64's rounding. Any share can be asked for, whatever ``n_components`` is.
 
         Raises:
             OptionError: a share outside (0, 1].
         """
         check_is_fitted(self)
-        return self.spectrum_.components(threshold)
+        found = self.spectrum_.components(threshold)
+        if not (found.closed or self.spectrum_.complete or self._running is None):
+            # Of few components of many features the other eigenvalues were not needed so far.
+            self.spectrum_ = self._running.whole_spectrum() or self.spectrum_
+            found = self.spectrum_.components(threshold)
+        return found
 
     # What is made of them.
 

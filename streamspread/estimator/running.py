@@ -9,9 +9,11 @@ import torch
 
 from streamspread.errors import BudgetError
 from streamspread.estimator import wide
+from streamspread.estimator.count import Choice
 from streamspread.estimator.sketch import Sketch
-from streamspread.estimator.sums import Choice, Scatter, Solved, check_sum, usual_rows
+from streamspread.estimator.sums import Scatter, Solved, check_sum, usual_rows
 from streamspread.estimator.tables import Table, held
+from streamspread.results.spectrum import Spectrum
 from streamspread.system.memory import at_least, format_bytes
 
 METHODS = ("covariance", "gram", "sketch")
@@ -45,7 +47,7 @@ class Resources:
         return Sketch(dim, self.device, rank)
 
 
-def whole(table: Table, resources: Resources, choose: Choice) -> tuple[Running | None, Solved]:
+def whole(table: Table, resources: Resources, choice: Choice) -> tuple[Running | None, Solved]:
     """The components of a table, and the sums that others can be added to, where there are such.
 
     Raises:
@@ -62,16 +64,16 @@ def whole(table: Table, resources: Resources, choose: Choice) -> tuple[Running |
             method = "covariance" if resources.covariance_fits(dim) else "sketch"
     if method == "gram":
         resources.check(f"matrix of inner products of {samples:,} samples", inner)
-        return None, wide.solve(table, device, choose)
+        return None, wide.solve(table, device, choice)
     if method == "covariance":
         resources.check(f"covariance of {dim:,} features", Scatter.nbytes(dim, device, resources.rows))
         running = Running(dim, resources)
         running.sums = Scatter(dim, device, resources.rows)
         _add_all(running.sums, table, resources)
-        return running, running.sums.solved(choose)
+        return running, running.sums.solved(choice)
     sketch = resources.sketch(dim)
     _add_all(sketch, table, resources)
-    return None, sketch.refined(table, min(sketch.rank, table.samples), choose)
+    return None, sketch.refined(table, min(sketch.rank, table.samples), choice)
 
 
 def _add_all(sums: Scatter | Sketch, table: Table, resources: Resources) -> None:
@@ -137,13 +139,17 @@ class Running:
             return Scatter(self.dim, self.resources.device, self.resources.rows)
         return self.resources.sketch(self.dim)
 
-    def solved(self, choose: Choice) -> Solved:
+    def whole_spectrum(self) -> Spectrum | None:
+        """Of all eigenvalues, where sums of a covariance are there for a dense solve."""
+        return self.sums.whole_spectrum() if isinstance(self.sums, Scatter) else None
+
+    def solved(self, choice: Choice) -> Solved:
         """The components of all samples so far; more can be added."""
         if self.sums is not None:
-            return self.sums.solved(choose)
+            return self.sums.solved(choice)
         table = held(self.blocks)
         if table.samples >= table.dim:
             sums = Scatter(table.dim, self.resources.device, self.resources.rows)
             _add_all(sums, table, self.resources)
-            return sums.solved(choose)
-        return wide.solve(table, self.resources.device, choose)
+            return sums.solved(choice)
+        return wide.solve(table, self.resources.device, choice)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamspread.estimator.sums import Choice, NotFinite, Solved, Stage
+from streamspread.estimator.count import Choice
+from streamspread.estimator.sums import NotFinite, Solved, Stage
 from streamspread.estimator.tables import Table
 from streamspread.linalg.blocks import orthonormal
 from streamspread.linalg.chunks import summation_error
@@ -73,19 +74,19 @@ class Sketch:
         self.rows.absorb(self.staged_ND[: self.filled])
         self.filled = 0
 
-    def solved(self, choose: Choice) -> Solved:
+    def solved(self, choice: Choice) -> Solved:
         """What one reading tells; more can be added."""
         self._absorb()
         svd = self.rows.decompose(self._zero_D[None][:0])
         off, values = self.rows.shrinkage + self.rows.rounding_norm + svd.error, svd.squares_M.cpu().numpy()
         spectrum = self._spectrum(values, self.rows.rounding_trace + svd.error * len(values), off)
-        count = min(choose(spectrum), len(values))
+        count = min(choice.of(spectrum), len(values))
         rows_KD = torch.empty(count, self.dim, dtype=torch.float64, device=self.device)
         svd.stack.rotate_into(rows_KD, svd.vectors_MM[:, :count].T)
         rows_KD = orthonormal(rows_KD.T).T if count else rows_KD
         return Solved(svd.mean_D, rows_KD, spectrum, spectrum.eigenvalues[:count], exact=False)
 
-    def refined(self, table: Table, step: int, choose: Choice) -> Solved:
+    def refined(self, table: Table, step: int, choice: Choice) -> Solved:
         """What a second reading adds: the scatter as it acts on the span of the rows, which are **used up**.
 
         The Ritz values θ of that span are no larger than the eigenvalues, and λ_i ≤ θ_i + μ where μ bounds
@@ -106,7 +107,7 @@ class Sketch:
         values = values_L.flip(0).clamp_min(0.0).cpu().numpy()
         error = total * summation_error(table.samples + self.dim)
         spectrum = self._spectrum(values, error, missed + error, total)
-        count = min(choose(spectrum), len(values))
+        count = min(choice.of(spectrum), len(values))
         rows_KD = turn_LL.flip(1)[:, :count].T @ q_LD
         return Solved(mean_D, rows_KD, spectrum, spectrum.eigenvalues[:count], exact=False)
 

@@ -9,8 +9,10 @@ import torch
 from scipy.linalg import blas, eigh_tridiagonal, lapack, solve_triangular
 
 from streamspread.errors import OptionError
+from streamspread.linalg.panels import SymmetricPanels
 
 _MOST_PARTIAL = 0.3  # of all vectors: with more, divide and conquer makes all of them sooner (n = 2,000)
+_PANEL_ROWS = 1024
 _BLOCK = 64  # columns that LAPACK reduces at a time
 
 
@@ -63,6 +65,16 @@ class Square:
             values = values.flip(0).cpu().numpy()
             return values, vectors[:, n - choose(values) :].flip(1)
         return _partial(self.a_NN.numpy(), choose)
+
+    def panels(self) -> SymmetricPanels:
+        """A copy as packed panels, that searches are made in; it measures nothing."""
+        n = len(self.a_NN)
+        panels = SymmetricPanels(n, _PANEL_ROWS, torch.float64, self.a_NN.device, exact=True)
+        for begin, end, panel in panels.spans():
+            panel.copy_(self.a_NN[begin:end, :end])
+            block = panel[:, begin:]
+            block.copy_(block.tril() + block.tril(-1).T)
+        return panels
 
 
 def _partial(a_NN: np.ndarray, choose: Callable[[np.ndarray], int]) -> tuple[np.ndarray, torch.Tensor]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from streamspread.estimator.count import Choice
 from streamspread.estimator.square import Square
 from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.goal import Goal
@@ -23,8 +23,8 @@ _ROWS, _MOST_ROWS = 1024, 4096  # staged before they are added
 _STAGED = 1 << 18  # numbers that stay in the cache, where so few make enough rows
 _PANEL_ROWS = 1024
 
-#: From the spectrum, as far as it is known, to the number of components that are wanted.
-Choice = Callable[[Spectrum], int]
+_SEARCHED = 40  # a search is worth it for less than this part of all vectors (n = 4,000)
+_CONVERGED = 2.0**-46  # residuals of eigenvectors, as a share of the largest eigenvalue
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,19 +137,31 @@ class Scatter:
     def mean(self) -> torch.Tensor:
         return self.shift_D + self.sum_D / self.count
 
-    def solved(self, choose: Choice) -> Solved:
+    def solved(self, choice: Choice) -> Solved:
         """The components; the sums stay, and more can be added."""
-        off_D, n = self.sum_D / self.count, self.count
         if isinstance(self.matrix, SymmetricPanels):
+            off_D = self.sum_D / self.count
             self.matrix.u_NR = off_D[:, None]
-            self.matrix.m_RR = torch.full((1, 1), -float(n), dtype=torch.float64, device=off_D.device)
-            facts = Facts(self.dim, n, self.matrix.trace(), self.matrix.summed())
-            spectrum, vectors_DK = of_panels(self.matrix, facts, choose)
+            self.matrix.m_RR = torch.full(
+                (1, 1), -float(self.count), dtype=torch.float64, device=off_D.device
+            )
+            facts = Facts(self.dim, self.count, self.matrix.trace(), self.matrix.summed())
+            spectrum, vectors_DK = of_panels(self.matrix, facts, choice)
         else:
-            centred = self.matrix.less_outer(off_D, float(n))
-            facts = Facts(self.dim, n, centred.trace(), self.matrix.trace())
-            spectrum, vectors_DK = of_square(centred, facts, choose)
+            spectrum, vectors_DK = of_square(*self._centred(self.matrix), choice)
         return Solved(self.mean(), vectors_DK.T, spectrum, leading(spectrum, vectors_DK.shape[1]))
+
+    def whole_spectrum(self) -> Spectrum | None:
+        """Of all eigenvalues, where they are found by a dense solve; None of packed panels."""
+        if isinstance(self.matrix, SymmetricPanels):
+            return None
+        centred, facts = self._centred(self.matrix)
+        return of_all(torch.linalg.eigvalsh(centred.a_NN).flip(0).cpu().numpy(), facts)
+
+    def _centred(self, matrix: Square) -> tuple[Square, Facts]:
+        """The scatter about the mean: about the shift, less N·δδᵀ with δ what that left of the mean."""
+        centred = matrix.less_outer(self.sum_D / self.count, float(self.count))
+        return centred, Facts(self.dim, self.count, centred.trace(), matrix.trace())
 
 
 @dataclass(frozen=True)
@@ -162,38 +174,67 @@ class Facts:
     summed: float
 
 
-def of_square(matrix: Square, facts: Facts, choose: Choice) -> tuple[Spectrum, torch.Tensor]:
-    """All eigenvalues of the covariance and the leading vectors; uses up the matrix.
-
-    A sum of m products in float64 is off by at most γ_m of the sum of their sizes, in whatever order it was
-    formed (Higham 2002, section 3.1), and these sums' norm is no larger than the trace: a bound without
-    chance.
-    """
-    found: list[Spectrum] = []
-    terms = max(facts.samples, facts.dim) + 4
+def of_square(matrix: Square, facts: Facts, choice: Choice) -> tuple[Spectrum, torch.Tensor]:
+    """All eigenvalues of the covariance and the leading vectors; uses up the matrix. Of a large one, of which
+    few vectors are wanted, the leading eigenvalues alone, where a search for them converges."""
+    order, known = len(matrix.a_NN), choice.known
+    if known and _SEARCHED * known <= order and order > profile(matrix.a_NN.device).search_limit:
+        found = _searched(matrix.panels(), facts, known)
+        if found is not None:
+            return found
+    made: list[Spectrum] = []
 
     def number(values: np.ndarray) -> int:
-        size = float(np.linalg.norm(values))
-        slack = Slack(terms * UNIT * 2 * facts.summed + 2 * UNIT * len(values) * size, 0.0)
-        found.append(_spectrum(values, facts, slack))
-        return choose(found[0])
+        made.append(of_all(values, facts))
+        return choice.of(made[0])
 
     vectors_NK = matrix.eigenpairs_(number)[1]
-    return found[0], vectors_NK
+    return made[0], vectors_NK
 
 
-def of_panels(matrix: SymmetricPanels, facts: Facts, choose: Choice) -> tuple[Spectrum, torch.Tensor]:
+def of_all(values: np.ndarray, facts: Facts) -> Spectrum:
+    """Of all eigenvalues of a square matrix."""
+    return _spectrum(values, facts, _slack(float(np.linalg.norm(values)), len(values), facts))
+
+
+def _slack(size: float, order: int, facts: Facts) -> Slack:
+    """How far sums in float64 can be off, without chance: one of m products errs by at most γ_m of the sum of
+    their sizes, in whatever order it was formed (Higham 2002, section 3.1), and the norm of these sums is no
+    larger than the trace of what was added. ``size``: ‖A‖_F, for the eigenvalue solver's part."""
+    terms = max(facts.samples, facts.dim) + 4
+    return Slack(terms * UNIT * 2 * facts.summed + 2 * UNIT * order * size, 0.0)
+
+
+def _searched(matrix: SymmetricPanels, facts: Facts, count: int) -> tuple[Spectrum, torch.Tensor] | None:
+    """So many leading eigenpairs; None where the search did not come near enough."""
+    pairs = leading_pairs(matrix, count, tolerance=_CONVERGED)
+    vectors_NK, values_K = pairs.vectors_NK, torch.as_tensor(pairs.values_K).to(pairs.vectors_NK)
+    off_NK = matrix.exact_product(vectors_NK) - vectors_NK * values_K
+    if float(torch.linalg.vector_norm(off_NK, dim=0).max()) > 4 * _CONVERGED * float(values_K[0]):
+        return None
+    slack = _slack(matrix.squared_norm() ** 0.5, matrix.n, facts)
+    return _of_leading(pairs.values_K, matrix, facts, slack), pairs.vectors_NK
+
+
+def of_panels(matrix: SymmetricPanels, facts: Facts, choice: Choice) -> tuple[Spectrum, torch.Tensor]:
     """As many leading eigenvalues of the covariance as are wanted, and their vectors; the matrix stays."""
     spectrum = _nothing_known(facts)
-    while not spectrum.complete and len(spectrum.eigenvalues) < (wanted := max(1, choose(spectrum))):
+    while not spectrum.complete and len(spectrum.eigenvalues) < (wanted := max(1, choice.of(spectrum))):
         pairs = leading_pairs(matrix, min(matrix.n, wanted))
-        spectrum = _spectrum(pairs.values_K, facts, float64_slack(matrix, matrix.squared_norm()))
-        if not spectrum.complete:  # that none was missed is not proved, so bounds from above are the norm's
-            goal = Goal.of(matrix, facts.trace, (), spectrum.rank_limit, matrix.n)
-            upper = np.maximum.accumulate(goal.upper_sums_by_norm(pairs.values_K)) / (facts.samples - 1)
-            spectrum = replace(spectrum, upper_sums=upper, proof="Frobenius norm")
+        slack = float64_slack(matrix, matrix.squared_norm())
+        spectrum = _of_leading(pairs.values_K, matrix, facts, slack)
         vectors_NK = pairs.vectors_NK
-    return spectrum, vectors_NK[:, : choose(spectrum)]
+    return spectrum, vectors_NK[:, : choice.of(spectrum)]
+
+
+def _of_leading(values_K: np.ndarray, matrix: SymmetricPanels, facts: Facts, slack: Slack) -> Spectrum:
+    """That a search missed none is not proved, so that bounds from above are the norm's."""
+    spectrum = _spectrum(values_K, facts, slack)
+    if spectrum.complete:
+        return spectrum
+    goal = Goal.of(matrix, facts.trace, (), spectrum.rank_limit, matrix.n)
+    upper = np.maximum.accumulate(goal.upper_sums_by_norm(values_K)) / (facts.samples - 1)
+    return replace(spectrum, upper_sums=upper, proof="Frobenius norm")
 
 
 def _spectrum(values_K: np.ndarray, facts: Facts, slack: Slack) -> Spectrum:

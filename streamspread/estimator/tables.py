@@ -129,11 +129,9 @@ def _of_tensor(estimator: Any, x: torch.Tensor, reset: bool) -> Table:
     x = x.detach()
     if x.is_complex():
         raise ValueError(f"Complex data not supported\n{x}\n")
-    # One number stands for each, so that scikit-learn says what is wrong with the shape.
-    validate_data(
-        estimator, np.broadcast_to(np.zeros((), np.float64), tuple(x.shape)), reset=reset, copy=False,
-        ensure_all_finite=False,
-    )  # fmt: skip
+    # One number stands for each where the shape is right; else scikit-learn shows them.
+    shown = np.broadcast_to(0.0, tuple(x.shape)) if x.ndim == 2 else x.cpu().double().numpy()
+    validate_data(estimator, shown, reset=reset, copy=False, ensure_all_finite=False)
     dtype = _FLOATS.get(x.dtype, "float64")
     samples, dim = x.shape
     return Table(samples, dim, dtype, x.device, lambda a, b: x[a:b], lambda a, b: x[:, a:b])

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from streamspread.estimator.count import Choice
 from streamspread.estimator.square import Square
 from streamspread.estimator.sums import (
-    Choice,
     Facts,
     NotFinite,
     Scatter,
@@ -41,7 +41,7 @@ def tile_width(samples: int) -> int:
     return min(_MOST_TILE, max(_LEAST_TILE, _NUMBERS // samples))
 
 
-def solve(table: Table, device: torch.device, choose: Choice) -> Solved:
+def solve(table: Table, device: torch.device, choice: Choice) -> Solved:
     """The components of a table that is read twice, by tiles of its features.
 
     X = U Σ Vᵀ: the inner products of centred samples XXᵀ = U Σ² Uᵀ have the scatter's eigenvalues, and the
@@ -64,9 +64,9 @@ def solve(table: Table, device: torch.device, choose: Choice) -> Solved:
             matrix.add_outer(tile_NT)
     facts = Facts(table.dim, samples, matrix.trace(), matrix.trace())
     if isinstance(matrix, Square):
-        spectrum, left_NK = of_square(matrix, facts, choose)
+        spectrum, left_NK = of_square(matrix, facts, choice)
     else:
-        spectrum, left_NK = of_panels(matrix, facts, choose)
+        spectrum, left_NK = of_panels(matrix, facts, choice)
     del matrix
     count = left_NK.shape[1]
     variance_K = leading(spectrum, count)

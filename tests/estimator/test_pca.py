@@ -1,7 +1,8 @@
-"""PCA against scikit-learn's full solver in float64: inputs, methods, dtypes, parts, and what it promises beyond."""
+"""PCA against scikit-learn's full solver in float64: inputs, methods, dtypes, parts, and what goes beyond."""
 
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas
@@ -20,6 +21,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
+from streamspread.estimator import sums, wide
+from streamspread.system.devices import CPU
 from tests import networks
 from tests.matrices import orthogonal
 
@@ -200,11 +203,6 @@ def test_minka_as_scikit_learn():
 
 def test_more_features_than_a_dense_solve_takes(monkeypatch):
     """Panels, and leading pairs only, in place of a square matrix."""
-    from dataclasses import replace
-
-    from streamspread.estimator import sums, wide
-    from streamspread.system.devices import CPU
-
     small = replace(CPU, dense_limit=16, search_limit=16)
     for module in (sums, wide):
         monkeypatch.setattr(module, "profile", lambda device: small)
@@ -216,6 +214,26 @@ def test_more_features_than_a_dense_solve_takes(monkeypatch):
             agree(ours, theirs, tolerance=1e-8)
             low, high = ours.components_interval(0.6)
             assert low <= Reference(0.6).fit(x).n_components_ <= high
+
+
+@pytest.mark.parametrize("shape", [(500, 120), (120, 500)], ids=["tall", "wide"])
+def test_few_components_of_many_features_are_searched_for(shape, monkeypatch):
+    monkeypatch.setattr(sums, "profile", lambda device: replace(CPU, search_limit=16))
+    x = samples(shape)
+    ours = streamspread.PCA(3).fit(x)
+    assert not ours.spectrum_.complete
+    agree(ours, Reference(3, svd_solver="full").fit(x))
+    low, high = ours.components_interval(0.9)
+    k = Reference(0.9, svd_solver="full").fit(x).n_components_
+    assert low <= k <= high
+    if shape[0] > shape[1]:  # sums are there, from which the other eigenvalues are found when asked for
+        assert low == k == high
+        assert ours.spectrum_.complete
+    # What a search does not find to the last digits a dense solve does.
+    monkeypatch.setattr(sums, "_CONVERGED", 0.0)
+    again = streamspread.PCA(3).fit(x)
+    assert again.spectrum_.complete
+    agree(again, Reference(3, svd_solver="full").fit(x))
 
 
 def test_a_sketch_says_so_and_is_right_where_it_can_be():
@@ -239,25 +257,21 @@ def test_a_sketch_says_so_and_is_right_where_it_can_be():
     np.testing.assert_allclose(parts.explained_variance_, theirs.explained_variance_, rtol=1e-2)
 
 
-def test_memory_maps_are_read_by_slices(tmp_path):
-    """Neither the numbers as float64 nor the file are ever there as a whole."""
-    from streamspread.system.memory import PeakMeter
+@pytest.mark.parametrize("shape", [(30_000, 60), (60, 30_000)], ids=["tall", "wide"])
+def test_memory_maps_are_read_by_slices_and_never_copied(shape, tmp_path, monkeypatch):
+    given = on_disk(samples(shape, dtype=np.float32), tmp_path)
+    taken, centred = [], sums.Stage.centred
 
-    shape = (40_000, 100)
-    x = np.lib.format.open_memmap(tmp_path / "x.npy", mode="w+", dtype=np.float32, shape=shape)
-    x[:] = np.random.default_rng(0).normal(size=shape)
-    x.flush()
-    given = np.load(tmp_path / "x.npy", mmap_mode="r")
-    before = given[:50].copy()
-    pca = streamspread.PCA(5).fit(given[:2000])  # BLAS takes its own memory the first time
-    with PeakMeter(torch.device("cpu"), held=0) as meter:
-        read = np.fromfile(
-            tmp_path / "x.npy", dtype=np.uint8, count=1 << 12
-        )  # the file's pages stay the file's
-        pca.fit(iter(np.array(part) for part in np.array_split(given, 40)))
-    assert len(read)
-    assert meter.peak < given.nbytes
-    np.testing.assert_array_equal(given[:50], before)
+    def watched(self, part, shift_D):
+        assert np.shares_memory(part, given)
+        taken.append(part.size)
+        return centred(self, part, shift_D)
+
+    monkeypatch.setattr(sums.Stage, "centred", watched)
+    ours = streamspread.PCA(3).fit(given)
+    assert 3 * max(taken) < given.size
+    theirs = Reference(3, svd_solver="full").fit(np.asarray(given, dtype=np.float64))
+    np.testing.assert_allclose(ours.components_, theirs.components_, atol=1e-6)
 
 
 def test_clone_pickle_and_set_output():
