@@ -2,10 +2,10 @@
 solvers, IncrementalPCA, and Intel's scikit-learn-intelex where it is installed.
 
 Samples of prescribed spectra (λ_i ∝ 1/i in random directions of a subspace, and noise), float64, at four
-shapes; and the features of a layer of network no1, float32. Every contender runs in a process of its own on a
-memory map that all of them find in the page cache, so its peak is what it takes beside the data. Each is asked
-for the leading components, and then, where it takes a share, for as many as hold that of the variance. What
-is true is found in float64 by NumPy, from the smaller of both matrices.
+shapes; and the features of a layer of network no1, float32. Every contender runs in a process of its own on
+a memory map that all of them find in the page cache, so its peak is what it takes beside the data. Each is
+asked for the leading components, and then, where it takes a share, for as many as hold that of the variance.
+What is true is found in float64 by NumPy, from the smaller of both matrices.
 
     python -m benchmarks.against_pca --data parquet:PATH
     python -m benchmarks.against_pca --shapes 4000x64,400x4000 --samples 0     (a try)

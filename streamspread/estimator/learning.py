@@ -132,8 +132,13 @@ class Learner(Parameters, BaseEstimator):
                 f"components {spectrum.components(0.9)} hold 90 % of the variance",
                 stacklevel=4,
             )
+        # In place: components may be as large as the data.
+        signs_K = signs(solved.components_KD)
+        solved.components_KD.mul_(signs_K[:, None])
+        if solved.scores_NK is not None:
+            solved.scores_NK.mul_(signs_K)
         values = {
-            "components_": solved.components_KD * signs(solved.components_KD)[:, None],
+            "components_": solved.components_KD,
             "explained_variance_": variance_K,
             "explained_variance_ratio_": ratio(variance_K, total),
             "singular_values_": np.sqrt(variance_K * (spectrum.samples - 1)),

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from streamspread.errors import DataError
 from streamspread.estimator import model, tables
-from streamspread.estimator.learning import SPARSE_SOLVERS, Learner, deviations, signs
+from streamspread.estimator.learning import SPARSE_SOLVERS, Learner, deviations
 from streamspread.estimator.sums import usual_rows
 from streamspread.estimator.tables import Table
 from streamspread.results.spectrum import Interval
@@ -86,7 +86,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         solved = self._fit(X)
         if solved is None or solved.scores_NK is None:
             return self.transform(X)
-        scores_NK = solved.scores_NK * signs(solved.components_KD)
+        scores_NK = solved.scores_NK
         if self.whiten:
             scores_NK /= deviations(torch.as_tensor(solved.variance_K)).to(scores_NK)
         return self._given(scores_NK)

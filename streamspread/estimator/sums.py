@@ -20,7 +20,7 @@ from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
 
 _ROWS, _MOST_ROWS = 1024, 4096  # staged before they are added
-_STAGED = 1 << 18  # numbers that stay in the cache, where so few make enough rows
+_STAGED = 1 << 17  # numbers that stay in the cache, where so few make enough rows
 _PANEL_ROWS = 1024
 
 _SEARCHED = 40  # a search is worth it for less than this part of all vectors (n = 4,000)
