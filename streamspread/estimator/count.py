@@ -11,6 +11,7 @@ import numpy as np
 from streamspread.results.spectrum import Spectrum
 
 _MORE = 64  # leading eigenvalues that are asked for next, where those known do not reach a share
+_SHARE_OF_ALL = 8  # of all components, that a share of the variance is reckoned to take
 _NO_VARIANCE = 1e-15  # of the largest eigenvalue: a smaller one counts as rounding errors in Minka's estimate
 
 
@@ -58,6 +59,12 @@ class Choice(NamedTuple):
     def known(self) -> int | None:
         """The number, where it does not depend on the data."""
         return int(self.count) if isinstance(self.count, Integral) else None
+
+    def most(self, limit: int) -> int:
+        """About how many there will be, of so many at the most, to reckon memory with."""
+        if self.known is not None:
+            return min(self.known, limit)
+        return limit if self.count in (None, "mle") else min(limit, max(_MORE, limit // _SHARE_OF_ALL))
 
     def of(self, spectrum: Spectrum) -> int:
         """The number of components, or of eigenvalues that must be known before it can be told.

@@ -65,7 +65,8 @@ class Learner(Parameters, BaseEstimator):
             self._sum(x)
             self._learn()
             return None
-        table = tables.table_of(self, x, reset=True, sparse_too=self._takes_sparse(x))
+        self._check_sparse(x)
+        table = tables.table_of(self, x, reset=True)
         self._check_counts(table.samples, table.dim)
         self._kind = table.dtype, table.device
         with self._in_scikit_learns_words():
@@ -181,20 +182,15 @@ class Learner(Parameters, BaseEstimator):
         if device is None or self.device != "auto":
             device = resolve_device("cpu" if self.device == "auto" else self.device)
         budget = int(_BUDGET_SHARE * free_bytes(device)) if self.memory is None else parse_bytes(self.memory)
-        return Resources(device, budget, self.method, self.batch_size)
+        return Resources(device, budget, self.method, self.batch_size, self._choice)
 
-    def _takes_sparse(self, x: Any) -> bool:
-        """Whether sparse data are read; they are where scikit-learn reads them.
-
-        Raises:
-            TypeError: they are not, with its wording.
-        """
+    def _check_sparse(self, x: Any) -> None:
+        """Raise scikit-learn's TypeError for sparse data with a solver that does not read them there."""
         if sparse.issparse(x) and self.svd_solver not in SPARSE_SOLVERS:
             raise TypeError(
                 'PCA only support sparse inputs with the "arpack" and "covariance_eigh" solvers, while '
                 f'"{self.svd_solver}" was passed. See TruncatedSVD for a possible alternative.'
             )
-        return True
 
     @property
     def _name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,14 +19,25 @@ from streamspread.system.memory import at_least, format_bytes
 METHODS = ("covariance", "gram", "sketch")
 
 
-class Resources:
-    """Where to compute, in how much memory, by which method, and with how many rows at a time."""
+class Resources(NamedTuple):
+    """Where to compute, in how much memory, by which method, with how many rows at a time, and what for."""
 
-    def __init__(self, device: torch.device, budget: int, method: str, rows: int | None) -> None:
-        self.device, self.budget, self.method, self.rows = device, budget, method, rows
+    device: torch.device
+    budget: int
+    method: str
+    rows: int | None
+    choice: Choice
+
+    def covariance_bytes(self, dim: int) -> int:
+        """Of the covariance and its eigenvectors."""
+        return Scatter.nbytes(dim, self.device, self.choice.most(dim), self.rows)
+
+    def inner_bytes(self, samples: int) -> int:
+        """Of inner products and their eigenvectors."""
+        return wide.nbytes(samples, self.device, self.choice.most(samples))
 
     def covariance_fits(self, dim: int) -> bool:
-        return Scatter.nbytes(dim, self.device, self.rows) <= self.budget
+        return self.covariance_bytes(dim) <= self.budget
 
     def check(self, what: str, needed: int) -> None:
         """Raise BudgetError where that needs more than there is."""
@@ -55,7 +66,7 @@ def whole(table: Table, resources: Resources, choice: Choice) -> tuple[Running |
         BudgetError: the method that was asked for does not fit.
     """
     samples, dim, device = table.samples, table.dim, resources.device
-    inner = wide.nbytes(samples, device)
+    inner = resources.inner_bytes(samples)
     method = resources.method
     if method == "auto":
         if samples < dim and inner <= resources.budget:
@@ -66,11 +77,10 @@ def whole(table: Table, resources: Resources, choice: Choice) -> tuple[Running |
         resources.check(f"matrix of inner products of {samples:,} samples", inner)
         return None, wide.solve(table, device, choice)
     if method == "covariance":
-        resources.check(f"covariance of {dim:,} features", Scatter.nbytes(dim, device, resources.rows))
-        running = Running(dim, resources)
-        running.sums = Scatter(dim, device, resources.rows)
-        _add_all(running.sums, table, resources)
-        return running, running.sums.solved(choice)
+        resources.check(f"covariance of {dim:,} features", resources.covariance_bytes(dim))
+        sums = Scatter(dim, device, resources.rows)
+        _add_all(sums, table, resources)
+        return Running(dim, resources, sums), sums.solved(choice)
     sketch = resources.sketch(dim)
     _add_all(sketch, table, resources)
     return None, sketch.refined(table, min(sketch.rank, table.samples), choice)
@@ -90,15 +100,19 @@ class Running:
 
     Attributes:
         sums: None while rows are held.
+        blocks: rows that are held, or so few that they wait for others before they are summed.
+        count: samples.
     """
 
-    def __init__(self, dim: int, resources: Resources) -> None:
+    def __init__(self, dim: int, resources: Resources, sums: Scatter | None = None) -> None:
         self.dim, self.resources = dim, resources
-        self.sums: Scatter | Sketch | None = None
+        self.sums: Scatter | Sketch | None = sums
         self.blocks: list[Any] = []
-        self.count = 0
+        self.count = 0 if sums is None else sums.count
+        if sums is not None:
+            return
         if resources.method == "covariance":
-            resources.check(f"covariance of {dim:,} features", Scatter.nbytes(dim, resources.device))
+            resources.check(f"covariance of {dim:,} features", resources.covariance_bytes(dim))
             self.sums = Scatter(dim, resources.device, resources.rows)
         elif resources.method == "sketch":
             self.sums = resources.sketch(dim)
@@ -113,19 +127,25 @@ class Running:
         check_sum(part)
         if self.sums is None and not self._holds(len(part)):
             self.sums = self._others()
-            for block in self.blocks:
-                self.sums.add(block)
-            self.blocks = []
-        if self.sums is None:
-            self.blocks.append(part.detach().clone() if isinstance(part, torch.Tensor) else np.array(part))
-        else:
+        enough = self.resources.rows or usual_rows(self.dim)
+        if self.sums is not None and not self.blocks and len(part) >= enough:
             self.sums.add(part)
+        else:
+            self.blocks.append(_copied(part, self.blocks))
         self.count += len(part)
+        if self.sums is not None and sum(map(len, self.blocks)) >= enough:
+            self._flush(self.sums)
+
+    def _flush(self, sums: Scatter | Sketch) -> None:
+        """Sum the rows that wait."""
+        if self.blocks:
+            _add_all(sums, held(self.blocks), self.resources)
+            self.blocks = []
 
     def _holds(self, more: int) -> bool:
         """Whether rows can go on being held with so many more."""
         resources, count = self.resources, self.count + more
-        needed = 8 * count * self.dim + wide.nbytes(count, resources.device)
+        needed = 8 * count * self.dim + resources.inner_bytes(count)
         if resources.method == "gram":
             resources.check(f"{count:,} rows that are held for their inner products", needed)
             return True
@@ -141,11 +161,15 @@ class Running:
 
     def whole_spectrum(self) -> Spectrum | None:
         """Of all eigenvalues, where sums of a covariance are there for a dense solve."""
-        return self.sums.whole_spectrum() if isinstance(self.sums, Scatter) else None
+        if not isinstance(self.sums, Scatter):
+            return None
+        self._flush(self.sums)
+        return self.sums.whole_spectrum()
 
     def solved(self, choice: Choice) -> Solved:
         """The components of all samples so far; more can be added."""
         if self.sums is not None:
+            self._flush(self.sums)
             return self.sums.solved(choice)
         table = held(self.blocks)
         if table.samples >= table.dim:
@@ -153,3 +177,11 @@ class Running:
             _add_all(sums, table, self.resources)
             return sums.solved(choice)
         return wide.solve(table, self.resources.device, choice)
+
+
+def _copied(part: Any, others: list[Any]) -> Any:
+    """Rows as a copy, of the same kind as those before."""
+    tensors = isinstance(others[0] if others else part, torch.Tensor)
+    if isinstance(part, torch.Tensor):
+        return part.clone() if tensors else part.cpu().double().numpy()
+    return torch.from_numpy(np.array(part)).to(others[0].device) if tensors else np.array(part)

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from streamspread import kernels
 from streamspread.estimator.count import Choice
 from streamspread.estimator.square import Square
 from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.goal import Goal
-from streamspread.linalg.leading import leading_pairs
+from streamspread.linalg.leading import leading_bytes, leading_pairs
 from streamspread.linalg.leading_sums import sums_between
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.probes import Probes
 from streamspread.linalg.slack import Slack, float64_slack
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
@@ -70,7 +72,8 @@ class Stage:
                 np.subtract(part, shift_D.numpy(), out=out_ND.numpy(), casting="unsafe")
         else:
             given = part if isinstance(part, torch.Tensor) else torch.from_numpy(np.array(part))
-            torch.sub(given.to(out_ND.device), shift_D, out=out_ND)
+            given = given.to(out_ND.device)
+            torch.sub(given.double() if given.dtype == torch.bool else given, shift_D, out=out_ND)
         return out_ND
 
 
@@ -105,12 +108,14 @@ class Scatter:
         self.matrix = Square(dim, device) if dense else empty_panels(dim, device)
 
     @staticmethod
-    def nbytes(dim: int, device: torch.device, rows: int | None = None) -> int:
-        """Bytes of sums, staged rows and eigenvectors, at the most at once."""
-        staged = 8 * dim * (rows or usual_rows(dim))
-        if dim <= profile(device).dense_limit:
-            return staged + 4 * 8 * dim * dim
-        return staged + int(1.5 * SymmetricPanels.nbytes(dim, _PANEL_ROWS, torch.float64))
+    def nbytes(dim: int, device: torch.device, vectors: int, rows: int | None = None) -> int:
+        """Bytes of sums and staged rows, or of sums and so many eigenvectors and their making, at most."""
+        staged, constants = 8 * dim * (rows or usual_rows(dim)), profile(device)
+        if dim <= constants.dense_limit:
+            return max(staged, 3 * 8 * dim * dim) + 8 * dim * dim
+        sums = SymmetricPanels.nbytes(dim, _PANEL_ROWS, torch.float64) + Probes.nbytes(dim)
+        added = staged + kernels.product_bytes(_PANEL_ROWS, dim, torch.float64, device)
+        return sums + max(added, leading_bytes(dim, vectors, torch.float64, constants))
 
     def add(self, part: Any) -> None:
         """Add rows (n, D).
@@ -220,7 +225,7 @@ def of_panels(matrix: SymmetricPanels, facts: Facts, choice: Choice) -> tuple[Sp
     """As many leading eigenvalues of the covariance as are wanted, and their vectors; the matrix stays."""
     spectrum = _nothing_known(facts)
     while not spectrum.complete and len(spectrum.eigenvalues) < (wanted := max(1, choice.of(spectrum))):
-        pairs = leading_pairs(matrix, min(matrix.n, wanted))
+        pairs = leading_pairs(matrix, min(matrix.n, wanted), tolerance=_CONVERGED)
         slack = float64_slack(matrix, matrix.squared_norm())
         spectrum = _of_leading(pairs.values_K, matrix, facts, slack)
         vectors_NK = pairs.vectors_NK

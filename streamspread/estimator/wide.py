@@ -31,9 +31,9 @@ _NEARLY = 4e-15  # inner products of components, where nothing more is done abou
 _SEED = 0
 
 
-def nbytes(samples: int, device: torch.device) -> int:
+def nbytes(samples: int, device: torch.device, vectors: int) -> int:
     """Bytes that inner products, their eigenvectors and a tile take at the most, beside the components."""
-    return Scatter.nbytes(samples, device, rows=tile_width(samples))
+    return Scatter.nbytes(samples, device, vectors, rows=tile_width(samples))
 
 
 def tile_width(samples: int) -> int:

@@ -291,6 +291,20 @@ def test_clone_pickle_and_set_output():
     np.testing.assert_allclose(out, theirs, atol=1e-10)
 
 
+@pytest.mark.parametrize("shape", [TALL, WIDE], ids=["tall", "wide"])
+def test_parts_may_be_small_and_of_several_kinds(shape):
+    x = samples(shape)
+    pca = streamspread.PCA(3)
+    for place, row in enumerate(np.split(x, len(x))):
+        pca.partial_fit(torch.from_numpy(row) if place % 3 == 1 else row)
+        assert pca.n_samples_seen_ == place + 1
+    agree(pca, Reference(3, svd_solver="full").fit(x))
+    fitted = streamspread.PCA(3, method="covariance").fit(x[:5]).partial_fit(x[5:9])
+    for part in np.split(x[9:], 3, axis=0):
+        fitted.partial_fit(torch.from_numpy(part))
+    agree(fitted, Reference(3, svd_solver="full").fit(x))
+
+
 def test_parts_cost_their_sums_alone():
     pca = streamspread.PCA(2)
     for part in np.split(samples(TALL), 4):
