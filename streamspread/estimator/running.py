@@ -49,11 +49,11 @@ class Resources(NamedTuple):
 
     def sketch(self, dim: int) -> Sketch:
         """An empty one, as large as the memory allows."""
-        rank = Sketch.rank_within(self.budget, dim)
-        if not rank:
+        rank, wanted = Sketch.rank_within(self.budget, dim, self.device), self.choice.known or 0
+        if not rank or rank < min(wanted, dim):
             raise BudgetError(
-                f"the memory of {format_bytes(self.budget)} does not hold a small sketch of {dim:,} "
-                f"features: give memory='{at_least(Sketch.least_bytes(dim))}' or more"
+                f"the memory of {format_bytes(self.budget)} does not hold a sketch of {dim:,} features with "
+                f"{max(wanted, 1):,} components: give memory='{at_least(Sketch.least_bytes(dim, wanted))}'"
             )
         return Sketch(dim, self.device, rank)
 

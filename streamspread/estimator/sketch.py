@@ -14,9 +14,11 @@ from streamspread.linalg.blocks import orthonormal
 from streamspread.linalg.chunks import summation_error
 from streamspread.linalg.frequent_directions import FrequentDirections
 from streamspread.results.spectrum import Spectrum
+from streamspread.system.devices import profile
 
 _LEAST_RANK, _MOST_RANK = 16, 1024
-_COPIES = 5  # of the rank × D numbers: rows, staged rows, their chunks, components and a basis
+_COPIES = 6  # of the rank × D numbers: rows, staged rows, those that come, components and a basis
+_CHUNKS = 1.5  # of a device's chunk of columns, and what is made of it; of small sketches three copies more
 
 
 class Sketch:
@@ -33,15 +35,17 @@ class Sketch:
         self._zero_D = torch.zeros(dim, dtype=torch.float64, device=device)
 
     @staticmethod
-    def rank_within(budget: int, dim: int) -> int:
+    def rank_within(budget: int, dim: int, device: torch.device) -> int:
         """The most directions that the memory allows; 0 where it does not even hold a small sketch."""
-        rank = min(_MOST_RANK, dim, budget // (8 * dim * _COPIES))
+        besides = int(_CHUNKS * profile(device).chunk_bytes)
+        rank = max(budget // (8 * dim * (_COPIES + 3)), (budget - besides) // (8 * dim * _COPIES))
+        rank = min(_MOST_RANK, dim, rank)
         return rank if rank >= min(dim, _LEAST_RANK) else 0
 
     @staticmethod
-    def least_bytes(dim: int) -> int:
-        """What the smallest sketch takes."""
-        return 8 * dim * _COPIES * min(dim, _LEAST_RANK)
+    def least_bytes(dim: int, components: int) -> int:
+        """What the smallest sketch takes that has so many."""
+        return 8 * dim * (_COPIES + 3) * min(dim, max(components, _LEAST_RANK))
 
     @property
     def count(self) -> int:
