@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.environment import environment, save
 from benchmarks.processes import measured
@@ -75,12 +75,19 @@ def solve(name: str, order: int, device: str) -> dict[str, Any]:
     return {"seconds": seconds, "error": float(np.abs(found - expected).max() / expected[-1])}
 
 
-def known(order: int, device: Any) -> Any:
-    """Panels of Q Λ Qᵀ, Λ = diag(1/i), for a product Q of random reflections: I − V T Vᵀ."""
-    import torch
+class Turned(NamedTuple):
+    """Λ = diag(1/i) turned by Q = I − V T Vᵀ, a product of random reflections: Q Λ Qᵀ = Λ + U M Uᵀ."""
 
-    from streamspread.linalg.panels import SymmetricPanels
-    from streamspread.system.devices import profile
+    values_N: Any
+    u_NR: Any
+    m_RR: Any
+    v_NR: Any
+    t_RR: Any
+
+
+def reflected(order: int, device: Any) -> Turned:
+    """The parts of such a matrix, float64."""
+    import torch
 
     generator = torch.Generator().manual_seed(0)
     v_NR = torch.randn(order, REFLECTIONS, generator=generator, dtype=torch.float64).to(device)
@@ -96,10 +103,21 @@ def known(order: int, device: Any) -> Any:
             torch.cat([-t_RR.T, torch.zeros_like(t_RR)], dim=1),
         ]
     )
+    return Turned(values_N, torch.cat([v_NR, scaled_NR], dim=1), m_2R2R, v_NR, t_RR)
+
+
+def known(order: int, device: Any) -> Any:
+    """Panels of Q Λ Qᵀ."""
+    import torch
+
+    from streamspread.linalg.panels import SymmetricPanels
+    from streamspread.system.devices import profile
+
+    turned = reflected(order, device)
     panels = SymmetricPanels(order, profile(device).panel_rows, torch.float32, device)
     for begin, end, panel in panels.spans():
-        panel.diagonal(begin).copy_(values_N[begin:end])
-    panels.add_low_rank(torch.cat([v_NR, scaled_NR], dim=1), m_2R2R)
+        panel.diagonal(begin).copy_(turned.values_N[begin:end])
+    panels.add_low_rank(turned.u_NR, turned.m_RR)
     return panels
 
 

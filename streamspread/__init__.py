@@ -7,6 +7,7 @@ from streamspread.system.version import __version__
 
 if TYPE_CHECKING:
     from streamspread.api.analyze import analyze, plan
+    from streamspread.api.eigen import eigh_leading, eigvalsh
     from streamspread.api.grams import grams
     from streamspread.errors import StreamspreadError
     from streamspread.estimator.pca import PCA
@@ -27,6 +28,8 @@ __all__ = [
     "__version__",
     "analyze",
     "cka",
+    "eigh_leading",
+    "eigvalsh",
     "grams",
     "plan",
     "read",
@@ -42,6 +45,8 @@ _HOMES = {
     "analyze": "streamspread.api.analyze",
     "plan": "streamspread.api.analyze",
     "grams": "streamspread.api.grams",
+    "eigvalsh": "streamspread.api.eigen",
+    "eigh_leading": "streamspread.api.eigen",
     "cka": "streamspread.results.similarity",
     "read": "streamspread.store",
     "write": "streamspread.store",

@@ -211,6 +211,22 @@ class Options(RunOptions):
             Flag(("--all-eigenvalues",)),
         ),
     ] = False
+    directions: Annotated[
+        int | None,
+        Option(
+            "How many leading eigenvectors of each layer are kept with the result, or all where a layer has "
+            "fewer; each is as many float32 numbers as the layer has.",
+            Flag(metavar="K", least=1, unset="none"),
+        ),
+    ] = None
+    scores: Annotated[
+        bool,
+        Option(
+            "Whether each image's place on those directions is kept too, for which the data may be read once "
+            "more.",
+            Flag(("--scores",)),
+        ),
+    ] = False
     classes: Annotated[
         bool,
         Option(
@@ -245,6 +261,11 @@ class Options(RunOptions):
                 f"width {self.width} and max passes {self.max_passes} asked for: a width is 0 or more, "
                 "and so many passes are 1 or more"
             )
+        wanted = self.directions
+        if wanted is not None and (not isinstance(wanted, Integral) or wanted < 1):
+            raise OptionError(f"{wanted!r} directions asked for; it must be a whole number, 1 or more")
+        if self.scores and wanted is None:
+            raise OptionError("scores asked for, and no directions to have them on: give --directions too")
         super().__post_init__()
 
 

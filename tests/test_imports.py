@@ -41,6 +41,7 @@ OWNERS = {
     "pyarrow": {
         "store/files.py",
         "store/classes.py",
+        "store/directions.py",
         "store/spectra.py",
         "store/embeddings.py",
         "datasets/parquet.py",

@@ -109,6 +109,11 @@ class Setting:
         return 0 if self.labels is None else len(self.labels.names)
 
     @property
+    def directions(self) -> int:
+        """How many eigenvectors are wanted, 0 for none."""
+        return (self.options.directions or 0) if self.eigenvalues else 0
+
+    @property
     def room(self) -> int:
         """Bytes of the budget beside the data that stays."""
         return self.budget - self.resident_bytes
@@ -130,6 +135,8 @@ class Candidate:
         make: gives the accumulator; its keywords are the sizes that were chosen.
         summed_dim: numbers of a row that it takes, where these are not the layer's own but its narrow side's.
         rounding: of the values, where it is not the setting's.
+        scores: whether the samples' scores come with its directions.
+        scoring: whether the last of its passes is one for scores alone.
     """
 
     method: str
@@ -145,6 +152,8 @@ class Candidate:
     estimates: bool = False
     summed_dim: int | None = None
     rounding: str = ""
+    scores: bool = False
+    scoring: bool = False
 
     @property
     def label(self) -> str:

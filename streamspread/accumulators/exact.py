@@ -22,6 +22,7 @@ from streamspread.linalg.eigenvalues import (
     leading_eigenvalues,
     workspace_bytes,
 )
+from streamspread.linalg.leading import leading_bytes, solved_dense
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
@@ -35,6 +36,8 @@ DENSE_SOLVE_FACTOR = 4.0
 # (n = 16,384: 66 s against 35 s).
 _BAND_FACTOR = 2.0
 
+_PRODUCTS = 20  # with a block of vectors, that a search for eigenvectors takes as a rule
+
 _COARSER = 2.0**-4  # of the scale, where sums of integers became too large
 
 #: Vectors of the smallest search: its largest block is halved down to this until it fits.
@@ -47,7 +50,16 @@ def largest_block(order: int, profile: Profile) -> int:
 
 
 def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int, setting: Setting) -> int:
-    """Peak bytes of the eigenvalue step beside the panels; of reading them, where none is wanted."""
+    """Peak bytes of the eigenvalue step beside the panels, and of the one for eigenvectors; of reading them,
+    where none is wanted."""
+    values = _values_bytes(order, panel_rows, correction_rank, max_block, setting)
+    if not (count := min(setting.directions, order)):
+        return values
+    vectors = leading_bytes(order, count, SUM_DTYPES[setting.rounding], setting.profile)
+    return max(values + 4 * order * count, vectors)
+
+
+def _values_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int, setting: Setting) -> int:
     dtype, device = SUM_DTYPES[setting.rounding], setting.device
     chunk = 3 * 256 * order * 8 + 3 * correction_rank * order * 8
     if not setting.eigenvalues:
@@ -74,6 +86,20 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
 
 def step_operations(order: int, max_block: int, setting: Setting) -> float:
     """Estimated operations of the eigenvalue step, as equivalents of matrix products."""
+    return _values_operations(order, max_block, setting) + _vectors_operations(order, setting)
+
+
+def _vectors_operations(order: int, setting: Setting) -> float:
+    profile, count = setting.profile, min(setting.directions, order)
+    if not count:
+        return 0.0
+    if solved_dense(order, count, profile):
+        return 2 * DENSE_SOLVE_FACTOR * 4 / 3 * float(order) ** 3
+    cost = profile.float64_cost if SUM_DTYPES[setting.rounding].itemsize == 8 else profile.float32_cost
+    return cost * _PRODUCTS * 2.0 * max(count, profile.block) * float(order) ** 2
+
+
+def _values_operations(order: int, max_block: int, setting: Setting) -> float:
     profile, proof = setting.profile, setting.options.proof
     if not setting.eigenvalues:
         return 0.0
@@ -125,12 +151,13 @@ class Totals(NamedTuple):
 
 
 class Step(NamedTuple):
-    """How to compute the eigenvalues: the most vectors of a search, the device's constants, and whom to tell
-    the share that is done."""
+    """How to compute the eigenvalues: the most vectors of a search, the device's constants, whom to tell the
+    share that is done, and how many directions are wanted too."""
 
     max_block: int
     profile: Profile
     progress: Callable[[float], None] | None = None
+    directions: int = 0
 
     @staticmethod
     def usual(order: int, profile: Profile) -> Step:

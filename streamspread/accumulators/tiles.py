@@ -9,6 +9,7 @@ import torch
 
 from streamspread.accumulators.classes import ClassSums
 from streamspread.accumulators.staging import Origin, Staging, origin_in, origin_of
+from streamspread.accumulators.turning import Window
 from streamspread.errors import ActivationError
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Tile:
                 f"{owner.announced:,} were announced: the data must repeat"
             )
         staging.check()
+        if owner.step.directions:
+            owner.windows.append(Window.of(staging))
         # Constant features add nothing, and their scale says nothing; sums that overflowed must be seen.
         if (total := staging.total()) != 0.0:
             owner.rescale(staging.origin.scale)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 
 from streamspread.accumulators.moments import FourthMoments
@@ -22,9 +23,10 @@ from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
-from streamspread.observe.taps import TapInfo
+from streamspread.observe.taps import TapInfo, activation_of
 from streamspread.options import Options
 from streamspread.planner import LayerPlan, Plan
+from streamspread.results.directions import Directions
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
@@ -95,7 +97,11 @@ class _Analysis:
             ending = [name for name in names if name in running and running[name].has_enough(step.index)]
             for position, name in enumerate(ending):
                 self._report_step(step.index, plan, position, len(ending), name)
-                spectra[name] = self._finish(running.pop(name))
+                layer = running[name]
+                spectrum = self._finish(layer) if layer.scoring is None else layer.scored()
+                if not layer.begin_scoring(spectrum, self.observed.device):
+                    spectra[name] = self._kept(spectrum)
+                    del running[name]
             peak = self.meter.read()
             for layer in running.values():
                 layer.peak = max(layer.peak, peak)
@@ -126,6 +132,16 @@ class _Analysis:
         if advice := layer.accumulator.advice(spectrum, self.options):
             self.notes[name] = advice
         return spectrum
+
+    def _kept(self, spectrum: LayerSpectrum) -> LayerSpectrum:
+        """With its directions as they are given out: features as flattened, and scores where asked for."""
+        leading = spectrum.leading
+        if leading is None:
+            return spectrum
+        tap = next(tap for tap in self.observed.taps if tap.name == spectrum.layer)
+        leading = _flattened(leading, tap) if tap.channels_last else leading
+        scores_NK = leading.scores_NK if self.options.scores else None
+        return replace(spectrum, leading=replace(leading, scores_NK=scores_NK))
 
     def _report_step(self, index: int, plan: Plan, done: int, total: int, name: str) -> None:
         self.report(Progress("eigenvalues", index + 1, len(plan.passes), done, total, "layers", name))
@@ -160,6 +176,17 @@ class _Analysis:
         if plan.rounding == "fp16" or (plan.rounding == "int16" and self.options.rounding == "auto"):
             return Precision(_WIDER[plan.rounding], plan.layer)
         return Precision(plan.rounding, plan.layer, error.scale) if error.scale else None
+
+
+def _flattened(found: Directions, tap: TapInfo) -> Directions:
+    """Directions of rows as a watch hands them over, with features as an activation is flattened."""
+
+    def turned(rows: np.ndarray) -> np.ndarray:
+        rows_ND = torch.from_numpy(rows).reshape(-1, tap.dim)
+        activation = activation_of(rows_ND, tap.shape, tap.channels_last)
+        return activation.reshape(rows.shape).contiguous().numpy()
+
+    return replace(found, vectors_KD=turned(found.vectors_KD), mean_D=turned(found.mean_D))
 
 
 def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
@@ -200,8 +227,9 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
         "budget_bytes": plan.budget,
         "planned_peak_bytes": plan.peak_bytes,
         # With at most this probability a layer's bounds fail: random vectors measure two numbers at the most,
-        # the norm of what sums lost, and of what a factorisation did or a trace.
-        "bound_failure": 2 * FAILURE,
+        # the norm of what sums lost, and of what a factorisation did or a trace; and what they lost along
+        # all directions.
+        "bound_failure": (2 if options.directions is None else 3) * FAILURE,
         "options": asked,
         **{name: asked[name] for name in ("proof", "all_eigenvalues", "seed")},  # where older files have them
         "forward_tf32": False,  # on a card the search for eigenvalues uses it, where it does no harm

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from streamspread.accumulators.base import Accumulator
+from streamspread.accumulators.scoring import Scoring
 from streamspread.accumulators.staging import Precision
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.source import Source
@@ -19,8 +21,9 @@ from streamspread.results.spectrum import LayerSpectrum
 class RunningLayer:
     """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes.
 
-    At its narrow side it takes rows of the activation of which the layer is an affine image, ``source``.
-    ``precision``: of its values, where it is not as planned.
+    After its sums may come one pass more, for scores: ``scoring``. At its narrow side it takes rows of the
+    activation of which the layer is an affine image, ``source``. ``precision``: of its values, where it is
+    not as planned.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class RunningLayer:
         self.clock = _Clock(device)
         self.passes = self.peak = 0
         self.accumulator: Accumulator = plan.candidate.make(**({"precision": precision} if precision else {}))
+        self.scoring: Scoring | None = None
         self.narrow: Narrow | None = None
         if plan.summed_dim is not None and source is not None:
             with self.clock:
@@ -42,19 +46,41 @@ class RunningLayer:
 
     def update(self, x_ND: torch.Tensor) -> None:
         with self.clock:
-            self.accumulator.update(x_ND if self.narrow is None else self.narrow.rows(x_ND))
+            if self.scoring is not None:
+                self.scoring.add(x_ND)
+            else:
+                self.accumulator.update(x_ND if self.narrow is None else self.narrow.rows(x_ND))
 
     def end_pass(self) -> None:
-        with self.clock:
-            self.accumulator.end_pass()
+        if self.scoring is None:
+            with self.clock:
+                self.accumulator.end_pass()
         self.passes += 1
 
     def has_enough(self, index: int) -> bool:
-        """Whether the pass of that index was the last that this layer needs."""
-        if self.plan.pass_indices[-1] == index:
+        """Whether the pass of that index was the last that its sums need, or that for scores."""
+        last = self.plan.pass_indices[-2 if self.plan.candidate.scoring else -1]
+        if self.scoring is not None or index == last:
             return True
         with self.clock:
             return self.accumulator.satisfied(self.options)
+
+    def begin_scoring(self, found: LayerSpectrum, device: torch.device) -> bool:
+        """Give up the sums for a pass that gives the samples' scores; False where none is wanted."""
+        leading = found.leading
+        if not self.plan.candidate.scoring or self.scoring is not None or leading is None:
+            return False
+        del self.accumulator
+        self._found, self.scoring = found, Scoring(leading, found.samples, self.plan.layer, device)
+        return True
+
+    def scored(self) -> LayerSpectrum:
+        """The spectrum with the scores that the pass gave; errors as of :meth:`Scoring.scored`."""
+        leading = None if self.scoring is None else self.scoring.scored()
+        seconds = self.clock.seconds()
+        return replace(
+            self._found, leading=leading, passes=self.passes, seconds=seconds, peak_bytes=self.peak
+        )
 
     def spectrum(self, progress: Callable[[float], None], peak: Callable[[], int]) -> LayerSpectrum:
         """The spectrum with what is known of its making; ``peak`` is read after the eigenvalue step, which is

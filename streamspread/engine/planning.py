@@ -8,7 +8,7 @@ import torch
 
 from streamspread.accumulators.base import LayerShape, NarrowSide, Setting
 from streamspread.accumulators.staging import Staging
-from streamspread.errors import BudgetError, DataError, DeviceError
+from streamspread.errors import BudgetError, DataError, DeviceError, OptionError
 from streamspread.kernels import exact_speed
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import Observed
@@ -23,7 +23,12 @@ LEAST_GAIN = 1.25
 
 
 def planned(observed: Observed, options: Options) -> Plan:
-    """The plan for the observed layers; errors as :func:`streamspread.planner.make_plan`."""
+    """The plan for the observed layers; errors as :func:`streamspread.planner.make_plan`, and:
+
+    Raises:
+        OptionError: more directions than any layer can have.
+    """
+    _check_directions(observed, options)
     usual = plan_for(observed, options, observed.taps, _rounding(observed, options))
     if not _exact_sums_pay(observed, options):
         return usual
@@ -52,12 +57,30 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
         options=options,
         batch_size=observed.batch_size,
         forward_bytes=observed.forward_bytes + first_bytes,
-        resident_bytes=observed.resident_bytes,
+        resident_bytes=observed.resident_bytes + _kept_bytes(observed, options),
         repeatable=observed.stream.repeatable,
         ordered=observed.stream.ordered,
         labels=labels_of(observed.stream) if options.classes else None,
         profile=observed.profile,
     )
+
+
+def _check_directions(observed: Observed, options: Options) -> None:
+    samples, wanted = observed.samples, options.directions or 0
+    most = max(tap.dim if samples is None else min(tap.dim, samples - 1) for tap in observed.taps)
+    if wanted > most > 0:
+        raise OptionError(
+            f"{wanted:,} directions asked for, and no layer here has more than {most:,}: ask for fewer, or "
+            "give more images"
+        )
+
+
+def _kept_bytes(observed: Observed, options: Options) -> int:
+    """Bytes of all layers' directions, float32, where they are kept in the memory that the sums take too."""
+    if not options.directions or observed.device.type != "cpu":
+        return 0
+    numbers = [tap.dim + (observed.samples or 0) for tap in observed.taps]
+    return sum(4 * options.directions * number for number in numbers) + 8 * sum(numbers)
 
 
 def _shape(observed: Observed, tap: TapInfo) -> LayerShape:

@@ -124,7 +124,7 @@ class FrequentDirections:
     """A sketch of at most ``rank`` rows of a growing scatter matrix.
 
     With ``enough``, a share τ of the trace, it keeps fewer rows where fewer will do: as few as keep the
-    shrinkage small against the eigenvalue at which the sum reaches τ.
+    shrinkage small against the eigenvalue at which the sum reaches τ, but no fewer than ``least``.
 
     Attributes:
         rows_LD: (rank, D) of ``dtype``; the first ``filled`` are in use.
@@ -133,9 +133,15 @@ class FrequentDirections:
     """
 
     def __init__(
-        self, dim: int, rank: int, dtype: torch.dtype, device: torch.device, enough: float | None = None
+        self,
+        dim: int,
+        rank: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        enough: float | None = None,
+        least: int = 0,
     ) -> None:
-        self.dim, self.rank, self.enough = dim, rank, enough
+        self.dim, self.rank, self.enough, self.least = dim, rank, enough, least
         self.rows_LD = torch.empty(rank, dim, dtype=dtype, device=device)
         self.mean_D = torch.zeros(dim, dtype=torch.float64, device=device)
         self.filled = self.count = 0
@@ -291,7 +297,7 @@ class FrequentDirections:
             return most
         allowed = _SHRINKAGE_SHARE * squares[last - 1]
         rows = np.arange(1, len(sums) + 1) + np.maximum(total - sums, 0.0) / allowed
-        return min(most, max(last + 1, int(np.ceil(rows.min()))))
+        return min(most, max(last + 1, self.least, int(np.ceil(rows.min()))))
 
 
 def _mean(x_ND: torch.Tensor) -> torch.Tensor:

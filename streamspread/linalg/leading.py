@@ -71,7 +71,7 @@ def leading_pairs(
         profile: what suits the device; None: the device's own.
     """
     constants = profile or devices.profile(matrix.device)
-    if matrix.n <= constants.search_limit or _DENSE_SHARE * count > matrix.n:
+    if solved_dense(matrix.n, count, constants):
         vectors_NK = dense_pairs(matrix, count)[1]
     else:
         vectors_NK = _searched(matrix, count, seed, tolerance or TOLERANCES[matrix.dtype], constants)
@@ -81,10 +81,15 @@ def leading_pairs(
 def leading_bytes(n: int, count: int, dtype: torch.dtype, profile: Profile) -> int:
     """Peak bytes that :func:`leading_pairs` takes beside the panels of that dtype, vectors included."""
     wide = 8 * n * (3 * count + 3 * CHUNK)
-    if n <= profile.search_limit or _DENSE_SHARE * count > n:
+    if solved_dense(n, count, profile):
         return 8 * n * n * profile.dense_copies + wide
     size = _basis_size(count, _block(count, profile), n)
-    return max(3 * n * size * dtype.itemsize + 6 * 8 * size**2, 4 * 8 * n * _kept(count)) + wide
+    return max(3 * n * size * dtype.itemsize + 6 * 8 * size**2, 4 * 8 * n * kept(count)) + wide
+
+
+def solved_dense(n: int, count: int, profile: Profile) -> bool:
+    """Whether :func:`leading_pairs` takes a dense solve, which needs the square matrix in float64."""
+    return n <= profile.search_limit or _DENSE_SHARE * count > n
 
 
 def dense_pairs(matrix: SymmetricPanels, count: int) -> tuple[np.ndarray, torch.Tensor]:
@@ -114,7 +119,7 @@ def measured(matrix: SymmetricPanels, vectors_NK: torch.Tensor, dtype: torch.dty
     norms_K = wide_NK.square().sum(0)
     values_K = (wide_NK * y_NK).sum(0) / norms_K
     y_NK -= values_K * wide_NK
-    residuals_K = torch.linalg.vector_norm(y_NK, dim=0) / norms_K.sqrt() + _rounded(matrix)
+    residuals_K = torch.linalg.vector_norm(y_NK, dim=0) / norms_K.sqrt() + rounded_product(matrix)
     if not matrix.exact:
         error_NM, hidden = matrix.error_products()
         residuals_K += image_bounds(wide_NK.T @ error_NM / norms_K.sqrt()[:, None], hidden)
@@ -126,16 +131,13 @@ def measured(matrix: SymmetricPanels, vectors_NK: torch.Tensor, dtype: torch.dty
     )
 
 
-def _rounded(matrix: SymmetricPanels) -> float:
+def rounded_product(matrix: SymmetricPanels) -> float:
     """By how much float64 can put the computed A·v of a unit vector off: every sum by a share of the sum of
     its terms' sizes, which the norms of the matrix and of its correction bound."""
     size = matrix.squared_norm() ** 0.5
     if matrix.u_NR is not None and matrix.m_RR is not None:
-        size += (
-            2
-            * float(torch.linalg.matrix_norm(matrix.u_NR)) ** 2
-            * float(torch.linalg.matrix_norm(matrix.m_RR))
-        )
+        norm_R = torch.linalg.vector_norm(matrix.u_NR, dim=0)
+        size += 2 * float(norm_R @ matrix.m_RR.abs() @ norm_R)
     return 2 * summation_error(matrix.n + 8) * size
 
 
@@ -143,14 +145,14 @@ def _block(count: int, profile: Profile) -> int:
     return min(profile.block, max(_LEAST_BLOCK, count))
 
 
-def _kept(count: int) -> int:
+def kept(count: int) -> int:
     """Ritz vectors with which a basis begins again: some beyond those wanted make these converge."""
     return count + max(8, count // 4)
 
 
 def _basis_size(count: int, block: int, n: int) -> int:
-    kept = _kept(count)
-    return min(n, kept + block * max(_BLOCKS, -(-kept // block)))
+    least = kept(count)
+    return min(n, least + block * max(_BLOCKS, -(-least // block)))
 
 
 def _searched(
@@ -158,7 +160,7 @@ def _searched(
 ) -> torch.Tensor:
     """(n, count) float64: Ritz vectors of a Krylov basis that is built with products in the panels'
     precision."""
-    block, kept = _block(count, profile), _kept(count)
+    block, least = _block(count, profile), kept(count)
     size = _basis_size(count, block, matrix.n)
     generator = torch.Generator(device=matrix.device).manual_seed(seed)
 
@@ -175,8 +177,8 @@ def _searched(
         fresh_NB = rest(y_NL[:, begin:end], q_NL[:, :end], random)
         begin = end
         if end + block > size:
-            ritz_L, q_NL[:, :kept], y_NL[:, :kept] = rayleigh_ritz(q_NL[:, :end], y_NL[:, :end], kept)
-            begin = kept
+            ritz_L, q_NL[:, :least], y_NL[:, :least] = rayleigh_ritz(q_NL[:, :end], y_NL[:, :end], least)
+            begin = least
             wanted = slice(0, count)
             r_NK = y_NL[:, wanted] - q_NL[:, wanted] * torch.as_tensor(ritz_L[wanted]).to(q_NL)
             if float(torch.linalg.vector_norm(r_NK, dim=0).max()) <= tolerance * float(np.abs(ritz_L).max()):

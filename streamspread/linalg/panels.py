@@ -40,11 +40,18 @@ class SymmetricPanels:
     """
 
     def __init__(
-        self, n: int, rows: int, dtype: torch.dtype, device: torch.device, exact: bool = False
+        self,
+        n: int,
+        rows: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        exact: bool = False,
+        panels: list[torch.Tensor] | None = None,
     ) -> None:
+        """``panels``: that hold a matrix already; None: new ones, of zeros."""
         self.exact, self.unit = exact, 1.0
         self.n, self.rows, self.dtype, self.device = n, min(rows, n), dtype, device
-        self.panels = [
+        self.panels = panels or [
             torch.zeros(end - begin, end, dtype=dtype, device=device) for begin, end in spans_of(n, self.rows)
         ]
         self.u_NR: torch.Tensor | None = None

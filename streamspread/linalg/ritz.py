@@ -23,11 +23,13 @@ class RitzSolution:
     Attributes:
         facts: what it proves of C.
         next_KL: rows of coefficients: next_KL @ (C·q) is the orthonormal basis of the next pass.
+        ritz_KL: rows of coefficients: ritz_KL @ q are the Ritz vectors.
         dropped: what leaving negligible directions out of that basis adds to ``facts.missed``.
     """
 
     facts: RitzFacts
     next_KL: torch.Tensor
+    ritz_KL: torch.Tensor
     dropped: float
 
 
@@ -149,7 +151,23 @@ class RitzPass:
             error=4 * size**0.5 * (summation_error(terms) + 8 * UNIT * size) * self.total + drift,
         )
         dropped = float(improved_K[kept]) if kept < len(improved_K) else 0.0
-        return RitzSolution(facts, next_KL, dropped)
+        return RitzSolution(facts, next_KL, rotation_KL, dropped)
+
+    def ritz_vectors(self, solution: RitzSolution, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(≤ ``count``, D) float32: the leading Ritz vectors v; and bounds on ‖C·v − θ·v‖, of what they are
+        rounded to."""
+        facts, ritz_KL = solution.facts, solution.ritz_KL[:count]
+        values_K = torch.as_tensor(facts.ritz_K[:count], device=self.q_LD.device)[:, None]
+        vectors_KD = torch.empty(len(ritz_KL), self.q_LD.shape[1], dtype=torch.float32, device=ritz_KL.device)
+        off_K, lost_K = torch.zeros_like(values_K[:, 0]), torch.zeros_like(values_K[:, 0])
+        for begin in range(0, self.q_LD.shape[1], _COLUMNS):
+            columns = slice(begin, begin + _COLUMNS)
+            exact_KC = product(ritz_KL, self.q_LD[:, columns].double())
+            vectors_KD[:, columns] = exact_KC
+            off_K += (product(ritz_KL, self.y_LD[:, columns]) - values_K * exact_KC).square().sum(1)
+            lost_K += (exact_KC - vectors_KD[:, columns]).square().sum(1)
+        # C − θ is no larger in norm than the trace.
+        return vectors_KD, off_K.sqrt() + facts.error + 2 * self.total * lost_K.sqrt()
 
     def advance_(self, solution: RitzSolution) -> RitzPass:
         """The next pass, on an orthonormal basis of C·Q, in this one's memory.

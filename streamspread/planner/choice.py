@@ -8,6 +8,7 @@ from dataclasses import replace
 from operator import attrgetter
 
 from streamspread.accumulators.base import ACCUMULATORS, Candidate, Impossible, LayerShape, Setting
+from streamspread.accumulators.scoring import Scoring
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.planner.plans import LayerPlan, PassPlan, Plan
 from streamspread.planner.sides import at_the_narrow_side
@@ -26,6 +27,11 @@ def make_plan(layers: Sequence[LayerShape], setting: Setting) -> Plan:
         DataError: the layers need several passes together, and the data can be read once.
     """
     setting = replace(setting, layers=len(layers))
+    if setting.options.scores and not setting.same_again:
+        raise DataError(
+            "scores take a pass over the same images in the same order, which this data does not give again: "
+            "leave them out, or give data that repeats"
+        )
     _check_budget(layers, setting)
     plan = _pack([_choose(layer, setting) for layer in layers], setting)
     if len(plan.passes) > 1 and not setting.repeatable:
@@ -53,10 +59,28 @@ def candidates(layer: LayerShape, setting: Setting) -> tuple[list[Candidate], li
         )
     possible = [offer for offer in offers.values() if isinstance(offer, Candidate)]
     possible += at_the_narrow_side(layer, setting)
+    if setting.options.scores:
+        possible = [offer if offer.scores else _with_scores(offer, layer, setting) for offer in possible]
     asked = [offer for offer in possible if asked_for in ("auto", offer.method)]
     reasons = [f"{name}: {offer.why}" for name, offer in impossible.items()]
     reasons += [f"{offer.label}: {asked_for} was asked for" for offer in possible if offer not in asked]
     return asked, reasons
+
+
+def _with_scores(offer: Candidate, layer: LayerShape, setting: Setting) -> Candidate:
+    """With a pass of its own for the samples' scores, after the sums are gone."""
+    samples, constants = setting.samples or 0, setting.profile
+    count = min(setting.directions, layer.dim)
+    products = constants.float64_cost * 2.0 * samples * layer.dim * count
+    needed = Scoring.nbytes(layer.dim, count, samples, setting.batch_size)
+    return replace(
+        offer,
+        passes=offer.passes + 1,
+        state_bytes=max(offer.state_bytes, needed),
+        operations=offer.operations + constants.forward_cost * layer.operations * samples + products,
+        why=f"{offer.why}; and a pass for scores",
+        scoring=True,
+    )
 
 
 def peak_bytes(setting: Setting, together: Sequence[Candidate]) -> int:

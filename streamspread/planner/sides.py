@@ -14,9 +14,10 @@ _SAMPLES = 50_000  # where their number is not known
 
 def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidate]:
     """The exact ways to do the layer as rows that have its inner products and fewer numbers; none where it
-    has no such side, or where the factor that makes those rows would be too large."""
+    has no such side, where the factor that makes those rows would be too large, or where directions are
+    wanted: those of the rows are not the layer's."""
     side = layer.narrow
-    if side is None or side.dim > setting.profile.narrow_limit:
+    if side is None or setting.directions or side.dim > setting.profile.narrow_limit:
         return
     cost, samples = setting.profile.float64_cost, setting.samples or _SAMPLES
     dim = float(side.dim)

@@ -11,6 +11,7 @@ import numpy as np
 
 from streamspread.errors import OptionError
 from streamspread.results.check import check_spectrum
+from streamspread.results.directions import Directions
 from streamspread.results.estimates import Estimate, Growth
 from streamspread.results.layers import ByLayer
 from streamspread.results.metrics import Metrics
@@ -99,6 +100,7 @@ class Spectrum(Metrics):
         growth: K over parts of the samples, which estimates of K beyond them are made from; None where it was
             not asked for or would have cost too much.
         classes: what labels tell; None where it was not asked for, or is not known.
+        leading: the leading eigenvectors; None where they were not asked for.
     """
 
     dim: int
@@ -114,6 +116,7 @@ class Spectrum(Metrics):
     moved: float = math.nan
     growth: Growth | None = None
     classes: Classes | None = None
+    leading: Directions | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what no K follows from (:func:`streamspread.results.check.check_spectrum`).

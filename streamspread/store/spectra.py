@@ -17,6 +17,7 @@ from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.store import facts, files
 from streamspread.store.classes import CLASSES, classes_in, classes_row
 from streamspread.store.columns import intervals, or_nan, or_null
+from streamspread.store.directions import LEADING, leading_in, leading_row
 
 KIND = "spectra"
 
@@ -105,6 +106,7 @@ LATER = pa.schema(
         pa.field("classes", CLASSES),
         pa.field("summed_dim", pa.int64()),
         pa.field("moved", pa.float64()),
+        pa.field("leading", LEADING),
     ]
 )
 
@@ -144,6 +146,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "classes": [classes_row(s, spectra.thresholds) for s in layers],
         "summed_dim": [s.summed_dim for s in layers],
         "moved": [or_null(s.moved) for s in layers],
+        "leading": [leading_row(s.leading) for s in layers],
     }
     columns |= {name: [or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -184,6 +187,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         values = table[name][row].values if name in table.column_names else None
         return np.empty(0) if values is None else values.to_numpy(zero_copy_only=False)
 
+    leading = table["leading"][row] if "leading" in table.column_names else None
     spectrum = LayerSpectrum(
         layer=value("layer"),
         shape=tuple(value("shape")),
@@ -203,6 +207,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         moved=number("moved"),
         growth=_growth(value("growth")),
         classes=classes_in(value("classes"), value("dim")),
+        leading=leading_in(leading, value("dim"), value("samples")),
         summed_dim=value("summed_dim"),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
@@ -210,7 +215,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
     )
     if not spectrum.complete and not len(spectrum.upper_sums):
         raise ValueError("upper sums are missing, and not all eigenvalues are there")
-    _check_row({name: value(name) for name in table.column_names})
+    _check_row({name: value(name) for name in table.column_names if name != "leading"})
     return spectrum
 
 

@@ -19,6 +19,7 @@ from streamspread.accumulators.base import (
     Setting,
 )
 from streamspread.accumulators.classes import ClassSums, classes_of, split_scatter
+from streamspread.accumulators.directions import of_scatter
 from streamspread.accumulators.exact import (
     DENSE_SOLVE_FACTOR,
     LEAST_BLOCK,
@@ -132,7 +133,7 @@ class Covariance(Accumulator):
                 device=setting.device,
                 staging_rows=staging_rows,
                 panel_rows=panel_rows,
-                step=Step(max_block, constants),
+                step=Step(max_block, constants, directions=setting.directions),
                 in_eighths=in_eighths,
                 labels=setting.labels,
             ),
@@ -201,10 +202,14 @@ class Covariance(Accumulator):
         # S about the mean is S about the shift − N·δδᵀ, with δ the mean that the shift left.
         panels.u_NR = staging.remaining_mean()[:, None]
         panels.m_RR = torch.full((1, 1), -float(staging.count), dtype=torch.float64, device=self.device)
+        count, leading = min(step.directions, self.dim, staging.count - 1), None
+        if count > 0:  # before an eigenvalue step that uses the panels up
+            leading = of_scatter(panels, staging, count, options.seed)
         spectrum = spectrum_of(panels, totals, options, step)
         points = sums.eighths.points(options.thresholds) if sums.eighths and options.estimate else ()
         growth = with_whole(points, spectrum, options.thresholds)
-        return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth, classes=classes)
+        fourth = per_sample(fourth, totals)
+        return replace(spectrum, fourth_moment=fourth, growth=growth, classes=classes, leading=leading)
 
     def state(self) -> dict[str, Part]:
         return self._stage.state()

@@ -34,6 +34,7 @@ from streamspread.accumulators.growth import growth_of_products, with_whole
 from streamspread.accumulators.moments import fourth_moment_of_products, per_sample
 from streamspread.accumulators.staging import Precision, Staging, below
 from streamspread.accumulators.tiles import Between, Tile
+from streamspread.accumulators.turning import Known, Turning, Window, state_of, windows_in
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
@@ -85,6 +86,8 @@ class Gram(Accumulator):
         self.means_CC = torch.zeros(classes, classes, dtype=torch.float64, device=device)
         self.scale = math.inf  # nothing has been added yet
         self._stage: Between | Tile = Between()
+        self.windows: list[Window] = []  # of the tiles so far, where directions are wanted
+        self._turning: Turning | None = None
 
     @classmethod
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
@@ -94,13 +97,21 @@ class Gram(Accumulator):
                 "give data that tells it, as a tensor, Dataset or DataLoader does, or ",
             )
         dim, samples, constants = layer.dim, setting.samples, setting.profile
+        count = min(setting.directions, dim, samples - 1)
+        if count > 0 and not setting.same_again:
+            return Impossible(
+                "its directions take one more pass, and the data can be read once",
+                "give data that can be read again, or ",
+            )
         panel_rows = constants.panel_rows
         max_block = largest_block(samples, constants)
 
         def need(tile: int) -> tuple[int, int]:
             panels, staging = cls.nbytes(samples, min(tile, dim), panel_rows, setting)
             step = step_bytes(samples, panel_rows, 2 * max(1, setting.classes), max_block, setting)
-            return panels + staging, max(0, step - staging)  # the tile is gone when the step begins
+            turning = Turning.nbytes(samples, dim, count, setting.batch_size) if count > 0 else 0
+            # The tile is gone when the step begins.
+            return panels + staging + turning, max(0, step - staging)
 
         least = min(_LEAST_TILE, dim)
         while max_block > LEAST_BLOCK and sum(need(least)) > setting.room:
@@ -120,19 +131,25 @@ class Gram(Accumulator):
         operations = setting.sum_cost * float(samples) ** 2 * dim
         last = step_operations(samples, max_block, setting)
         operations += last
-        operations += constants.forward_cost * (passes - 1) * layer.operations * samples
+        if count > 0:
+            operations += constants.float64_cost * 2.0 * samples * float(dim) * count
+        more = int(count > 0)
+        operations += constants.forward_cost * (passes - 1 + more) * layer.operations * samples
         return Candidate(
             method=cls.method,
-            passes=passes,
+            passes=passes + more,
             state_bytes=state,
             finish_bytes=step,
             operations=operations,
             exact=True,
             order=samples,
             why=f"inner products of {samples:,} samples from "
-            f"{passes} tile{'s' * (passes > 1)} of {tile:,} features",
+            f"{passes} tile{'s' * (passes > 1)} of {tile:,} features"
+            + more
+            * ", and a pass for its directions",
             step=last,
             estimates=setting.options.estimate,
+            scores=True,
             make=partial(
                 cls,
                 dim,
@@ -141,7 +158,7 @@ class Gram(Accumulator):
                 precision=setting.precision(layer.name),
                 device=setting.device,
                 panel_rows=panel_rows,
-                step=Step(max_block, constants),
+                step=Step(max_block, constants, directions=setting.directions),
                 labels=setting.labels,
             ),
         )
@@ -168,6 +185,9 @@ class Gram(Accumulator):
         """
         if not len(x_ND):
             return
+        if self._turning is not None:
+            self._turning.add(x_ND)
+            return
         end = min(self.dim, self.begin + self.tile)
         window = x_ND[:, self.begin : end]
         self._stage = tile = self._stage.opened(window, self)
@@ -190,6 +210,16 @@ class Gram(Accumulator):
         check_sums(self.panels, self.precision.layer, self.scale)
         if self.begin == self.dim:  # a single tile may have next to no variance
             self.precision.check_moved(self.moved, self.total)
+            self._turn()
+
+    def _turn(self) -> None:
+        """Begin the pass for directions where they are wanted; end it where it has begun."""
+        count = min(self.step.directions, self.dim, self.announced - 1)
+        if self._turning is None and count > 0:
+            known = Known.of(self._centre(), count, self.scale, self.step.profile)
+            self._turning = Turning(known, self.windows, self.precision)
+        elif self._turning is not None:
+            self._turning.check_count(self._turning.seen)
 
     def add_features(self, other: Gram) -> None:
         """Add a state over **other features** of the same samples; ``other`` is used up.
@@ -206,6 +236,7 @@ class Gram(Accumulator):
         self.moved += other.moved
         self.squares_N += other.squares_N
         self.means_CC += other.means_CC
+        self.windows += other.windows
         self.dim += other.dim
         self.begin += other.begin
 
@@ -228,8 +259,7 @@ class Gram(Accumulator):
             Overflow, OptionError: as :meth:`end_pass`.
         """
         self._complete()
-        self.panels.centre()
-        return self.panels
+        return self._centre()
 
     def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
         """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof; what it
@@ -252,7 +282,9 @@ class Gram(Accumulator):
         points = growth_of_products(self.panels, options.thresholds, most) if options.estimate else ()
         spectrum = spectrum_of(self.panels, totals, options, step)
         growth = with_whole(points, spectrum, options.thresholds)
-        return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth, classes=classes)
+        leading = self._turning.directions() if self._turning else None
+        spectrum = replace(spectrum, fourth_moment=per_sample(fourth, totals))
+        return replace(spectrum, growth=growth, classes=classes, leading=leading)
 
     def _complete(self) -> None:
         """End the pass, which must be the last one, and give the sums their exact diagonal; uncorrected."""
@@ -263,6 +295,13 @@ class Gram(Accumulator):
             )
         self.panels.u_NR = self.panels.m_RR = None
         self.panels.set_diagonal_(self.squares_N)
+
+    def _centre(self) -> SymmetricPanels:
+        """The panels with their exact diagonal, centred."""
+        self.panels.u_NR = self.panels.m_RR = None
+        self.panels.set_diagonal_(self.squares_N)
+        self.panels.centre()
+        return self.panels
 
     def add_squares(self, rows_NT: torch.Tensor) -> None:
         """Add to the exact diagonal, where the panels' own is rounded."""
@@ -286,7 +325,9 @@ class Gram(Accumulator):
         own = {name: as_tensor(value) for name, value in numbers.items()}
         own |= {"squares": self.squares_N, "means": self.means_CC}
         own |= {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
-        own |= {f"tile.{name}": tensor for name, tensor in self._stage.state().items()}
+        turning = {} if self._turning is None else self._turning.state()
+        more = {"tile": self._stage.state(), "windows": state_of(self.windows), "turning": turning}
+        own |= {f"{kind}.{name}": tensor for kind, parts in more.items() for name, tensor in parts.items()}
         return {name: Part(tensor, Combine.OWN) for name, tensor in own.items()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -297,6 +338,8 @@ class Gram(Accumulator):
         self.panels.load_state(below("panels.", tensors))
         tile = below("tile.", tensors)
         self._stage = Tile.loaded(tile, self) if tile else Between()
+        self.windows, turning = windows_in(below("windows.", tensors)), below("turning.", tensors)
+        self._turning = Turning.loaded(turning, self.windows, self.precision) if turning else None
 
     def sizes(self) -> str:
         return f"the same samples, {self.announced} at {self.precision.rounding}"

@@ -20,14 +20,15 @@ from streamspread.accumulators.base import (
     Part,
     Setting,
 )
-from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR
+from streamspread.accumulators.directions import in_own_units
+from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR, Step
 from streamspread.accumulators.sketching import First, Sizes, Stage, Waiting, rows_to_stage
 from streamspread.accumulators.staging import Precision, Staging
 from streamspread.errors import OptionError
 from streamspread.linalg.chunks import chunk_nbytes
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum, components_for
-from streamspread.system.devices import Profile, profile
+from streamspread.system.devices import profile
 
 #: Directions that are kept at the most where no number is asked for: the first that fits into its share of
 #: the budget.
@@ -57,17 +58,18 @@ class Sketch(Accumulator):
         device: torch.device,
         staging_rows: int,
         adaptive: bool = False,
-        device_profile: Profile | None = None,
+        step: Step | None = None,
     ) -> None:
         """``thresholds``: that the sketch should close; the largest sets its sizes. ``adaptive``: keep fewer
-        than ``rank`` rows where they need fewer."""
+        than ``rank`` rows where they need fewer. ``step``: how many directions are wanted, and the device's
+        constants."""
         if rank < 1:
             raise OptionError(f"a sketch keeps at least one direction, rank {rank} was asked for")
         self.dim, self.rank, self.thresholds = dim, min(rank, dim), tuple(thresholds)
         most = max(self.thresholds)
-        constants = device_profile or profile(device)
-        enough = most if adaptive else None
-        self._sizes = Sizes(dim, self.rank, most, staging_rows, precision, device, constants, enough)
+        step, enough = step or Step.usual(rank, profile(device)), most if adaptive else None
+        sizes = (dim, self.rank, most, staging_rows, precision, device, step.profile, enough)
+        self._sizes = Sizes(*sizes, directions=min(step.directions, dim))
         self._stage: Stage = Waiting(self._sizes)
         self._spectra: dict[float, Spectrum] = {}  # of the stage at hand, by threshold
 
@@ -82,7 +84,13 @@ class Sketch(Accumulator):
         limit = dim if samples is None else max(1, min(dim, samples - 1))
         given = isinstance(options.rank, int)
         adaptive = not given and passes > 1  # a single pass has nothing but its rows to close K with
+        least = min(limit, sketching.least_rank(setting.directions, dim))
+        if given and int(options.rank) < min(limit, setting.directions):
+            return Impossible(
+                f"a rank of {options.rank} holds no {setting.directions} directions", "raise --rank, or "
+            )
         ranks = [min(limit, rank) for rank in ((int(options.rank),) if given else _RANKS)]
+        ranks = ranks if given else [rank for rank in ranks if rank >= least] or [least]
         share = min(setting.layers, _SHARE)
         rank = staging = 0
 
@@ -117,7 +125,7 @@ class Sketch(Accumulator):
                 device=setting.device,
                 staging_rows=staging,
                 adaptive=adaptive,
-                device_profile=setting.profile,
+                step=Step(rank, setting.profile, directions=setting.directions),
             ),
             rounding=setting.rounding,
         )
@@ -134,7 +142,8 @@ class Sketch(Accumulator):
         state += 2 * chunk_nbytes(height, dim, device)
         # A Gram matrix, its eigenvectors and LAPACK's workspace; the last bound takes twice the rank.
         state += 6 * 8 * height**2
-        return state, 10 * 8 * (2 * rank) ** 2
+        # Directions are made some columns at a time, in float32.
+        return state, 10 * 8 * (2 * rank) ** 2 + setting.directions * (4 * dim + 3 * 8 * 4096)
 
     @staticmethod
     def _operations(layer: LayerShape, rank: int, passes: int, setting: Setting) -> float:
@@ -165,7 +174,10 @@ class Sketch(Accumulator):
         self._stage = self._stage.ended()
 
     def satisfied(self, options: Options) -> bool:
-        """Whether every interval is as narrow as asked for, or will not become so."""
+        """Whether every interval is as narrow as asked for, or will not become so; directions want a second
+        pass."""
+        if self._sizes.directions and self.passes_done < 2:
+            return False
         spectrum = self.spectrum(options)
         still_open = [
             tau for tau in options.thresholds if (k := spectrum.components(tau)).high - k.low > options.width
@@ -181,7 +193,11 @@ class Sketch(Accumulator):
         self.end_pass()
         threshold = max(options.thresholds)
         if threshold not in self._spectra:
-            self._spectra[threshold] = self._stage.spectrum(threshold)
+            spectrum, leading = self._stage.spectrum(threshold), None
+            if self._sizes.directions:
+                found, origin = self._stage.leading(min(self._sizes.directions, self.samples - 1))
+                leading = in_own_units(found, origin, self.samples)
+            self._spectra[threshold] = replace(spectrum, leading=leading)
         return self._spectra[threshold]
 
     def state(self) -> dict[str, Part]:

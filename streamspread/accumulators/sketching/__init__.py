@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from streamspread.accumulators.sketching.first import First, Sketched, Waiting, rows_to_stage
 from streamspread.accumulators.sketching.later import Refined, Refining
-from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors
+from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, least_rank
 
-__all__ = ["First", "Sizes", "Stage", "Waiting", "loaded", "rows_to_stage"]
+__all__ = ["First", "Sizes", "Stage", "Waiting", "least_rank", "loaded", "rows_to_stage"]
 
 
 def loaded(sizes: Sizes, tensors: Tensors) -> Stage:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from streamspread import kernels
+from streamspread.accumulators.directions import NEGLIGIBLE, Scaled
 from streamspread.accumulators.sketching.later import Earlier, Refining
 from streamspread.accumulators.sketching.stage import Sizes, Tensors, finite, proved
 from streamspread.accumulators.staging import Origin, Staging, below, origin_in, origin_of
@@ -56,6 +57,9 @@ class Waiting:
     def spectrum(self, threshold: float) -> Spectrum:
         raise DataError("a covariance needs at least 2 samples, got 0")
 
+    def leading(self, count: int) -> tuple[Scaled, Origin]:
+        raise DataError("a covariance needs at least 2 samples, got 0")
+
     def state(self) -> dict[str, torch.Tensor]:
         return {"stage": as_tensor(0)}
 
@@ -72,7 +76,9 @@ class First:
         self.sizes = sizes
         self.staging = Staging(origin, sizes.staging_rows, sizes.precision)
         dtype = sizes.precision.sum_dtype
-        self.sketch = FrequentDirections(sizes.dim, sizes.rank, dtype, sizes.device, sizes.enough)
+        self.sketch = FrequentDirections(
+            sizes.dim, sizes.rank, dtype, sizes.device, sizes.enough, sizes.least
+        )
         self.reread = 0.0
 
     @property
@@ -103,6 +109,9 @@ class First:
 
     def spectrum(self, threshold: float) -> Spectrum:
         return self.ended().spectrum(threshold)
+
+    def leading(self, count: int) -> tuple[Scaled, Origin]:
+        return self.ended().leading(count)
 
     def rescale(self, scale: float) -> float:
         """Bring all to another scale; the ratio of both."""
@@ -200,6 +209,20 @@ class Sketched:
     def spectrum(self, threshold: float) -> Spectrum:
         return proved(self, self.first.staging.origin.scale, self.facts, None, threshold)
 
+    def leading(self, count: int) -> tuple[Scaled, Origin]:
+        """The leading right singular vectors of the rows: BᵀB ≤ C ≤ BᵀB + shrinkage·I, but for roundings, and
+        no eigenvector of the one is off by more for the other."""
+        svd, facts = self.decomposition, self.facts
+        worth = int((svd.squares_M > NEGLIGIBLE * float(svd.squares_M[:1].sum())).sum())
+        squares_K = svd.squares_M[: min(count, worth)]
+        vectors_KD = torch.empty(len(squares_K), self.sizes.dim, device=self.sizes.device)
+        turn_KM = svd.vectors_MM[:, : len(squares_K)].T * squares_K.rsqrt()[:, None]
+        lost_K = svd.stack.rotate_into(vectors_KD, turn_KM)
+        # An error of the rows' inner products reaches v by way of Bᵀ, which is at most √total in norm.
+        inner_K = facts.error * (1.0 + (facts.total / squares_K).sqrt())
+        residuals_K = facts.shrinkage + facts.rounding_norm + inner_K + 2 * facts.total * lost_K.sqrt()
+        return Scaled(vectors_KD, squares_K, residuals_K, svd.mean_D), self.first.staging.origin
+
     def state(self) -> dict[str, torch.Tensor]:
         return self.first.state() | {"stage": as_tensor(2)}
 
@@ -208,9 +231,10 @@ class Sketched:
         rank, facts = self.sizes.rank, self.facts
         if facts.shrinkage <= facts.error:
             return rank
+        least = min(rank, self.sizes.least)
         values_M = facts.values_M
         needed = components_for(np.cumsum(values_M), self.sizes.threshold * facts.total)
         if needed is None:
             return rank
         allowed = _MISSED_SHARE * values_M[needed - 1] - facts.shrinkage
-        return min(rank, max(needed + _LEAST_GUARD, int(np.count_nonzero(values_M > allowed))))
+        return min(rank, max(needed + _LEAST_GUARD, least, int(np.count_nonzero(values_M > allowed))))

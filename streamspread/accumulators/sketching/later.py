@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from streamspread.accumulators.directions import Scaled
 from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, finite, proved
-from streamspread.accumulators.staging import Staging, below, origin_in
+from streamspread.accumulators.staging import Origin, Staging, below, origin_in
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.ritz import RitzPass
 from streamspread.linalg.states import as_tensor
@@ -57,6 +58,9 @@ class Refining:
 
     def spectrum(self, threshold: float) -> Spectrum:
         return self.ended().spectrum(threshold)
+
+    def leading(self, count: int) -> tuple[Scaled, Origin]:
+        return self.ended().leading(count)
 
     def state(self) -> dict[str, torch.Tensor]:
         facts = {
@@ -122,6 +126,12 @@ class Refined:
     def spectrum(self, threshold: float) -> Spectrum:
         scale = self.pass_.staging.origin.scale
         return proved(self, scale, self.pass_.facts, self.solution.facts, threshold)
+
+    def leading(self, count: int) -> tuple[Scaled, Origin]:
+        ritz = self.pass_.ritz
+        vectors_KD, residuals_K = ritz.ritz_vectors(self.solution, count)
+        values_K = torch.as_tensor(self.solution.facts.ritz_K[: len(vectors_KD)])
+        return Scaled(vectors_KD, values_K, residuals_K, ritz.mean_D), self.pass_.staging.origin
 
     def state(self) -> dict[str, torch.Tensor]:
         return self.pass_.state() | {"stage": as_tensor(4)}

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from streamspread import kernels
-from streamspread.accumulators.staging import Precision, Staging, variance_unit
+from streamspread.accumulators.directions import Scaled
+from streamspread.accumulators.staging import Origin, Precision, Staging, variance_unit
 from streamspread.errors import DataError
+from streamspread.linalg.leading import kept
 from streamspread.results.enclosure import RitzFacts, SketchFacts, enclose
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile
@@ -20,7 +22,8 @@ Tensors = Mapping[str, torch.Tensor]
 
 class Sizes(NamedTuple):
     """What stays the same over all stages. ``threshold``: the largest that is asked for. ``enough``: the
-    share of the trace that the rows must hold where fewer than ``rank`` may do; None: all are kept."""
+    share of the trace that the rows must hold where fewer than ``rank`` may do; None: all are kept.
+    ``directions``: how many eigenvectors are wanted."""
 
     dim: int
     rank: int
@@ -30,6 +33,17 @@ class Sizes(NamedTuple):
     device: torch.device
     profile: Profile
     enough: float | None
+    directions: int = 0
+
+    @property
+    def least(self) -> int:
+        """Rows that the sketch, and a basis, keep at the least: some beyond the directions."""
+        return least_rank(self.directions, self.dim)
+
+
+def least_rank(directions: int, dim: int) -> int:
+    """Rows of a sketch that so many directions take."""
+    return min(dim, kept(directions)) if directions else 0
 
 
 class Stage(Protocol):
@@ -52,6 +66,9 @@ class Stage(Protocol):
 
     def spectrum(self, threshold: float) -> Spectrum:
         """What is proved so far, with upper sums that reach the threshold."""
+
+    def leading(self, count: int) -> tuple[Scaled, Origin]:
+        """The leading directions so far, at most so many, and the origin that they are measured from."""
 
     def state(self) -> dict[str, torch.Tensor]: ...
 
