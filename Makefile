@@ -30,7 +30,7 @@ lint: $(VENV)/.installed ## ruff and mypy
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-BENCHMARKS := against_float64 against_sklearn full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit
+BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit
 
 bench: $(VENV)/.installed ## every benchmark (ARGS="--data parquet:PATH"); results go to benchmarks/results
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name $(ARGS); done

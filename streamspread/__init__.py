@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from streamspread.api.eigen import eigh_leading, eigvalsh
     from streamspread.api.grams import grams
     from streamspread.errors import StreamspreadError
+    from streamspread.estimator.pca import PCA
     from streamspread.results.grams import Grams
     from streamspread.results.similarity import Similarity, cka
     from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra, Spectrum
     from streamspread.store import read, read_grams, write, write_grams
 
 __all__ = [
+    "PCA",
     "Grams",
     "Interval",
     "LayerSpectrum",
@@ -41,6 +43,7 @@ __all__ = [
 # Public name → module that defines it. Nothing heavy is imported before it is used: start-up is felt at every
 # command.
 _HOMES = {
+    "PCA": "streamspread.estimator.pca",
     "analyze": "streamspread.api.analyze",
     "plan": "streamspread.api.analyze",
     "data": "streamspread.api.data",

@@ -25,7 +25,7 @@ GROUPS = [
     {"options", "linalg", "streams"},
     {"datasets", "models", "observe", "accumulators"},
     {"planner", "store", "training"},
-    {"engine"},
+    {"engine", "estimator"},
     {"api"},
     {"study", "report"},
     {"cli"},

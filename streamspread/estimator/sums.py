@@ -1,0 +1,301 @@
+"""What samples are summed into: their covariance, their inner products, or, where neither fits, a sketch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from streamspread import kernels
+from streamspread.estimator.count import Choice
+from streamspread.estimator.square import Square
+from streamspread.linalg.chunks import UNIT
+from streamspread.linalg.goal import Goal
+from streamspread.linalg.leading import leading_bytes, leading_pairs
+from streamspread.linalg.leading_sums import sums_between
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.probes import Probes
+from streamspread.linalg.slack import Slack, float64_slack
+from streamspread.results.spectrum import Spectrum
+from streamspread.system.devices import profile
+
+_ROWS, _MOST_ROWS = 1024, 4096  # staged before they are added
+_STAGED = 1 << 17  # numbers that stay in the cache, where so few make enough rows
+_PANEL_ROWS = 1024
+
+_SEARCHED = 40  # a search is worth it for less than this part of all vectors (n = 4,000)
+_CONVERGED = 2.0**-46  # residuals of eigenvectors, as a share of the largest eigenvalue
+
+
+@dataclass(frozen=True, eq=False)
+class Solved:
+    """Principal components, in float64.
+
+    Attributes:
+        mean_D, components_KD: where the sums lie.
+        spectrum: of the sample covariance.
+        variance_K: its leading eigenvalues, of the components.
+        scores_NK: of the samples that were summed, where they came by themselves.
+        exact: False where they are of a sketch.
+    """
+
+    mean_D: torch.Tensor
+    components_KD: torch.Tensor
+    spectrum: Spectrum
+    variance_K: np.ndarray
+    scores_NK: torch.Tensor | None = None
+    exact: bool = True
+
+
+class NotFinite(Exception):
+    """A part held NaN or infinity; the estimator says so in scikit-learn's words."""
+
+    def __init__(self, part: Any) -> None:
+        super().__init__("not finite")
+        self.part = part
+
+
+class Stage:
+    """A buffer in which a part of the samples is brought to float64, measured from a shift."""
+
+    def __init__(self, numbers: int, device: torch.device) -> None:
+        self._memory = torch.empty(numbers, dtype=torch.float64, device=device)
+
+    def centred(self, part: Any, shift_D: torch.Tensor) -> torch.Tensor:
+        """(n, D) float64: ``part − shift``, whatever dtype the part has and wherever it lies; it stays as it
+        is, and the next call writes over the result."""
+        out_ND = self._memory[: len(part) * len(shift_D)].view(len(part), len(shift_D))
+        if isinstance(part, np.ndarray) and not out_ND.is_cuda:
+            with np.errstate(invalid="ignore", over="ignore"):  # sums tell of what is not finite
+                np.subtract(part, shift_D.numpy(), out=out_ND.numpy(), casting="unsafe")
+        else:
+            given = part if isinstance(part, torch.Tensor) else torch.from_numpy(np.array(part))
+            given = given.to(out_ND.device)
+            torch.sub(given.double() if given.dtype == torch.bool else given, shift_D, out=out_ND)
+        return out_ND
+
+
+def check_sum(part: Any) -> None:
+    """Raise NotFinite for rows that hold NaN or infinity: their sum then is not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = part.sum(dtype=torch.float64) if isinstance(part, torch.Tensor) else np.sum(part, dtype=float)
+    if not np.isfinite(float(total)):
+        raise NotFinite(part)
+
+
+def usual_rows(dim: int) -> int:
+    """Rows that are staged at a time, where nothing else was asked for."""
+    return min(_MOST_ROWS, max(_ROWS, _STAGED // dim))
+
+
+class Scatter:
+    """N, Σ(x − shift) and Σ(x − shift)(x − shift)ᵀ of D features, all in float64.
+
+    The first rows' mean is the shift. Up to the order of a dense solve the sums lie in a square matrix, of
+    which BLAS writes one triangle; beyond it in packed panels, half of that memory.
+    """
+
+    method = "covariance"
+
+    def __init__(self, dim: int, device: torch.device, rows: int | None = None) -> None:
+        self.dim, self.count, self._rows = dim, 0, rows or usual_rows(dim)
+        dense = dim <= profile(device).dense_limit
+        self.shift_D = torch.zeros(dim, dtype=torch.float64, device=device)
+        self.sum_D = torch.zeros_like(self.shift_D)
+        self.matrix: Square | SymmetricPanels
+        self.matrix = Square(dim, device) if dense else empty_panels(dim, device)
+
+    @staticmethod
+    def nbytes(dim: int, device: torch.device, vectors: int, rows: int | None = None) -> int:
+        """Bytes of sums and staged rows, or of sums and so many eigenvectors and their making, at most."""
+        staged, constants = 8 * dim * (rows or usual_rows(dim)), profile(device)
+        if dim <= constants.dense_limit:
+            return max(staged, 3 * 8 * dim * dim) + 8 * dim * dim
+        sums = SymmetricPanels.nbytes(dim, _PANEL_ROWS, torch.float64) + Probes.nbytes(dim)
+        added = staged + kernels.product_bytes(_PANEL_ROWS, dim, torch.float64, device)
+        return sums + max(added, leading_bytes(dim, vectors, torch.float64, constants))
+
+    def add(self, part: Any) -> None:
+        """Add rows (n, D).
+
+        Raises:
+            NotFinite: they are not; what was added of them stays.
+        """
+        stage = Stage(min(len(part), self._rows) * self.dim, self.shift_D.device)
+        for begin in range(0, len(part), self._rows):
+            rows = part[begin : begin + self._rows]
+            if not self.count:
+                self.shift_D = _mean(rows, stage, self.shift_D)
+            x_ND = stage.centred(rows, self.shift_D)
+            sum_D = _column_sums(x_ND)
+            if not bool(torch.isfinite(sum_D).all()):
+                raise NotFinite(rows)
+            if isinstance(self.matrix, Square):
+                self.matrix.add_outer(x_ND)
+            else:
+                self.matrix.add_outer(x_ND.T)
+            self.sum_D += sum_D
+            self.count += len(rows)
+
+    def mean(self) -> torch.Tensor:
+        return self.shift_D + self.sum_D / self.count
+
+    def solved(self, choice: Choice) -> Solved:
+        """The components; the sums stay, and more can be added."""
+        if isinstance(self.matrix, SymmetricPanels):
+            off_D = self.sum_D / self.count
+            self.matrix.u_NR = off_D[:, None]
+            self.matrix.m_RR = torch.full(
+                (1, 1), -float(self.count), dtype=torch.float64, device=off_D.device
+            )
+            facts = Facts(self.dim, self.count, self.matrix.trace(), self.matrix.summed())
+            spectrum, vectors_DK = of_panels(self.matrix, facts, choice)
+        else:
+            spectrum, vectors_DK = of_square(*self._centred(self.matrix), choice)
+        return Solved(self.mean(), vectors_DK.T, spectrum, leading(spectrum, vectors_DK.shape[1]))
+
+    def whole_spectrum(self) -> Spectrum | None:
+        """Of all eigenvalues, where they are found by a dense solve; None of packed panels."""
+        if isinstance(self.matrix, SymmetricPanels):
+            return None
+        centred, facts = self._centred(self.matrix)
+        return of_all(torch.linalg.eigvalsh(centred.a_NN).flip(0).cpu().numpy(), facts)
+
+    def _centred(self, matrix: Square) -> tuple[Square, Facts]:
+        """The scatter about the mean: about the shift, less N·δδᵀ with δ what that left of the mean."""
+        centred = matrix.less_outer(self.sum_D / self.count, float(self.count))
+        return centred, Facts(self.dim, self.count, centred.trace(), matrix.trace())
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known beside a matrix of sums: D, N, its trace, and the trace of all that was added to it."""
+
+    dim: int
+    samples: int
+    trace: float
+    summed: float
+
+
+def of_square(matrix: Square, facts: Facts, choice: Choice) -> tuple[Spectrum, torch.Tensor]:
+    """All eigenvalues of the covariance and the leading vectors; uses up the matrix. Of a large one, of which
+    few vectors are wanted, the leading eigenvalues alone, where a search for them converges."""
+    order, known = len(matrix.a_NN), choice.known
+    if known and _SEARCHED * known <= order and order > profile(matrix.a_NN.device).search_limit:
+        found = _searched(matrix.panels(), facts, known)
+        if found is not None:
+            return found
+    made: list[Spectrum] = []
+
+    def number(values: np.ndarray) -> int:
+        made.append(of_all(values, facts))
+        return choice.of(made[0])
+
+    vectors_NK = matrix.eigenpairs_(number)[1]
+    return made[0], vectors_NK
+
+
+def of_all(values: np.ndarray, facts: Facts) -> Spectrum:
+    """Of all eigenvalues of a square matrix."""
+    return _spectrum(values, facts, _slack(float(np.linalg.norm(values)), len(values), facts))
+
+
+def _slack(size: float, order: int, facts: Facts) -> Slack:
+    """How far sums in float64 can be off, without chance: one of m products errs by at most γ_m of the sum of
+    their sizes, in whatever order it was formed (Higham 2002, section 3.1), and the norm of these sums is no
+    larger than the trace of what was added. ``size``: ‖A‖_F, for the eigenvalue solver's part."""
+    terms = max(facts.samples, facts.dim) + 4
+    return Slack(terms * UNIT * 2 * facts.summed + 2 * UNIT * order * size, 0.0)
+
+
+def _searched(matrix: SymmetricPanels, facts: Facts, count: int) -> tuple[Spectrum, torch.Tensor] | None:
+    """So many leading eigenpairs; None where the search did not come near enough."""
+    pairs = leading_pairs(matrix, count, tolerance=_CONVERGED)
+    vectors_NK, values_K = pairs.vectors_NK, torch.as_tensor(pairs.values_K).to(pairs.vectors_NK)
+    off_NK = matrix.exact_product(vectors_NK) - vectors_NK * values_K
+    if float(torch.linalg.vector_norm(off_NK, dim=0).max()) > 4 * _CONVERGED * float(values_K[0]):
+        return None
+    slack = _slack(matrix.squared_norm() ** 0.5, matrix.n, facts)
+    return _of_leading(pairs.values_K, matrix, facts, slack), pairs.vectors_NK
+
+
+def of_panels(matrix: SymmetricPanels, facts: Facts, choice: Choice) -> tuple[Spectrum, torch.Tensor]:
+    """As many leading eigenvalues of the covariance as are wanted, and their vectors; the matrix stays."""
+    spectrum = _nothing_known(facts)
+    while not spectrum.complete and len(spectrum.eigenvalues) < (wanted := max(1, choice.of(spectrum))):
+        pairs = leading_pairs(matrix, min(matrix.n, wanted), tolerance=_CONVERGED)
+        slack = float64_slack(matrix, matrix.squared_norm())
+        spectrum = _of_leading(pairs.values_K, matrix, facts, slack)
+        vectors_NK = pairs.vectors_NK
+    return spectrum, vectors_NK[:, : choice.of(spectrum)]
+
+
+def _of_leading(values_K: np.ndarray, matrix: SymmetricPanels, facts: Facts, slack: Slack) -> Spectrum:
+    """That a search missed none is not proved, so that bounds from above are the norm's."""
+    spectrum = _spectrum(values_K, facts, slack)
+    if spectrum.complete:
+        return spectrum
+    goal = Goal.of(matrix, facts.trace, (), spectrum.rank_limit, matrix.n)
+    upper = np.maximum.accumulate(goal.upper_sums_by_norm(values_K)) / (facts.samples - 1)
+    return replace(spectrum, upper_sums=upper, proof="Frobenius norm")
+
+
+def _spectrum(values_K: np.ndarray, facts: Facts, slack: Slack) -> Spectrum:
+    """Of the sample covariance, from eigenvalues of the scatter, all or leading ones."""
+    limit = min(facts.dim, facts.samples - 1)
+    trace = max(facts.trace, 0.0)
+    complete = len(values_K) >= limit
+    if complete:
+        lower, upper = sums_between(values_K, slack, trace, limit)
+    else:
+        off = slack.of(len(values_K))
+        lower = np.maximum.accumulate(np.maximum(np.cumsum(values_K) - off, 0.0))
+        upper = np.minimum(np.cumsum(values_K) + off, trace)
+    unit = 1.0 / (facts.samples - 1)
+    values_K = np.maximum(values_K[:limit], 0.0)
+    return Spectrum(
+        dim=facts.dim,
+        samples=facts.samples,
+        total_variance=trace * unit,
+        eigenvalues=values_K * unit,
+        complete=complete,
+        lower_sums=np.minimum(lower, trace) * unit,
+        upper_sums=upper * unit,
+        proof="all eigenvalues" if complete else "leading eigenvalues",
+    )
+
+
+def _nothing_known(facts: Facts) -> Spectrum:
+    unit = 1.0 / (facts.samples - 1)
+    return Spectrum(
+        dim=facts.dim,
+        samples=facts.samples,
+        total_variance=max(facts.trace, 0.0) * unit,
+        eigenvalues=np.empty(0),
+        complete=False,
+    )
+
+
+def leading(spectrum: Spectrum, count: int) -> np.ndarray:
+    """(count,): the largest eigenvalues; those that cannot be other than 0 are."""
+    values = spectrum.eigenvalues[:count]
+    return np.concatenate([values, np.zeros(count - len(values))])
+
+
+def empty_panels(order: int, device: torch.device) -> SymmetricPanels:
+    """Packed float64 sums, with probes that measure them."""
+    return SymmetricPanels(order, _PANEL_ROWS, torch.float64, device)
+
+
+def _mean(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
+    return _column_sums(stage.centred(rows, zero_D)) / len(rows)
+
+
+def _column_sums(x_ND: torch.Tensor) -> torch.Tensor:
+    """(D,): NumPy adds rows to rows, which on the CPU is the faster of both."""
+    if x_ND.is_cuda:
+        return x_ND.sum(0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return torch.from_numpy(x_ND.numpy().sum(0))
