@@ -44,7 +44,10 @@ OWNERS = {
         "store/spectra.py",
         "store/embeddings.py",
         "datasets/parquet.py",
+        "report/frames.py",
     },
+    "pandas": {"report/frames.py"},
+    "polars": {"report/frames.py"},
     "openTSNE": {"api/tsne.py"},
     "joblib": {"api/tsne.py"},
 }

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from streamspread.api.doors import Subject, door
+from streamspread.api.facts import with_facts
 from streamspread.engine.analysis import analyzed
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
@@ -17,6 +18,7 @@ from streamspread.options import Options
 from streamspread.planner import Plan
 from streamspread.results.spectrum import Spectra
 from streamspread.streams import as_stream
+from streamspread.system.bars import Shown, shown
 from streamspread.system.devices import Profile
 from streamspread.system.progress import Report, silent
 
@@ -31,7 +33,7 @@ class AnalyzeCall(Options, Subject):
     """The arguments of :func:`analyze`."""
 
     _: KW_ONLY
-    progress: Report | None = None
+    progress: Shown = "auto"
     provenance: Mapping[str, Any] | None = None
 
 
@@ -44,13 +46,15 @@ def analyze(call: AnalyzeCall) -> Spectra:
         data: a tensor, Dataset, DataLoader, or a callable that returns a fresh iterator of batches; a
             one-shot iterator is accepted where one pass is enough.
         {options}
-        progress: called with signs of life, :class:`streamspread.system.progress.Progress`.
-        provenance: facts to keep with the result.
+        progress: True: bars; False or None: nothing; "auto": bars in a notebook and at Python's prompt, and
+            nothing in scripts; a function: called with :class:`streamspread.system.progress.Progress`.
+        provenance: facts to keep with the result, beside those that are known.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
-    return analyze_with(call, call, call.progress, call.provenance)
+    with shown(call.progress) as report:
+        return analyze_with(call, call, report, call.provenance)
 
 
 def analyze_with(
@@ -65,10 +69,7 @@ def analyze_with(
     ``announce``: who is told before it begins how long it will take."""
     with observing(subject.model, subject.data, options, constants) as observed:
         spectra = analyzed(observed, options, progress or silent, announce)
-    given = dict(provenance or {})
-    facts = spectra.provenance | given
-    if notes := [*given.get("notes", ()), *spectra.provenance.get("notes", ())]:
-        facts["notes"] = notes
+    facts = with_facts(spectra.provenance, subject.model, observed, provenance)
     return Spectra(spectra.values(), options.thresholds, facts)
 
 
