@@ -123,8 +123,7 @@ class Plan(Shown):
 
     def __repr__(self) -> str:
         peak, budget = format_bytes(self.peak_bytes), format_bytes(self.budget)
-        passes = f"{len(self.passes)} pass{'es' if len(self.passes) != 1 else ''}"
-        return f"Plan({len(self.layers)} layers in {passes}, peak {peak} of {budget})"
+        return f"Plan(layers: {len(self.layers)}, passes: {len(self.passes)}, peak {peak} of {budget})"
 
     @property
     def peak_bytes(self) -> int:

@@ -61,7 +61,8 @@ def columns(result: Any) -> Columns:
 
 @columns.register
 def _(spectra: Spectra) -> Columns:
-    return _transposed(records.rows(spectra) or [{"layer": None}])
+    rows = records.rows(spectra)
+    return _transposed(rows) if rows else {"layer": pa.array([], pa.string())}
 
 
 @columns.register

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from streamspread.results.grams import Grams
     from streamspread.results.spectrum import LayerSpectrum, Spectra
 
+#: The field of a layer's spectrum that holds the directions which were kept: (D, k), leading ones first.
+KEPT = "vectors_Dk"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
 class LayerComparison:
@@ -87,8 +90,8 @@ class Comparison(Mapping[str, LayerComparison], Framed):
         known = [one.difference for one in self.values()]
         more, fewer = sum(d.low > 0 for d in known), sum(d.high < 0 for d in known)
         return (
-            f"Comparison({len(self)} layers at τ = {self.threshold:g}: the second has the larger K in "
-            f"{more}, the smaller in {fewer})"
+            f"Comparison(τ = {self.threshold:g}: of {len(self)} layers, K of the second is larger in {more}, "
+            f"smaller in {fewer})"
         )
 
 
@@ -140,10 +143,6 @@ def _angles(a: LayerSpectrum, b: LayerSpectrum) -> np.ndarray:
         return np.empty(0)
     count = min(of_a.shape[1], of_b.shape[1])
     return principal_angles(of_a[:, :count], of_b[:, :count])
-
-
-#: The field of a layer's spectrum that holds the directions which were kept: (D, k), leading ones first.
-KEPT = "vectors_Dk"
 
 
 def _alike(grams: tuple[Grams, Grams] | None) -> dict[str, float]:

@@ -59,7 +59,9 @@ def bars() -> Iterator[Report]:
         Speed(""),
         TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
+    console = Console(stderr=True)
+    # Where nothing can be taken away, as in a file, what was done stays written.
+    with Progress(*columns, console=console, transient=console.is_interactive or console.is_jupyter) as drawn:
         tasks: dict[tuple[str, int], TaskID] = {}
 
         def show(report: Event) -> None:
