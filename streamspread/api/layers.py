@@ -48,7 +48,7 @@ def layers(model: nn.Module | str, data: Any = None) -> Layers:
         )
     sample = _sample(data)
     parameter = next(model.parameters(), None)
-    device = sample.device if parameter is None else parameter.device
+    device = torch.device("cpu") if parameter is None else parameter.device
     with prepared(model, device):
         sample = as_input(sample, device, model_dtype(model, sample))
         return Layers(tap for tap in list_taps(model, sample) if tap.observable)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from streamspread.results.grams import Grams
     from streamspread.results.spectrum import LayerSpectrum, Spectra
 
-#: The field of a layer's spectrum that holds the directions which were kept: (D, k), leading ones first.
-KEPT = "vectors_Dk"
+#: The field of a layer's spectrum that holds the directions which were kept, if any.
+KEPT = "axes"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
@@ -139,10 +139,10 @@ def compare(
 def _angles(a: LayerSpectrum, b: LayerSpectrum) -> np.ndarray:
     """Between as many leading directions as both kept."""
     of_a, of_b = (getattr(one, KEPT, None) for one in (a, b))
-    if of_a is None or of_b is None or len(of_a) != len(of_b):
+    if of_a is None or of_b is None or a.dim != b.dim:
         return np.empty(0)
-    count = min(of_a.shape[1], of_b.shape[1])
-    return principal_angles(of_a[:, :count], of_b[:, :count])
+    count = min(len(of_a.vectors_KD), len(of_b.vectors_KD))
+    return principal_angles(of_a.vectors_KD[:count].T, of_b.vectors_KD[:count].T)
 
 
 def _alike(grams: tuple[Grams, Grams] | None) -> dict[str, float]:

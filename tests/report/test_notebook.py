@@ -3,6 +3,7 @@
 import io
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ def test_a_comparison_has_a_row_per_layer_and_columns_for_what_is_known():
     assert found.rows[0] == heads
     assert [row[5] for row in found.rows[1:]] == ["+7", "−7"]
     for one in a, b:
-        object.__setattr__(one["c1"], comparison.KEPT, np.eye(100)[:, :3])
+        object.__setattr__(one["c1"], comparison.KEPT, SimpleNamespace(vectors_KD=np.eye(100)[:3]))
     grams = grams_of({"c1": np.random.default_rng(0).standard_normal((20, 3))})
     found = tables(a.compare(b, grams=(grams, grams)))
     assert [row[-2:] for row in found.rows] == [["CKA", "overlap"], ["1.000", "1.000"], ["–", "–"]]

@@ -1,6 +1,7 @@
 """Two results side by side: what is proved of the difference, and what else is known of both."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,9 +70,9 @@ def test_overlap_is_there_where_directions_were_kept():
     rng = np.random.default_rng(1)
     kept = [np.linalg.qr(rng.standard_normal((100, count)))[0].astype(np.float32) for count in (5, 8)]
     results = []
-    for vectors_Dk in kept:
+    for vectors_DK in kept:
         layer = equal_layer("c1", 100, 10)
-        object.__setattr__(layer, comparison.KEPT, vectors_Dk)
+        object.__setattr__(layer, comparison.KEPT, SimpleNamespace(vectors_KD=vectors_DK.T))
         results.append(Spectra([layer]))
     found = results[0].compare(results[1])["c1"]
     np.testing.assert_array_equal(found.angles, principal_angles(kept[0], kept[1][:, :5]))
