@@ -1,4 +1,4 @@
-"""Images as they are read, through a published network: what it would take, the result, a file, and a page."""
+"""Images as they are read, through a known network: what it would take, the result, a file, and a page."""
 
 # %% A data set that makes an image when it is asked for one, and a loader.
 import sys
@@ -17,8 +17,6 @@ TINY = "--tiny" in sys.argv
 
 
 class Digits(Dataset):
-    classes = [str(digit) for digit in range(10)]
-
     def __init__(self, size, count):
         images, digits = load_digits(return_X_y=True)
         self.images, self.targets, self.size = images[:count], digits[:count].tolist(), size

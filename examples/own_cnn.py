@@ -34,7 +34,7 @@ torch.manual_seed(0)
 model = Small()
 print(streamspread.layers(model, data))
 
-# %% Before training. Any loader that does not shuffle will do; of (images, digits) the model is given the first.
+# %% Before training, by a loader that does not shuffle. Of (images, digits) the model is given the first.
 loader = DataLoader(data, batch_size=256)
 before = streamspread.analyze(model, loader, thresholds=(0.7, 0.9))
 print(before)
