@@ -34,8 +34,7 @@ right = pipeline.score(table[ROWS // 2 :], classes[ROWS // 2 :])
 # %% What was found.
 pca = pipeline[0]
 print(f"{pca.n_components_} components of {FEATURES:,} features, K(0.9) = {pca.components_interval(0.9)}")
-print(
-    f"they hold {pca.explained_variance_ratio_.sum():.0%} of the variance; {right:.0%} of the rows are told right"
-)
+print(f"they hold {pca.explained_variance_ratio_.sum():.0%} of the variance")
+print(f"{right:.0%} of the other rows are told right")
 del table
 folder.cleanup()

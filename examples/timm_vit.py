@@ -1,4 +1,4 @@
-"""A vision transformer of timm, beside one with other weights: spread, and how alike both arrange the images."""
+"""A vision transformer of timm, beside one with other weights: spread, and how alike both arrange images."""
 
 # %% Two networks of one kind, and the same images for both.
 import sys

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 #: The field of a layer's spectrum that holds the directions which were kept, if any.
-KEPT = "axes"
+KEPT = "leading"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
