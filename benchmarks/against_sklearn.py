@@ -57,11 +57,15 @@ def streamspread(features: np.ndarray) -> list[str]:
 
     from streamspread.accumulators.methods.gram import Gram
     from streamspread.accumulators.staging import Precision
+    from streamspread.engine.planning import LEAST_GAIN
+    from streamspread.kernels import exact_speed
     from streamspread.options import Options
 
     samples, dim = features.shape
     tile = dim // 8
-    state = Gram(dim, samples, tile=tile, precision=Precision("fp32"), device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    rounding = "int16" if exact_speed(cpu) >= LEAST_GAIN else "fp32"  # as `run` chooses
+    state = Gram(dim, samples, tile=tile, precision=Precision(rounding), device=cpu)
     for _ in range(-(-dim // tile)):
         for begin in range(0, samples, 128):
             state.update(torch.from_numpy(features[begin : begin + 128]))

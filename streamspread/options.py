@@ -6,7 +6,7 @@ new field of one of them.
 """
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, Field, dataclass, fields
 from numbers import Integral
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
@@ -219,6 +219,23 @@ class Options(RunOptions):
             Flag(("--classes",)),
         ),
     ] = False
+    view: Annotated[
+        str | Sequence[str],
+        Option(
+            "What of a layer's output is a sample: whole (an image's whole output), position (each place of "
+            "a feature map, or each token), pooled (the mean over them) or pooled-max (the largest); several "
+            "at once in the same passes, as whole,position.",
+            Flag(metavar="VIEW,…", read=split_names),
+        ),
+    ] = "whole"
+    axes: Annotated[
+        str | Mapping[str, str] | None,
+        Option(
+            "How axes of outputs are read: N for samples, C for features, another letter for each axis of "
+            "places, as NCHW, for all outputs with so many axes, or for some layers, as 'blocks.*=TNC'.",
+            Flag(metavar="[GLOB=]AXES,…", unset="as the modules' types tell"),
+        ),
+    ] = None
     estimate: Annotated[
         bool,
         Option(
@@ -230,8 +247,11 @@ class Options(RunOptions):
 
     def __post_init__(self) -> None:
         from streamspread.results.spectrum import check_thresholds
+        from streamspread.results.views import check_axes, check_views
 
         object.__setattr__(self, "thresholds", check_thresholds(self.thresholds))
+        object.__setattr__(self, "view", check_views(self.view))
+        object.__setattr__(self, "axes", check_axes(self.axes))
         for what, name, known in (
             ("method", self.method, ("auto", *METHODS.names())),
             ("rounding", self.rounding, ROUNDINGS),

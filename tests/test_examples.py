@@ -2,12 +2,12 @@
 
 import re
 from importlib.util import find_spec
+from inspect import signature
 
 import pytest
 
 import streamspread
 from examples import document
-from streamspread.options import Options
 
 PLACES = {place["name"]: place for place in document.PLACE.finditer(document.DOCUMENT.read_text("utf-8"))}
 NAMES = sorted(
@@ -18,8 +18,8 @@ NAMES = sorted(
 NEEDS = {
     "timm_vit": ("timm", find_spec("timm") is not None),
     "language_model": (
-        "transformers, and views of an output",
-        find_spec("transformers") is not None and "view" in Options.__dataclass_fields__,
+        "transformers, and batches that reach a model by name",
+        find_spec("transformers") is not None and "forward" in signature(streamspread.analyze).parameters,
     ),
     "pipeline": ("streamspread.PCA", "PCA" in streamspread.__all__),
 }

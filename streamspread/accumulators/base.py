@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -16,6 +16,7 @@ from streamspread.accumulators.staging import Precision
 from streamspread.errors import OptionError
 from streamspread.options import METHODS, Options
 from streamspread.results.spectrum import Spectrum
+from streamspread.results.views import WHOLE
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import Profile, profile
 from streamspread.system.registry import Registry
@@ -40,9 +41,13 @@ class NarrowSide:
 
 @dataclass(frozen=True)
 class LayerShape:
-    """A layer before any data: name, one sample's shape, D, the operations of the forward up to it, and the
-    dimension of a smaller activation of which it is an affine image, if any; and that side itself, where sums
-    can be made there."""
+    """A layer before any data: name, one sample's shape, D, the operations of the forward up to it for an
+    image, and the dimension of a smaller activation of which it is an affine image, if any; and that side
+    itself, where sums can be made there.
+
+    Attributes:
+        view: what a sample is. ``places``: how many samples an image is; ``uneven``: whether some are fewer.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -50,11 +55,14 @@ class LayerShape:
     operations: float
     source_dim: int | None = None
     narrow: NarrowSide | None = None
+    view: str = WHOLE
+    places: int = 1
+    uneven: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is the same for all layers of a run.
+    """What is the same for all layers of a run, or what :meth:`of_layer` makes of it.
 
     Attributes:
         samples: N, or None where only a pass over the data can tell.
@@ -66,6 +74,7 @@ class Setting:
         labels: the samples' classes, where they are asked for.
         eigenvalues: whether they are wanted of the sums; without, the sums are only read.
         profile: of the device.
+        part: what comes at a time of a layer, in a word.
     """
 
     samples: int | None
@@ -82,6 +91,17 @@ class Setting:
     labels: Labels | None = None
     eigenvalues: bool = True
     profile: Profile
+    part: str = "batch"
+
+    def of_layer(self, layer: LayerShape) -> tuple[LayerShape, Setting]:
+        """The layer and its setting, with counts and operations of its own samples. Where images differ in
+        how many these are, neither their number nor their classes are known beforehand."""
+        if layer.view == WHOLE:
+            return layer, self
+        samples = None if self.samples is None or layer.uneven else self.samples * layer.places
+        labels = None if layer.uneven else self.labels
+        per_sample = replace(layer, operations=layer.operations / layer.places)
+        return per_sample, replace(self, samples=samples, labels=labels, part="slice")
 
     @staticmethod
     def of(device: torch.device, options: Options | None = None, **others: Any) -> Setting:
@@ -91,7 +111,7 @@ class Setting:
     def precision(self, layer: str) -> Precision:
         """Of the values of the layer of that name."""
         most = math.inf if self.options.rounding == "int16" else MOST_MOVED
-        return Precision(self.rounding, layer, most_moved=most)
+        return Precision(self.rounding, layer, most_moved=most, part=self.part)
 
     @property
     def sum_cost(self) -> float:
@@ -188,6 +208,7 @@ class Accumulator(ABC):
 
     method: ClassVar[str]
     dim: int
+    places: int = 1  #: Samples that each image is; who has more of them says so before the first batch.
 
     @classmethod
     @abstractmethod

@@ -28,7 +28,8 @@ _NO_DIRECTION = 1e-10  # of the largest eigenvalue of the means' products: such 
 class ClassSums:
     """Σx of staged rows x by class: C × D numbers in float64, in scaled units about the shift."""
 
-    def __init__(self, labels: Labels, dim: int, device: torch.device) -> None:
+    def __init__(self, labels: Labels, dim: int, device: torch.device, places: int = 1) -> None:
+        self.places = places  # samples of each image, for which there is one label
         self.index_N = torch.as_tensor(labels.index_N, device=device)
         self.sum_CD = torch.zeros(len(labels.names), dim, dtype=torch.float64, device=device)
         self.count_C = torch.zeros(len(labels.names), dtype=torch.float64, device=device)
@@ -44,10 +45,11 @@ class ClassSums:
         Raises:
             DataError: more samples than labels.
         """
-        if (samples := first + rows_ND.shape[-2]) > len(self.index_N):
+        if (samples := first + rows_ND.shape[-2]) > len(self.index_N) * self.places:
             raise DataError(f"{samples:,} samples came, and there are {len(self.index_N):,} labels")
         for begin, x_ND in widened(rows_ND):
-            index_N = self.index_N[first + begin : first + begin + len(x_ND)]
+            number_N = torch.arange(first + begin, first + begin + len(x_ND), device=self.index_N.device)
+            index_N = self.index_N[number_N // self.places]
             self.sum_CD.index_add_(0, index_N, x_ND)
             self.count_C += torch.bincount(index_N, minlength=len(self.count_C))
 

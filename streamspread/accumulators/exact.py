@@ -22,6 +22,7 @@ from streamspread.linalg.eigenvalues import (
     leading_eigenvalues,
     workspace_bytes,
 )
+from streamspread.linalg.outside import bound_bytes
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
@@ -34,6 +35,10 @@ DENSE_SOLVE_FACTOR = 4.0
 # All eigenvalues in place take so many times as long on two CPU cores as products of 4/3 n³ operations
 # (n = 16,384: 66 s against 35 s).
 _BAND_FACTOR = 2.0
+
+# A search reads its matrix with a basis of so many vectors; and what it does with these, inner products and
+# triangular solves in float64, takes as long as so many products among them.
+_BASIS, _INNER = 512, 120
 
 _COARSER = 2.0**-4  # of the scale, where sums of integers became too large
 
@@ -59,17 +64,14 @@ def step_bytes(order: int, panel_rows: int, correction_rank: int, max_block: int
     in_place = band_bytes(order, dtype, device)
     if setting.options.all_eigenvalues:
         return in_place + chunk
-    # Of exact sums a copy in float32 is searched, and used up by the proof.
+    # Of exact sums a copy in float32 is searched.
     exact = setting.rounding == "int16"
     copy = SymmetricPanels.nbytes(order, panel_rows, torch.float32) if exact else 0
     searched = torch.float32 if exact else dtype
     search = workspace_bytes(order, max_block, searched, device) + copy
     if not setting.options.proof:
         return search + chunk
-    # The proof keeps the inverse of every diagonal block, and the deflated Ritz vectors twice.
-    factor = (order + 3 * panel_rows) * min(panel_rows, order) * searched.itemsize
-    factor += 2 * order * max_block * searched.itemsize + copy
-    return max(search, factor, in_place) + chunk
+    return max(search + bound_bytes(order, max_block), in_place) + chunk
 
 
 def step_operations(order: int, max_block: int, setting: Setting) -> float:
@@ -86,7 +88,7 @@ def step_operations(order: int, max_block: int, setting: Setting) -> float:
         cost = profile.float64_cost if setting.rounding == "int16" else profile.float32_cost
         return cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
     # Exact sums are searched in float32 too, in a copy.
-    return profile.float32_cost * (6 * 2.0 * 512 * float(order) ** 2 + proof * float(order) ** 3 / 3)
+    return profile.float32_cost * (2.0 * _BASIS * float(order) ** 2 + _INNER * float(order) * _BASIS**2)
 
 
 def check_sums(panels: SymmetricPanels, layer: str, scale: float) -> None:

@@ -22,6 +22,7 @@ from streamspread.system.switches import side_by_side
 LEAST_IMAGES = 64  # fewer have parts of fewer than eight
 MOST_FEATURES = 1024  # of a covariance, whose parts are summed beside it
 
+_FEWEST = LEAST_IMAGES // 8  # of a part
 _PARTS = 8  # of one size that are looked at
 _EIGHTHS = 8
 _BLOCKS = 4096  # after which the draws repeat
@@ -29,26 +30,31 @@ _OWN_WORTH = 2e9  # operations that are nothing beside any run
 _SHARE = 0.05  # of a run's operations
 
 
-def growth_of_products(panels: SymmetricPanels, thresholds: Sequence[float], most: int) -> tuple[Point, ...]:
-    """K over parts of the samples whose inner products the panels hold; float32, centred at their own means.
+def growth_of_products(
+    panels: SymmetricPanels, thresholds: Sequence[float], most: int, places: int = 1
+) -> tuple[Point, ...]:
+    """K over parts of the images whose inner products the panels hold; float32, centred at their own means.
 
     Args:
         panels: inner products; a correction is left aside. They must not be used up.
         most: samples of a part at the most: its eigenvalues are computed by a dense solve.
+        places: how many samples each image is.
     """
-    samples = panels.n
-    if samples < LEAST_IMAGES or panels.trace() <= 0.0:
+    images = panels.n // places
+    if images < LEAST_IMAGES or panels.trace() <= 0.0:
         return ()
     share = 4
-    while samples // share > most:
+    while images // share * places > most:
         share *= 2
+    if images // (2 * share) < _FEWEST:
+        return ()
     points = []
     for parts in (share, 2 * share):
-        group_N = groups(samples, parts)
+        group_N = np.repeat(groups(images, parts), places)
         read = values_of_parts(
             panels, [np.flatnonzero(group_N == part) for part in range(min(parts, _PARTS))]
         )
-        points += [Point.of(threshold, samples // parts, read) for threshold in thresholds]
+        points += [Point.of(threshold, images // parts, read) for threshold in thresholds]
     return tuple(point for point in points if point is not None)
 
 
@@ -56,10 +62,12 @@ class Eighths:
     """The scatter and the sums of each of eight groups of staged rows, for a covariance of few features.
 
     Attributes:
+        places: how many rows each image is.
         scatter_GDD: Σx xᵀ of the rows, about the shift. ``sum_GD``: Σx. ``count_G``: how many.
     """
 
-    def __init__(self, dim: int, device: torch.device) -> None:
+    def __init__(self, dim: int, device: torch.device, places: int = 1) -> None:
+        self.places = places
         self.scatter_GDD = torch.zeros(_EIGHTHS, dim, dim, device=device)
         self.sum_GD = torch.zeros(_EIGHTHS, dim, dtype=torch.float64, device=device)
         self.count_G = torch.zeros(_EIGHTHS, dtype=torch.float64, device=device)
@@ -77,7 +85,7 @@ class Eighths:
 
     def add(self, rows_ND: torch.Tensor, first: int) -> None:
         """Take in staged rows, of which the first is the sample of that number."""
-        group_N = groups_from(first, rows_ND.shape[-2], _EIGHTHS)
+        group_N = groups_from(first, rows_ND.shape[-2], _EIGHTHS, self.places)
         for group in range(_EIGHTHS):
             index = torch.as_tensor(np.flatnonzero(group_N == group), device=rows_ND.device)
             x_ND = kernels.values(rows_ND.index_select(-2, index), torch.float32)
@@ -113,12 +121,14 @@ class Eighths:
 
     def points(self, thresholds: Sequence[float]) -> tuple[Point, ...]:
         """K over the quarters and the eighths of the samples."""
-        if float(self.count_G.sum()) < LEAST_IMAGES or not bool(torch.isfinite(self.scatter_GDD).all()):
+        if float(self.count_G.sum()) < LEAST_IMAGES * self.places or not bool(
+            torch.isfinite(self.scatter_GDD).all()
+        ):
             return ()  # float64 sums reach farther than these
         points = []
         for together in (2, 1):
             groups = [slice(begin, begin + together) for begin in range(0, _EIGHTHS, together)]
-            images = [float(self.count_G[group].sum()) for group in groups]
+            images = [float(self.count_G[group].sum()) / self.places for group in groups]
             read = side_by_side(lambda group: _values(self._scatter(group)), groups)
             points += [Point.of(threshold, round(np.mean(images)), read) for threshold in thresholds]
         return tuple(point for point in points if point is not None)
@@ -130,10 +140,13 @@ class Eighths:
         return scatter_DD.sub_((torch.outer(sum_D, sum_D) / self.count_G[group].sum()).float())
 
 
-def with_whole(points: Sequence[Point], spectrum: Spectrum, thresholds: Sequence[float]) -> Growth | None:
-    """The growth: K over parts, and over all samples; None where nothing is known of it."""
+def with_whole(
+    points: Sequence[Point], spectrum: Spectrum, thresholds: Sequence[float], places: int = 1
+) -> Growth | None:
+    """The growth: K over parts, and over all images, each of so many samples; None where nothing is known of
+    it."""
     whole = (
-        Point.of(threshold, spectrum.samples, [(spectrum.eigenvalues, spectrum.total_variance)])
+        Point.of(threshold, spectrum.samples // places, [(spectrum.eigenvalues, spectrum.total_variance)])
         for threshold in thresholds
     )
     known = [point for point in whole if point is not None]
@@ -152,10 +165,10 @@ def groups(samples: int, parts: int) -> np.ndarray:
     return group_N
 
 
-def groups_from(first: int, count: int, parts: int) -> np.ndarray:
-    """The groups of samples number ``first`` and on."""
+def groups_from(first: int, count: int, parts: int, places: int = 1) -> np.ndarray:
+    """The groups of samples number ``first`` and on, of which each image is so many."""
     drawn = _drawn(parts)
-    return drawn[np.arange(first, first + count) % len(drawn)]
+    return drawn[np.arange(first, first + count) // places % len(drawn)]
 
 
 @cache

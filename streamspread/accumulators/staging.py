@@ -56,13 +56,14 @@ class Precision(NamedTuple):
     """How a layer's values are rounded.
 
     layer: its name, for messages. ``largest_scale``: of values that once overflowed. ``most_moved``: the
-    share of T that squared rounding errors may amount to at int16.
+    share of T that squared rounding errors may amount to at int16. ``part``: what comes at a time, in a word.
     """
 
     rounding: str
     layer: str = ""
     largest_scale: float = math.inf
     most_moved: float = math.inf
+    part: str = "batch"
 
     @property
     def sum_dtype(self) -> torch.dtype:
@@ -117,7 +118,7 @@ def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = m
     shift_D = mean_D.to(dtype)
     farthest, value, farthest_from_mean = largest.tolist()
     if not math.isfinite(value):
-        raise _not_finite(precision.layer, 0)
+        raise _not_finite(precision, 0)
     if not math.isfinite(farthest):  # float64 values beyond float32's range: staging will find an overflow
         return Origin(shift_D.zero_(), min(1.0, largest_scale))
     # A first batch without deviations, such as one of a single sample, says of later ones' size only what its
@@ -220,10 +221,11 @@ class Staging:
         """
         bad_input, overflow = self.sums.first_bad.tolist()
         if bad_input != kernels.NEVER:
-            raise _not_finite(self.precision.layer, bad_input)
+            raise _not_finite(self.precision, bad_input)
         if overflow != kernels.NEVER:
             what = f"{self.precision.rounding} overflow"
-            raise Overflow(f"layer {self.precision.layer}: {what} in batch {overflow + 1}", self._fitting())
+            where = f"{self.precision.part} {overflow + 1}"
+            raise Overflow(f"layer {self.precision.layer}: {what} in {where}", self._fitting())
 
     def _fitting(self) -> float:
         """The scale in which values that overflowed at int16 fit, with as much to spare as the first batch;
@@ -304,8 +306,8 @@ def below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Ten
     return {name.removeprefix(prefix): part for name, part in state.items() if name.startswith(prefix)}
 
 
-def _not_finite(layer: str, batch: int) -> ActivationError:
+def _not_finite(precision: Precision, number: int) -> ActivationError:
     return ActivationError(
-        f"layer {layer or '?'}: NaN or Inf in the activation in batch {batch + 1}: check the weights and the "
-        "input scale, or run the model in float32"
+        f"layer {precision.layer or '?'}: NaN or Inf in the activation in {precision.part} {number + 1}: "
+        "check the weights and the input scale, or run the model in float32"
     )

@@ -52,7 +52,7 @@ class Tile:
             rows_NT = staging.staged()
             owner.panels.add_outer(rows_NT)
             if owner.labels is not None:
-                sums = ClassSums(owner.labels, staging.columns, owner.device)
+                sums = ClassSums(owner.labels, staging.columns, owner.device, owner.places)
                 sums.add(rows_NT)
                 means_CT = sums.weighted_means()
                 owner.means_CC += means_CT @ means_CT.T

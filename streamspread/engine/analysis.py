@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -23,9 +23,11 @@ from streamspread.linalg.probes import FAILURE
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
+from streamspread.observe.views import WIDE
 from streamspread.options import Options
 from streamspread.planner import LayerPlan, Plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.views import WHOLE
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
 
@@ -47,8 +49,9 @@ def analyzed(
         analysis = _Analysis(observed, options, report, meter)
         spectra = analysis.run(plan)
     facts = _facts(plan, observed, options) | {"data_seen": analysis.data_seen}
-    if analysis.notes:
-        facts["notes"] = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
+    notes = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
+    if notes := [*notes, *_notes_on_views(observed, options)]:
+        facts["notes"] = notes
     ordered = [spectra[tap.name] for tap in observed.taps]
     return Spectra(ordered, options.thresholds, facts)
 
@@ -84,11 +87,13 @@ class _Analysis:
                     running[name] = RunningLayer(
                         plans[name], self.options, self.observed.device, source, precisions.get(name)
                     )
-            passes.run(
+            images = passes.run(
                 [taps[name] for name in names],
                 lambda tap, x_ND: running[tap.name].update(x_ND),
                 Turn(step.index + 1, len(plan.passes)),
             )
+            for name in names:
+                running[name].images = images
             overflowed |= self._end_pass([running[name] for name in names])
             for name in overflowed:
                 running.pop(name, None)
@@ -169,7 +174,8 @@ def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
         DeviceError: CuPy is missing.
     """
     device, taken = observed.device, {layer.rounding for layer in plan.layers}
-    dtypes = {observed.dtype} | {torch.float64 for layer in plan.layers if layer.summed_dim}
+    wide = (layer for layer in plan.layers if layer.summed_dim or layer.of.view in WIDE)
+    dtypes = {observed.dtype} | {torch.float64 for _ in wide}
     for each, dtype in product(sorted(taken | {_WIDER[one] for one in taken & set(_WIDER)}), dtypes):
         for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
             shift_D = torch.zeros(columns, dtype=SUM_DTYPES[each], device=device)
@@ -183,6 +189,17 @@ def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
     if in_place and max(layer.candidate.order for layer in plan.layers) > observed.profile.dense_limit:
         for dtype in {SUM_DTYPES[rounding] for rounding in taken}:
             band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, dtype, device))
+
+
+def _notes_on_views(observed: Observed, options: Options) -> Iterator[str]:
+    """What the views that were asked for cannot tell, a line each."""
+    if set(options.view) == {WHOLE}:
+        return
+    if alike := [tap.name for tap in observed.taps if len(tap.axes) == 2]:
+        yield f"no places in the outputs of {', '.join(alike)}: every view of them is the whole"
+    uneven = [tap.name for tap in observed.taps if observed.masked and tap.view and tap.view.rows_each > 1]
+    if options.classes and uneven:
+        yield f"no classes of {', '.join(uneven)}: tokens are left out, so their labels' places are not known"
 
 
 def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
@@ -200,7 +217,7 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
         "budget_bytes": plan.budget,
         "planned_peak_bytes": plan.peak_bytes,
         # With at most this probability a layer's bounds fail: random vectors measure two numbers at the most,
-        # the norm of what sums lost, and of what a factorisation did or a trace.
+        # the norm of what sums lost, and what lies outside a basis or a trace.
         "bound_failure": 2 * FAILURE,
         "options": asked,
         **{name: asked[name] for name in ("proof", "all_eigenvalues", "seed")},  # where older files have them

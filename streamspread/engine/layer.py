@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -17,7 +18,8 @@ from streamspread.results.spectrum import LayerSpectrum
 
 
 class RunningLayer:
-    """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes.
+    """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes;
+    ``images``: that came in a pass.
 
     At its narrow side it takes rows of the activation of which the layer is an affine image, ``source``.
     ``precision``: of its values, where it is not as planned.
@@ -33,8 +35,9 @@ class RunningLayer:
     ) -> None:
         self.plan, self.options = plan, options
         self.clock = _Clock(device)
-        self.passes = self.peak = 0
+        self.passes = self.peak = self.images = 0
         self.accumulator: Accumulator = plan.candidate.make(**({"precision": precision} if precision else {}))
+        self.accumulator.places = plan.of.places
         self.narrow: Narrow | None = None
         if plan.summed_dim is not None and source is not None:
             with self.clock:
@@ -62,8 +65,13 @@ class RunningLayer:
         with self.clock:
             spectrum = self.accumulator.spectrum(self.options, progress)
         self.peak = max(self.peak, peak())
+        facts = vars(spectrum) | {"dim": self.plan.dim}
+        if (
+            self.plan.of.places > 1
+        ):  # of one image they are alike, and what has no bias takes independent ones
+            facts |= {"fourth_moment": math.nan}
         return LayerSpectrum(
-            **(vars(spectrum) | {"dim": self.plan.dim}),
+            **facts,
             layer=self.plan.layer,
             shape=self.plan.shape,
             method=self.plan.method,
@@ -73,6 +81,8 @@ class RunningLayer:
             peak_bytes=self.peak,
             source_dim=self.plan.of.source_dim,
             summed_dim=self.plan.summed_dim,
+            view=self.plan.of.view,
+            images=self.images if self.plan.of.places > 1 else None,
         )
 
 

@@ -17,7 +17,7 @@ from streamspread.options import Options
 from streamspread.planner import Outlook, Pace, Plan, outlook
 from streamspread.streams import head
 
-_IMAGES = 32
+_IMAGES = 128
 _WORTH_A_WORD = 2e11  # operations; fewer take a few seconds on any machine
 
 

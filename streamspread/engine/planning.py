@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -14,8 +15,9 @@ from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import Observed
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
-from streamspread.planner import Plan, make_plan
+from streamspread.planner import Plan, make_plan, work
 from streamspread.streams.labels import labels_of
+from streamspread.system.devices import Profile
 from streamspread.system.memory import format_bytes, total_bytes
 
 #: How many times as fast as float32 products those of int16 must be, to be taken where not asked for.
@@ -31,7 +33,7 @@ def planned(observed: Observed, options: Options) -> Plan:
         exact = plan_for(observed, options, observed.taps, "int16")
     except (BudgetError, DataError):  # its sums take twice the memory
         return usual
-    return exact if _less_work(exact, usual) else usual
+    return exact if _less_work(exact, usual, observed.profile) else usual
 
 
 def plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
@@ -44,6 +46,7 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
     """What is the same for all layers of the observed network."""
     # The first batch gives the origin of every layer, which takes some memory once.
     first_bytes = Staging.first_bytes(observed.largest_dim, observed.batch_size)
+    first_bytes = max([first_bytes, *(_slice_bytes(observed, tap) for tap in observed.taps)])
     return Setting(
         samples=observed.samples,
         budget=observed.budget,
@@ -60,8 +63,20 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
     )
 
 
+def _slice_bytes(observed: Observed, tap: TapInfo) -> int:
+    """Bytes of making rows of a view, and of what the first of them take."""
+    if tap.view is None:
+        return 0
+    rows = tap.view.together(observed.device) * tap.view.rows_each
+    return tap.view.slice_bytes(observed.device) + Staging.first_bytes(tap.dim, rows)
+
+
 def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
-    source = observed.sources.get(tap.name)
+    source, view = observed.sources.get(tap.name), tap.view
+    if view is not None:
+        each = view.rows_each
+        shape = LayerShape(tap.name, tap.shape, tap.dim, tap.operations, view=view.name, places=each)
+        return replace(shape, uneven=observed.masked and each > 1)
     if source is None:
         return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
     # In 16 bits the layer's own roundings are large enough to count.
@@ -98,13 +113,14 @@ def _exact_sums_pay(observed: Observed, options: Options) -> bool:
     return usual and observed.stream.repeatable and exact_speed(observed.device) >= LEAST_GAIN
 
 
-def _less_work(exact: Plan, usual: Plan) -> bool:
-    """Whether a plan has less work, no more passes, and an exact method for as many layers."""
-    work = [sum(layer.candidate.operations for layer in plan.layers) for plan in (exact, usual)]
+def _less_work(exact: Plan, usual: Plan, profile: Profile) -> bool:
+    """Whether a plan has less work, and an exact method for as many layers."""
     kept = all(
         a.candidate.exact >= b.candidate.exact for a, b in zip(exact.layers, usual.layers, strict=True)
     )
-    return kept and len(exact.passes) <= len(usual.passes) and work[0] < work[1]
+    # What a pass costs is known where the number of samples is.
+    longer = usual.samples is None and len(exact.passes) > len(usual.passes)
+    return kept and not longer and work(exact, profile) < work(usual, profile)
 
 
 def check_room(plan: Plan, device: torch.device) -> None:

@@ -13,14 +13,14 @@ from streamspread.linalg.band import band_eigenvalues_
 from streamspread.linalg.directions import sums_along_eigenvectors
 from streamspread.linalg.goal import Certificate, Goal
 from streamspread.linalg.leading_sums import sums_between, worth_vectors
+from streamspread.linalg.outside import ATTEMPTS, bound_outside
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.slack import float32_slack, float64_slack
 from streamspread.linalg.subspace import CHUNK_ROWS, Subspace
 from streamspread.system.devices import Profile
 
-_FINE_PRODUCTS = 8  # in the panels' own precision
+_FINE_PRODUCTS = ATTEMPTS  # in the panels' own precision
 _TINY = 1e-280  # squares below it have lost digits
-_FACTOR_UNITS = 2.0  # of the flat slack, that a factorisation may be off, as expected before it is measured
 _HOPELESS = 0.5  # of the largest basis: with no K by then, a dense solve is cheaper
 _NEEDED = 2.0  # vectors of a basis for each component, at the least
 
@@ -54,7 +54,7 @@ class Search:
     Attributes:
         block: vectors of a block that is multiplied at a time.
         max_block: vectors of the basis at the most.
-        proof: whether the matrix may be used up to close K.
+        proof: whether more may be done to close K than the search itself does.
         dense: whether a dense solve, which uses nothing up, stands ready for what the search cannot close.
         seed: of the random start.
         progress: called with the share that is done, where all eigenvalues are computed after all.
@@ -142,13 +142,12 @@ def leading_eigenvalues(
     1. Search: the basis grows until it holds K vectors, with some to spare; products may be rough.
     2. Refine: products in the panels' own precision give Ritz values, whose sums bound K from above.
     3. Certify by the norm: ‖A‖²_F and the trace bound K from below, at no cost.
-    4. Certify by a factorisation, where the norm leaves K open and ``search.proof`` is set: a Cholesky factor
-       of s·I − A + QΘQᵀ certifies that no eigenvalue above s was missed. It is computed in the panels:
-       **this uses up the matrix**, so it comes last and only once, when Q has converged so far that its
-       success would close every threshold.
-    5. All eigenvalues, in the panels too, where no factorisation could close K or K exceeds the largest
-       basis; with ``search.dense`` by a dense solve, also where anything else is left open, and the matrix
-       is then as it was.
+    4. Certify by random vectors, where the norm leaves K open and ``search.proof`` is set: a polynomial of A
+       certifies that no eigenvalue above s was missed, once Q has converged so far that this would close
+       every threshold.
+    5. All eigenvalues, where no such bound could close K or K exceeds the largest basis, in the panels, which
+       **uses up the matrix**; with ``search.dense`` by a dense solve, also where anything else is left open,
+       and the matrix is then as it was.
 
     All sums get a slack, so that rounding cannot close K; a threshold so near a sum that only this slack
     leaves it open counts as closed here.
@@ -181,8 +180,7 @@ def leading_eigenvalues(
 def _leading(matrix: SymmetricPanels, goal: Goal, search: Search) -> Eigenvalues | None:
     """The leading eigenvalues with their proof; None where only all of them could close every K, and a proof
     is asked for."""
-    spare = matrix.expendable() if search.dense or matrix.exact else matrix
-    basis = Subspace(matrix, search.block, search.seed, spare)
+    basis = Subspace(matrix, search.block, search.seed, matrix.quick() if matrix.exact else matrix)
     highs = basis.search(goal.reached, search.max_block, _HOPELESS if search.dense and search.proof else None)
     if search.proof and goal.exceeds_the_block(highs):
         if search.dense:
@@ -200,12 +198,9 @@ def _leading(matrix: SymmetricPanels, goal: Goal, search: Search) -> Eigenvalues
     ritz_L = basis.refined()
     upper, proof = goal.upper_sums_by_norm(ritz_L), "Frobenius norm"
     if certificate is not None:
-        count = certificate.count
-        off = basis.factorisation_error_(count, certificate.bound)
-        if off is not None:
-            by_factor = goal.upper_sums_by_factor(ritz_L, certificate, off)
-            upper[:count] = np.minimum(upper[:count], by_factor)
-            proof = "Cholesky factorisation"
+        by_residuals = goal.upper_sums_by_residuals(ritz_L, certificate)
+        upper[: certificate.count] = np.minimum(upper[: certificate.count], by_residuals)
+        proof = "Chebyshev polynomial"
     # Rounding leaves some of a singular matrix below 0, and too many; those summed again may change places.
     values = np.maximum(np.sort(ritz_L)[::-1], 0.0)[: goal.rank_limit]
     lower = np.maximum.accumulate(np.maximum(np.cumsum(values) - goal.slack.of(len(values)), 0.0))
@@ -214,7 +209,7 @@ def _leading(matrix: SymmetricPanels, goal: Goal, search: Search) -> Eigenvalues
 
 
 def _truncate(basis: Subspace, goal: Goal, highs: Sequence[int]) -> None:
-    """Keep as few vectors as close K by the norm alone, or else as many as a factorisation needs."""
+    """Keep as few vectors as close K by the norm alone, or else as many as a bound on all others needs."""
 
     def closes(count: int) -> bool:
         return goal.closed(goal.upper_sums_by_norm(basis.ritz_L[:count]), lows)
@@ -229,10 +224,11 @@ def _truncate(basis: Subspace, goal: Goal, highs: Sequence[int]) -> None:
 def _converge(
     basis: Subspace, goal: Goal, highs: Sequence[int | None], proof: bool
 ) -> tuple[bool, Certificate | None]:
-    """Refine until the norm closes every K, or a factorisation would, or more products are no use.
+    """Refine until the norm closes every K, or a bound on all other eigenvalues does, or more products are no
+    use.
 
     Returns:
-        Whether the norm closes every K, and the factorisation to try where it does not.
+        Whether the norm closes every K, and that bound where it does not.
     """
     closed = False
     for step in range(_FINE_PRODUCTS):
@@ -245,29 +241,28 @@ def _converge(
         if closed or None in highs or (not proof and (highs == before or step == 2)):
             break
         if proof:
-            certificate = _certificate(basis, goal, [high for high in highs if high is not None])
+            certificate = _certificate(basis, goal, [high for high in highs if high is not None], step)
             if certificate is not None:
                 return closed, certificate
     return closed, None
 
 
-def _certificate(basis: Subspace, goal: Goal, highs: Sequence[int]) -> Certificate | None:
-    """The factorisation that would close every K; None where Q has not converged far enough."""
+def _certificate(basis: Subspace, goal: Goal, highs: Sequence[int], attempt: int) -> Certificate | None:
+    """A bound on what lies outside Q that closes every K; None where Q has not converged far enough."""
     count = min(basis.size, _deflated(highs))
     residual_PP = basis.residual_products(count)
     ritz_P = basis.ritz_L[:count]
     outside = basis.largest_outside(count)
-    bound = float(np.sqrt(ritz_P[max(highs) - 1] * max(outside, ritz_P[-1])))
-    if outside >= bound:
-        return None  # it would fail
-    certificate = Certificate(count, bound, residual_PP)
-    # It will be off by some units of the largest value.
-    upper = goal.upper_sums_by_factor(ritz_P, certificate, _FACTOR_UNITS * goal.slack.flat)
-    return certificate if goal.closed(upper, goal.lows(basis.ritz_L)) else None
+    aim = float(np.sqrt(ritz_P[max(highs) - 1] * max(outside, ritz_P[-1])))
+    upper = goal.upper_sums_by_residuals(ritz_P, Certificate(count, aim, residual_PP))
+    if not goal.closed(upper, goal.lows(basis.ritz_L)):
+        return None
+    bound = bound_outside(basis.matrix, basis.q_NL[:, :count], outside, aim, attempt)
+    return None if bound is None else Certificate(count, bound, residual_PP)
 
 
 def _deflated(highs: Sequence[int]) -> int:
-    """How many Ritz vectors a factorisation deflates: enough to leave room for its bound between what is
+    """How many Ritz vectors are held against a bound on all others: enough to leave it room between what is
     outside and λ_K."""
     k = max(highs)
     return k + k // 2 + 8

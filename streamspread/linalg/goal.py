@@ -15,8 +15,8 @@ from streamspread.results.spectrum import components_for
 
 @dataclass(frozen=True)
 class Certificate:
-    """A factorisation worth trying: that no eigenvalue outside the first ``count`` Ritz vectors, with
-    residual products ``residual_PP``, exceeds ``bound`` would close every K."""
+    """That no eigenvalue outside the first ``count`` Ritz vectors, with residual products ``residual_PP``,
+    exceeds ``bound``."""
 
     count: int
     bound: float
@@ -86,11 +86,11 @@ class Goal:
         upper = frobenius_upper_sums(ritz_L, min(self.trace, self.held), squares, self.rank_limit)
         return self._loosened(np.maximum(upper, np.cumsum(ritz_L)))
 
-    def upper_sums_by_factor(self, ritz_L: np.ndarray, certificate: Certificate, off: float) -> np.ndarray:
-        """Upper bounds of the exact leading sums, once a factorisation that is ``off`` by so much in norm has
-        certified what lies outside the Ritz vectors."""
+    def upper_sums_by_residuals(self, ritz_L: np.ndarray, certificate: Certificate) -> np.ndarray:
+        """Upper bounds of the exact leading sums, where a bound is known on what lies outside the Ritz
+        vectors."""
         ritz_P = ritz_L[: certificate.count]
-        outside = certificate.bound + off + self.slack.flat
+        outside = certificate.bound + self.slack.flat
         return self._loosened(residual_upper_sums(ritz_P, certificate.residual_PP, outside, np.inf))
 
     def _loosened(self, sums: np.ndarray) -> np.ndarray:

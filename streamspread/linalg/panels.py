@@ -35,7 +35,7 @@ class SymmetricPanels:
         exact: whether P holds sums of integers that are never rounded; their dtype is float64, and ``unit``
             the power of two of which all of them are multiples.
         probes: measure how far P is from the exact sums.
-        spent: whether a factorisation or reduction has overwritten the panels. Reading them or adding to them
+        spent: whether a reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.
     """
 
@@ -63,9 +63,9 @@ class SymmetricPanels:
         """(first row, one past the last row, panel) in order."""
         if self.spent:
             raise OptionError(
-                "these sums were used up by an eigenvalue step in their own memory (a proof by Cholesky "
-                "factorisation, or all eigenvalues): keep the spectrum that came with it, or ask for spectra "
-                "with proof=False and all_eigenvalues=False until the last"
+                "these sums were used up by all eigenvalues, which were computed in their own memory: keep "
+                "the spectrum that came with it, or ask for spectra with proof=False and "
+                "all_eigenvalues=False until the last"
             )
         for (begin, end), panel in zip(spans_of(self.n, self.rows), self.panels, strict=True):
             yield begin, end, panel
@@ -89,9 +89,9 @@ class SymmetricPanels:
         load(self.state(), state)
         self._taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
 
-    def expendable(self) -> SymmetricPanels:
-        """A copy to be used up, in float32 where that reaches so far: half of float64's memory and time. It
-        measures nothing."""
+    def quick(self) -> SymmetricPanels:
+        """A copy for rough products, in float32 where that reaches so far: half of float64's memory and time.
+        It measures nothing."""
         wide = self.trace() >= torch.finfo(torch.float32).max ** 0.5
         other = copy.copy(self)
         other.dtype = self.dtype if wide else torch.float32
@@ -239,17 +239,7 @@ class SymmetricPanels:
     def quotients(self, q_NL: torch.Tensor) -> torch.Tensor:
         """(L,) float64: qᵀA q / qᵀq for every column, with all sums in float64."""
         q_NL = q_NL.double()
-        total_L = torch.zeros(q_NL.shape[1], dtype=torch.float64, device=self.device)
-        for begin, end, panel in self.spans():
-            twice_NL = q_NL[:end].clone()
-            twice_NL[:begin] *= 2  # a column left of the diagonal block stands for one above it too
-            for top in range(begin, end, CHUNK):
-                chunk = panel[top - begin : top - begin + CHUNK].double()
-                total_L += (q_NL[top : top + chunk.shape[0]] * (chunk @ twice_NL)).sum(0)
-        if self.u_NR is not None and self.m_RR is not None:
-            p_RL = self.u_NR.T @ q_NL
-            total_L += (p_RL * (self.m_RR @ p_RL)).sum(0)
-        return total_L / q_NL.square().sum(0)
+        return (q_NL * self.exact_product(q_NL)).sum(0) / q_NL.square().sum(0)
 
     def squared_norm(self) -> float:
         """‖A‖²_F, squares summed in float64."""
@@ -262,14 +252,7 @@ class SymmetricPanels:
 
     def row_sums(self) -> torch.Tensor:
         """(n,) float64: A·1, summed in float64."""
-        sums_N = torch.zeros(self.n, dtype=torch.float64, device=self.device)
-        row = 0
-        for begin, _, chunk in self._chunks(self.dtype):
-            height = chunk.shape[0]
-            sums_N[row : row + height] += chunk.sum(1, dtype=torch.float64)
-            sums_N[:begin] += chunk[:, :begin].sum(0, dtype=torch.float64)
-            row += height
-        return sums_N
+        return self.exact_product(torch.ones(self.n, 1, dtype=torch.float64, device=self.device))[:, 0]
 
     def dense(self, dtype: torch.dtype) -> torch.Tensor:
         """A as a full (n, n) matrix of ``dtype``."""

@@ -16,9 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from streamspread.linalg.cholesky import factor_product, is_positive_definite_
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.linalg.probes import norm_bound
 from streamspread.results.spectrum import components_for
 
 CHUNK_ROWS = 8192  # of a block, widened to float64 at a time in inner products
@@ -28,7 +26,6 @@ _NOTHING = 1e-5  # of a vector that is left once a span is taken off: rounding e
 _CONVERGED = 1.02  # a Ritz value that random vectors do not exceed may be so many times below the eigenvalue
 _UNSEEN = 1.1  # and what a few random vectors find
 _UNIT = 2.0**-23  # of a target, below which they have settled whatever decides K
-_GROUP = 256  # vectors widened to float64 at a time
 _REFINED = 16  # Ritz values computed again in float64: they hold all but a small share of ‖A‖²_F
 
 
@@ -36,19 +33,19 @@ class Subspace:
     """An orthonormal basis Q of vectors, its product Y = A·Q, and the Ritz values of its span.
 
     Attributes:
-        spare: what a factorisation uses up, and rough products are formed with: A itself, or a copy.
+        quick: what rough products are formed with: A itself, or a copy that is less precise.
         rough: whether the products may be less precise than the panels are.
         products: that were computed, each with a block of vectors.
     """
 
     def __init__(
-        self, matrix: SymmetricPanels, block: int, seed: int, spare: SymmetricPanels | None = None
+        self, matrix: SymmetricPanels, block: int, seed: int, quick: SymmetricPanels | None = None
     ) -> None:
-        self.matrix, self.block, self.spare = matrix, block, spare or matrix
+        self.matrix, self.block, self.quick = matrix, block, quick or matrix
         self.generator = torch.Generator(device=matrix.device).manual_seed(seed)
         self.q_NL = self.y_NL = torch.empty(matrix.n, 0, dtype=matrix.dtype, device=matrix.device)
         self.ritz_L = np.zeros(0)
-        self.rough = matrix.device.type == "cuda" or self.spare.dtype != matrix.dtype
+        self.rough = matrix.device.type == "cuda" or self.quick.dtype != matrix.dtype
         self._refined_L: np.ndarray | None = None
         self.products = 0
 
@@ -65,7 +62,7 @@ class Subspace:
         Args:
             hopeless: a share of ``max_size``: with so many vectors it ends if some target is not reached yet.
         """
-        matrix, count, before = self.spare, 0, np.zeros(0)
+        matrix, count, before = self.quick, 0, np.zeros(0)
         q_NL = torch.empty(matrix.n, max_size, dtype=matrix.dtype, device=matrix.device)
         y_NL = torch.empty_like(q_NL)
         h_LL = torch.zeros(max_size, max_size, dtype=torch.float64, device=matrix.device)
@@ -84,8 +81,14 @@ class Subspace:
                 break
             fresh_NB = self._rest(y_NL[:, count:end][:, : max_size - end], q_NL[:, :end])
             count, before = end, ritz_L
-        self.q_NL, self.y_NL = _independent(q_NL[:, :end], y_NL[:, :end])
-        return self._rayleigh_ritz(targets)
+        self.q_NL, self.y_NL = q_NL[:, :end], y_NL[:, :end]
+        gram_LL, known_LL = _inner(self.q_NL, self.q_NL), h_LL[:end, :end]
+        kept_LK = _independent(gram_LL)
+        if kept_LK is not None:  # a small matrix has no others
+            gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
+            kept_LK = kept_LK.to(q_NL.dtype)
+            self.q_NL, self.y_NL = self.q_NL @ kept_LK, self.y_NL @ kept_LK
+        return self._rayleigh_ritz(targets, gram_LL, known_LL)
 
     def refine(self, targets: Sequence[float]) -> list[int | None]:
         """One power step in the panels' own precision, and Q turned to the Ritz vectors.
@@ -98,7 +101,7 @@ class Subspace:
         self.y_NL = self.matrix.matmul(self.q_NL)
         self.products += 1
         self.rough = False
-        return self._rayleigh_ritz(targets)
+        return self._rayleigh_ritz(targets, _inner(self.q_NL, self.q_NL), _inner(self.q_NL, self.y_NL))
 
     def truncate(self, count: int) -> None:
         """Keep the first Ritz vectors."""
@@ -123,41 +126,14 @@ class Subspace:
     def largest_outside(self, count: int) -> float:
         """An estimate of λmax of A outside the span of the first Ritz vectors: the next Ritz value, where it
         has converged; else somewhat more than random vectors find, which is too little."""
-        q_NP = self.q_NL[:, :count].to(self.spare.dtype)
+        q_NP = self.q_NL[:, :count].to(self.quick.dtype)
         z = self._random(8)
         for _ in range(6):
             z = torch.linalg.qr(z - q_NP @ (q_NP.T @ z))[0]
-            z = self.spare.matmul(z)
+            z = self.quick.matmul(z)
             z -= q_NP @ (q_NP.T @ z)
         found, ritz = float(torch.linalg.matrix_norm(z, ord=2)), float(self.ritz_L[count : count + 1].sum())
         return max(_CONVERGED * ritz, found if found < ritz else _UNSEEN * found)
-
-    def factorisation_error_(self, count: int, bound: float) -> float | None:
-        """Whether s·I − A + QΘQᵀ is positive definite for the first Ritz pairs and s = ``bound``: this
-        certifies that λmax of A outside their span is below s. Uses up :attr:`spare`.
-
-        Returns:
-            A bound on ‖M − L·Lᵀ‖_F for the matrix M above and its factor L, measured on random vectors: λmax
-            is below s and so much. None where M is not positive definite.
-        """
-        matrix, spare = self.matrix, self.spare
-        z_NM = matrix.probes.measuring
-        q_NP, ritz_P = self.q_NL[:, :count].contiguous(), self.ritz_L[:count]
-        wanted_NM = bound * z_NM - matrix.exact_product(z_NM)
-        for begin in range(0, count, _GROUP):
-            q_NG = q_NP[:, begin : begin + _GROUP].double()
-            ritz_G = torch.as_tensor(ritz_P[begin : begin + _GROUP], device=q_NG.device)
-            wanted_NM += q_NG @ (ritz_G[:, None] * (q_NG.T @ z_NM))
-        spare.apply_low_rank_()
-        q_NP = q_NP.to(spare.dtype)
-        weighted_NP = q_NP * _as_row(ritz_P, q_NP)
-        del self.y_NL
-        for begin, end, panel in spare.spans():
-            torch.addmm(panel, weighted_NP[begin:end], q_NP[:end].T, beta=-1.0, out=panel)
-            panel[:, begin:end].diagonal().add_(bound)
-        if not is_positive_definite_(spare):
-            return None
-        return norm_bound(factor_product(spare, z_NM) - wanted_NM)
 
     def _rest(self, y_NB: torch.Tensor, q_NL: torch.Tensor) -> torch.Tensor:
         """An orthonormal basis of what is left of y outside the span of q, with random directions where
@@ -171,25 +147,30 @@ class Subspace:
             y_NB, least_B = _orthonormal(y_NB), torch.full_like(least_B, _NOTHING)
         return y_NB
 
-    def _rayleigh_ritz(self, targets: Sequence[float]) -> list[int | None]:
-        """Turn Q and Y to the Ritz vectors; K's by target."""
-        self.ritz_L, self.q_NL, self.y_NL = _rayleigh_ritz(self.q_NL, self.y_NL)
+    def _rayleigh_ritz(
+        self, targets: Sequence[float], gram_LL: torch.Tensor, h_LL: torch.Tensor
+    ) -> list[int | None]:
+        """Turn Q and Y to the Ritz vectors, from QᵀQ and QᵀY; K's by target."""
+        self.ritz_L, rotation_LL = _ritz(gram_LL, h_LL)
+        rotation_LL = rotation_LL.to(self.q_NL.dtype)
+        self.q_NL, self.y_NL = self.q_NL @ rotation_LL, self.y_NL @ rotation_LL
         self._refined_L = None
         return reaching(self.ritz_L, targets)
 
     def _random(self, columns: int) -> torch.Tensor:
-        spare = self.spare
-        return torch.randn(spare.n, columns, generator=self.generator, device=spare.device, dtype=spare.dtype)
+        quick = self.quick
+        return torch.randn(quick.n, columns, generator=self.generator, device=quick.device, dtype=quick.dtype)
 
 
-def _independent(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The basis and its product, without directions that it holds twice: a small matrix has no others."""
-    gram_LL = _inner(q_NL, q_NL)
-    if int(torch.linalg.cholesky_ex(gram_LL - 0.5 * torch.eye(len(gram_LL)).to(gram_LL))[1]) == 0:
-        return q_NL, y_NL
+def _independent(gram_LL: torch.Tensor) -> torch.Tensor | None:
+    """What turns a basis with these inner products into one without directions that it holds twice; None
+    where it holds none."""
+    half_LL = gram_LL.clone()
+    half_LL.diagonal().sub_(0.5)
+    if int(torch.linalg.cholesky_ex(half_LL)[1]) == 0:
+        return None
     values_L, vectors_LL = torch.linalg.eigh(gram_LL)
-    kept_LK = vectors_LL[:, values_L > 0.5].to(q_NL.dtype)
-    return q_NL @ kept_LK, y_NL @ kept_LK
+    return vectors_LL[:, values_L > 0.5]
 
 
 def reaching(values_L: np.ndarray, targets: Sequence[float]) -> list[int | None]:
@@ -240,22 +221,14 @@ def _orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
     return torch.linalg.qr(z_NL)[0]
 
 
-def _projected(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(factor F of G = qᵀq = FFᵀ, F⁻¹ qᵀy F⁻ᵀ): the problem H x = θ G x as a symmetric one, in float64.
+def _ritz(gram_LL: torch.Tensor, h_LL: torch.Tensor) -> tuple[np.ndarray, torch.Tensor]:
+    """(Ritz values, descending; the rotation to Ritz vectors): H x = θ G x as a symmetric problem.
 
     So a basis that is orthonormal only to float32 still gives the Ritz values of its span.
     """
-    factor = torch.linalg.cholesky(_inner(q_NL, q_NL))
-    h_LL = _inner(q_NL, y_NL)
+    factor = torch.linalg.cholesky(gram_LL)  # G = F Fᵀ, and F⁻¹ H F⁻ᵀ is symmetric
     h_LL = torch.linalg.solve_triangular(factor, (h_LL + h_LL.T) / 2, upper=False)
     h_LL = torch.linalg.solve_triangular(factor, h_LL.T.contiguous(), upper=False)
-    return factor, (h_LL + h_LL.T) / 2
-
-
-def _rayleigh_ritz(q_NL: torch.Tensor, y_NL: torch.Tensor) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
-    """Ritz values (descending) and q, y = A·q turned to Ritz vectors."""
-    factor, h_LL = _projected(q_NL, y_NL)
-    values, vectors = torch.linalg.eigh(h_LL)
-    rotation = torch.linalg.solve_triangular(factor.T, vectors.flip(1), upper=True).to(q_NL.dtype)
-    ritz_L = np.maximum(values.flip(0).cpu().numpy(), 0.0)
-    return ritz_L, q_NL @ rotation, y_NL @ rotation
+    values, vectors = torch.linalg.eigh((h_LL + h_LL.T) / 2)
+    rotation_LL = torch.linalg.solve_triangular(factor.T, vectors.flip(1), upper=True)
+    return np.maximum(values.flip(0).cpu().numpy(), 0.0), rotation_LL

@@ -16,7 +16,9 @@ from streamspread.observe.placement import as_input, model_dtype, prepared
 from streamspread.observe.source import Source
 from streamspread.observe.taps import TapInfo, select
 from streamspread.observe.tracing import find_sources
-from streamspread.options import RunOptions
+from streamspread.observe.views import in_views, mask_of
+from streamspread.options import Options, RunOptions
+from streamspread.results.views import WHOLE, AxesRule, axes_rules
 from streamspread.streams import Stream, as_stream
 from streamspread.system.devices import Profile, profile, resolve_device
 from streamspread.system.generators import as_before
@@ -39,6 +41,7 @@ class Observed:
         resident_bytes: of data that stays on the device. ``largest_dim``: D of the widest tap, also of those
             that are not asked for; ``operations``: of a sample's forward through all of them.
         profile: of the device.
+        masked: whether batches say which of their tokens count.
     """
 
     model: nn.Module
@@ -55,6 +58,7 @@ class Observed:
     largest_dim: int
     operations: float
     profile: Profile
+    masked: bool = False
 
 
 @contextmanager
@@ -98,10 +102,16 @@ def _looked_at(
         raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
     # A stream that makes its batches holds one, and what it makes it of, beside the model's own copy.
     copies = 1 if stream.tensor is not None else 3
-    forward_bytes, taps = forward_needs(model, as_input(first, device, dtype), batch_size, copies)
-    wanted = select(taps, options.layers, _default_layers(model))
+    views: Sequence[str] = (WHOLE,)
+    rules: Sequence[AxesRule] = ()
+    if isinstance(options, Options):
+        views, rules = options.view, axes_rules(options.axes)
+    look = as_input(first, device, dtype)
+    forward_bytes, taps = forward_needs(model, look, batch_size, copies, rules)
+    wanted = in_views(select(taps, options.layers, _default_layers(model)), views, rules)
     with as_before(device):
-        sources = find_sources(model, as_input(first[:2], device, dtype), taps, wanted)
+        plain = [tap for tap in wanted if tap.view is None]
+        sources = find_sources(model, as_input(first[:2], device, dtype), taps, plain)
     return Observed(
         model=model,
         stream=stream,
@@ -117,6 +127,7 @@ def _looked_at(
         largest_dim=max((tap.dim for tap in taps), default=0),
         operations=max((tap.operations for tap in taps), default=0.0),
         profile=constants,
+        masked=mask_of(first) is not None,
     )
 
 

@@ -14,6 +14,7 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.repeats import Repeats
 from streamspread.observe.taps import TapInfo, Watch
+from streamspread.observe.views import mask_of
 from streamspread.streams import Seen, prefetch
 from streamspread.system.generators import as_before, drawn_seed, seeded
 from streamspread.system.progress import Progress, Report
@@ -60,7 +61,8 @@ class Passes:
         self._seed = drawn_seed()
 
     def run(self, taps: Sequence[TapInfo], consume: Consume, turn: Turn, every: int = 1) -> int:
-        """One pass: each tap's output of each batch goes to ``consume`` as (n, D), and must be used at once.
+        """One pass: each tap's output of each batch goes to ``consume`` as (n, D), and must be used at once;
+        in slices where a view makes these rows.
 
         Args:
             every: only so many-th batches go through the network, for a rough look.
@@ -95,7 +97,7 @@ class Passes:
         ):  # at once, also after an error
             for first, batch in batches:
                 with seeded((self._seed + first) % 2**63, observed.device):
-                    watch.run(batch, see)
+                    watch.run(batch, see, mask_of(batch))
                 done += batch.shape[0]
                 report()
                 del batch  # before the next one is made

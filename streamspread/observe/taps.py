@@ -16,6 +16,9 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from streamspread.errors import ActivationError, LayerError, ModelError, StreamspreadError
+from streamspread.observe.axes import Axes
+from streamspread.observe.views import View
+from streamspread.results.views import WHOLE, AxesRule
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what kernels read
 
@@ -28,12 +31,14 @@ class TapInfo:
         name: the module's name; from its second call in a forward on with ``#2``, ``#3``, …
         module: the module's name alone. ``call``: 1 for its first call in a forward.
         kind: the module's class name.
-        shape: of one sample's output. ``dim``: D, the product of it.
+        shape: of one sample: an image's output, or what a view makes of it. ``dim``: D, the product of it.
         itemsize: bytes of one number of the output.
         channels_last: whether the output lies in memory as (N, H, W, C).
         operations: floating-point operations per sample of convolutions and linear layers up to here.
-        observable: whether it is a dense floating-point tensor with samples first, and numbers in it.
+        observable: whether it is a dense floating-point tensor with an axis of samples, and numbers in it.
         entering: whether it is not the module's output, but its first argument.
+        axes: a letter for each axis of the output, N for samples, C for features; "" where that is not known.
+        view: how rows are made of it; None where an image's output is one row, and images come first.
     """
 
     name: str
@@ -47,6 +52,8 @@ class TapInfo:
     operations: float
     observable: bool
     entering: bool = False
+    axes: str = ""
+    view: View | None = None
 
 
 class Stop(BaseException):
@@ -60,15 +67,16 @@ class Stop(BaseException):
         self.error = error
 
 
-def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
-    """Every module output of one forward of ``sample`` (a small batch), in the order in which they appear.
+def list_taps(model: nn.Module, sample: torch.Tensor, rules: Sequence[AxesRule] = ()) -> list[TapInfo]:
+    """Every module output of one forward of ``sample`` (a small batch), in the order in which they appear;
+    ``rules``: how their axes are read, where that is not as modules tell.
 
     Raises:
         ModelError: the model does not run on the sample, or cannot be observed.
     """
     taps: list[TapInfo] = []
     calls: dict[str, int] = {}
-    operations = 0.0
+    operations, axes_of = 0.0, Axes(rules, sample.shape[0])
 
     def hook(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
         nonlocal operations
@@ -77,10 +85,13 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
         x = first_tensor(output)
         if x is None:
             return
-        shape = tuple(x.shape[1:])
+        tap_name = name if calls[name] == 1 else f"{name}#{calls[name]}"
+        axes = axes_of.of(tap_name, module, inputs, x)
+        axis = axes.index("N") if axes and len(axes) == x.ndim else 0
+        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
         taps.append(
             TapInfo(
-                name=name if calls[name] == 1 else f"{name}#{calls[name]}",
+                name=tap_name,
                 module=name,
                 call=calls[name],
                 kind=type(module).__name__,
@@ -89,7 +100,9 @@ def list_taps(model: nn.Module, sample: torch.Tensor) -> list[TapInfo]:
                 itemsize=x.element_size(),
                 channels_last=lies_channels_last(x),
                 operations=operations,
-                observable=is_observable(x, sample.shape[0]),
+                observable=is_observable(x, sample.shape[0], axis),
+                axes=axes,
+                view=View(tap_name, WHOLE, axes, shape) if axis else None,
             )
         )
 
@@ -109,10 +122,10 @@ def observable_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def is_observable(x: torch.Tensor, samples: int) -> bool:
-    """Whether it is a dense floating-point tensor with numbers in it, its first axis that of the samples."""
+def is_observable(x: torch.Tensor, samples: int, axis: int = 0) -> bool:
+    """Whether it is a dense floating-point tensor with numbers in it, that axis of it of the samples."""
     dense = x.layout == torch.strided and x.dtype in _DTYPES
-    return dense and x.ndim >= 2 and x.shape[0] == samples and x.numel() > 0
+    return dense and x.ndim >= 2 and x.shape[axis] == samples and x.numel() > 0
 
 
 def lies_channels_last(x: torch.Tensor) -> bool:
@@ -162,8 +175,9 @@ def select(
         chosen.update((t.name, t) for t in matching)
     for tap in chosen.values():
         if not tap.observable:
+            read = f", read as {tap.axes}" if len(tap.axes) > 2 else ""
             raise LayerError(
-                f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output is not a dense "
+                f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output{read} is not a dense "
                 "floating-point tensor with one row per sample"
             )
     return [t for t in taps if t.name in chosen]
@@ -185,11 +199,17 @@ class Watch:
         modules = dict(model.named_modules())
         self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
 
-    def run(self, batch: torch.Tensor, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
-        """One forward of ``batch``.
+    def run(
+        self,
+        batch: torch.Tensor,
+        consume: Callable[[TapInfo, torch.Tensor], None],
+        mask_NT: torch.Tensor | None = None,
+    ) -> None:
+        """One forward of ``batch``; ``mask_NT``: which tokens count, of taps with a view of them.
 
         Raises:
-            ActivationError: a tap's shape differs from the first batch's, or a tap was not reached.
+            ActivationError: a tap's shape differs from the first batch's, or does not fit the mask, or a tap
+                was not reached.
             ModelError: the model does not run on the batch.
         """
         missing = dict(self._at)
@@ -199,7 +219,8 @@ class Watch:
             calls[name, entering] += 1
             try:
                 for tap in missing.pop((name, calls[name, entering], entering), ()):
-                    consume(tap, _checked(tap, x, batch.shape[0]))
+                    for rows_ND in _rows(tap, x, batch.shape[0], mask_NT):
+                        consume(tap, rows_ND)
             except Exception as error:
                 raise Stop(error) from error
             if not missing:
@@ -220,19 +241,22 @@ class Watch:
         raise ActivationError(f"layers {names} were not reached by every batch")
 
 
-def _checked(tap: TapInfo, x: torch.Tensor | None, samples: int) -> torch.Tensor:
-    """What the tap gave, as (n, D).
+def _rows(
+    tap: TapInfo, x: torch.Tensor | None, samples: int, mask_NT: torch.Tensor | None
+) -> Iterator[torch.Tensor]:
+    """What the tap gave, as (n, D); some samples at a time where a view makes these rows.
 
     Raises:
-        ActivationError: another shape than that of the first batch.
+        ActivationError: another shape than that of the first batch, or one that the mask is not of.
     """
-    if x is None or tuple(x.shape) != (samples, *tap.shape):
+    view = tap.view
+    if x is None or tuple(x.shape) != (view.batch_shape(samples) if view else (samples, *tap.shape)):
         came = "no tensor" if x is None else f"{tuple(x.shape)}"
         raise ActivationError(
-            f"layer {tap.name} gave {came} for a batch of {samples}, where the first batch gave {tap.shape} "
-            "per sample: all images must have one shape"
+            f"layer {tap.name} gave {came} for a batch of {samples}, where the first batch gave "
+            f"{view.output if view else tap.shape} per sample: all images must have one shape"
         )
-    return rows_of(x.detach(), tap.channels_last)
+    yield from view.rows(x.detach(), mask_NT) if view else [rows_of(x.detach(), tap.channels_last)]
 
 
 def rows_of(x: torch.Tensor, channels_last: bool) -> torch.Tensor:

@@ -43,6 +43,7 @@ def candidates(layer: LayerShape, setting: Setting) -> tuple[list[Candidate], li
     Raises:
         OptionError: the method asked for cannot do the layer whatever the budget.
     """
+    layer, setting = setting.of_layer(layer)
     asked_for = setting.options.method
     offers = {name: method.candidate(layer, setting) for name, method in ACCUMULATORS.items()}
     impossible = {name: offer for name, offer in offers.items() if isinstance(offer, Impossible)}
@@ -78,7 +79,8 @@ def _check_budget(layers: Sequence[LayerShape], setting: Setting) -> None:
         needs.append((min(peaks.values()), layer, reasons))
     least, layer, reasons = max(needs, key=lambda need: need[0])
     if least > setting.budget:
-        samples = "unknown" if setting.samples is None else f"{setting.samples:,}"
+        number = setting.of_layer(layer)[1].samples
+        samples = "unknown" if number is None else f"{number:,}"
         raise BudgetError(
             f"layer {layer.name} (D = {layer.dim:,}, N = {samples}) fits by no method into "
             f"{format_bytes(setting.budget)}: the smallest budget that would do is {at_least(least)} "
@@ -98,8 +100,8 @@ def _choose(layer: LayerShape, setting: Setting) -> LayerPlan:
         for one in fitting
         if one is not best
     ]
-    rounding = best.rounding or setting.rounding
-    return LayerPlan(layer, best, setting.samples, rounding, (), tuple(rejected))
+    rounding, samples = best.rounding or setting.rounding, setting.of_layer(layer)[1].samples
+    return LayerPlan(layer, best, samples, rounding, (), tuple(rejected))
 
 
 def _least_work(fitting: Sequence[Candidate], setting: Setting) -> Candidate:

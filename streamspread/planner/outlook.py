@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from streamspread.planner.plans import LayerPlan, Plan
 from streamspread.system.devices import Profile
 
+_MADE = 16.0  # times as long as a usual operation takes one of a float64 convolution, by which R is made
 _STAGED = 250.0  # operations' worth of time for each number that is staged, on two cores of a Xeon
 
 
@@ -62,6 +63,16 @@ def outlook(plan: Plan, pace: Pace, profile: Profile) -> Outlook | None:
     )
 
 
+def work(plan: Plan, profile: Profile) -> float:
+    """Operations of a plan, as equivalents of products at the device's usual precision: of sums, eigenvalues
+    and every pass through the network, which the layers in it share."""
+    samples = plan.samples or 1
+    rows = {row.layer: row for row in plan.layers}
+    reach = sum(max(_reach(rows[layer]) for layer in step.layers) for step in plan.passes)
+    own = sum(_own(row, samples, profile) for row in plan.layers)
+    return own + profile.forward_cost * samples * reach
+
+
 def _reach(row: LayerPlan) -> float:
     """Operations of the forward up to where the layer is watched."""
     narrow = row.of.narrow if row.summed_dim is not None else None
@@ -75,4 +86,6 @@ def _own(row: LayerPlan, samples: int, profile: Profile) -> float:
     forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples
     dim = row.summed_dim or row.dim
     longer = (profile.search_cost - 1.0) * row.candidate.step
-    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * dim
+    if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint, of every unit vector
+        longer += _MADE * 2 * row.summed_dim * row.of.narrow.operations
+    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * row.of.places * dim

@@ -16,6 +16,7 @@ from itertools import pairwise
 from streamspread.report.limits import FEWEST, reach
 from streamspread.report.runs import Collection, Run, Training, short_names
 from streamspread.results.spectrum import Interval, LayerSpectrum
+from streamspread.results.views import WHOLE
 
 TAU = 0.7  # the paper's threshold
 EARLY_SHARE = 0.01  # of the dimensions: the paper's early layers spread over no more
@@ -106,7 +107,7 @@ def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> t
     named = {
         name: _Network(name, run, run.layers(part), tau)
         for name, run in short_names(networks).items()
-        if run.layers(part)
+        if run.view == WHOLE and run.layers(part)  # the paper's vectors are of whole outputs
     }
     whole = [
         network

@@ -119,6 +119,7 @@ EN = {
     "metric_power_law_10_100": "power law α, components 10–100",
     "metric_power_law_50_500": "power law α, components 50–500",
     "metric_saturation": "saturation",
+    "metrics_missing": "–: not known from the leading eigenvalues alone; --all-eigenvalues gives it",
     # the page
     "title": "Where in the network the data spreads",
     "lead": (

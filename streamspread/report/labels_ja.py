@@ -112,6 +112,7 @@ JA = {
     "metric_power_law_10_100": "べき指数 α（第 10–100 主成分）",
     "metric_power_law_50_500": "べき指数 α（第 50–500 主成分）",
     "metric_saturation": "飽和度",
+    "metrics_missing": "–：上位の固有値だけでは求まらない。--all-eigenvalues で得られる",
     "title": "ネットワークのどの層でデータの分布が広がるか",
     "lead": (
         "各層は 1 枚の画像を D 個の数に変換する。K(τ) は全画像の分散のうち割合 τ を"

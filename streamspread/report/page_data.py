@@ -19,6 +19,7 @@ from streamspread.report.summary import metric_labels
 from streamspread.results.embedding import Embedding
 from streamspread.results.metrics import metrics_of
 from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.views import WHOLE
 
 _SCREE_POINTS = 70  # of a curve: more than a screen resolves
 
@@ -69,7 +70,7 @@ def _run(run: Run, taus: Sequence[float]) -> dict[str, Any]:
     return {
         "name": run.name,
         "model": run.model,
-        "title": run.facts.get("title") or run.name,
+        "title": str(run.facts.get("title") or run.name) + (f" · {run.view}" if run.view != WHOLE else ""),
         "samples": run.samples,
         "data": run.data.name,
         "description": run.data.description,
@@ -88,6 +89,7 @@ def _layer(stem: str, part: str, layer: LayerSpectrum, taus: Sequence[float]) ->
         "part": part,
         "shape": text.shape(layer.shape),
         "dim": layer.dim,
+        "samples": layer.samples,
         "ceiling": layer.ceiling,
         "limited": [index for index, tau in enumerate(taus) if layer.limited_by_samples(tau)],
         "k": [low] if low == high else [low, high],

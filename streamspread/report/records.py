@@ -89,6 +89,8 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
         # what labels tell
         "between_share": None if classes is None else _known(classes.between_share),
         "nc1": None if classes is None else _known(classes.nc1),
+        "view": spectrum.view,
+        "images": spectrum.seen,
     }
 
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from streamspread.errors import OptionError, StoreError
 from streamspread.report.data import Data, Difference
 from streamspread.results.embedding import Embedding
 from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.views import WHOLE
 
 #: The parts of a layer after which it can be observed, and the suffixes of their taps' names.
 LAYER_PARTS = {"conv": "", "bn": ".bn", "relu": ".relu"}
@@ -37,11 +38,13 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """A stored result and its name: its file's, with the folder's before it where two are the same."""
+    """A stored result, or what one has of a view, and its name: its file's, with the folder's before it where
+    two are the same, and the view's behind it, unless that is the whole. Layers go by their own names."""
 
     name: str
     path: Path
     spectra: Spectra
+    view: str = WHOLE
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -55,13 +58,14 @@ class Run:
 
     @property
     def model(self) -> str:
-        """The network's name; that of the file where it is not known."""
-        return str(self.facts.get("model") or self.name)
+        """The network's name, and the view; that of the file where it is not known."""
+        model = self.facts.get("model")
+        return _in_view(str(model), self.view) if model else self.name
 
     @property
     def samples(self) -> int:
         """N, the number of images."""
-        return max((layer.samples for layer in self.spectra.values()), default=0)
+        return max((layer.seen for layer in self.spectra.values()), default=0)
 
     @property
     def data(self) -> Data:
@@ -100,16 +104,16 @@ class Run:
         return Training(before + epochs, smoothing)
 
     @property
-    def network(self) -> tuple[str, str, str]:
-        """Plan, weights and data: runs in which these are the same differ in the number of images at most.
-        Data that nothing identifies are those of this run alone."""
+    def network(self) -> tuple[str, str, str, str]:
+        """Plan, weights, data and view: runs in which these are the same differ in the number of images at
+        most. Data that nothing identifies are those of this run alone."""
         weights = self.facts.get("weights_sha256") or f"random {self.facts.get('seed')}"
         if self.facts.get("weights") is None:  # a module from Python, which has no file
             weights = self.facts.get("parameters_sha256") or weights
         data = (
             self.data.name if self.data.identified else self.data.seen or f"{self.data.name} of {self.name}"
         )
-        return str(self.facts.get("plan") or self.model), str(weights), data
+        return str(self.facts.get("plan") or self.model), str(weights), data, self.view
 
     def layers(self, part: str = "conv") -> dict[str, LayerSpectrum]:
         """The layers observed after one part (a key of LAYER_PARTS), by their names without its suffix, in
@@ -240,7 +244,7 @@ class Collection:
     def over_samples(self) -> dict[str, tuple[Run, ...]]:
         """Networks with runs of several numbers of images: the runs in ascending order, by the name of the
         largest. Of runs with the same number, the one with most layers is taken."""
-        groups: dict[tuple[str, str, str], dict[int, Run]] = {}
+        groups: dict[tuple[str, ...], dict[int, Run]] = {}
         for run in sorted(self.runs, key=lambda run: -len(run.spectra)):
             if run.study_part in ("networks", "samples"):
                 groups.setdefault(run.network, {}).setdefault(run.samples, run)
@@ -261,7 +265,7 @@ class Collection:
         trained = [run for run in self.runs if run.study_part == "training"]
         models = {run.model for run in trained}
         also = [run for run in self.networks if run.study_part == "networks" and run.model in models]
-        groups: dict[Training, dict[tuple[str, str, str], Run]] = {}
+        groups: dict[Training, dict[tuple[str, ...], Run]] = {}
         for run in trained + also:
             if run.training is not None:
                 groups.setdefault(run.training, {}).setdefault(run.network, run)
@@ -297,10 +301,24 @@ def collect(paths: Sequence[str | Path]) -> Collection:
         if isinstance(result, Embedding):
             embeddings[name], embedding_paths[name] = result, Path(path)
         else:
-            runs.append(Run(name, Path(path), result))
+            runs += _runs(name, Path(path), result)
     if not runs:
         raise OptionError("only embeddings given: name at least one .arrow file that run or study wrote")
     return Collection(tuple(runs), embeddings, embedding_paths)
+
+
+def _runs(name: str, path: Path, spectra: Spectra) -> Iterable[Run]:
+    """A run for each view that layers with places were seen in; those without are in all of them."""
+    alike = [s.layer for s in spectra.values() if s.view == WHOLE and len(s.shape) == 1]
+    views = dict.fromkeys(s.view for s in spectra.values() if s.layer not in alike)
+    for view in views or (WHOLE,):
+        layers = [s for s in spectra.values() if s.view == view or s.layer in alike]
+        own = [replace(s, layer=s.own_name) for s in layers]
+        yield Run(_in_view(name, view), path, Spectra(own, spectra.thresholds, spectra.provenance), view)
+
+
+def _in_view(name: str, view: str) -> str:
+    return name if view == WHOLE else f"{name}, {view}"
 
 
 def _names(paths: Sequence[Path]) -> Iterable[str]:

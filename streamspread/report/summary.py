@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,14 @@ def metrics(run: Run, texts: Texts) -> Table:
         for layer in run.spectra.values()
     ]
     header = [texts["layer"], *metric_labels(texts).values()]
-    return Table(header, rows, frozenset(range(1, len(header))))
+    lacking = [layer for layer in run.spectra.values() if not layer.complete and _lacks_some(layer)]
+    return Table(
+        header, rows, frozenset(range(1, len(header))), [texts["metrics_missing"]] if lacking else []
+    )
+
+
+def _lacks_some(layer: LayerSpectrum) -> bool:
+    return any(math.isnan(value) for value in metrics_of(layer).values())
 
 
 def by_class(run: Run, texts: Texts) -> Table:
@@ -185,7 +193,7 @@ def _how_sure(runs: _Layers, thresholds: Sequence[float], texts: Texts) -> list[
     lines = [f"{texts['limited']}: {limited}: {texts['limited_means']}"] if limited else []
     if any(_has_estimates(layers, tau) for layers in runs.values() for tau in thresholds):
         lines.append(texts["estimate_means"])
-    images = " / ".join(dict.fromkeys(text.count(s.samples) for layers in runs.values() for s in layers))
+    images = " / ".join(dict.fromkeys(text.count(s.seen) for layers in runs.values() for s in layers))
     return [
         *lines,
         texts["open"].format(where=still_open) if still_open else texts["closed"].format(images=images),

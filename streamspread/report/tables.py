@@ -108,6 +108,7 @@ def print_layers(taps: Sequence[TapInfo], console: Surface) -> None:
         Column("layer", [tap.name for tap in taps], left=True),
         Column("shape", [text.shape(tap.shape) for tap in taps]),
         Column("D", [text.count(tap.dim) for tap in taps]),
+        Column("axes", [tap.axes or "?" for tap in taps], drop=2, left=True),
         Column("module", [tap.kind for tap in taps], drop=1, left=True),
     ]
     print_first_that_fits(console, [columns])
@@ -204,7 +205,7 @@ def _closing_lines(
         if not all(s.components(tau).closed for tau in thresholds)
     }
     if not still_open:
-        counts = {s.samples for s in layers}
+        counts = {s.seen for s in layers}
         images = f" {counts.pop():,}" if len(counts) == 1 else ""
         yield f"closed: every K is one value, not a range, proved for these{images} images, not for more"
         return
@@ -220,7 +221,10 @@ def _missing_estimates(layers: Sequence[LayerSpectrum], thresholds: Sequence[flo
     without = [s for s in layers if s.growth is None and s.total_variance > 0]
     if without:
         listed = ", ".join(f"{s.layer} ({s.method})" for s in without)
-        yield f"no estimate at ∞: {listed}: one is made of grams, and of covariances of few features"
+        yield (
+            f"no estimate at ∞: {listed}: one is made of grams, and of covariances of few features, where it "
+            "costs little"
+        )
     known = {tau for s in layers if s.growth for tau in s.growth.thresholds}
     written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
     if others := [written[tau] for tau in thresholds if tau not in known]:

@@ -69,7 +69,7 @@ def residual_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, outside: 
     Args:
         ritz_L: (L,) float64 Ritz values, descending.
         residual_LL: (L, L) float64, RᵀR in the same order.
-        outside: an upper bound of λmax(E), as a Cholesky factorisation of s·I − A + QΘQᵀ proves it.
+        outside: an upper bound of λmax(E), however it was found.
 
     Returns:
         (L,) float64, descending, at least ``ritz_L``.

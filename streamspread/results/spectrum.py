@@ -16,6 +16,7 @@ from streamspread.results.interval import Interval as Interval
 from streamspread.results.layers import ByLayer
 from streamspread.results.metrics import Metrics
 from streamspread.results.objects import SpectraObject, SpectrumObject
+from streamspread.results.views import WHOLE
 
 if TYPE_CHECKING:
     from streamspread.results.classes import Classes
@@ -196,18 +197,22 @@ class LayerSpectrum(Spectrum):
     """A layer's spectrum and how it was made.
 
     Attributes:
-        layer: the tap's name. ``shape``: of one sample's activation, such as (C, H, W).
+        layer: the tap's name, and behind an @ the view, unless that is the whole. ``shape``: of one sample's
+            activation, such as (C, H, W).
         method: the accumulator that made it: covariance, gram, sketch, or another that is registered.
         rounding: the precision of the activations that were summed: fp64, fp32, fp16, bf16 or int16.
         passes: how many times the data went through the network for this layer.
         seconds: of wall-clock time, spent on this layer alone (sums and eigenvalues); the forward is shared
-            by all layers of a pass and not counted. NaN where it was not measured.
+            by all layers of a pass and not counted, nor is making rows of a view. NaN: not measured.
         peak_bytes: the most memory that the passes with this layer were measured to take beyond what was in
             use before them; 0 where it was not measured.
         source_dim: the dimension of a smaller activation of which this layer is a linear function, if any: no
             more directions than that can vary. Files keep it where it lowers the ceiling.
         summed_dim: how many numbers of a sample were summed, where these were not the layer's D but those of
             an activation of which it is a linear function; else None.
+        view: what a sample is: an image's whole output, or what is made of its places
+            (:data:`streamspread.results.views.VIEWS`).
+        images: how many images the samples are places of; None where each sample is an image of its own.
     """
 
     layer: str
@@ -219,6 +224,18 @@ class LayerSpectrum(Spectrum):
     peak_bytes: int = 0
     source_dim: int | None = None
     summed_dim: int | None = None
+    view: str = WHOLE
+    images: int | None = None
+
+    @property
+    def own_name(self) -> str:
+        """The layer's, whatever the view."""
+        return self.layer.removesuffix(f"@{self.view}")
+
+    @property
+    def seen(self) -> int:
+        """How many images were."""
+        return self.samples if self.images is None else self.images
 
     @property
     def rank_limit(self) -> int:

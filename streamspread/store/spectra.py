@@ -14,6 +14,7 @@ from streamspread.errors import OptionError, StoreError
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.views import WHOLE, check_views
 from streamspread.store import facts, files
 from streamspread.store.classes import CLASSES, classes_in, classes_row
 from streamspread.store.columns import intervals, or_nan, or_null
@@ -105,6 +106,8 @@ LATER = pa.schema(
         pa.field("classes", CLASSES),
         pa.field("summed_dim", pa.int64()),
         pa.field("moved", pa.float64()),
+        pa.field("view", pa.string()),
+        pa.field("images", pa.int64()),  # where samples are places of these
     ]
 )
 
@@ -144,6 +147,8 @@ def _table(spectra: Spectra) -> pa.Table:
         "classes": [classes_row(s, spectra.thresholds) for s in layers],
         "summed_dim": [s.summed_dim for s in layers],
         "moved": [or_null(s.moved) for s in layers],
+        "view": [s.view for s in layers],
+        "images": [s.images for s in layers],
     }
     columns |= {name: [or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -204,6 +209,8 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         growth=_growth(value("growth")),
         classes=classes_in(value("classes"), value("dim")),
         summed_dim=value("summed_dim"),
+        view=value("view") or WHOLE,
+        images=value("images"),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
         source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),
@@ -220,6 +227,9 @@ def _check_row(row: Mapping[str, Any]) -> None:
         raise ValueError(f"shape {tuple(row['shape'])} has not {row['dim']:,} features")
     if row["passes"] < 1 or row["peak_bytes"] < 0:
         raise ValueError(f"{row['passes']} passes and a peak of {row['peak_bytes']} bytes")
+    check_views(row.get("view") or WHOLE)
+    if (images := row.get("images")) is not None and not 0 < images <= row["samples"]:
+        raise ValueError(f"{row['samples']:,} samples of {images:,} images")
     for name in ("seconds", "participation_ratio", "effective_rank"):
         if row[name] is not None and not 0.0 <= row[name] < math.inf:
             raise ValueError(f"{name.replace('_', ' ')} {row[name]:g}: it must be finite, and 0 or more")

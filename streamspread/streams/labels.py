@@ -28,6 +28,10 @@ class Labels(NamedTuple):
         """How many samples each class has."""
         return np.bincount(self.index_N, minlength=len(self.names))
 
+    def repeated(self, times: int) -> Labels:
+        """Of samples of which every one is so many in a row."""
+        return Labels(np.repeat(self.index_N, times), self.names) if times > 1 else self
+
 
 def labels_of(stream: Stream) -> Labels:
     """The classes of a stream's samples.

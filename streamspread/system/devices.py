@@ -37,6 +37,7 @@ class Profile:
             the most.
         least_staged: rows staged at the least before a sketch takes them in.
         chunk_bytes: of a large matrix that are widened to float64 at a time.
+        slice_numbers: of an activation that a view makes rows of at a time, unless one image has more.
         band_numbers, band_rows: numbers of a triangle that the reduction to a band widens to float64 at a
             time, at the most, and rows at the least.
         product_terms: of a product of 16-bit numbers that are summed in a row.
@@ -65,6 +66,7 @@ class Profile:
     max_block: int
     least_staged: int
     chunk_bytes: int
+    slice_numbers: int
     band_numbers: int
     band_rows: int = 64
     product_terms: int
@@ -87,7 +89,7 @@ CPU = Profile(
     tile_bytes=1 << 30,
     dense_limit=6144,
     search_limit=2048,
-    search_cost=3.5,
+    search_cost=2.2,
     narrow_limit=8192,
     part_limit=2048,
     dense_copies=2,  # the matrix, and a copy that is reduced in its place
@@ -96,6 +98,7 @@ CPU = Profile(
     max_block=2048,
     least_staged=128,
     chunk_bytes=32 << 20,
+    slice_numbers=1 << 20,
     band_numbers=1 << 20,  # they stay in the cache
     product_terms=384,  # that OpenBLAS sums one by one before it adds them to a result
     exact_worth=2.0,
@@ -128,6 +131,7 @@ CUDA = Profile(
     max_block=4096,
     least_staged=1024,
     chunk_bytes=256 << 20,
+    slice_numbers=1 << 23,
     band_numbers=1 << 23,
     # Tensor cores cut sums off instead of rounding them (Fasi, Higham, Mikaitis & Pranesh 2021,
     # doi:10.7717/peerj-cs.330), so a sum of squares falls short by a share that grows with its length, and

@@ -42,7 +42,7 @@ def test_all_eigenvalues_in_place_give_the_same_answer(device, method, rounding,
         assert spectrum.components(tau) == usual.components(tau)
     assert spectrum.effective_rank == pytest.approx(usual.effective_rank, rel=1e-4)
     assert spectrum.participation_ratio == pytest.approx(usual.participation_ratio, rel=1e-5)
-    with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
+    with pytest.raises(OptionError, match="these sums were used up by all eigenvalues"):
         solved(state, TAUS)
 
 
@@ -68,23 +68,26 @@ def test_a_spectrum_can_be_asked_for_again_and_sums_go_on(method):
 
 
 @pytest.mark.parametrize("method", EXACT)
-def test_a_state_that_a_proof_used_up_says_so(method):
+def test_a_state_that_all_eigenvalues_used_up_says_so(method):
     x = with_spectrum("power law", 400, 260, 0.0)
     state = EXACT[method](x, "fp32", CPU, 50)
-    options = leading(150)
-    assert solved(state, (0.7,), options).proof == "Cholesky factorisation"
-    with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
-        solved(state, (0.7,), options)
+    assert solved(state, (0.7,), every(limit=0)).proof == "all eigenvalues, in place"
+    with pytest.raises(OptionError, match="these sums were used up by all eigenvalues"):
+        solved(state, (0.7,), leading(150))
     if method == "covariance":
         state.update(x[:1])
-        with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
+        with pytest.raises(OptionError, match="these sums were used up by all eigenvalues"):
             state.end_pass()
 
 
 @pytest.mark.parametrize("method", EXACT)
-def test_without_proofs_a_state_stays_usable(method):
+@pytest.mark.parametrize(
+    ("block", "proof", "by"), [(150, True, "Chebyshev polynomial"), (60, False, "Frobenius norm")]
+)
+def test_a_search_leaves_a_state_usable(method, block, proof, by):
     x = with_spectrum("power law", 400, 260, 0.0)
     state = EXACT[method](x, "fp32", CPU, 50)
-    options = leading(60, proof=False)
-    first, again = solved(state, (0.5,), options), solved(state, (0.5,), options)
+    options = leading(block, proof=proof)
+    first, again = solved(state, (0.7,), options), solved(state, (0.7,), options)
+    assert first.proof == by
     assert np.array_equal(first.upper_sums, again.upper_sums)

@@ -79,8 +79,8 @@ def test_layers_lists_what_the_layers_option_takes(cli):
     code, out, err = cli("layers", "--model", "plan:4,M,6")
     assert (code, err) == (0, "")
     rows = [line.split() for line in out.splitlines()]
-    assert rows[0] == ["layer", "shape", "D", "module"]
-    assert ["c1.relu", "4×32×32", "4,096", "ReLU"] in rows
+    assert rows[0] == ["layer", "shape", "D", "axes", "module"]
+    assert ["c1.relu", "4×32×32", "4,096", "NCHW", "ReLU"] in rows
     assert ["c2", "6×16×16", "1,536"] in [row[:3] for row in rows]
     assert ["gap", "6", "6"] in [row[:3] for row in rows]
 

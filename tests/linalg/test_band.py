@@ -105,11 +105,27 @@ def test_the_same_bits_each_time():
     assert np.array_equal(first, second)
 
 
-def test_the_panels_are_used_up():
-    panels, _ = matrix(50, 20)
+USES = {
+    "read": lambda panels: panels.dense(torch.float64),
+    "multiply by a block": lambda panels: panels.matmul(torch.ones(90, 1, dtype=torch.float64)),
+    "quotients": lambda panels: panels.quotients(torch.ones(90, 1, dtype=torch.float64)),
+    "squared norm": lambda panels: panels.squared_norm(),
+    "row sums": lambda panels: panels.row_sums(),
+    "trace": lambda panels: panels.trace(),
+    "add rows": lambda panels: panels.add_outer(torch.ones(90, 1, dtype=torch.float64)),
+    "add panels": lambda panels: panels.add(packed(90, 40)[0], 1.0),
+    "be added": lambda panels: packed(90, 40)[0].add(panels, 1.0),
+    "rescale": lambda panels: panels.multiply_(0.5),
+    "reduce again": band_eigenvalues_,
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_the_panels_are_used_up(use):
+    panels, _ = packed(90, 40, low_rank=True)
     band_eigenvalues_(panels)
-    with pytest.raises(OptionError, match="these sums were used up by an eigenvalue step"):
-        panels.trace()
+    with pytest.raises(OptionError, match="these sums were used up by all eigenvalues"):
+        use(panels)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

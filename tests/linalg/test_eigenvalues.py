@@ -84,7 +84,7 @@ def test_without_proof_a_block_that_cannot_grow_far_enough_leaves_k_open():
 )
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_where_no_factorisation_can_prove_k_all_eigenvalues_do(dtype, device, values, tau, max_block):
+def test_where_no_bound_on_the_others_proves_k_all_eigenvalues_do(dtype, device, values, tau, max_block):
     shares = []
     trace, truth = float(values.sum()), np.cumsum(values)
     panels = prescribed(values, device, dtype)
@@ -142,7 +142,7 @@ def test_a_threshold_that_no_sum_can_reach_does_not_use_up_the_matrix():
 
 
 @pytest.mark.parametrize("k", range(46, 70, 3))
-def test_a_basis_that_fills_the_largest_block_is_not_trusted_with_a_hopeless_factorisation(k):
+def test_a_basis_that_fills_the_largest_block_is_not_trusted_with_a_hopeless_bound(k):
     values = SPECTRA["harmonic"][:300]
     trace, sums = float(values.sum()), np.cumsum(values)
     tau = float((sums[k - 1] - values[k - 1] / 10) / trace)

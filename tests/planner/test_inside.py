@@ -30,7 +30,7 @@ def test_tiles_cover_the_features_and_ranks_suit_the_layer(case):
 
 
 def test_both_sides_long_is_a_sketch_of_as_many_directions_as_the_thresholds_need():
-    chosen = planned([layer(65536)], 50_000, 16 * GIB).layers[0]
+    chosen = planned([layer(65536)], 60_000, 24 * GIB).layers[0]
     assert (chosen.sizes["rank"], chosen.sizes["adaptive"]) == (1024, True)
 
 

@@ -1,6 +1,7 @@
 """Tables as they are seen: at every width, on a terminal and in a pipe, and never a number cut."""
 
 import io
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -299,8 +300,11 @@ def test_layers_are_listed_with_shape_and_dim():
         channels_last=False,
         operations=1.0,
         observable=True,
+        axes="NCHW",
     )
-    assert rows(rendered(print_layers, [tap]))[2] == ["c1", "64×32×32", "65,536", "Conv2d"]
+    listed = rows(rendered(print_layers, [tap, replace(tap, name="c2", axes="")]))
+    assert listed[2] == ["c1", "64×32×32", "65,536", "NCHW", "Conv2d"]
+    assert listed[3][3] == "?"
 
 
 @pytest.mark.parametrize(

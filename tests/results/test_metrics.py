@@ -214,6 +214,15 @@ def test_a_new_metric_is_in_every_file_and_table(largest_share, tmp_path):
     assert (float(known), unknown) == (0.5, "–")
 
 
+def test_what_leading_eigenvalues_do_not_tell_is_told_with_the_option_that_does(tmp_path):
+    def notes(*layers):
+        return summary.metrics(Run("x", tmp_path / "x.arrow", Spectra(layers)), labels("en")).notes
+
+    assert notes(layer("c1", (5.0, 2.0, 2.0, 1.0))) == []
+    (note,) = notes(layer("c1", (5.0, 2.0, 2.0, 1.0)), wide_layer("c2"))
+    assert "--all-eigenvalues" in note
+
+
 def test_files_from_before_a_metric_are_read(tmp_path, request):
     store.write(Spectra([layer()]), tmp_path / "old.arrow")
     request.getfixturevalue("largest_share")

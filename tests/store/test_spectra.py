@@ -69,6 +69,8 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
         "classes",
         "summed_dim",
         "moved",
+        "view",
+        "images",
         *[name for name in metric_names() if name not in ("participation_ratio", "effective_rank")],
     ]
     low, high = spectra["blöcke.2"].components(0.7)

@@ -91,7 +91,8 @@ class Covariance(Accumulator):
         staging_rows = min(most_rows, setting.samples or most_rows)
         max_block = largest_block(dim, constants)
 
-        in_eighths = setting.options.estimate and Eighths.worth_it(
+        wanted = setting.options.estimate and not layer.uneven
+        in_eighths = wanted and Eighths.worth_it(
             dim, setting.samples or _SAMPLES, layer.operations, DENSE_SOLVE_FACTOR
         )
 
@@ -175,10 +176,9 @@ class Covariance(Accumulator):
     def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
         """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof.
 
-        The state stays usable for further updates unless the panels themselves were used up: by a Cholesky
-        factorisation, whether it succeeds (``Spectrum.proof`` says so) or not, or where all eigenvalues were
-        computed in place. Any later use then raises. With ``proof=False`` they are used up only where all
-        eigenvalues are asked for.
+        The state stays usable for further updates unless all eigenvalues were computed in the panels
+        themselves (``Spectrum.proof`` says so). Any later use then raises. With ``proof=False`` that is only
+        done where all eigenvalues are asked for.
 
         Raises:
             DataError: fewer than two samples were seen.
@@ -203,7 +203,7 @@ class Covariance(Accumulator):
         panels.m_RR = torch.full((1, 1), -float(staging.count), dtype=torch.float64, device=self.device)
         spectrum = spectrum_of(panels, totals, options, step)
         points = sums.eighths.points(options.thresholds) if sums.eighths and options.estimate else ()
-        growth = with_whole(points, spectrum, options.thresholds)
+        growth = with_whole(points, spectrum, options.thresholds, self.places)
         return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth, classes=classes)
 
     def state(self) -> dict[str, Part]:
@@ -265,8 +265,9 @@ class _Sums:
             owner.dim, owner.panel_rows, precision.sum_dtype, owner.device, precision.exact
         )
         self.fourth = FourthMoments(owner.dim, owner.device)
-        self.eighths = Eighths(owner.dim, owner.device) if owner.in_eighths else None
-        self.classes = ClassSums(owner.labels, owner.dim, owner.device) if owner.labels else None
+        dim, device, places = owner.dim, owner.device, owner.places
+        self.eighths = Eighths(dim, device, places) if owner.in_eighths else None
+        self.classes = ClassSums(owner.labels, dim, device, places) if owner.labels else None
         beside = (self.fourth, self.eighths, self.classes)
         self.beside = [each for each in beside if each is not None]
 

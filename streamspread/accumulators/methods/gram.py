@@ -243,15 +243,18 @@ class Gram(Accumulator):
         totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer, moved)
         step, most, classes = self.step._replace(progress=progress), self.step.profile.part_limit, None
         if self.labels is not None:
-            split = split_products(self.panels, self.labels, self.means_CC)
-            classes = classes_of(self.panels, split, self.labels.names, totals, options, step)
-            each = components_of_each(self.panels, self.labels, options, most)
+            labels = self.labels.repeated(self.places)
+            split = split_products(self.panels, labels, self.means_CC)
+            classes = classes_of(self.panels, split, labels.names, totals, options, step)
+            # Places of one image are alike, so a class of few has no like among places drawn from all.
+            each = components_of_each(self.panels, labels, options, most) if self.places == 1 else ()
             classes = replace(classes, each=each)
         self.panels.centre()
         fourth = fourth_moment_of_products(self.panels)
-        points = growth_of_products(self.panels, options.thresholds, most) if options.estimate else ()
+        sizes = most, self.places
+        points = growth_of_products(self.panels, options.thresholds, *sizes) if options.estimate else ()
         spectrum = spectrum_of(self.panels, totals, options, step)
-        growth = with_whole(points, spectrum, options.thresholds)
+        growth = with_whole(points, spectrum, options.thresholds, self.places)
         return replace(spectrum, fourth_moment=per_sample(fourth, totals), growth=growth, classes=classes)
 
     def _complete(self) -> None:

@@ -190,7 +190,7 @@ function drawExplore() {
   const worth = fill(k.low === k.high ? texts.answer_closed : texts.answer_open, {images});
   $("answer-note").textContent = layer.limited.includes(state.tau) ? `${texts.limited}: ${texts.limited_means} · ${worth}` : worth;
   const facts = {
-    [texts.network]: runs[state.run].title, [texts.shape]: layer.shape, N: images, [texts.ceiling]: count(layer.ceiling),
+    [texts.network]: runs[state.run].title, [texts.shape]: layer.shape, N: count(layer.samples), [texts.ceiling]: count(layer.ceiling),
     ...(state.tau in layer.estimates && {[`K(${tauText()}), ${texts.estimate}`]: layer.estimates[state.tau]}),
     ...Object.fromEntries(data.metrics.map((name, index) => [name, layer.metrics[index]])),
     [texts.method]: layer.method, [texts.proof]: layer.proof,

@@ -1,0 +1,180 @@
+"""From an output to rows: a sample for each image, for each of its places, or for what its places pool to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from streamspread.errors import ActivationError, LayerError
+from streamspread.results.views import POOLED, POOLED_MAX, POSITION, WHOLE, AxesRule, viewed_name
+from streamspread.system.devices import profile
+
+if TYPE_CHECKING:
+    from streamspread.observe.taps import TapInfo
+
+_BYTES = 2 * 8  # of a number of a slice, while its rows are made
+_USUAL = {3: "NTC, TNC or NCL", 4: "NCHW or NHWC", 5: "NCDHW or NDHWC"}
+
+#: Views of which rows are float64, whatever the activation is.
+WIDE = frozenset({POOLED})
+
+
+@dataclass(frozen=True)
+class View:
+    """How rows are made of a layer's outputs, some images at a time.
+
+    Attributes:
+        layer: whose outputs they are. ``name``: of the view.
+        axes: a letter for each axis of the output, N for samples and C for features; all others are places.
+        output: the shape of one image's output, in the order of its axes.
+    """
+
+    layer: str
+    name: str
+    axes: str
+    output: tuple[int, ...]
+
+    @property
+    def samples_axis(self) -> int:
+        return self.axes.index("N")
+
+    @property
+    def features(self) -> int:
+        """C."""
+        return self.output[self.axes.replace("N", "").index("C")]
+
+    @property
+    def places(self) -> int:
+        """P, how many an image has."""
+        return math.prod(self.output) // self.features
+
+    @property
+    def rows_each(self) -> int:
+        """Rows of an image that no mask shortens."""
+        return self.places if self.name == POSITION else 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return self.output if self.name == WHOLE else (self.features,)
+
+    def batch_shape(self, images: int) -> tuple[int, ...]:
+        """Of the output for so many images."""
+        return (*self.output[: self.samples_axis], images, *self.output[self.samples_axis :])
+
+    def together(self, device: torch.device) -> int:
+        """Images whose rows are made at a time."""
+        return max(1, profile(device).slice_numbers // math.prod(self.output))
+
+    def slice_bytes(self, device: torch.device) -> int:
+        """Bytes that making rows takes at a time."""
+        return _BYTES * self.together(device) * math.prod(self.output)
+
+    def rows(self, x: torch.Tensor, mask_NT: torch.Tensor | None = None) -> Iterator[torch.Tensor]:
+        """The rows of a batch's output, (n, D) each, image after image and an image's places in the order of
+        its axes.
+
+        At most ``slice_numbers`` numbers at a time, or one image. Means are float64, and all else is in the
+        dtype of x.
+
+        Args:
+            x: of :meth:`batch_shape`.
+            mask_NT: booleans, true for the tokens that count; others are left out of position and pooled.
+
+        Raises:
+            ActivationError: a mask that is not of this output's samples and places, or that leaves nothing of
+                an image that is to be pooled.
+        """
+        if self.name != WHOLE and mask_NT is not None and tuple(mask_NT.shape) != self._mask_shape(x):
+            raise ActivationError(
+                f"layer {self.layer}: its output has {self._mask_shape(x)} samples and places, and the mask "
+                f"is of {tuple(mask_NT.shape)} tokens: ask for this view of layers of tokens alone"
+            )
+        places = [axis for axis, letter in enumerate(self.axes) if letter not in "NC"]
+        x_NPC = x.permute(self.samples_axis, *places, self.axes.index("C"))
+        count, most = self.together(x.device), profile(x.device).slice_numbers
+        for begin in range(0, x_NPC.shape[0], count):
+            part_NPC = x_NPC[begin : begin + count]
+            kept_NP = None if mask_NT is None else mask_NT[begin : begin + count].to(x.device)
+            if self.name == WHOLE:
+                yield part_NPC.reshape(part_NPC.shape[0], -1)
+            elif self.name == POSITION:
+                rows_ND = part_NPC.reshape(-1, self.features)
+                rows_ND = rows_ND if kept_NP is None else rows_ND[kept_NP.reshape(-1)]
+                yield from (rows for rows in rows_ND.split(max(1, most // self.features)) if len(rows))
+            else:
+                yield self._pooled(part_NPC.flatten(1, -2), kept_NP)
+
+    def _mask_shape(self, x: torch.Tensor) -> tuple[int, int]:
+        return x.shape[self.samples_axis], self.places
+
+    def _pooled(self, x_NPC: torch.Tensor, kept_NP: torch.Tensor | None) -> torch.Tensor:
+        """(n, C): the mean over the places that count, or the largest."""
+        if kept_NP is None:
+            return x_NPC.amax(1) if self.name == POOLED_MAX else x_NPC.mean(1, dtype=torch.float64)
+        if not bool(kept_NP.any(1).all()):
+            raise ActivationError(f"layer {self.layer}: the mask leaves a sample without any token to pool")
+        left_out_NP1 = ~kept_NP[..., None]  # filled, not multiplied by 0: padding may be NaN
+        if self.name == POOLED_MAX:
+            return x_NPC.masked_fill(left_out_NP1, -math.inf).amax(1)
+        return x_NPC.double().masked_fill(left_out_NP1, 0.0).sum(1) / kept_NP.sum(1, keepdim=True)
+
+
+def mask_of(batch: Any) -> torch.Tensor | None:
+    """Which tokens of a batch count, (N, T) booleans, where it is a mapping that says so, under the name
+    ``attention_mask``; else None."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    return mask.bool() if isinstance(mask, torch.Tensor) and mask.ndim == 2 else None
+
+
+def in_views(taps: Sequence[TapInfo], views: Sequence[str], rules: Sequence[AxesRule] = ()) -> list[TapInfo]:
+    """Each tap in each of the views, tap after tap; one whose outputs have no places once, as it is: all
+    views of it are alike.
+
+    Args:
+        rules: the axes that were asked for; the taps have them.
+
+    Raises:
+        LayerError: axes that are not known, or of another number than the output's, or of no tap.
+    """
+    for rule in rules:
+        if not any(_is_of(rule, tap) for tap in taps):
+            what = f"is called {rule.layers!r}" if rule.layers else f"has {len(rule.axes)} axes"
+            raise LayerError(f"axes {rule.axes} are given, and no layer that was asked for {what}")
+    return [one for tap in taps for one in _in_views(tap, views)]
+
+
+def _is_of(rule: AxesRule, tap: TapInfo) -> bool:
+    if not rule.layers:
+        return len(rule.axes) == len(_output(tap)) + 1
+    return fnmatchcase(tap.name, rule.layers) or fnmatchcase(tap.module, rule.layers)
+
+
+def _in_views(tap: TapInfo, views: Sequence[str]) -> Iterator[TapInfo]:
+    output, axes = _output(tap), tap.axes
+    count = len(output) + 1
+    shape = f"(N, {', '.join(map(str, output))})"
+    if axes and len(axes) != count:
+        raise LayerError(f"layer {tap.name!r}: axes {axes} are given, and its output {shape} has {count}")
+    for view in views if count > 2 else (WHOLE,):
+        if view == WHOLE:
+            yield tap
+        elif not axes:
+            usual = _USUAL.get(count, "a letter for each")
+            raise LayerError(
+                f"layer {tap.name!r} ({tap.kind}): its type does not tell which axis of its output {shape} "
+                f"holds features: give --axes, as {usual}; for it alone as '{tap.module}=…'"
+            )
+        else:
+            one = View(tap.name, view, axes, output)
+            name = viewed_name(tap.name, view)
+            yield replace(tap, name=name, shape=one.shape, dim=one.features, view=one)
+
+
+def _output(tap: TapInfo) -> tuple[int, ...]:
+    return tap.view.output if tap.view else tap.shape

@@ -1,0 +1,80 @@
+"""The bound on what lies outside a span: that it holds, that it is near, and what makes there be none."""
+
+import numpy as np
+import pytest
+import torch
+
+from streamspread.linalg import outside
+from streamspread.linalg.outside import ATTEMPTS, bound_outside
+from tests.devices import CPU, DEVICES
+from tests.matrices import packed, prescribed
+
+N, SPAN = 300, 20
+VALUES = 1.0 / np.arange(1, N + 1) ** 1.2
+
+
+def spanned(panels, missing=()):
+    """The leading eigenvectors, without some of them, in a basis that is not orthonormal."""
+    vectors_NN = torch.linalg.eigh(panels.dense(torch.float64))[1].flip(1)
+    kept = [j for j in range(SPAN) if j not in missing]
+    generator = torch.Generator().manual_seed(1)
+    mixed_LL = torch.randn(len(kept), len(kept), dtype=torch.float64, generator=generator)
+    return (vectors_NN[:, kept].cpu() @ mixed_LL).to(panels.device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("worth", [1e-6, 0.9, 1.0, 1.3])
+def test_the_bound_holds_and_is_at_most_what_was_aimed_at(device, dtype, worth):
+    panels = prescribed(VALUES, device, dtype)
+    q_NL, largest = spanned(panels), VALUES[SPAN]
+    aim = 1.25 * max(worth, 1.0) * largest
+    bound = bound_outside(panels, q_NL, worth * largest, aim)
+    assert bound is not None
+    assert largest * (1 - 1e-5) <= bound <= aim
+
+
+@pytest.mark.parametrize("missing", [0, 7, SPAN - 1])
+@pytest.mark.parametrize("attempt", range(ATTEMPTS))
+def test_a_missed_eigenvalue_is_never_certified_away(missing, attempt):
+    panels = prescribed(VALUES, CPU, torch.float64)
+    q_NL, expected = spanned(panels, [missing]), VALUES[SPAN]
+    assert bound_outside(panels, q_NL, expected, 0.999 * VALUES[missing], attempt) is None
+
+
+@pytest.mark.parametrize("basis", [torch.float32, torch.float64])
+def test_of_a_matrix_with_a_correction_it_is_that_of_the_whole(basis):
+    panels, dense = packed(200, 70, CPU, torch.float64, low_rank=True)
+    values, vectors_NN = torch.linalg.eigh(dense)
+    q_NL = vectors_NN[:, -30:].to(basis)
+    largest = float(values[-31])
+    bound = bound_outside(panels, q_NL, largest, 1.2 * largest)
+    assert largest * (1 - 1e-4) <= bound <= 1.2 * largest
+
+
+@pytest.mark.parametrize("expected", [0.0, float("nan"), 2.0])
+def test_there_is_no_bound_where_the_expectation_is_of_no_use(expected):
+    panels = prescribed(VALUES, CPU, torch.float64)
+    assert bound_outside(panels, spanned(panels), expected, 1.1 * VALUES[SPAN]) is None
+
+
+def test_the_matrix_stays_as_it_is():
+    panels = prescribed(VALUES, CPU, torch.float32)
+    before = panels.dense(torch.float64)
+    bound_outside(panels, spanned(panels), VALUES[SPAN], 1.2 * VALUES[SPAN])
+    assert torch.equal(panels.dense(torch.float64), before)
+
+
+def test_vectors_are_as_likely_to_miss_as_is_said():
+    """The share, against the distribution that it was made from: of M normal numbers none exceeds it."""
+    generator = torch.Generator().manual_seed(3)
+    z = torch.randn(400_000, generator=generator, dtype=torch.float64).abs()
+    one = float((z < outside._SHARE).double().mean())
+    assert one**outside._VECTORS == pytest.approx(1e-6 / ATTEMPTS, rel=0.1)
+
+
+def test_each_attempt_has_vectors_of_its_own():
+    panels = prescribed(VALUES, CPU, torch.float64)
+    q_NL = spanned(panels)
+    bounds = {bound_outside(panels, q_NL, VALUES[SPAN], 1.5 * VALUES[SPAN], each) for each in range(ATTEMPTS)}
+    assert len(bounds) == ATTEMPTS
