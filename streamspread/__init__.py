@@ -9,9 +9,13 @@ if TYPE_CHECKING:
     from streamspread.api.analyze import analyze, plan
     from streamspread.api.data import data
     from streamspread.api.eigen import eigh_leading, eigvalsh
+    from streamspread.api.embed import embed
     from streamspread.api.grams import grams
+    from streamspread.api.layers import layers
+    from streamspread.api.train import train
     from streamspread.errors import StreamspreadError
     from streamspread.estimator.pca import PCA
+    from streamspread.report.pages import report
     from streamspread.results.grams import Grams
     from streamspread.results.similarity import Similarity, cka
     from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra, Spectrum
@@ -32,10 +36,14 @@ __all__ = [
     "data",
     "eigh_leading",
     "eigvalsh",
+    "embed",
     "grams",
+    "layers",
     "plan",
     "read",
     "read_grams",
+    "report",
+    "train",
     "write",
     "write_grams",
 ]
@@ -47,10 +55,14 @@ _HOMES = {
     "analyze": "streamspread.api.analyze",
     "plan": "streamspread.api.analyze",
     "data": "streamspread.api.data",
+    "embed": "streamspread.api.embed",
     "grams": "streamspread.api.grams",
+    "layers": "streamspread.api.layers",
+    "train": "streamspread.api.train",
     "eigvalsh": "streamspread.api.eigen",
     "eigh_leading": "streamspread.api.eigen",
     "cka": "streamspread.results.similarity",
+    "report": "streamspread.report.pages",
     "read": "streamspread.store",
     "write": "streamspread.store",
     "read_grams": "streamspread.store",
@@ -68,7 +80,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'streamspread' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    # A room that has a name of this list, as report, is here under it once it has been imported.
+    return globals().get(name) or getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from streamspread.api.doors import Subject, door
+from streamspread.api.facts import with_facts
 from streamspread.engine.analysis import analyzed
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
@@ -21,6 +22,7 @@ from streamspread.options import Options
 from streamspread.planner import Plan
 from streamspread.results.spectrum import Spectra
 from streamspread.streams import as_stream
+from streamspread.system.bars import Shown, shown
 from streamspread.system.devices import Profile
 from streamspread.system.progress import Report, silent
 
@@ -35,7 +37,7 @@ class AnalyzeCall(Options, Subject):
     """The arguments of :func:`analyze`."""
 
     _: KW_ONLY
-    progress: Report | None = None
+    progress: Shown = "auto"
     provenance: Mapping[str, Any] | None = None
     twin: nn.Module | None = None
 
@@ -53,18 +55,19 @@ def analyze(call: AnalyzeCall) -> Spectra:
         {options}
         forward: runs the model on a batch, in place of calling it: ``lambda model, batch: …``; the batch is
             on the model's device, a dict of tensors where it is a mapping.
-        progress: called with signs of life, :class:`streamspread.system.progress.Progress`.
-        provenance: facts to keep with the result.
+        progress: True: bars; False or None: nothing; "auto": bars in a notebook and at Python's prompt, and
+            nothing in scripts; a function: called with :class:`streamspread.system.progress.Progress`.
+        provenance: facts to keep with the result, beside those that are known.
         twin: the network with fresh weights, for ``with_random``, where its modules cannot draw them.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
-    if call.twin is None:
-        return analyze_with(call, call, call.progress, call.provenance)
-    twin = given_twin(call.model, call.twin, call.seed)
-    options = replace(call, with_random=True)
-    return analyze_with(call, options, call.progress, call.provenance, twin=twin)
+    options, twin = call, None
+    if call.twin is not None:
+        options, twin = replace(call, with_random=True), given_twin(call.model, call.twin, call.seed)
+    with shown(call.progress) as report:
+        return analyze_with(call, options, report, call.provenance, twin=twin)
 
 
 def analyze_with(
@@ -111,10 +114,7 @@ def _one(
 ) -> Spectra:
     with observing(subject.model, subject.data, options, constants, subject.forward) as observed:
         spectra = analyzed(observed, options, progress or silent, announce)
-    given = dict(provenance or {})
-    facts = spectra.provenance | given
-    if notes := [*given.get("notes", ()), *spectra.provenance.get("notes", ())]:
-        facts["notes"] = notes
+    facts = with_facts(spectra.provenance, subject.model, observed, provenance)
     return Spectra(spectra.values(), options.thresholds, facts)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from streamspread.accumulators.scores import FIRST_LOOK, PASSES, LeadingScores, Scores
 from streamspread.api.doors import Subject, door
+from streamspread.api.facts import with_facts
 from streamspread.api.tsne import check_perplexity, check_tsne, to_planes
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.observe.observed import Observed, observing
@@ -18,9 +19,10 @@ from streamspread.observe.taps import TapInfo
 from streamspread.options import EmbedOptions
 from streamspread.results.embedding import Embedding, LayerEmbedding
 from streamspread.streams import as_stream, count
+from streamspread.system.bars import Shown, shown
 from streamspread.system.generators import as_before
 from streamspread.system.memory import at_least, format_bytes
-from streamspread.system.progress import Progress, Report, silent
+from streamspread.system.progress import Progress, Report
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class EmbedCall(EmbedOptions, Subject):
     """The arguments of :func:`embed`."""
 
     _: KW_ONLY
-    progress: Report | None = None
+    progress: Shown = "auto"
     provenance: Mapping[str, Any] | None = None
 
 
@@ -41,8 +43,7 @@ def embed(call: EmbedCall) -> Embedding:
         data: as of :func:`streamspread.analyze`, and it must repeat in the same order. Where it has all
             ``labels`` and ``classes`` they go along.
         {options}
-        forward: as of :func:`streamspread.analyze`.
-        progress: called with signs of life. provenance: facts to keep with the result.
+        forward, progress, provenance: as of :func:`streamspread.analyze`.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
@@ -59,10 +60,11 @@ def embed(call: EmbedCall) -> Embedding:
             f"{call.axes:,} principal components asked for, and {samples:,} images have at most "
             f"{samples - 1:,}: take more images, or fewer --components"
         )
-    report = call.progress or silent
-    with observing(call.model, stream, call, forward=call.forward) as observed:
-        passes = Passes(observed, report)
-        layers = leading_scores(passes, call.axes, samples, call.seed)
+    with shown(call.progress) as report:
+        with observing(call.model, stream, call, forward=call.forward) as observed:
+            passes = Passes(observed, report)
+            layers = leading_scores(passes, call.axes, samples, call.seed)
+        points = _planes(observed.taps, layers, call, report)
     facts = {
         "device": str(observed.device),
         "data": stream.description,
@@ -77,10 +79,10 @@ def embed(call: EmbedCall) -> Embedding:
     if labels is not None and bool((labels < 0).any()):  # a missing label, as test sets have them
         labels = None
     return Embedding(
-        _planes(observed.taps, layers, call, report),
+        points,
         labels_N=None if labels is None else labels.numpy(),
         classes=stream.classes,
-        provenance={**facts, **dict(call.provenance or {})},
+        provenance=with_facts(facts, call.model, observed, call.provenance),
     )
 
 

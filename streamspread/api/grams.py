@@ -7,13 +7,14 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from streamspread.api.doors import Subject, door
+from streamspread.api.facts import with_facts
 from streamspread.engine.grams import kept_grams
 from streamspread.errors import DataError
 from streamspread.observe.observed import observing
 from streamspread.options import RunOptions
 from streamspread.results.grams import Grams
 from streamspread.streams import as_stream
-from streamspread.system.progress import Report, silent
+from streamspread.system.bars import Shown, shown
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class GramsCall(RunOptions, Subject):
     """The arguments of :func:`grams`."""
 
     _: KW_ONLY
-    progress: Report | None = None
+    progress: Shown = "auto"
     provenance: Mapping[str, Any] | None = None
 
 
@@ -37,8 +38,7 @@ def grams(call: GramsCall) -> Grams:
         model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
         data: as of :func:`streamspread.analyze`, and it must repeat in the same order.
         {options}
-        forward: as of :func:`streamspread.analyze`.
-        progress: called with signs of life. provenance: facts to keep with the result.
+        forward, progress, provenance: as of :func:`streamspread.analyze`.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
@@ -46,8 +46,11 @@ def grams(call: GramsCall) -> Grams:
     stream = as_stream(call.data)
     if not (stream.repeatable and stream.ordered):
         raise DataError(f"{stream.description}: grams need data that repeats in the same order")
-    with observing(call.model, stream, call, forward=call.forward) as observed:
-        found = kept_grams(observed, call.progress or silent)
+    with (
+        shown(call.progress) as report,
+        observing(call.model, stream, call, forward=call.forward) as observed,
+    ):
+        found = kept_grams(observed, report)
     facts = {
         "device": str(observed.device),
         "data": stream.description,
@@ -59,5 +62,5 @@ def grams(call: GramsCall) -> Grams:
         found.values(),
         samples=found.samples,
         data_seen=found.data_seen,
-        provenance={**facts, **dict(call.provenance or {})},
+        provenance=with_facts(facts, call.model, observed, call.provenance),
     )

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, TextIO
 from streamspread.cli.arguments import Format
 
 if TYPE_CHECKING:
-    from rich.progress import Task, TaskID
-
     from streamspread.planner import Outlook
     from streamspread.results.spectrum import Spectra
     from streamspread.system.progress import Progress as Event
@@ -62,36 +60,9 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Event], None] | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from streamspread.system.bars import bars
 
-    class Speed(TextColumn):
-        def render(self, task: Task):  # type: ignore[no-untyped-def]
-            from rich.text import Text
-
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Speed(""),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[tuple[str, int], TaskID] = {}
-
-        def show(report: Event) -> None:
-            key = (report.stage, report.index)
-            of = f"{report.stage} {report.index} of {report.count}" if report.count > 1 else report.stage
-            description = f"{of}: {report.label}" if report.label else of
-            if key not in tasks:
-                tasks[key] = bars.add_task(description, total=report.total, unit=report.unit)
-            elif report.done == 0:  # the same for another layer
-                bars.reset(tasks[key])
-            bars.update(tasks[key], completed=report.done, total=report.total, description=description)
-
+    with bars() as show:
         yield show
 
 

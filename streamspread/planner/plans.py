@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from streamspread.accumulators.base import Candidate, LayerShape
+from streamspread.results.objects import Shown
+from streamspread.system.memory import format_bytes
 
 if TYPE_CHECKING:
     from streamspread.planner.outlook import Outlook
@@ -104,8 +106,8 @@ class PassPlan:
     bytes: int
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Shown):
     """What would run: layers in network order, passes in order, and the most bytes in use at once; and how
     long it will take, where that was asked for."""
 
@@ -116,6 +118,12 @@ class Plan:
     batch_size: int
     samples: int | None
     outlook: Outlook | None = None
+
+    printer = "print_plan"
+
+    def __repr__(self) -> str:
+        peak, budget = format_bytes(self.peak_bytes), format_bytes(self.budget)
+        return f"Plan(layers: {len(self.layers)}, passes: {len(self.passes)}, peak {peak} of {budget})"
 
     @property
     def peak_bytes(self) -> int:

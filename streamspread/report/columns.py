@@ -1,7 +1,9 @@
-"""Tables made of columns, on a given console: as many columns as fit a terminal, all of them in a pipe."""
+"""Tables made of columns, on a given console: as many columns as fit a terminal, all of them in a pipe or in
+a notebook."""
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,8 +28,46 @@ class Column:
     left: bool = False
 
 
-def print_first_that_fits(console: Console, layouts: Sequence[Sequence[Column]]) -> None:
+class Sheet:
+    """In place of a console: what is printed as HTML, for a notebook, which brings its own looks."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+
+    def line(self, line: str, bold: bool = False) -> None:
+        text = html.escape(line)
+        self._parts.append(f'<div style="margin:2px 0">{f"<b>{text}</b>" if bold else text}</div>')
+
+    def table(self, columns: Sequence[Column]) -> None:
+        sides = [
+            f' style="text-align:{"left" if column.left else "right"};white-space:nowrap;padding:2px 8px"'
+            for column in columns
+        ]
+        rows = [
+            [column.header for column in columns],
+            *zip(*(column.cells for column in columns), strict=True),
+        ]
+        lines = [
+            "".join(
+                f"<{tag}{side}>{html.escape(cell)}</{tag}>" for cell, side in zip(row, sides, strict=True)
+            )
+            for row, tag in zip(rows, ("th", *["td"] * (len(rows) - 1)), strict=True)
+        ]
+        head, *body = (f"<tr>{line}</tr>" for line in lines)
+        self._parts.append(f"<table><thead>{head}</thead><tbody>{''.join(body)}</tbody></table>")
+
+    def html(self) -> str:
+        """All of it; where it is wider than the page, it can be moved."""
+        return f'<div style="overflow-x:auto">{"".join(self._parts)}</div>'
+
+
+Surface = Console | Sheet
+
+
+def print_first_that_fits(console: Surface, layouts: Sequence[Sequence[Column]]) -> None:
     """Print the first layout that fits, with as few columns left out as possible; if none, the narrowest."""
+    if isinstance(console, Sheet):
+        return console.table(layouts[0])
     width = _width(console)
     for columns in layouts:
         for most in sorted({column.drop for column in columns}, reverse=True):
@@ -38,13 +78,15 @@ def print_first_that_fits(console: Console, layouts: Sequence[Sequence[Column]])
     _print_table(console, table, needed)
 
 
-def fits(console: Console, columns: Sequence[Column]) -> bool:
+def fits(console: Surface, columns: Sequence[Column]) -> bool:
     """Whether all of the columns do."""
-    return _natural_width(console, _table(columns)) <= _width(console)
+    return isinstance(console, Sheet) or _natural_width(console, _table(columns)) <= _width(console)
 
 
-def print_line(console: Console, line: str, style: str | None = None) -> None:
+def print_line(console: Surface, line: str, style: str | None = None) -> None:
     """Print a line of text, which a terminal folds."""
+    if isinstance(console, Sheet):
+        return console.line(line, bold=style == "bold")
     console.print(Text(line), style=style, soft_wrap=not console.is_terminal)
 
 

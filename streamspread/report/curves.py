@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectrum import Spectrum
 
 #: τ of the curves over it.
 GRID = tuple(round(0.05 + 0.01 * step, 2) for step in range(95))  # 0.05 … 0.99
 
 
-def scree_points(layer: LayerSpectrum, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def scree_points(layer: Spectrum, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points of a scree curve: the share of the variance that the k leading components hold, over k.
 
     Args:

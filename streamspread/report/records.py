@@ -29,14 +29,16 @@ def to_json(spectra: Spectra) -> str:
 
 def to_csv(spectra: Spectra) -> str:
     """One line per layer and threshold, with a header. Unknown numbers are empty."""
-    rows = [
-        _values(spectrum)
-        | {"shape": "x".join(map(str, spectrum.shape))}
-        | _interval(spectrum, tau, spectra.twin)
+    return _lines([row | {"shape": "x".join(map(str, row["shape"]))} for row in rows(spectra)], "layer")
+
+
+def rows(spectra: Spectra) -> list[dict[str, Any]]:
+    """One row per layer and threshold, by the columns' names. Unknown numbers are None."""
+    return [
+        _values(spectrum) | {"shape": list(spectrum.shape)} | _interval(spectrum, tau, spectra.twin)
         for spectrum in spectra.values()
         for tau in spectra.thresholds
     ]
-    return _lines(rows, "layer")
 
 
 def similarity_to_csv(similarity: Similarity) -> str:

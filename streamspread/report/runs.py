@@ -108,6 +108,8 @@ class Run:
         """Plan, weights, data and view: runs in which these are the same differ in the number of images at
         most. Data that nothing identifies are those of this run alone."""
         weights = self.facts.get("weights_sha256") or f"random {self.facts.get('seed')}"
+        if self.facts.get("weights") is None:  # a module from Python, which has no file
+            weights = self.facts.get("parameters_sha256") or weights
         data = (
             self.data.name if self.data.identified else self.data.seen or f"{self.data.name} of {self.name}"
         )

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Console
 
 from streamspread.report import text
-from streamspread.report.columns import Column, fits, print_first_that_fits, print_line
+from streamspread.report.columns import Column, Surface, fits, print_first_that_fits, print_line
 from streamspread.results.similarity import LEAST_DEBIASED, TOLERANCE, Similarity
 
 
-def print_similarity(similarity: Similarity, titles: Sequence[str], console: Console) -> None:
+def print_similarity(similarity: Similarity, titles: Sequence[str], console: Surface) -> None:
     """The titles, a line each, then CKA of every row with every column: debiased, and as it is defined.
 
     On a terminal that is too narrow for a matrix each pair gets a row of its own.

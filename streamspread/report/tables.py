@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from streamspread.report import classes, text
-from streamspread.report.columns import Column, print_first_that_fits, print_line
+from streamspread.report.columns import Column, Surface, print_first_that_fits, print_line
 from streamspread.report.labels import EN
 from streamspread.results.provenance import asked_option
 from streamspread.results.spectrum import LayerSpectrum, Spectra
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from streamspread.planner import Plan
 
 
-def print_spectra(spectra: Spectra, console: Console) -> None:
+def print_spectra(spectra: Spectra, console: Surface) -> None:
     """Title and notes, one row per layer, then the intervals that are not closed and how to close them.
 
     On a terminal that is too narrow the least needed columns are left out, and if that is not enough each
@@ -49,21 +47,21 @@ def print_spectra(spectra: Spectra, console: Console) -> None:
         _print_classes(layers, thresholds, console)
 
 
-def _print_classes(layers: Sequence[LayerSpectrum], thresholds: Sequence[float], console: Console) -> None:
+def _print_classes(layers: Sequence[LayerSpectrum], thresholds: Sequence[float], console: Surface) -> None:
     rows = [classes.row(layer, thresholds) for layer in layers]
     heads = classes.header(thresholds, EN)
     columns = [
         Column(head, [row[index] for row in rows], drop=int(index > 3), left=index == 0)
         for index, head in enumerate(heads)
     ]
-    console.print()
+    print_line(console, "")
     print_first_that_fits(console, [columns])
     print_line(console, EN["classes_means"])
     if missing := classes.without(layers):
         print_line(console, EN["classes_missing"].format(layers=", ".join(missing)))
 
 
-def print_plan(plan: Plan, console: Console) -> None:
+def print_plan(plan: Plan, console: Surface) -> None:
     """A plan: a row per layer, why each method was chosen, which layers have more directions than the images
     span, then the passes and the memory."""
     rows, ahead = plan.layers, plan.outlook
@@ -109,7 +107,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         print_line(console, f"about {own}, of which the network's forward takes {forwards}", style="bold")
 
 
-def print_layers(taps: Sequence[TapInfo], console: Console) -> None:
+def print_layers(taps: Sequence[TapInfo], console: Surface) -> None:
     """The taps of a model: name, shape of one image's activation, D, and the kind of module."""
     columns = [
         Column("layer", [tap.name for tap in taps], left=True),

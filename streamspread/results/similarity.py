@@ -9,6 +9,7 @@ import numpy as np
 
 from streamspread.errors import DataError
 from streamspread.results.grams import Grams, LayerGram, packed_size
+from streamspread.results.objects import Shown
 
 #: Every value that is given is that of the exact inner products to so much.
 TOLERANCE = 1e-3
@@ -23,8 +24,8 @@ _MOST_LOST = 0.49 * TOLERANCE
 _NUMBERS = 4 << 20  # of all layers, widened to float64 at a time
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
-class Similarity:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # == on arrays would raise, not compare
+class Similarity(Shown):
     """How alike layers arrange the same samples.
 
     Attributes:
@@ -50,6 +51,11 @@ class Similarity:
     data_seen: str
     cka: np.ndarray
     debiased: np.ndarray
+
+    printer = "print_alike"
+
+    def __repr__(self) -> str:
+        return f"Similarity({len(self.rows)} × {len(self.columns)} layers over {self.samples:,} samples)"
 
 
 def cka(a: Grams, b: Grams | None = None) -> Similarity:

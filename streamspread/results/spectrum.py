@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from streamspread.errors import OptionError
 from streamspread.results.check import check_spectrum
 from streamspread.results.directions import Directions
 from streamspread.results.estimates import Estimate, Growth
+from streamspread.results.interval import Interval as Interval
 from streamspread.results.layers import ByLayer
 from streamspread.results.metrics import Metrics
+from streamspread.results.objects import SpectraObject, SpectrumObject
 from streamspread.results.views import WHOLE
 
 if TYPE_CHECKING:
@@ -25,20 +27,7 @@ if TYPE_CHECKING:
 #: this: only thresholds nearer to 1 can ask for directions that roundings made.
 ROUNDINGS = 2.0**-8
 
-
-class Interval(NamedTuple):
-    """[low, high], both ends included, in which the true value is proved to lie."""
-
-    low: float
-    high: float
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is a single value, so that the true one is known."""
-        return self.low == self.high
-
-    def __str__(self) -> str:
-        return f"{self.low}" if self.closed else f"{self.low}…{self.high}"
+_MOST_SAID = 6  # layers that a line names, without the gap in it
 
 
 def check_thresholds(thresholds: float | str | Iterable[float | str]) -> tuple[float, ...]:
@@ -75,8 +64,8 @@ def components_for(sums_k: np.ndarray, target: float) -> int | None:
     return k + 1 if k < len(sums_k) else None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
-class Spectrum(Metrics):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # == on arrays would raise, not compare
+class Spectrum(Metrics, SpectrumObject):
     """The eigenvalues of a sample covariance (divisor N − 1), or bounds on them, and what follows from them.
 
     Eigenvalues, T and their sums are in the square of the activations' unit. Metrics such as
@@ -197,8 +186,16 @@ class Spectrum(Metrics):
         low, high = self.components(threshold)
         return Interval(low / self.dim, high / self.dim)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._said()})"
 
-@dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare
+    def _said(self) -> str:
+        taus = self.growth.thresholds if self.growth is not None else (0.7,)
+        answers = ", ".join(f"K({tau:g}) = {self.components(tau):,}" for tau in taus[:3])
+        return f"D = {self.dim:,}, N = {self.samples:,}, {answers}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # == on arrays would raise, not compare
 class LayerSpectrum(Spectrum):
     """A layer's spectrum and how it was made.
 
@@ -253,8 +250,11 @@ class LayerSpectrum(Spectrum):
         """min(D, N − 1, ``source_dim``): what no K can exceed."""
         return self.rank_limit if self.source_dim is None else min(self.rank_limit, self.source_dim)
 
+    def _said(self) -> str:
+        return f"{self.layer}: {super()._said()}, {self.method} {self.rounding}"
 
-class Spectra(ByLayer[LayerSpectrum]):
+
+class Spectra(ByLayer[LayerSpectrum], SpectraObject):
     """Layers' spectra by name, in network order.
 
     Attributes:
@@ -280,9 +280,8 @@ class Spectra(ByLayer[LayerSpectrum]):
         return Spectra(self.values(), thresholds, self.provenance, twin)
 
     def __repr__(self) -> str:
-        parts = ", ".join(
-            f"{name}: K({tau:g}) = {s.components(tau)} of {s.dim:,}"
-            for name, s in self._layers.items()
-            for tau in self.thresholds[:1]
-        )
-        return f"Spectra({parts})"
+        tau = self.thresholds[0]
+        parts = [f"{name}: K({tau:g}) = {s.components(tau)} of {s.dim:,}" for name, s in self._layers.items()]
+        if len(parts) > _MOST_SAID:
+            parts[_MOST_SAID - 1 : -1] = [f"… {len(parts) - _MOST_SAID} more …"]
+        return f"Spectra({', '.join(parts)})"

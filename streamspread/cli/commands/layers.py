@@ -6,7 +6,6 @@ from typing import Annotated
 
 from streamspread.cli.arguments import INPUT, ImageSize, Network
 from streamspread.cli.command import Command
-from streamspread.errors import ModelError
 from streamspread.options import Flag, Option
 
 
@@ -25,26 +24,16 @@ class Subject(ImageSize, Network):
 
 def layers(subject: Subject) -> None:
     """List a network's layers with the shape and the number D of their features."""
-    import torch
     from rich.console import Console
 
     from streamspread import models
-    from streamspread.observe.taps import list_taps
+    from streamspread.api.layers import example_of
+    from streamspread.api.layers import layers as layers_of
     from streamspread.report.tables import print_layers
 
     loaded = models.load(subject.model, "none")
-    size = subject.image_size or loaded.image_size
-    if loaded.takes == "images":
-        example = torch.zeros(1, 3, size, size, dtype=torch.uint8)
-    elif loaded.example is not None:
-        example = loaded.example
-    else:
-        raise ModelError(
-            f"{loaded.name} takes {loaded.takes}, of which no example is known: from Python, "
-            "streamspread.plan(model, data) tells its layers"
-        )
-    taps = list_taps(loaded.module, example)
-    print_layers([tap for tap in taps if tap.observable], Console())
+    example = example_of(loaded, subject.image_size or loaded.image_size)
+    print_layers(layers_of(loaded.module, example), Console())
 
 
 COMMAND = Command(

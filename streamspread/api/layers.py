@@ -1,0 +1,77 @@
+"""The layers of a network that can be analysed, with the shape and the number of their features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from streamspread.errors import DataError, ModelError
+from streamspread.models.specs import LoadedModel
+from streamspread.observe.placement import as_input, model_dtype, prepared
+from streamspread.observe.taps import TapInfo, list_taps
+from streamspread.results.objects import Shown
+from streamspread.streams import Batch, as_stream, head
+
+
+class Layers(tuple[TapInfo, ...], Shown):
+    """Layers in network order, each with its ``name``, ``kind`` of module, ``shape`` and ``dim``, D."""
+
+    printer = "print_layers"
+
+    def __repr__(self) -> str:
+        lines = (f"{tap.name}: {tap.kind} {tap.shape}, D = {tap.dim:,}" for tap in self)
+        return "\n".join(lines) or "no layers"
+
+
+def layers(model: nn.Module | str, data: Any = None) -> Layers:
+    """The layers that :func:`streamspread.analyze` can observe, by one forward of two samples.
+
+    Args:
+        model: any module, which stays as it is; or a name, as ``--model`` takes it, with random weights.
+        data: as of :func:`streamspread.analyze`; or the shape of one sample, as (3, 32, 32), for float32
+            zeros. None: images of the size that a named model is meant for.
+
+    Raises:
+        ModelError: the model is unknown, or does not run on the data.
+        DataError: neither data nor a shape, for a module of one's own.
+    """
+    if isinstance(model, str):
+        from streamspread import models
+
+        loaded = models.load(model, "none")
+        model, data = loaded.module, example_of(loaded, loaded.image_size) if data is None else data
+    sample = _sample(data)
+    parameter = next(model.parameters(), None)
+    device = torch.device("cpu") if parameter is None else parameter.device
+    with prepared(model, device):
+        sample = as_input(sample, device, model_dtype(model, sample))
+        return Layers(tap for tap in list_taps(model, sample) if tap.observable)
+
+
+def example_of(loaded: LoadedModel, size: int) -> Any:
+    """What a named model can be shown to tell its layers: images of so many pixels, or what it takes else.
+
+    Raises:
+        ModelError: no example is known of what it takes.
+    """
+    if loaded.takes == "images":
+        return torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    if loaded.example is None:
+        raise ModelError(
+            f"{loaded.name} takes {loaded.takes}, of which no example is known: from Python, "
+            "streamspread.plan(model, data) tells its layers"
+        )
+    return loaded.example
+
+
+def _sample(data: Any) -> Batch:
+    if data is None:
+        raise DataError(
+            "shapes depend on what enters: give data, or the shape of one sample, such as (3, 32, 32)"
+        )
+    if isinstance(data, Sequence) and data and all(isinstance(size, int) for size in data):
+        return torch.zeros(2, *data)
+    return head(as_stream(data), 2)

@@ -1,0 +1,116 @@
+"""What results can do beside holding numbers: be shown in a notebook, drawn, compared, handed on and kept.
+
+Results import NumPy alone, and whoever draws or writes them stands in a room below, which results do not
+import: they know functions by name, and look one up when it is asked for, as ``streamspread`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from streamspread.results.comparison import Comparison
+    from streamspread.results.grams import Grams
+
+#: What is done elsewhere → the module that has a function of that name.
+HOMES = {
+    "to_html": "streamspread.report.notebook",
+    "print_spectra": "streamspread.report.tables",
+    "print_plan": "streamspread.report.tables",
+    "print_layers": "streamspread.report.tables",
+    "print_spectrum": "streamspread.report.notebook",
+    "print_alike": "streamspread.report.notebook",
+    "print_comparison": "streamspread.report.notebook",
+    "plot_spectra": "streamspread.report.plots",
+    "plot_spectrum": "streamspread.report.plots",
+    "to_arrow": "streamspread.report.frames",
+    "to_pandas": "streamspread.report.frames",
+    "to_polars": "streamspread.report.frames",
+    "write": "streamspread.store.spectra",
+}
+
+
+def elsewhere(name: str) -> Callable[..., Any]:
+    """The function of that name, imported now."""
+    function: Callable[..., Any] = getattr(import_module(HOMES[name]), name)
+    return function
+
+
+class Shown:
+    """What a notebook shows as the table that the terminal has."""
+
+    #: The function that prints it.
+    printer: ClassVar[str]
+
+    def _repr_html_(self) -> str:
+        shown: str = elsewhere("to_html")(elsewhere(self.printer), self)
+        return shown
+
+
+class Framed(Shown):
+    """What other libraries can take as a table. Unknown numbers are null there, NaN in pandas."""
+
+    def to_arrow(self) -> Any:
+        """The rows as a :class:`pyarrow.Table`."""
+        return elsewhere("to_arrow")(self)
+
+    def to_polars(self) -> Any:
+        """The rows as a :class:`polars.DataFrame`. MissingError where Polars is not installed."""
+        return elsewhere("to_polars")(self)
+
+    def to_pandas(self) -> Any:
+        """The rows as a :class:`pandas.DataFrame`. MissingError where pandas is not installed."""
+        return elsewhere("to_pandas")(self)
+
+
+class SpectrumObject(Framed):
+    """A layer's spectrum in a notebook; as rows, one for each eigenvalue that is known."""
+
+    printer = "print_spectrum"
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the share of T that the k leading components hold, over k; a band where only bounds are known.
+
+        Args:
+            axes: of matplotlib, to draw into; None: of a new figure.
+
+        Returns:
+            the axes. MissingError where matplotlib is not installed.
+        """
+        return elsewhere("plot_spectrum")(self, axes)
+
+
+class SpectraObject(Framed):
+    """All layers' spectra in a notebook; as rows, one for each layer and threshold, as a CSV has them."""
+
+    printer = "print_spectra"
+
+    def save(self, path: str | Path) -> None:
+        """Write an Arrow file with everything, which :func:`streamspread.read` reads: as
+        :func:`streamspread.write`, which says what it raises."""
+        elsewhere("write")(self, path)
+
+    def plot(self, axes: Any = None, threshold: float | None = None) -> Any:
+        """Draw the spread K(τ)/D by layer, with a bar where K is an interval.
+
+        Args:
+            axes: of matplotlib, to draw into, so that several results can share them; None: of a new figure.
+            threshold: τ; None: the first that was asked for.
+
+        Returns:
+            the axes. OptionError for a threshold outside (0, 1], MissingError where matplotlib is not
+            installed.
+        """
+        return elsewhere("plot_spectra")(self, axes, threshold)
+
+    def compare(
+        self, other: Any, threshold: float | None = None, grams: tuple[Grams, Grams] | None = None
+    ) -> Comparison:
+        """This result beside another one, layer by layer, as
+        :func:`streamspread.results.comparison.compare` says."""
+        from streamspread.results.comparison import compare
+
+        return compare(self, other, threshold, grams)  # type: ignore[arg-type]

@@ -1,0 +1,81 @@
+"""An interval is a number where it is closed, and says what is proved where it is not."""
+
+import operator
+import pickle
+
+import numpy as np
+import pytest
+
+from streamspread.results.interval import Interval
+
+CLOSED, OPEN = Interval(241, 241), Interval(239, 243)
+
+
+def test_a_closed_one_is_a_number():
+    assert int(CLOSED) == operator.index(CLOSED) == CLOSED.value == 241
+    assert float(Interval(0.25, 0.25)) == 0.25
+    assert list(range(CLOSED))[-1] == 240
+    assert np.arange(1000)[:CLOSED].shape == (241,)
+    assert CLOSED == 241
+    assert CLOSED == 241
+    assert CLOSED != 240
+    assert np.int64(241) >= CLOSED.value
+    assert CLOSED < 242 <= Interval(242, 242) < 243.5
+    assert not CLOSED < 241
+    assert max(CLOSED, Interval(7, 7)) == 241
+
+
+def test_one_share_is_no_whole_number():
+    with pytest.raises(TypeError, match=r"0\.25 is no whole number"):
+        operator.index(Interval(0.25, 0.25))
+
+
+@pytest.mark.parametrize("as_number", [int, float, operator.index, range])
+def test_an_open_one_is_no_number(as_number):
+    with pytest.raises(
+        ValueError, match=r"239…243 is an interval .* not one number: take its \.low or \.high"
+    ):
+        as_number(OPEN)
+
+
+@pytest.mark.parametrize(
+    ("compare", "true", "false", "unknown"),
+    [
+        (operator.lt, (244, 243.5), (239, 100), (240, 243)),
+        (operator.le, (243, 244), (238, 100), (239, 242)),
+        (operator.gt, (238, 100), (243, 244), (239, 242)),
+        (operator.ge, (239, 100), (244, 243.5), (240, 243)),
+        (operator.ne, (238, 244), (), (239, 241, 243)),
+        (operator.eq, (), (238, 244), (239, 241, 243)),
+    ],
+)
+def test_an_open_one_compares_where_all_its_values_do(compare, true, false, unknown):
+    assert all(compare(OPEN, number) is True for number in true)
+    assert all(compare(OPEN, number) is False for number in false)
+    for number in unknown:
+        with pytest.raises(ValueError, match=rf"whether 239…243 [<>=]+ {number} is not known"):
+            compare(OPEN, number)
+
+
+def test_intervals_compare_by_their_ends_and_not_as_pairs():
+    assert Interval(1, 5) < Interval(6, 9)
+    assert not Interval(6, 9) <= Interval(1, 5)
+    with pytest.raises(ValueError, match=r"whether 1…5 < 2…3 is not known"):
+        _ = Interval(1, 5) < Interval(2, 3)
+
+
+def test_it_is_still_a_pair():
+    low, high = OPEN
+    assert (low, high) == OPEN == (239, 243)
+    assert Interval(239, 243) == OPEN != Interval(239, 244)
+    assert hash(OPEN) == hash((239, 243))
+    assert OPEN != "239…243"
+    assert OPEN < (240, 0)  # as any pair
+    assert pickle.loads(pickle.dumps(OPEN)) == OPEN
+    assert np.asarray(OPEN).tolist() == [239, 243]
+
+
+def test_it_is_written_with_any_format_of_numbers():
+    assert f"{Interval(1234, 1234):,}" == "1,234"
+    assert f"{Interval(0.25, 0.5):.2f}" == "0.25…0.50"
+    assert f"{OPEN}" == "239…243"

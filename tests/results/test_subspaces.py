@@ -1,0 +1,62 @@
+"""Principal angles and overlap of subspaces whose answers are known."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamspread.results.subspaces import overlap, principal_angles
+
+
+def rotated(angles, dim=20, seed=0):
+    """Two sets of orthonormal columns with these angles between their spans."""
+    q, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))
+    count = len(angles)
+    return q[:, :count], q[:, :count] * np.cos(angles) + q[:, count : 2 * count] * np.sin(angles)
+
+
+@pytest.mark.parametrize(
+    "angles", [[0.0, 0.5, 1.0], [1e-9, 1e-5, 0.3], [np.pi / 2, np.pi / 2], [0.785, 0.786]]
+)
+def test_angles_are_those_that_were_made(angles):
+    found = principal_angles(*rotated(np.array(angles)))
+    np.testing.assert_allclose(found, sorted(angles), atol=2e-15, rtol=1e-12)
+
+
+def test_a_basis_of_the_same_span_changes_nothing():
+    a, b = rotated(np.array([0.1, 0.2, 1.2]))
+    mixed = b @ np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 5.0], [1.0, 0.0, 1.0]])
+    np.testing.assert_allclose(principal_angles(a, mixed), [0.1, 0.2, 1.2], rtol=1e-12)
+    np.testing.assert_allclose(principal_angles(a, a), 0.0, atol=1e-7)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 1000))
+def test_angles_are_scipys_for_any_sizes(count_a, count_b, seed):
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal((30, count_a)), rng.standard_normal((30, count_b))
+    found = principal_angles(a, b)
+    np.testing.assert_allclose(found, np.sort(scipy.linalg.subspace_angles(a, b)), atol=1e-12)
+    products = np.linalg.qr(a)[0].T @ np.linalg.qr(b)[0]
+    assert overlap(found) == pytest.approx(np.sum(products**2) / min(count_a, count_b))
+
+
+def test_float32_columns_of_one_span_overlap_wholly():
+    a, b = rotated(np.array([0.0, 0.0]))
+    assert overlap(principal_angles(a.astype(np.float32), b.astype(np.float32))) == pytest.approx(
+        1.0, abs=1e-12
+    )
+
+
+def test_no_angles_have_no_overlap():
+    assert np.isnan(overlap(np.empty(0)))
+
+
+def test_what_is_no_pair_of_subspaces_is_refused():
+    with pytest.raises(ValueError, match=r"as many rows each, not of shapes \(3, 1\) and \(4, 1\)"):
+        principal_angles(np.ones((3, 1)), np.ones((4, 1)))
+    with pytest.raises(ValueError, match="2 columns of 3 numbers are linearly dependent"):
+        principal_angles(np.ones((3, 2)), np.eye(3)[:, :2])
+    with pytest.raises(ValueError, match="4 columns of 3 numbers are linearly dependent"):
+        principal_angles(np.eye(3)[:, :2], np.ones((3, 4)))

@@ -1,0 +1,71 @@
+"""Who is told of progress: a function, bars, or nobody."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from streamspread.errors import OptionError
+from streamspread.system import bars
+from streamspread.system.bars import shown
+from streamspread.system.progress import Progress, silent
+from tests.fresh import loaded_by
+
+EVENT = Progress("pass", 1, 2, 0, 100, "samples", "c1")
+
+
+@pytest.mark.parametrize("quiet", [None, False, "auto"])
+def test_a_script_is_silent(quiet, monkeypatch):
+    monkeypatch.delattr(sys, "ps1", raising=False)
+    with shown(quiet) as report:
+        assert report is silent
+
+
+def test_a_function_is_called_itself():
+    seen = []
+    with shown(seen.append) as report:
+        report(EVENT)
+    assert seen == [EVENT]
+
+
+def test_true_draws_bars_on_stderr(capsys):
+    with shown(True) as report:
+        report(EVENT)
+        report(Progress("pass", 1, 2, 100, 100, "samples", "c1"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "pass 1 of 2: c1" in err
+    assert "100/100" in err
+
+
+@pytest.mark.parametrize(
+    ("prompt", "terminal", "watched"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_auto_looks_for_a_prompt_on_a_terminal(monkeypatch, prompt, terminal, watched):
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    if not prompt:
+        monkeypatch.delattr(sys, "ps1")
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: terminal, write=len, flush=int))
+    assert bars._is_watched() is watched
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_auto_looks_for_a_notebook_that_can_show_bars(monkeypatch, widgets):
+    shell = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setattr(bars, "find_spec", lambda name: name if widgets and name == "ipywidgets" else None)
+    assert bars._is_watched() is widgets
+
+
+def test_anything_else_is_refused():
+    with (
+        pytest.raises(OptionError, match="progress 'yes' asked for; it is True, False, 'auto' or a function"),
+        shown("yes"),
+    ):
+        pass
+
+
+def test_bars_are_loaded_where_they_are_drawn():
+    code = "from streamspread.system.bars import shown\nwith shown('auto'): pass"
+    assert "rich" not in loaded_by(code)
