@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from streamspread.errors import StoreError
-from streamspread.system.files import PlaceError, beside, check_name, storable, why
+from streamspread.system.files import PlaceError, beside, check_name, settle, storable, why
 from streamspread.system.files import place as find_place
 from streamspread.system.version import __version__
 
@@ -53,16 +53,14 @@ def save(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> None:
     with part(path) as (file, target):
         with pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
-        file.close()
-        os.replace(file.name, target)
+        settle(file, target)
 
 
 def write_text(text: str, path: str | Path) -> None:
     """Write a text as UTF-8; errors as :func:`save`."""
     with part(path) as (file, target):
         file.write(text.encode())
-        file.close()
-        os.replace(file.name, target)
+        settle(file, target)
 
 
 def load(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 from streamspread.errors import StoreError
 from streamspread.results.grams import Grams, LayerGram
 from streamspread.store import facts, files
+from streamspread.system.files import settle
 
 KIND = "grams"
 SUFFIX = ".safetensors"
@@ -51,7 +52,7 @@ def write_grams(grams: Grams, path: str | Path) -> None:
         except SafetensorError as error:  # so it calls what the system says
             raise StoreError(f"cannot write {str(path)!r}: {files.first_line(error)}") from error
         os.chmod(part.name, mode)
-        os.replace(part.name, target)
+        settle(part, target)
 
 
 def read_grams(path: str | Path) -> Grams:
