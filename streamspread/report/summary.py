@@ -161,7 +161,9 @@ def metrics(run: Run, texts: Texts) -> Table:
     ]
     header = [texts["layer"], *metric_labels(texts).values()]
     lacking = [layer for layer in run.spectra.values() if not layer.complete and _lacks_some(layer)]
-    return Table(header, rows, frozenset(range(1, len(header))), [texts["metrics_missing"]] if lacking else [])
+    return Table(
+        header, rows, frozenset(range(1, len(header))), [texts["metrics_missing"]] if lacking else []
+    )
 
 
 def _lacks_some(layer: LayerSpectrum) -> bool:

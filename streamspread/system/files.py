@@ -62,6 +62,19 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         settle(file, target)
 
 
+def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+    """A file open for reading.
+
+    Raises:
+        PlaceError: a pipe, which may never end or never begin, or a device. OSError: as the system says.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise PlaceError("it is not a regular file: give another path")
+    return file
+
+
 def check_place(path: str | os.PathLike[str]) -> None:
     """Raise what :func:`replace_file` would raise; to be called before hours of work, not after."""
     with beside(path):
