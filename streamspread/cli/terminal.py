@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from streamspread.cli.arguments import Format
+from streamspread.system.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
@@ -28,7 +29,7 @@ def note(line: str, quiet: bool) -> None:
 def say(line: str) -> None:
     """Print one line on stderr; where nothing can be written there it stays unsaid."""
     try:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     except OSError:
         discard(sys.stderr)
 
@@ -42,6 +43,11 @@ def discard(stream: TextIO) -> None:
             os.dup2(nowhere.fileno(), stream.fileno())
 
 
+def show_text(text: str) -> None:
+    """Write lines to stdout: to a file or a pipe as they are, to a terminal without what it would obey."""
+    sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
+
+
 def print_result(spectra: Spectra, form: Format) -> None:
     """Print spectra on stdout as a table, JSON or CSV."""
     if form is Format.table:
@@ -53,7 +59,7 @@ def print_result(spectra: Spectra, form: Format) -> None:
     else:
         from streamspread.report import records
 
-        sys.stdout.write(records.to_json(spectra) if form is Format.json else records.to_csv(spectra))
+        show_text(records.to_json(spectra) if form is Format.json else records.to_csv(spectra))
 
 
 @contextmanager
@@ -73,7 +79,7 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Event], None] | None]:
             return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Speed(""),
@@ -85,7 +91,7 @@ def progress_bars(quiet: bool) -> Iterator[Callable[[Event], None] | None]:
         def show(report: Event) -> None:
             key = (report.stage, report.index)
             of = f"{report.stage} {report.index} of {report.count}" if report.count > 1 else report.stage
-            description = f"{of}: {report.label}" if report.label else of
+            description = printable(f"{of}: {report.label}" if report.label else of)
             if key not in tasks:
                 tasks[key] = bars.add_task(description, total=report.total, unit=report.unit)
             elif report.done == 0:  # the same for another layer

@@ -12,6 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from streamspread.system.printable import printable
+
 _UNLIMITED = 100_000  # characters: wider than any table
 
 
@@ -45,7 +47,12 @@ def fits(console: Console, columns: Sequence[Column]) -> bool:
 
 def print_line(console: Console, line: str, style: str | None = None) -> None:
     """Print a line of text, which a terminal folds."""
-    console.print(Text(line), style=style, soft_wrap=not console.is_terminal)
+    console.print(_text(line), style=style, soft_wrap=not console.is_terminal)
+
+
+def _text(line: str) -> Text:
+    """As Text, since a layer's name may look like markup, or hold what a terminal would obey."""
+    return Text(printable(line))
 
 
 def _width(console: Console) -> int:
@@ -54,11 +61,10 @@ def _width(console: Console) -> int:
 
 def _table(columns: Sequence[Column]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    # All as Text, since a layer's name may look like markup.
     for column in columns:
-        table.add_column(Text(column.header), justify="left" if column.left else "right", no_wrap=True)
+        table.add_column(_text(column.header), justify="left" if column.left else "right", no_wrap=True)
     for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(_text(cell) for cell in row))
     return table
 
 
