@@ -68,7 +68,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     Raises:
         PlaceError: a pipe, which may never end or never begin, or a device. OSError: as the system says.
     """
-    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    file = open(path, "rb", opener=_not_waiting)  # noqa: SIM115 - the caller's, like open()'s
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise PlaceError("it is not a regular file: give another path")
@@ -147,6 +147,10 @@ def _target(path: str | os.PathLike[str]) -> Path:
     if there and not os.access(target, os.W_OK):
         raise PlaceError("the file is there and read-only: give another path")
     return target
+
+
+def _not_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)  # opening a pipe would wait for a writer
 
 
 def _sync(path: str | Path) -> None:
