@@ -56,9 +56,9 @@ class FolderImages:
 def _split_folder(path: Path, split: str) -> Path:
     if not os.path.isdir(path):  # Path.is_dir would raise for a name that is too long
         raise DataError(f"no folder {path}; give a folder with one folder of images per class")
-    if (path / split).is_dir():
+    if os.path.isdir(path / split):  # nor for a folder that may not be looked into
         return path / split
-    other = next((name for name in ("train", "test") if (path / name).is_dir()), None)
+    other = next((name for name in ("train", "test") if os.path.isdir(path / name)), None)
     if other is not None:
         raise DataError(f"folder {path} has a folder {other} but none named {split}")
     return path

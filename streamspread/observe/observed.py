@@ -21,6 +21,7 @@ from streamspread.streams import Stream, as_stream
 from streamspread.system.devices import Profile, profile, resolve_device
 from streamspread.system.generators import as_before
 from streamspread.system.memory import free_bytes, parse_bytes
+from streamspread.system.modules import check_made, own
 
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
 _RESIDENT_SHARE = 0.1  # of the budget that a data set may take on the card
@@ -70,6 +71,7 @@ def observing(
     """
     if not isinstance(model, nn.Module):
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
+    check_made(model)
     device = resolve_device(options.device, model)
     stream = as_stream(data)
     try:
@@ -134,5 +136,5 @@ def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream
 
 
 def _default_layers(model: nn.Module) -> Sequence[str]:
-    own = getattr(model, "default_layers", ())
-    return own if isinstance(own, (tuple, list)) else ()
+    named = own(model, "default_layers", ())
+    return named if isinstance(named, (tuple, list)) else ()

@@ -106,7 +106,7 @@ def conform(table: pa.Table, schema: pa.Schema, path: str | Path, command: str) 
         )
     try:
         return table.select(schema.names).cast(schema)
-    except (pa.ArrowException, ValueError) as error:
+    except (pa.ArrowException, ValueError, KeyError) as error:  # KeyError: a column that is there twice
         raise other_kind(path, error, command) from error
 
 
@@ -172,10 +172,11 @@ def _open(path: Path) -> tuple[pa.Table, bytes]:
         with pa.ipc.open_file(pa.BufferReader(content)) as reader:
             table = reader.read_all()
             table.validate(full=True)
+            _ = table.column_names  # decoded here, where it is said whose they are
             return table, content
     except FileNotFoundError as error:
         raise StoreError(f"no such file: {str(path)!r}: check the path, or make it with run --out") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise StoreError(_why_unreadable(path, error)) from error
 
 

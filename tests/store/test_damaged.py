@@ -168,3 +168,18 @@ def test_a_pipe_is_refused_and_not_waited_for(read, tmp_path):
     for path in (tmp_path / "pipe.arrow", "/dev/zero"):
         with pytest.raises(StoreError, match="not a regular file: give another path"):
             read(path)
+
+
+@pytest.mark.parametrize("name", [b"shape", b"lay\xffer"])
+def test_columns_that_are_there_twice_or_are_no_text_are_refused(written, name):
+    with pa.ipc.open_file(pa.BufferReader(written.read_bytes())) as reader:
+        table = reader.read_all()
+    header = {b"streamspread": table.schema.metadata[b"streamspread"]}
+    fields = [*table.schema, pa.field(name, pa.int64())]
+    more = pa.Table.from_arrays([*table.columns, pa.array([1, 2, 3])], schema=pa.schema(fields, header))
+    with pa.ipc.new_file(str(written), more.schema) as writer:
+        writer.write_table(more)
+    for read in (store.read, store.read_any, store.read_embedding):
+        with pytest.raises(StoreError, match=r"run\.arrow' (holds|is)") as caught:
+            read(written)
+        assert "\n" not in str(caught.value)
