@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from streamspread.cli.arguments import Output, Source
@@ -29,9 +31,12 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
         subject = Subject(opened.loaded.module, opened.images)
         announce = None if output.quiet else Announce(outlook_line, opened.total)
         spectra = analyze.analyze_with(subject, options, progress, facts, announce=announce)
-    with store.place(path, replace=output.out is not None) as written:
-        store.write(spectra, written)
-    print_result(spectra, output.form)
+    try:  # printed first, since the disk may be full; and written though nobody may read what is printed
+        print_result(spectra, output.form)
+        sys.stdout.flush()
+    finally:
+        with store.place(path, replace=output.out is not None) as written:
+            store.write(spectra, written)
     note(f"wrote {written}", output.quiet)
 
 
