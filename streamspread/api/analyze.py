@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from streamspread.api.doors import Subject, door
-from streamspread.engine.analysis import analyzed
+from streamspread.engine.analysis import Interrupted, analyzed
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
 from streamspread.errors import OptionError
@@ -49,6 +49,7 @@ def analyze(call: AnalyzeCall) -> Spectra:
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
+        Interrupted: (a KeyboardInterrupt) Ctrl-C when some layers were done, whose ``spectra`` it holds.
     """
     return analyze_with(call, call, call.progress, call.provenance)
 
@@ -64,12 +65,20 @@ def analyze_with(
     """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own;
     ``announce``: who is told before it begins how long it will take."""
     with observing(subject.model, subject.data, options, constants) as observed:
-        spectra = analyzed(observed, options, progress or silent, announce)
+        try:
+            return _told(analyzed(observed, options, progress or silent, announce), provenance)
+        except Interrupted as stopped:
+            stopped.spectra = _told(stopped.spectra, provenance)
+            raise
+
+
+def _told(spectra: Spectra, provenance: Mapping[str, Any] | None) -> Spectra:
+    """The spectra with the facts that are given to go with them."""
     given = dict(provenance or {})
     facts = spectra.provenance | given
     if notes := [*given.get("notes", ()), *spectra.provenance.get("notes", ())]:
         facts["notes"] = notes
-    return Spectra(spectra.values(), options.thresholds, facts)
+    return Spectra(spectra.values(), spectra.thresholds, facts)
 
 
 @door(PlanCall)

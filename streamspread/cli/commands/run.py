@@ -15,10 +15,12 @@ from streamspread.options import Options
 
 
 def run(context: typer.Context, source: Source, options: Options, output: Output) -> None:
-    """Say how many principal components each layer needs, and write the result to a file."""
+    """Say how many principal components each layer needs, and write the result to a file; Ctrl-C keeps the
+    layers that are done."""
     from streamspread import store
     from streamspread.api import analyze
     from streamspread.api.doors import Subject
+    from streamspread.engine.analysis import Interrupted
     from streamspread.engine.pace import Announce
 
     path = output.out or dated_name(source.model, ".arrow")
@@ -27,17 +29,25 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
         raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
     opened = open_source(source, options, output.quiet)
     facts = opened.facts(context.obj, source, options.seed)
+    interrupted = False
     with progress_bars(output.quiet) as progress:
         subject = Subject(opened.loaded.module, opened.images)
         announce = None if output.quiet else Announce(outlook_line, opened.total)
-        spectra = analyze.analyze_with(subject, options, progress, facts, announce=announce)
+        try:
+            spectra = analyze.analyze_with(subject, options, progress, facts, announce=announce)
+        except Interrupted as stopped:
+            spectra, interrupted = stopped.spectra, True
+    # What is there may be whole: a part of the layers does not replace it.
+    replace = output.out is not None and not interrupted
     try:  # printed first, since the disk may be full; and written though nobody may read what is printed
         print_result(spectra, output.form)
         sys.stdout.flush()
     finally:
-        with store.place(path, replace=output.out is not None) as written:
+        with store.place(path, replace) as written:
             store.write(spectra, written)
     note(f"wrote {written}", output.quiet)
+    if interrupted:
+        raise typer.Exit(130)
 
 
 COMMAND = Command(
