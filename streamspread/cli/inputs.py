@@ -81,7 +81,7 @@ def open_data(
     image_size: int,
     device: torch.device,
     most: int | None = None,
-    memory: str | None = None,
+    memory: str | int | None = None,
 ) -> OpenedData:
     """The images that the options name, or the default's: held in memory where they are small beside
     ``memory``, the budget of the device, else read as they are used.
@@ -114,7 +114,7 @@ def open_data(
     return OpenedData(images, notes, "cifar10")
 
 
-def _held_at_most(memory: str | None) -> int:
+def _held_at_most(memory: str | int | None) -> int:
     """Bytes of decoded images that may stay in the computer's memory."""
     import torch
 

@@ -80,8 +80,8 @@ def analyzed(
 
 
 class _Analysis:
-    """Passes over observed data. ``done``: the spectra so far, by layer; ``notes``: what an accumulator has to
-    say of its spectrum, by layer; ``data_seen``: what the data were, as a hash."""
+    """Passes over observed data. ``done``: the spectra so far, by layer; ``notes``: what an accumulator has
+    to say of its spectrum, by layer; ``data_seen``: what the data were, as a hash."""
 
     def __init__(self, observed: Observed, options: Options, report: Report, meter: PeakMeter) -> None:
         self.observed, self.options, self.report, self.meter = observed, options, report, meter

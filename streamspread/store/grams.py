@@ -122,7 +122,7 @@ def _digest(header: Mapping[str, Any], packed: Iterable[np.ndarray]) -> str:
     """The SHA-256 of what is said of all layers, and of their inner products in that order."""
     digest = hashlib.sha256(files.header_text(header).encode())
     for packed_M in packed:
-        digest.update(np.ascontiguousarray(packed_M))
+        digest.update(np.ascontiguousarray(packed_M).data)
     return digest.hexdigest()
 
 
