@@ -85,6 +85,8 @@ def _run(arguments: list[str]) -> int:
         if isinstance(error.__context__, BrokenPipeError):
             raise error.__context__ from None
         return _fail(f"the model or the data ended the program (SystemExit: {error.code}): let it return")
+    except RecursionError:
+        return _fail("the model's modules, or what the data hold, lie too deep within each other")
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
             raise

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,7 @@ def load(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
     """
     table, content = _open(Path(path))
     header = _header(table, path)
-    if (signed := table.schema.metadata.get(_HASH_KEY)) is not None:
+    if (signed := _hash_in(table.schema.metadata)) is not None:
         unsigned = content.replace(signed, _NO_HASH)
         if hashlib.sha256(unsigned).hexdigest().encode() != signed:
             raise StoreError(
@@ -161,6 +162,12 @@ def _as_store_error(path: str | Path) -> Iterator[None]:
 
 def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _hash_in(metadata: Mapping[bytes, bytes]) -> bytes | None:
+    """The hash by its name, or by its form, since it may be the name that is damaged; None in older files."""
+    by_form = (value for value in metadata.values() if re.fullmatch(rb"[0-9a-f]{64}", value))
+    return metadata.get(_HASH_KEY) or next(by_form, None)
 
 
 def _open(path: Path) -> tuple[pa.Table, bytes]:

@@ -32,6 +32,13 @@ def make():
     for _ in range(3000):
         net = nn.Sequential(net)
     return net""",
+    "rather_deep": """
+from torch import nn
+def make():
+    net = nn.Conv2d(3, 4, 1)
+    for _ in range(450):
+        net = nn.Sequential(net)
+    return net""",
     "half_made": """
 from torch import nn
 class Net(nn.Module):
@@ -79,6 +86,7 @@ WORDS = {
     "recurses": "cannot build the model 'recurses:make': RecursionError",
     "recurses_in_forward": "does not run on a batch of shape",
     "deep": "its modules lie too deep within each other",
+    "rather_deep": "does not run on a batch of shape|too deep within each other",
     "half_made": "Net .* __init__ must begin with super",
     "half_made_inside": "Part .* __init__ must begin with super",
     "layers_raise": "Net.default_layers cannot be read: ZeroDivisionError: no layers",
