@@ -11,7 +11,7 @@ from torch import nn
 
 from streamspread.api.doors import Subject, door
 from streamspread.api.facts import with_facts
-from streamspread.engine.analysis import analyzed
+from streamspread.engine.analysis import Interrupted, analyzed
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
 from streamspread.errors import DataError, OptionError
@@ -62,6 +62,7 @@ def analyze(call: AnalyzeCall) -> Spectra:
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
+        Interrupted: (a KeyboardInterrupt) Ctrl-C when some layers were done, whose ``spectra`` it holds.
     """
     options, twin = call, None
     if call.twin is not None:
@@ -97,7 +98,12 @@ def analyze_with(
         )
     spectra = run(replace(subject, data=stream), provenance, announce)
     fresh = replace(subject, model=twin.module, data=stream)
-    spectra.twin = run(fresh, facts_of_twin(provenance, twin), None)
+    try:
+        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None)
+    except KeyboardInterrupt:  # the network's own layers are all there
+        said = "interrupted before the random twin was done"
+        facts = {**spectra.provenance, "notes": [*spectra.provenance["notes"], said]}
+        raise Interrupted(Spectra(spectra.values(), spectra.thresholds, facts)) from None
     seen = [one.provenance["data_seen"] for one in (spectra, spectra.twin)]
     if stream.ordered and seen[0] != seen[1]:
         raise DataError(f"{stream.description}: other samples came for the random twin than for the network")
@@ -113,9 +119,16 @@ def _one(
     announce: Announce | None,
 ) -> Spectra:
     with observing(subject.model, subject.data, options, constants, subject.forward) as observed:
-        spectra = analyzed(observed, options, progress or silent, announce)
-    facts = with_facts(spectra.provenance, subject.model, observed, provenance)
-    return Spectra(spectra.values(), options.thresholds, facts)
+
+        def told(spectra: Spectra) -> Spectra:
+            facts = with_facts(spectra.provenance, subject.model, observed, provenance)
+            return Spectra(spectra.values(), options.thresholds, facts)
+
+        try:
+            return told(analyzed(observed, options, progress or silent, announce))
+        except Interrupted as stopped:
+            stopped.spectra = told(stopped.spectra)
+            raise
 
 
 @door(PlanCall)

@@ -12,6 +12,8 @@ from typing import Any
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_UNHEARD = 141  # 128 + SIGPIPE
+_LONGEST = 1_000  # characters of a line
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
 
@@ -23,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own) and return its exit code.
 
     0: done. 2: bad input, or an output that cannot be written, said in one line on stderr. 130: interrupted.
-    Anything unexpected is a defect and keeps its traceback.
+    141: whoever read the output has seen enough. Anything unexpected is a defect and keeps its traceback.
     """
     if sys.stderr is None:  # closed: who closed it wants to hear nothing
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process runs
@@ -78,6 +80,13 @@ def _run(arguments: list[str]) -> int:
         return _INTERRUPTED
     except OverflowError as error:
         return _fail(f"a number is too large ({error}): give a smaller one")
+    except SystemExit as error:
+        # Commands return: it is of a model or of data, or what typer and Rich make of a pipe that was closed.
+        if isinstance(error.__context__, BrokenPipeError):
+            raise error.__context__ from None
+        return _fail(f"the model or the data ended the program (SystemExit: {error.code}): let it return")
+    except RecursionError:
+        return _fail("the model's modules, or what the data hold, lie too deep within each other")
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not _NO_MEMORY.search(str(error)):
             raise
@@ -103,12 +112,15 @@ def _unwritten(error: OSError) -> int:
 
     discard(sys.stdout)
     if error.errno == errno.EPIPE:  # the reader has seen enough
-        return _BAD_INPUT
+        return _UNHEARD
     return _fail(f"cannot write to standard output: {error.strerror}")
 
 
 def _fail(message: str) -> int:
-    _say(f"error: {' '.join(message.splitlines())}")
+    line = f"error: {' '.join(message.splitlines())}"
+    if len(line) > _LONGEST:  # a value that is echoed; what is wrong with it and what to do stand around it
+        line = f"{line[: _LONGEST * 2 // 3]} … {line[-_LONGEST // 4 :]}"
+    _say(line)
     return _BAD_INPUT
 
 

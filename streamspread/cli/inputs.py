@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streamspread.models import LoadedModel
 
 CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half an hour
+_HELD_SHARE, _ALWAYS_HELD = 8, 16 << 20  # decoded images stay in memory up to an 8th of it, or 16 MiB
 
 
 class Opened(NamedTuple):
@@ -74,7 +75,7 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
             "streamspread.analyze(model, data) takes tensors of any kind"
         )
     size = source.image_size or loaded.image_size
-    images, notes, _, total = open_data(source, options.seed, size, device, most)
+    images, notes, _, total = open_data(source, options.seed, size, device, most, options.memory)
     if missing := (loaded.note or {}).get("random"):
         notes.append(f"random, since the published weights have none of them: {missing}")
     for line in notes:
@@ -83,9 +84,15 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
 
 
 def open_data(
-    source: Data, seed: int, image_size: int, device: torch.device, most: int | None = None
+    source: Data,
+    seed: int,
+    image_size: int,
+    device: torch.device,
+    most: int | None = None,
+    memory: str | int | None = None,
 ) -> OpenedData:
-    """The images that the options name, or the default's.
+    """The images that the options name, or the default's: held in memory where they are small beside
+    ``memory``, the budget of the device, else read as they are used.
 
     Without ``samples`` a GPU takes all images and a CPU at most CPU_SAMPLES of them, or both take at most
     ``most``. Errors as datasets.load.
@@ -93,6 +100,7 @@ def open_data(
     from streamspread import datasets
     from streamspread.system.devices import unused_card
 
+    held = _held_at_most(memory if device.type == "cpu" else None)
     spec, split, samples, total = source.data, source.split.value, source.samples, None
     idle = unused_card() if device.type == "cpu" else None
     notes = [idle] if idle else []
@@ -106,8 +114,20 @@ def open_data(
         if samples == limit and most is None:
             notes.append(f"on the CPU at most {CPU_SAMPLES:,} images are used; --samples takes more")
     if spec is not None:
-        return OpenedData(datasets.load(spec, split, samples, seed, image_size), notes, spec, total)
-    images, message = datasets.default(split, samples, seed, image_size)
+        images = datasets.load(spec, split, samples, seed, image_size, resident_bytes=held)
+        return OpenedData(images, notes, spec, total)
+    images, message = datasets.default(split, samples, seed, image_size, resident_bytes=held)
     if message:
         return OpenedData(images, [message, *notes], "patches")
     return OpenedData(images, notes, "cifar10")
+
+
+def _held_at_most(memory: str | int | None) -> int:
+    """Bytes of decoded images that may stay in the computer's memory."""
+    import torch
+
+    from streamspread.datasets.images import RESIDENT_BYTES
+    from streamspread.system.memory import free_bytes, parse_bytes
+
+    usable = free_bytes(torch.device("cpu")) if memory is None else parse_bytes(memory)
+    return min(RESIDENT_BYTES, max(_ALWAYS_HELD, usable // _HELD_SHARE))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from streamspread.cli.arguments import Format
+from streamspread.system.printable import printable
 
 if TYPE_CHECKING:
     from streamspread.planner import Outlook
@@ -26,7 +27,7 @@ def note(line: str, quiet: bool) -> None:
 def say(line: str) -> None:
     """Print one line on stderr; where nothing can be written there it stays unsaid."""
     try:
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     except OSError:
         discard(sys.stderr)
 
@@ -40,6 +41,11 @@ def discard(stream: TextIO) -> None:
             os.dup2(nowhere.fileno(), stream.fileno())
 
 
+def show_text(text: str) -> None:
+    """Write lines to stdout: to a file or a pipe as they are, to a terminal without what it would obey."""
+    sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
+
+
 def print_result(spectra: Spectra, form: Format) -> None:
     """Print spectra on stdout as a table, JSON or CSV."""
     if form is Format.table:
@@ -51,7 +57,7 @@ def print_result(spectra: Spectra, form: Format) -> None:
     else:
         from streamspread.report import records
 
-        sys.stdout.write(records.to_json(spectra) if form is Format.json else records.to_csv(spectra))
+        show_text(records.to_json(spectra) if form is Format.json else records.to_csv(spectra))
 
 
 @contextmanager

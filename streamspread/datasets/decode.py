@@ -13,7 +13,12 @@ from streamspread.datasets.images import resize_and_crop
 from streamspread.errors import DataError
 from streamspread.system.files import storable
 
+#: Pixels of the largest image that is decoded, of any format; Pillow's own limit.
+MOST_IN_IMAGE = 178_956_970
+
 _JPEG_START = b"\xff\xd8\xff"
+# Markers that begin a frame, whose header tells the size: SOF0 to SOF15, without those of tables.
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _IN_MEMORY = re.compile(r"\s*<_io\.BytesIO[^>]*>")  # what Pillow calls the file in its messages
 
 
@@ -68,7 +73,10 @@ class DecodedPixels:
         return torch.stack(images)
 
     def _decode(self, encoded: Sequence[bytes | None], rows: np.ndarray) -> list[torch.Tensor]:
-        """The images, each uint8 (3, H, W)."""
+        """The images, each uint8 (3, H, W); DataError for one that is too large, before it is decoded."""
+        for data, row in zip(encoded, rows, strict=True):
+            if data is not None and data.startswith(_JPEG_START):  # of others Pillow tells
+                self._check_size(*_jpeg_size(data), row=int(row))
         if all(data is not None and data.startswith(_JPEG_START) for data in encoded):
             from torchvision.io import ImageReadMode, decode_jpeg
 
@@ -88,17 +96,48 @@ class DecodedPixels:
             raise DataError(f"{self._source.where(row)} holds no image")
         try:
             with Image.open(io.BytesIO(data)) as image:
+                self._check_size(*image.size, row=row)
                 pixels = np.array(image.convert("RGB"))
+        except DataError:
+            raise
         except Exception as error:  # Pillow's readers raise many kinds for broken files
             reason = " ".join(_IN_MEMORY.sub("", str(error)).split()) or type(error).__name__
             raise DataError(f"{self._source.where(row)} cannot be decoded as an image ({reason})") from error
         return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+    def _check_size(self, width: int, height: int, row: int) -> None:
+        if width * height > MOST_IN_IMAGE:
+            raise DataError(
+                f"{self._source.where(row)} is {width}x{height} pixels, and at most {MOST_IN_IMAGE:,} are "
+                "decoded; scale it down"
+            )
 
     @staticmethod
     def _resized(images: list[torch.Tensor], size: int) -> torch.Tensor:
         if all(image.shape == images[0].shape for image in images):
             return resize_and_crop(torch.stack(images), size)
         return torch.cat([resize_and_crop(image[None], size) for image in images])
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """(width, height) from a JPEG's frame header; (0, 0) where there is none, which the decoder will say.
+
+    ITU-T T.81, section B.1.1.4 and B.2.2: segments of a marker and a length, which counts itself.
+    """
+    at = 2
+    while at + 9 <= len(data):
+        if data[at] != 0xFF:
+            return 0, 0
+        marker = data[at + 1]
+        if marker in _JPEG_FRAMES:
+            return int.from_bytes(data[at + 7 : at + 9]), int.from_bytes(data[at + 5 : at + 7])
+        if marker == 0xFF:  # fill bytes may precede a marker
+            at += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without a segment
+            at += 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4])
+    return 0, 0
 
 
 def path_name(path: Path, split: str) -> str:

@@ -1,7 +1,7 @@
 """Images in one folder per class."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +59,13 @@ def _split_folder(path: Path, split: str) -> Path:
     if not os.path.isdir(path):  # Path.is_dir would raise for a name that is too long
         raise DataError(f"no folder {path}; give a folder with one folder of images per class")
     called = _VALIDATION if split == "val" else (split,)
-    if own := next((name for name in called if (path / name).is_dir()), None):
+
+    def first(names: Iterable[str]) -> str | None:  # nor for a folder that may not be looked into
+        return next((name for name in names if os.path.isdir(path / name)), None)
+
+    if own := first(called):
         return path / own
-    other = next((name for name in ("train", "test", *_VALIDATION) if (path / name).is_dir()), None)
+    other = first(("train", "test", *_VALIDATION))
     if other is not None:
         raise DataError(f"folder {path} has a folder {other} but none named {split}")
     return path

@@ -173,7 +173,9 @@ def gather(
     for batch in streamed.batches():
         images[done : done + batch.shape[0]] = batch
         done += batch.shape[0]
-    return ImageData(images, streamed.labels, streamed.classes, name, description)
+    held = ImageData(images, streamed.labels, streamed.classes, name, description)
+    held.resident_bytes = images.nbytes
+    return held
 
 
 def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:

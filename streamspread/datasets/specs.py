@@ -61,17 +61,22 @@ def load(
 
 
 def default(
-    split: str = "train", samples: int | None = None, seed: int = 0, image_size: int | None = None
+    split: str = "train",
+    samples: int | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+    *,
+    resident_bytes: int = RESIDENT_BYTES,
 ) -> tuple[ImageData | StreamedImages, str | None]:
     """CIFAR-10 and None where it is there or can be downloaded, else patches and one line that says why.
 
     Errors as :func:`load`.
     """
     try:
-        return load("cifar10", split, samples, seed, image_size), None
+        return load("cifar10", split, samples, seed, image_size, resident_bytes=resident_bytes), None
     except Cifar10MissingError as error:
         message = f"{error.why}; using patches instead: crops of the two photographs that scikit-learn ships"
-    return load("patches", split, samples, seed, image_size), message
+    return load("patches", split, samples, seed, image_size, resident_bytes=resident_bytes), message
 
 
 def _source(spec: str) -> tuple[DataSource, str]:

@@ -37,11 +37,24 @@ from streamspread.system.progress import Progress, Report
 _WIDER = {"fp16": "bf16", "int16": "fp32"}
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C when some layers were done: ``spectra`` are theirs, with ``partial`` in their provenance, the
+    names of those that were not."""
+
+    def __init__(self, spectra: Spectra) -> None:
+        super().__init__()
+        self.spectra = spectra
+
+
 def analyzed(
     observed: Observed, options: Options, report: Report, announce: Announce | None = None
 ) -> Spectra:
     """The spectra of the observed layers, with how they were made. ``announce``: who is told before it begins
-    how long it will take."""
+    how long it will take.
+
+    Raises:
+        Interrupted: Ctrl-C, when some layers were done.
+    """
     plan = planned(observed, options)
     if announce is not None:
         announce(observed, options, plan)
@@ -49,24 +62,38 @@ def analyzed(
     _load_kernels(plan, observed, options)
     with PeakMeter(observed.device, observed.resident_bytes) as meter:
         analysis = _Analysis(observed, options, report, meter)
-        spectra = analysis.run(plan)
+        try:
+            spectra = analysis.run(plan)
+        except KeyboardInterrupt:
+            if not analysis.done:
+                raise
+            spectra = analysis.done
+    left = [tap.name for tap in observed.taps if tap.name not in spectra]
     facts = _facts(plan, observed, options) | {"data_seen": analysis.data_seen}
     notes = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
     if observed.left_out:
         named = ", ".join(observed.left_out)
         notes.insert(0, f"the model's forward does not take, and was not given: {named}")
+    if left:
+        facts["partial"] = left
+        notes.insert(0, f"a partial result: interrupted before {', '.join(left)}")
     if notes := [*notes, *_notes_on_views(observed, options)]:
         facts["notes"] = notes
-    ordered = [spectra[tap.name] for tap in observed.taps]
-    return Spectra(ordered, options.thresholds, facts)
+    found = Spectra(
+        (spectra[tap.name] for tap in observed.taps if tap.name in spectra), options.thresholds, facts
+    )
+    if left:
+        raise Interrupted(found)
+    return found
 
 
 class _Analysis:
-    """Passes over observed data. ``notes``: what an accumulator has to say of its spectrum, by layer;
-    ``data_seen``: what the data were, as a hash."""
+    """Passes over observed data. ``done``: the spectra so far, by layer; ``notes``: what an accumulator has
+    to say of its spectrum, by layer; ``data_seen``: what the data were, as a hash."""
 
     def __init__(self, observed: Observed, options: Options, report: Report, meter: PeakMeter) -> None:
         self.observed, self.options, self.report, self.meter = observed, options, report, meter
+        self.done: dict[str, LayerSpectrum] = {}
         self.notes: dict[str, str] = {}
         self.data_seen = ""
 
@@ -97,6 +124,7 @@ class _Analysis:
                 lambda tap, x_ND: running[tap.name].update(x_ND),
                 Turn(step.index + 1, len(plan.passes)),
             )
+            self.data_seen = passes.data_seen
             for name in names:
                 running[name].images = images
             overflowed |= self._end_pass([running[name] for name in names])
@@ -120,7 +148,6 @@ class _Analysis:
             left = [tap for tap in self.observed.taps if tap.name in again_at]
             plan = plan_for(self.observed, self.options, left, rounding)
             spectra |= self.run(plan, overflowed)
-        self.data_seen = passes.data_seen
         return spectra
 
     def _watched(self, tap: TapInfo, plan: LayerPlan | None) -> TapInfo:
@@ -139,6 +166,7 @@ class _Analysis:
         spectrum = layer.spectrum(share, self.meter.read)
         if advice := layer.accumulator.advice(spectrum, self.options):
             self.notes[name] = advice
+        self.done[name] = spectrum
         return spectrum
 
     def _kept(self, spectrum: LayerSpectrum) -> LayerSpectrum:

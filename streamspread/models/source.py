@@ -76,7 +76,7 @@ def model_forms() -> tuple[str, ...]:
     return tuple(source.form for _, source in SOURCES.items())
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The kind of an error and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 

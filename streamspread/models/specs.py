@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from streamspread.errors import ModelError, WeightsError
@@ -13,6 +14,7 @@ from streamspread.models.network import Network
 from streamspread.models.plans import did_you_mean
 from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec
 from streamspread.models.weights import apply_weights, hash_of, read_weights
+from streamspread.system.modules import check_made, own
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,17 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
     published = weights == "default" and source.published is not None
     built = source.published(text) if published and source.published else source.build(text, seed)
     module = built.module
+    check_made(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError("a TorchScript model cannot be observed: give the module that it was made from")
     path, origin = (None, "default") if published else _choose_weights(spec, weights, built, source)
     note, sha256 = built.note, hash_of(module.state_dict()) if published else None
     if path is not None:
-        tensors, note, sha256 = read_weights(path)
+        tensors, note, sha256 = read_weights(path, module)
         apply_weights(module, tensors, path, note)
     if built.takes == "images":
         accept_uint8(module, built.mean, built.std)
-    own_size = getattr(module, "image_size", None)
+    own_size = own(module, "image_size", None)
     return LoadedModel(
         module=module.eval(),
         name=spec,
@@ -105,9 +110,9 @@ def default_layers(module: nn.Module) -> tuple[str, ...]:
     Some of these may never run in a forward pass (auxiliary classifiers; projections whose weights an
     attention block reads itself). Only observing them shows which.
     """
-    own = getattr(module, "default_layers", None)
-    if isinstance(own, tuple):
-        return own
+    named = own(module, "default_layers", None)
+    if isinstance(named, tuple):
+        return named
     kinds = (nn.Linear, nn.modules.conv._ConvNd)
     return tuple(name for name, child in module.named_modules() if name and isinstance(child, kinds))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import os
 import pickle
 import textwrap
@@ -19,7 +17,7 @@ from torch import Tensor, nn
 
 from streamspread.errors import WeightsError
 from streamspread.models.plans import PLANS
-from streamspread.system.files import replace_file, storable, why
+from streamspread.system.files import PlaceError, open_regular, replace_file, storable, why
 
 SHIPPED = Path(__file__).parent / "weights"
 READABLE = (".safetensors", ".pt", ".pth")
@@ -73,32 +71,42 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise WeightsError(f"{refuse}{why(error)}") from error
 
 
-def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str] | None, str]:
+def read_weights(
+    path: str | os.PathLike[str], module: nn.Module | None = None
+) -> tuple[dict[str, Tensor], dict[str, str] | None, str]:
     """The tensors of a .safetensors, .pt or .pth file, its note (or None) and its SHA-256.
 
-    A .pt or .pth file must hold a state dict, bare or under one of the usual keys. It is unpickled with
-    ``weights_only``, so no code in it runs.
+    A .safetensors file's numbers are read as they are used. A .pt or .pth file must hold a state dict, bare
+    or under one of the usual keys. It is unpickled with ``weights_only``, so no code in it runs.
+
+    Args:
+        module: must fit the tensors, which is looked at before any number is read.
 
     Raises:
-        WeightsError: the file is missing or broken, or holds something else.
+        WeightsError: the file is missing, broken or no regular file, holds something else, or does not fit.
     """
     source = Path(path)
     refuse = f"cannot read weights from {source}: "
     if source.suffix not in READABLE:
         raise WeightsError(f"{refuse}the name must end in {', '.join(READABLE)}")
     try:
-        data = source.read_bytes()
+        with open_regular(source) as file:
+            start = file.read(max(map(len, _SAVED)))
+    except PlaceError as error:
+        raise WeightsError(f"{refuse}{error}") from error
     except OSError as error:
         raise WeightsError(f"{refuse}{error.strerror or error}") from error
-    if not data:
+    if not start:
         raise WeightsError(f"{refuse}the file is empty")
     try:
-        safe = source.suffix == ".safetensors"
-        tensors = safetensors.torch.load(data) if safe else _unpickled(data)
-        note = _note(data) if safe else None
+        tensors, note = _mapped(source) if source.suffix == ".safetensors" else (_unpickled(source), None)
     except Exception as error:  # pickle, zip and safetensors each raise their own kinds
-        raise WeightsError(f"{refuse}{_reason(error, data)}") from error
-    return _state_dict(tensors, refuse), note, hashlib.sha256(data).hexdigest()
+        raise WeightsError(f"{refuse}{_reason(error, start)}") from error
+    state = _state_dict(tensors, refuse)
+    if module is not None:
+        check_fit(module, state, os.fspath(path), note)
+    with open_regular(source) as file:
+        return state, note, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def apply_weights(
@@ -113,10 +121,22 @@ def apply_weights(
         WeightsError: a tensor is missing, unexpected, of another shape or kind, or not finite; the message
             names it, and the module is as it was.
     """
+    check_fit(module, tensors, source, note)
+    wanted = module.state_dict()
+    converted = {key: tensors[key].to(want.dtype) for key, want in wanted.items() if key in tensors}
+    for key, numbers in converted.items():
+        if not numbers.isfinite().all():
+            raise WeightsError(f"weights {source} are broken: {key} holds NaN or Inf")
+    module.load_state_dict(converted, strict=False)
+
+
+def check_fit(
+    module: nn.Module, tensors: Mapping[str, Tensor], source: str, note: Mapping[str, str] | None = None
+) -> None:
+    """Refuse tensors of other names, shapes or kinds than the module's, by these alone; as apply_weights."""
     wanted = module.state_dict()
     origin = f" (the file was written for the plan {note['plan']})" if note and "plan" in note else ""
     refuse = f"weights {source} do not fit the model{origin}: "
-    converted: dict[str, Tensor] = {}
     for key, want in wanted.items():
         if key not in tensors:
             if key.endswith(_COUNTER):
@@ -127,13 +147,9 @@ def apply_weights(
             raise WeightsError(f"{refuse}{key} is {_shape(got)} in the file and {_shape(want)} in the model")
         if got.is_floating_point() != want.is_floating_point():
             raise WeightsError(f"{refuse}{key} is {got.dtype} in the file and {want.dtype} in the model")
-        converted[key] = got.to(want.dtype)
-        if not converted[key].isfinite().all():
-            raise WeightsError(f"weights {source} are broken: {key} holds NaN or Inf")
     unexpected = next((key for key in tensors if key not in wanted and not key.endswith(_COUNTER)), None)
     if unexpected is not None:
         raise WeightsError(f"{refuse}the model has no {unexpected}")
-    module.load_state_dict(converted, strict=False)
 
 
 def hash_of(state: Mapping[str, Tensor]) -> str:
@@ -154,24 +170,25 @@ def _rounded(tensor: Tensor) -> Tensor:
     return half if bool((moved <= largest * 2**-11).all()) else tensor.float()
 
 
-def _note(data: bytes) -> dict[str, str] | None:
-    length = int.from_bytes(data[:8], "little")  # the file: 8 bytes of length, a JSON header, the tensors
-    return json.loads(data[8 : 8 + length]).get("__metadata__")
+def _mapped(path: Path) -> tuple[dict[str, Tensor], dict[str, str] | None]:
+    """The tensors of a .safetensors file, of which nothing is read before it is used, and its note."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
-def _unpickled(data: bytes) -> object:
+def _unpickled(path: Path) -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of old formats; what it cannot read raises all the same
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _reason(error: Exception, data: bytes) -> str:
+def _reason(error: Exception, start: bytes) -> str:
     """Why reading failed, in one line; torch's own messages can be paragraphs about its options."""
     text = str(error)
     if "TorchScript" in text:
         return f"it holds a TorchScript program, not a state dict: {_SAVE_IT}"
     if isinstance(error, pickle.UnpicklingError):
-        if data.startswith(_SAVED):
+        if start.startswith(_SAVED):
             return f"it holds pickled objects, not only tensors: {_SAVE_IT}"
         return "it is no file that torch.save wrote"
     if "PytorchStreamReader" in text:

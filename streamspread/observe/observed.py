@@ -27,6 +27,8 @@ from streamspread.streams.whole import TensorStream
 from streamspread.system.devices import Profile, profile, resolve_device
 from streamspread.system.generators import as_before
 from streamspread.system.memory import free_bytes, parse_bytes
+from streamspread.system.modules import check_made, own
+from streamspread.system.turns import turn
 
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
 _RESIDENT_SHARE = 0.1  # of the budget that a data set may take on the card
@@ -88,11 +90,12 @@ def observing(
     """
     if not isinstance(model, nn.Module):
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
+    check_made(model)
     model, call = unwrapped(model), by(forward)
     device = resolve_device(options.device, model)
     stream = as_stream(data)
     try:
-        with prepared(model, device):
+        with turn(), prepared(model, device):
             yield _looked_at(model, stream, device, options, constants or profile(device), call)
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error
@@ -111,7 +114,8 @@ def _looked_at(
     call: Call,
 ) -> Observed:
     if options.memory is None:
-        budget = int(_BUDGET_SHARE * free_bytes(device))
+        held = stream.resident_bytes if device.type == "cpu" else 0  # is not free, and counts as taken below
+        budget = int(_BUDGET_SHARE * (free_bytes(device) + held))
     else:
         budget = parse_bytes(options.memory)
     stream, resident_bytes = _resident(stream, device, budget)
@@ -155,9 +159,11 @@ def _looked_at(
 
 
 def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream, int]:
-    """The stream, its data moved to the card where it is small beside the budget, and the bytes it takes."""
+    """The stream, its data moved to the card where it is small beside the budget, and what it takes."""
     tensor = stream.tensor
-    if device.type != "cuda" or tensor is None or tensor.device == device:
+    if device.type != "cuda":
+        return stream, stream.resident_bytes
+    if tensor is None or tensor.device == device:
         return stream, 0
     size = tensor.nbytes
     if size > _RESIDENT_SHARE * budget:
@@ -168,5 +174,5 @@ def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream
 
 
 def _default_layers(model: nn.Module) -> Sequence[str]:
-    own = getattr(model, "default_layers", ())
-    return own if isinstance(own, (tuple, list)) else ()
+    named = own(model, "default_layers", ())
+    return named if isinstance(named, (tuple, list)) else ()

@@ -14,6 +14,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from streamspread.system.printable import printable
+
 _UNLIMITED = 100_000  # characters: wider than any table
 
 
@@ -87,7 +89,12 @@ def print_line(console: Surface, line: str, style: str | None = None) -> None:
     """Print a line of text, which a terminal folds."""
     if isinstance(console, Sheet):
         return console.line(line, bold=style == "bold")
-    console.print(Text(line), style=style, soft_wrap=not console.is_terminal)
+    console.print(_text(line), style=style, soft_wrap=not console.is_terminal)
+
+
+def _text(line: str) -> Text:
+    """As Text, since a layer's name may look like markup, or hold what a terminal would obey."""
+    return Text(printable(line))
 
 
 def _width(console: Console) -> int:
@@ -96,11 +103,10 @@ def _width(console: Console) -> int:
 
 def _table(columns: Sequence[Column]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    # All as Text, since a layer's name may look like markup.
     for column in columns:
-        table.add_column(Text(column.header), justify="left" if column.left else "right", no_wrap=True)
+        table.add_column(_text(column.header), justify="left" if column.left else "right", no_wrap=True)
     for row in zip(*(column.cells for column in columns), strict=True):
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(_text(cell) for cell in row))
     return table
 
 

@@ -37,8 +37,8 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
     if figures:
         shown = "\n\n".join(f"![{PurePosixPath(path).stem}]({path})" for path in figures)
         blocks.append(f"### {texts['figures']}\n\n{shown}\n")
-    typed = "\n".join(summary.commands(collection, texts))
-    blocks.append(f"### {texts['commands']}\n\n```\n{typed}\n```\n")
+    typed = _fenced("\n".join(summary.commands(collection, texts)))
+    blocks.append(f"### {texts['commands']}\n\n{typed}\n")
     return "\n".join(blocks)
 
 
@@ -48,6 +48,12 @@ def render(table: Table) -> str:
     lines = [_line(table.header), _line(rule), *(_line(row) for row in table.rows)]
     notes = [line for note in table.notes for line in ("", _escaped(note))]
     return "\n".join([*lines, *notes]) + "\n"
+
+
+def _fenced(text: str) -> str:
+    """The text as code, within a fence that is longer than any in it."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}\n{text}\n{fence}"
 
 
 def _line(cells: Sequence[str | Sequence[str]]) -> str:

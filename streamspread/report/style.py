@@ -70,6 +70,9 @@ def check(lang: str) -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingError(f"figures need matplotlib ({error}): pip install matplotlib") from error
+    except ValueError as error:  # of MPLBACKEND
+        said = " ".join(str(error).split())
+        raise MissingError(f"matplotlib cannot begin ({said}): unset MPLBACKEND") from error
     _fonts(lang)
 
 

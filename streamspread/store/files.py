@@ -3,8 +3,10 @@ file of the package has."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +15,17 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from streamspread.errors import StoreError
-from streamspread.system.files import PlaceError, beside, check_name, storable, why
+from streamspread.system.files import PlaceError, beside, check_name, open_regular, settle, storable, why
 from streamspread.system.files import place as find_place
 from streamspread.system.version import __version__
 
 FORMAT = 1
 _KEY = b"streamspread"
 _MAGIC = b"ARROW1"  # an Arrow IPC file begins and ends with it
+
+# The SHA-256 of a whole file stands in its metadata, and is that of the file with this text in its place.
+_HASH_KEY = b"streamspread.sha256"
+_NO_HASH = b"the SHA-256 of this file".ljust(2 * hashlib.sha256().digest_size, b".")
 
 
 def check_writable(path: str | Path) -> None:
@@ -44,35 +50,45 @@ def place(path: Path, replace: bool) -> Iterator[Path]:
 
 
 def save(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> None:
-    """Write a table with ``header``, which JSON holds, in its metadata.
+    """Write a table with ``header``, which JSON holds, and the file's SHA-256 in its metadata.
 
     Raises:
         StoreError: the file cannot be written. What was at ``path`` before is then still there, untouched.
     """
-    table = table.replace_schema_metadata({_KEY: header_text(header)})
+    table = table.replace_schema_metadata({_KEY: header_text(header), _HASH_KEY: _NO_HASH})
     with part(path) as (file, target):
-        with pa.ipc.new_file(file, table.schema) as writer:
+        content = pa.BufferOutputStream()
+        with pa.ipc.new_file(content, table.schema) as writer:
             writer.write_table(table)
-        file.close()
-        os.replace(file.name, target)
+        unsigned = content.getvalue().to_pybytes()
+        file.write(unsigned.replace(_NO_HASH, hashlib.sha256(unsigned).hexdigest().encode()))
+        settle(file, target)
 
 
 def write_text(text: str, path: str | Path) -> None:
     """Write a text as UTF-8; errors as :func:`save`."""
     with part(path) as (file, target):
         file.write(text.encode())
-        file.close()
-        os.replace(file.name, target)
+        settle(file, target)
 
 
 def load(path: str | Path) -> tuple[pa.Table, dict[str, Any]]:
     """The table and the header that :func:`save` wrote.
 
     Raises:
-        StoreError: no such file, or not a whole streamspread file of a format this version reads.
+        StoreError: no such file, not a whole streamspread file of a format this version reads, or one that
+            is not as it was written. Older files, which have no hash, are taken as they are.
     """
-    table = _open(Path(path))
-    return table, _header(table, path)
+    table, content = _open(Path(path))
+    header = _header(table, path)
+    if (signed := _hash_in(table.schema.metadata)) is not None:
+        unsigned = content.replace(signed, _NO_HASH)
+        if hashlib.sha256(unsigned).hexdigest().encode() != signed:
+            raise StoreError(
+                f"{str(path)!r} is not as it was written (its SHA-256 differs): copy it again, or make it "
+                "again with run"
+            )
+    return table, header
 
 
 def conform(table: pa.Table, schema: pa.Schema, path: str | Path, command: str) -> pa.Table:
@@ -91,7 +107,7 @@ def conform(table: pa.Table, schema: pa.Schema, path: str | Path, command: str) 
         )
     try:
         return table.select(schema.names).cast(schema)
-    except (pa.ArrowException, ValueError) as error:
+    except (pa.ArrowException, ValueError, KeyError) as error:  # KeyError: a column that is there twice
         raise other_kind(path, error, command) from error
 
 
@@ -148,16 +164,26 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _open(path: Path) -> pa.Table:
+def _hash_in(metadata: Mapping[bytes, bytes]) -> bytes | None:
+    """The hash by its name, or by its form, since it may be the name that is damaged; None in older files."""
+    by_form = (value for value in metadata.values() if re.fullmatch(rb"[0-9a-f]{64}", value))
+    return metadata.get(_HASH_KEY) or next(by_form, None)
+
+
+def _open(path: Path) -> tuple[pa.Table, bytes]:
+    """The table in a file, and the file's bytes."""
     try:
         check_name(path)
-        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+        with open_regular(path) as file:
+            content = file.read()
+        with pa.ipc.open_file(pa.BufferReader(content)) as reader:
             table = reader.read_all()
             table.validate(full=True)
-            return table
+            _ = table.column_names  # decoded here, where it is said whose they are
+            return table, content
     except FileNotFoundError as error:
         raise StoreError(f"no such file: {str(path)!r}: check the path, or make it with run --out") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise StoreError(_why_unreadable(path, error)) from error
 
 

@@ -3,9 +3,10 @@ all were made, is in the metadata."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from streamspread.errors import StoreError
 from streamspread.results.grams import Grams, LayerGram
 from streamspread.store import facts, files
+from streamspread.system.files import open_regular, settle
 
 KIND = "grams"
 SUFFIX = ".safetensors"
@@ -43,6 +45,7 @@ def write_grams(grams: Grams, path: str | Path) -> None:
         "provenance": grams.provenance,
     }
     tensors = {name: np.ascontiguousarray(layer.packed_M) for name, layer in grams.items()}
+    header["sha256"] = _digest(header, tensors.values())
     with files.part(path) as (part, target):
         part.close()
         mode = os.stat(part.name).st_mode
@@ -51,7 +54,7 @@ def write_grams(grams: Grams, path: str | Path) -> None:
         except SafetensorError as error:  # so it calls what the system says
             raise StoreError(f"cannot write {str(path)!r}: {files.first_line(error)}") from error
         os.chmod(part.name, mode)
-        os.replace(part.name, target)
+        settle(part, target)
 
 
 def read_grams(path: str | Path) -> Grams:
@@ -63,8 +66,14 @@ def read_grams(path: str | Path) -> Grams:
     header, tensors = _load(Path(path))
     if header.get("kind") != KIND:
         raise _no_grams(path)
+    signed = header.pop("sha256", None)  # older files have none
     try:
         layers = [_layer(description, tensors) for description in header["layers"]]
+        if signed is not None and signed != _digest(header, (layer.packed_M for layer in layers)):
+            raise StoreError(
+                f"{str(path)!r} is not as it was written (its SHA-256 differs): copy it again, or make it "
+                f"again with {_COMMAND}"
+            )
         return Grams(
             layers,
             samples=int(header["samples"]),
@@ -83,7 +92,7 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     try:
         files.check_name(path)
-        with path.open("rb"):  # whose errors are Python's own
+        with open_regular(path):  # whose errors are Python's own
             pass
         with safe_open(path, framework="np") as file:
             raw = (file.metadata() or {}).get(_KEY)
@@ -107,6 +116,14 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise StoreError(
             f"{str(path)!r} is no whole safetensors file ({reason}): give one that {_COMMAND} wrote"
         ) from error
+
+
+def _digest(header: Mapping[str, Any], packed: Iterable[np.ndarray]) -> str:
+    """The SHA-256 of what is said of all layers, and of their inner products in that order."""
+    digest = hashlib.sha256(files.header_text(header).encode())
+    for packed_M in packed:
+        digest.update(np.ascontiguousarray(packed_M).data)
+    return digest.hexdigest()
 
 
 def _no_grams(path: str | Path) -> StoreError:

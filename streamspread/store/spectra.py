@@ -22,6 +22,8 @@ from streamspread.store.directions import LEADING, leading_in, leading_row
 
 KIND = "spectra"
 
+_AGREEMENT = 1e-3  # of T, by which numbers of one layer may differ
+
 #: The columns of format 1, all of which a file must have. Two of them are metrics; every other metric has a
 #: column after these, which is written for other programs and not needed to read the file.
 SCHEMA = pa.schema(
@@ -238,6 +240,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
     if not spectrum.complete and not len(spectrum.upper_sums):
         raise ValueError("upper sums are missing, and not all eigenvalues are there")
     _check_row({name: value(name) for name in table.column_names if name != "leading"})
+    _check_agreement(spectrum, value("components"))
     return spectrum
 
 
@@ -256,6 +259,25 @@ def _check_row(row: Mapping[str, Any]) -> None:
     for one in row["components"]:
         if None in one.values() or not 0.0 < one["threshold"] <= 1.0 or not 0 <= one["low"] <= one["high"]:
             raise ValueError(f"K({one['threshold']}) is [{one['low']}, {one['high']}]")
+
+
+def _check_agreement(spectrum: LayerSpectrum, written: list[dict[str, Any]]) -> None:
+    """Refuse numbers that cannot be of one layer: two bounds, or two intervals of one K, that exclude each
+    other. Roundings are allowed for, of whichever version wrote them."""
+    total, upper = spectrum.total_variance, spectrum.upper_sums
+    lower = spectrum.lower_sums if len(spectrum.lower_sums) else np.cumsum(spectrum.eigenvalues)
+    slack = _AGREEMENT * total
+    if len(lower) and lower[-1] > total + slack:
+        raise ValueError(f"eigenvalues add up to {lower[-1]:g}, of a total variance of {total:g}")
+    if len(upper) and (upper[: len(lower)] < lower - slack).any():
+        raise ValueError("upper sums lie below those of the eigenvalues")
+    for one in written:
+        low, high = spectrum.components(one["threshold"])
+        if low > one["high"] or high < one["low"]:
+            raise ValueError(
+                f"K({one['threshold']:g}) is [{one['low']}, {one['high']}] in the file, and [{low}, {high}] "
+                "by its eigenvalues"
+            )
 
 
 def _growth(points: list[dict[str, Any]] | None) -> Growth | None:

@@ -32,6 +32,7 @@ class Stream(ABC):
         description: a few words for messages and for the provenance of a result.
         tensor: the tensor (N, ...), or those by name, of which all batches are slices, in order; None where
             there is none.
+        resident_bytes: of memory that was taken for the data, which a budget counts; 0 for a caller's own.
         labels: int64 (N,), the class of every sample by its place, below 0 where it has none; None where the
             data do not say. ``classes``: the names of the classes 0, 1, …, or None.
     """
@@ -41,6 +42,7 @@ class Stream(ABC):
     ordered: bool = True
     description: str = "data"
     tensor: Batch | None = None
+    resident_bytes: int = 0
     labels: torch.Tensor | None = None
     classes: tuple[str, ...] | None = None
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from streamspread.errors import OptionError
+from streamspread.system.printable import printable
 from streamspread.system.progress import Progress as Event
 from streamspread.system.progress import Report, silent
 
@@ -53,7 +54,7 @@ def bars() -> Iterator[Report]:
             return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         Speed(""),
@@ -67,7 +68,7 @@ def bars() -> Iterator[Report]:
         def show(report: Event) -> None:
             key = (report.stage, report.index)
             of = f"{report.stage} {report.index} of {report.count}" if report.count > 1 else report.stage
-            description = f"{of}: {report.label}" if report.label else of
+            description = printable(f"{of}: {report.label}" if report.label else of)
             if key not in tasks:
                 tasks[key] = drawn.add_task(description, total=report.total, unit=report.unit)
             elif report.done == 0:  # the same for another layer

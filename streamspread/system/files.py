@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
+import re
+import secrets
+import stat
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
 _LONGEST = 180  # bytes of a name: file systems allow 255, and suffixes and prefixes are added
+_ABANDONED = 60.0  # seconds for which nobody has written a file that nobody holds
 
 
 class PlaceError(OSError):
@@ -25,21 +32,48 @@ def beside(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Path]]:
         PlaceError: a place where nothing is to be written. OSError: as the system says.
     """
     target = _target(path)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    _sweep(target)
+    # Exclusive, and of a name that cannot be guessed: neither another process nor a planted link shares it.
+    part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
+            with suppress(OSError):  # some file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                os.chmod(part, stat.S_IMODE(target.stat().st_mode))
             yield file, target
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
+def settle(file: BinaryIO, target: Path) -> None:
+    """Rename what :func:`beside` opened to its place: its content is on the disk before, its name after."""
+    if not file.closed:
+        file.flush()
+    _sync(file.name)
+    os.replace(file.name, target)
+    _sync(target.parent)
+
+
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Put ``content`` at ``path``; on an OSError, as of :func:`beside`, what was there before still is."""
     with beside(path) as (file, target):
         file.write(content)
+        settle(file, target)
+
+
+def open_regular(path: str | os.PathLike[str]) -> BufferedReader:
+    """A file open for reading.
+
+    Raises:
+        PlaceError: a pipe, which may never end or never begin, or a device. OSError: as the system says.
+    """
+    file = open(path, "rb", opener=_not_waiting)  # noqa: SIM115 - the caller's, like open()'s
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        os.replace(file.name, target)
+        raise PlaceError("it is not a regular file: give another path")
+    return file
 
 
 def check_place(path: str | os.PathLike[str]) -> None:
@@ -114,6 +148,31 @@ def _target(path: str | os.PathLike[str]) -> Path:
     if there and not os.access(target, os.W_OK):
         raise PlaceError("the file is there and read-only: give another path")
     return target
+
+
+def _not_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)  # opening a pipe would wait for a writer
+
+
+def _sync(path: str | Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what writers that were killed left beside ``target``. A living one holds a lock on its file, or
+    has written it just now."""
+    ours = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]+\.part")
+    with suppress(OSError), os.scandir(target.parent) as entries:
+        for entry in entries:
+            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError), open(entry.path, "rb") as left:
+                    fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    if time.time() - os.fstat(left.fileno()).st_mtime > _ABANDONED:
+                        os.unlink(entry.path)
 
 
 def _claimed(path: Path) -> Path:

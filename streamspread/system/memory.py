@@ -70,15 +70,56 @@ def free_bytes(device: torch.device) -> int:
         available = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
         if available:
             free = int(available[1]) * 1024
-    allowed = _container_bytes(Path("/sys/fs/cgroup"))
+    allowed = _container_bytes(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
     return free if allowed is None else min(free, allowed)
 
 
-def _container_bytes(group: Path) -> int | None:
-    """Bytes that a container may still take (its control group, version 2), None where it has no limit."""
+def _container_bytes(mount: Path, listing: Path) -> int | None:
+    """Bytes that the control groups of this process, of version 1 or 2, still let it take: the least that any
+    of them does, from its own up to the root; None where none has a limit.
+
+    Args:
+        mount: where the groups' file systems are mounted. ``listing``: ``/proc/self/cgroup``.
+    """
     try:
-        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-        cached = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+        lines = [line.split(":", 2) for line in listing.read_text().splitlines()]
+    except OSError:
+        lines = []
+    own = {
+        kind: path
+        for _, kinds, path in (line for line in lines if len(line) == 3)
+        for kind in kinds.split(",")
+    }
+    found = [
+        left
+        for root, path, names in (
+            (mount, own.get("", "/"), ("memory.max", "memory.current", "inactive_file")),
+            (mount / "unified", own.get("", "/"), ("memory.max", "memory.current", "inactive_file")),
+            (
+                mount / "memory",
+                own.get("memory", "/"),
+                ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+            ),
+        )
+        for group in _upwards(root, path)
+        if (left := _left_in(group, *names)) is not None
+    ]
+    return min(found, default=None)
+
+
+def _upwards(root: Path, path: str) -> Iterator[Path]:
+    """A group's folder and those above it. In a container the path may be that of the machine outside, of
+    which there is nothing here but the root."""
+    inside = [part for part in path.split("/") if part not in ("", "..")]
+    for length in range(len(inside), -1, -1):
+        yield root.joinpath(*inside[:length])
+
+
+def _left_in(group: Path, limit_name: str, used_name: str, cached_name: str) -> int | None:
+    """Bytes that a group may still take, files that it has cached not counted; None without a limit."""
+    try:
+        limit, used = (int((group / name).read_text()) for name in (limit_name, used_name))
+        cached = re.search(rf"^{cached_name} (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
     except (OSError, ValueError):  # no such files, or no limit: "max"
         return None
     return max(0, limit - used + (int(cached[1]) if cached else 0))

@@ -19,6 +19,7 @@ from streamspread.models.weights import apply_weights, rounded_state, save_weigh
 from streamspread.streams import checksum
 from streamspread.system.files import place
 from streamspread.system.switches import switched
+from streamspread.system.turns import turn
 from streamspread.system.version import __version__
 from streamspread.training.arithmetic import autocast
 from streamspread.training.data import check_split
@@ -42,6 +43,7 @@ def check(
     prepare(plan, recipe or Recipe(), weights, device, out)
 
 
+@turn()
 def train(
     plan: str | Sequence[int | str],
     train_split: Labelled,

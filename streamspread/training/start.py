@@ -68,7 +68,7 @@ def _check_out(out: str | os.PathLike[str] | None) -> Path | None:
 
 def _start_from(network: Network, weights: str | os.PathLike[str]) -> dict[str, str]:
     """Give the network these weights; return what the new weights' note says of them."""
-    tensors, note, sha256 = read_weights(weights)
+    tensors, note, sha256 = read_weights(weights, network)
     apply_weights(network, tensors, str(weights), note)
     return {"began_with_sha256": sha256} | _history(note or {})
 

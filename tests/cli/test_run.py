@@ -14,10 +14,11 @@ import pytest
 import torch
 
 import streamspread
-from streamspread import store
+from streamspread import models, store
 from streamspread.api import analyze
 from streamspread.cli import inputs
 from streamspread.cli.arguments import Data
+from streamspread.datasets.images import ImageData, StreamedImages
 from tests.fresh import environment
 
 
@@ -203,7 +204,7 @@ def test_how_many_images_without_samples(monkeypatch, device, spec, total, asked
         return stream
 
     monkeypatch.setattr(datasets, "load", load)
-    monkeypatch.setattr(datasets, "default", lambda *args: (load("cifar10", *args), None))
+    monkeypatch.setattr(datasets, "default", lambda *args, **more: (load("cifar10", *args, **more), None))
     _, notes, *_ = inputs.open_data(Data(spec, samples=asked), 0, None, torch.device(device))
     assert loaded[-1] == expected
     assert notes == (["on the CPU at most 5,000 images are used; --samples takes more"] if noted else [])
@@ -301,3 +302,50 @@ def test_with_random_weights_beside_the_networks(cli, tiny):
     assert fresh.code == 0
     assert cli("show", "r.arrow", "-t", "0.4").out.count("K(0.4) random") == 1
     assert "and all of it again for the random twin" in cli("plan", *tiny, "--with-random").out
+
+
+def test_images_stay_in_memory_where_they_are_small_beside_the_budget_and_count_in_it():
+    def opened(memory):
+        source = Data("noise", samples=6_000)
+        return inputs.open_data(source, 0, 32, torch.device("cpu"), memory=memory).images
+
+    read = opened("64MiB")
+    assert isinstance(read, StreamedImages)
+    assert read.resident_bytes == 0
+    held = opened("256MiB")
+    assert isinstance(held, ImageData)
+    assert held.resident_bytes == 6_000 * 3 * 32 * 32
+    model, options = (
+        models.load("plan:4", "none").module,
+        {"device": "cpu", "memory": "256MiB", "layers": "gap"},
+    )
+    counted = streamspread.plan(model, held, **options).peak_bytes
+    held.resident_bytes = 0
+    assert counted - streamspread.plan(model, held, **options).peak_bytes == 6_000 * 3 * 32 * 32
+
+
+def test_ctrl_c_after_some_layers_keeps_prints_and_writes_them(cli, tiny, tmp_path, monkeypatch):
+    """Of two passes, the second is interrupted; a whole result of before is not replaced."""
+
+    def stopping(observed, options, report, announce=None):
+        def stop(event):
+            if event.stage == "pass" and event.index == 2:
+                raise KeyboardInterrupt
+
+        return real(observed, options, stop, announce)
+
+    real = analyze.analyzed
+    monkeypatch.setattr(analyze, "analyzed", stopping)
+    words = cli("run", *tiny, "--method", "covariance", "--memory", "64KiB", "--out", "x.arrow").err
+    least = re.search(r"smallest budget that would do is (\w+)", words)[1]
+    line = ["run", *tiny, "--method", "covariance", "--memory", least, "--out", "x.arrow"]
+    for name in ("x.arrow", "x-2.arrow"):
+        code, out, err = cli(*line)
+        assert (code, err.splitlines()[-2:]) == (130, [f"wrote {name}", "interrupted"])
+        spectra = store.read(tmp_path / name)
+        left = spectra.provenance["partial"]
+        assert sorted([*spectra, *left]) == ["c1", "c2", "gap"]
+        assert spectra
+        assert left
+        assert f"note: a partial result: interrupted before {', '.join(left)}" in out
+        assert spectra.provenance["data_seen"]

@@ -1,5 +1,7 @@
 """Tests of folders with one folder per class."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -100,3 +102,21 @@ def test_folders_that_are_none(tmp_path):
     with pytest.raises(DataError, match="is not a folder with one folder of images per class") as caught:
         load(f"folder:{tmp_path}")
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_refused(tmp_path, monkeypatch):
+    locked = fill(tmp_path / "locked", ["cat"])
+
+    def refused(name):
+        def call(path, *args, **kwargs):
+            if str(path).startswith(str(locked)) and (name == "scandir" or str(path) != str(locked)):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *args, **kwargs)
+
+        real = getattr(os, name)
+        return call
+
+    for name in ("stat", "scandir"):  # as for anyone but root, who may look everywhere
+        monkeypatch.setattr(os, name, refused(name))
+    with pytest.raises(DataError, match=r"locked is not a folder .*Permission denied"):
+        load(f"folder:{locked}")

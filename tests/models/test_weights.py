@@ -1,6 +1,7 @@
 """Weights on disk: what comes back is what was written, and what does not fit is named."""
 
 import hashlib
+import json
 import os
 import re
 
@@ -12,6 +13,7 @@ from torch import nn
 from streamspread.errors import WeightsError
 from streamspread.models import Network
 from streamspread.models.weights import apply_weights, read_weights, rounded_state, save_weights
+from streamspread.system.memory import PeakMeter
 
 
 @pytest.fixture
@@ -255,3 +257,32 @@ def test_a_file_of_other_tools_has_no_note(network, tmp_path):
     path = tmp_path / "a.safetensors"
     safetensors.torch.save_file(rounded_state(network), path)
     assert read_weights(path)[1] is None
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path, suffix):
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(WeightsError, match="it is not a regular file: give another path"):
+            read_weights(tmp_path / f"{name}{suffix}")
+
+
+@pytest.mark.parametrize("kind", ["holes.safetensors", "holes.pt", "large.safetensors"])
+def test_what_does_not_fit_is_refused_before_it_is_read(network, tmp_path, kind):
+    path, size = tmp_path / kind, 1 << 28
+    header = b"" if kind.startswith("holes") else large_header(size)
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(len(header) + size)
+    with PeakMeter(torch.device("cpu")) as meter, pytest.raises(WeightsError, match=re.escape(kind)):
+        read_weights(path, network)
+    assert meter.peak < size // 8
+
+
+def large_header(size):
+    """Of a safetensors file with one tensor of so many bytes."""
+    text = json.dumps(
+        {"c1.weight": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
+    ).encode()
+    return len(text).to_bytes(8, "little") + text

@@ -1,6 +1,7 @@
 """A file that is damaged in any of its columns is refused, in one line: which layer, and what is wrong."""
 
 import math
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,8 @@ import pytest
 from streamspread import store
 from streamspread.errors import StoreError
 from streamspread.results.embedding import Embedding, LayerEmbedding
+from streamspread.results.spectrum import Spectra
+from tests.spectra import layer
 
 NAN, INF = math.nan, math.inf
 
@@ -59,6 +62,9 @@ DAMAGE = [
     ("upper_sums", 1, swapped, "upper sums are not ascending: number 5 is below the last"),
     ("upper_sums", 1, lambda numbers: numbers[:-1], "12 eigenvalues and bounds of 11 sums"),
     ("upper_sums", 1, [], "upper sums are missing, and not all eigenvalues are there"),
+    ("total_variance", 0, lambda total: total * 8, r"K\(0\.7\) is \[.*\] in the file, and \["),
+    ("total_variance", 1, lambda total: total / 512, "of a total variance of"),
+    ("upper_sums", 1, lambda sums: [0.5 * x for x in sums], "upper sums lie below those of the eigenvalues"),
     ("lower_sums", 0, [1.0], "40 eigenvalues and 1 lower sums"),
     ("lower_sums", 0, [NAN] * 40, "lower sums are not all finite"),
     ("lower_sums", 0, list(range(40, 0, -1)), "lower sums are not ascending: number 2"),
@@ -80,6 +86,8 @@ def rewritten(path, name, row, change):
         table = reader.read_all()
     values = table[name].to_pylist()
     values[row] = change(values[row]) if callable(change) else change
+    header = {b"streamspread": table.schema.metadata[b"streamspread"]}  # and no hash, as older files
+    table = table.replace_schema_metadata(header)
     column = table.schema.get_field_index(name)
     changed = table.set_column(
         column, table.schema.field(name), pa.array(values, table.schema.field(name).type)
@@ -100,9 +108,11 @@ def test_a_damaged_column_is_refused_in_one_line(name, row, change, words, writt
         assert "\n" not in str(caught.value)
 
 
-def test_files_of_before_have_what_sums_may_err_by_taken_off_the_first(written):
-    rewritten(written, "eigenvalues", 0, lambda numbers: [numbers[1] * (1 - 1e-9), *numbers[1:]])
-    values = store.read(written)["features.0"].eigenvalues
+def test_files_of_before_have_what_sums_may_err_by_taken_off_the_first(tmp_path):
+    path = tmp_path / "old.arrow"
+    store.write(Spectra([layer("c1", (2.0, 2.0, 1.0))]), path)
+    rewritten(path, "eigenvalues", 0, lambda numbers: [numbers[1] * (1 - 1e-9), *numbers[1:]])
+    values = store.read(path)["c1"].eigenvalues
     assert values[0] < values[1]
 
 
@@ -110,10 +120,68 @@ def test_files_of_before_have_what_sums_may_err_by_taken_off_the_first(written):
 @pytest.mark.parametrize("axis", ["x", "y"])
 def test_a_point_that_is_nowhere_is_refused(axis, value, tmp_path):
     points = np.zeros((5, 2), np.float32)
-    layer = LayerEmbedding(layer="c1", shape=(3,), dim=3, axes=2, share=0.5, points_N2=points)
+    points_of = LayerEmbedding(layer="c1", shape=(3,), dim=3, axes=2, share=0.5, points_N2=points)
     path = tmp_path / "e.arrow"
-    store.write_embedding(Embedding([layer]), path)
+    store.write_embedding(Embedding([points_of]), path)
     rewritten(path, axis, 2, value)
     with pytest.raises(StoreError, match=r"the point of row 3 is \(.*(nan|inf)") as caught:
         store.read_embedding(path)
     assert "\n" not in str(caught.value)
+
+
+def flipped(path, place, bit):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+
+
+def test_no_bit_can_flip_in_a_result_unseen(written):
+    whole = written.read_bytes()
+    name = whole.rindex(b"streamspread.sha256")  # of the hash itself, in the schema that is read
+    places = [*range(3, len(whole), 61), *range(name - 4, name + 84)]
+    for number, place in enumerate(places):
+        flipped(written, place, number % 8)
+        with pytest.raises(StoreError, match=r"run\.arrow' (is|has|lacks|holds|cannot)") as caught:
+            store.read(written)
+        assert "\n" not in str(caught.value)
+        written.write_bytes(whole)
+    store.read(written)
+
+
+def test_a_flipped_bit_of_an_eigenvalue_is_told_by_the_hash(written):
+    value = store.read(written)["features.0"].eigenvalues[-1]
+    content = written.read_bytes()
+    flipped(written, content.index(np.float64(value).tobytes()), 0)
+    with pytest.raises(
+        StoreError, match=r"run\.arrow' is not as it was written \(its SHA-256 differs\): copy"
+    ):
+        store.read(written)
+
+
+def test_results_without_a_hash_are_read_as_before(written):
+    rewritten(written, "proof", 0, lambda proof: proof)
+    assert b"sha256" not in written.read_bytes()
+    assert list(store.read(written)) == ["features.0", "blöcke.2", "dead"]
+
+
+@pytest.mark.parametrize("read", [store.read, store.read_any, store.read_embedding, store.read_grams])
+def test_a_pipe_is_refused_and_not_waited_for(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe.arrow")
+    for path in (tmp_path / "pipe.arrow", "/dev/zero"):
+        with pytest.raises(StoreError, match="not a regular file: give another path"):
+            read(path)
+
+
+@pytest.mark.parametrize("name", [b"shape", b"lay\xffer"])
+def test_columns_that_are_there_twice_or_are_no_text_are_refused(written, name):
+    with pa.ipc.open_file(pa.BufferReader(written.read_bytes())) as reader:
+        table = reader.read_all()
+    header = {b"streamspread": table.schema.metadata[b"streamspread"]}
+    fields = [*table.schema, pa.field(name, pa.int64())]
+    more = pa.Table.from_arrays([*table.columns, pa.array([1, 2, 3])], schema=pa.schema(fields, header))
+    with pa.ipc.new_file(str(written), more.schema) as writer:
+        writer.write_table(more)
+    for read in (store.read, store.read_any, store.read_embedding):
+        with pytest.raises(StoreError, match=r"run\.arrow' (holds|is)") as caught:
+            read(written)
+        assert "\n" not in str(caught.value)

@@ -105,9 +105,10 @@ def test_a_file_that_finds_no_room_leaves_what_was_there(written, tmp_path):
 
 
 def rewritten(path, change):
-    """The file with its header and tensors changed."""
+    """The file with its header and tensors changed, and without a hash, as older ones."""
     with safe_open(path, framework="np") as file:
         header = json.loads(file.metadata()["streamspread"])
+    del header["sha256"]
     tensors = load_file(path)
     header, tensors = change(header, tensors)
     save_file(tensors, path, metadata={"streamspread": json.dumps(header)})
@@ -193,3 +194,16 @@ def test_what_is_no_grams_is_refused(tmp_path):
     ):
         with pytest.raises(StoreError, match=words):
             store.read_grams(tmp_path / path)
+
+
+def test_no_bit_of_a_triangle_can_flip_unseen(grams, written):
+    whole = written.read_bytes()
+    first = whole.index(grams["features.0"].packed_M.tobytes())
+    for place in range(first, len(whole), 7):
+        content = bytearray(whole)
+        content[place] ^= 1
+        written.write_bytes(content)
+        with pytest.raises(
+            StoreError, match=r"g\.safetensors' is not as it was written \(its SHA-256 differs\)"
+        ):
+            store.read_grams(written)

@@ -1,6 +1,8 @@
 """A file is the old one or the new one, never half of one, and nothing is left beside it."""
 
+import fcntl
 import os
+import stat
 
 import pytest
 
@@ -11,6 +13,7 @@ from streamspread.system.files import (
     file_stem,
     place,
     replace_file,
+    settle,
     storable,
     why,
 )
@@ -37,6 +40,79 @@ def test_what_was_there_survives_an_error_on_the_way(tmp_path):
         fail_half_way()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_two_writers_of_one_file_do_not_share_what_they_write(tmp_path):
+    target = tmp_path / "x.bin"
+    with beside(target) as (one, _), beside(target) as (other, _):
+        assert one.name != other.name
+        one.write(b"one")
+        other.write(b"another")
+        settle(one, target)
+        assert target.read_bytes() == b"one"
+        settle(other, target)
+    assert target.read_bytes() == b"another"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_links_that_were_planted_beside_are_not_written_through(tmp_path, monkeypatch):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0" * 2 * count)  # as if it had been guessed
+    for name in (f".x.bin.{os.getpid()}.part", ".x.bin.000000000000.part"):
+        (tmp_path / name).symlink_to(victim)
+    with pytest.raises(FileExistsError, match="File exists"):
+        replace_file(tmp_path / "x.bin", b"new")
+    assert victim.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_the_mode_of_the_old_file_is_kept(tmp_path, mode):
+    target = tmp_path / "x.bin"
+    target.write_bytes(b"old")
+    target.chmod(mode)
+    replace_file(target, b"new")
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+    replace_file(tmp_path / "new.bin", b"new")
+    (tmp_path / "plain.bin").write_bytes(b"")
+    assert (tmp_path / "new.bin").stat().st_mode == (tmp_path / "plain.bin").stat().st_mode
+
+
+def test_content_and_name_are_on_the_disk_in_that_order(tmp_path, monkeypatch):
+    target, calls = tmp_path / "x.bin", []
+    sync, rename = os.fsync, os.replace
+
+    def synced(descriptor):
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else os.fstat(descriptor).st_size)
+        sync(descriptor)
+
+    def renamed(source, there):
+        calls.append("rename")
+        rename(source, there)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    replace_file(target, b"new")
+    assert calls == [3, "rename", "folder"]
+
+
+def test_what_killed_writers_left_is_removed_and_what_living_ones_hold_stays(tmp_path):
+    names = {
+        "dead": ".x.bin.0123456789ab.part",
+        "held": ".x.bin.aaaaaaaaaaaa.part",
+        "fresh": ".x.bin.bbbbbbbbbbbb.part",
+        "of another file": ".y.bin.0123456789ab.part",
+        "somebody's": ".x.bin.mine.part",
+    }
+    for name in names.values():
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (0, 0))
+    os.utime(tmp_path / names["fresh"])
+    with (tmp_path / names["held"]).open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        check_place(tmp_path / "x.bin")
+    left = set(os.listdir(tmp_path))
+    assert left == {name for what, name in names.items() if what != "dead"}
 
 
 def test_a_link_stays_a_link(tmp_path):

@@ -102,11 +102,48 @@ def test_a_container_may_take_what_its_limit_leaves(limit, used, cached, free, t
     (tmp_path / "memory.current").write_text(f"{used}\n")
     stat = "anon 3\nfile 4\n" + ("" if cached is None else f"inactive_file {cached}\nslab 7\n")
     (tmp_path / "memory.stat").write_text(stat)
-    assert memory._container_bytes(tmp_path) == free
+    assert memory._container_bytes(tmp_path, tmp_path / "none") == free
+
+
+def group(folder, limit, used, names=("memory.max", "memory.current", "inactive_file"), cached=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, number in zip(names, (limit, used), strict=False):
+        (folder / name).write_text(f"{number}\n")
+    (folder / "memory.stat").write_text(f"anon 3\n{names[2]} {cached}\n")
+
+
+def listed(tmp_path, text):
+    (tmp_path / "cgroup").write_text(text)
+    return memory._container_bytes(tmp_path / "mount", tmp_path / "cgroup")
+
+
+def test_groups_within_groups_are_seen_and_the_tightest_counts(tmp_path):
+    mount = tmp_path / "mount"
+    group(mount / "system.slice", "max", 100)
+    group(mount / "system.slice" / "slurm", 900, 300)
+    group(mount / "system.slice" / "slurm" / "job_7", 5000, 100, cached=50)
+    assert listed(tmp_path, "0::/system.slice/slurm/job_7\n") == 600
+    group(mount / "system.slice" / "slurm" / "job_7", 500, 100, cached=50)
+    assert listed(tmp_path, "0::/system.slice/slurm/job_7\n") == 450
+    assert listed(tmp_path, "0::/system.slice\n") is None
+
+
+def test_limits_of_version_1_are_seen(tmp_path):
+    old = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    group(tmp_path / "mount" / "memory" / "docker" / "abc", 1000, 700, old, cached=30)
+    group(tmp_path / "mount" / "memory", 2**63 - 4096, 9000, old)
+    listing = "12:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n1:name=systemd:/\n0::/\n"
+    assert listed(tmp_path, listing) == 330
+
+
+def test_a_path_of_the_machine_outside_leaves_the_root(tmp_path):
+    group(tmp_path / "mount", 1000, 400)
+    for path in ("/kubepods/pod1/c2", "/../../pod1", "/"):
+        assert listed(tmp_path, f"0::{path}\n") == 600
 
 
 def test_where_there_is_no_container_there_is_no_limit(tmp_path):
-    assert memory._container_bytes(tmp_path) is None
+    assert memory._container_bytes(tmp_path, tmp_path / "none") is None
 
 
 def fresh():

@@ -11,7 +11,7 @@ import typer
 from streamspread.cli.arguments import INPUT, OUTPUT, Language, Quiet, Source, Split, images_at_most
 from streamspread.cli.command import Command
 from streamspread.cli.inputs import dated_name, open_source
-from streamspread.cli.terminal import note, progress_bars
+from streamspread.cli.terminal import note, progress_bars, show_text
 from streamspread.errors import OptionError
 from streamspread.options import EmbedOptions, Flag, Option
 
@@ -71,10 +71,11 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         build.save_figure(draw(embedding, labels(lang)), path.with_suffix(""))
     for layer in embedding.values():
         if math.isnan(layer.share):
-            print(f"{layer.layer}: constant, the same for every image")
+            show_text(f"{layer.layer}: constant, the same for every image\n")
             continue
-        print(
+        show_text(
             f"{layer.layer}: {layer.axes} of {layer.dim:,} components hold {layer.share:.1%} of the variance"
+            "\n"
         )
     note(f"wrote {path}, {path.with_suffix('.png').name} and {path.with_suffix('.svg').name}", output.quiet)
 

@@ -10,7 +10,7 @@ import typer
 
 from streamspread.cli.arguments import Language, Quiet
 from streamspread.cli.command import Command
-from streamspread.cli.terminal import note
+from streamspread.cli.terminal import note, show_text
 
 
 class Form(StrEnum):
@@ -46,7 +46,7 @@ def report(
 
     lang = language.lang.value
     if form is Form.markdown and out is None:
-        print(markdown.to_markdown(collect(files), labels(lang)), end="")
+        show_text(markdown.to_markdown(collect(files), labels(lang)))
         return
     folder = out or Path("report")
     write, name = {

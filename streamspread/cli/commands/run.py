@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -16,10 +17,12 @@ from streamspread.options import Options
 
 
 def run(context: typer.Context, source: Source, options: Options, output: Output) -> None:
-    """Say how many principal components each layer needs, and write the result to a file."""
+    """Say how many principal components each layer needs, and write the result to a file; Ctrl-C keeps the
+    layers that are done."""
     from streamspread import store
     from streamspread.api import analyze
     from streamspread.api.doors import Subject
+    from streamspread.engine.analysis import Interrupted
     from streamspread.engine.pace import Announce
 
     path = output.out or dated_name(source.model, ".arrow")
@@ -34,16 +37,24 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
 
         twin, fresh = twin_of(opened.loaded, twin_seed(options.seed))
         twin = replace(twin, title=opened._replace(loaded=fresh).facts((), source, twin.seed)["title"])
+    interrupted, say = False, partial(outlook_line, twice=options.with_random)
     with progress_bars(output.quiet) as progress:
         subject = Subject(opened.loaded.module, opened.images)
-        announce = (
-            None if output.quiet else Announce(partial(outlook_line, twice=options.with_random), opened.total)
-        )
-        spectra = analyze.analyze_with(subject, options, progress, facts, announce=announce, twin=twin)
-    with store.place(path, replace=output.out is not None) as written:
-        store.write(spectra, written)
-    print_result(spectra, output.form)
+        announce = None if output.quiet else Announce(say, opened.total)
+        try:
+            spectra = analyze.analyze_with(subject, options, progress, facts, announce=announce, twin=twin)
+        except Interrupted as stopped:
+            spectra, interrupted = stopped.spectra, True
+    try:  # printed first, since the disk may be full; and written though nobody may read what is printed
+        print_result(spectra, output.form)
+        sys.stdout.flush()
+    finally:
+        # What is there may be whole: a part of the layers does not replace it.
+        with store.place(path, replace=output.out is not None and not interrupted) as written:
+            store.write(spectra, written)
     note(f"wrote {written}", output.quiet)
+    if interrupted:
+        raise typer.Exit(130)
 
 
 COMMAND = Command(

@@ -28,7 +28,7 @@ def _build(spec: str, seed: int) -> Built:
             module = getattr(importlib.import_module(module_name), callable_name)()
     except StreamspreadError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that was imported may end with sys.exit()
         raise ModelError(
             f"cannot build the model {spec!r}: {one_line(error)}{did_you_mean(nearest_spec(spec))}"
         ) from error

@@ -1,0 +1,49 @@
+"""What a module of somebody else's may do when looked at: raise from its properties, or be half made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from streamspread.errors import ModelError
+
+
+def check_made(model: nn.Module) -> None:
+    """Refuse a module, or one within it, on which ``nn.Module.__init__`` has not run.
+
+    Raises:
+        ModelError: there is one, or its modules lie too deep within each other to be listed.
+    """
+    todo = [model]
+    seen = {id(model)}
+    while todo:
+        module = todo.pop()
+        try:
+            inside = vars(module)["_modules"].values()
+        except KeyError:
+            raise ModelError(
+                f"{type(module).__name__} is half made: its __init__ must begin with super().__init__()"
+            ) from None
+        todo += [one for one in inside if one is not None and id(one) not in seen]
+        seen |= {id(one) for one in inside}
+    try:
+        for _ in model.modules():
+            pass
+    except RecursionError:
+        raise ModelError(f"{type(model).__name__}: its modules lie too deep within each other") from None
+
+
+def own(module: nn.Module, name: str, default: Any) -> Any:
+    """An attribute that a module may have, such as ``default_layers``.
+
+    Raises:
+        ModelError: it is a property that raises.
+    """
+    try:
+        return getattr(module, name, default)
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0]
+        raise ModelError(
+            f"{type(module).__name__}.{name} cannot be read: {type(error).__name__}: {said}"
+        ) from error

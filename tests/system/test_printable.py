@@ -1,0 +1,27 @@
+"""Nothing that a text holds is obeyed by a terminal."""
+
+import unicodedata
+
+import pytest
+
+from streamspread.system.printable import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("c1.bn · 64×32 猫 ñ", "c1.bn · 64×32 猫 ñ"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
+        ("\x9b31m", "\\x9b31m"),
+        ("gap\u202egnp", "gap\\u202egnp"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_written_out(text, shown):
+    assert printable(text) == shown
+
+
+def test_no_control_character_is_left_but_what_is_kept():
+    every = "".join(map(chr, range(0x3000)))
+    left = {c for c in printable(every, keep="\n") if unicodedata.category(c) == "Cc"}
+    assert left == {"\n"}
