@@ -23,7 +23,6 @@ from streamspread.linalg.eigenvalues import (
     workspace_bytes,
 )
 from streamspread.linalg.leading import leading_bytes, solved_dense
-from streamspread.linalg.outside import bound_bytes
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
@@ -82,7 +81,7 @@ def _values_bytes(order: int, panel_rows: int, correction_rank: int, max_block: 
     search = workspace_bytes(order, max_block, searched, device) + copy
     if not setting.options.proof:
         return search + chunk
-    return max(search + bound_bytes(order, max_block), in_place) + chunk
+    return max(search, in_place) + chunk
 
 
 def step_operations(order: int, max_block: int, setting: Setting) -> float:

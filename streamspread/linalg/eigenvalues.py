@@ -14,7 +14,7 @@ from streamspread.linalg.blocks import CHUNK_ROWS
 from streamspread.linalg.directions import sums_along_eigenvectors
 from streamspread.linalg.goal import Certificate, Goal
 from streamspread.linalg.leading_sums import sums_between, worth_vectors
-from streamspread.linalg.outside import ATTEMPTS, bound_outside
+from streamspread.linalg.outside import ATTEMPTS, bound_bytes, bound_outside
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.slack import float32_slack, float64_slack
 from streamspread.linalg.subspace import Subspace
@@ -73,10 +73,12 @@ class Search:
 
 def workspace_bytes(n: int, block: int, dtype: torch.dtype, device: torch.device) -> int:
     """Peak bytes that :func:`leading_eigenvalues` needs beside the panels: Q, A·Q, a rotated copy of each and
-    float64 rows of an inner product; or Q, A·Q and the matrix of the bound, which NumPy holds."""
+    float64 rows of an inner product; or Q, A·Q and the matrix of a bound, which NumPy holds, or what random
+    vectors take that tell another."""
     pair = 2 * n * block * dtype.itemsize
     bound = 3 * (2 * block) ** 2 * 8 if device.type == "cpu" else 0
-    return 8 * block**2 * 8 + pair + max(pair + 2 * 8 * min(n, CHUNK_ROWS) * block, bound)
+    turned = pair + 2 * 8 * min(n, CHUNK_ROWS) * block
+    return 8 * block**2 * 8 + pair + max(turned, bound, bound_bytes(n, block))
 
 
 def all_eigenvalues(
