@@ -1,28 +1,30 @@
-"""Each layer's images as points in the plane: passes, principal components, t-SNE."""
+"""Each layer's images as points in the plane: an analysis that keeps their scores, then t-SNE."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
-from streamspread.accumulators.scores import FIRST_LOOK, PASSES, LeadingScores, Scores
 from streamspread.api.doors import Subject, door
 from streamspread.api.facts import with_facts
 from streamspread.api.tsne import check_perplexity, check_tsne, to_planes
-from streamspread.errors import BudgetError, DataError, OptionError
-from streamspread.observe.observed import Observed, observing
-from streamspread.observe.passes import Passes, Turn
-from streamspread.observe.taps import TapInfo
-from streamspread.options import EmbedOptions
+from streamspread.engine.analysis import analyzed
+from streamspread.errors import DataError, OptionError
+from streamspread.observe.observed import observing
+from streamspread.options import EmbedOptions, Options
 from streamspread.results.embedding import Embedding, LayerEmbedding
+from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.streams import as_stream, count
 from streamspread.system.bars import Shown, shown
 from streamspread.system.generators import as_before
-from streamspread.system.memory import at_least, format_bytes
 from streamspread.system.progress import Progress, Report
+
+_ANY = 1e-3  # a threshold, since an analysis has one
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,16 @@ def embed(call: EmbedCall) -> Embedding:
             f"{call.axes:,} principal components asked for, and {samples:,} images have at most "
             f"{samples - 1:,}: take more images, or fewer --components"
         )
+    options = _summed(call)
     with shown(call.progress) as report:
-        with observing(call.model, stream, call, forward=call.forward) as observed:
-            passes = Passes(observed, report)
-            layers = leading_scores(passes, call.axes, samples, call.seed)
-        points = _planes(observed.taps, layers, call, report)
+        with observing(call.model, stream, options, forward=call.forward) as observed:
+            most = max(tap.dim for tap in observed.taps)
+            spectra = analyzed(observed, replace(options, directions=min(call.axes, most)), report)
+        points = _planes(spectra, samples, call, report)
     facts = {
         "device": str(observed.device),
         "data": stream.description,
-        "data_seen": passes.data_seen,
+        "data_seen": spectra.provenance["data_seen"],
         "samples": samples,
         "options": call.asked(),
         "axes": call.axes,
@@ -86,80 +89,47 @@ def embed(call: EmbedCall) -> Embedding:
     )
 
 
-def leading_scores(passes: Passes, axes: int, samples: int, seed: int) -> list[Scores]:
-    """The scores of all samples on the ``axes`` leading principal axes of each tap, in network order; so many
-    layers at a time as the budget holds.
-
-    Raises:
-        ActivationError: NaN or Inf in a layer.
-        BudgetError: a layer does not fit.
-        DataError: the passes brought different data.
-    """
-    observed = passes.observed
-    groups = _groups(observed, axes, samples)
-    stride = max(1, samples // FIRST_LOOK)
-    total = len(groups) * len(PASSES)
-    scores: list[Scores] = []
-    for number, taps in enumerate(groups):
-        layers = {
-            tap.name: LeadingScores(tap.dim, axes, samples, tap.name, observed.device, seed) for tap in taps
-        }
-        for index, stage in enumerate(PASSES):
-            # In the first look every so many-th batch, so that data sorted by class shows all classes.
-            passes.run(
-                taps,
-                lambda tap, x_ND, layers=layers: layers[tap.name].update(x_ND),  # type: ignore[misc]
-                Turn(number * len(PASSES) + index + 1, total, stage),
-                every=stride if index == 0 else 1,
-            )
-            for layer in layers.values():
-                layer.end_pass()
-        scores += [layer.scores() for layer in layers.values()]
-    return scores
-
-
-def _groups(observed: Observed, axes: int, samples: int) -> list[list[TapInfo]]:
-    """The taps, cut into groups that fit into the budget together with a forward."""
-    room = observed.budget - observed.resident_bytes - observed.forward_bytes
-    groups: list[list[TapInfo]] = []
-    left = -1
-    for tap in observed.taps:
-        needed = LeadingScores.nbytes(tap.dim, axes, samples, observed.batch_size, observed.device)
-        if needed > room:
-            least = at_least(needed + observed.budget - room)
-            raise BudgetError(
-                f"layer {tap.name} (D = {tap.dim:,}) does not fit into {format_bytes(observed.budget)}: the "
-                f"smallest budget that would do is {least}, or take fewer --components"
-            )
-        if needed > left:
-            groups.append([])
-            left = room
-        groups[-1].append(tap)
-        left -= needed
-    return groups
-
-
-def _planes(
-    taps: Sequence[TapInfo], layers: Sequence[Scores], call: EmbedCall, report: Report
-) -> list[LayerEmbedding]:
-    """t-SNE of every layer's scores."""
-    points = []
-    report(Progress("t-SNE", 1, 1, 0, len(layers), "layers", ""))
-    planes = to_planes(
-        [layer.scores_NK for layer in layers], call.perplexity, call.seed, torch.get_num_threads()
+def _summed(call: EmbedCall) -> Options:
+    """What an analysis is asked, of which only the scores are kept: no K, so a small one."""
+    return Options(
+        layers=call.layers,
+        thresholds=(_ANY,),
+        memory=call.memory,
+        device=call.device,
+        batch_size=call.batch_size,
+        seed=call.seed,
+        directions=call.axes,
+        scores=True,
+        proof=False,
+        estimate=False,
     )
-    for tap, scores, plane in zip(taps, layers, planes, strict=True):
+
+
+def _planes(spectra: Spectra, samples: int, call: EmbedCall, report: Report) -> list[LayerEmbedding]:
+    """t-SNE of every layer's scores."""
+    layers, points = list(spectra.values()), []
+    report(Progress("t-SNE", 1, 1, 0, len(layers), "layers", ""))
+    scores = [_scores(layer, samples) for layer in layers]
+    planes = to_planes(scores, call.perplexity, call.seed, torch.get_num_threads())
+    for layer, scores_NK, plane in zip(layers, scores, planes, strict=True):
+        along = float(layer.leading.variances_K.sum()) if layer.leading else 0.0
         points.append(
             LayerEmbedding(
-                layer=tap.name,
-                shape=tap.shape,
-                dim=tap.dim,
-                axes=scores.scores_NK.shape[1],
-                share=scores.share,
+                layer=layer.layer,
+                shape=layer.shape,
+                dim=layer.dim,
+                axes=scores_NK.shape[1],
+                share=min(along / layer.total_variance, 1.0) if layer.total_variance > 0 else math.nan,
                 points_N2=plane.points_N2,
                 divergence=plane.divergence,
                 seconds=plane.seconds,
             )
         )
-        report(Progress("t-SNE", 1, 1, len(points), len(layers), "layers", tap.name))
+        report(Progress("t-SNE", 1, 1, len(points), len(layers), "layers", layer.layer))
     return points
+
+
+def _scores(layer: LayerSpectrum, samples: int) -> np.ndarray:
+    """(N, K) float32; of a constant layer one axis, on which all lie at 0."""
+    known = None if layer.leading is None else layer.leading.scores_NK
+    return np.zeros((samples, 1), np.float32) if known is None or not known.size else known

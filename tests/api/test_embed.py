@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+import streamspread
 from streamspread import models
+from streamspread.api import embed as embedding
 from streamspread.api.embed import embed
 from streamspread.datasets import ImageData, load
 from streamspread.errors import DataError, LayerError, MissingError, OptionError
@@ -47,7 +49,29 @@ def test_every_layer_gets_points_labels_and_facts(network, images):
     assert (options["axes"], options["perplexity"]) == (8, 30)
     assert len(found.provenance["data_seen"]) == 32
     assert network.training  # as it was
-    assert {event.stage for event in events} == {"pass", "t-SNE"}
+    assert {event.stage for event in events} == {"pass", "eigenvalues", "t-SNE"}
+
+
+def test_the_share_is_that_of_the_exact_axes(network, images):
+    taken = []
+    with pytest.MonkeyPatch.context() as patch:
+        to_planes = embedding.to_planes
+        patch.setattr(
+            embedding, "to_planes", lambda scores, *rest: taken.extend(scores) or to_planes(scores, *rest)
+        )
+        found = embed(network, images, ["c1", "gap"], axes=5, device="cpu")
+    spectra = streamspread.analyze(network, images, ["c1", "gap"], all_eigenvalues=True, device="cpu")
+    for (name, layer), scores_NK in zip(found.items(), taken, strict=True):
+        values = spectra[name].eigenvalues[:5]
+        assert layer.share == pytest.approx(values.sum() / spectra[name].total_variance, rel=1e-5)
+        np.testing.assert_allclose(scores_NK.var(0, ddof=1), values, rtol=1e-4)
+        np.testing.assert_allclose(scores_NK.mean(0), 0, atol=1e-4 * values[0] ** 0.5)
+
+
+def test_a_constant_layer_is_a_point():
+    found = embed(identity(), torch.ones(60, 8), "0", axes=3, perplexity=5, device="cpu")["0"]
+    assert np.isnan(found.share)
+    assert not found.points_N2.any()
 
 
 def test_images_without_labels_have_points_all_the_same(network, images):
