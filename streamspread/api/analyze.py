@@ -12,6 +12,7 @@ from torch import nn
 from streamspread.api.doors import Subject, door
 from streamspread.api.facts import with_facts
 from streamspread.engine.analysis import Interrupted, analyzed
+from streamspread.engine.checkpoints import remove, twins
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
 from streamspread.errors import DataError, OptionError
@@ -84,11 +85,18 @@ def analyze_with(
     ``announce``: who is told before it begins how long it will take; ``twin``: of the network, where it is
     known."""
 
-    def run(subject: Subject, facts: Mapping[str, Any] | None, announce: Announce | None) -> Spectra:
+    def run(
+        subject: Subject,
+        facts: Mapping[str, Any] | None,
+        announce: Announce | None,
+        options: Options = options,
+    ) -> Spectra:
         return _one(subject, options, progress, facts, constants, announce)
 
     if not options.with_random:
-        return run(subject, provenance, announce)
+        spectra = run(subject, provenance, announce)
+        remove(options)
+        return spectra
     # Both before anything is run: that there is such a network, and that its data come again.
     twin = twin or random_twin(unwrapped(subject.model), twin_seed(options.seed))
     if not (stream := as_stream(subject.data)).repeatable:
@@ -99,7 +107,7 @@ def analyze_with(
     spectra = run(replace(subject, data=stream), provenance, announce)
     fresh = replace(subject, model=twin.module, data=stream)
     try:
-        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None)
+        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None, twins(options))
     except KeyboardInterrupt:  # the network's own layers are all there
         said = "interrupted before the random twin was done"
         facts = {**spectra.provenance, "notes": [*spectra.provenance["notes"], said]}
@@ -107,6 +115,7 @@ def analyze_with(
     seen = [one.provenance["data_seen"] for one in (spectra, spectra.twin)]
     if stream.ordered and seen[0] != seen[1]:
         raise DataError(f"{stream.description}: other samples came for the random twin than for the network")
+    remove(options)
     return spectra
 
 
