@@ -276,9 +276,9 @@ class Options(RunOptions):
     ] = True
 
     checkpoint: Annotated[
-        Union[str, os.PathLike[str], None],
+        str | os.PathLike[str] | None,
         Option(
-            "A file that keeps the run while it lasts; the next one with the same arguments goes on from there.",
+            "A file that keeps the run while it lasts; another with the same arguments goes on from there.",
             Flag(metavar="FILE", unset="none"),
         ),
     ] = None

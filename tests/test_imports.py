@@ -40,7 +40,6 @@ OWNERS = {
     "safetensors": {"models/weights.py", "store/grams.py", "store/checkpoints.py"},
     "pyarrow": {
         "store/files.py",
-        "store/checkpoints.py",
         "store/classes.py",
         "store/directions.py",
         "store/spectra.py",

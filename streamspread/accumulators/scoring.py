@@ -18,8 +18,8 @@ class Scoring:
 
     def __init__(self, directions: Directions, samples: int, layer: str, device: torch.device) -> None:
         self.directions, self.samples, self.layer = directions, samples, layer
-        self._vectors_KD = torch.from_numpy(directions.vectors_KD).to(device)
-        self._mean_D = torch.from_numpy(directions.mean_D).to(device)
+        self._vectors_KD = torch.tensor(directions.vectors_KD, device=device)
+        self._mean_D = torch.tensor(directions.mean_D, device=device)
         self._parts: list[torch.Tensor] = []
 
     @staticmethod

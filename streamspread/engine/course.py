@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamspread.accumulators.staging import Overflow, Precision, below
+from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.engine.checkpoints import Job, Keeper, State, Tensors, precisions_of
 from streamspread.engine.layer import RunningLayer
 from streamspread.engine.planning import plan_for
 from streamspread.errors import ActivationError
+from streamspread.linalg.states import below
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.source import Source
@@ -22,7 +23,7 @@ from streamspread.options import Options
 from streamspread.planner import LayerPlan, Plan
 from streamspread.results.directions import Directions
 from streamspread.results.spectrum import LayerSpectrum
-from streamspread.store.checkpoints import packed, unpacked
+from streamspread.store.checkpoints import put_together, taken_apart
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
 
@@ -81,9 +82,9 @@ class Analysis:
             self._begin(job, plan, saved)
             saved = None
             self._carry_out(plan)
+            if self.keeper is not None and self.options.with_random:  # whose other half may be interrupted
+                self.keeper.keep(self._state)
             self._end()
-        if self.keeper is not None and self.options.with_random:  # whose other half may be interrupted
-            self.keeper.keep(self._state)
         return self.spectra
 
     def _begin(self, job: Job, plan: Plan, saved: tuple[dict[str, Any], Tensors] | None) -> None:
@@ -178,8 +179,7 @@ class Analysis:
             facts, own = layer.state()
             layers.append({"layer": name, **facts})
             tensors |= {f"layer.{number}.{part}": tensor for part, tensor in own.items()}
-        found = [layer.found for layer in self.running.values() if layer.found is not None]
-        tensors |= {"spectra": packed(list(self.spectra.values())), "found": packed(found)}
+        found = {name: layer.found for name, layer in self.running.items() if layer.found is not None}
         mark = passes.get("mark")
         where = f"{mark['samples']:,} images into it" if mark else "before its first image"
         facts = {
@@ -192,6 +192,10 @@ class Analysis:
             "data_seen": self.data_seen,
             "passes": passes,
             "layers": layers,
+            "spectra": [
+                taken_apart(one, f"spectra.{n}", tensors) for n, one in enumerate(self.spectra.values())
+            ],
+            "found": {name: taken_apart(one, f"found.{name}", tensors) for name, one in found.items()},
             "where": f"pass {self.index + 1}, " + (where if self.ending is None else "at its end"),
         }
         return facts, tensors
@@ -199,15 +203,14 @@ class Analysis:
     def _load(self, facts: Mapping[str, Any], tensors: Tensors) -> None:
         self.index, self.ending, self.notes = facts["index"], facts["ending"], dict(facts["notes"])
         self.overflowed, self.data_seen = precisions_of(facts["overflowed"]), facts["data_seen"]
-        path = "" if self.keeper is None else self.keeper.path
-        self.spectra = unpacked(tensors["spectra"], path)
-        found = unpacked(tensors["found"], path)
+        done = (put_together(one, tensors) for one in facts["spectra"])
+        self.spectra = {one.layer: one for one in done}
+        found = {name: put_together(one, tensors) for name, one in facts["found"].items()}
         self.passes.load_state(facts["passes"], below("passes.", tensors))
         for number, kept in enumerate(facts["layers"]):
             name = kept["layer"]
-            own = {part: tensors[part] for part in tensors if part.startswith(f"layer.{number}.")}
             self.running[name] = self._new(name, None)
-            self.running[name].load_state(kept, below(f"layer.{number}.", own), found.get(name))
+            self.running[name].load_state(kept, below(f"layer.{number}.", tensors), found.get(name))
 
     def _watched(self, tap: TapInfo, plan: LayerPlan | None) -> TapInfo:
         """The layer's own tap, or under its name that of its narrow side, where it is summed there."""

@@ -12,7 +12,8 @@ import torch
 
 from streamspread.accumulators.base import Accumulator
 from streamspread.accumulators.scoring import Scoring
-from streamspread.accumulators.staging import Precision, below
+from streamspread.accumulators.staging import Precision
+from streamspread.linalg.states import below
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.source import Source
 from streamspread.options import Options
@@ -26,9 +27,9 @@ class RunningLayer:
     """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes;
     ``images``: that came in a pass.
 
-    After its sums may come one pass more, for scores: ``scoring``, with all else ``found``. At its narrow side
-    it takes rows of the activation of which the layer is an affine image, ``source``. ``precision``: of its
-    values, where it is not as planned.
+    After its sums may come one pass more, for scores: ``scoring``, with all else ``found``. At its narrow
+    side it takes rows of the activation of which the layer is an affine image, ``source``. ``precision``: of
+    its values, where it is not as planned.
     """
 
     def __init__(

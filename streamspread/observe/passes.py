@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from streamspread.errors import DataError
+from streamspread.linalg.states import below
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.repeats import Repeats
@@ -151,10 +152,10 @@ class Passes:
         self._seed, self.data_seen = facts["seed"], facts["data_seen"]
         self._seen = list(facts["batches_seen"])
         if "mark" in facts:
-            seen = Seen.loaded(facts["mark"]["seen"], _named("seen.", tensors))
+            seen = Seen.loaded(facts["mark"]["seen"], below("seen.", tensors))
             self._mark = Mark(**{**facts["mark"], "seen": seen})
         if self._repeats is not None:
-            self._repeats.load_state(facts["repeats"], _named("known.", tensors))
+            self._repeats.load_state(facts["repeats"], below("known.", tensors))
 
     def _batches(self, every: int) -> Generator[tuple[int, Mark | None, Batch], None, None]:
         """The stream's batches on the device in the model's dtype, with the number of its first sample, and
@@ -231,8 +232,3 @@ class Passes:
                 f"{self.observed.stream.description}: batch {number + 1} differs between passes; the data "
                 "must repeat (no shuffling, no random augmentation)"
             )
-
-
-def _named(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Those whose names begin so, without it."""
-    return {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}

@@ -5,18 +5,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from streamspread.errors import StoreError
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.classes import ClassComponents, Classes
+from streamspread.results.directions import Directions
+from streamspread.results.estimates import Growth, Point
+from streamspread.results.spectrum import LayerSpectrum, Spectrum
 from streamspread.store import files
-from streamspread.store.spectra import from_table, to_table
 from streamspread.system.files import open_regular, settle
 
 _KEY = "streamspread"
@@ -34,6 +35,13 @@ _NAMES = {
     torch.int8: "I8",
     torch.uint8: "U8",
     torch.bool: "BOOL",
+}
+
+
+#: What a layer's spectrum is made of.
+_KINDS = {
+    kind.__name__: kind
+    for kind in (LayerSpectrum, Spectrum, Classes, ClassComponents, Growth, Point, Directions)
 }
 
 
@@ -98,30 +106,34 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Mapping[str, torc
     return header, _Lazy(opened)
 
 
-def packed(layers: Sequence[LayerSpectrum]) -> torch.Tensor:
-    """Spectra as the bytes of an Arrow stream, uint8; every number as it is."""
-    table, content = to_table(Spectra(layers, (0.5,), {})), pa.BufferOutputStream()
-    # A result tells it only where it lowers a ceiling.
-    dims = {layer.layer: layer.source_dim for layer in layers}
-    table = table.replace_schema_metadata({_KEY: json.dumps(dims)})
-    with pa.ipc.new_stream(content, table.schema) as writer:
-        writer.write_table(table)
-    return torch.from_numpy(np.frombuffer(content.getvalue(), np.uint8).copy())
+def taken_apart(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
+    """A result as what JSON holds; its arrays go to ``tensors``, under names that begin so."""
+    if is_dataclass(value):
+        own = {one.name: getattr(value, one.name) for one in fields(value)}
+        parts = {field: taken_apart(part, f"{name}.{field}", tensors) for field, part in own.items()}
+        return {"kind": type(value).__name__, "fields": parts}
+    if isinstance(value, np.ndarray):
+        tensors[name] = torch.from_numpy(value if value.flags.writeable else value.copy())
+        return {"array": name}
+    if isinstance(value, tuple):
+        return {"items": [taken_apart(one, f"{name}.{at}", tensors) for at, one in enumerate(value)]}
+    return value.item() if isinstance(value, np.generic) else value
 
 
-def unpacked(content: torch.Tensor, path: str | Path) -> dict[str, LayerSpectrum]:
-    """What :func:`packed` was given, by layer.
+def put_together(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+    """What :func:`taken_apart` took apart, every number as it was.
 
     Raises:
-        StoreError: no such bytes.
+        KeyError: a part is missing.
     """
-    try:
-        table = pa.ipc.open_stream(pa.py_buffer(content.numpy().tobytes())).read_all()
-    except pa.ArrowException as error:
-        raise StoreError(f"{str(path)!r} is damaged: remove it, or give another --checkpoint") from error
-    dims = json.loads(table.schema.metadata[_KEY.encode()])
-    layers = from_table(table, {"thresholds": (0.5,), "provenance": {}}, path)
-    return {name: replace(layer, source_dim=dims[name]) for name, layer in layers.items()}
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return tensors[value["array"]].clone().numpy()
+    if "items" in value:
+        return tuple(put_together(one, tensors) for one in value["items"])
+    parts = {name: put_together(part, tensors) for name, part in value["fields"].items()}
+    return _KINDS[value["kind"]](**parts)
 
 
 class _Lazy(Mapping[str, torch.Tensor]):

@@ -63,7 +63,7 @@ def write(spectra: Spectra, path: str | Path) -> None:
     header = {"kind": KIND, "thresholds": spectra.thresholds, "provenance": spectra.provenance}
     if spectra.twin is not None:
         header["twin"] = spectra.twin.provenance
-    files.save(to_table(spectra), header, path)
+    files.save(_table(spectra), header, path)
 
 
 def read(path: str | Path) -> Spectra:
@@ -131,8 +131,7 @@ def full_schema() -> pa.Schema:
     return pa.schema([*SCHEMA, *LATER, *(pa.field(name, pa.float64()) for name in others)])
 
 
-def to_table(spectra: Spectra) -> pa.Table:
-    """What :func:`from_table` reads."""
+def _table(spectra: Spectra) -> pa.Table:
     twins = () if spectra.twin is None else tuple(spectra.twin.values())
     layers = [*spectra.values(), *twins]
     metrics = [metrics_of(s) for s in layers]
