@@ -303,8 +303,7 @@ class Options(RunOptions):
                 f"width {self.width} and max passes {self.max_passes} asked for: a width is 0 or more, "
                 "and so many passes are 1 or more"
             )
-        wanted = self.directions
-        if wanted is not None and (not isinstance(wanted, Integral) or wanted < 1):
+        if (wanted := self.directions) is not None and (not isinstance(wanted, Integral) or wanted < 1):
             raise OptionError(f"{wanted!r} directions asked for; it must be a whole number, 1 or more")
         if self.scores and wanted is None:
             raise OptionError("scores asked for, and no directions to have them on: give --directions too")

@@ -202,16 +202,16 @@ def _told(observed: Observed, options: Options) -> dict[str, Any]:
     del asked["checkpoint"]
     return {
         "streamspread's version": __version__,
+        **{f"option {name}": value for name, value in asked.items()},
         "the model": type(observed.model).__name__,
         "the hash of its weights": parameters_sha256(observed.model),
         "its dtype": str(observed.dtype),
+        "the device": observed.device.type,
+        "the layers": [tap.name for tap in observed.taps],
         "the data": observed.stream.description,
         "the number of samples": observed.samples,
-        "the hash of the first samples": seen.text(),
         "the batch size": observed.batch_size,
-        "the device": observed.device.type,
-        **{f"option {name}": value for name, value in asked.items()},
-        "the layers": [tap.name for tap in observed.taps],
+        "the hash of the first samples": seen.text(),
     }
 
 

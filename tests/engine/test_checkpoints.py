@@ -1,20 +1,21 @@
 """A run that is kept and resumed ends with the same bits as one that nobody disturbed, wherever it ended."""
 
-import dataclasses
+import copy
+import os
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
 from streamspread.engine import checkpoints
 from streamspread.errors import DataError, StoreError
-from streamspread.options import Options
+from streamspread.streams import as_stream
+from tests.bits import bits
 from tests.networks import Sign, growing, network, smallest_budget
-
-TIMES = {"seconds", "peak_bytes"}  # what no two runs have alike
 
 
 class Stop(Exception):
@@ -37,22 +38,6 @@ def stopping(after):
             raise Stop
 
     return report
-
-
-def plain(value):
-    """What two values have alike if they have the same bits."""
-    if dataclasses.is_dataclass(value):
-        names = {one.name for one in dataclasses.fields(value)} - TIMES
-        return {name: plain(getattr(value, name)) for name in names}
-    if isinstance(value, np.ndarray | np.generic | float):
-        return np.asarray(value).dtype.str, np.shape(value), np.asarray(value).tobytes()
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-def bits(spectra):
-    """All numbers of spectra, and the hash of what was seen."""
-    own = {name: plain(one) for name, one in spectra.items()} | {"seen": spectra.provenance["data_seen"]}
-    return own if spectra.twin is None else {**own, "twin": bits(spectra.twin)}
 
 
 def resumed(model, data, layers, path, every=1, **options):
@@ -113,7 +98,7 @@ class Noisy(nn.Module):
 
 
 def noisy():
-    model, x, layers, options = several("gram")
+    model, x, _, options = several("gram")
     return nn.Sequential(*model[:4], Noisy(), *model[4:]), x, ["0", "1", "5"], options
 
 
@@ -158,3 +143,232 @@ def test_a_run_that_is_ended_again_and_again_has_the_bits_of_one_that_is_not(cas
     assert ends >= 2
     assert bits(done) == bits(whole)
     assert list(tmp_path.iterdir()) == []
+
+
+# Where data begin again
+
+
+def in_batches(x):
+    return lambda: iter(x.split(30))
+
+
+DATA = {
+    "tensor": (lambda x: x, True),
+    "array": (lambda x: x.numpy(), True),
+    "by name": (lambda x: {"input": x}, True),
+    "data set": (Labelled, True),
+    "loader": (lambda x: DataLoader(Labelled(x), batch_size=40), True),
+    "callable": (in_batches, False),
+    "iterable": (lambda x: InBatches(x), False),
+}
+
+
+class InBatches:
+    """What can be iterated anew."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __iter__(self):
+        return iter(self.x.split(45))
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_data_of_every_kind_begin_again_where_the_run_was_ended(kind, tmp_path):
+    make, seekable = DATA[kind]
+    model, x, layers, options = several("gram")
+    assert as_stream(make(x)).seekable == seekable
+    whole = streamspread.analyze(model, make(x), layers, **options)
+    done, ends = resumed(model, make(x), layers, tmp_path / "run", 4, **options)
+    assert ends > 1
+    assert bits(done) == bits(whole)
+    assert any(note.startswith("resumed from a checkpoint, pass ") for note in done.provenance["notes"])
+
+
+@pytest.mark.parametrize("make", [Labelled, lambda x: DataLoader(Labelled(x), batch_size=10)])
+def test_what_was_summed_is_not_read_again_where_samples_have_a_number(make, tmp_path):
+    model, x = network("mlp", 100)
+    data = make(x)
+    items = getattr(data, "dataset", data)
+    with pytest.raises(Stop):
+        streamspread.analyze(
+            model, data, "0", batch_size=10, checkpoint=tmp_path / "run", progress=stopping(7)
+        )
+    items.read.clear()
+    streamspread.analyze(model, data, "0", batch_size=10, checkpoint=tmp_path / "run")
+    assert set(items.read) & set(range(10, 100)) == set(range(60, 100))
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda x: iter(x.split(10)), r"one-shot .*: a checkpoint is of no use where .* read a second time"),
+        (
+            lambda x: DataLoader(TensorDataset(x), batch_size=10, shuffle=True),
+            "a checkpoint is of no use where data cannot be read in the same order again",
+        ),
+    ],
+)
+def test_data_that_cannot_be_read_again_are_refused_before_anything_is_summed(make, match, tmp_path):
+    model, x = network("mlp", 100)
+    with pytest.raises(DataError, match=match):
+        streamspread.analyze(model, make(x), "0", checkpoint=tmp_path / "run", progress=stopping(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+# What is refused
+
+
+def left(path, model, x, **options):
+    """A run that was ended after three batches."""
+    with pytest.raises(Stop):
+        streamspread.analyze(model, x, "*", batch_size=10, checkpoint=path, progress=stopping(4), **options)
+    return path.read_bytes()
+
+
+def with_other_weights(model):
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other[0].bias[0] += 1
+    return other
+
+
+class Renamed(nn.Sequential):
+    """A model of another class."""
+
+
+OTHERS = {
+    "option rounding was auto, and is fp64": lambda model, x: (model, x, {"rounding": "fp64"}),
+    r"option thresholds was \[0.7\], and is \[0.9\]": lambda model, x: (model, x, {"thresholds": 0.9}),
+    "the hash of its weights was": lambda model, x: (with_other_weights(model), x, {}),
+    "the model was Sequential, and is Renamed": lambda model, x: (Renamed(*model), x, {}),
+    "the hash of the first samples was": lambda model, x: (model, x.flip(0), {}),
+    r"the data was tensor \(100, 30\), and is tensor \(99, 30\)": lambda model, x: (model, x[:99], {}),
+    "option batch_size was 10, and is 20": lambda model, x: (model, x, {"batch_size": 20}),
+    r"option layers was \*, and is 0": lambda model, x: (model, x, {"layers": "0"}),
+}
+
+
+@pytest.mark.parametrize("said", OTHERS)
+def test_a_checkpoint_of_another_run_is_refused_and_left(said, tmp_path):
+    model, x = network("mlp", 100)
+    content = left(tmp_path / "run", model, x)
+    other, data, changed = OTHERS[said](model, x)
+    options = {"layers": "*", "batch_size": 10, **changed}
+    with pytest.raises(StoreError, match=f"checkpoint '.*run' is of another run: .*({said})") as caught:
+        streamspread.analyze(other, data, checkpoint=tmp_path / "run", **options)
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / "run").read_bytes() == content
+
+
+def test_samples_that_are_read_again_must_be_the_same(tmp_path):
+    model, x = network("mlp", 100)
+
+    def data(x):
+        def make():
+            return iter(x.split(10))
+
+        return make
+
+    left(tmp_path / "run", model, data(x))
+    changed = x.clone()
+    changed[15] += 1
+    with pytest.raises(DataError, match="its first 30 samples are not those that the checkpoint was made of"):
+        streamspread.analyze(model, data(changed), "*", batch_size=10, checkpoint=tmp_path / "run")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 100, -1])
+def test_half_a_file_is_refused(keep, tmp_path):
+    model, x = network("mlp", 100)
+    content = left(tmp_path / "run", model, x)
+    (tmp_path / "run").write_bytes(content[:keep])
+    with pytest.raises(StoreError, match=r"no whole checkpoint \(.*\): remove it, or give another"):
+        streamspread.analyze(model, x, "*", batch_size=10, checkpoint=tmp_path / "run")
+
+
+def test_other_files_are_never_replaced(tmp_path):
+    model, x = network("mlp", 100)
+    save_file({"w": torch.ones(3)}, tmp_path / "weights")
+    with pytest.raises(StoreError, match=r"'.*weights' is no checkpoint, and is left as it is"):
+        streamspread.analyze(model, x, "*", checkpoint=tmp_path / "weights")
+    with pytest.raises(StoreError, match="is a folder: give a file"):
+        streamspread.analyze(model, x, "*", checkpoint=tmp_path)
+    with pytest.raises(StoreError, match=r"the folder .* does not exist"):
+        streamspread.analyze(model, x, "*", checkpoint=tmp_path / "none" / "run")
+    assert list(load_file(tmp_path / "weights")) == ["w"]
+
+
+def test_a_file_that_a_killed_writer_left_half_goes(tmp_path, monkeypatch):
+    model, x = network("mlp", 100)
+    half = tmp_path / ".run.0123456789ab.part"
+    half.write_bytes(b"half of it")
+    os.utime(half, (0, 0))
+    streamspread.analyze(model, x, "*", checkpoint=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+# What stays the same, and what is said where it does not
+
+
+def test_the_plan_is_that_of_the_checkpoint_however_much_memory_is_free(tmp_path, monkeypatch):
+    model, x, layers, options = several("gram")
+    memory = options.pop("memory")
+    free = "streamspread.observe.observed.free_bytes"
+    monkeypatch.setattr(free, lambda device: int(memory / 0.8) + 2)
+    want = streamspread.plan(model, x, layers, **options)
+    with pytest.raises(Stop):
+        streamspread.analyze(model, x, layers, checkpoint=tmp_path / "run", progress=stopping(3), **options)
+    monkeypatch.setattr(free, lambda device: 2**34)
+    assert len(streamspread.plan(model, x, layers, **options).passes) < len(want.passes)
+    done = streamspread.analyze(model, x, layers, checkpoint=tmp_path / "run", **options)
+    assert done.provenance["budget_bytes"] == want.budget
+    assert max(layer.passes for layer in done.values()) == max(layer.passes for layer in want.layers)
+
+
+def test_sums_that_round_otherwise_are_a_note(tmp_path, monkeypatch):
+    model, x = network("mlp", 100)
+    left(tmp_path / "run", model, x)
+    monkeypatch.setattr(checkpoints, "_trial", lambda device: "other")
+    done = streamspread.analyze(model, x, "*", batch_size=10, checkpoint=tmp_path / "run")
+    assert "sums are rounded differently here" in done.provenance["notes"][1]
+
+
+def test_layers_that_are_done_are_not_done_again(tmp_path):
+    model, x = network("mlp", 100)
+
+    def stop_at_the_second_layer(event):
+        if event.stage == "eigenvalues" and event.done == 1:
+            raise Stop
+
+    options = {"batch_size": 50, "checkpoint": tmp_path / "run"}
+    with pytest.raises(Stop):
+        streamspread.analyze(model, x, "*", progress=stop_at_the_second_layer, **options)
+    events = []
+    done = streamspread.analyze(model, x, "*", progress=events.append, **options)
+    assert {event.stage for event in events} == {"eigenvalues"}
+    assert "0" not in {event.label for event in events}
+    assert bits(done) == bits(streamspread.analyze(model, x, "*", batch_size=50))
+
+
+def test_it_is_written_as_seldom_as_its_cost_asks_for(tmp_path, monkeypatch):
+    model, x = network("mlp", 100)
+    now = [0.0]
+    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 60.0)
+    monkeypatch.setattr(checkpoints, "SHARE", 50.0)
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    written = []
+
+    def write(header, tensors, path):
+        now[0] += 4.0
+        written.append(now[0])
+
+    monkeypatch.setattr(checkpoints, "write_checkpoint", write)
+
+    def a_second_each(event):
+        now[0] += 10.0
+
+    streamspread.analyze(model, x, "0", batch_size=1, checkpoint=tmp_path / "run", progress=a_second_each)
+    first, *later = np.diff([0.0, *written])
+    assert 60.0 <= first - 4.0 < 80.0
+    assert all(200.0 <= gap - 4.0 < 220.0 for gap in later)
+    assert len(later) >= 3
