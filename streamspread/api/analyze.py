@@ -69,7 +69,9 @@ def analyze(call: AnalyzeCall) -> Spectra:
     if call.twin is not None:
         options, twin = replace(call, with_random=True), given_twin(call.model, call.twin, call.seed)
     with shown(call.progress) as report:
-        return analyze_with(call, options, report, call.provenance, twin=twin)
+        spectra = analyze_with(call, options, report, call.provenance, twin=twin)
+    remove(options)
+    return spectra
 
 
 def analyze_with(
@@ -83,7 +85,7 @@ def analyze_with(
 ) -> Spectra:
     """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own;
     ``announce``: who is told before it begins how long it will take; ``twin``: of the network, where it is
-    known."""
+    known. A checkpoint is left, for the caller to remove."""
 
     def run(
         subject: Subject,
@@ -94,9 +96,7 @@ def analyze_with(
         return _one(subject, options, progress, facts, constants, announce)
 
     if not options.with_random:
-        spectra = run(subject, provenance, announce)
-        remove(options)
-        return spectra
+        return run(subject, provenance, announce)
     # Both before anything is run: that there is such a network, and that its data come again.
     twin = twin or random_twin(unwrapped(subject.model), twin_seed(options.seed))
     if not (stream := as_stream(subject.data)).repeatable:
@@ -115,7 +115,6 @@ def analyze_with(
     seen = [one.provenance["data_seen"] for one in (spectra, spectra.twin)]
     if stream.ordered and seen[0] != seen[1]:
         raise DataError(f"{stream.description}: other samples came for the random twin than for the network")
-    remove(options)
     return spectra
 
 

@@ -80,6 +80,7 @@ class Keeper:
                 f"{stream.description}: a checkpoint is of no use where data cannot be read {how}: give data "
                 "that can, or no --checkpoint"
             )
+        self._seekable = stream.seekable
         self._path = Path(os.fspath(options.checkpoint or ""))
         self.saved = read_checkpoint(self._path)
         check_writable(self._path)
@@ -92,11 +93,6 @@ class Keeper:
         self._cost, self._last = 0.0, time.monotonic()
         self._signal: int | None = None
         self._before: dict[int, Any] = {}
-
-    @property
-    def path(self) -> Path:
-        """Of the file."""
-        return self._path
 
     def as_planned(self, observed: Observed) -> Observed:
         """What is observed, with the memory that the plan was made for."""
@@ -115,13 +111,19 @@ class Keeper:
         """What a result should say of its having been resumed."""
         if self.saved is None:
             return []
-        notes = [f"resumed from a checkpoint, {self.saved[0]['where']}"]
+        again = "" if self._seekable else "; what came before was read again, as these data cannot be skipped"
+        notes = [f"resumed from a checkpoint, {self.saved[0]['where']}{again}"]
         if self.saved[0]["trial"] != self._trial:
             notes.append(
                 "sums are rounded differently here than where the checkpoint was made (another number of "
                 "threads, processor or library), so that the last digits are not those of one run"
             )
         return notes
+
+    def release(self) -> None:
+        """Let go of the tensors of what was saved, which may be as large as all sums."""
+        if self.saved is not None:
+            self.saved = self.saved[0], {}
 
     def offer(self, state: Callable[[], State]) -> None:
         """Keep the state if it is time to, or a signal came."""

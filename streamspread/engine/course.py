@@ -80,10 +80,12 @@ class Analysis:
                 taps = [tap for tap in self.observed.taps if tap.name in job.layers]
                 plan = plan_for(self.observed, self.options, taps, job.rounding)
             self._begin(job, plan, saved)
+            if self.keeper is not None:
+                self.keeper.release()
             saved = None
             self._carry_out(plan)
-            if self.keeper is not None and self.options.with_random:  # whose other half may be interrupted
-                self.keeper.keep(self._state)
+            if self.keeper is not None and not self.overflowed and len(self.jobs) == 1:
+                self.keeper.keep(self._state)  # until whoever asked has what was found
             self._end()
         return self.spectra
 

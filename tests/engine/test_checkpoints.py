@@ -182,7 +182,8 @@ def test_data_of_every_kind_begin_again_where_the_run_was_ended(kind, tmp_path):
     done, ends = resumed(model, make(x), layers, tmp_path / "run", 4, **options)
     assert ends > 1
     assert bits(done) == bits(whole)
-    assert any(note.startswith("resumed from a checkpoint, pass ") for note in done.provenance["notes"])
+    note = next(note for note in done.provenance["notes"] if note.startswith("resumed from a checkpoint"))
+    assert seekable != ("was read again" in note)
 
 
 @pytest.mark.parametrize("make", [Labelled, lambda x: DataLoader(Labelled(x), batch_size=10)])
@@ -368,7 +369,7 @@ def test_it_is_written_as_seldom_as_its_cost_asks_for(tmp_path, monkeypatch):
         now[0] += 10.0
 
     streamspread.analyze(model, x, "0", batch_size=1, checkpoint=tmp_path / "run", progress=a_second_each)
-    first, *later = np.diff([0.0, *written])
+    first, *later = np.diff([0.0, *written[:-1]])  # the last one is at the end
     assert 60.0 <= first - 4.0 < 80.0
     assert all(200.0 <= gap - 4.0 < 220.0 for gap in later)
     assert len(later) >= 3
