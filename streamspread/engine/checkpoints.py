@@ -7,8 +7,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 import torch
 
 from streamspread.accumulators.staging import Precision
-from streamspread.errors import DataError, StoreError
+from streamspread.errors import DataError, OptionError, StoreError
 from streamspread.observe.hashing import parameters_sha256
 from streamspread.observe.observed import Observed
 from streamspread.options import Options
@@ -88,8 +88,9 @@ class Keeper:
         self._machine = {name: getattr(observed, name) for name in _MACHINE}
         self._trial = _trial(observed.device)
         if self.saved is not None:
-            self._compare(self.saved[0]["run"])
-            self._machine = self.saved[0]["machine"]
+            with self.reading():
+                self._compare(self.saved[0]["run"])
+                self._machine = {name: int(self.saved[0]["machine"][name]) for name in _MACHINE}
         self._cost, self._last = 0.0, time.monotonic()
         self._signal: int | None = None
         self._before: dict[int, Any] = {}
@@ -119,6 +120,22 @@ class Keeper:
                 "threads, processor or library), so that the last digits are not those of one run"
             )
         return notes
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Whatever does not fit in what is there is said in one line.
+
+        Raises:
+            StoreError: it does not fit.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OptionError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            said = f"checkpoint {str(self._path)!r} is damaged ({reason})"
+            raise StoreError(f"{said}: remove it, or give another --checkpoint") from error
 
     def release(self) -> None:
         """Let go of the tensors of what was saved, which may be as large as all sums."""

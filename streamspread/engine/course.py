@@ -100,8 +100,9 @@ class Analysis:
         after = None if self.keeper is None else self._offer
         self.passes = Passes(self.observed, self.report, len(plan.passes) > 1, again, after)
         self.index, self.ending, self.overflowed = 0, None, {}
-        if saved is not None:
-            self._load(*saved)
+        if saved is not None and self.keeper is not None:
+            with self.keeper.reading():
+                self._load(*saved)
 
     def _end(self) -> None:
         """Put those that overflowed before the jobs to come."""

@@ -38,7 +38,7 @@ def loader_ordered(loader: DataLoader[Any]) -> bool:
 def loader_from(loader: DataLoader[Any], first: int) -> DataLoader[Any]:
     """The loader of the batches from that of sample ``first`` on, for one whose order is that of its data."""
     batch_sampler: Any = loader.batch_sampler
-    begun = first // int(batch_sampler.batch_size)
+    begun = -(-first // int(batch_sampler.batch_size))  # the last one may be smaller
     return DataLoader(
         loader.dataset,
         batch_sampler=list(batch_sampler)[begun:],

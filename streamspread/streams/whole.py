@@ -77,6 +77,8 @@ class ColumnsStream(Stream):
     """Columns by name, each of as many rows: a mapping of arrays, tensors or lists, or a data set of Hugging
     Face's, which gives a mapping for a slice of rows."""
 
+    seekable = True
+
     def __init__(self, data: Any) -> None:
         kind = type(data).__name__
         if isinstance(data, Mapping):

@@ -1,11 +1,13 @@
 """A run that is kept and resumed ends with the same bits as one that nobody disturbed, wherever it ended."""
 
 import copy
+import json
 import os
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -13,7 +15,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import streamspread
 from streamspread.engine import checkpoints
 from streamspread.errors import DataError, StoreError
+from streamspread.observe.passes import Passes
 from streamspread.streams import as_stream
+from streamspread.streams.feed import in_background
 from tests.bits import bits
 from tests.networks import Sign, growing, network, smallest_budget
 
@@ -173,13 +177,14 @@ class InBatches:
         return iter(self.x.split(45))
 
 
+@pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("kind", DATA)
-def test_data_of_every_kind_begin_again_where_the_run_was_ended(kind, tmp_path):
+def test_data_of_every_kind_begin_again_where_the_run_was_ended(kind, every, tmp_path):
     make, seekable = DATA[kind]
     model, x, layers, options = several("gram")
     assert as_stream(make(x)).seekable == seekable
     whole = streamspread.analyze(model, make(x), layers, **options)
-    done, ends = resumed(model, make(x), layers, tmp_path / "run", 4, **options)
+    done, ends = resumed(model, make(x), layers, tmp_path / "run", every, **options)
     assert ends > 1
     assert bits(done) == bits(whole)
     note = next(note for note in done.provenance["notes"] if note.startswith("resumed from a checkpoint"))
@@ -287,6 +292,47 @@ def test_half_a_file_is_refused(keep, tmp_path):
         streamspread.analyze(model, x, "*", batch_size=10, checkpoint=tmp_path / "run")
 
 
+def edited(path, edit):
+    """A checkpoint's header and tensors, with something changed."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["streamspread"])
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    edit(header, tensors)
+    save_file(tensors, path, metadata={"streamspread": json.dumps(header)})
+
+
+DAMAGES = {
+    "no run": lambda header, tensors: header.pop("run"),
+    "no memory": lambda header, tensors: header["machine"].pop("budget"),
+    "no layers": lambda header, tensors: header.pop("layers"),
+    "a layer without a name": lambda header, tensors: header["layers"][0].pop("layer"),
+    "an unknown layer": lambda header, tensors: header["layers"][0].update(layer="none"),
+    "no shift": lambda header, tensors: tensors.pop("layer.0.sums.shift"),
+    "a short shift": lambda header, tensors: tensors.update({"layer.0.sums.shift": torch.ones(2)}),
+    "a short panel": lambda header, tensors: tensors.update({"layer.0.sums.panels.0": torch.ones(2)}),
+    "more rows": lambda header, tensors: tensors.update({"layer.0.sums.rows": torch.ones(10**4, 90)}),
+    "seen of no kind": lambda header, tensors: header["passes"]["mark"]["seen"].update(kinds=3),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_one_is_refused_in_one_line(damage, tmp_path):
+    model, x = network("mlp", 100)
+    left(tmp_path / "run", model, x, method="covariance")
+    edited(tmp_path / "run", DAMAGES[damage])
+    with pytest.raises(StoreError, match=r"checkpoint '.*run' is damaged \(.*\): remove it") as caught:
+        streamspread.analyze(model, x, "*", batch_size=10, method="covariance", checkpoint=tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_one_of_another_plan_is_refused(tmp_path):
+    model, x = network("mlp", 100)
+    left(tmp_path / "run", model, x)
+    edited(tmp_path / "run", lambda header, tensors: header["plan"][0].append("more"))
+    with pytest.raises(StoreError, match="is of another plan than is made here"):
+        streamspread.analyze(model, x, "*", batch_size=10, checkpoint=tmp_path / "run")
+
+
 def test_other_files_are_never_replaced(tmp_path):
     model, x = network("mlp", 100)
     save_file({"w": torch.ones(3)}, tmp_path / "weights")
@@ -373,3 +419,37 @@ def test_it_is_written_as_seldom_as_its_cost_asks_for(tmp_path, monkeypatch):
     assert 60.0 <= first - 4.0 < 80.0
     assert all(200.0 <= gap - 4.0 < 220.0 for gap in later)
     assert len(later) >= 3
+
+
+def test_batches_that_were_read_ahead_are_not_yet_seen(tmp_path, monkeypatch):
+    """As on a card, where a thread reads batches before they are used, and what was seen of them."""
+    read = Passes._read
+    monkeypatch.setattr(Passes, "_read", lambda self, every, places, ahead: read(self, every, places, True))
+    monkeypatch.setattr(
+        "streamspread.observe.passes.prefetch",
+        lambda batches, device: in_background(batches, lambda batch: batch, 3),
+    )
+    model, x, layers, options = several("gram")
+    whole = streamspread.analyze(model, Labelled(x), layers, **options)
+    for data in (Labelled(x), in_batches(x)):
+        done, ends = resumed(model, data, layers, tmp_path / "run", 3, **options)
+        assert ends > 1
+        if isinstance(data, Labelled):
+            assert bits(done) == bits(whole)
+        assert done.provenance["data_seen"] == whole.provenance["data_seen"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_on_a_card_is_resumed_to_the_same_hash_and_nearly_the_same_sums(case, tmp_path):
+    """Some operations of a card add up in another order each time."""
+    model, x, layers, options = CASES[case]()
+    options["device"] = "cuda"
+    if options.get("rounding") == "int16":
+        pytest.skip("int16 is the CPU's own")
+    whole = streamspread.analyze(model, x, layers, **options)
+    done, ends = resumed(model, x, layers, tmp_path / "run", 2, **options)
+    assert ends >= 2
+    assert done.provenance["data_seen"] == whole.provenance["data_seen"]
+    for name in whole:
+        np.testing.assert_allclose(done[name].total_variance, whole[name].total_variance, rtol=1e-6)
