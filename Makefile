@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test gpu-test truth lint bench clean
+.PHONY: help run test gpu-test truth chaos lint bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ gpu-test: $(VENV)/.installed ## the tests that need an NVIDIA GPU
 
 truth: $(VENV)/.installed ## 100,000 generated cases against references (ARGS="--count 2000 --seed 7")
 	$(PY) -m benchmarks.truth $(ARGS)
+
+chaos: $(VENV)/.installed ## runs killed 100 times and resumed to the same bits (ARGS="--kills 20 --seed 7")
+	$(PY) -m tests.chaos $(ARGS)
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(PY) -m ruff check .

@@ -6,13 +6,14 @@ new field of one of them.
 """
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, Field, dataclass, fields
 from numbers import Integral
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from streamspread.errors import OptionError, check_seed
-from streamspread.system.registry import Registry
+from streamspread.system.registry import Registry, listed
 
 if TYPE_CHECKING:
     import torch
@@ -274,6 +275,14 @@ class Options(RunOptions):
         ),
     ] = True
 
+    checkpoint: Annotated[
+        str | os.PathLike[str] | None,
+        Option(
+            "A file that keeps the run while it lasts; another with the same arguments goes on from there.",
+            Flag(metavar="FILE", unset="none"),
+        ),
+    ] = None
+
     def __post_init__(self) -> None:
         from streamspread.results.spectrum import check_thresholds
         from streamspread.results.views import check_axes, check_views
@@ -294,8 +303,7 @@ class Options(RunOptions):
                 f"width {self.width} and max passes {self.max_passes} asked for: a width is 0 or more, "
                 "and so many passes are 1 or more"
             )
-        wanted = self.directions
-        if wanted is not None and (not isinstance(wanted, Integral) or wanted < 1):
+        if (wanted := self.directions) is not None and (not isinstance(wanted, Integral) or wanted < 1):
             raise OptionError(f"{wanted!r} directions asked for; it must be a whole number, 1 or more")
         if self.scores and wanted is None:
             raise OptionError("scores asked for, and no directions to have them on: give --directions too")
@@ -332,11 +340,6 @@ def documented(options: type[RunOptions]) -> Iterator["Field[Any]"]:
     those = [one for one in fields(options) if any(isinstance(part, Option) for part in get_args(one.type))]
     inherited = {name for base in options.__mro__[1:] for name in getattr(base, "__dataclass_fields__", ())}
     yield from sorted(those, key=lambda one: one.name in inherited)
-
-
-def listed(names: Sequence[str]) -> str:
-    """``covariance, gram or sketch``."""
-    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -17,8 +18,8 @@ class Scoring:
 
     def __init__(self, directions: Directions, samples: int, layer: str, device: torch.device) -> None:
         self.directions, self.samples, self.layer = directions, samples, layer
-        self._vectors_KD = torch.from_numpy(directions.vectors_KD).to(device)
-        self._mean_D = torch.from_numpy(directions.mean_D).to(device)
+        self._vectors_KD = torch.tensor(directions.vectors_KD, device=device)
+        self._mean_D = torch.tensor(directions.mean_D, device=device)
         self._parts: list[torch.Tensor] = []
 
     @staticmethod
@@ -34,6 +35,14 @@ class Scoring:
             centred_NC = x_ND[:, columns].double() - self._mean_D[columns]
             scores_NK.addmm_(centred_NC, self._vectors_KD[:, columns].double().T)
         self._parts.append(scores_NK.float().cpu())
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The scores so far, which :meth:`load_state` takes."""
+        return {str(index): part_NK for index, part_NK in enumerate(self._parts)}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a state."""
+        self._parts = [tensors[str(index)].clone() for index in range(len(tensors))]
 
     def scored(self) -> Directions:
         """The directions with all samples' scores.

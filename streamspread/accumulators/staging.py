@@ -301,11 +301,6 @@ def variance_unit(trace: float, scale: float, samples: int, layer: str) -> float
     return unit
 
 
-def below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The parts of a state whose names begin with the prefix, without it."""
-    return {name.removeprefix(prefix): part for name, part in state.items() if name.startswith(prefix)}
-
-
 def _not_finite(precision: Precision, number: int) -> ActivationError:
     return ActivationError(
         f"layer {precision.layer or '?'}: NaN or Inf in the activation in {precision.part} {number + 1}: "

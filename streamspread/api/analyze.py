@@ -12,6 +12,7 @@ from torch import nn
 from streamspread.api.doors import Subject, door
 from streamspread.api.facts import with_facts
 from streamspread.engine.analysis import Interrupted, analyzed
+from streamspread.engine.checkpoints import remove, twins
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
 from streamspread.errors import DataError, OptionError
@@ -68,7 +69,9 @@ def analyze(call: AnalyzeCall) -> Spectra:
     if call.twin is not None:
         options, twin = replace(call, with_random=True), given_twin(call.model, call.twin, call.seed)
     with shown(call.progress) as report:
-        return analyze_with(call, options, report, call.provenance, twin=twin)
+        spectra = analyze_with(call, options, report, call.provenance, twin=twin)
+    remove(options)
+    return spectra
 
 
 def analyze_with(
@@ -82,9 +85,14 @@ def analyze_with(
 ) -> Spectra:
     """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own;
     ``announce``: who is told before it begins how long it will take; ``twin``: of the network, where it is
-    known."""
+    known. A checkpoint is left, for the caller to remove."""
 
-    def run(subject: Subject, facts: Mapping[str, Any] | None, announce: Announce | None) -> Spectra:
+    def run(
+        subject: Subject,
+        facts: Mapping[str, Any] | None,
+        announce: Announce | None,
+        options: Options = options,
+    ) -> Spectra:
         return _one(subject, options, progress, facts, constants, announce)
 
     if not options.with_random:
@@ -99,7 +107,7 @@ def analyze_with(
     spectra = run(replace(subject, data=stream), provenance, announce)
     fresh = replace(subject, model=twin.module, data=stream)
     try:
-        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None)
+        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None, twins(options))
     except KeyboardInterrupt:  # the network's own layers are all there
         said = "interrupted before the random twin was done"
         facts = {**spectra.provenance, "notes": [*spectra.provenance["notes"], said]}

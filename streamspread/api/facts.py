@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
-import torch
 from torch import nn
 
+from streamspread.observe.hashing import parameters_sha256
 from streamspread.observe.observed import Observed
 
 
@@ -31,19 +29,3 @@ def with_facts(
     notes = [*given.get("notes", ()), *made.get("notes", ())]
     hashed = {"parameters_sha256": parameters_sha256(model)}
     return {**general, **made, **hashed, **given, "notes": notes}
-
-
-def parameters_sha256(model: nn.Module) -> str | None:
-    """SHA-256 of a model's parameters and buffers, in the order of their names: of each one's name, dtype and
-    shape, and of its bytes. None where some have none that can be read.
-
-    Unlike the hash of a file of weights, it is known of any model, and the same wherever the model lies.
-    """
-    digest = hashlib.sha256()
-    try:
-        for name, tensor in sorted(chain(model.named_parameters(), model.named_buffers())):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    except (RuntimeError, NotImplementedError, ValueError, TypeError):  # such as meta and quantised ones
-        return None
-    return digest.hexdigest()

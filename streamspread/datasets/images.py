@@ -50,6 +50,7 @@ class ImageData(Stream):
 
     samples: int
     tensor: torch.Tensor | None
+    seekable = True
 
     def __init__(
         self,
@@ -75,7 +76,10 @@ class ImageData(Stream):
 
     def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
         """uint8 (n, 3, H, W), views of the images."""
-        return iter(self.images.split(resolve_batch_size(batch_size)))
+        return self.rest(batch_size, 0)
+
+    def rest(self, batch_size: int | None, first: int) -> Iterator[torch.Tensor]:
+        return iter(self.images[first:].split(resolve_batch_size(batch_size)) if first < self.samples else ())
 
     def subset(self, rows: np.ndarray, description: str) -> "ImageData":
         """A copy of some rows (int64, ascending) as a set of its own."""
@@ -93,6 +97,7 @@ class StreamedImages(Stream):
 
     samples: int
     tensor: torch.Tensor | None = None
+    seekable = True
 
     def __init__(self, source: PixelSource, rows: np.ndarray, name: str, description: str) -> None:
         self._source = source
@@ -105,8 +110,11 @@ class StreamedImages(Stream):
 
     def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
         """uint8 (n, 3, H, W)."""
+        return self.rest(batch_size, 0)
+
+    def rest(self, batch_size: int | None, first: int) -> Iterator[torch.Tensor]:
         size = resolve_batch_size(batch_size)
-        return self._read_ahead([self._rows[i : i + size] for i in range(0, len(self._rows), size)])
+        return self._read_ahead([self._rows[i : i + size] for i in range(first, len(self._rows), size)])
 
     def peek(self, n: int) -> Iterator[torch.Tensor]:
         return iter([self._source.read(self._rows[:n])])

@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import product
 from typing import Any
 
-import numpy as np
 import torch
 
 from streamspread.accumulators.moments import FourthMoments
-from streamspread.accumulators.staging import Origin, Overflow, Precision, Staging
-from streamspread.engine.layer import RunningLayer
+from streamspread.accumulators.staging import Origin, Precision, Staging
+from streamspread.engine.checkpoints import Keeper
+from streamspread.engine.course import WIDER, Analysis
 from streamspread.engine.pace import Announce
 from streamspread.engine.planning import check_room, plan_for, planned
-from streamspread.errors import ActivationError
 from streamspread.kernels import SUM_DTYPES, for_device
 from streamspread.linalg.band import WIDTH, band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE
 from streamspread.observe.observed import Observed
-from streamspread.observe.passes import Passes, Turn
-from streamspread.observe.taps import TapInfo, activation_of
 from streamspread.observe.views import WIDE
 from streamspread.options import Options
-from streamspread.planner import LayerPlan, Plan
-from streamspread.results.directions import Directions
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.planner import Plan
+from streamspread.results.spectrum import Spectra
 from streamspread.results.views import WHOLE
 from streamspread.system.memory import PeakMeter
-from streamspread.system.progress import Progress, Report
-
-# What is taken in place of a rounding that values overflow at.
-_WIDER = {"fp16": "bf16", "int16": "fp32"}
+from streamspread.system.progress import Report
 
 
 class Interrupted(KeyboardInterrupt):
@@ -55,15 +48,23 @@ def analyzed(
     Raises:
         Interrupted: Ctrl-C, when some layers were done.
     """
-    plan = planned(observed, options)
+    keeper = None if options.checkpoint is None else Keeper(observed, options)
+    if keeper is None or keeper.saved is None:
+        plan = planned(observed, options)
+    else:
+        observed = keeper.as_planned(observed)
+        plan = plan_for(observed, options, observed.taps, keeper.saved[0]["rounding"])
+    if keeper is not None:
+        keeper.check_plan(plan)
     if announce is not None:
         announce(observed, options, plan)
     check_room(plan, observed.device)
     _load_kernels(plan, observed, options)
     with PeakMeter(observed.device, observed.resident_bytes) as meter:
-        analysis = _Analysis(observed, options, report, meter)
+        analysis = Analysis(observed, options, report, meter, keeper)
         try:
-            spectra = analysis.run(plan)
+            with keeper or nullcontext():
+                spectra = analysis.run(plan)
         except KeyboardInterrupt:
             if not analysis.done:
                 raise
@@ -74,6 +75,8 @@ def analyzed(
     if observed.left_out:
         named = ", ".join(observed.left_out)
         notes.insert(0, f"the model's forward does not take, and was not given: {named}")
+    if keeper is not None:
+        notes = [*keeper.notes(), *notes]
     if left:
         facts["partial"] = left
         notes.insert(0, f"a partial result: interrupted before {', '.join(left)}")
@@ -87,144 +90,6 @@ def analyzed(
     return found
 
 
-class _Analysis:
-    """Passes over observed data. ``done``: the spectra so far, by layer; ``notes``: what an accumulator has
-    to say of its spectrum, by layer; ``data_seen``: what the data were, as a hash."""
-
-    def __init__(self, observed: Observed, options: Options, report: Report, meter: PeakMeter) -> None:
-        self.observed, self.options, self.report, self.meter = observed, options, report, meter
-        self.done: dict[str, LayerSpectrum] = {}
-        self.notes: dict[str, str] = {}
-        self.data_seen = ""
-
-    def run(self, plan: Plan, precisions: Mapping[str, Precision] | None = None) -> dict[str, LayerSpectrum]:
-        """All passes of a plan; layers that overflowed at fp16 are summed again at bf16, and at int16 in a
-        larger unit, or at fp32 where it was not asked for. ``precisions``: of layers that did."""
-        precisions = precisions or {}
-        plans = {one.layer: one for one in plan.layers}
-        taps = {tap.name: self._watched(tap, plans.get(tap.name)) for tap in self.observed.taps}
-        again = [one.layer for one in plan.layers if one.passes > 1]
-        passes = Passes(self.observed, self.report, len(plan.passes) > 1, again)
-        running: dict[str, RunningLayer] = {}
-        spectra: dict[str, LayerSpectrum] = {}
-        overflowed: dict[str, Precision] = {}
-        for step in plan.passes:
-            names = [name for name in step.layers if name not in overflowed and name not in spectra]
-            if not names:
-                continue
-            self.meter.restart()
-            for name in names:
-                if name not in running:
-                    source = self.observed.sources.get(name)
-                    running[name] = RunningLayer(
-                        plans[name], self.options, self.observed.device, source, precisions.get(name)
-                    )
-            images = passes.run(
-                [taps[name] for name in names],
-                lambda tap, x_ND: running[tap.name].update(x_ND),
-                Turn(step.index + 1, len(plan.passes)),
-            )
-            self.data_seen = passes.data_seen
-            for name in names:
-                running[name].images = images
-            overflowed |= self._end_pass([running[name] for name in names])
-            for name in overflowed:
-                running.pop(name, None)
-            ending = [name for name in names if name in running and running[name].has_enough(step.index)]
-            for position, name in enumerate(ending):
-                self._report_step(step.index, plan, position, len(ending), name)
-                layer = running[name]
-                spectrum = self._finish(layer) if layer.scoring is None else layer.scored()
-                if not layer.begin_scoring(spectrum, self.observed.device):
-                    spectra[name] = self._kept(spectrum)
-                    del running[name]
-            peak = self.meter.read()
-            for layer in running.values():
-                layer.peak = max(layer.peak, peak)
-            if ending:
-                self._report_step(step.index, plan, len(ending), len(ending), ending[-1])
-        for rounding in sorted({one.rounding for one in overflowed.values()}):
-            again_at = {name for name, one in overflowed.items() if one.rounding == rounding}
-            left = [tap for tap in self.observed.taps if tap.name in again_at]
-            plan = plan_for(self.observed, self.options, left, rounding)
-            spectra |= self.run(plan, overflowed)
-        return spectra
-
-    def _watched(self, tap: TapInfo, plan: LayerPlan | None) -> TapInfo:
-        """The layer's own tap, or under its name that of its narrow side, where it is summed there."""
-        source = self.observed.sources.get(tap.name)
-        if plan is None or plan.summed_dim is None or source is None:
-            return tap
-        return replace(source.tap, name=tap.name)
-
-    def _finish(self, layer: RunningLayer) -> LayerSpectrum:
-        name = layer.plan.layer
-
-        def share(done: float) -> None:
-            self.report(Progress("all eigenvalues", 0, 1, round(100 * done), 100, "%", name))
-
-        spectrum = layer.spectrum(share, self.meter.read)
-        if advice := layer.accumulator.advice(spectrum, self.options):
-            self.notes[name] = advice
-        self.done[name] = spectrum
-        return spectrum
-
-    def _kept(self, spectrum: LayerSpectrum) -> LayerSpectrum:
-        """With its directions as they are given out: features as flattened, and scores where asked for."""
-        leading = spectrum.leading
-        if leading is None:
-            return spectrum
-        tap = next(tap for tap in self.observed.taps if tap.name == spectrum.layer)
-        leading = _flattened(leading, tap) if tap.channels_last else leading
-        scores_NK = leading.scores_NK if self.options.scores else None
-        return replace(spectrum, leading=replace(leading, scores_NK=scores_NK))
-
-    def _report_step(self, index: int, plan: Plan, done: int, total: int, name: str) -> None:
-        self.report(Progress("eigenvalues", index + 1, len(plan.passes), done, total, "layers", name))
-
-    def _end_pass(self, layers: Sequence[RunningLayer]) -> dict[str, Precision]:
-        """End a pass for its layers; those that overflowed and can be summed again, by name, and how.
-
-        Raises:
-            ActivationError: NaN or Inf came, or an overflow that summing again would not mend.
-        """
-        overflowed = {}
-        for layer in layers:
-            try:
-                layer.end_pass()
-            except Overflow as error:
-                rounding, again = layer.plan.rounding, self._again(layer.plan, error)
-                if again is None:
-                    raise ActivationError(
-                        f"{error}: its range is too wide for rounding {rounding}; check the weights, or try "
-                        "--rounding fp64"
-                    ) from None
-                if not self.observed.stream.repeatable:
-                    raise ActivationError(
-                        f"{error}, and data that can be read once cannot be summed again: take "
-                        f"--rounding {_WIDER[rounding]}"
-                    ) from None
-                overflowed[layer.plan.layer] = again
-        return overflowed
-
-    def _again(self, plan: LayerPlan, error: Overflow) -> Precision | None:
-        """How a layer that overflowed is summed again; None where no way is known."""
-        if plan.rounding == "fp16" or (plan.rounding == "int16" and self.options.rounding == "auto"):
-            return Precision(_WIDER[plan.rounding], plan.layer)
-        return Precision(plan.rounding, plan.layer, error.scale) if error.scale else None
-
-
-def _flattened(found: Directions, tap: TapInfo) -> Directions:
-    """Directions of rows as a watch hands them over, with features as an activation is flattened."""
-
-    def turned(rows: np.ndarray) -> np.ndarray:
-        rows_ND = torch.from_numpy(rows).reshape(-1, tap.dim)
-        activation = activation_of(rows_ND, tap.shape, tap.channels_last)
-        return activation.reshape(rows.shape).contiguous().numpy()
-
-    return replace(found, vectors_KD=turned(found.vectors_KD), mean_D=turned(found.mean_D))
-
-
 def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
     """Import, compile and start the kernels before memory and time are measured: they are no layer's.
 
@@ -234,7 +99,7 @@ def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
     device, taken = observed.device, {layer.rounding for layer in plan.layers}
     wide = (layer for layer in plan.layers if layer.summed_dim or layer.of.view in WIDE)
     dtypes = {observed.dtype} | {torch.float64 for _ in wide}
-    for each, dtype in product(sorted(taken | {_WIDER[one] for one in taken & set(_WIDER)}), dtypes):
+    for each, dtype in product(sorted(taken | {WIDER[one] for one in taken & set(WIDER)}), dtypes):
         for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
             shift_D = torch.zeros(columns, dtype=SUM_DTYPES[each], device=device)
             tiny = Staging(Origin(shift_D, 1.0), 2, Precision(each))

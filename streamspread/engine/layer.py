@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from streamspread.accumulators.base import Accumulator
 from streamspread.accumulators.scoring import Scoring
 from streamspread.accumulators.staging import Precision
+from streamspread.linalg.states import below
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.source import Source
 from streamspread.options import Options
 from streamspread.planner import LayerPlan
 from streamspread.results.spectrum import LayerSpectrum
 
+_COUNTS = ("passes", "peak", "images")
+
 
 class RunningLayer:
     """A layer's accumulator with what is measured of it. ``passes``: that have ended; ``peak``: bytes;
     ``images``: that came in a pass.
 
-    After its sums may come one pass more, for scores: ``scoring``. At its narrow side it takes rows of the
-    activation of which the layer is an affine image, ``source``. ``precision``: of its values, where it is
-    not as planned.
+    After its sums may come one pass more, for scores: ``scoring``, with all else ``found``. At its narrow
+    side it takes rows of the activation of which the layer is an affine image, ``source``. ``precision``: of
+    its values, where it is not as planned.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class RunningLayer:
         self.accumulator: Accumulator = plan.candidate.make(**({"precision": precision} if precision else {}))
         self.accumulator.places = plan.of.places
         self.scoring: Scoring | None = None
+        self.found: LayerSpectrum | None = None
         self.narrow: Narrow | None = None
         if plan.summed_dim is not None and source is not None:
             with self.clock:
@@ -74,16 +79,39 @@ class RunningLayer:
         if not self.plan.candidate.scoring or self.scoring is not None or leading is None:
             return False
         del self.accumulator
-        self._found, self.scoring = found, Scoring(leading, found.samples, self.plan.layer, device)
+        self.found, self.scoring = found, Scoring(leading, found.samples, self.plan.layer, device)
         return True
 
     def scored(self) -> LayerSpectrum:
         """The spectrum with the scores that the pass gave; errors as of :meth:`Scoring.scored`."""
-        leading = None if self.scoring is None else self.scoring.scored()
-        seconds = self.clock.seconds()
-        return replace(
-            self._found, leading=leading, passes=self.passes, seconds=seconds, peak_bytes=self.peak
-        )
+        assert self.scoring is not None
+        assert self.found is not None
+        leading, seconds = self.scoring.scored(), self.clock.seconds()
+        return replace(self.found, leading=leading, passes=self.passes, seconds=seconds, peak_bytes=self.peak)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """All that is known but ``found``: what JSON holds, and references to tensors."""
+        facts = {name: getattr(self, name) for name in _COUNTS} | {"seconds": self.clock.seconds()}
+        if self.scoring is not None:
+            return facts, {f"scores.{name}": part for name, part in self.scoring.state().items()}
+        tensors = {f"sums.{name}": part.tensor for name, part in self.accumulator.state().items()}
+        if self.narrow is not None:
+            tensors["narrow"] = self.narrow.transposed_SS
+        return facts, tensors
+
+    def load_state(
+        self, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], found: LayerSpectrum | None
+    ) -> None:
+        """Go on from a state, also of a narrow side, which is not formed anew; what is given is copied."""
+        for name in _COUNTS:
+            setattr(self, name, facts[name])
+        self.clock.set(facts["seconds"])
+        if found is not None and self.begin_scoring(found, self.clock.device) and self.scoring is not None:
+            self.scoring.load_state(below("scores.", tensors))
+            return
+        self.accumulator.load_state(below("sums.", tensors))
+        if "narrow" in tensors:
+            self.narrow = Narrow.of(tensors["narrow"].to(self.clock.device, copy=True))
 
     def spectrum(self, progress: Callable[[float], None], peak: Callable[[], int]) -> LayerSpectrum:
         """The spectrum with what is known of its making; ``peak`` is read after the eigenvalue step, which is
@@ -116,28 +144,32 @@ class _Clock:
     """Adds up the seconds spent inside its contexts; on CUDA by events, without waiting for the device."""
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        self.device = device
         self._seconds = 0.0
         self._began = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
     def __enter__(self) -> None:
-        if self._device.type == "cuda":
+        if self.device.type == "cuda":
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            begin.record(torch.cuda.current_stream(self._device))
+            begin.record(torch.cuda.current_stream(self.device))
             self._events.append((begin, end))
         else:
             self._began = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        if self._device.type == "cuda":
-            self._events[-1][1].record(torch.cuda.current_stream(self._device))
+        if self.device.type == "cuda":
+            self._events[-1][1].record(torch.cuda.current_stream(self.device))
         else:
             self._seconds += time.perf_counter() - self._began
 
+    def set(self, seconds: float) -> None:
+        """So many were spent before."""
+        self._seconds = seconds
+
     def seconds(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
             self._seconds += sum(begin.elapsed_time(end) for begin, end in self._events) / 1000
             self._events.clear()
         return self._seconds

@@ -30,6 +30,11 @@ def load(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> 
         tensor.copy_(state[name])
 
 
+def below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The parts of a state whose names begin with the prefix, without it; no other one is read."""
+    return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+
+
 def _described(tensor: torch.Tensor | None) -> str:
     if tensor is None:
         return "nothing"

@@ -24,6 +24,9 @@ class Narrow:
     R is the Cholesky factor of WᵀW, which is formed from the images of the unit vectors, all in float64, with
     every number of x measured in units of its own, in which its column of W has norm 1: so columns may be of
     any size. Where W loses directions, the diagonal is raised by some units of rounding.
+
+    Attributes:
+        transposed_SS: Rᵀ.
     """
 
     def __init__(self, source: Source) -> None:
@@ -46,7 +49,14 @@ class Narrow:
             raise ActivationError(
                 f"layer {source.layer.name}: NaN or Inf, or too wide a range in its weights: check them"
             )
-        self._factor_SS = factor_SS.mul_(norm_S).T.contiguous()
+        self.transposed_SS = factor_SS.mul_(norm_S).T.contiguous()
+
+    @classmethod
+    def of(cls, transposed_SS: torch.Tensor) -> Narrow:
+        """That of a factor that was formed before."""
+        narrow = cls.__new__(cls)
+        narrow.transposed_SS = transposed_SS
+        return narrow
 
     @staticmethod
     def making_bytes(source: Source) -> int:
@@ -57,7 +67,7 @@ class Narrow:
 
     def rows(self, x_NS: torch.Tensor) -> torch.Tensor:
         """(n, S) float64: R·x for each row."""
-        return x_NS.double() @ self._factor_SS
+        return x_NS.double() @ self.transposed_SS
 
 
 def _square(source: Source) -> torch.Tensor:

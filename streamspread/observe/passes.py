@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from streamspread.errors import DataError
+from streamspread.linalg.states import below
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.repeats import Repeats
@@ -27,6 +28,16 @@ class Turn(NamedTuple):
     number: int
     of: int
     label: str | None = None
+
+
+class Mark(NamedTuple):
+    """A place between two of the stream's batches: how many of them, and of their samples, went through the
+    network in this pass, what was ``seen`` of them, and whether the pass is the ``first``."""
+
+    batches: int
+    samples: int
+    seen: Seen
+    first: bool
 
 
 class Passes:
@@ -48,9 +59,11 @@ class Passes:
         report: Report,
         several: bool = True,
         again: Collection[str] | None = None,
+        after: Callable[[], None] | None = None,
     ) -> None:
         """``several``: whether more than one pass may come, so that batches are worth remembering; ``again``:
-        the taps that take part in more than one, all of them where it is None."""
+        the taps that take part in more than one, all of them where it is None; ``after``: called after each
+        of the stream's batches, when :meth:`state` may be asked."""
         self.observed, self.report = observed, report
         self.data_seen = ""
         self._compare = several and observed.stream.ordered and observed.stream.tensor is None
@@ -58,6 +71,8 @@ class Passes:
         names = [tap.name for tap in observed.taps] if again is None else again
         self._repeats = Repeats(observed.device, names) if several and names else None
         self._seed = drawn_seed()
+        self._after = after
+        self._mark: Mark | None = None  # in the middle of a pass
 
     def run(self, taps: Sequence[TapInfo], consume: Consume, turn: Turn, every: int = 1) -> int:
         """One pass: each tap's output of each batch goes to ``consume`` as (n, D), and must be used at once;
@@ -77,7 +92,7 @@ class Passes:
         watch = Watch(observed.model, taps, observed.call)
         label = turn.label or (f"{taps[0].name} … {taps[-1].name}" if len(taps) > 1 else taps[0].name)
         total = observed.samples if every == 1 else None
-        first = done = 0
+        first, done = 0, self._mark.samples if self._mark else 0
 
         def report() -> None:
             self.report(Progress("pass", turn.number, turn.of, done, total, "images", label))
@@ -87,19 +102,23 @@ class Passes:
                 repeats.see(tap, first, x_ND)
             consume(tap, x_ND)
 
-        if repeats is not None:
+        if repeats is not None and self._mark is None:
             repeats.begin(turn.number)
         report()
         with (
             as_before(observed.device),
             closing(self._batches(every)) as batches,
         ):  # at once, also after an error
-            for first, batch in batches:
+            for first, mark, batch in batches:
                 with seeded((self._seed + first) % 2**63, observed.device):
                     watch.run(batch, see)
                 done += len(batch)
-                report()
                 del batch  # before the next one is made
+                if mark is not None and self._after is not None:
+                    self._mark = mark
+                    self._after()
+                report()
+        self._mark = None
         if repeats is not None:
             repeats.settle()
         if total is not None and done != total:
@@ -109,34 +128,93 @@ class Passes:
             )
         return done
 
-    def _batches(self, every: int) -> Generator[tuple[int, Batch], None, None]:
-        """The stream's batches on the device in the model's dtype, with the number of its first sample."""
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """All that :meth:`load_state` needs, between two batches: what JSON holds, and tensors."""
+        mark = self._mark
+        tensors: dict[str, torch.Tensor] = {}
+        first = mark is not None and mark.first  # reading may be ahead, and at its end already
+        facts: dict[str, Any] = {
+            "seed": self._seed,
+            "data_seen": "" if first else self.data_seen,
+            "batches_seen": self._seen[: mark.batches] if mark is not None and first else self._seen,
+        }
+        if mark is not None:
+            seen, pending = mark.seen.state()
+            facts["mark"] = {**mark._asdict(), "seen": seen}
+            tensors |= {f"seen.{name}": tensor for name, tensor in pending.items()}
+        if self._repeats is not None:
+            facts["repeats"], known = self._repeats.state()
+            tensors |= {f"known.{name}": tensor for name, tensor in known.items()}
+        return facts, tensors
+
+    def load_state(self, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a state; the next pass begins where it was taken."""
+        self._seed, self.data_seen = facts["seed"], facts["data_seen"]
+        self._seen = list(facts["batches_seen"])
+        if "mark" in facts:
+            seen = Seen.loaded(facts["mark"]["seen"], below("seen.", tensors))
+            self._mark = Mark(**{**facts["mark"], "seen": seen})
+        if self._repeats is not None:
+            self._repeats.load_state(facts["repeats"], below("known.", tensors))
+
+    def _batches(self, every: int) -> Generator[tuple[int, Mark | None, Batch], None, None]:
+        """The stream's batches on the device in the model's dtype, with the number of its first sample, and
+        the place after it where that is between two batches of the stream."""
         observed = self.observed
         stream, device = observed.stream, observed.device
         # One that lies on the device needs no way there.
         there = stream.tensor is not None and stream.tensor.device == device
-        numbers: deque[int] = deque()
-        chosen = self._read(every, numbers)
+        places: deque[tuple[int, Mark | None]] = deque()
+        chosen = self._read(every, places, ahead=device.type == "cuda" and not there)
         for batch in chosen if there else prefetch(chosen, device):
-            yield numbers.popleft(), as_input(batch, device, observed.dtype)
+            yield *places.popleft(), as_input(batch, device, observed.dtype)
 
-    def _read(self, every: int, numbers: deque[int]) -> Iterator[Batch]:
-        """Every so many-th batch; into ``numbers`` goes that of its first sample."""
-        stream, size = self.observed.stream, self.observed.batch_size
-        first, seen, start = not self.data_seen, Seen(), 0
-        for number, batch in enumerate(stream.batches(size)):
+    def _read(self, every: int, places: deque[tuple[int, Mark | None]], ahead: bool) -> Iterator[Batch]:
+        """Every so many-th batch; into ``places`` goes what belongs to it. ``ahead``: before the one that was
+        read last has been through the network."""
+        first = not self.data_seen
+        begun = self._mark or Mark(0, 0, Seen(), first)
+        seen, start, marked = begun.seen, begun.samples, every == 1 and self._after is not None
+        for number, batch in enumerate(self._from(begun), begun.batches):
             if first or self._compare:
                 seen.add(batch)
             if self._compare:
                 self._check(number, seen.text(), first)
             # One that is larger than any before would take more memory than was planned.
-            for part in batch.split(self._most(batch)):
+            parts = list(batch.split(self._most(batch)))
+            for index, part in enumerate(parts, 1):
+                begin, start = start, start + len(part)
                 if number % every == 0:
-                    numbers.append(start)
+                    mark = None
+                    if marked and index == len(parts):
+                        mark = Mark(number + 1, start, seen.copy() if ahead else seen, first)
+                    places.append((begin, mark))
                     yield part
-                start += len(part)
         if first:
             self.data_seen = seen.text()
+
+    def _from(self, begun: Mark) -> Iterator[Batch]:
+        """The stream's batches from that place on.
+
+        Raises:
+            DataError: it must be read from its beginning, and brings other samples than before.
+        """
+        stream, size = self.observed.stream, self.observed.batch_size
+        if not begun.samples:
+            yield from stream.batches(size)
+            return
+        if stream.seekable:
+            yield from stream.rest(size, begun.samples)
+            return
+        again, batches = Seen(), stream.batches(size)
+        while again.samples < begun.samples and (batch := next(batches, None)) is not None:
+            again.add(batch)
+        if again.text() != begun.seen.text():
+            raise DataError(
+                f"{stream.description}: its first {begun.samples:,} samples are not those that the "
+                "checkpoint was made of: give the same data, or another --checkpoint"
+            )
+        yield from batches
 
     def _most(self, batch: Batch) -> int:
         """Samples of a batch that go through the network at once: fewer where its texts are longer than those

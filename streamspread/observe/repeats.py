@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 
@@ -62,6 +63,18 @@ class Repeats:
         self._waiting.append((tap, first, self._directions[:, : len(read)] @ read, size))
         if len(self._waiting) >= _TOGETHER:
             self.settle()
+
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """All that is known in the middle of a pass: what JSON holds, and tensors; errors as :meth:`see`."""
+        self.settle()
+        facts = {"pass": self._pass, "position": self._position, "first": self._first}
+        known = {name: torch.tensor(rows, dtype=torch.float64) for name, rows in self._known.items()}
+        return facts, known
+
+    def load_state(self, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a state of the same taps."""
+        self._pass, self._position, self._first = facts["pass"], dict(facts["position"]), dict(facts["first"])
+        self._known = {name: array("d", tensors[name].numpy().tobytes()) for name in self._known}
 
     def settle(self) -> None:
         """Compare what was seen; errors as :meth:`see`."""

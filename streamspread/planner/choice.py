@@ -171,5 +171,11 @@ def _pack(chosen: Sequence[LayerPlan], setting: Setting) -> Plan:
         for index, group in enumerate(members)
     )
     return Plan(
-        tuple(placed), steps, str(setting.device), setting.budget, setting.batch_size, setting.samples
+        tuple(placed),
+        steps,
+        str(setting.device),
+        setting.budget,
+        setting.batch_size,
+        setting.samples,
+        setting.rounding,
     )

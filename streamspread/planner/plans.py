@@ -108,8 +108,8 @@ class PassPlan:
 
 @dataclass(frozen=True, repr=False)
 class Plan(Shown):
-    """What would run: layers in network order, passes in order, and the most bytes in use at once; and how
-    long it will take, where that was asked for."""
+    """What would run: layers in network order, passes in order, and the most bytes in use at once; how long
+    it will take, where that was asked for; ``rounding``: that was planned with."""
 
     layers: tuple[LayerPlan, ...]
     passes: tuple[PassPlan, ...]
@@ -117,6 +117,7 @@ class Plan(Shown):
     budget: int
     batch_size: int
     samples: int | None
+    rounding: str = ""
     outlook: Outlook | None = None
 
     printer = "print_plan"

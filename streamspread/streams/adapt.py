@@ -8,11 +8,9 @@ from typing import Any
 
 import torch
 from torch.utils.data import (
-    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
-    SequentialSampler,
     default_collate,
 )
 
@@ -20,6 +18,7 @@ from streamspread.errors import DataError
 from streamspread.streams.batch import Batch
 from streamspread.streams.items import batch_of, batched, batches_of, sample_of
 from streamspread.streams.labels import class_names, data_set_labels, sample_labels
+from streamspread.streams.loaders import length, loader_from, loader_ordered, loader_samples
 from streamspread.streams.modules import is_data_module, loader_of
 from streamspread.streams.stream import (
     DEFAULT_BATCH_SIZE,
@@ -120,9 +119,11 @@ def _of_batches(data: Any) -> Stream:
 class DatasetStream(Stream):
     """The items of a map-style data set, or of a list, in the order of their indices."""
 
+    seekable = True
+
     def __init__(self, dataset: Dataset[Any] | list[Any]) -> None:
         name = "list" if isinstance(dataset, list) else f"data set {type(dataset).__name__}"
-        self.samples = _length(dataset)
+        self.samples = length(dataset)
         if self.samples is None:
             raise DataError(f"{name} has no length; give it __len__, or make it an IterableDataset")
         if self.samples == 0:
@@ -136,9 +137,12 @@ class DatasetStream(Stream):
         self.description = f"{type(dataset).__name__}, {self.samples:,} samples"
 
     def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+        return self.rest(batch_size, 0)
+
+    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
         what = self.description
-        items = (sample_of(self._dataset[i], f"{what}: item {i}") for i in range(self.samples or 0))
-        return checked(batched(items, resolve_batch_size(batch_size), what), what)
+        items = (sample_of(self._dataset[i], f"{what}: item {i}") for i in range(first, self.samples or 0))
+        return checked(batched(items, resolve_batch_size(batch_size), what), what, first)
 
 
 class IterableDatasetStream(Stream):
@@ -159,8 +163,10 @@ class LoaderStream(Stream):
 
     def __init__(self, loader: DataLoader[Any]) -> None:
         self._loader = loader
-        self.samples = _loader_samples(loader)
-        self.ordered = _loader_ordered(loader)
+        self.samples = loader_samples(loader)
+        self.ordered = loader_ordered(loader)
+        # Whose batches are known without asking for them.
+        self.seekable = self.ordered and self.samples is not None
         if self.ordered and self.samples is not None:
             labels = data_set_labels(loader.dataset)
             self.labels = None if labels is None else labels[: self.samples]
@@ -171,11 +177,14 @@ class LoaderStream(Stream):
             raise DataError(f"{self.description}: no samples in it; at least one is needed")
 
     def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
-        return checked(self._loaded(), self.description)
+        return checked(self._loaded(self._loader), self.description)
 
-    def _loaded(self) -> Iterator[Batch]:
-        seen, by_torch = 0, self._loader.collate_fn is default_collate
-        source = iter(self._loader)
+    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+        return checked(self._loaded(loader_from(self._loader, first), first), self.description, first)
+
+    def _loaded(self, loader: DataLoader[Any], begun: int = 0) -> Iterator[Batch]:
+        seen, by_torch = begun, loader.collate_fn is default_collate
+        source = iter(loader)
         while True:
             try:
                 batch = next(source)
@@ -296,33 +305,3 @@ def _upright(batch: Any) -> Any:
 
 def _is_column(x: Any) -> bool:
     return isinstance(x, torch.Tensor) and x.ndim == 1
-
-
-def _length(sized: Any) -> int | None:
-    """len(), or None where that is not known."""
-    try:
-        return len(sized)
-    except (TypeError, NotImplementedError):
-        return None
-
-
-def _loader_samples(loader: DataLoader[Any]) -> int | None:
-    """The number of samples in one pass; None where the loader does not say."""
-    if isinstance(loader.dataset, IterableDataset) or type(loader.batch_sampler) is not BatchSampler:
-        return None
-    drawn = _length(loader.batch_sampler.sampler)
-    if drawn is None:
-        return None
-    return drawn - drawn % loader.batch_sampler.batch_size if loader.batch_sampler.drop_last else drawn
-
-
-def _loader_ordered(loader: DataLoader[Any]) -> bool:
-    """Whether every pass has the same order: of an iterable data set that is assumed, of samplers only the
-    sequential one is known to keep it."""
-    if isinstance(loader.dataset, IterableDataset):
-        return True
-    if loader.batch_sampler is None:
-        return isinstance(loader.sampler, SequentialSampler)
-    return type(loader.batch_sampler) is BatchSampler and isinstance(
-        loader.batch_sampler.sampler, SequentialSampler
-    )

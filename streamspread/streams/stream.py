@@ -4,8 +4,10 @@ import hashlib
 import math
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import numpy as np
 import torch
 
 from streamspread.errors import DataError, OptionError
@@ -16,6 +18,7 @@ _MOST_IN_BATCH = 2**31 - 1  # samples
 
 _PICKED = 16  # elements of a sample that are read to tell it from others, about
 _TOGETHER = 64  # batches on a card that are waited for at once
+_BLOCK = 2**20  # bytes that are hashed in one
 
 #: Whole numbers by their bytes: as these every dtype can be read, and compared bit for bit.
 _WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -33,6 +36,7 @@ class Stream(ABC):
         tensor: the tensor (N, ...), or those by name, of which all batches are slices, in order; None where
             there is none.
         resident_bytes: of memory that was taken for the data, which a budget counts; 0 for a caller's own.
+        seekable: whether :meth:`rest` can be asked.
         labels: int64 (N,), the class of every sample by its place, below 0 where it has none; None where the
             data do not say. ``classes``: the names of the classes 0, 1, …, or None.
     """
@@ -43,6 +47,7 @@ class Stream(ABC):
     description: str = "data"
     tensor: Batch | None = None
     resident_bytes: int = 0
+    seekable: bool = False
     labels: torch.Tensor | None = None
     classes: tuple[str, ...] | None = None
 
@@ -58,6 +63,15 @@ class Stream(ABC):
             DataError: empty or broken data, or samples of differing shape or dtype.
             OptionError: a batch size out of range.
         """
+
+    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+        """Those of batches() from sample ``first`` on, with which one of them begins, or none where that is
+        one past the last; what lies before is not read.
+
+        Raises:
+            DataError: this stream can only be read from its beginning.
+        """
+        raise DataError(f"{self.description}: it can only be read from its beginning")
 
     def peek(self, n: int) -> Iterator[Batch]:
         """Batches with the first n samples, or more; a later batches() gives all samples all the same."""
@@ -129,6 +143,26 @@ class Seen:
             self._parts.setdefault(name, _Part(bool(name))).add(x, self.samples)
         self.samples += len(batch)
 
+    def copy(self) -> "Seen":
+        """What was read so far, for others to go on from."""
+        facts, tensors = self.state()
+        return Seen.loaded(facts, tensors)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """All that :meth:`loaded` needs: what JSON holds, and tensors."""
+        parts = {name: part.state() for name, part in self._parts.items()}
+        facts = {"samples": self.samples, "kinds": {name: kind for name, (kind, _) in parts.items()}}
+        return facts, {name: pending for name, (_, pending) in parts.items()}
+
+    @classmethod
+    def loaded(cls, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> "Seen":
+        """One that goes on from a state, to the same hash."""
+        seen = cls()
+        seen.samples = int(facts["samples"])
+        for name, kind in facts["kinds"].items():
+            seen._parts[name] = _Part(bool(name), kind, tensors[name].numpy().tobytes())
+        return seen
+
     def text(self) -> str:
         """The hash so far, as 32 hexadecimal digits. Names count, and not their order."""
         if list(self._parts) in ([], [""]):
@@ -140,19 +174,24 @@ class Seen:
 
 
 class _Part:
-    """What was read of the tensors of one name. ``whole``: tokens and masks are read whole."""
+    """What was read of the tensors of one name. ``whole``: tokens and masks are read whole.
 
-    def __init__(self, whole: bool = False) -> None:
+    Its hash is that of the bytes, up to a block of them; the next block begins with the hash of those before,
+    so that a state is a block at the most. ``kind``, ``pending``: of a state to go on from.
+    """
+
+    def __init__(self, whole: bool = False, kind: str = "", pending: bytes = b"") -> None:
         self._all = whole
-        self._hash = hashlib.blake2b(digest_size=16)
-        self._kind = ""
+        self._kind = kind
+        self._pending = bytearray(pending)
+        self._hash = hashlib.blake2b(pending, digest_size=16)
         self._waiting: list[torch.Tensor] = []
 
     def add(self, x: torch.Tensor, first: int) -> None:
         """The next tensor, whose first row is that of sample ``first``."""
         if self._kind != (kind := f"{tuple(x.shape[1:])} {x.dtype}"):
             self._take()
-            self._hash.update(kind.encode())
+            self._update(memoryview(kind.encode()))
             self._kind = kind
         self._waiting.append(_picked(x, first) if not self._all or _is_wide(x) else _bits(x).flatten())
         if not x.is_cuda or len(self._waiting) >= _TOGETHER:
@@ -164,8 +203,24 @@ class _Part:
 
     def _take(self) -> None:
         if self._waiting:
-            self._hash.update(torch.cat(self._waiting).cpu().numpy().data)
+            self._update(torch.cat(self._waiting).cpu().numpy().data.cast("B"))
             self._waiting = []
+
+    def state(self) -> tuple[str, torch.Tensor]:
+        """The kind and the bytes to go on from."""
+        self._take()
+        return self._kind, torch.from_numpy(np.frombuffer(self._pending, np.uint8).copy())
+
+    def _update(self, read: memoryview) -> None:
+        while len(read):
+            room = _BLOCK - len(self._pending)
+            self._hash.update(read[:room])
+            self._pending += read[:room]
+            read = read[room:]
+            if len(self._pending) == _BLOCK:
+                before = self._hash.digest()
+                self._hash = hashlib.blake2b(before, digest_size=16)
+                self._pending = bytearray(before)
 
 
 def every(x: torch.Tensor, start: int, step: int) -> torch.Tensor:
@@ -217,15 +272,15 @@ def resolve_batch_size(batch_size: int | None) -> int:
     return batch_size
 
 
-def checked(batches: Iterable[Batch], what: str) -> Iterator[Batch]:
-    """The same batches without empty ones.
+def checked(batches: Iterable[Batch], what: str, first: int = 0) -> Iterator[Batch]:
+    """The same batches without empty ones. ``first``: the number of the sample that they begin with.
 
     Raises:
         DataError: a batch without a sample axis, a change of shape or dtype (the message names the sample and
             both), or, at the end, no sample at all.
     """
     kinds: dict[str, tuple[torch.Size, torch.dtype]] = {}
-    seen = 0
+    seen = first
     for batch in batches:
         if isinstance(batch, torch.Tensor) and batch.ndim == 0:
             raise DataError(f"{what}: a batch is a single number; batches must be tensors of shape (n, ...)")

@@ -18,6 +18,8 @@ from streamspread.streams.stream import Stream, checked, resolve_batch_size
 class TensorStream(Stream):
     """Slices of one tensor (N, ...), or of several by name, without copying."""
 
+    seekable = True
+
     def __init__(self, data: Batch, description: str | None = None) -> None:
         self._data = self.tensor = data
         if isinstance(data, Named):
@@ -35,10 +37,17 @@ class TensorStream(Stream):
     def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
         return iter(self._data.split(resolve_batch_size(batch_size)))
 
+    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+        return iter(
+            self._data[first:].split(resolve_batch_size(batch_size)) if first < len(self._data) else ()
+        )
+
 
 class ArrayStream(Stream):
     """Slices of whatever has a shape, a NumPy dtype and slices: arrays, memory maps, chunked stores. What a
     slice needs is read, and no more."""
+
+    seekable = True
 
     def __init__(self, data: Any) -> None:
         shape, dtype = tuple(data.shape), np.dtype(data.dtype)
@@ -56,14 +65,19 @@ class ArrayStream(Stream):
         self.description = f"{kind} {shape}"
 
     def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
-        size = resolve_batch_size(batch_size)
-        parts = (self._data[i : i + size] for i in range(0, self.samples or 0, size))
-        return checked((batch_of(np.asarray(part), self.description) for part in parts), self.description)
+        return self.rest(batch_size, 0)
+
+    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+        what, size = self.description, resolve_batch_size(batch_size)
+        parts = (self._data[i : i + size] for i in range(first, self.samples or 0, size))
+        return checked((batch_of(np.asarray(part), what) for part in parts), what, first)
 
 
 class ColumnsStream(Stream):
     """Columns by name, each of as many rows: a mapping of arrays, tensors or lists, or a data set of Hugging
     Face's, which gives a mapping for a slice of rows."""
+
+    seekable = True
 
     def __init__(self, data: Any) -> None:
         kind = type(data).__name__
@@ -84,9 +98,12 @@ class ColumnsStream(Stream):
         self.description = f"{kind}, {self.samples:,} samples"
 
     def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+        return self.rest(batch_size, 0)
+
+    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
         what, size = self.description, resolve_batch_size(batch_size)
-        parts = (slice(i, i + size) for i in range(0, self.samples or 0, size))
-        return checked((batch_of(self._rows(part), what) for part in parts), what)
+        parts = (slice(i, i + size) for i in range(first, self.samples or 0, size))
+        return checked((batch_of(self._rows(part), what) for part in parts), what, first)
 
     def _rows(self, rows: slice) -> Any:
         if not isinstance(self._data, Mapping):

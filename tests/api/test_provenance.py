@@ -4,8 +4,8 @@ import torch
 
 import streamspread
 from streamspread import datasets, models
-from streamspread.api.facts import parameters_sha256
 from streamspread.cli import main
+from streamspread.observe.hashing import parameters_sha256
 from tests.networks import network
 
 

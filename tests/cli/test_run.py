@@ -139,7 +139,8 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
     monkeypatch.setattr(analyze, "analyze_with", spy)
     options = "--layers c1,c2 --thresholds 0.2,1 --method gram --rounding bf16 --rank 12 --memory 2GiB"
     options += " --width 5 --max-passes 2 --batch-size 7 --no-proof --all-eigenvalues --no-estimate --classes"
-    options += " --directions 3 --scores --split test --seed 7 --view position,whole --axes nchw,c2=NHWC"
+    options += " --split test --seed 7 --view position,whole --axes nchw,c2=NHWC"
+    options += " --directions 3 --scores --checkpoint run.ck"
     cli("run", *tiny, *options.split())
     assert seen == {
         "layers": ["c1", "c2"],
@@ -159,10 +160,11 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
         "classes": True,
         "estimate": False,
         "with_random": False,
-        "directions": 3,
-        "scores": True,
         "view": ("position", "whole"),
         "axes": "NCHW,c2=NHWC",
+        "directions": 3,
+        "scores": True,
+        "checkpoint": "run.ck",
         "progress": None,
     }
 

@@ -33,11 +33,11 @@ from streamspread.accumulators.exact import (
 )
 from streamspread.accumulators.growth import Eighths, with_whole
 from streamspread.accumulators.moments import About, FourthMoments, per_sample
-from streamspread.accumulators.staging import Origin, Precision, Staging, below, origin_in, origin_of
+from streamspread.accumulators.staging import Origin, Precision, Staging, origin_in, origin_of
 from streamspread.errors import DataError
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
-from streamspread.linalg.states import as_tensor
+from streamspread.linalg.states import as_tensor, below
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels

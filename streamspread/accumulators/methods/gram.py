@@ -32,13 +32,13 @@ from streamspread.accumulators.exact import (
 )
 from streamspread.accumulators.growth import growth_of_products, with_whole
 from streamspread.accumulators.moments import fourth_moment_of_products, per_sample
-from streamspread.accumulators.staging import Precision, Staging, below
+from streamspread.accumulators.staging import Precision, Staging
 from streamspread.accumulators.tiles import Between, Tile
 from streamspread.accumulators.turning import Known, Turning, Window, state_of, windows_in
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
-from streamspread.linalg.states import as_tensor
+from streamspread.linalg.states import as_tensor, below
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels

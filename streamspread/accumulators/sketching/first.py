@@ -11,11 +11,11 @@ from streamspread import kernels
 from streamspread.accumulators.directions import NEGLIGIBLE, Scaled
 from streamspread.accumulators.sketching.later import Earlier, Refining
 from streamspread.accumulators.sketching.stage import Sizes, Tensors, finite, proved
-from streamspread.accumulators.staging import Origin, Staging, below, origin_in, origin_of
+from streamspread.accumulators.staging import Origin, Staging, origin_in, origin_of
 from streamspread.errors import DataError
 from streamspread.linalg.frequent_directions import FrequentDirections
 from streamspread.linalg.ritz import RitzPass
-from streamspread.linalg.states import as_tensor
+from streamspread.linalg.states import as_tensor, below
 from streamspread.results.enclosure import SketchFacts
 from streamspread.results.spectrum import Spectrum, components_for
 from streamspread.system.devices import Profile

@@ -9,10 +9,10 @@ import torch
 
 from streamspread.accumulators.directions import Scaled
 from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, finite, proved
-from streamspread.accumulators.staging import Origin, Staging, below, origin_in
+from streamspread.accumulators.staging import Origin, Staging, origin_in
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.ritz import RitzPass
-from streamspread.linalg.states import as_tensor
+from streamspread.linalg.states import as_tensor, below
 from streamspread.results.enclosure import SketchFacts
 from streamspread.results.spectrum import Spectrum
 

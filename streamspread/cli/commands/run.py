@@ -23,6 +23,7 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
     from streamspread.api import analyze
     from streamspread.api.doors import Subject
     from streamspread.engine.analysis import Interrupted
+    from streamspread.engine.checkpoints import remove
     from streamspread.engine.pace import Announce
 
     path = output.out or dated_name(source.model, ".arrow")
@@ -55,6 +56,7 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
     note(f"wrote {written}", output.quiet)
     if interrupted:
         raise typer.Exit(130)
+    remove(options)
 
 
 COMMAND = Command(

@@ -1,0 +1,289 @@
+"""The passes of a plan, carried out: from running sums to spectra, kept and resumed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from streamspread.accumulators.staging import Overflow, Precision
+from streamspread.engine.checkpoints import Job, Keeper, State, Tensors, precisions_of
+from streamspread.engine.layer import RunningLayer
+from streamspread.engine.planning import plan_for
+from streamspread.errors import ActivationError
+from streamspread.linalg.states import below
+from streamspread.observe.observed import Observed
+from streamspread.observe.passes import Passes, Turn
+from streamspread.observe.source import Source
+from streamspread.observe.taps import TapInfo, activation_of
+from streamspread.options import Options
+from streamspread.planner import LayerPlan, Plan
+from streamspread.results.directions import Directions
+from streamspread.results.spectrum import LayerSpectrum
+from streamspread.store.checkpoints import put_together, taken_apart
+from streamspread.system.memory import PeakMeter
+from streamspread.system.progress import Progress, Report
+
+#: What is taken in place of a rounding that values overflow at.
+WIDER = {"fp16": "bf16", "int16": "fp32"}
+
+
+class Analysis:
+    """Passes over observed data. ``notes``: what an accumulator has to say of its spectrum, by layer;
+    ``data_seen``: what the data were, as a hash.
+
+    It can be kept between two batches and after each layer, and resumed there. ``jobs``: the one at hand, and
+    those to come; ``index``: of the pass; ``ending``: the layers that are left of those whose sums this pass
+    ended, None where it has not ended.
+    """
+
+    def __init__(
+        self,
+        observed: Observed,
+        options: Options,
+        report: Report,
+        meter: PeakMeter,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self.observed, self.options, self.report, self.meter = observed, options, report, meter
+        self.keeper = keeper
+        self.notes: dict[str, str] = {}
+        self.data_seen = ""
+        self.jobs: list[Job] = []
+        self.index = 0
+        self.ending: list[str] | None = None
+        self.running: dict[str, RunningLayer] = {}
+        self.spectra: dict[str, LayerSpectrum] = {}
+        self.overflowed: dict[str, Precision] = {}
+
+    @property
+    def done(self) -> dict[str, LayerSpectrum]:
+        """The spectra so far, by layer, also of those whose scores are still to come."""
+        scoring = {name: one.found for name, one in self.running.items() if one.found is not None}
+        return {name: self._kept(found) for name, found in scoring.items()} | self.spectra
+
+    def run(self, plan: Plan) -> dict[str, LayerSpectrum]:
+        """All passes of a plan; layers that overflowed at fp16 are summed again at bf16, and at int16 in a
+        larger unit, or at fp32 where it was not asked for."""
+        self.rounding = plan.rounding
+        saved = self.keeper.saved if self.keeper is not None else None
+        if saved is None:
+            self.jobs = [Job(plan.rounding, tuple(tap.name for tap in self.observed.taps), {})]
+        else:
+            self.jobs = [Job.of(facts) for facts in saved[0]["jobs"]]
+        while self.jobs:
+            job = self.jobs[0]
+            if job.precisions:
+                taps = [tap for tap in self.observed.taps if tap.name in job.layers]
+                plan = plan_for(self.observed, self.options, taps, job.rounding)
+            self._begin(job, plan, saved)
+            if self.keeper is not None:
+                self.keeper.release()
+            saved = None
+            self._carry_out(plan)
+            if self.keeper is not None and not self.overflowed and len(self.jobs) == 1:
+                self.keeper.keep(self._state)  # until whoever asked has what was found
+            self._end()
+        return self.spectra
+
+    def _begin(self, job: Job, plan: Plan, saved: tuple[dict[str, Any], Tensors] | None) -> None:
+        """Be where a plan begins, or where its job was kept."""
+        plans = {one.layer: one for one in plan.layers}
+        self.plans = plans
+        self.taps = {
+            tap.name: self._watched(tap, plans[tap.name]) for tap in self.observed.taps if tap.name in plans
+        }
+        again = [one.layer for one in plan.layers if one.passes > 1]
+        after = None if self.keeper is None else self._offer
+        self.passes = Passes(self.observed, self.report, len(plan.passes) > 1, again, after)
+        self.index, self.ending, self.overflowed = 0, None, {}
+        if saved is not None and self.keeper is not None:
+            with self.keeper.reading():
+                self._load(*saved)
+
+    def _end(self) -> None:
+        """Put those that overflowed before the jobs to come."""
+        later = []
+        for rounding in sorted({one.rounding for one in self.overflowed.values()}):
+            again_at = {name: one for name, one in self.overflowed.items() if one.rounding == rounding}
+            left = tuple(tap.name for tap in self.observed.taps if tap.name in again_at)
+            later.append(Job(rounding, left, again_at))
+        self.jobs[:1] = later
+
+    def _carry_out(self, plan: Plan) -> None:
+        for step in plan.passes[self.index :]:
+            self.index = step.index
+            if self.ending is None:
+                names = [n for n in step.layers if n not in self.overflowed and n not in self.spectra]
+                if not names:
+                    continue
+                self.meter.restart()
+                self._pass(names, plan)
+                self.ending = [
+                    n for n in names if n in self.running and self.running[n].has_enough(self.index)
+                ]
+                self._offer()
+            self._finish_layers(plan)
+            self.index, self.ending = step.index + 1, None
+
+    def _pass(self, names: Sequence[str], plan: Plan) -> None:
+        """One run of the data for some layers."""
+        for name in names:
+            if name not in self.running:
+                self.running[name] = self._new(name, self.observed.sources.get(name))
+        images = self.passes.run(
+            [self.taps[name] for name in names],
+            lambda tap, x_ND: self.running[tap.name].update(x_ND),
+            Turn(self.index + 1, len(plan.passes)),
+        )
+        self.data_seen = self.passes.data_seen
+        for name in names:
+            self.running[name].images = images
+        self.overflowed |= self._end_pass([self.running[name] for name in names])
+        for name in self.overflowed:
+            self.running.pop(name, None)
+
+    def _new(self, name: str, source: Source | None) -> RunningLayer:
+        precision = self.jobs[0].precisions.get(name)
+        return RunningLayer(self.plans[name], self.options, self.observed.device, source, precision)
+
+    def _finish_layers(self, plan: Plan) -> None:
+        ending = self.ending or []
+        count, last = len(ending), ending[-1] if ending else ""
+        while ending:
+            name = ending[0]
+            self._report_step(plan, count - len(ending), count, name)
+            layer = self.running[name]
+            spectrum = self._finish(layer) if layer.scoring is None else layer.scored()
+            if not layer.begin_scoring(spectrum, self.observed.device):
+                self.spectra[name] = self._kept(spectrum)
+                del self.running[name]
+            del layer, ending[0]
+            self._offer()
+        peak = self.meter.read()
+        for layer in self.running.values():
+            layer.peak = max(layer.peak, peak)
+        if count:
+            self._report_step(plan, count, count, last)
+
+    def _offer(self) -> None:
+        if self.keeper is not None:
+            self.keeper.offer(self._state)
+
+    def _state(self) -> State:
+        """All that :meth:`_load` needs: what JSON holds, and references to tensors."""
+        passes, tensors = self.passes.state()
+        tensors = {f"passes.{name}": tensor for name, tensor in tensors.items()}
+        layers = []
+        for number, (name, layer) in enumerate(self.running.items()):
+            facts, own = layer.state()
+            layers.append({"layer": name, **facts})
+            tensors |= {f"layer.{number}.{part}": tensor for part, tensor in own.items()}
+        found = {name: layer.found for name, layer in self.running.items() if layer.found is not None}
+        mark = passes.get("mark")
+        where = f"{mark['samples']:,} images into it" if mark else "before its first image"
+        facts = {
+            "rounding": self.rounding,
+            "jobs": [job._asdict() for job in self.jobs],
+            "index": self.index,
+            "ending": self.ending,
+            "overflowed": self.overflowed,
+            "notes": self.notes,
+            "data_seen": self.data_seen,
+            "passes": passes,
+            "layers": layers,
+            "spectra": [
+                taken_apart(one, f"spectra.{n}", tensors) for n, one in enumerate(self.spectra.values())
+            ],
+            "found": {name: taken_apart(one, f"found.{name}", tensors) for name, one in found.items()},
+            "where": f"pass {self.index + 1}, " + (where if self.ending is None else "at its end"),
+        }
+        return facts, tensors
+
+    def _load(self, facts: Mapping[str, Any], tensors: Tensors) -> None:
+        self.index, self.ending, self.notes = facts["index"], facts["ending"], dict(facts["notes"])
+        self.overflowed, self.data_seen = precisions_of(facts["overflowed"]), facts["data_seen"]
+        done = (put_together(one, tensors) for one in facts["spectra"])
+        self.spectra = {one.layer: one for one in done}
+        found = {name: put_together(one, tensors) for name, one in facts["found"].items()}
+        self.passes.load_state(facts["passes"], below("passes.", tensors))
+        for number, kept in enumerate(facts["layers"]):
+            name = kept["layer"]
+            self.running[name] = self._new(name, None)
+            self.running[name].load_state(kept, below(f"layer.{number}.", tensors), found.get(name))
+
+    def _watched(self, tap: TapInfo, plan: LayerPlan | None) -> TapInfo:
+        """The layer's own tap, or under its name that of its narrow side, where it is summed there."""
+        source = self.observed.sources.get(tap.name)
+        if plan is None or plan.summed_dim is None or source is None:
+            return tap
+        return replace(source.tap, name=tap.name)
+
+    def _finish(self, layer: RunningLayer) -> LayerSpectrum:
+        name = layer.plan.layer
+
+        def share(done: float) -> None:
+            self.report(Progress("all eigenvalues", 0, 1, round(100 * done), 100, "%", name))
+
+        spectrum = layer.spectrum(share, self.meter.read)
+        if advice := layer.accumulator.advice(spectrum, self.options):
+            self.notes[name] = advice
+        return spectrum
+
+    def _kept(self, spectrum: LayerSpectrum) -> LayerSpectrum:
+        """With its directions as they are given out: features as flattened, and scores where asked for."""
+        leading = spectrum.leading
+        if leading is None:
+            return spectrum
+        tap = next(tap for tap in self.observed.taps if tap.name == spectrum.layer)
+        leading = _flattened(leading, tap) if tap.channels_last else leading
+        scores_NK = leading.scores_NK if self.options.scores else None
+        return replace(spectrum, leading=replace(leading, scores_NK=scores_NK))
+
+    def _report_step(self, plan: Plan, done: int, total: int, name: str) -> None:
+        self.report(Progress("eigenvalues", self.index + 1, len(plan.passes), done, total, "layers", name))
+
+    def _end_pass(self, layers: Sequence[RunningLayer]) -> dict[str, Precision]:
+        """End a pass for its layers; those that overflowed and can be summed again, by name, and how.
+
+        Raises:
+            ActivationError: NaN or Inf came, or an overflow that summing again would not mend.
+        """
+        overflowed = {}
+        for layer in layers:
+            try:
+                layer.end_pass()
+            except Overflow as error:
+                rounding, again = layer.plan.rounding, self._again(layer.plan, error)
+                if again is None:
+                    raise ActivationError(
+                        f"{error}: its range is too wide for rounding {rounding}; check the weights, or try "
+                        "--rounding fp64"
+                    ) from None
+                if not self.observed.stream.repeatable:
+                    raise ActivationError(
+                        f"{error}, and data that can be read once cannot be summed again: take "
+                        f"--rounding {WIDER[rounding]}"
+                    ) from None
+                overflowed[layer.plan.layer] = again
+        return overflowed
+
+    def _again(self, plan: LayerPlan, error: Overflow) -> Precision | None:
+        """How a layer that overflowed is summed again; None where no way is known."""
+        if plan.rounding == "fp16" or (plan.rounding == "int16" and self.options.rounding == "auto"):
+            return Precision(WIDER[plan.rounding], plan.layer)
+        return Precision(plan.rounding, plan.layer, error.scale) if error.scale else None
+
+
+def _flattened(found: Directions, tap: TapInfo) -> Directions:
+    """Directions of rows as a watch hands them over, with features as an activation is flattened."""
+
+    def turned(rows: np.ndarray) -> np.ndarray:
+        rows_ND = torch.from_numpy(rows).reshape(-1, tap.dim)
+        activation = activation_of(rows_ND, tap.shape, tap.channels_last)
+        return activation.reshape(rows.shape).contiguous().numpy()
+
+    return replace(found, vectors_KD=turned(found.vectors_KD), mean_D=turned(found.mean_D))

@@ -1,0 +1,23 @@
+"""Runs that are killed in earnest: five of the hundred kills of ``make chaos``, and each signal by itself."""
+
+import signal
+
+import pytest
+
+from tests.chaos import chaos, started, undisturbed
+
+
+def test_five_kills_at_random_moments_change_no_bit():
+    assert chaos(5, 1, ["several passes"], say=lambda line: None) >= 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_keeps_the_run_and_ends_it_as_it_always_does(number, tmp_path):
+    with started("covariance", tmp_path / "run") as process:
+        for count, _ in enumerate(process.stdout, 1):
+            if count == 5:
+                process.send_signal(number)
+    assert process.returncode == -number
+    assert (tmp_path / "run").is_file()
+    with started("covariance", tmp_path / "run") as process:
+        assert process.stdout.read().split()[-1] == undisturbed("covariance")[0]
