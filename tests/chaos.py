@@ -58,7 +58,11 @@ def child(case, path):
     if path is not None:
         options["checkpoint"] = path
     with one_thread():
-        print(digest(streamspread.analyze(model, x, layers, progress=say, **options)), flush=True)
+        try:
+            spectra = streamspread.analyze(model, x, layers, progress=say, **options)
+        except KeyboardInterrupt:  # Python's exit code is that of the signal for this very class alone
+            raise KeyboardInterrupt from None
+        print(digest(spectra), flush=True)
 
 
 def started(case, path=None):

@@ -91,6 +91,7 @@ class Keeper:
             with self.reading():
                 self._compare(self.saved[0]["run"])
                 self._machine = {name: int(self.saved[0]["machine"][name]) for name in _MACHINE}
+        self._failed: list[str] = []
         self._cost, self._last = 0.0, time.monotonic()
         self._signal: int | None = None
         self._before: dict[int, Any] = {}
@@ -109,9 +110,9 @@ class Keeper:
         self._outline = _outline(plan)
 
     def notes(self) -> list[str]:
-        """What a result should say of its having been resumed."""
+        """What a result should say of its having been resumed, and kept."""
         if self.saved is None:
-            return []
+            return self._failed
         again = "" if self._seekable else "; what came before was read again, as these data cannot be skipped"
         notes = [f"resumed from a checkpoint, {self.saved[0]['where']}{again}"]
         if self.saved[0]["trial"] != self._trial:
@@ -119,7 +120,7 @@ class Keeper:
                 "sums are rounded differently here than where the checkpoint was made (another number of "
                 "threads, processor or library), so that the last digits are not those of one run"
             )
-        return notes
+        return notes + self._failed
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -150,15 +151,15 @@ class Keeper:
             self._pass_on()
 
     def keep(self, state: Callable[[], State]) -> None:
-        """Keep the state now.
-
-        Raises:
-            StoreError: the file cannot be written; an older one is still there.
-        """
+        """Keep the state now. Where the file cannot be written, as on a full disk, the run goes on without,
+        an older one is still there, and a note says so."""
         began = time.monotonic()
         facts, tensors = state()
         own = {"run": self._told, "machine": self._machine, "trial": self._trial, "plan": self._outline}
-        write_checkpoint(own | facts, tensors, self._path)
+        try:
+            write_checkpoint(own | facts, tensors, self._path)
+        except StoreError as error:
+            self._failed = [f"a checkpoint was not kept: {error}"]
         self._last = time.monotonic()
         self._cost = self._last - began
 

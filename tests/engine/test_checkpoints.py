@@ -397,6 +397,18 @@ def test_layers_that_are_done_are_not_done_again(tmp_path):
     assert bits(done) == bits(streamspread.analyze(model, x, "*", batch_size=50))
 
 
+def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
+    def full(header, tensors, path):
+        raise StoreError(f"cannot write {str(path)!r}: No space left on device: give another path")
+
+    monkeypatch.setattr(checkpoints, "write_checkpoint", full)
+    model, x = network("mlp", 100)
+    done = streamspread.analyze(model, x, "*", batch_size=10, checkpoint=tmp_path / "run")
+    (note,) = done.provenance["notes"]
+    assert note.startswith("a checkpoint was not kept: cannot write ")
+    assert bits(done) == bits(streamspread.analyze(model, x, "*", batch_size=10))
+
+
 def test_it_is_written_as_seldom_as_its_cost_asks_for(tmp_path, monkeypatch):
     model, x = network("mlp", 100)
     now = [0.0]
