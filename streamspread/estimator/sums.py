@@ -235,7 +235,7 @@ def of_panels(matrix: SymmetricPanels, facts: Facts, choice: Choice) -> tuple[Sp
 def _of_leading(values_K: np.ndarray, matrix: SymmetricPanels, facts: Facts, slack: Slack) -> Spectrum:
     """That a search missed none is not proved, so that bounds from above are the norm's."""
     spectrum = _spectrum(values_K, facts, slack)
-    if spectrum.complete:
+    if spectrum.complete or facts.trace <= 0.0:
         return spectrum
     goal = Goal.of(matrix, facts.trace, (), spectrum.rank_limit, matrix.n)
     upper = np.maximum.accumulate(goal.upper_sums_by_norm(values_K)) / (facts.samples - 1)

@@ -167,6 +167,17 @@ def test_a_constant_has_no_variance():
     assert pca.components_interval(0.9) == (0, 0)
 
 
+@pytest.mark.parametrize("count", [0.9, 3])
+@pytest.mark.parametrize("limits", [{"dense_limit": 16}, {}], ids=["panels", "square"])
+def test_nor_has_one_of_many_features(count, limits, monkeypatch):
+    small = replace(CPU, search_limit=16, **limits)
+    monkeypatch.setattr(sums, "profile", lambda device: small)
+    pca = streamspread.PCA(count, method="covariance").fit(np.full((300, 130), 7.0))
+    assert not pca.explained_variance_.any()
+    assert pca.components_interval(0.9) == (0, 0)
+    np.testing.assert_allclose(pca.components_ @ pca.components_.T, np.eye(len(pca.components_)), atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [TALL, WIDE], ids=["tall", "wide"])
 @pytest.mark.parametrize("whiten", [False, True])
 def test_what_is_made_of_components(shape, whiten):
