@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from streamspread.estimator.count import Choice
-from streamspread.estimator.sums import NotFinite, Solved, Stage
+from streamspread.estimator.sums import NotFinite, Solved, Stage, leading
 from streamspread.estimator.tables import Table
 from streamspread.linalg.blocks import orthonormal
 from streamspread.linalg.chunks import summation_error
@@ -88,7 +88,7 @@ class Sketch:
         rows_KD = torch.empty(count, self.dim, dtype=torch.float64, device=self.device)
         svd.stack.rotate_into(rows_KD, svd.vectors_MM[:, :count].T)
         rows_KD = orthonormal(rows_KD.T).T if count else rows_KD
-        return Solved(svd.mean_D, rows_KD, spectrum, spectrum.eigenvalues[:count], exact=False)
+        return Solved(svd.mean_D, rows_KD, spectrum, leading(spectrum, count), exact=False)
 
     def refined(self, table: Table, step: int, choice: Choice) -> Solved:
         """What a second reading adds: the scatter as it acts on the span of the rows, which are **used up**.
@@ -113,7 +113,7 @@ class Sketch:
         spectrum = self._spectrum(values, error, missed + error, total)
         count = min(choice.of(spectrum), len(values))
         rows_KD = turn_LL.flip(1)[:, :count].T @ q_LD
-        return Solved(mean_D, rows_KD, spectrum, spectrum.eigenvalues[:count], exact=False)
+        return Solved(mean_D, rows_KD, spectrum, leading(spectrum, count), exact=False)
 
     def _spectrum(
         self, values: np.ndarray, too_large: float, each: float, total: float | None = None

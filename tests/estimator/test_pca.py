@@ -268,6 +268,20 @@ def test_a_sketch_says_so_and_is_right_where_it_can_be():
     np.testing.assert_allclose(parts.explained_variance_, theirs.explained_variance_, rtol=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore:neither the covariance")
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+@pytest.mark.parametrize("shape", [(3, 10), (2, 1), (5, 5)])
+def test_a_sketch_has_a_variance_for_each_component(learn, shape):
+    """The samples' number is one more than the directions in which they can differ."""
+    pca = streamspread.PCA(method="sketch")
+    getattr(pca, learn)(x := samples(shape))
+    count = pca.n_components_
+    assert pca.components_.shape == (count, shape[1])
+    assert pca.explained_variance_.shape == pca.singular_values_.shape == (count,)
+    reference = np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2 / (shape[0] - 1)
+    np.testing.assert_allclose(pca.explained_variance_, reference[:count], atol=1e-9 * reference[0])
+
+
 @pytest.mark.parametrize("shape", [(30_000, 60), (60, 30_000)], ids=["tall", "wide"])
 def test_memory_maps_are_read_by_slices_and_never_copied(shape, tmp_path, monkeypatch):
     given = on_disk(samples(shape, dtype=np.float32), tmp_path)
