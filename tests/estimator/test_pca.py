@@ -270,6 +270,19 @@ def test_a_sketch_says_so_and_is_right_where_it_can_be():
 
 @pytest.mark.filterwarnings("ignore:neither the covariance")
 @pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_a_sketch_far_from_the_origin_has_bounds_that_hold(learn):
+    x = np.random.default_rng(0).normal(size=(300, 3)) + 1e8
+    pca = streamspread.PCA(method="sketch")
+    getattr(pca, learn)(x)
+    sums_K = np.cumsum(np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2 / 299)
+    np.testing.assert_allclose(pca.spectrum_.total_variance, sums_K[-1], rtol=1e-12)
+    assert (pca.spectrum_.lower_sums <= sums_K * (1 + 1e-12)).all()
+    assert (sums_K <= pca.spectrum_.upper_sums * (1 + 1e-12)).all()
+    np.testing.assert_allclose(pca.mean_, x.mean(0), rtol=1e-15)
+
+
+@pytest.mark.filterwarnings("ignore:neither the covariance")
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
 @pytest.mark.parametrize("shape", [(3, 10), (2, 1), (5, 5)])
 def test_a_sketch_has_a_variance_for_each_component(learn, shape):
     """The samples' number is one more than the directions in which they can differ."""
