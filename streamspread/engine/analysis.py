@@ -120,7 +120,7 @@ def _notes_on_views(observed: Observed, options: Options) -> Iterator[str]:
         return
     if alike := [tap.name for tap in observed.taps if len(tap.axes) == 2]:
         yield f"no places in the outputs of {', '.join(alike)}: every view of them is the whole"
-    uneven = [tap.name for tap in observed.taps if observed.masked and tap.view and tap.view.rows_each > 1]
+    uneven = [tap.name for tap in observed.taps if observed.masked and tap.view and tap.view.by_token]
     if options.classes and uneven:
         yield f"no classes of {', '.join(uneven)}: tokens are left out, so their labels' places are not known"
 

@@ -120,9 +120,8 @@ class RunningLayer:
             spectrum = self.accumulator.spectrum(self.options, progress)
         self.peak = max(self.peak, peak())
         facts = vars(spectrum) | {"dim": self.plan.dim}
-        if (
-            self.plan.of.places > 1
-        ):  # of one image they are alike, and what has no bias takes independent ones
+        several = self.plan.of.places > 1 or self.plan.of.uneven
+        if several:  # of one image they are alike, and what has no bias takes independent ones
             facts |= {"fourth_moment": math.nan}
         return LayerSpectrum(
             **facts,
@@ -136,7 +135,7 @@ class RunningLayer:
             source_dim=self.plan.of.source_dim,
             summed_dim=self.plan.summed_dim,
             view=self.plan.of.view,
-            images=self.images if self.plan.of.places > 1 else None,
+            images=self.images if several else None,
         )
 
 

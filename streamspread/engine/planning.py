@@ -97,9 +97,8 @@ def _kept_bytes(observed: Observed, options: Options) -> int:
 def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
     source, view = observed.sources.get(tap.name), tap.view
     if view is not None:
-        each = view.rows_each
-        shape = LayerShape(tap.name, tap.shape, tap.dim, tap.operations, view=view.name, places=each)
-        return replace(shape, uneven=observed.masked and each > 1)
+        shape = LayerShape(tap.name, tap.shape, tap.dim, tap.operations, view=view.name)
+        return replace(shape, places=view.rows_each, uneven=observed.masked and view.by_token)
     if source is None:
         return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
     # In 16 bits the layer's own roundings are large enough to count.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from streamspread.estimator.count import Choice
-from streamspread.estimator.sums import NotFinite, Solved, Stage
+from streamspread.estimator.sums import NotFinite, Solved, Stage, first_mean, leading
 from streamspread.estimator.tables import Table
 from streamspread.linalg.blocks import orthonormal
 from streamspread.linalg.chunks import summation_error
@@ -23,7 +23,7 @@ _CHUNKS = 1.5  # of a device's chunk of columns, and what is made of it; of smal
 
 class Sketch:
     """A few rows in float64 that stand for the scatter (:class:`FrequentDirections`), and rows still to be
-    taken in."""
+    taken in. All are measured from the first rows' mean, since far from the origin squares lose digits."""
 
     method = "sketch"
 
@@ -32,7 +32,7 @@ class Sketch:
         self.rows = FrequentDirections(dim, self.rank, torch.float64, device)
         self.staged_ND = torch.empty(self.rank, dim, dtype=torch.float64, device=device)
         self.filled = 0
-        self._zero_D = torch.zeros(dim, dtype=torch.float64, device=device)
+        self.shift_D = self._zero_D = torch.zeros(dim, dtype=torch.float64, device=device)
 
     @staticmethod
     def rank_within(budget: int, dim: int, device: torch.device) -> int:
@@ -59,7 +59,10 @@ class Sketch:
         """
         for begin in range(0, len(part), self.rank):
             rows = part[begin : begin + self.rank]
-            x_ND = Stage(len(rows) * self.dim, self.device).centred(rows, self._zero_D)
+            stage = Stage(len(rows) * self.dim, self.device)
+            if not self.count:
+                self.shift_D = first_mean(rows, stage, self._zero_D)
+            x_ND = stage.centred(rows, self.shift_D)
             if not bool(torch.isfinite(x_ND.sum())):
                 raise NotFinite(rows)
             for row in x_ND.split(self.rank - self.filled):
@@ -88,7 +91,7 @@ class Sketch:
         rows_KD = torch.empty(count, self.dim, dtype=torch.float64, device=self.device)
         svd.stack.rotate_into(rows_KD, svd.vectors_MM[:, :count].T)
         rows_KD = orthonormal(rows_KD.T).T if count else rows_KD
-        return Solved(svd.mean_D, rows_KD, spectrum, spectrum.eigenvalues[:count], exact=False)
+        return Solved(self.shift_D + svd.mean_D, rows_KD, spectrum, leading(spectrum, count), exact=False)
 
     def refined(self, table: Table, step: int, choice: Choice) -> Solved:
         """What a second reading adds: the scatter as it acts on the span of the rows, which are **used up**.
@@ -99,7 +102,7 @@ class Sketch:
         """
         self._absorb()
         svd = self.rows.decompose(self._zero_D[None][:0])
-        mean_D, total = svd.mean_D, svd.total
+        mean_D, total = self.shift_D + svd.mean_D, svd.total
         q_LD, missed = self.rows.basis_(svd, self.rank)
         q_LD = orthonormal(q_LD.T).T.contiguous()
         square_LL = torch.zeros(len(q_LD), len(q_LD), dtype=torch.float64, device=self.device)
@@ -113,7 +116,7 @@ class Sketch:
         spectrum = self._spectrum(values, error, missed + error, total)
         count = min(choice.of(spectrum), len(values))
         rows_KD = turn_LL.flip(1)[:, :count].T @ q_LD
-        return Solved(mean_D, rows_KD, spectrum, spectrum.eigenvalues[:count], exact=False)
+        return Solved(mean_D, rows_KD, spectrum, leading(spectrum, count), exact=False)
 
     def _spectrum(
         self, values: np.ndarray, too_large: float, each: float, total: float | None = None

@@ -127,7 +127,7 @@ class Scatter:
         for begin in range(0, len(part), self._rows):
             rows = part[begin : begin + self._rows]
             if not self.count:
-                self.shift_D = _mean(rows, stage, self.shift_D)
+                self.shift_D = first_mean(rows, stage, self.shift_D)
             x_ND = stage.centred(rows, self.shift_D)
             sum_D = _column_sums(x_ND)
             if not bool(torch.isfinite(sum_D).all()):
@@ -235,7 +235,7 @@ def of_panels(matrix: SymmetricPanels, facts: Facts, choice: Choice) -> tuple[Sp
 def _of_leading(values_K: np.ndarray, matrix: SymmetricPanels, facts: Facts, slack: Slack) -> Spectrum:
     """That a search missed none is not proved, so that bounds from above are the norm's."""
     spectrum = _spectrum(values_K, facts, slack)
-    if spectrum.complete:
+    if spectrum.complete or facts.trace <= 0.0:
         return spectrum
     goal = Goal.of(matrix, facts.trace, (), spectrum.rank_limit, matrix.n)
     upper = np.maximum.accumulate(goal.upper_sums_by_norm(values_K)) / (facts.samples - 1)
@@ -289,7 +289,8 @@ def empty_panels(order: int, device: torch.device) -> SymmetricPanels:
     return SymmetricPanels(order, _PANEL_ROWS, torch.float64, device)
 
 
-def _mean(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
+def first_mean(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
+    """(D,): the mean of the rows from which all others are measured."""
     return _column_sums(stage.centred(rows, zero_D)) / len(rows)
 
 

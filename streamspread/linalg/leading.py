@@ -97,8 +97,7 @@ def dense_pairs(matrix: SymmetricPanels, count: int) -> tuple[np.ndarray, torch.
     """The largest eigenvalues, descending, and their eigenvectors (n, count), float64, by one dense solve."""
     full_NN = matrix.dense(torch.float64)
     if full_NN.is_cuda or 2 * count > matrix.n:
-        values_N, vectors_NN = torch.linalg.eigh(full_NN)
-        return values_N[-count:].flip(0).cpu().numpy(), vectors_NN[:, -count:].flip(1)
+        return _last_pairs(full_NN, count)
     from scipy.linalg import eigh  # slow to load; needs no workspace beside the matrix and the vectors
 
     values_K, vectors_NK = eigh(
@@ -108,7 +107,16 @@ def dense_pairs(matrix: SymmetricPanels, count: int) -> tuple[np.ndarray, torch.
         overwrite_a=True,
         check_finite=False,
     )
+    if len(values_K) < count:  # of eigenvalues that differ by roundings alone LAPACK may give too few
+        del full_NN
+        return _last_pairs(matrix.dense(torch.float64), count)
     return values_K[::-1], torch.from_numpy(vectors_NK).flip(1)
+
+
+def _last_pairs(full_NN: torch.Tensor, count: int) -> tuple[np.ndarray, torch.Tensor]:
+    """The largest ones, descending, of all eigenpairs."""
+    values_N, vectors_NN = torch.linalg.eigh(full_NN)
+    return values_N[-count:].flip(0).cpu().numpy(), vectors_NN[:, -count:].flip(1)
 
 
 def measured(matrix: SymmetricPanels, vectors_NK: torch.Tensor, dtype: torch.dtype) -> Pairs:

@@ -59,6 +59,11 @@ class View:
         return self.places if self.name == POSITION else 1
 
     @property
+    def by_token(self) -> bool:
+        """Whether a mask tells how many rows an image has: also where the first ones have one token each."""
+        return self.name == POSITION
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Of one sample."""
         return self.output if self.name == WHOLE else (self.features,)

@@ -94,6 +94,10 @@ class Interval(NamedTuple):
         return format(self, "")
 
 
+#: So NumPy's numbers leave comparisons to it, and do not take it for an array of two.
+Interval.__array_ufunc__ = None  # type: ignore[attr-defined]
+
+
 def _ends(other: object) -> tuple[float, float] | None:
     """The ends of what an interval is compared with as a number; None for any other thing."""
     if isinstance(other, Interval):

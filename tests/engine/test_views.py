@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 
 import streamspread
 from streamspread.accumulators import growth
-from streamspread.errors import ActivationError, LayerError
+from streamspread.errors import ActivationError, LayerError, OptionError
 from streamspread.observe import views
 from streamspread.results.estimates import Point
 from streamspread.results.views import VIEWS, viewed_name
@@ -236,6 +236,28 @@ def test_where_tokens_are_left_out_classes_are_too_and_a_line_says_so(masked):
     assert spectra.provenance["notes"] == [
         "no classes of map@position: tokens are left out, so their labels' places are not known",
     ]
+
+
+def test_a_first_batch_of_one_token_each_does_not_tell_how_many_there_are(masked):
+    model, data, _ = masked
+    x_NTC = data["tokens"]
+    keep_NT = torch.ones(x_NTC.shape[:2], dtype=torch.bool)
+    keep_NT[:20, 1:] = False
+
+    def batches():
+        for begin, end, width in ((0, 20, 1), (20, 90, x_NTC.shape[1])):
+            part = slice(begin, end), slice(width)
+            yield {"tokens": x_NTC[part], "attention_mask": keep_NT[part]}
+
+    found = streamspread.analyze(model, batches, "map", TAUS, view="position", method="covariance")[
+        "map@position"
+    ]
+    check_exact(found, dense(rows_by_hand(model(**data).detach(), "NTC", "position", keep_NT)))
+    assert (found.samples, found.seen) == (int(keep_NT.sum()), 90)
+    assert found.growth is None
+    assert math.isnan(found.fourth_moment)
+    with pytest.raises(OptionError, match="layer map@position: gram: the number of samples is not known"):
+        streamspread.analyze(model, batches, "map", TAUS, view="position", method="gram")
 
 
 # What is said

@@ -167,6 +167,17 @@ def test_a_constant_has_no_variance():
     assert pca.components_interval(0.9) == (0, 0)
 
 
+@pytest.mark.parametrize("count", [0.9, 3])
+@pytest.mark.parametrize("limits", [{"dense_limit": 16}, {}], ids=["panels", "square"])
+def test_nor_has_one_of_many_features(count, limits, monkeypatch):
+    small = replace(CPU, search_limit=16, **limits)
+    monkeypatch.setattr(sums, "profile", lambda device: small)
+    pca = streamspread.PCA(count, method="covariance").fit(np.full((300, 130), 7.0))
+    assert not pca.explained_variance_.any()
+    assert pca.components_interval(0.9) == (0, 0)
+    np.testing.assert_allclose(pca.components_ @ pca.components_.T, np.eye(len(pca.components_)), atol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [TALL, WIDE], ids=["tall", "wide"])
 @pytest.mark.parametrize("whiten", [False, True])
 def test_what_is_made_of_components(shape, whiten):
@@ -255,6 +266,33 @@ def test_a_sketch_says_so_and_is_right_where_it_can_be():
         low, high = parts.components_interval(0.9)
     assert low <= Reference(0.9).fit(x).n_components_ <= high
     np.testing.assert_allclose(parts.explained_variance_, theirs.explained_variance_, rtol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:neither the covariance")
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_a_sketch_far_from_the_origin_has_bounds_that_hold(learn):
+    x = np.random.default_rng(0).normal(size=(300, 3)) + 1e8
+    pca = streamspread.PCA(method="sketch")
+    getattr(pca, learn)(x)
+    sums_K = np.cumsum(np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2 / 299)
+    np.testing.assert_allclose(pca.spectrum_.total_variance, sums_K[-1], rtol=1e-12)
+    assert (pca.spectrum_.lower_sums <= sums_K * (1 + 1e-12)).all()
+    assert (sums_K <= pca.spectrum_.upper_sums * (1 + 1e-12)).all()
+    np.testing.assert_allclose(pca.mean_, x.mean(0), rtol=1e-15)
+
+
+@pytest.mark.filterwarnings("ignore:neither the covariance")
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+@pytest.mark.parametrize("shape", [(3, 10), (2, 1), (5, 5)])
+def test_a_sketch_has_a_variance_for_each_component(learn, shape):
+    """The samples' number is one more than the directions in which they can differ."""
+    pca = streamspread.PCA(method="sketch")
+    getattr(pca, learn)(x := samples(shape))
+    count = pca.n_components_
+    assert pca.components_.shape == (count, shape[1])
+    assert pca.explained_variance_.shape == pca.singular_values_.shape == (count,)
+    reference = np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2 / (shape[0] - 1)
+    np.testing.assert_allclose(pca.explained_variance_, reference[:count], atol=1e-9 * reference[0])
 
 
 @pytest.mark.parametrize("shape", [(30_000, 60), (60, 30_000)], ids=["tall", "wide"])

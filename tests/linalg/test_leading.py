@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.linalg.leading import leading_bytes, leading_pairs
+from streamspread.linalg.given import of_square
+from streamspread.linalg.leading import dense_pairs, leading_bytes, leading_pairs
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import PROBES, image_bounds
 from streamspread.system import devices
 from streamspread.system.memory import LiveBytes
 from tests.devices import CPU, DEVICES
-from tests.matrices import factor, prescribed
+from tests.matrices import factor, orthogonal, prescribed
 
 DTYPES = [torch.float32, torch.float64]
 #: Eigenvalues that fall as a power: hardly, as those of layers do, and beyond float32's rounding.
@@ -113,6 +114,19 @@ def test_fewer_directions_than_are_asked_for(device, dtype):
     overlap_KK = (pairs.vectors_NK.T @ pairs.vectors_NK).cpu()
     assert (overlap_KK - torch.eye(12, dtype=torch.float64)).abs().max() < 1e-12
     assert (residuals(exact(values_N, dtype), pairs) <= pairs.residuals_K).all()
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-8, 1e23])
+def test_none_is_missing_of_eigenvalues_that_differ_by_roundings_alone(size):
+    """Of these LAPACK's solver for some pairs finds fewer than it is asked for, and says nothing."""
+    for seed in range(40):
+        vectors_NN = orthogonal(65, np.random.default_rng(seed))
+        a_NN = torch.from_numpy(size * vectors_NN @ vectors_NN.T)
+        panels = of_square((a_NN + a_NN.T) / 2, 64, torch.float64, copy=True)
+        values_K, vectors_NK = dense_pairs(panels, 5)
+        np.testing.assert_allclose(values_K, size, rtol=1e-13)
+        assert vectors_NK.shape == (65, 5)
+        assert (vectors_NK.T @ vectors_NK - torch.eye(5).double()).abs().max() < 1e-12
 
 
 def test_vectors_are_rounded_before_they_are_measured():

@@ -19,7 +19,6 @@ def test_a_closed_one_is_a_number():
     assert CLOSED == 241
     assert CLOSED == 241
     assert CLOSED != 240
-    assert np.int64(241) >= CLOSED.value
     assert CLOSED < 242 <= Interval(242, 242) < 243.5
     assert not CLOSED < 241
     assert max(CLOSED, Interval(7, 7)) == 241
@@ -55,6 +54,18 @@ def test_an_open_one_compares_where_all_its_values_do(compare, true, false, unkn
     for number in unknown:
         with pytest.raises(ValueError, match=rf"whether 239…243 [<>=]+ {number} is not known"):
             compare(OPEN, number)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float32, np.float64])
+def test_numbers_of_numpy_on_the_left_are_numbers_too(kind):
+    assert (kind(241) == CLOSED) is True
+    assert (kind(241) != CLOSED) is False
+    assert (kind(250) > OPEN) is True
+    assert (kind(250) <= OPEN) is False
+    with pytest.raises(ValueError, match=r"whether 239…243 < 240.* is not known"):
+        _ = kind(240) > OPEN
+    with pytest.raises(TypeError, match="not supported between"):
+        _ = np.arange(3) < OPEN
 
 
 def test_intervals_compare_by_their_ends_and_not_as_pairs():
