@@ -237,6 +237,8 @@ def resize_and_crop(images: torch.Tensor, size: int) -> torch.Tensor:
         return images
     shorter = min(height, width)
     scaled = (max(size, height * size // shorter), max(size, width * size // shorter))
+    if min(scaled) == 1:  # torch scales to a single row or column only what lies with its channels last
+        images = images.contiguous(memory_format=torch.channels_last)
     images = torch.nn.functional.interpolate(images, size=scaled, mode="bilinear", antialias=True)
     top, left = (round((side - size) / 2) for side in scaled)
     return images[..., top : top + size, left : left + size].contiguous()
