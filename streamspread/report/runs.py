@@ -39,12 +39,14 @@ class Training(NamedTuple):
 @dataclass(frozen=True)
 class Run:
     """A stored result, or what one has of a view, and its name: its file's, with the folder's before it where
-    two are the same, and the view's behind it, unless that is the whole. Layers go by their own names."""
+    two are the same, and the view's behind it, unless that is the whole. Layers go by their own names.
+    ``is_twin``: it is of the fresh weights that a network was analysed beside."""
 
     name: str
     path: Path
     spectra: Spectra
     view: str = WHOLE
+    is_twin: bool = False
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -267,7 +269,7 @@ class Collection:
         also = [run for run in self.networks if run.study_part == "networks" and run.model in models]
         groups: dict[Training, dict[tuple[str, ...], Run]] = {}
         for run in trained + also:
-            if run.training is not None:
+            if run.training is not None and not run.is_twin:
                 groups.setdefault(run.training, {}).setdefault(run.network, run)
         return {training: tuple(groups[training].values()) for training in sorted(groups)}
 
@@ -303,7 +305,8 @@ def collect(paths: Sequence[str | Path]) -> Collection:
         else:
             runs += _runs(name, Path(path), result)
             if result.twin:
-                runs += _runs(f"{name}, random", Path(path), result.twin)
+                twins = _runs(f"{name}, random", Path(path), result.twin)
+                runs += [replace(run, is_twin=True) for run in twins]
     if not runs:
         raise OptionError("only embeddings given: name at least one .arrow file that run or study wrote")
     return Collection(tuple(runs), embeddings, embedding_paths)
