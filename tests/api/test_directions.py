@@ -152,6 +152,8 @@ def test_a_file_with_other_shapes_is_refused(tmp_path):
         broken = pa.array([row | {name: row[name][1:]}], table.schema.field("leading").type)
         index = table.column_names.index("leading")
         changed = table.set_column(index, table.schema.field("leading"), broken)
+        header = {key: text for key, text in table.schema.metadata.items() if not key.endswith(b"sha256")}
+        changed = changed.replace_schema_metadata(header)
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, changed.schema) as writer:
             writer.write_table(changed)
         with pytest.raises(StoreError, match=f"layer 3: .*{message}"):
@@ -160,7 +162,7 @@ def test_a_file_with_other_shapes_is_refused(tmp_path):
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "many"])
 def test_a_number_that_makes_no_sense(count):
-    with pytest.raises(OptionError, match="directions asked for; it must be a whole number, 1 or more"):
+    with pytest.raises(OptionError, match=r"directions .* asked for; it must be a whole number, 1 or more"):
         streamspread.analyze(network(), images(), directions=count)
 
 
