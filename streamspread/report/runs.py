@@ -62,7 +62,7 @@ class Run:
     def model(self) -> str:
         """The network's name, and the view; that of the file where it is not known."""
         model = self.facts.get("model")
-        return _in_view(str(model), self.view) if model else self.name
+        return in_view(str(model), self.view) if model else self.name
 
     @property
     def samples(self) -> int:
@@ -313,16 +313,23 @@ def collect(paths: Sequence[str | Path]) -> Collection:
 
 
 def _runs(name: str, path: Path, spectra: Spectra) -> Iterable[Run]:
-    """A run for each view that layers with places were seen in; those without are in all of them."""
+    """A run for each view."""
+    for view, own in by_view(spectra).items():
+        yield Run(in_view(name, view), path, Spectra(own, spectra.thresholds, spectra.provenance), view)
+
+
+def by_view(spectra: Spectra) -> dict[str, list[LayerSpectrum]]:
+    """The layers by their own names, for each view that those with places were seen in; those without are in
+    all of them."""
     alike = [s.layer for s in spectra.values() if s.view == WHOLE and len(s.shape) == 1]
-    views = dict.fromkeys(s.view for s in spectra.values() if s.layer not in alike)
-    for view in views or (WHOLE,):
-        layers = [s for s in spectra.values() if s.view == view or s.layer in alike]
-        own = [replace(s, layer=s.own_name) for s in layers]
-        yield Run(_in_view(name, view), path, Spectra(own, spectra.thresholds, spectra.provenance), view)
+    views = dict.fromkeys(s.view for s in spectra.values() if s.layer not in alike) or (WHOLE,)
+    return {
+        view: [replace(s, layer=s.own_name) for s in spectra.values() if s.view == view or s.layer in alike]
+        for view in views
+    }
 
 
-def _in_view(name: str, view: str) -> str:
+def in_view(name: str, view: str) -> str:
     return name if view == WHOLE else f"{name}, {view}"
 
 
