@@ -140,10 +140,13 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
     options = "--layers c1,c2 --thresholds 0.2,1 --method gram --rounding bf16 --rank 12 --memory 2GiB"
     options += " --width 5 --max-passes 2 --batch-size 7 --no-proof --all-eigenvalues --no-estimate --classes"
     options += " --split test --seed 7 --view position,whole --axes nchw,c2=NHWC"
+    options += " --directions 3 --scores"
     cli("run", *tiny, *options.split())
     assert seen == {
         "layers": ["c1", "c2"],
         "thresholds": (0.2, 1.0),
+        "directions": 3,
+        "scores": True,
         "samples": 24,
         "method": "gram",
         "rounding": "bf16",
