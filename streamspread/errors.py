@@ -52,3 +52,9 @@ def check_seed(seed: object) -> int:
     if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:
         raise OptionError(f"seed {seed!r} asked for; seeds are whole numbers from 0 to 2⁶³ − 1")
     return int(seed)
+
+
+def check_whole(what: str, number: object, least: int = 1) -> None:
+    """Raises OptionError for what is no whole number, or one below ``least``."""
+    if not isinstance(number, Integral) or int(number) < least:
+        raise OptionError(f"{what} {number!r} asked for; it must be a whole number, {least} or more")

@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, Field, dataclass, fields
 from numbers import Integral
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
-from streamspread.errors import OptionError, check_seed
+from streamspread.errors import OptionError, check_seed, check_whole
 from streamspread.system.registry import Registry, listed
 
 if TYPE_CHECKING:
@@ -143,8 +143,8 @@ class RunOptions:
     ] = 0
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
-            raise OptionError(f"batch size {self.batch_size} asked for; it must be 1 or more")
+        if self.batch_size is not None:
+            check_whole("batch size", self.batch_size)
         check_seed(self.seed)
         if self.memory is not None:
             from streamspread.system.memory import parse_bytes
@@ -298,14 +298,11 @@ class Options(RunOptions):
                 raise OptionError(f"{what} {name!r} is unknown: choose from {', '.join(known)}")
         if self.rank != "auto" and (not isinstance(self.rank, Integral) or self.rank < 1):
             raise OptionError(f"rank {self.rank!r} is neither auto nor a positive number")
-        if self.max_passes < 1 or self.width < 0:
-            raise OptionError(
-                f"width {self.width} and max passes {self.max_passes} asked for: a width is 0 or more, "
-                "and so many passes are 1 or more"
-            )
-        if (wanted := self.directions) is not None and (not isinstance(wanted, Integral) or wanted < 1):
-            raise OptionError(f"{wanted!r} directions asked for; it must be a whole number, 1 or more")
-        if self.scores and wanted is None:
+        check_whole("max passes", self.max_passes)
+        check_whole("width", self.width, 0)
+        if self.directions is not None:
+            check_whole("directions", self.directions)
+        if self.scores and self.directions is None:
             raise OptionError("scores asked for, and no directions to have them on: give --directions too")
         super().__post_init__()
 
@@ -330,7 +327,7 @@ class EmbedOptions(RunOptions):
     ] = 30.0
 
     def __post_init__(self) -> None:
-        if self.axes < 2:
+        if not isinstance(self.axes, Integral) or self.axes < 2:
             raise OptionError(f"{self.axes} principal components asked for; a plane needs 2 or more")
         super().__post_init__()
 

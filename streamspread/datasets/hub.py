@@ -2,7 +2,9 @@
 their library."""
 
 import os
-from collections.abc import Sequence
+import urllib.error
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import torch
 
 from streamspread.errors import DataError, MissingError
 from streamspread.system.files import storable
+from streamspread.system.network import expect_answer
 
 #: What splits are called, by what they are called here.
 _CALLED = {"train": ("train",), "test": ("test",), "val": ("validation", "val", "valid", "dev")}
 _LABEL_NAMES = ("label", "labels", "fine_label")
 _NO_LABEL = -1
+_ANSWER_SECONDS = 5.0  # for the hub's first answer: a user without a network waits no longer
 _SAVED = ("dataset_dict.json", "state.json")  # one of these is in a folder that save_to_disk wrote
 
 
@@ -95,24 +99,45 @@ def _cached(name: str, split: str) -> Any:
     import datasets
 
     known, _, config = name.partition(":")
-    for called in _CALLED[split]:
-        try:
-            return datasets.load_dataset(known, config or None, split=called)
-        except ValueError as error:
-            if "Unknown split" not in str(error):
-                raise _not_to_be_had(name, error) from error
-            unknown = error
-        except Exception as error:  # network, rights, names, disk: the user can do the same about each
-            raise _not_to_be_had(name, error) from error
+    with _asked_once() as silence:
+        for called in _CALLED[split]:
+            try:
+                return datasets.load_dataset(known, config or None, split=called)
+            except ValueError as error:
+                if "Unknown split" not in str(error):
+                    raise _not_to_be_had(name, silence or _reason(error)) from error
+                unknown = error
+            except Exception as error:  # network, rights, names, disk: the user can do the same about each
+                raise _not_to_be_had(name, silence or _reason(error)) from error
     raise DataError(f"data set {name!r}: {_reason(unknown)}")
 
 
-def _not_to_be_had(name: str, error: Exception) -> DataError:
+@contextmanager
+def _asked_once() -> Iterator[str]:
+    """Why the hub does not answer; then it is left alone, since its own client asks six times and says so."""
+    from datasets import config
+
+    before, silence = config.HF_HUB_OFFLINE, ""
+    try:
+        if not before:
+            expect_answer(config.HF_ENDPOINT, _ANSWER_SECONDS)
+    except urllib.error.HTTPError:  # an answer, whatever it says
+        pass
+    except Exception as error:
+        silence = f"{config.HF_ENDPOINT} cannot be reached: {getattr(error, 'reason', error)}"
+    config.HF_HUB_OFFLINE = before or bool(silence)
+    try:
+        yield silence
+    finally:
+        config.HF_HUB_OFFLINE = before
+
+
+def _not_to_be_had(name: str, reason: str) -> DataError:
     import datasets
 
     return DataError(
         f"data set {name!r} is not in the cache {datasets.config.HF_DATASETS_CACHE}, nor to be had from the "
-        f"hub ({_reason(error)}): give hf:NAME or hf:NAME:CONFIG, or hf:FOLDER that save_to_disk wrote"
+        f"hub ({reason}): give hf:NAME or hf:NAME:CONFIG, or hf:FOLDER that save_to_disk wrote"
     )
 
 

@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from numbers import Integral
 from typing import Protocol
 
 import numpy as np
@@ -206,8 +207,8 @@ def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
 
 def check_samples(samples: int | None, seed: int) -> None:
     """Raises OptionError for fewer than 2 samples, more than MOST_SAMPLES, or a seed that torch refuses."""
-    if samples is not None and samples < 2:
-        raise OptionError(f"{samples} samples asked for; a spread needs 2 or more")
+    if samples is not None and (not isinstance(samples, Integral) or samples < 2):
+        raise OptionError(f"{samples!r} samples asked for; a spread needs 2 or more, a whole number")
     if samples is not None and samples > MOST_SAMPLES:
         raise OptionError(f"{samples:,} samples asked for; there may be at most {MOST_SAMPLES:,}")
     check_seed(seed)
@@ -245,6 +246,8 @@ def resize_and_crop(images: torch.Tensor, size: int) -> torch.Tensor:
         return images
     shorter = min(height, width)
     scaled = (max(size, height * size // shorter), max(size, width * size // shorter))
+    if min(scaled) == 1:  # torch scales to a single row or column only what lies with its channels last
+        images = images.contiguous(memory_format=torch.channels_last)
     images = torch.nn.functional.interpolate(images, size=scaled, mode="bilinear", antialias=True)
     top, left = (round((side - size) / 2) for side in scaled)
     return images[..., top : top + size, left : left + size].contiguous()

@@ -239,7 +239,7 @@ class Analysis:
         if leading is None:
             return spectrum
         tap = next(tap for tap in self.observed.taps if tap.name == spectrum.layer)
-        leading = _flattened(leading, tap) if tap.channels_last else leading
+        leading = _flattened(leading, tap) if tap.channels_last and tap.view is None else leading
         scores_NK = leading.scores_NK if self.options.scores else None
         return replace(spectrum, leading=replace(leading, scores_NK=scores_NK))
 

@@ -18,7 +18,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     """The network within torch.compile, DataParallel and DistributedDataParallel, around which no hook stands
     that would be passed by."""
     while not (model._forward_hooks or model._forward_pre_hooks):
-        inner = model.module if isinstance(model, _PARALLEL) else model._modules.get(_COMPILED)
+        inner = model.module if isinstance(model, _PARALLEL) else dict(model.named_children()).get(_COMPILED)
         if not isinstance(inner, nn.Module):
             break
         model = inner

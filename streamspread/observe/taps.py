@@ -153,7 +153,9 @@ def select(
         LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be
             observed.
     """
-    given = [patterns] if isinstance(patterns, (str, nn.Module)) else list(patterns or ())
+    if isinstance(patterns, (str, nn.Module)) or not isinstance(patterns or (), Iterable):
+        patterns = [patterns]
+    given = list(patterns or ())
     if not given:
         raise LayerError("no layer asked for: give all, or names and globs such as 'blocks.*'")
     chosen: dict[str, TapInfo] = {}

@@ -111,6 +111,8 @@ class View:
             )
         places = [axis for axis, letter in enumerate(self.axes) if letter not in "NC"]
         x_NPC = x.permute(self.samples_axis, *places, self.axes.index("C"))
+        if self.name == WHOLE:  # flattened as an output is, wherever its features stand
+            x_NPC = x.movedim(self.samples_axis, 0)
         count, most = self.together(x.device), profile(x.device).slice_numbers
         for begin in range(0, x_NPC.shape[0], count):
             part_NPC = x_NPC[begin : begin + count]

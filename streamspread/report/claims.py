@@ -98,7 +98,8 @@ def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> t
     """The four claims for these networks.
 
     A claim about all layers is judged only by networks of which every convolution was observed. Global
-    average pooling has neither batch norm nor ReLU, so it is left out where ``part`` is one of these.
+    average pooling has neither batch norm nor ReLU, so it is left out where ``part`` is one of these. Views
+    say nothing of the paper's vectors, which are whole outputs, and random twins nothing of its networks.
 
     Args:
         tau: the threshold. ``part``: after which part of their layers the networks are compared, a key of
@@ -107,7 +108,7 @@ def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> t
     named = {
         name: _Network(name, run, run.layers(part), tau)
         for name, run in short_names(networks).items()
-        if run.view == WHOLE and run.layers(part)  # the paper's vectors are of whole outputs
+        if run.view == WHOLE and not run.is_twin and run.layers(part)
     }
     whole = [
         network

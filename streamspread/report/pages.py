@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from streamspread import store
+from streamspread.errors import OptionError
 from streamspread.report import build
 from streamspread.results.embedding import Embedding
 from streamspread.results.spectrum import Spectra
@@ -31,11 +32,18 @@ def report(
         the page's path.
 
     Raises:
-        OptionError: nothing to show.
+        OptionError: nothing to show, or nothing that can be.
         StoreError: a file that is no result, or a folder that cannot be written to.
     """
     folder, files = Path(out), []
-    given = [results] if isinstance(results, (Spectra, Embedding, str, os.PathLike)) else list(results)
+    if isinstance(results, (Spectra, Embedding, str, os.PathLike)):
+        results = [results]
+    if not isinstance(results, Iterable):
+        kind = type(results).__name__
+        raise OptionError(
+            f"results of type {kind} given: give spectra, embeddings, files of them, or several"
+        )
+    given = list(results)
     for number, result in enumerate(given, 1):
         files.append(
             _file(result, number, folder / "results") if isinstance(result, (Spectra, Embedding)) else result

@@ -10,6 +10,7 @@ from streamspread.report import style, text
 from streamspread.report.axes import band, interval_line, layer_axis, log_axis, share_axis
 from streamspread.report.curves import scree_points
 from streamspread.report.labels import EN
+from streamspread.report.runs import by_view, in_view
 from streamspread.results.spectrum import LayerSpectrum, Spectra, Spectrum, check_thresholds
 
 if TYPE_CHECKING:
@@ -24,12 +25,14 @@ def plot_spectra(spectra: Spectra, axes: Axes | None = None, threshold: float | 
     with _axes(axes) as axes:
         curves = axes.get_legend_handles_labels()[1]
         there = [label.get_text() for label in axes.get_xticklabels()] if curves else []
-        names = {name: text.shortened(name, 28) for name in spectra}
-        layers = list(dict.fromkeys([*there, *names.values()]))
-        places = [layers.index(name) for name in names.values()]
         model = str(spectra.provenance.get("model") or f"result {len(curves) + 1}")
-        look = style.looks(len(curves) + 1)[-1]
-        interval_line(axes, places, [layer.spread(tau) for layer in spectra.values()], look, model)
+        views = by_view(spectra)  # a line each: no layer in one view leads to another in the next
+        names = [text.shortened(each.layer, 28) for found in views.values() for each in found]
+        layers = list(dict.fromkeys([*there, *names]))
+        looks = style.looks(len(curves) + len(views))[len(curves) :]
+        for look, (view, found) in zip(looks, views.items(), strict=True):
+            places = [layers.index(text.shortened(each.layer, 28)) for each in found]
+            interval_line(axes, places, [each.spread(tau) for each in found], look, in_view(model, view))
         if not curves:
             share_axis(axes, EN["spread_axis"].format(tau=f"{tau:g}"))
         layer_axis(axes, layers, EN["layer"])

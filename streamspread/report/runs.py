@@ -39,12 +39,14 @@ class Training(NamedTuple):
 @dataclass(frozen=True)
 class Run:
     """A stored result, or what one has of a view, and its name: its file's, with the folder's before it where
-    two are the same, and the view's behind it, unless that is the whole. Layers go by their own names."""
+    two are the same, and the view's behind it, unless that is the whole. Layers go by their own names.
+    ``is_twin``: it is of the fresh weights that a network was analysed beside."""
 
     name: str
     path: Path
     spectra: Spectra
     view: str = WHOLE
+    is_twin: bool = False
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -60,7 +62,7 @@ class Run:
     def model(self) -> str:
         """The network's name, and the view; that of the file where it is not known."""
         model = self.facts.get("model")
-        return _in_view(str(model), self.view) if model else self.name
+        return in_view(str(model), self.view) if model else self.name
 
     @property
     def samples(self) -> int:
@@ -267,7 +269,7 @@ class Collection:
         also = [run for run in self.networks if run.study_part == "networks" and run.model in models]
         groups: dict[Training, dict[tuple[str, ...], Run]] = {}
         for run in trained + also:
-            if run.training is not None:
+            if run.training is not None and not run.is_twin:
                 groups.setdefault(run.training, {}).setdefault(run.network, run)
         return {training: tuple(groups[training].values()) for training in sorted(groups)}
 
@@ -303,23 +305,31 @@ def collect(paths: Sequence[str | Path]) -> Collection:
         else:
             runs += _runs(name, Path(path), result)
             if result.twin:
-                runs += _runs(f"{name}, random", Path(path), result.twin)
+                twins = _runs(f"{name}, random", Path(path), result.twin)
+                runs += [replace(run, is_twin=True) for run in twins]
     if not runs:
         raise OptionError("only embeddings given: name at least one .arrow file that run or study wrote")
     return Collection(tuple(runs), embeddings, embedding_paths)
 
 
 def _runs(name: str, path: Path, spectra: Spectra) -> Iterable[Run]:
-    """A run for each view that layers with places were seen in; those without are in all of them."""
+    """A run for each view."""
+    for view, own in by_view(spectra).items():
+        yield Run(in_view(name, view), path, Spectra(own, spectra.thresholds, spectra.provenance), view)
+
+
+def by_view(spectra: Spectra) -> dict[str, list[LayerSpectrum]]:
+    """The layers by their own names, for each view that those with places were seen in; those without are in
+    all of them."""
     alike = [s.layer for s in spectra.values() if s.view == WHOLE and len(s.shape) == 1]
-    views = dict.fromkeys(s.view for s in spectra.values() if s.layer not in alike)
-    for view in views or (WHOLE,):
-        layers = [s for s in spectra.values() if s.view == view or s.layer in alike]
-        own = [replace(s, layer=s.own_name) for s in layers]
-        yield Run(_in_view(name, view), path, Spectra(own, spectra.thresholds, spectra.provenance), view)
+    views = dict.fromkeys(s.view for s in spectra.values() if s.layer not in alike) or (WHOLE,)
+    return {
+        view: [replace(s, layer=s.own_name) for s in spectra.values() if s.view == view or s.layer in alike]
+        for view in views
+    }
 
 
-def _in_view(name: str, view: str) -> str:
+def in_view(name: str, view: str) -> str:
     return name if view == WHOLE else f"{name}, {view}"
 
 

@@ -94,7 +94,7 @@ class SpectraObject(Framed):
         elsewhere("write")(self, path)
 
     def plot(self, axes: Any = None, threshold: float | None = None) -> Any:
-        """Draw the spread K(τ)/D by layer, with a bar where K is an interval.
+        """Draw the spread K(τ)/D by layer, with a bar where K is an interval; a line for each view.
 
         Args:
             axes: of matplotlib, to draw into, so that several results can share them; None: of a new figure.

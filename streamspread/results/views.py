@@ -31,6 +31,8 @@ def check_views(views: str | Iterable[str]) -> tuple[str, ...]:
     Raises:
         OptionError: none given, or an unknown one.
     """
+    if not isinstance(views, Iterable):
+        raise OptionError(f"view {views!r} is no text: choose from {', '.join(VIEWS)}")
     names = [views] if isinstance(views, str) else list(views)
     for name in names:
         if name not in VIEWS:

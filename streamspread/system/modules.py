@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from streamspread.errors import ModelError
@@ -19,6 +20,8 @@ def check_made(model: nn.Module) -> None:
     seen = {id(model)}
     while todo:
         module = todo.pop()
+        if isinstance(module, torch.jit.ScriptModule):  # which keeps its modules elsewhere
+            continue
         try:
             inside = vars(module)["_modules"].values()
         except KeyError:

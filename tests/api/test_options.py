@@ -39,10 +39,11 @@ def test_thresholds_outside_their_range_are_refused(thresholds):
         ({"rounding": "fp8"}, OptionError, "rounding 'fp8' is unknown: choose from auto, fp16"),
         ({"rank": 0}, OptionError, "rank 0 is neither auto nor a positive number"),
         ({"rank": "many"}, OptionError, "rank 'many' is neither auto nor a positive number"),
-        ({"batch_size": 0}, OptionError, "batch size 0 asked for; it must be 1 or more"),
+        ({"batch_size": 0}, OptionError, "batch size 0 asked for; it must be a whole number, 1 or more"),
         ({"batch_size": -3}, OptionError, "batch size -3 asked for"),
         ({"layers": ["0", "conv*"]}, LayerError, r"no layer matches 'conv\*': nearest are"),
         ({"layers": []}, LayerError, "no layer asked for"),
+        ({"layers": 3}, LayerError, "layers are named by texts, got 3: give all, or names and globs"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, error, match):

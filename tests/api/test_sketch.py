@@ -80,7 +80,7 @@ def test_data_that_change_between_passes_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("options", "match"), [({"width": -1}, "width -1 and"), ({"max_passes": 0}, "passes 0")]
+    ("options", "match"), [({"width": -1}, "width -1 asked for"), ({"max_passes": 0}, "passes 0")]
 )
 def test_widths_and_passes_that_make_no_sense_are_refused(options, match):
     with pytest.raises(OptionError, match=match):

@@ -145,6 +145,8 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
     assert seen == {
         "layers": ["c1", "c2"],
         "thresholds": (0.2, 1.0),
+        "directions": 3,
+        "scores": True,
         "samples": 24,
         "method": "gram",
         "rounding": "bf16",
@@ -162,8 +164,6 @@ def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
         "with_random": False,
         "view": ("position", "whole"),
         "axes": "NCHW,c2=NHWC",
-        "directions": 3,
-        "scores": True,
         "checkpoint": "run.ck",
         "progress": None,
     }

@@ -11,7 +11,7 @@ from PIL import Image
 
 import streamspread
 from streamspread.cli import main
-from streamspread.datasets import load
+from streamspread.datasets import hub, load
 from streamspread.errors import DataError, MissingError
 
 
@@ -116,6 +116,27 @@ def test_an_unknown_name_without_a_network_says_which_cache_was_looked_at(tmp_pa
     assert str(tmp_path / "cache") in str(caught.value)
     assert "give hf:NAME or hf:NAME:CONFIG, or hf:FOLDER that save_to_disk wrote" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(tmp_path, monkeypatch, capfd):
+    """Its own client would ask six times, tell of each, and wait between them."""
+    asked = []
+
+    def silent(url, seconds):
+        asked.append(url)
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(hugging_face.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "expect_answer", silent)
+    with pytest.raises(
+        DataError, match=r"\(https://\S+ cannot be reached: Name or service not known\): give"
+    ):
+        load("hf:nobody/nothing")
+    assert asked == [hugging_face.config.HF_ENDPOINT]
+    assert capfd.readouterr().err == ""
+    assert hugging_face.config.HF_HUB_OFFLINE is False
+    keep(tmp_path / "cache", "some", "pets", "default", train=images(6, 1))
+    assert torch.equal(load("hf:some/pets").images, as_read(6, 1))
 
 
 def test_data_sets_that_hold_no_images_or_no_such_split_and_folders_that_are_none(tmp_path):

@@ -161,6 +161,12 @@ def test_scaling_is_that_of_torchvisions_resize_and_centre_crop(shape, size):
     assert torch.equal(got, CenterCrop(size)(Resize(size)(images)))
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (40, 16), (16, 40), (1, 3), (2, 2)])
+def test_scaling_to_a_single_pixel(shape):
+    images = torch.full((2, 3, *shape), 77, dtype=torch.uint8)
+    assert torch.equal(resize_and_crop(images, 1), torch.full((2, 3, 1, 1), 77, dtype=torch.uint8))
+
+
 def test_scaling_keeps_a_constant_and_images_of_that_size():
     assert torch.all(resize_and_crop(torch.full((1, 3, 20, 30), 77, dtype=torch.uint8), 13) == 77)
     images = pixels(2, 8, 8)

@@ -52,6 +52,7 @@ def test_a_bare_path_is_told_its_spec(tmp_path):
     [
         ({"split": "dev"}, "split 'dev' asked for; there are train, test, val"),
         ({"samples": 1}, "1 samples asked for; a spread needs 2 or more"),
+        ({"samples": "many"}, "'many' samples asked for; a spread needs 2 or more, a whole number"),
         ({"samples": 0}, "0 samples asked for"),
         ({"samples": -3}, "-3 samples asked for"),
         ({"samples": 10**21}, "1,000,000,000,000,000,000,000 samples asked for; there may be at most 1,000"),

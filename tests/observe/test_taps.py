@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import streamspread
 from streamspread.errors import DataError, LayerError, ModelError
 from streamspread.models.network import build
 from streamspread.observe.taps import list_taps, select
@@ -155,6 +156,9 @@ def test_torchscript_is_refused_as_a_model_and_passed_over_inside_one():
     scripted = torch.jit.trace(nn.Sequential(nn.Linear(4, 4)), torch.randn(2, 4))
     with pytest.raises(ModelError, match="TorchScript model cannot be observed: give the module"):
         list_taps(scripted, torch.randn(2, 4))
+    for model in (scripted, torch.jit.script(nn.Linear(4, 4))):
+        with pytest.raises(ModelError, match="TorchScript model cannot be observed: give the module"):
+            streamspread.analyze(model, torch.randn(4, 4))
     taps = list_taps(nn.Sequential(scripted, nn.Linear(4, 3)), torch.randn(2, 4))
     assert [tap.name for tap in taps] == ["1"]
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from streamspread.report.claims import Verdict, dependence, evaluate
 from streamspread.report.runs import Collection, Run, Training, collect
 from streamspread.results.spectrum import Spectra
-from tests.spectra import NO1_DIMS, NO3_DIMS, open_layer
+from streamspread.store import write
+from tests.spectra import NO1_DIMS, NO3_DIMS, equal_spectra, open_layer
 from tests.spectra import equal_run as small_run
 
 ALL = 50_000  # images of CIFAR-10
@@ -56,6 +57,17 @@ def test_one_network_that_contradicts_is_enough(growing):
     grows = evaluate([good, bad])[1]
     assert [evidence.verdict.value for evidence in grows.evidence] == ["holds", "fails"]
     assert grows.verdict is Verdict.fails
+
+
+def test_a_random_twin_does_not_speak_for_its_network(growing, tmp_path):
+    """It stands beside the network in the page; the claims are about what training made."""
+    trained, twin = (equal_spectra(NO1_DIMS, growing | {"c6": c6}, ALL) for c6 in (growing["c6"], 1))
+    write(Spectra(trained.values(), trained.thresholds, trained.provenance, twin), tmp_path / "a.arrow")
+    networks = collect([tmp_path / "a.arrow"]).networks
+    assert [run.name for run in networks] == ["a", "a, random"]
+    grows = evaluate(networks)[1]
+    assert [evidence.network for evidence in grows.evidence] == ["a"]
+    assert grows.verdict is Verdict.holds
 
 
 def test_no3_is_judged_by_no3_alone(growing):

@@ -42,6 +42,8 @@ def test_notes_are_warnings(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="results of type int given: give spectra, embeddings, files"):
+        streamspread.report(3, tmp_path)
     with pytest.raises(OptionError, match="no result given"):
         streamspread.report([], tmp_path)
     with pytest.raises(StoreError, match=r"nothing\.arrow"):

@@ -1,6 +1,7 @@
 """Results drawn: what stands on the axes, in axes that are given and in those that are made."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,19 @@ def test_several_results_share_axes_by_the_names_of_their_layers():
     first, second = (line for line in axes.lines if line.get_label() in ("no1", "no2"))
     assert (list(first.get_xdata()), list(second.get_xdata())) == ([0, 1], [1, 2])
     assert first.get_color() != second.get_color()
+
+
+def test_views_are_a_line_each_over_the_same_layers():
+    layers = [replace(equal_layer(name, 100, 10), shape=(25, 2, 2)) for name in ("c1", "c2")]
+    pooled = [replace(equal_layer(f"{s.layer}@pooled", 20, 10), view="pooled") for s in layers]
+    flat = replace(equal_layer("fc", 10, 5), shape=(10,))
+    order = [layers[0], pooled[0], layers[1], pooled[1], flat]
+    axes = Spectra(order, (0.5,), {"model": "net"}).plot()
+    assert labels(axes) == ["c1", "c2", "fc"]
+    lines = {line.get_label(): line for line in axes.lines if line.get_label().startswith("net")}
+    assert list(lines) == ["net", "net, pooled"]
+    np.testing.assert_allclose(lines["net"].get_ydata(), [0.05, 0.05, 0.3])
+    np.testing.assert_allclose(lines["net, pooled"].get_ydata(), [0.25, 0.25, 0.3])
 
 
 def test_an_interval_is_a_bar():
