@@ -90,7 +90,7 @@ class Sketch:
         count = min(choice.of(spectrum), len(values))
         rows_KD = torch.empty(count, self.dim, dtype=torch.float64, device=self.device)
         svd.stack.rotate_into(rows_KD, svd.vectors_MM[:, :count].T)
-        rows_KD = orthonormal(rows_KD.T).T if count else rows_KD
+        rows_KD = _orthonormal_rows(rows_KD) if count else rows_KD
         return Solved(self.shift_D + svd.mean_D, rows_KD, spectrum, leading(spectrum, count), exact=False)
 
     def refined(self, table: Table, step: int, choice: Choice) -> Solved:
@@ -104,7 +104,7 @@ class Sketch:
         svd = self.rows.decompose(self._zero_D[None][:0])
         mean_D, total = self.shift_D + svd.mean_D, svd.total
         q_LD, missed = self.rows.basis_(svd, self.rank)
-        q_LD = orthonormal(q_LD.T).T.contiguous()
+        q_LD = _orthonormal_rows(q_LD).contiguous()
         square_LL = torch.zeros(len(q_LD), len(q_LD), dtype=torch.float64, device=self.device)
         stage = Stage(step * self.dim, self.device)
         for _, _, part in table.parts(step):
@@ -137,3 +137,8 @@ class Sketch:
             upper_sums=upper * unit,
             proof="Frequent Directions",
         )
+
+
+def _orthonormal_rows(rows_KD: torch.Tensor) -> torch.Tensor:
+    """Twice, since once leaves of nearly dependent rows what rounding makes of them."""
+    return orthonormal(orthonormal(rows_KD.T)).T

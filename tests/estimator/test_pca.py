@@ -270,6 +270,20 @@ def test_a_sketch_says_so_and_is_right_where_it_can_be():
 
 @pytest.mark.filterwarnings("ignore:neither the covariance")
 @pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+def test_a_sketch_of_few_directions_has_orthonormal_components(learn):
+    worst = 0.0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x = rng.normal(size=(300, 12)) @ rng.normal(size=(12, 50))
+        pca = streamspread.PCA(method="sketch", batch_size=26)
+        getattr(pca, learn)(x)
+        overlap_KK = pca.components_ @ pca.components_.T
+        worst = max(worst, np.abs(overlap_KK - np.eye(len(overlap_KK))).max())
+    assert worst < 1e-13
+
+
+@pytest.mark.filterwarnings("ignore:neither the covariance")
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
 def test_a_sketch_far_from_the_origin_has_bounds_that_hold(learn):
     x = np.random.default_rng(0).normal(size=(300, 3)) + 1e8
     pca = streamspread.PCA(method="sketch")
