@@ -8,12 +8,12 @@ def rows_by_hand(x, axes, name, keep=None):
     """The rows of a view; ``keep`` (N, P): which places of a sample count."""
     rows = []
     for n in range(x.shape[axes.index("N")]):
-        image = x.select(axes.index("N"), n)
-        image = image.movedim(axes.replace("N", "").index("C"), -1)
+        whole = x.select(axes.index("N"), n)
+        image = whole.movedim(axes.replace("N", "").index("C"), -1)
         places = image.reshape(-1, image.shape[-1])
         kept = places if keep is None else places[keep[n]]
         if name == "whole":
-            rows.append(image.flatten())
+            rows.append(whole.flatten())
         elif name == "position":
             rows += list(kept)
         elif name == "pooled":
