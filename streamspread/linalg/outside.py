@@ -19,6 +19,7 @@ import math
 import numpy as np
 import torch
 
+from streamspread.linalg.blocks import CHUNK_ROWS, inner
 from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE
@@ -29,7 +30,6 @@ ATTEMPTS = 8
 _VECTORS = 16
 _DEGREE = 24  # at the most: a bound that takes more is not worth it
 _SEED = 0xC4EB
-_ROWS = 8192  # of the basis, widened to float64 at a time
 
 # ε, which all vectors together fall short of with a probability of FAILURE / ATTEMPTS.
 _ONE_MISSES = torch.tensor((FAILURE / ATTEMPTS) ** (1 / _VECTORS), dtype=torch.float64)
@@ -61,15 +61,15 @@ def bound_outside(
     # Not of torch's generators, from which the span may come: they must know nothing of each other.
     normal = np.random.default_rng((_SEED, attempt)).standard_normal((matrix.n, _VECTORS))
     z_NM = torch.from_numpy(normal).to(matrix.device)
-    inverse_LL = torch.linalg.inv(_product_T(q_NL, q_NL))
-    z_NM -= _product(q_NL, inverse_LL @ _product_T(q_NL, z_NM))
+    inverse_LL = torch.linalg.inv(inner(q_NL, q_NL))
+    z_NM -= _product(q_NL, inverse_LL @ inner(q_NL, z_NM))
     before_NM = torch.zeros_like(z_NM)
     # Products err by some units of the norm; the recurrence adds that up.
     unit = UNIT * (matrix.n * matrix.squared_norm()) ** 0.5
     least = math.inf
     for degree in range(1, _DEGREE + 1):
         image_NM = matrix.exact_product(z_NM).sub_(z_NM, alpha=lowest)
-        image_NM -= _product(q_NL, inverse_LL @ _product_T(q_NL, image_NM))
+        image_NM -= _product(q_NL, inverse_LL @ inner(q_NL, image_NM))
         image_NM.mul_(2.0 / width).sub_(z_NM)
         if degree > 1:
             image_NM.mul_(2.0).sub_(before_NM)
@@ -84,15 +84,9 @@ def bound_outside(
 
 def bound_bytes(order: int, count: int) -> int:
     """Peak bytes of :func:`bound_outside` for a span of so many vectors, beside the matrix and these."""
-    return 8 * (8 * _VECTORS * order + 3 * count**2 + count * min(order, _ROWS))
-
-
-def _product_T(q_NL: torch.Tensor, z_NM: torch.Tensor) -> torch.Tensor:
-    """qᵀz in float64, without a float64 copy of q."""
-    rows = zip(q_NL.split(_ROWS), z_NM.split(_ROWS), strict=True)
-    return sum((q.T.double() @ z.double() for q, z in rows), torch.zeros((), dtype=torch.float64).to(z_NM))
+    return 8 * (8 * _VECTORS * order + 3 * count**2 + count * min(order, CHUNK_ROWS))
 
 
 def _product(q_NL: torch.Tensor, c_LM: torch.Tensor) -> torch.Tensor:
     """q c in float64, without a float64 copy of q."""
-    return torch.cat([q.double() @ c_LM for q in q_NL.split(_ROWS)])
+    return torch.cat([q.double() @ c_LM for q in q_NL.split(CHUNK_ROWS)])

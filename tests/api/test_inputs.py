@@ -7,36 +7,18 @@ import torch
 import zarr
 from PIL import Image
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
 from streamspread.errors import ActivationError, DataError, ModelError, OptionError
 from streamspread.models.inputs import accept_uint8
 from streamspread.streams import Stream, as_stream
+from tests.items import Flow, Items
 from tests.networks import check_exact, network, truth
 from tests.samples import TAUS
 from tests.texts import bert, encoded, gpt2, texts
 
 N, SIZE = 70, 16  # the last batch is smaller
-
-
-class Items(Dataset):
-    def __init__(self, items):
-        self.items = items
-
-    def __len__(self):
-        return len(self.items)
-
-    def __getitem__(self, index):
-        return self.items[index]
-
-
-class Flow(IterableDataset):
-    def __init__(self, items):
-        self.items = items
-
-    def __iter__(self):
-        return iter(self.items)
 
 
 class Shards:

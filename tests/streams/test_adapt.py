@@ -11,7 +11,6 @@ from PIL import Image
 from torch.utils.data import (
     DataLoader,
     Dataset,
-    IterableDataset,
     RandomSampler,
     SequentialSampler,
     SubsetRandomSampler,
@@ -21,30 +20,8 @@ from torch.utils.data import (
 
 from streamspread.errors import DataError, OptionError
 from streamspread.streams import Named, as_stream, count, head
+from tests.items import Flow, Items
 from tests.refilling import REFILLING
-
-
-class Items(Dataset):
-    """A map-style data set of the given items."""
-
-    def __init__(self, items):
-        self.items = items
-
-    def __len__(self):
-        return len(self.items)
-
-    def __getitem__(self, index):
-        return self.items[index]
-
-
-class Flow(IterableDataset):
-    """An iterable data set of the given items."""
-
-    def __init__(self, items):
-        self.items = items
-
-    def __iter__(self):
-        return iter(self.items)
 
 
 class Table:
