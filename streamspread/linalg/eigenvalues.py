@@ -260,7 +260,8 @@ def _certificate(basis: Subspace, goal: Goal, highs: Sequence[int], attempt: int
     upper = goal.upper_sums_by_residuals(ritz_P, Certificate(count, aim, residual_PP))
     if not goal.closed(upper, goal.lows(basis.ritz_L)):
         return None
-    bound = bound_outside(basis.matrix, basis.q_NL[:, :count], outside, aim, attempt=attempt)
+    q_NP, norm = basis.q_NL[:, :count], goal.squares**0.5
+    bound = bound_outside(basis.matrix, q_NP, outside, aim, norm=norm, attempt=attempt)
     return Certificate(count, bound, residual_PP) if bound <= aim else None
 
 

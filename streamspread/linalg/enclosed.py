@@ -84,7 +84,9 @@ def enclosed_pairs(
     if proof and outside > bound:
         # Where there is no gap, a bound is as near as it can be.
         aim = np.nextafter(bound, np.inf)
-        certified = bound_outside(matrix, span.q_NP, following, aim, lowest=_lowest(matrix, seed))
+        certified = bound_outside(
+            matrix, span.q_NP, following, aim, norm=span.norm, lowest=_lowest(matrix, seed)
+        )
         if certified < outside:
             outside, why = certified, "Chebyshev polynomial"
     high_P = residual_upper_values(span.values_P, span.residual_PP, outside)
@@ -95,7 +97,7 @@ class _Span:
     """Ritz vectors Q (n, P) with values Θ: their residuals, and what bounds follow from these.
 
     Attributes:
-        residual_PP: RᵀR.
+        residual_PP: RᵀR. ``norm``: ‖A‖_F.
         off: how far QᵀAQ can be from Θ, in norm, with all that float64 rounds.
         outside: a bound on the eigenvalues of A outside the span, from ‖A‖_F.
     """
@@ -105,7 +107,8 @@ class _Span:
         r_NP = matrix.exact_product(q_NP) - q_NP * torch.as_tensor(values_P, device=q_NP.device)
         identity_PP = torch.eye(len(values_P)).to(q_NP)
         skew = float(torch.linalg.matrix_norm(q_NP.T @ q_NP - identity_PP))
-        norm, roundings = matrix.squared_norm() ** 0.5, rounded_product(matrix) * len(values_P) ** 0.5
+        norm = self.norm = matrix.squared_norm() ** 0.5
+        roundings = rounded_product(matrix) * len(values_P) ** 0.5
         self.residual_PP = (r_NP.T @ r_NP).cpu().numpy()
         self.off = float(torch.linalg.matrix_norm(q_NP.T @ r_NP)) + roundings + 4 * skew * norm
         inside = float(np.sum(values_P**2)) + 2 * float(np.trace(self.residual_PP))

@@ -64,11 +64,6 @@ class Goal:
         """Whether bounds on the sums from both sides give one and the same K for every target."""
         return all(components_for(lower, target) == components_for(upper, target) for target in self.targets)
 
-    @property
-    def share(self) -> float:
-        """The largest slack as a share of the trace."""
-        return self.slack.at(self.most) / self.trace
-
     def exceeds_the_block(self, highs: Sequence[int | None]) -> bool:
         """Whether some K needs more vectors. A sum beyond the trace is out of reach of any number."""
         return any(

@@ -42,6 +42,7 @@ def bound_outside(
     expected: float,
     aim: float,
     *,
+    norm: float,
     attempt: int = 0,
     lowest: float = 0.0,
 ) -> float:
@@ -52,6 +53,7 @@ def bound_outside(
         matrix: read only; products are summed in float64.
         q_NL: (n, L) linearly independent columns, of any float dtype.
         expected: b, about what is sought: the further it is off, to either side, the worse is the bound.
+        norm: ‖A‖_F.
         attempt: which one of :data:`ATTEMPTS` this is; each has vectors of its own.
         lowest: about the smallest eigenvalue of A, or less: what lies below makes the bound a worse one.
     """
@@ -65,7 +67,7 @@ def bound_outside(
     z_NM -= _product(q_NL, inverse_LL @ inner(q_NL, z_NM))
     before_NM = torch.zeros_like(z_NM)
     # Products err by some units of the norm; the recurrence adds that up.
-    unit = UNIT * (matrix.n * matrix.squared_norm()) ** 0.5
+    unit = UNIT * matrix.n**0.5 * norm
     least = math.inf
     for degree in range(1, _DEGREE + 1):
         image_NM = matrix.exact_product(z_NM).sub_(z_NM, alpha=lowest)

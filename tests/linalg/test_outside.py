@@ -16,6 +16,10 @@ N, SPAN = 300, 20
 VALUES = 1.0 / np.arange(1, N + 1) ** 1.2
 
 
+def bounded(panels, *about, **options):
+    return bound_outside(panels, *about, norm=panels.squared_norm() ** 0.5, **options)
+
+
 def spanned(panels, missing=()):
     """The leading eigenvectors, without some of them, in a basis that is not orthonormal."""
     vectors_NN = torch.linalg.eigh(panels.dense(torch.float64))[1].flip(1)
@@ -32,7 +36,7 @@ def test_the_bound_holds_and_is_at_most_what_was_aimed_at(device, dtype, worth):
     panels = prescribed(VALUES, device, dtype)
     q_NL, largest = spanned(panels), VALUES[SPAN]
     aim = 1.25 * max(worth, 1.0) * largest
-    bound = bound_outside(panels, q_NL, worth * largest, aim)
+    bound = bounded(panels, q_NL, worth * largest, aim)
     assert largest * (1 - 1e-5) <= bound <= aim
 
 
@@ -41,7 +45,7 @@ def test_the_bound_holds_and_is_at_most_what_was_aimed_at(device, dtype, worth):
 def test_a_missed_eigenvalue_is_never_certified_away(missing, attempt):
     panels = prescribed(VALUES, CPU, torch.float64)
     q_NL, expected = spanned(panels, [missing]), VALUES[SPAN]
-    bound = bound_outside(panels, q_NL, expected, 0.999 * VALUES[missing], attempt=attempt)
+    bound = bounded(panels, q_NL, expected, 0.999 * VALUES[missing], attempt=attempt)
     assert bound >= VALUES[missing] * (1 - 1e-9)
 
 
@@ -51,20 +55,20 @@ def test_of_a_matrix_with_a_correction_it_is_that_of_the_whole(basis):
     values, vectors_NN = torch.linalg.eigh(dense)
     q_NL = vectors_NN[:, -30:].to(basis)
     largest = float(values[-31])
-    bound = bound_outside(panels, q_NL, largest, 1.2 * largest)
+    bound = bounded(panels, q_NL, largest, 1.2 * largest)
     assert largest * (1 - 1e-4) <= bound <= 1.2 * largest
 
 
 @pytest.mark.parametrize("expected", [0.0, float("nan"), 2.0])
 def test_there_is_no_bound_where_the_expectation_is_of_no_use(expected):
     panels = prescribed(VALUES, CPU, torch.float64)
-    assert bound_outside(panels, spanned(panels), expected, 1.1 * VALUES[SPAN]) == math.inf
+    assert bounded(panels, spanned(panels), expected, 1.1 * VALUES[SPAN]) == math.inf
 
 
 def test_the_matrix_stays_as_it_is():
     panels = prescribed(VALUES, CPU, torch.float32)
     before = panels.dense(torch.float64)
-    bound_outside(panels, spanned(panels), VALUES[SPAN], 1.2 * VALUES[SPAN])
+    bounded(panels, spanned(panels), VALUES[SPAN], 1.2 * VALUES[SPAN])
     assert torch.equal(panels.dense(torch.float64), before)
 
 
@@ -80,8 +84,7 @@ def test_each_attempt_has_vectors_of_its_own():
     panels = prescribed(VALUES, CPU, torch.float64)
     q_NL = spanned(panels)
     bounds = {
-        bound_outside(panels, q_NL, VALUES[SPAN], 1.5 * VALUES[SPAN], attempt=each)
-        for each in range(ATTEMPTS)
+        bounded(panels, q_NL, VALUES[SPAN], 1.5 * VALUES[SPAN], attempt=each) for each in range(ATTEMPTS)
     }
     assert len(bounds) == ATTEMPTS
 
@@ -94,7 +97,7 @@ def test_of_a_matrix_with_negative_eigenvalues_the_bound_holds_too(lowest):
     basis_NN = torch.linalg.qr(torch.randn(N, N, dtype=torch.float64, generator=generator))[0]
     panels.add_low_rank(basis_NN, torch.diag(torch.from_numpy(values)))
     largest = values[SPAN]
-    bound = bound_outside(panels, spanned(panels), largest, 1.2 * largest, lowest=lowest)
+    bound = bounded(panels, spanned(panels), largest, 1.2 * largest, lowest=lowest)
     assert bound >= largest * (1 - 1e-9)
     if lowest <= -0.5:
         assert bound <= 4 * largest
