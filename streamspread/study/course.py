@@ -95,9 +95,7 @@ class Course:
             device=self.device,
         )
         some = slice(0, MEASURED)
-        scored = score(
-            copy, self.test.images[some].to(self.device), self.test.labels[some].to(self.device)
-        )
+        scored = score(copy, self.test.images[some].to(self.device), self.test.labels[some].to(self.device))
         layers = {
             name: {
                 "dim": one.dim,

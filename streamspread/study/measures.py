@@ -1,4 +1,4 @@
-"""What a layer holds, besides over how many directions it spreads: signal, noise, classes, the image itself."""
+"""What a layer holds, besides over how many directions it spreads: noise, classes, the image itself."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def rows(network: nn.Module, layer: str, images: Tensor) -> Tensor:
     kept: list[Tensor] = []
     module = dict(named(network))[layer]
     device = next(network.parameters()).device
-    handle = module.register_forward_hook(lambda *call: kept.append(call[2].detach().flatten(1).float().cpu()))
+    handle = module.register_forward_hook(
+        lambda *call: kept.append(call[2].detach().flatten(1).float().cpu())
+    )
     try:
         with torch.inference_mode():
             for batch in images.split(_BATCH):

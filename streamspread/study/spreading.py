@@ -128,7 +128,8 @@ class Experiment:
         spectra = analyze(network, some, layers, (TAU,), classes=True, estimate=False, device=self.device)
         last = [layer for layer in layers if layer != "gap"][-2:]
         holds = held(network, last, _first(self.train, _FITTED), _first(self.test, _OTHERS))
-        disturbed = noisy(self.test.images, 0)
+        labels = self.test.labels.to(self.device)
+        disturbed = score(network, noisy(self.test.images, 0).to(self.device), labels)
         by_layer = {}
         for name, found in spectra.items():
             by_layer[name] = {
@@ -140,7 +141,7 @@ class Experiment:
             }
         return {
             "accuracy": trial.test.accuracy,
-            "noisy_accuracy": score(network, disturbed.to(self.device), self.test.labels.to(self.device)).accuracy,
+            "noisy_accuracy": disturbed.accuracy,
             "test_loss": trial.test.loss,
             "train_loss": trial.losses[-1],
             "seconds": trial.seconds,

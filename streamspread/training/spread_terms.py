@@ -102,15 +102,15 @@ def within_classes(batch: Batch) -> Tensor:
     from pairs of different classes; a batch of one class is taken as it is."""
     assert batch.labels is not None
     same_BB = batch.labels[:, None] == batch.labels
-    means_BB = same_BB / same_BB.sum(1, keepdim=True)
-    means_BB = means_BB.to(batch.gram.dtype)
+    means_BB = same_BB.to(batch.gram.dtype)
+    means_BB = means_BB / means_BB.sum(1, keepdim=True)
     gram = batch.gram - means_BB @ batch.gram
     gram = gram - gram @ means_BB
     scaled = gram / gram.diagonal().mean()
     pairs_BB = torch.where(
         same_BB.all(), ~torch.eye(len(gram), dtype=torch.bool, device=gram.device), ~same_BB
     )
-    return -(scaled.square() * pairs_BB).sum().log() + pairs_BB.sum().log()
+    return -(scaled.square() * pairs_BB).sum().log() + pairs_BB.sum().to(scaled.dtype).log()
 
 
 def effective_rank(batch: Batch) -> Tensor:

@@ -37,7 +37,7 @@ class SpreadLoss:
 
     For each layer it is weight · max(0, log target − log PR), with PR the participation ratio (tr C)²/tr C²
     of the layer's batch, and tr C² taken from pairs of different samples only, so that it does not saturate
-    at the batch's size. What it does to accuracy was measured: docs/study/spreading.md; nothing is promised.
+    at the batch's size. Nobody is promised accuracy.
 
     Related terms: DeCov (Cogswell et al. 2015, "Reducing overfitting in deep networks by decorrelating
     representations"), MCR² (Yu et al. 2020), VICReg (Bardes et al. 2022), and arXiv 2308.12880.
