@@ -24,7 +24,7 @@ try:
     import streamspread
 except ImportError:
     if not SOURCE:
-        raise SystemExit("streamspread is not installed: give SOURCE in this cell, and run it again") from None
+        raise SystemExit("streamspread is not installed: give SOURCE in this cell") from None
     %pip install --quiet {SOURCE}
 """
 
