@@ -160,12 +160,13 @@ class Monitor:
         if self._window is not None:
             had = max((one.images for one in self._window.kept.values()), default=0)
             self._close_window()
-            self._say(
-                "end",
-                f"the window that began at step {self._began:,} had {had:,} of {self._share:,} samples when "
-                "the training ended, and is left out"
-                + ("" if had else ": only forwards in train mode count"),
-            )
+            if self.steps > self._began:
+                self._say(
+                    "end",
+                    f"the window that began at step {self._began:,} had {had:,} of {self._share:,} samples "
+                    "when the training ended, and is left out"
+                    + ("" if had else ": only forwards in train mode count"),
+                )
         if self.files is not None:
             self._guarded("files", lambda files: files.close(self._readings), self.files)
 
