@@ -14,7 +14,8 @@ import torch
 from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Precision, Staging
 from streamspread.engine.checkpoints import Keeper
-from streamspread.engine.course import WIDER, Analysis
+from streamspread.engine.course import Analysis
+from streamspread.engine.layer import WIDER
 from streamspread.engine.pace import Announce
 from streamspread.engine.planning import check_room, plan_for, planned
 from streamspread.kernels import SUM_DTYPES, for_device
