@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from streamspread.datasets import Labelled
 from streamspread.observe.names import named
-from streamspread.observe.taps import list_taps, select
 
 NOISE = 0.04  # deviation of the noise on pixels, as a share of their range
 _BATCH = 250
@@ -55,12 +54,12 @@ def held(
     one, two = noisy(others.images, seed), noisy(others.images, seed + 1)
     found = {}
     for layer in layers:
-        x, y, a, b = (rows(network, layer, images) for images in (fitted.images, others.images, one, two))
-        places = _places(network, layer, others.images)
-        image, probe = _told(x, y, fitted, others)
+        a, b = (rows(network, layer, images) for images in (one, two))
+        x, y = (rows(network, layer, images) for images in (fitted.images, others.images))
+        image, probe = _told(x.flatten(1), y.flatten(1), fitted, others)
         found[layer] = Held(
-            noise=_noise_share(a, b),
-            mean=_mean_share(y, places),
+            noise=_noise_share(a.flatten(1), b.flatten(1)),
+            mean=_mean_share(y),
             image=image,
             probe=probe,
         )
@@ -68,26 +67,22 @@ def held(
 
 
 def rows(network: nn.Module, layer: str, images: Tensor) -> Tensor:
-    """A layer's output, float32 (N, C·P): channels first, then places."""
+    """A layer's output, float32 (N, C, P), for P places of a feature map, on the CPU."""
     kept: list[Tensor] = []
-    module = dict(named(network))[layer]
     device = next(network.parameters()).device
-    handle = module.register_forward_hook(
-        lambda *call: kept.append(call[2].detach().flatten(1).float().cpu())
-    )
+
+    def see(_: nn.Module, inputs: object, output: Tensor) -> None:
+        kept.append(output.detach().flatten(2 if output.ndim > 2 else 1).float().cpu())
+
+    handle = dict(named(network))[layer].register_forward_hook(see)
     try:
         with torch.inference_mode():
             for batch in images.split(_BATCH):
                 network(batch.to(device))
     finally:
         handle.remove()
-    return torch.cat(kept)
-
-
-def _places(network: nn.Module, layer: str, images: Tensor) -> int:
-    """How many places a channel of the layer has."""
-    (tap,) = select(list_taps(network, images[:2].to(next(network.parameters()).device)), layer)
-    return tap.dim // tap.shape[0]
+    x = torch.cat(kept)
+    return x if x.ndim > 2 else x[..., None]
 
 
 def _noise_share(a_ND: Tensor, b_ND: Tensor) -> float:
@@ -97,13 +92,12 @@ def _noise_share(a_ND: Tensor, b_ND: Tensor) -> float:
     return float(within / both)
 
 
-def _mean_share(x_ND: Tensor, places: int) -> float:
-    means_NC = x_ND.view(len(x_ND), -1, places).mean(2)
-    return float(places * _variance(means_NC) / _variance(x_ND))
+def _mean_share(x_NCP: Tensor) -> float:
+    return float(x_NCP.shape[2] * _variance(x_NCP.mean(2)) / _variance(x_NCP))
 
 
-def _variance(x_ND: Tensor) -> Tensor:
-    return (x_ND - x_ND.mean(0)).square().sum(dtype=torch.float64) / len(x_ND)
+def _variance(x_N: Tensor) -> Tensor:
+    return (x_N - x_N.mean(0)).square().sum(dtype=torch.float64) / len(x_N)
 
 
 def _told(x: Tensor, y: Tensor, fitted: Labelled, others: Labelled) -> tuple[float, float]:
