@@ -17,7 +17,8 @@ DOCUMENTS += (ROOT / "docs").glob("*/*.md")
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document):
-    links = re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8"))
+    links = re.findall(r"""\]\(([^)#]+)|(?:src|srcset)="([^"]+)\"""", document.read_text(encoding="utf-8"))
+    links = ["".join(each) for each in links]
     # ../../actions is a page of the site that hosts the repository.
     here = [link for link in links if "://" not in link and not link.startswith("../../actions/")]
     missing = [link for link in here if not (document.parent / link).exists()]
