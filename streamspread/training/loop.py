@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
@@ -105,7 +105,8 @@ def train(
     if keeper is not None:
         keeper.resume(trainer, course)
     earlier = course.seconds
-    interrupted = _run_epochs(trainer, test, callbacks or Callbacks(), course, keeper)
+    with closing(trainer):
+        interrupted = _run_epochs(trainer, test, callbacks or Callbacks(), course, keeper)
 
     both = interrupted and course.last is not course.best
     last = _stored(network, course.last, test) if both else None

@@ -69,6 +69,7 @@ class Trainer:
         self.mean: AveragedModel | None = None
         if recipe.average:
             self.mean = AveragedModel(network, multi_avg_fn=self._average)
+        self.spread = recipe.spreading(network)
 
     def run_epoch(
         self,
@@ -76,7 +77,7 @@ class Trainer:
         between: Callable[[], None] | None = None,
     ) -> float:
         """Take every image once, in a new order, or those that are left of an epoch that was begun; return
-        the mean loss, the only wait for the device.
+        the mean loss, without any term that spreads layers; to read it is the only wait for the device.
 
         ``between``: called after each batch, when :meth:`state` may be asked; before ``on_batch``.
         """
@@ -87,13 +88,12 @@ class Trainer:
         for chosen in self._order.split(self.batch_size)[self._at : self.steps_per_epoch]:
             with self.autocast():
                 logits = self.network(self._augmented(chosen))
-                loss = functional.cross_entropy(
-                    logits, self.split.labels[chosen], label_smoothing=self.recipe.label_smoothing
-                )
+                labels = self.split.labels[chosen]
+                loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
             for parameters in self.optimizer.param_groups:
                 parameters["lr"] = self.recipe.rate(self.step, self.steps)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss if self.spread is None else loss + self.spread(labels)).backward()
             self.optimizer.step()
             if self.mean is not None:
                 self.mean.update_parameters(self.network)
@@ -115,6 +115,8 @@ class Trainer:
             tensors["order"] = self._order
         if self.mean is not None:
             tensors |= {f"mean.{name}": x for name, x in self.mean.state_dict().items()}
+        if self.spread is not None:
+            tensors |= {f"spread.{name}": x for name, x in self.spread.state_dict().items()}
         for number, kept in self.optimizer.state_dict()["state"].items():
             if (momentum := kept.get("momentum_buffer")) is not None:
                 tensors[f"momentum.{number}"] = momentum
@@ -125,6 +127,8 @@ class Trainer:
         self.network.load_state_dict(_whole(below("network.", tensors)))
         if self.mean is not None:
             self.mean.load_state_dict(_whole(below("mean.", tensors)))
+        if self.spread is not None:
+            self.spread.load_state_dict(below("spread.", tensors))
         optimizer = self.optimizer.state_dict()
         momenta = _whole(below("momentum.", tensors))
         optimizer["state"] = {int(n): {"momentum_buffer": x} for n, x in momenta.items()}
@@ -133,6 +137,11 @@ class Trainer:
         self.step, self._at = int(facts["step"]), int(facts["at"])
         self._total = tensors["total"].clone().to(self.device)
         self._order = tensors["order"].clone().to(self.device) if "order" in tensors else None
+
+    def close(self) -> None:
+        """Take off the network what the training put on it."""
+        if self.spread is not None:
+            self.spread.close()
 
     def trained(self) -> Network:
         """The network as trained so far; where weights are averaged, another one with their mean."""

@@ -84,7 +84,7 @@ def resumed(path, every, **options):
 
 @pytest.mark.parametrize(
     ("case", "every"),
-    [("as it is", 1), ("averaged", 3), ("not augmented", 4)],
+    [("as it is", 1), ("averaged", 3), ("not augmented", 4), ("spread", 3)],
 )
 def test_a_training_that_is_ended_again_and_again_has_the_bits_of_one_that_is_not(
     case, every, tmp_path, monkeypatch
@@ -93,6 +93,8 @@ def test_a_training_that_is_ended_again_and_again_has_the_bits_of_one_that_is_no
     if case == "averaged":
         options = {"average": True, "weights": tmp_path / "first.safetensors"}
         run(out=tmp_path / "first.safetensors", epochs=1)
+    if case == "spread":
+        options = {"spread_layers": ("c2",)}
     if case == "not augmented":
         monkeypatch.setattr(Trainer, "_augmented", lambda self, chosen: self.split.images[chosen])
     want = run(**options)
