@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from streamspread.cli.arguments import Format
+from streamspread.cli.arguments import Format, Printed
+from streamspread.options import split_names
 from streamspread.system.printable import printable
 
 if TYPE_CHECKING:
@@ -46,18 +47,39 @@ def show_text(text: str) -> None:
     sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
 
 
-def print_result(spectra: Spectra, form: Format) -> None:
-    """Print spectra on stdout as a table, JSON or CSV."""
-    if form is Format.table:
+def print_result(spectra: Spectra, printed: Printed, said: Collection[str] = ()) -> None:
+    """Print spectra on stdout as a table, JSON or CSV; ``said``: notes that stand on stderr already, which
+    are left out where both are read in one place."""
+    columns = None if printed.columns is None else split_names(printed.columns)
+    if printed.form is Format.table:
         from rich.console import Console
 
         from streamspread.report.tables import print_spectra
 
-        print_spectra(spectra, Console())
+        print_spectra(spectra, Console(), columns, said if _one_place() else ())
     else:
         from streamspread.report import records
 
-        show_text(records.to_json(spectra) if form is Format.json else records.to_csv(spectra))
+        write = records.to_json if printed.form is Format.json else records.to_csv
+        show_text(write(spectra, columns))
+
+
+def check_printed(printed: Printed) -> None:
+    """Raises OptionError for columns that there are not, before anything is computed."""
+    if printed.columns is not None:
+        from streamspread.report.choosing import check_columns
+        from streamspread.report.records import fields
+
+        known = None if printed.form is Format.table else fields()
+        check_columns(split_names(printed.columns), known)
+
+
+def _one_place() -> bool:
+    """Whether stdout and stderr are one terminal, or one file."""
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 @contextmanager

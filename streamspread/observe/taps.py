@@ -163,7 +163,7 @@ def select(
         if not isinstance(pattern, str):
             raise LayerError(f"layers are named by texts, got {pattern!r}: give all, or names and globs")
         if pattern == "all":
-            matching = [t for t in taps if (t.module in default if default else _is_usual(t))]
+            matching = usual(taps, default)
             if not matching:
                 raise LayerError(
                     "layers 'all' names nothing in this model: give names or globs such as 'blocks.*'"
@@ -186,6 +186,15 @@ def select(
                 "floating-point tensor with one row per sample"
             )
     return [t for t in taps if t.name in chosen]
+
+
+def usual(taps: Sequence[TapInfo], default: Sequence[str] = ()) -> list[TapInfo]:
+    """What ``all`` means: ``default``, or every convolution and linear layer that can be observed."""
+    if default:
+        return [tap for tap in taps if tap.module in default]
+    # Parametrized: what torch calls a layer with a weight norm or a spectral norm.
+    kinds = [(tap, tap.kind.removeprefix("Parametrized")) for tap in taps if tap.observable]
+    return [tap for tap, kind in kinds if kind.startswith(("Conv", "Linear")) or kind.endswith("Linear")]
 
 
 class Watch:
@@ -330,12 +339,6 @@ def forward(model: nn.Module, batch: Batch, call: Call = given) -> None:
             raise MemoryError(str(error)) from error
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"the model does not run on {describe(batch)}: {first_line}") from error
-
-
-def _is_usual(tap: TapInfo) -> bool:
-    """Whether ``all`` means this tap in a model that does not say itself."""
-    kind = tap.kind.removeprefix("Parametrized")  # as torch calls what a weight or spectral norm is put on
-    return tap.observable and (kind.startswith(("Conv", "Linear")) or kind.endswith("Linear"))
 
 
 def _operations(module: nn.Module, output: Any) -> float:

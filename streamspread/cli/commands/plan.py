@@ -30,4 +30,5 @@ COMMAND = Command(
         "streamspread plan --model torchvision:resnet50 --weights none --data noise --samples 10000",
     ),
     place=2,
+    panel="Analyse a network",
 )

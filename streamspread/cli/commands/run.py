@@ -11,7 +11,7 @@ import typer
 from streamspread.cli.arguments import Output, Source
 from streamspread.cli.command import Command
 from streamspread.cli.inputs import dated_name, open_source
-from streamspread.cli.terminal import note, outlook_line, print_result, progress_bars
+from streamspread.cli.terminal import check_printed, note, outlook_line, print_result, progress_bars
 from streamspread.errors import OptionError
 from streamspread.options import Options
 
@@ -26,6 +26,7 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
     from streamspread.engine.checkpoints import remove
     from streamspread.engine.pace import Announce
 
+    check_printed(output)
     path = output.out or dated_name(source.model, ".arrow")
     store.check_writable(path)
     if path.suffix != ".arrow":  # as a slip that names the weights or the data, which must not be replaced
@@ -47,7 +48,7 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
         except Interrupted as stopped:
             spectra, interrupted = stopped.spectra, True
     try:  # printed first, since the disk may be full; and written though nobody may read what is printed
-        print_result(spectra, output.form)
+        print_result(spectra, output, () if output.quiet else opened.notes)
         sys.stdout.flush()
     finally:
         # What is there may be whole: a part of the layers does not replace it.
@@ -68,4 +69,5 @@ COMMAND = Command(
         "--layers 'layer1.*'",
     ),
     place=1,
+    panel="Analyse a network",
 )
