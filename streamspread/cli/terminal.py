@@ -83,14 +83,25 @@ def _one_place() -> bool:
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Iterator[Callable[[Event], None] | None]:
-    """A callback that draws the engine's progress on stderr; None off a terminal, or where ``quiet``."""
-    if quiet or not sys.stderr.isatty():
+def progress_bars(quiet: bool, first: str = "starting") -> Iterator[Callable[[Event], None] | None]:
+    """A callback that shows progress on stderr, which code that is handed none of it reaches too: as bars, or
+    off a terminal as a line every half minute; None where ``quiet``. Standard output is not to be written to
+    within it. ``first``: what is being done before anything is told."""
+    if quiet:
         yield None
         return
-    from streamspread.system.bars import bars
+    from streamspread.system.progress import doing, telling
 
-    with bars() as show:
+    if sys.stderr.isatty():
+        from streamspread.system.bars import bars
+
+        showing = bars()
+    else:
+        from streamspread.system.lines import lines
+
+        showing = lines(say)
+    with showing as show, telling(show):
+        doing(first)
         yield show
 
 
@@ -114,7 +125,7 @@ def training_bar(show: Callable[[Event], None] | None) -> Callable[[int, int], N
     def on_batch(done: int, total: int) -> None:
         from streamspread.system.progress import Progress as Event
 
-        show(Event("training", 0, 1, done, total, "images", ""))
+        show(Event("training", 0, 1, done, total, "images", "", done / total if total else None))
 
     return on_batch
 
@@ -123,11 +134,13 @@ def training_bar(show: Callable[[Event], None] | None) -> Callable[[int, int], N
 def epoch_lines(quiet: bool) -> Iterator[Callable[[EpochReport], None] | None]:
     """A line on stderr for every epoch, with the time that is left; nothing where ``quiet``."""
 
+    from streamspread.system.progress import duration
+
     def show(report: EpochReport) -> None:
         left = report.seconds / report.epoch * (report.epochs - report.epoch)
         note(
             f"epoch {report.epoch} of {report.epochs}: loss {report.loss:.3f}, "
-            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), {left:.0f} s left",
+            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), about {duration(left)} left",
             quiet,
         )
 

@@ -57,7 +57,7 @@ def load(
     try:
         pixels, name = source.open(request)
     except DataError as error:
-        if other := _meant(spec, argument):
+        if (other := _meant(spec, argument)) and other not in str(error):
             raise DataError(f"{error}; did you mean {other}?") from error
         raise
     rows = choose(len(pixels), samples, seed, name)

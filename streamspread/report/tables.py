@@ -149,7 +149,7 @@ def print_layers(taps: Sequence[TapInfo], console: Surface) -> None:
         Column("module", [tap.kind for tap in taps], drop=1, left=True),
     ]
     if taken:
-        columns.insert(1, Column("taken", ["•" if tap.name in taken else "" for tap in taps], left=True))
+        columns.append(Column("taken", ["•" if tap.name in taken else "" for tap in taps], left=True))
     print_first_that_fits(console, [columns])
     if taken:
         asked = getattr(taps, "asked", "all")

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from streamspread.cli.arguments import Source, UnusedOutput
 from streamspread.cli.command import Command
+from streamspread.cli.terminal import progress_bars
 from streamspread.options import Options
 
 _USED = {"model", "image_size", "layers", "axes"}
@@ -14,16 +15,18 @@ _USED = {"model", "image_size", "layers", "axes"}
 def layers(source: Source, options: Options, output: UnusedOutput) -> None:
     """List a network's layers with the shape and the number D of their features, and mark those that --layers
     takes; a line of run can be pasted."""
+    with progress_bars(output.quiet):
+        from streamspread import models
+        from streamspread.api.layers import example_of
+        from streamspread.api.layers import layers as layers_of
+
+        loaded = models.load(source.model, "none")
+        example = example_of(loaded, source.image_size or loaded.image_size)
+        found = layers_of(loaded.module, example, layers=options.layers, axes=options.axes)
     from rich.console import Console
 
-    from streamspread import models
-    from streamspread.api.layers import example_of
-    from streamspread.api.layers import layers as layers_of
     from streamspread.report.tables import print_layers
 
-    loaded = models.load(source.model, "none")
-    example = example_of(loaded, source.image_size or loaded.image_size)
-    found = layers_of(loaded.module, example, layers=options.layers, axes=options.axes)
     print_layers(found, Console())
 
 
