@@ -13,7 +13,8 @@ from streamspread.models.specs import LoadedModel
 from streamspread.observe.names import layer_patterns, unwrapped
 from streamspread.observe.observed import default_layers
 from streamspread.observe.placement import as_input, model_dtype, prepared
-from streamspread.observe.taps import TapInfo, list_taps, select, usual
+from streamspread.observe.selection import select, usual
+from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.results.objects import Shown
 from streamspread.results.views import axes_rules, check_axes
 from streamspread.streams import Batch, as_stream, head

@@ -15,8 +15,9 @@ from streamspread.observe.calling import Call, by, given, left_out
 from streamspread.observe.look import first_batch, forward_needs, survey
 from streamspread.observe.names import unwrapped
 from streamspread.observe.placement import as_input, model_dtype, prepared
+from streamspread.observe.selection import select
 from streamspread.observe.source import Source
-from streamspread.observe.taps import TapInfo, select
+from streamspread.observe.taps import TapInfo
 from streamspread.observe.tracing import find_sources
 from streamspread.observe.views import in_views
 from streamspread.options import Options, RunOptions

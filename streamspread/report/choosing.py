@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -90,6 +91,12 @@ def of_twin(twin: Spectra | None, spectrum: LayerSpectrum, tau: float) -> str:
     return "–" if fresh is None else text.interval(fresh.components(tau))
 
 
+def _share_of_whole(spectrum: LayerSpectrum) -> str:
+    """The share of the whole's variance that means over places hold."""
+    held = spectrum.share_of_whole
+    return "–" if math.isnan(held) else text.percent(Interval(held, held))
+
+
 def _metric(name: str) -> tuple[str, Callable[[LayerSpectrum], str], bool]:
     return name.replace("_", " "), lambda layer: text.number(metrics_of(layer)[name]), False
 
@@ -102,6 +109,7 @@ _OF_LAYER: Mapping[str, tuple[str, Callable[[LayerSpectrum], str], bool]] = {
     "images": ("images", lambda s: text.count(s.seen), False),
     "ceiling": ("K at most", lambda s: text.count(s.ceiling), False),
     "total_variance": ("T", lambda s: text.number(s.total_variance), False),
+    "share_of_whole": ("of the whole", _share_of_whole, False),
     "method": ("method", text.method, True),
     "proof": ("proof", lambda s: s.proof, True),
     "passes": ("passes", lambda s: text.count(s.passes), False),

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
@@ -90,7 +90,8 @@ def train(
         recipe,
         partial(autocast, start.device, start.precision),
     )
-    best, history, interrupted = _run_epochs(trainer, test, callbacks or Callbacks(), began)
+    with closing(trainer):
+        best, history, interrupted = _run_epochs(trainer, test, callbacks or Callbacks(), began)
     best_epoch = 1 + max(range(len(history)), key=lambda i: history[i].accuracy)
 
     network.load_state_dict(best)

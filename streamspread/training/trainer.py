@@ -64,22 +64,25 @@ class Trainer:
         self.mean: AveragedModel | None = None
         if recipe.average:
             self.mean = AveragedModel(network, multi_avg_fn=self._average)
+        self.spread = recipe.spreading(network)
 
     def run_epoch(self, on_batch: Callable[[int, int], None] | None = None) -> float:
-        """Take every image once, in a new order; return the mean loss, the only wait for the device."""
+        """Take every image once, in a new order; return the mean loss, without any term that spreads layers.
+
+        To read it is the only wait for the device.
+        """
         self.network.train()
         order = torch.randperm(len(self.split.labels), device=self.device, generator=self.generator)
         total = torch.zeros((), device=self.device)
         for chosen in order.split(self.batch_size)[: self.steps_per_epoch]:
             with self.autocast():
                 logits = self.network(self._augmented(chosen))
-                loss = functional.cross_entropy(
-                    logits, self.split.labels[chosen], label_smoothing=self.recipe.label_smoothing
-                )
+                labels = self.split.labels[chosen]
+                loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
             for parameters in self.optimizer.param_groups:
                 parameters["lr"] = self.recipe.rate(self.step, self.steps)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss if self.spread is None else loss + self.spread(labels)).backward()
             self.optimizer.step()
             if self.mean is not None:
                 self.mean.update_parameters(self.network)
@@ -88,6 +91,11 @@ class Trainer:
             if on_batch is not None:
                 on_batch(self.step * self.batch_size, self.steps * self.batch_size)
         return float(total) / self.steps_per_epoch
+
+    def close(self) -> None:
+        """Take off the network what the training put on it."""
+        if self.spread is not None:
+            self.spread.close()
 
     def trained(self) -> Network:
         """The network as trained so far; where weights are averaged, another one with their mean."""

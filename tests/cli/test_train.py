@@ -58,6 +58,20 @@ def test_training_goes_on_from_a_file_and_averages(cli, photos, tmp_path):
     assert "--out first.safetensors" in note["began_with_command"]
 
 
+def test_layers_that_are_spread_are_in_the_note_and_change_the_weights(cli, photos, tmp_path):
+    data = ("--data", f"folder:{photos}", "--model", "plan:4,M,4", "--quiet")
+    spread = ("--spread-layers", "c2", "--spread-weight", "1", "--spread-target", "none")
+    assert cli("train", *TINY, *data, *spread, "--out", "spread.safetensors")[0] == 0
+    assert cli("train", *TINY, *data, "--out", "plain.safetensors")[0] == 0
+    plain, changed = (
+        models.load("plan:4,M,4", tmp_path / f"{name}.safetensors") for name in ("plain", "spread")
+    )
+    assert changed.note["spread_layers"] == "c2"
+    assert (changed.note["spread_weight"], changed.note["spread_target"]) == ("1", "none")
+    assert "spread_layers" not in plain.note
+    assert not changed.module.c1.weight.equal(plain.module.c1.weight)
+
+
 def test_quiet_training_prints_the_outcome_only(cli, photos):
     code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors", "--quiet")
     assert (code, err) == (0, "")
@@ -102,6 +116,9 @@ def test_without_out_no_file_that_is_there_is_replaced(cli, photos, tmp_path, mo
         (["--out", "w.txt"], r"w\.txt"),
         (["--weights", "none.safetensors"], r"cannot read weights from none\.safetensors"),
         (["--average"], "averaging goes on from trained weights"),
+        (["--spread-layers", "c9"], "no layer 'c9' to spread: there are c1, c1.bn"),
+        (["--spread-layers", "c1"], "no layer runs before c1, whose spread could be its target"),
+        (["--spread-target", "much"], "target of spreading must be 'previous', none or a number"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,19 @@ from streamspread.cli.arguments import Quiet
 from streamspread.cli.command import Command
 from streamspread.cli.inputs import dated_name
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
-from streamspread.options import Flag, Option
+from streamspread.options import Flag, Option, split_names
+
+SPREADING = "Spreading"
+
+
+def read_target(text: str) -> str | float | None:
+    """``none``, or a number as such, any other text as it is: the recipe says which are wrong."""
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @dataclass(eq=False, repr=False)
@@ -63,6 +76,31 @@ class RecipeOptions:
         ),
     ] = "auto"
     seed: Annotated[int, Option("Of weights, order and augmentation.", Flag(metavar="N", panel=None))] = 0
+    spread_layers: Annotated[
+        Sequence[str],
+        Option(
+            "Layers that a term of the loss spreads over more directions, such as c5,c6.",
+            Flag(metavar="GLOB,…", panel=SPREADING, read=split_names, unset="none"),
+        ),
+    ] = ()
+    spread_weight: Annotated[
+        float, Option("Of that term; below 0 it narrows.", Flag(metavar="X", panel=SPREADING))
+    ] = 0.1
+    spread_target: Annotated[
+        str | float | None,
+        Option(
+            "Participation ratio at which it stops: that of the layer before, a number, or none.",
+            Flag(metavar="previous|none|X", panel=SPREADING, read=read_target),
+        ),
+    ] = "previous"
+    spread_kind: Annotated[
+        str,
+        Option(
+            "participation, participation-with-diagonal, effective-rank, coding-rate, vicreg, decov or "
+            "within-classes.",
+            Flag(metavar="NAME", panel=SPREADING),
+        ),
+    ] = "participation"
 
 
 @dataclass(eq=False, repr=False)
@@ -122,6 +160,7 @@ COMMAND = Command(
         "streamspread train --model plan:32,M,64 --data parquet:cifar10 --epochs 8 --out small.safetensors",
         "streamspread train --model no1 --weights no1.safetensors --average --epochs 10 "
         "--out no1-mean.safetensors",
+        "streamspread train --model no1 --spread-layers c5,c6 --spread-weight 0.1 --out spread.safetensors",
     ),
     place=9,
 )
