@@ -120,6 +120,13 @@ class TrainOutput(Quiet):
             ),
         ),
     ] = None
+    checkpoint: Annotated[
+        Path | None,
+        Option(
+            "Keep the training in this file while it lasts; the same command goes on from there.",
+            Flag(metavar="FILE", panel=None, unset="not kept"),
+        ),
+    ] = None
 
 
 def train(context: typer.Context, source: TrainSource, options: RecipeOptions, output: TrainOutput) -> None:
@@ -129,7 +136,14 @@ def train(context: typer.Context, source: TrainSource, options: RecipeOptions, o
     recipe = training.Recipe(**vars(options))
     path = output.out or dated_name(source.model, ".safetensors")
     # Checked before minutes of decoding.
-    training.check(source.model, recipe, weights=source.weights, device=output.device, out=path)
+    training.check(
+        source.model,
+        recipe,
+        weights=source.weights,
+        device=output.device,
+        out=path,
+        checkpoint=output.checkpoint,
+    )
     train_split, test_split = training.load_splits(source.data)
     with progress_bars(output.quiet) as bars, epoch_lines(output.quiet) as epoch:
         result = training.train(
@@ -140,7 +154,10 @@ def train(context: typer.Context, source: TrainSource, options: RecipeOptions, o
             weights=source.weights,
             device=output.device,
             output=training.Output(
-                path=path, replace=output.out is not None, command=shlex.join(context.obj)
+                path=path,
+                replace=output.out is not None,
+                command=shlex.join(context.obj),
+                checkpoint=output.checkpoint,
             ),
             callbacks=training.Callbacks(epoch=epoch, batch=training_bar(bars)),
         )
@@ -148,8 +165,14 @@ def train(context: typer.Context, source: TrainSource, options: RecipeOptions, o
         f"{result.plan}: {result.accuracy:.2%} of the test images right "
         f"(epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s)"
     )
+    for line in result.notes:
+        note(line, output.quiet)
     note(f"wrote {result.path}", output.quiet)
+    if result.last_path is not None:
+        note(f"wrote {result.last_path}, of the last epoch that ended", output.quiet)
     if result.interrupted:
+        if output.checkpoint is not None and output.checkpoint.is_file():
+            note(f"kept in {output.checkpoint}: the same command goes on from there", output.quiet)
         raise typer.Exit(130)
 
 
