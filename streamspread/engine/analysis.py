@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -14,7 +15,8 @@ import torch
 from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Precision, Staging
 from streamspread.engine.checkpoints import Keeper
-from streamspread.engine.course import WIDER, Analysis
+from streamspread.engine.course import Analysis
+from streamspread.engine.layer import WIDER
 from streamspread.engine.pace import Announce
 from streamspread.engine.planning import check_room, plan_for, planned
 from streamspread.kernels import SUM_DTYPES, for_device
@@ -49,6 +51,7 @@ def analyzed(
     Raises:
         Interrupted: Ctrl-C, when some layers were done.
     """
+    began = time.perf_counter()
     keeper = None if options.checkpoint is None else Keeper(observed, options)
     if keeper is None or keeper.saved is None:
         plan = planned(observed, options)
@@ -72,6 +75,7 @@ def analyzed(
             spectra = analysis.done
     left = [tap.name for tap in observed.taps if tap.name not in spectra]
     facts = _facts(plan, observed, options) | {"data_seen": analysis.data_seen}
+    facts["seconds"] = round(time.perf_counter() - began, 3)
     notes = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
     if observed.left_out:
         named = ", ".join(observed.left_out)
