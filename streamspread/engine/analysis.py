@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch
 from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Precision, Staging
 from streamspread.engine.checkpoints import Keeper
-from streamspread.engine.course import WIDER, Analysis
+from streamspread.engine.course import Analysis
+from streamspread.engine.layer import WIDER
 from streamspread.engine.pace import Announce
 from streamspread.engine.planning import check_room, plan_for, planned
 from streamspread.kernels import SUM_DTYPES, for_device
@@ -24,8 +26,8 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.views import WIDE
 from streamspread.options import Options
 from streamspread.planner import Plan
-from streamspread.results.spectrum import Spectra
-from streamspread.results.views import WHOLE
+from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.views import POOLED, WHOLE
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Report
 
@@ -82,12 +84,24 @@ def analyzed(
         notes.insert(0, f"a partial result: interrupted before {', '.join(left)}")
     if notes := [*notes, *_notes_on_views(observed, options)]:
         facts["notes"] = notes
+    if not observed.masked:  # where tokens are left out, means are not of the whole's numbers
+        spectra = {name: _beside_whole(each, spectra) for name, each in spectra.items()}
     found = Spectra(
         (spectra[tap.name] for tap in observed.taps if tap.name in spectra), options.thresholds, facts
     )
     if left:
         raise Interrupted(found)
     return found
+
+
+def _beside_whole(each: LayerSpectrum, spectra: Mapping[str, LayerSpectrum]) -> LayerSpectrum:
+    """A layer's means over places with the share that they hold of the whole's variance, if that is there: an
+    output is its mean at every place and what differs from it, which are orthogonal."""
+    whole = spectra.get(each.own_name)
+    if each.view != POOLED or whole is None or whole.total_variance <= 0.0:
+        return each
+    share = whole.dim / each.dim * each.total_variance / whole.total_variance
+    return replace(each, share_of_whole=min(1.0, share))
 
 
 def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:

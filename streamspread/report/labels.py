@@ -101,10 +101,15 @@ EN = {
     "classes": "classes",
     "classes_title": "What labels tell",
     "classes_between": "variance between classes",
+    "classes_span": "along their means",
+    "classes_leading": "in as many leading components",
     "classes_within": "K({tau}) within classes",
     "classes_each": "of one class",
     "classes_mixed": "of as many of all",
     "classes_means": (
+        "along their means: the share of the variance along the directions that the classes' means span, of "
+        "which there are one fewer than classes; in as many leading components: no other directions of that "
+        "number hold more; "
         "of one class: K of its images alone, least to most; of as many of all: the mean K of as many images "
         "drawn from all classes; neither is proved, and either is known only where inner products were summed"
     ),
@@ -119,6 +124,7 @@ EN = {
     "metric_power_law_10_100": "power law α, components 10–100",
     "metric_power_law_50_500": "power law α, components 50–500",
     "metric_saturation": "saturation",
+    "metric_share_of_nine": "share of the first nine",
     "metrics_missing": "–: not known from the leading eigenvalues alone; --all-eigenvalues gives it",
     # the page
     "section_answer": "Where the data spreads",

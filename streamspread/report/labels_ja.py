@@ -93,10 +93,14 @@ JA = {
     "classes": "クラス数",
     "classes_title": "ラベルから分かること",
     "classes_between": "クラス間の分散",
+    "classes_span": "クラス平均の方向",
+    "classes_leading": "同数の主成分",
     "classes_within": "クラス内の K({tau})",
     "classes_each": "各クラス",
     "classes_mixed": "全クラスから同数",
     "classes_means": (
+        "クラス平均の方向：クラス平均が張る方向（高々クラス数−1）に沿った分散の割合（クラス間とクラス内）。"
+        "同数の主成分：これより多くの分散をもつ同数の方向はない。"
         "各クラス：そのクラスの画像だけの K（最小から最大）。全クラスから同数："
         "全クラスから同じ枚数を選んだときの K の平均。どちらも証明ではなく、"
         "内積を求めた層でのみ分かる"
@@ -112,6 +116,7 @@ JA = {
     "metric_power_law_10_100": "べき指数 α（第 10–100 主成分）",
     "metric_power_law_50_500": "べき指数 α（第 50–500 主成分）",
     "metric_saturation": "飽和度",
+    "metric_share_of_nine": "第9主成分までの割合",
     "metrics_missing": "–：上位の固有値だけでは求まらない。--all-eigenvalues で得られる",
     "section_answer": "データの分布の広がり",
     "finding": (

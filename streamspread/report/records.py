@@ -88,9 +88,11 @@ def _values(spectrum: LayerSpectrum) -> dict[str, Any]:
         "ceiling": spectrum.ceiling,
         # what labels tell
         "between_share": None if classes is None else _known(classes.between_share),
+        "span_share": None if classes is None else _known(classes.span_share),
         "nc1": None if classes is None else _known(classes.nc1),
         "view": spectrum.view,
         "images": spectrum.seen,
+        "share_of_whole": _known(spectrum.share_of_whole),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from streamspread.report import classes, text
 from streamspread.report.columns import Column, Surface, print_first_that_fits, print_line
 from streamspread.report.labels import EN
 from streamspread.results.provenance import asked_option
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra
 
 if TYPE_CHECKING:
     from streamspread.observe.taps import TapInfo
@@ -178,6 +179,7 @@ def _spaced(column: Column, repeats: int) -> Column:
 
 
 def _columns(layers: Sequence[LayerSpectrum], answers: list[Column]) -> list[Column]:
+    beside = [] if all(math.isnan(s.share_of_whole) for s in layers) else [_of_whole(layers)]
     return [
         Column("layer", [s.layer for s in layers], left=True),
         Column("shape", [text.shape(s.shape) for s in layers], drop=2),
@@ -185,11 +187,19 @@ def _columns(layers: Sequence[LayerSpectrum], answers: list[Column]) -> list[Col
         Column("N", [text.count(s.samples) for s in layers], drop=4),
         Column("K at most", [text.count(s.ceiling) for s in layers], drop=8),
         *answers,
+        *beside,
         Column("method", [text.method(s) for s in layers], drop=1, left=True),
         Column("passes", [text.count(s.passes) for s in layers], drop=5),
         Column("seconds", [text.seconds(s.seconds) for s in layers], drop=6),
         Column("peak", [text.size(s.peak_bytes) for s in layers], drop=7),
     ]
+
+
+def _of_whole(layers: Sequence[LayerSpectrum]) -> Column:
+    """The share of the whole's variance that means over places hold."""
+    shares = [s.share_of_whole for s in layers]
+    cells = ["–" if math.isnan(share) else text.percent(Interval(share, share)) for share in shares]
+    return Column("of the whole", cells, drop=4)
 
 
 def _estimate(spectrum: LayerSpectrum, tau: float) -> str:
