@@ -13,6 +13,7 @@ def _spec(texts: Texts, form: Form) -> Spec:
         "axis": {"labelExpr": PERCENT},
     }
     layers = curves("part_of", y, texts, ("place",), "key")
+    images = {**log_axis(texts["samples_axis"]), "scale": {"type": "log", "nice": False}}
     return {
         "transform": [
             *SHARES,
@@ -25,9 +26,7 @@ def _spec(texts: Texts, form: Form) -> Spec:
                 "as": "part_of",
             },
         ],
-        "layer": drawn(
-            layers, x={"field": "images", **log_axis(texts["samples_axis"])}, color=ordered("key")
-        ),
+        "layer": drawn(layers, x={"field": "images", **images}, color=ordered("key")),
     }
 
 
