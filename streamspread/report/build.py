@@ -50,7 +50,7 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     check_folder(folder)
     _, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     # A path in a file's provenance may hold bytes that are no text; these are replaced.
-    _write(folder / PAGE, page.to_html(collection, texts, lang).encode(errors="replace"))
+    write_file(folder / PAGE, page.to_html(collection, texts, lang).encode(errors="replace"))
     return notes
 
 
@@ -64,7 +64,7 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     check_folder(folder)
     names, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     shown = [quote(f"{FIGURES}/{name}.png") for name in names]
-    _write(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
+    write_file(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
     return notes
 
 
@@ -91,10 +91,11 @@ def save_figure(spec: Spec, stem: Path) -> None:
     """
     drawn = render.svg(spec)
     for suffix, content in (("png", render.png(drawn)), ("svg", drawn.encode())):
-        _write(stem.with_name(f"{stem.name}.{suffix}"), content)
+        write_file(stem.with_name(f"{stem.name}.{suffix}"), content)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Put a file of a report at its place. Raises StoreError where it cannot be written."""
     try:
         replace_file(path, content)
     except OSError as error:
