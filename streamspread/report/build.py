@@ -61,7 +61,7 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
         if kind.chart is None
     }
     # A path in a file's provenance may hold bytes that are no text; these are replaced.
-    _write(folder / PAGE, page.to_html(collection, texts, lang, svgs).encode(errors="replace"))
+    write_file(folder / PAGE, page.to_html(collection, texts, lang, svgs).encode(errors="replace"))
     return notes
 
 
@@ -75,7 +75,7 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     check_folder(folder)
     kinds, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     shown = [quote(f"{FIGURES}/{name}.png") for name in kinds]
-    _write(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
+    write_file(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
     return notes
 
 
@@ -106,10 +106,11 @@ def save_figure(figure: Figure, stem: Path) -> None:
         file = BytesIO()
         # Without a date the same results give the same file.
         figure.savefig(file, format=suffix, dpi=_DPI, metadata={"Date": None} if suffix == "svg" else None)
-        _write(stem.with_name(f"{stem.name}.{suffix}"), file.getvalue())
+        write_file(stem.with_name(f"{stem.name}.{suffix}"), file.getvalue())
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Put a file of a report at its place. Raises StoreError where it cannot be written."""
     try:
         replace_file(path, content)
     except OSError as error:
