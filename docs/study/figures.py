@@ -6,32 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from streamspread.report import render, theme
+
 Spec = dict[str, Any]
 Numbers = Mapping[str, Any]
 
 _LAYERS = ("c1", "c2", "c3", "c4", "c5", "c6", "gap")
 _CONVOLUTIONS = _LAYERS[:-1]
-_BLUE, _ORANGE, _GREEN, _GREY = "#0060a8", "#d55e00", "#007d5a", "#8a939d"
+_BLUE, _ORANGE, _GREEN, _GREY = *theme.LIGHT[:3], "#8a939d"
 _PERCENT = "format(100 * datum.value, '~r') + ' %'"
-_CONFIG: Spec = {
-    "background": "#ffffff",
-    "font": "Noto Sans, Segoe UI, Helvetica, DejaVu Sans, sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "gridColor": "#e3e7ec",
-        "labelColor": "#454d57",
-        "titleColor": "#454d57",
-        "titleFontWeight": "normal",
-    },
-    "header": {
-        "labelFontWeight": "bold",
-        "labelFontSize": 12,
-        "labelAnchor": "start",
-        "labelColor": "#1b1f24",
-    },
-    "legend": {"labelFontSize": 11, "labelLimit": 400, "orient": "bottom", "title": None},
-    "text": {"color": "#1b1f24", "fontSize": 11},
-}
 #: How the rows of the figure of circumstances are called, from its numbers' keys.
 CIRCUMSTANCES = {
     "whole": "as they are, {images} training images",
@@ -59,13 +42,17 @@ def figures(found: Numbers) -> dict[str, Spec]:
 
 
 def write(found: Numbers, folder: Path) -> None:
-    """Each as PNG and SVG."""
-    import vl_convert
+    """Each as PNG.
 
+    Raises:
+        MissingError: vl-convert is not installed.
+    """
     folder.mkdir(exist_ok=True)
+    config = theme.config()
+    config["legend"] |= {"orient": "bottom", "title": None, "labelLimit": 400}
+    config["header"] |= {"title": None}
     for name, spec in figures(found).items():
-        whole = {"$schema": "https://vega.github.io/schema/vega-lite/v6.json", "config": _CONFIG, **spec}
-        (folder / f"{name}.png").write_bytes(vl_convert.vegalite_to_png(whole, scale=2))
+        (folder / f"{name}.png").write_bytes(render.png(render.svg({**spec, "config": config})))
 
 
 def _title(name: str) -> str:
@@ -103,12 +90,12 @@ def spread(found: Numbers) -> Spec:
     dash = {
         "field": "of",
         "type": "nominal",
-        "legend": None,
         "scale": {"domain": kinds, "range": [[1, 0], [4, 3], [1, 0]]},
     }
     ticks = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
     axis = {"labelExpr": _PERCENT, "values": ticks, "title": "share of the dimensions"}
-    y = {"field": "share", "type": "quantitative", "scale": {"type": "log"}, "axis": axis}
+    scale = {"type": "log", "domain": [0.0001, 1], "nice": False}
+    y = {"field": "share", "type": "quantitative", "scale": scale, "axis": axis}
     known: Spec = {"filter": f"datum.of != '{kinds[2]}'"}
     lines = [known, {"filter": "datum.layer != 'gap'"}]
     layers = [
@@ -133,8 +120,8 @@ def spread(found: Numbers) -> Spec:
         },
         {
             "transform": [{"filter": "datum.layer == 'c1' && datum.of == 'trained'"}],
-            "mark": {"type": "text", "align": "left", "dy": -6, "dx": -14, "color": _ORANGE, "text": "1 %"},
-            "encoding": {"x": _by_layer(), "y": {"datum": 0.01}},
+            "mark": {"type": "text", "align": "left", "color": _ORANGE, "text": "1 %"},
+            "encoding": {"x": {"value": 293}, "y": {"datum": 0.01}},
         },
     ]
     return _facets(rows, layers, 290, 190)
@@ -265,7 +252,8 @@ def spectra(found: Numbers) -> Spec:
     encoding = {
         "x": {"field": "i", "type": "quantitative", "scale": {"type": "log"}, "title": "component",
               "axis": {"values": [1, 2, 5, 10, 20, 50]}},
-        "y": {"field": "share", "type": "quantitative", "scale": {"type": "log"},
+        "y": {"field": "share", "type": "quantitative",
+              "scale": {"type": "log", "domain": [0.0005, 0.15], "nice": False},
               "axis": {"labelExpr": _PERCENT, "title": "share of the variance",
                        "values": [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1]}},
         "color": {"field": "kind", "type": "nominal", "scale": colors},

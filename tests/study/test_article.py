@@ -18,7 +18,7 @@ TEXT = make.ARTICLE.read_text(encoding="utf-8")
 _NAMES = (
     r"\bc\d\b",  # layers
     r"\bno\d\b|No\. 3",  # networks
-    r"\bNC1\b|\bλ[₁₂]|CIFAR-10|Parquet",
+    r"\bNC1\b|CIFAR-10|float64",
     r"K\(0\.7\)|τ = 0\.7|70 %",  # the paper's threshold
     r"\b1 %",  # its first claim
     r"\bFigures? \d\b",
@@ -39,7 +39,7 @@ def test_no_number_is_typed():
     text = re.sub(r"\]\([^)]*\)", "]", text)  # where links lead
     for name in _NAMES:
         text = re.sub(name, "", text, flags=re.MULTILINE)
-    assert re.findall(r".{20}\d.{0,20}", text) == []
+    assert re.findall(r".{0,20}\d.{0,20}", text) == []
 
 
 def test_figures_are_there_and_say_what_is_seen():
