@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from streamspread.report import style
-from streamspread.report.axes import legend, panels, share_axis
+from streamspread.report.figure import Spec
 from streamspread.report.markdown import render
+from streamspread.report.marks import PERCENT, log_axis, ordered
 from streamspread.report.spreading import Record, Several, components, convolutions, share
 from streamspread.report.summary import Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def by_depth(records: Sequence[Record]) -> dict[int, list[Record]]:
@@ -66,19 +62,33 @@ def _told(depth: int, shares: Sequence[float]) -> str:
     )
 
 
-def draw(records: Sequence[Record]) -> Figure:
+def draw(records: Sequence[Record]) -> Spec:
     """K(0.7)/D over the layer's number, and over its place between the first and the last."""
-    figure, grid = panels(2)
-    depths: Mapping[int, list[Record]] = by_depth(records)
-    for look, (depth, group) in zip(style.ordered_looks(len(depths)), depths.items(), strict=True):
-        drawn = {"color": look.color, "marker": look.marker, "linestyle": look.dash}
-        numbers = range(1, depth + 1)
-        grid[0].plot(numbers, shares(group), label=f"{depth} convolutions", **drawn)
-        grid[1].plot([(n - 1) / max(1, depth - 1) for n in numbers], shares(group), **drawn)
-    for axes in grid:
-        share_axis(axes, "K(0.7)/D")
-    grid[0].set_xlabel("convolution")
-    grid[1].set(xlabel="place, from the first (0) to the last (1)", ylabel="")
-    legend(figure, [grid[0]])
-    figure.suptitle("Networks of other depths, trained alike", fontsize=11)
-    return figure
+    rows = []
+    for depth, group in by_depth(records).items():
+        for number, of_layer in enumerate(shares(group)):
+            place = number / max(1, depth - 1)
+            rows.append({"key": depth, "convolution": number + 1, "place": place, "share": of_layer})
+    axes: dict[str, Spec] = {
+        "convolution": {"title": "convolution", "axis": {"tickMinStep": 1}},
+        "place": {"title": "place, from the first (0) to the last (1)"},
+    }
+    panels = [
+        {
+            "width": 320,
+            "height": 240,
+            "mark": {"type": "line", "point": True},
+            "encoding": {
+                "x": {"field": field, "type": "quantitative", **axis},
+                "y": {"field": "share", **log_axis("K(0.7)/D", PERCENT)},
+                "color": ordered("key"),
+            },
+        }
+        for field, axis in axes.items()
+    ]
+    return {
+        "title": "Networks of other depths, trained alike, by their number of convolutions",
+        "params": [{"name": "now_columns", "value": 8}],
+        "data": {"values": rows},
+        "hconcat": panels,
+    }

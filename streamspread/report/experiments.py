@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from streamspread.errors import MissingError
-from streamspread.report import course, depths, spreading, style
+from streamspread.report import course, depths, render, spreading
 from streamspread.report.build import FIGURES, check_folder, save_figure, write_file
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from streamspread.report.figure import Spec
 
 
 def write_spreading(records: Sequence[Mapping[str, Any]], folder: Path, name: str) -> tuple[Path, list[str]]:
@@ -71,14 +69,13 @@ def _listed(lines: Sequence[str]) -> str:
 
 
 def _written(
-    text: Sequence[str], draw: Callable[[], Figure], folder: Path, name: str
+    text: Sequence[str], draw: Callable[[], Spec], folder: Path, name: str
 ) -> tuple[Path, list[str]]:
     notes, picture = [], [f"![{name}]({FIGURES}/{name}.png)"]
     try:
-        with style.styled("en"):
-            figure = draw()
-            check_folder(folder / FIGURES)
-            save_figure(figure, folder / FIGURES / name)
+        render.check("en")
+        check_folder(folder / FIGURES)
+        save_figure(draw(), folder / FIGURES / name)
     except MissingError as error:
         notes, picture = [f"the document is there, its figure is not: {error}"], []
     path = folder / f"{name}.md"
