@@ -19,12 +19,12 @@ _PERCENT = "format(100 * datum.value, '~r') + ' %'"
 CIRCUMSTANCES = {
     "whole": "as they are, {images} training images",
     "compared": "{compared} training images",
+    "relu": "after ReLU, {compared} training images",
     "test": "{test} test images",
     "random": "random weights",
     "within": "class means taken out",
     "differences": "spatial means taken out",
     "standardised": "every feature standardised",
-    "relu": "after ReLU",
     "position": "every position a sample",
     "centre": "the middle position alone",
 }

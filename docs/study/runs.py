@@ -24,7 +24,7 @@ _ALL = "run --layers all --classes --with-random --thresholds 0.5,0.7,0.9 --view
 _ONE = "--thresholds 0.7"
 _OF_CONDITION = {
     "test": f"run --split test --samples 5000 --layers c5,c6,gap --classes {_ONE}",
-    "relu": f"run --layers c4.relu,c5.relu,c6.relu {_ONE}",
+    "relu": f"run --samples {COMPARED} --layers c4.relu,c5.relu,c6.relu {_ONE}",
 }
 
 
