@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -13,6 +13,7 @@ from streamspread.system.printable import printable
 
 if TYPE_CHECKING:
     from streamspread.planner import Outlook
+    from streamspread.results.history import History
     from streamspread.results.spectrum import Spectra
     from streamspread.system.progress import Progress as Event
     from streamspread.training import EpochReport
@@ -58,6 +59,19 @@ def print_result(spectra: Spectra, form: Format) -> None:
         from streamspread.report import records
 
         show_text(records.to_json(spectra) if form is Format.json else records.to_csv(spectra))
+
+
+def print_history(history: History, thresholds: Sequence[float], form: Format) -> None:
+    """Print spread over a training on stdout as a table, JSON or CSV."""
+    from streamspread.report import over_training
+
+    if form is Format.table:
+        from rich.console import Console
+
+        over_training.print_history(history, thresholds, Console())
+    else:
+        json = form is Format.json
+        show_text(over_training.to_json(history) if json else over_training.to_csv(history))
 
 
 @contextmanager

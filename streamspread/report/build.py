@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from streamspread.errors import MissingError, StoreError
-from streamspread.report import figures, markdown, page, style
+from streamspread.report import figures, markdown, over_training, page, style
 from streamspread.report.figure import Texts
 from streamspread.report.labels import labels
 from streamspread.report.runs import Collection, collect
-from streamspread.system.files import replace_file
+from streamspread.results.history import History
+from streamspread.system.files import file_stem, replace_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,10 +53,18 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
         OptionError: no file with spectra, or an unknown language.
     """
     texts = labels(lang)
+    histories, files = over_training.split(files)
+    if histories:
+        check_folder(folder)
+    drawn, said = _write_histories(histories, folder / FIGURES, texts, lang)
+    if histories and not files:
+        _write(folder / PAGE, over_training.page(histories, drawn, texts, lang).encode(errors="replace"))
+        return said
     collection = collect(files)
     check_folder(folder)
     kinds, notes = _write_figures(collection, folder / FIGURES, texts, lang)
-    svgs = {
+    notes += said
+    svgs = drawn | {
         name: (folder / FIGURES / f"{name}.svg").read_bytes()
         for name, kind in kinds.items()
         if kind.chart is None
@@ -71,11 +80,23 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     Returns, raises: as :func:`write_page`.
     """
     texts = labels(lang)
+    histories, files = over_training.split(files)
+    if histories:
+        check_folder(folder)
+    drawn, said = _write_histories(histories, folder / FIGURES, texts, lang)
+    shown = [quote(f"{FIGURES}/{name}.png") for name in drawn]
+    if histories and not files:
+        _write(folder / MARKDOWN, markdown.of_histories(histories, texts, shown).encode(errors="replace"))
+        return said
     collection = collect(files)
     check_folder(folder)
     kinds, notes = _write_figures(collection, folder / FIGURES, texts, lang)
-    shown = [quote(f"{FIGURES}/{name}.png") for name in kinds]
-    _write(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
+    notes += said
+    shown += [quote(f"{FIGURES}/{name}.png") for name in kinds]
+    written = markdown.to_markdown(collection, texts, shown)
+    if histories:
+        written += "\n" + markdown.of_histories(histories, texts)
+    _write(folder / MARKDOWN, written.encode(errors="replace"))
     return notes
 
 
@@ -92,6 +113,23 @@ def _write_figures(
     except MissingError as error:
         return {}, [f"the report is there, the figures as files are not: {error}"]
     return {name: picture.kind for name, picture in pictures.items()}, []
+
+
+def _write_histories(
+    histories: Mapping[str, History], folder: Path, texts: Texts, lang: str
+) -> tuple[dict[str, bytes], list[str]]:
+    """The figures of spread over trainings, as SVG by the names of their files, and notes for the reader."""
+    drawn: dict[str, bytes] = {}
+    try:
+        with style.styled(lang):
+            for name, history in histories.items():
+                stem = file_stem("over-training" if len(histories) == 1 else f"over-training-{name}")
+                check_folder(folder)
+                save_figure(over_training.draw(history, texts), folder / stem)
+                drawn[stem] = (folder / f"{stem}.svg").read_bytes()
+    except MissingError as error:
+        return {}, [f"the report is there, the figures as files are not: {error}"]
+    return drawn, []
 
 
 def save_figure(figure: Figure, stem: Path) -> None:

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from streamspread.report import summary
+from streamspread.report import over_training, summary
 from streamspread.report.runs import Collection
 from streamspread.report.summary import Table
+from streamspread.results.history import History
 
 
 def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Sequence[str] = ()) -> str:
@@ -39,6 +40,17 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
         blocks.append(f"### {texts['figures']}\n\n{shown}\n")
     typed = _fenced("\n".join(summary.commands(collection, texts)))
     blocks.append(f"### {texts['commands']}\n\n{typed}\n")
+    return "\n".join(blocks)
+
+
+def of_histories(
+    histories: Mapping[str, History], texts: Mapping[str, str], figures: Sequence[str] = ()
+) -> str:
+    """Spread over trainings alone: the figures, and a table of each."""
+    blocks = [f"![{PurePosixPath(path).stem}]({path})\n" for path in figures]
+    for name, history in histories.items():
+        title = f"{texts['over_training_title']}, {_escaped(name)}"
+        blocks.append(f"### {title}\n\n{render(over_training.table_of(history, texts))}")
     return "\n".join(blocks)
 
 
