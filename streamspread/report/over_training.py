@@ -60,6 +60,8 @@ def draw(history: History, texts: Texts) -> Figure:
     later = [step for step in history.steps if step > 0]
     if later and max(later) >= _WIDE * min(later):
         axes.set_xscale("symlog", linthresh=min(later))
+        axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel(texts["steps_axis"])
     figure.suptitle(texts["over_training_title"], fontsize=11)
     legend(figure, [axes])
