@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streamspread.results.similarity import Similarity, cka
     from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra, Spectrum
     from streamspread.store import read, read_grams, read_history, write, write_grams
+    from streamspread.training.spreading import SpreadLoss
 
 __all__ = [
     "PCA",
@@ -31,6 +32,7 @@ __all__ = [
     "Similarity",
     "Spectra",
     "Spectrum",
+    "SpreadLoss",
     "StreamspreadError",
     "__version__",
     "analyze",
@@ -78,6 +80,7 @@ _HOMES = {
     "Spectrum": "streamspread.results.spectrum",
     "LayerSpectrum": "streamspread.results.spectrum",
     "Spectra": "streamspread.results.spectrum",
+    "SpreadLoss": "streamspread.training.spreading",
     "StreamspreadError": "streamspread.errors",
 }
 

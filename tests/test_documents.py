@@ -18,7 +18,9 @@ DOCUMENTS += (ROOT / "docs").glob("*/*.md")
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document):
     links = re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8"))
-    missing = [link for link in links if "://" not in link and not (document.parent / link).exists()]
+    # ../../actions is a page of the site that hosts the repository.
+    here = [link for link in links if "://" not in link and not link.startswith("../../actions/")]
+    missing = [link for link in here if not (document.parent / link).exists()]
     assert missing == []
 
 

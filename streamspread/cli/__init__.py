@@ -24,16 +24,20 @@ _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own) and return its exit code.
 
-    0: done. 2: bad input, or an output that cannot be written, said in one line on stderr. 130: interrupted.
-    141: whoever read the output has seen enough. Anything unexpected is a defect and keeps its traceback.
+    0: done. 2: bad input, or an output that cannot be written, said in one line on stderr. 130: interrupted;
+    129 or 143: by SIGHUP or SIGTERM, at which what is done is kept as at Ctrl-C. 141: whoever read the output
+    has seen enough. Anything unexpected is a defect and keeps its traceback.
     """
     if sys.stderr is None:  # closed: who closed it wants to hear nothing
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process runs
     if sys.stdout is None:
         return _fail("standard output is closed: send it to a file, or to /dev/null")
+    from streamspread.system.signals import as_ctrl_c
+
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        with as_ctrl_c() as came:
+            code = _run(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except OSError as error:
@@ -43,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _unwritten(error)
     if code == _INTERRUPTED:
         _say("interrupted")
+        return 128 + came.number if came.number else code
     return code
 
 

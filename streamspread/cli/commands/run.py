@@ -25,11 +25,14 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
     from streamspread.engine.analysis import Interrupted
     from streamspread.engine.checkpoints import remove
     from streamspread.engine.pace import Announce
+    from streamspread.system.files import check_apart
 
     path = output.out or dated_name(source.model, ".arrow")
     store.check_writable(path)
     if path.suffix != ".arrow":  # as a slip that names the weights or the data, which must not be replaced
         raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
+    if options.checkpoint is not None:
+        check_apart(options.checkpoint, path)
     opened = open_source(source, options, output.quiet)
     facts = opened.facts(context.obj, source, options.seed)
     twin = None

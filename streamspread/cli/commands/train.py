@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,19 @@ from streamspread.cli.arguments import Quiet
 from streamspread.cli.command import Command
 from streamspread.cli.inputs import dated_name
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
-from streamspread.options import Flag, Option
+from streamspread.options import Flag, Option, split_names
+
+SPREADING = "Spreading"
+
+
+def read_target(text: str) -> str | float | None:
+    """``none``, or a number as such, any other text as it is: the recipe says which are wrong."""
+    if text == "none":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @dataclass(eq=False, repr=False)
@@ -63,6 +76,31 @@ class RecipeOptions:
         ),
     ] = "auto"
     seed: Annotated[int, Option("Of weights, order and augmentation.", Flag(metavar="N", panel=None))] = 0
+    spread_layers: Annotated[
+        Sequence[str],
+        Option(
+            "Layers that a term of the loss spreads over more directions, such as c5,c6.",
+            Flag(metavar="GLOB,…", panel=SPREADING, read=split_names, unset="none"),
+        ),
+    ] = ()
+    spread_weight: Annotated[
+        float, Option("Of that term; below 0 it narrows.", Flag(metavar="X", panel=SPREADING))
+    ] = 0.1
+    spread_target: Annotated[
+        str | float | None,
+        Option(
+            "Participation ratio at which it stops: that of the layer before, a number, or none.",
+            Flag(metavar="previous|none|X", panel=SPREADING, read=read_target),
+        ),
+    ] = "previous"
+    spread_kind: Annotated[
+        str,
+        Option(
+            "participation, participation-with-diagonal, effective-rank, coding-rate, vicreg, decov or "
+            "within-classes.",
+            Flag(metavar="NAME", panel=SPREADING),
+        ),
+    ] = "participation"
 
 
 @dataclass(eq=False, repr=False)
@@ -82,6 +120,13 @@ class TrainOutput(Quiet):
             ),
         ),
     ] = None
+    checkpoint: Annotated[
+        Path | None,
+        Option(
+            "Keep the training in this file while it lasts; the same command goes on from there.",
+            Flag(metavar="FILE", panel=None, unset="not kept"),
+        ),
+    ] = None
 
 
 def train(context: typer.Context, source: TrainSource, options: RecipeOptions, output: TrainOutput) -> None:
@@ -91,7 +136,14 @@ def train(context: typer.Context, source: TrainSource, options: RecipeOptions, o
     recipe = training.Recipe(**vars(options))
     path = output.out or dated_name(source.model, ".safetensors")
     # Checked before minutes of decoding.
-    training.check(source.model, recipe, weights=source.weights, device=output.device, out=path)
+    training.check(
+        source.model,
+        recipe,
+        weights=source.weights,
+        device=output.device,
+        out=path,
+        checkpoint=output.checkpoint,
+    )
     train_split, test_split = training.load_splits(source.data)
     with progress_bars(output.quiet) as bars, epoch_lines(output.quiet) as epoch:
         result = training.train(
@@ -102,7 +154,10 @@ def train(context: typer.Context, source: TrainSource, options: RecipeOptions, o
             weights=source.weights,
             device=output.device,
             output=training.Output(
-                path=path, replace=output.out is not None, command=shlex.join(context.obj)
+                path=path,
+                replace=output.out is not None,
+                command=shlex.join(context.obj),
+                checkpoint=output.checkpoint,
             ),
             callbacks=training.Callbacks(epoch=epoch, batch=training_bar(bars)),
         )
@@ -110,8 +165,14 @@ def train(context: typer.Context, source: TrainSource, options: RecipeOptions, o
         f"{result.plan}: {result.accuracy:.2%} of the test images right "
         f"(epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s)"
     )
+    for line in result.notes:
+        note(line, output.quiet)
     note(f"wrote {result.path}", output.quiet)
+    if result.last_path is not None:
+        note(f"wrote {result.last_path}, of the last epoch that ended", output.quiet)
     if result.interrupted:
+        if output.checkpoint is not None and output.checkpoint.is_file():
+            note(f"kept in {output.checkpoint}: the same command goes on from there", output.quiet)
         raise typer.Exit(130)
 
 
@@ -122,6 +183,7 @@ COMMAND = Command(
         "streamspread train --model plan:32,M,64 --data parquet:cifar10 --epochs 8 --out small.safetensors",
         "streamspread train --model no1 --weights no1.safetensors --average --epochs 10 "
         "--out no1-mean.safetensors",
+        "streamspread train --model no1 --spread-layers c5,c6 --spread-weight 0.1 --out spread.safetensors",
     ),
     place=9,
 )
