@@ -35,14 +35,14 @@ def single(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def panels(count: int) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` axes that share one height scale, at most two beside each other."""
+def panels(count: int, shared: bool = True) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` axes, at most two beside each other; ``shared``: of one height scale."""
     from matplotlib.figure import Figure
 
     columns = min(count, 2)
     rows = -(-count // columns)
     figure = Figure(figsize=(4.6 * columns if columns > 1 else 6.4, 0.9 + 3.3 * rows))
-    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+    grid = list(figure.subplots(rows, columns, squeeze=False, sharey=shared).flat)
     for spare in grid[count:]:
         figure.delaxes(spare)
     return figure, grid[:count]

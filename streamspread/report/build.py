@@ -58,7 +58,7 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
         check_folder(folder)
     drawn, said = _write_histories(histories, folder / FIGURES, texts, lang)
     if histories and not files:
-        _write(folder / PAGE, over_training.page(histories, drawn, texts, lang).encode(errors="replace"))
+        write_file(folder / PAGE, over_training.page(histories, drawn, texts, lang).encode(errors="replace"))
         return said
     collection = collect(files)
     check_folder(folder)
@@ -70,7 +70,7 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
         if kind.chart is None
     }
     # A path in a file's provenance may hold bytes that are no text; these are replaced.
-    _write(folder / PAGE, page.to_html(collection, texts, lang, svgs).encode(errors="replace"))
+    write_file(folder / PAGE, page.to_html(collection, texts, lang, svgs).encode(errors="replace"))
     return notes
 
 
@@ -86,7 +86,7 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     drawn, said = _write_histories(histories, folder / FIGURES, texts, lang)
     shown = [quote(f"{FIGURES}/{name}.png") for name in drawn]
     if histories and not files:
-        _write(folder / MARKDOWN, markdown.of_histories(histories, texts, shown).encode(errors="replace"))
+        write_file(folder / MARKDOWN, markdown.of_histories(histories, texts, shown).encode(errors="replace"))
         return said
     collection = collect(files)
     check_folder(folder)
@@ -96,7 +96,7 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     written = markdown.to_markdown(collection, texts, shown)
     if histories:
         written += "\n" + markdown.of_histories(histories, texts)
-    _write(folder / MARKDOWN, written.encode(errors="replace"))
+    write_file(folder / MARKDOWN, written.encode(errors="replace"))
     return notes
 
 
@@ -120,6 +120,8 @@ def _write_histories(
 ) -> tuple[dict[str, bytes], list[str]]:
     """The figures of spread over trainings, as SVG by the names of their files, and notes for the reader."""
     drawn: dict[str, bytes] = {}
+    if not histories:
+        return drawn, []
     try:
         with style.styled(lang):
             for name, history in histories.items():
@@ -144,10 +146,11 @@ def save_figure(figure: Figure, stem: Path) -> None:
         file = BytesIO()
         # Without a date the same results give the same file.
         figure.savefig(file, format=suffix, dpi=_DPI, metadata={"Date": None} if suffix == "svg" else None)
-        _write(stem.with_name(f"{stem.name}.{suffix}"), file.getvalue())
+        write_file(stem.with_name(f"{stem.name}.{suffix}"), file.getvalue())
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Put a file of a report at its place. Raises StoreError where it cannot be written."""
     try:
         replace_file(path, content)
     except OSError as error:

@@ -167,10 +167,9 @@ def _changed(
 
 def draw(records: Sequence[Record]) -> Figure:
     """K(0.7)/D by layer, and test accuracy over K(0.7) at the last convolution: means, deviations as bars."""
-    figure, (left, right) = panels(2)
+    figure, (left, right) = panels(2, shared=False)
     names = convolutions(records[0])
     last, groups = names[-1], grouped(records)
-    right._shared_axes["y"].remove(right)  # type: ignore[attr-defined]
     for look, (setting, group) in zip(style.looks(len(groups)), groups.items(), strict=True):
         drawn = {
             "color": look.color,

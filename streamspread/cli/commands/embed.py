@@ -56,9 +56,9 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         )
     for suffix in (".arrow", ".png", ".svg"):
         store.check_writable(path.with_suffix(suffix))
-    opened = open_source(source, options, output.quiet, most=MOST)
-    facts = opened.facts(context.obj, source, options.seed)
     with progress_bars(output.quiet) as progress:
+        opened = open_source(source, options, output.quiet, most=MOST)
+        facts = opened.facts(context.obj, source, options.seed)
         embedding = api.embed(
             opened.loaded.module,
             opened.images,

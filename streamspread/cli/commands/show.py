@@ -9,7 +9,7 @@ import typer
 
 from streamspread.cli.arguments import Format, Printed
 from streamspread.cli.command import Command
-from streamspread.cli.terminal import print_history, print_result
+from streamspread.cli.terminal import check_printed, print_history, print_result
 from streamspread.options import read_thresholds
 
 
@@ -34,6 +34,7 @@ def show(
     from streamspread import store
     from streamspread.results.history import History
 
+    check_printed(printed)
     form = printed.form
     if len(files) > 1 and form is not Format.table:
         raise typer.BadParameter(f"{form.value} takes one file at a time", param_hint="--format")
@@ -45,7 +46,7 @@ def show(
         if isinstance(result, History):
             print_history(result, taus or (), form)
         else:
-            print_result(result if taus is None else result.at(taus), form)
+            print_result(result if taus is None else result.at(taus), printed)
 
 
 COMMAND = Command(
@@ -53,6 +54,8 @@ COMMAND = Command(
     (
         "streamspread show no1.arrow no3.arrow",
         "streamspread show no1.arrow --thresholds 0.5,0.9 --format csv",
+        "streamspread show no1.arrow --columns layer,dim,components,share,participation_ratio",
     ),
     place=4,
+    panel="Look at results",
 )

@@ -10,6 +10,7 @@ import typer
 
 from streamspread.cli.arguments import Data, Language, Quiet
 from streamspread.cli.command import Command
+from streamspread.cli.experiments import Asked, perform
 from streamspread.cli.inputs import open_data
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 from streamspread.options import Flag, Option, read_thresholds, split_names
@@ -32,10 +33,18 @@ class Parts:
     parts: Annotated[
         str,
         Option(
-            "networks, samples (K over N), depth and training (which train networks), latent (t-SNE).",
+            "networks, samples (K over N), depth and training (which train networks), latent (t-SNE); by "
+            "name alone: spreading (training with a term that spreads), course (K while a network trains).",
             Flag(metavar="all|NAME,…", panel=None),
         ),
     ] = "networks,samples"
+    train_images: Annotated[
+        int | None,
+        Option(
+            "Images that spreading and course train on.",
+            Flag(metavar="N", panel=None, unset="all on a GPU, 20,000 on a CPU"),
+        ),
+    ] = None
     epochs: Annotated[
         int | None,
         Option(
@@ -94,14 +103,27 @@ def study(
     from streamspread.report import build
     from streamspread.system.devices import profile, resolve_device
 
-    chosen = list(library.PARTS) if wanted.parts.strip() == "all" else split_names(wanted.parts)
+    named = list(library.PARTS) if wanted.parts.strip() == "all" else split_names(wanted.parts)
+    chosen = [name for name in named if name not in library.EXPERIMENTS]
+    experiments = [name for name in library.EXPERIMENTS if name in named]
     device = resolve_device(options.device)
     epochs = profile(device).epochs if wanted.epochs is None else wanted.epochs
     names = wanted.model or list(library.NETWORKS)
-    library.check(names, chosen)  # what is wrong with the options is said before any image is read
+    # What is wrong with the options is said before any image is read.
+    if chosen or not experiments:
+        library.check(names, chosen)
+    library.check_experiments(experiments, wanted.model or [], wanted.train_images)
     images, notes, spec, _ = open_data(source, options.seed, IMAGE_SIZE, device)
     for line in notes:
         note(line, output.quiet)
+    if experiments:
+        build.check_folder(output.out)
+        asked = Asked(spec, device, wanted.model or [], wanted.train_images, epochs, options.seed)
+        for name in experiments:
+            for path in perform(name, asked, output.out, output.quiet):
+                print(path)
+        if not chosen:
+            return
     todo = library.steps(names, chosen, images.samples, epochs)
     work = library.Study(
         output.out,
@@ -145,6 +167,7 @@ COMMAND = Command(
     (
         "streamspread study",
         "streamspread study --parts all --data parquet:cifar10 --out study",
+        "streamspread study --parts spreading,course --data parquet:cifar10 --out study",
         "streamspread study --model no1 --model no3 --samples 2000 --parts networks",
     ),
     place=6,
