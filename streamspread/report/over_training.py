@@ -88,13 +88,7 @@ def print_history(history: History, thresholds: Sequence[float], console: Surfac
     Raises:
         OptionError: a threshold of which nothing was kept.
     """
-    facts = history.provenance
-    about = [str(facts[key]) for key in ("model", "data", "schedule") if facts.get(key)]
-    print_line(console, ", ".join(about) or f"{len(history.steps)} looks", style="bold")
-    rows, taus = history.readings, list(thresholds or history.thresholds)
-    if not rows:
-        print_line(console, "no look yet")
-        return
+    facts, rows, taus = history.provenance, history.readings, list(thresholds or history.thresholds)
     columns = [
         Column("step", [text.count(one.step) for one in rows]),
         Column("until", [text.count(one.until) for one in rows], drop=4),
@@ -110,6 +104,11 @@ def print_history(history: History, thresholds: Sequence[float], console: Surfac
     for name, head in zip(_METRICS, ("participation", "effective rank", "power law"), strict=True):
         values = [text.number(one.metrics.get(name, float("nan"))) for one in rows]
         columns.append(Column(head, values, drop=5))
+    about = [str(facts[key]) for key in ("model", "data", "schedule") if facts.get(key)]
+    print_line(console, ", ".join(about) or f"{len(history.steps)} looks", style="bold")
+    if not rows:
+        print_line(console, "no look yet")
+        return
     print_first_that_fits(console, [columns])
     limited = dict.fromkeys(one.layer for one in rows if any(k.limited for k in one.components_at))
     if limited:
