@@ -52,6 +52,9 @@ OWNERS = {
     "datasets": {"datasets/hub.py"},
     "pandas": {"report/frames.py"},
     "polars": {"report/frames.py"},
+    "vl_convert": {"report/render.py"},
+    "altair": {"report/plots.py"},
+    "matplotlib": set(),
     "openTSNE": {"api/tsne.py"},
     "joblib": {"api/tsne.py"},
     "timm": {"models/sources/timm.py"},
@@ -159,7 +162,7 @@ def test_what_is_known_of_a_kind_of_device_stands_in_one_place():
     assert tables == []
 
 
-HEAVY = {"cupy", "datasets", "matplotlib", "numba", "openTSNE", "pandas", "pyarrow"}
+HEAVY = {"altair", "cupy", "datasets", "numba", "openTSNE", "pandas", "pyarrow", "vl_convert"}
 HEAVY |= {"huggingface_hub", "lightning", "rich", "sklearn", "timm", "torch", "torchvision", "transformers"}
 
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from streamspread import store
 from streamspread.report import text
-from streamspread.report.axes import interval_line, legend, share_axis, single
 from streamspread.report.claims import TAU
 from streamspread.report.columns import Column, Surface, print_first_that_fits, print_line
-from streamspread.report.figure import Texts
-from streamspread.report.markup import escape, pictures, table
-from streamspread.report.style import ordered_looks
+from streamspread.report.figure import Spec, Texts
+from streamspread.report.markdown import escaped as escape_markdown
+from streamspread.report.markdown import render
+from streamspread.report.marks import SHARES, curves, drawn, ordered, share_axis
+from streamspread.report.markup import escape, table
+from streamspread.report.pictures import finish
 from streamspread.report.summary import Table
 from streamspread.results.history import History, Reading
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from streamspread.system.files import file_stem
 
 _WIDE = 100  # times the first step that is not 0: beyond, steps are spaced by their logarithm
 _METRICS = ("participation_ratio", "effective_rank", "power_law_10_100")
@@ -49,23 +48,37 @@ def tau_of(history: History) -> float:
     return TAU if TAU in history.thresholds else next(iter(history.thresholds), TAU)
 
 
-def draw(history: History, texts: Texts) -> Figure:
-    """K(τ)/D of each layer over the steps; a reading that tells nothing is a gap."""
+def draw(history: History, texts: Texts) -> Spec:
+    """K(τ)/D of each layer over the steps; a reading that tells nothing is left out."""
     tau = tau_of(history)
-    figure, axes = single(7.2, 4.2)
-    for layer, look in zip(history.layers, ordered_looks(len(history.layers)), strict=True):
-        told = [one for one in history.of(layer) if one.told]
-        interval_line(axes, [one.step for one in told], [one.spread(tau) for one in told], look, layer)
-    share_axis(axes, texts["spread_axis"].format(tau=f"{tau:g}"))
+    rows = [
+        {
+            "series": one.layer,
+            "key": one.layer,
+            "layer": one.layer,
+            "place": history.layers.index(one.layer),
+            "step": one.step,
+            "low": int(one.components(tau).low),
+            "high": int(one.components(tau).high),
+            "dim": one.dim,
+            "samples": one.samples,
+            "ceiling": one.ceiling,
+            "tau": tau,
+            "twin": False,
+        }
+        for one in history.readings
+        if one.told
+    ]
     later = [step for step in history.steps if step > 0]
-    if later and max(later) >= _WIDE * min(later):
-        axes.set_xscale("symlog", linthresh=min(later))
-        axes.set_xlim(left=0)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set_xlabel(texts["steps_axis"])
-    figure.suptitle(texts["over_training_title"], fontsize=11)
-    legend(figure, [axes])
-    return figure
+    wide = bool(later) and max(later) >= _WIDE * min(later)
+    scale = {"type": "symlog", "constant": min(later)} if wide else {"zero": False}
+    x: Spec = {"field": "step", "type": "quantitative", "title": texts["steps_axis"], "scale": scale}
+    if wide:
+        marked = [0, *(10**power for power in range(len(str(max(later)))))]
+        x["axis"] = {"values": marked, "format": "~s"}
+    layers = curves("share", share_axis(texts), texts, ("place",), "key")
+    spec = {"transform": list(SHARES), "layer": drawn(layers, x=x, color=ordered("key"))}
+    return finish(spec, rows, [f"{texts['over_training_title']}, τ = {tau:g}"], tau=tau)
 
 
 def table_of(history: History, texts: Texts) -> Table:
@@ -139,18 +152,29 @@ def to_csv(history: History) -> str:
     return file.getvalue()
 
 
-def page(histories: dict[str, History], svgs: dict[str, bytes], texts: Texts, lang: str) -> str:
-    """A page of histories alone, which opens from disk and needs no script."""
+def page(histories: Mapping[str, History], svgs: Mapping[str, str], texts: Texts, lang: str) -> str:
+    """A page of histories alone, which opens from disk and needs no script; ``svgs``: its figures."""
+    figures = "".join(f"<figure>{svg}</figure>" for svg in svgs.values())
     tables = "".join(
-        f"<h2>{escape(name)}</h2>{table(table_of(history, texts))}" for name, history in histories.items()
+        f"<h2>{escape(name)}</h2>{table(table_of(history, texts), file_stem(name))}"
+        for name, history in histories.items()
     )
     title = escape(texts["over_training_title"])
     return (
         f'<!doctype html>\n<html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title><style>'
         "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "img{max-width:100%}.scroll{overflow-x:auto}td,th{padding:.1rem .6rem}.number{text-align:right}"
-        f"</style></head><body><h1>{title}</h1>{pictures(svgs)}{tables}</body></html>\n"
+        "svg{max-width:100%;height:auto}.scroll{overflow-x:auto}td,th{padding:.1rem .6rem}"
+        f".number{{text-align:right}}</style></head><body><h1>{title}</h1>{figures}{tables}</body></html>\n"
     )
+
+
+def markdown(histories: Mapping[str, History], texts: Texts, figures: Sequence[str] = ()) -> str:
+    """The figures, of which the paths are given, and a table of each."""
+    blocks = [f"![{PurePosixPath(path).stem}]({path})\n" for path in figures]
+    for name, history in histories.items():
+        title = f"{texts['over_training_title']}, {escape_markdown(name)}"
+        blocks.append(f"### {title}\n\n{render(table_of(history, texts))}")
+    return "\n".join(blocks)
 
 
 def _k(reading: Reading | None, tau: float) -> str:

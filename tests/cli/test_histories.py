@@ -5,7 +5,9 @@ import json
 import pytest
 
 from streamspread import store
+from streamspread.results.spectrum import Spectra
 from tests.histories import history
+from tests.spectra import equal_layer
 
 
 @pytest.fixture
@@ -43,16 +45,20 @@ def test_a_threshold_that_was_not_kept_is_refused(cli, stored):
 
 
 def test_a_page_of_histories_alone_and_beside_results(cli, stored):
-    pytest.importorskip("matplotlib", reason="figures need matplotlib")
-    code, _, err = cli("report", "run.jsonl", "--out", "page")
-    assert (code, err) == (0, "")
-    page = (stored / "page" / "index.html").read_text(encoding="utf-8")
-    assert "data:image/svg+xml" in page
-    assert "15…18 (7.50…9.00" in page
-    assert sorted(path.name for path in (stored / "page" / "figures").iterdir()) == [
-        "over-training.png",
-        "over-training.svg",
-    ]
+    pytest.importorskip("vl_convert", reason="figures need vl-convert")
+    store.write(Spectra([equal_layer("c1", 64, 4, 20)], (0.7,), {"model": "no1"}), stored / "no1.arrow")
+    files = ["over-steps.png", "over-steps.svg"]
+    for given, name, said in (
+        (["run.jsonl"], "index.html", ""),
+        (["run.jsonl", "no1.arrow"], "training.html", "spread over the training is in training.html\n"),
+    ):
+        code, _, err = cli("report", *given, "--out", name)
+        assert (code, err) == (0, said)
+        page = (stored / name / name).read_text(encoding="utf-8")
+        assert "<svg" in page
+        assert "15…18 (7.50…9.00" in page
+        assert (stored / name / "index.html").is_file()
+        assert {path.name for path in (stored / name / "figures").iterdir()} >= set(files)
 
 
 def test_markdown(cli, stored):

@@ -16,7 +16,11 @@ SMALL = ("--model", "plan:4,M,6", "--epochs", "0", "--data", "noise", "--device"
 
 def test_results_figures_and_page(cli, tmp_path):
     code, out, err = cli("study", *SMALL, "--samples", "600", "--out", "found")
-    assert (code, out.strip()) == (0, os.path.join("found", "index.html"))
+    assert (code, out.splitlines()[-1]) == (0, os.path.join("found", "index.html"))
+    head, _, first = out.splitlines()[:3]
+    assert head.split()[:5] == ["layer", "plan:4,M,6,", "N", "=", "600"]
+    assert re.match(r"c1 +\d+ \([\d.]+ %\) ", first)
+    assert "claim" not in out  # of noise, and of another network
     lines = err.splitlines()
     assert re.fullmatch(r"1 of 2  plan-4-M-6: made in [\d.]+ s", lines[0])
     assert re.fullmatch(r"2 of 2  plan-4-M-6-n500: made in [\d.]+ s", lines[1])

@@ -49,7 +49,7 @@ def report(
     if form is Form.markdown and out is None:
         histories, others = over_training.split(files)
         if histories:
-            show_text(markdown.of_histories(histories, labels(lang)))
+            show_text(over_training.markdown(histories, labels(lang)))
         if others or not histories:
             show_text(markdown.to_markdown(collect(others), labels(lang)))
         return
