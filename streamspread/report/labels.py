@@ -42,6 +42,7 @@ EN = {
     "caption_images": "N = {images} images",
     "roles": "Spread by kind of layer, over depth",
     "place_axis": "layer, counted from the input",
+    "steps_axis": "steps",
     "course": "Spread over checkpoints",
     "checkpoints": "epochs, or checkpoint",
     "latent_layer": "{layer}:{space}{k} components, {share} %",
@@ -127,7 +128,7 @@ EN = {
     "metric_share_of_nine": "share of the first nine",
     "metrics_missing": "–: not known from the leading eigenvalues alone; --all-eigenvalues gives it",
     # the page
-    "section_answer": "Where the data spreads",
+    "section_answer": "What was found",
     "finding": (
         "At τ = {tau}, {run} spreads over the smallest share of its dimensions at {least} ({least_share}), "
         "and over the largest at {most} ({most_share})."

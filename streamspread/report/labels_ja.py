@@ -32,6 +32,7 @@ JA = {
     "caption_images": "画像 N = {images} 枚",
     "roles": "層の種類ごとの広がりと深さ",
     "place_axis": "入力から数えた層の番号",
+    "steps_axis": "ステップ",
     "course": "チェックポイントごとの広がり",
     "checkpoints": "エポック、またはチェックポイント",
     "latent_layer": "{layer}：{space}{k} 主成分で {share} %",
@@ -118,7 +119,7 @@ JA = {
     "metric_saturation": "飽和度",
     "metric_share_of_nine": "第9主成分までの割合",
     "metrics_missing": "–：上位の固有値だけでは求まらない。--all-eigenvalues で得られる",
-    "section_answer": "データの分布の広がり",
+    "section_answer": "分かったこと",
     "finding": (
         "τ = {tau} では、{run} の割合は {least} で最小（{least_share}）、{most} で最大（{most_share}）。"
     ),
