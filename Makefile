@@ -37,6 +37,9 @@ docs: $(VENV)/.installed ## the documentation as a web site: docs/_build/html/in
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html $(ARGS)
 
+dist: $(VENV)/.installed ## source distribution and wheel: built, checked, and tried in an environment of their own
+	$(PY) -m release.check $(ARGS)
+
 BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit
 
 bench: $(VENV)/.installed ## every benchmark (ARGS="--data parquet:PATH"); results go to benchmarks/results

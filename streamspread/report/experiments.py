@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streamspread.errors import MissingError
-from streamspread.report import course, render, spreading
+from streamspread.report import course, depths, render, spreading
 from streamspread.report.build import FIGURES, check_folder, save_figure, write_file
 from streamspread.report.figure import Spec
 
@@ -21,15 +21,12 @@ def write_spreading(records: Sequence[Mapping[str, Any]], folder: Path, name: st
     Raises:
         StoreError: a folder that cannot be written to.
     """
-    made = records[0]["made"]
     text = [
-        f"# Training that spreads: {made['model']}",
-        f"{made['images'][0]:,} training images, {made['images'][1]:,} test images ({made['data']}), "
-        f"{made['epochs']} epochs in batches of {made['batch_size']} at a peak rate of {made['lr']}; K of "
-        f"{records[0]['measured_images']:,} training images.",
+        f"# Training that spreads: {records[0]['made']['model']}",
+        _training(records),
         spreading.table(records),
         spreading.shares(records),
-        *(f"* {line}" for line in spreading.found(records)),
+        _listed(spreading.found(records)),
     ]
     return _written(text, lambda: spreading.draw(records), folder, name)
 
@@ -42,9 +39,33 @@ def write_course(seen: Mapping[str, Any], folder: Path, name: str) -> tuple[Path
         f"{seen['batch_size']} at a peak rate of {seen['lr']}; K of {seen['measured_images']:,} training "
         "images, with batch norm's statistics taken anew at each look.",
         course.table(seen),
-        *(f"* {line}" for line in course.found(seen)),
+        _listed(course.found(seen)),
     ]
     return _written(text, lambda: course.draw(seen), folder, name)
+
+
+def write_depths(records: Sequence[Mapping[str, Any]], folder: Path, name: str) -> tuple[Path, list[str]]:
+    """Write NAME.md on networks of several depths, and its figure; as :func:`write_spreading`."""
+    text = [
+        "# Networks of other depths, trained alike",
+        _training(records),
+        depths.table(records),
+        _listed(depths.found(records)),
+    ]
+    return _written(text, lambda: depths.draw(records), folder, name)
+
+
+def _training(records: Sequence[Mapping[str, Any]]) -> str:
+    made = records[0]["made"]
+    return (
+        f"{made['images'][0]:,} training images, {made['images'][1]:,} test images ({made['data']}), "
+        f"{made['epochs']} epochs in batches of {made['batch_size']} at a peak rate of {made['lr']}; K of "
+        f"{records[0]['measured_images']:,} training images."
+    )
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"* {line}" for line in lines)
 
 
 def _written(
@@ -58,5 +79,10 @@ def _written(
     except MissingError as error:
         notes, picture = [f"the document is there, its figure is not: {error}"], []
     path = folder / f"{name}.md"
-    write_file(path, ("\n\n".join([*text[:2], *picture, *text[2:]]) + "\n").encode(errors="replace"))
+    write_file(
+        path,
+        ("\n\n".join(block.rstrip() for block in [*text[:2], *picture, *text[2:]]) + "\n").encode(
+            errors="replace"
+        ),
+    )
     return path, notes
