@@ -45,7 +45,6 @@ EN = {
     "caption_images": "N = {images} images",
     "roles": "Spread by kind of layer, over depth",
     "place_axis": "layer, counted from the input",
-    "steps_axis": "steps",
     "course": "Spread over checkpoints",
     "checkpoints": "epochs, or checkpoint",
     "latent_layer": "{layer}:{space}{k} components, {share} %",

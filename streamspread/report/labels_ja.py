@@ -35,7 +35,6 @@ JA = {
     "caption_images": "画像 N = {images} 枚",
     "roles": "層の種類ごとの広がりと深さ",
     "place_axis": "入力から数えた層の番号",
-    "steps_axis": "ステップ",
     "course": "チェックポイントごとの広がり",
     "checkpoints": "エポック、またはチェックポイント",
     "latent_layer": "{layer}：{space}{k} 主成分で {share} %",

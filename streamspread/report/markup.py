@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from streamspread.report.figure import Chart, Texts
 from streamspread.report.live import Live
@@ -45,16 +44,6 @@ def chart(shown: Chart, texts: Texts, paper: bool) -> str:
 def charts(shown: Sequence[Chart], texts: Texts, paper: bool) -> str:
     """Places for charts beside each other."""
     return f'<div class="charts">{"".join(chart(one, texts, paper) for one in shown)}</div>'
-
-
-def pictures(svgs: Mapping[str, bytes]) -> str:
-    """SVG pictures by name, inside the page."""
-    return "".join(
-        f"<figure><figcaption>{escape(name)}</figcaption>"
-        f'<img alt="{escape(name)}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">'
-        "</figure>"
-        for name, svg in svgs.items()
-    )
 
 
 def details(title: str, content: str) -> str:

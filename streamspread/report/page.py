@@ -12,7 +12,7 @@ from streamspread.report import figures, live, render, summary, text
 from streamspread.report.claims import TAU, of_paper
 from streamspread.report.figure import Chart, Texts
 from streamspread.report.finding import finding
-from streamspread.report.markup import chart, charts, chosen, details, escape, pictures, table
+from streamspread.report.markup import chart, charts, chosen, details, escape, table
 from streamspread.report.page_data import page_data
 from streamspread.report.rows import groups
 from streamspread.report.runs import Collection, Run
@@ -22,12 +22,9 @@ _MOST_ROWS = 20  # of a table that is open from the beginning
 _SCRIPTS = ("charts.js", "page.js")  # joined in this order
 
 
-def to_html(collection: Collection, texts: Texts, lang: str, svgs: Mapping[str, bytes] | None = None) -> str:
-    """The whole page; without its charts where vl-convert is not installed. ``svgs``: pictures that are no
-    charts of it, by name."""
+def to_html(collection: Collection, texts: Texts, lang: str) -> str:
+    """The whole page; without its charts where vl-convert is not installed."""
     sections = _sections(collection, texts)
-    if svgs:
-        sections.insert(-2, ("pictures", texts["figures"], pictures(svgs)))
     nav = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
     body = "\n".join(
         f'<section id="{key}">\n<h2>{escape(title)}</h2>\n{content}\n</section>'
