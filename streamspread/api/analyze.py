@@ -3,9 +3,9 @@ take to say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -26,6 +26,8 @@ from streamspread.streams import as_stream
 from streamspread.system.bars import Shown, shown
 from streamspread.system.devices import Profile
 from streamspread.system.progress import Report, silent
+from streamspread.system.ranks import ALONE, Ranks
+from streamspread.system.world import ranks_here
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class AnalyzeCall(Options, Subject):
     progress: Shown = "auto"
     provenance: Mapping[str, Any] | None = None
     twin: nn.Module | None = None
+    alone: bool = False
 
 
 @door(AnalyzeCall)
@@ -60,6 +63,8 @@ def analyze(call: AnalyzeCall) -> Spectra:
             nothing in scripts; a function: called with :class:`streamspread.system.progress.Progress`.
         provenance: facts to keep with the result, beside those that are known.
         twin: the network with fresh weights, for ``with_random``, where its modules cannot draw them.
+        alone: where torch.distributed is initialised, all its processes share the work, call this with the
+            same arguments and get the same result; this one works by itself.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
@@ -68,8 +73,9 @@ def analyze(call: AnalyzeCall) -> Spectra:
     options, twin = call, None
     if call.twin is not None:
         options, twin = replace(call, with_random=True), given_twin(call.model, call.twin, call.seed)
-    with shown(call.progress) as report:
-        spectra = analyze_with(call, options, report, call.provenance, twin=twin)
+    ranks = ranks_here(call.alone)
+    with shown(call.progress if ranks.leads else None) as report:
+        spectra = analyze_with(call, options, report, call.provenance, twin=twin, ranks=ranks)
     remove(options)
     return spectra
 
@@ -82,10 +88,11 @@ def analyze_with(
     constants: Profile | None = None,
     announce: Announce | None = None,
     twin: Twin | None = None,
+    ranks: Ranks = ALONE,
 ) -> Spectra:
     """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own;
     ``announce``: who is told before it begins how long it will take; ``twin``: of the network, where it is
-    known. A checkpoint is left, for the caller to remove."""
+    known; ``ranks``: that share the work. A checkpoint is left, for the caller to remove."""
 
     def run(
         subject: Subject,
@@ -93,8 +100,21 @@ def analyze_with(
         announce: Announce | None,
         options: Options = options,
     ) -> Spectra:
-        return _one(subject, options, progress, facts, constants, announce)
+        return _one(Run(subject, options, progress or silent, constants, announce, ranks), facts)
 
+    with ranks.together():
+        return ranks.share(_both(run, subject, options, provenance, announce, twin))
+
+
+def _both(
+    run: Callable[..., Spectra],
+    subject: Subject,
+    options: Options,
+    provenance: Mapping[str, Any] | None,
+    announce: Announce | None,
+    twin: Twin | None,
+) -> Spectra:
+    """The network's spectra, and those of its random twin where it is asked for."""
     if not options.with_random:
         return run(subject, provenance, announce)
     # Both before anything is run: that there is such a network, and that its data come again.
@@ -118,22 +138,28 @@ def analyze_with(
     return spectra
 
 
-def _one(
-    subject: Subject,
-    options: Options,
-    progress: Report | None,
-    provenance: Mapping[str, Any] | None,
-    constants: Profile | None,
-    announce: Announce | None,
-) -> Spectra:
-    with observing(subject.model, subject.data, options, constants, subject.forward) as observed:
+class Run(NamedTuple):
+    """What is the same for the network and its twin, but for the subject."""
+
+    subject: Subject
+    options: Options
+    progress: Report
+    constants: Profile | None
+    announce: Announce | None
+    ranks: Ranks
+
+
+def _one(run: Run, provenance: Mapping[str, Any] | None) -> Spectra:
+    subject, options = run.subject, run.options
+    looked = observing(subject.model, subject.data, options, run.constants, subject.forward, run.ranks)
+    with looked as observed, run.ranks.together():
 
         def told(spectra: Spectra) -> Spectra:
             facts = with_facts(spectra.provenance, subject.model, observed, provenance)
             return Spectra(spectra.values(), options.thresholds, facts)
 
         try:
-            return told(analyzed(observed, options, progress or silent, announce))
+            return told(analyzed(observed, options, run.progress, run.announce))
         except Interrupted as stopped:
             stopped.spectra = told(stopped.spectra)
             raise

@@ -84,7 +84,7 @@ class Keeper:
         self._path = Path(os.fspath(options.checkpoint or ""))
         self.saved = read_checkpoint(self._path)
         check_writable(self._path)
-        self._told = json.loads(json.dumps(_told(observed, options)))
+        self._told = json.loads(json.dumps(identity(observed, options)))
         self._machine = {name: getattr(observed, name) for name in _MACHINE}
         self._trial = _trial(observed.device)
         if self.saved is not None:
@@ -102,12 +102,12 @@ class Keeper:
 
     def check_plan(self, plan: Plan) -> None:
         """Raise StoreError where a plan is not the one that the checkpoint was made by."""
-        if self.saved is not None and self.saved[0]["plan"] != _outline(plan):
+        if self.saved is not None and self.saved[0]["plan"] != outline(plan):
             raise StoreError(
                 f"checkpoint {str(self._path)!r} is of another plan than is made here: remove it, or give "
                 "another --checkpoint"
             )
-        self._outline = _outline(plan)
+        self._outline = outline(plan)
 
     def notes(self) -> list[str]:
         """What a result should say of its having been resumed, and kept."""
@@ -214,8 +214,9 @@ def twins(options: Options) -> Options:
     return replace(options, checkpoint=f"{os.fspath(options.checkpoint)}.twin")
 
 
-def _told(observed: Observed, options: Options) -> dict[str, Any]:
-    """What must be the same where a run is resumed, by what it is called in a message; JSON holds it."""
+def identity(observed: Observed, options: Options) -> dict[str, Any]:
+    """What must be the same where a run is resumed or shared, by what it is called in a message; JSON holds
+    it."""
     seen = Seen()
     seen.add(head(observed.stream, min(_HEAD, observed.batch_size)))
     asked = options.asked()

@@ -34,6 +34,8 @@ class SymmetricPanels:
         u_NR, m_RR: the correction in float64, or None.
         exact: whether P holds sums of integers that are never rounded; their dtype is float64, and ``unit``
             the power of two of which all of them are multiples.
+        ranks: among which the panels are dealt: each rank adds to its own. Reading them is asked for by the
+            first one alone, within :meth:`streamspread.system.ranks.Ranks.led`, and answered by all.
         probes: measure how far P is from the exact sums.
         spent: whether a reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.

@@ -190,9 +190,8 @@ def select(
 
 class Watch:
     """Watches taps of a model: ``run`` sends a batch through it and hands over each tap's output (or what
-    enters its module, where it is such a tap) as (n, D).
-
-    The forward stops after the deepest tap. What is handed over must be used at once: a later in-place
+    enters its module, where it is such a tap) as (n, D); ``run_slices`` an iterator of these, of which a view
+    makes several. The forward stops after the deepest tap. What is handed over must be used at once: a later in-place
     operation of the network may change it.
     """
 
@@ -205,6 +204,10 @@ class Watch:
         self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
 
     def run(self, batch: Batch, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
+        """As :meth:`run_slices`."""
+        self.run_slices(batch, lambda tap, slices: [consume(tap, rows_ND) for rows_ND in slices])
+
+    def run_slices(self, batch: Batch, consume: Callable[[TapInfo, Iterator[torch.Tensor]], Any]) -> None:
         """One forward of ``batch``.
 
         Raises:
@@ -220,8 +223,7 @@ class Watch:
             calls[name, entering] += 1
             try:
                 for tap in missing.pop((name, calls[name, entering], entering), ()):
-                    for rows_ND in _rows(tap, x, len(batch), mask_NT):
-                        consume(tap, rows_ND)
+                    consume(tap, _rows(tap, x, len(batch), mask_NT))
             except Exception as error:
                 raise Stop(error) from error
             if not missing:
