@@ -222,7 +222,7 @@ class Accumulator(ABC):
     dim: int
     #: With several ranks: the columns that each of them is given, from its bound to the next one; None: all
     #: columns to all.
-    windows: Sequence[int] | None = None
+    bounds: Sequence[int] | None = None
     places: int = 1  #: Samples that each image is; who has more of them says so before the first batch.
 
     @classmethod

@@ -236,7 +236,7 @@ def identity(observed: Observed, options: Options) -> dict[str, Any]:
     }
 
 
-def _outline(plan: Plan) -> list[list[Any]]:
+def outline(plan: Plan) -> list[list[Any]]:
     """What a state depends on of a plan."""
     return [
         [one.layer, one.candidate.label, one.rounding, list(one.pass_indices), _whole(one.sizes)]

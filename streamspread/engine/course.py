@@ -102,7 +102,7 @@ class Analysis:
         exchange = Exchange(
             self.observed.ranks,
             lambda tap, x_ND: self.running[tap.name].prepared(x_ND),
-            lambda tap: self.running[tap.name].windows,
+            lambda tap: self.running[tap.name].bounds,
         )
         exchange.use(self.observed.device)
         self.passes = Passes(self.observed, self.report, len(plan.passes) > 1, again, after, exchange)

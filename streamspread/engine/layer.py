@@ -73,9 +73,9 @@ class RunningLayer:
             return self.narrow.rows(x_ND)
 
     @property
-    def windows(self) -> Sequence[int] | None:
+    def bounds(self) -> Sequence[int] | None:
         """The columns that each rank takes, from its bound to the next one; None: all take all."""
-        return None if self.scoring is not None else self.accumulator.windows
+        return None if self.scoring is not None else self.accumulator.bounds
 
     def update(self, x_ND: torch.Tensor) -> None:
         with self.clock:

@@ -15,21 +15,21 @@ _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _NOTHING = -1
 
 Prepare = Callable[[TapInfo, torch.Tensor], torch.Tensor]
-Windows = Callable[[TapInfo], Sequence[int] | None]
+Bounds = Callable[[TapInfo], Sequence[int] | None]
 
 
 class Exchange:
     """What a tap gives here, and on other ranks.
 
-    ``prepare``: is done to rows before they travel. ``windows``: the columns that each rank wants of a tap,
+    ``prepare``: is done to rows before they travel. ``bounds``: the columns that each rank wants of a tap,
     from its bound to the next one; None where all want all of them.
     """
 
     def __init__(
-        self, ranks: Ranks = ALONE, prepare: Prepare | None = None, windows: Windows | None = None
+        self, ranks: Ranks = ALONE, prepare: Prepare | None = None, bounds: Bounds | None = None
     ) -> None:
         self.ranks = ranks
-        self._prepare, self._windows = prepare, windows
+        self._prepare, self._bounds = prepare, bounds
         self._device = torch.device("cpu")
 
     def use(self, device: torch.device) -> None:
@@ -86,7 +86,7 @@ class Exchange:
     ) -> torch.Tensor:
         """The source's rows, or the columns of them that are wanted here."""
         _, rows, columns, number = told
-        bounds = self._windows(tap) if self._windows else None
+        bounds = self._bounds(tap) if self._bounds else None
         if source == self.ranks.rank and part is not None:
             sent = part
         else:

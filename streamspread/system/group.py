@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from operator import attrgetter
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -147,10 +148,10 @@ class Group(Ranks):
 
     def ask(self, served: Any, name: str, *arguments: Any, owner: int | None = None) -> Any:
         if owner == 0:
-            return getattr(served, name)(*arguments)
+            return attrgetter(name)(served)(*arguments)
         self._send_out(_Asked("ask", arguments, name, owner))
         if owner is None:
-            return self._answered(getattr(served, name)(*arguments), None)
+            return self._answered(attrgetter(name)(served)(*arguments), None)
         return self._answered(None, owner)
 
     def _serve(self, served: Any) -> Any:
@@ -161,7 +162,7 @@ class Group(Ranks):
             if asked.kind == "gave":
                 return asked.value
             if asked.owner in (None, self.rank):
-                self._answered(getattr(served, asked.name)(*asked.value), asked.owner)
+                self._answered(attrgetter(asked.name)(served)(*asked.value), asked.owner)
             else:
                 self.tell()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import torch
@@ -75,7 +76,7 @@ class Ranks:
     def ask(self, served: Any, name: str, *arguments: Any, owner: int | None = None) -> Any:
         """What the method of that name of the served object gives: the sum over all ranks, or that of its
         owner. Only the leader asks, within :meth:`led`."""
-        return getattr(served, name)(*arguments)
+        return attrgetter(name)(served)(*arguments)
 
 
 #: Nobody else.

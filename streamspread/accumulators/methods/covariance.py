@@ -43,6 +43,7 @@ from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import profile
 from streamspread.system.memory import format_bytes
+from streamspread.system.ranks import ALONE, Ranks
 
 _LEAST_STAGED = 128
 _SAMPLES = 50_000  # where their number is not known
@@ -77,8 +78,9 @@ class Covariance(Accumulator):
         step: Step | None = None,
         in_eighths: bool = False,
         labels: Labels | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.in_eighths, self.labels = in_eighths, labels
+        self.in_eighths, self.labels, self.ranks = in_eighths, labels, ranks
         self.dim, self.precision, self.device = dim, precision, device
         self.staging_rows, self.panel_rows = staging_rows, min(panel_rows, dim)
         self.step = step or Step.usual(dim, profile(device))
@@ -137,6 +139,7 @@ class Covariance(Accumulator):
                 step=Step(max_block, constants, directions=setting.directions),
                 in_eighths=in_eighths,
                 labels=setting.labels,
+                ranks=setting.ranks,
             ),
         )
 
@@ -144,7 +147,7 @@ class Covariance(Accumulator):
     def nbytes(dim: int, staging_rows: int, panel_rows: int, setting: Setting) -> int:
         """Bytes of the state while data streams."""
         dtype = kernels.SUM_DTYPES[setting.rounding]
-        state = SymmetricPanels.nbytes(dim, panel_rows, dtype) + Probes.nbytes(dim)
+        state = SymmetricPanels.nbytes(dim, panel_rows, dtype, setting.ranks) + Probes.nbytes(dim)
         state += Staging.nbytes(dim, staging_rows, setting.rounding, setting.device) + 8 * dim
         return state + kernels.product_bytes(min(panel_rows, dim), dim, dtype, setting.device)
 
@@ -185,9 +188,17 @@ class Covariance(Accumulator):
             DataError: fewer than two samples were seen.
             ActivationError, Overflow, OptionError: as :meth:`end_pass`.
         """
-        self.end_pass()
+        self._stage.flush()
         sums = self._stage.sums()
+        return self.ranks.led(lambda: self._spectrum(sums, options, progress), sums.panels.own)
+
+    def _spectrum(
+        self, sums: _Sums, options: Options, progress: Callable[[float], None] | None
+    ) -> Spectrum:
+        self.end_pass()
         staging, panels = sums.staging, sums.panels
+        if self.dim <= self.step.profile.dense_limit:  # what is solved dense is solved by one rank
+            panels = panels.collected()
         panels.u_NR = panels.m_RR = None
         squares = float(staging.sums.squares_D.sum())
         fourth = sums.fourth.about(staging.remaining_mean(), panels, staging.count, squares)
@@ -253,6 +264,9 @@ class _Waiting:
     def sums(self) -> _Sums:
         raise DataError("a covariance needs at least 2 samples, got 0")
 
+    def flush(self) -> None:
+        """Nothing is staged."""
+
     def check(self) -> None:
         """Nothing has come that could be wrong."""
 
@@ -267,7 +281,12 @@ class _Sums:
         self.staging = Staging(origin, owner.staging_rows, owner.precision)
         precision = owner.precision
         self.panels = SymmetricPanels(
-            owner.dim, owner.panel_rows, precision.sum_dtype, owner.device, precision.exact
+            owner.dim,
+            owner.panel_rows,
+            precision.sum_dtype,
+            owner.device,
+            precision.exact,
+            ranks=owner.ranks,
         )
         self.fourth = FourthMoments(owner.dim, owner.device)
         dim, device, places = owner.dim, owner.device, owner.places
@@ -300,6 +319,9 @@ class _Sums:
     def check(self) -> None:
         self.flush()
         self.staging.check()
+        self.panels.ranks.led(self._check_sums, self.panels.own)
+
+    def _check_sums(self) -> None:
         check_sums(self.panels, self.staging.precision.layer, self.staging.origin.scale)
         self.staging.precision.check_moved(float(self.staging.sums.moved), self.staging.total())
 
