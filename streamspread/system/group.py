@@ -49,16 +49,19 @@ class _Asked(NamedTuple):
 
 
 class Group(Ranks):
-    """One of several processes; all make it at the same place."""
+    """One of several processes, of which all of the default group, or some ``members`` of it, share the work;
+    all of that group make it at the same place."""
 
-    def __init__(self) -> None:
-        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+    def __init__(self, members: Sequence[int] | None = None) -> None:
         self._device = torch.device("cpu")
         self._depth = 0
         self._failed = self._leading = self._busy = self._pending = False
         self._interrupted = -_SAME_SIGNAL
         with self._reaching():
-            self._words = dist.new_group(backend="gloo", timeout=PATIENCE)
+            self._words: Any = dist.new_group(members, backend="gloo", timeout=PATIENCE)
+        self.rank, self.size = dist.get_rank(self._words), dist.get_world_size(self._words)
+        if self.rank < 0:  # no member
+            return
         self._by_nccl = "nccl" in str(dist.get_backend_config())
         hosts = self.gather(socket.gethostname())
         here = [rank for rank, host in enumerate(hosts) if host == hosts[self.rank]]
