@@ -1,7 +1,8 @@
-"""What each of eight processes does, of which some share an analysis: ``python -m tests.worlds RANK SIZE FOLDER``.
+"""What each of eight processes does, of which some share an analysis: ``python -m tests.worlds RANK SIZE
+FOLDER``.
 
-All cases run in one such world, since it takes seconds to start it. Every process writes what each case came to
-into a file of its own.
+All cases run in one such world, since it takes seconds to start it. Every process writes what each case came
+to into a file of its own.
 """
 
 import hashlib
@@ -162,54 +163,44 @@ def differs_late(ranks):
     return lambda: iter(x.split(BATCH))
 
 
-PLAIN = {"layers": ("0", "3")}  # of the faulty network, within its inner one
 FAULTS = {"layers": ("inner.0", "inner.3"), "constants": SERVED, "method": "covariance"}
+
+
+def several(name, sizes, **given):
+    return {f"{name} on {n}": (n, lambda r: run(r, **given)) for n in sizes}
+
+
+def failing(size, how, batch):
+    return size, lambda r: run(r, faulty(how), marked(batch), **FAULTS)
+
 
 # By name: how many ranks, and what each of them does.
 CASES = {
-    **{f"served on {n}": (n, lambda r: run(r, constants=SERVED, method="covariance")) for n in (1, 2, 3, 4, 8)},
-    **{
-        f"int16 on {n}": (n, lambda r: run(r, method="covariance", rounding="int16", layers=("c5",)))
-        for n in (1, 3)
-    },
-    **{f"gram on {n}": (n, lambda r: run(r, constants=TILES, method="gram")) for n in (1, 4)},
-    **{f"sketch on {n}": (n, lambda r: run(r, method="sketch", rank=64)) for n in (1, 4)},
-    **{
-        f"places on {n}": (n, lambda r: run(r, view=("position", "whole"), layers=("c5",), method="covariance"))
-        for n in (1, 4)
-    },
-    **{
-        f"directions on {n}": (n, lambda r: run(r, method="covariance", directions=3, scores=True))
-        for n in (1, 4)
-    },
-    **{
-        f"directions of grams on {n}": (n, lambda r: run(r, method="gram", directions=3, constants=TILES))
-        for n in (1, 4)
-    },
-    **{f"a twin on {n}": (n, lambda r: run(r, layers=("c5",), with_random=True)) for n in (1, 2)},
-    **{
-        f"overflow on {n}": (n, lambda r: run(r, data=far(1), method="covariance", rounding="fp16"))
-        for n in (1, 4)
-    },
-    **{f"batches on {n}": (n, lambda r: run(r, data=lambda: iter(X.split(BATCH)), method="gram")) for n in (1, 3)},
-    **{
-        f"a broken layer in batch {batch}": (3, lambda r, b=batch: run(r, faulty(broken), marked(b), **FAULTS))
-        for batch in (1, 2, 3, 4, 5)
-    },
-    "out of memory": (3, lambda r: run(r, faulty(out_of_memory), marked(4), **FAULTS)),
+    **several("served", (1, 2, 3, 4, 8), constants=SERVED, method="covariance"),
+    **several("int16", (1, 3), method="covariance", rounding="int16", layers=("c5",)),
+    **several("gram", (1, 4), constants=TILES, method="gram"),
+    **several("sketch", (1, 4), method="sketch", rank=64),
+    **several("places", (1, 4), view=("position", "whole"), layers=("c5",), method="covariance"),
+    **several("directions", (1, 4), method="covariance", directions=3, scores=True),
+    **several("directions of grams", (1, 4), method="gram", directions=3, constants=TILES),
+    **several("a twin", (1, 2), layers=("c5",), with_random=True),
+    **several("overflow", (1, 4), data=far(1), method="covariance", rounding="fp16"),
+    **several("batches", (1, 3), data=lambda: iter(X.split(BATCH)), method="gram"),
+    **{f"a broken layer in batch {batch}": failing(3, broken, batch) for batch in (1, 2, 3, 4, 5)},
+    "out of memory": failing(3, out_of_memory, 4),
     "NaN": (3, lambda r: run(r, data=with_nan(4), method="covariance")),
-    "interrupted": (3, lambda r: run(r, faulty(interrupted), marked(4), **FAULTS)),
+    "interrupted": failing(3, interrupted, 4),
     "other weights": (3, lambda r: run(r, network(seed=int(r.rank == 1)))),
     "other data": (3, lambda r: run(r, data=X + (r.rank == 1))),
     "fewer data": (3, lambda r: run(r, data=X[: 130 - (r.rank == 2)])),
     "other options": (3, lambda r: run(r, seed=int(r.rank == 1))),
-    "ends early": (3, lambda r: run(r, data=ends_early(r), method="covariance")),
-    "differs late": (3, lambda r: run(r, data=differs_late(r), method="covariance")),
+    "fewer batches": (3, lambda r: run(r, data=ends_early(r), method="covariance")),
+    "other batches in the end": (3, lambda r: run(r, data=differs_late(r), method="covariance")),
     "shuffled": (3, lambda r: run(r, data=shuffled(r))),
     "a distributed sampler": (3, lambda r: run(r, data=dealt_out(r))),
     "a checkpoint": (3, lambda r: run(r, checkpoint="never.kept")),
     "after all errors": (3, lambda r: run(r, constants=SERVED, method="covariance")),
-    "killed": (8, lambda r: run(r, faulty(killed), marked(5), **FAULTS)),  # the last one: of a rank that is gone
+    "killed": failing(8, killed, 5),  # the last one: a rank is gone afterwards
 }
 
 

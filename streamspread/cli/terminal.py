@@ -26,8 +26,8 @@ def note(line: str, quiet: bool) -> None:
 
 
 def say(line: str) -> None:
-    """Print one line on stderr, by the first of several processes; where nothing can be written there it stays
-    unsaid."""
+    """Print one line on stderr, by the first of several processes; where nothing can be written there it
+    stays unsaid."""
     if not speaks():
         return
     try:

@@ -75,9 +75,7 @@ class ImageData(Stream):
         self.samples = images.shape[0]
         self.description = description or f"{name}, {self.samples:,} images"
 
-    def batches(
-        self, batch_size: int | None = None, first: int = 0, step: int = 1
-    ) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[torch.Tensor]:
         """uint8 (n, 3, H, W), views of the images."""
         return iter(self.images.split(resolve_batch_size(batch_size))[first::step])
 
@@ -108,9 +106,7 @@ class StreamedImages(Stream):
         self.samples = len(rows)
         self.description = description
 
-    def batches(
-        self, batch_size: int | None = None, first: int = 0, step: int = 1
-    ) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[torch.Tensor]:
         """uint8 (n, 3, H, W)."""
         size = resolve_batch_size(batch_size)
         starts = range(first * size, len(self._rows), step * size)

@@ -40,9 +40,7 @@ def agreed(observed: Observed, options: Options) -> Observed:
         _compare(all_told[0], other, rank)
     memory = ranks.gather((observed.budget, observed.forward_bytes, observed.resident_bytes))
     budgets, forwards, residents = zip(*memory, strict=True)
-    return replace(
-        observed, budget=min(budgets), forward_bytes=max(forwards), resident_bytes=max(residents)
-    )
+    return replace(observed, budget=min(budgets), forward_bytes=max(forwards), resident_bytes=max(residents))
 
 
 def planned_alike(observed: Observed, options: Options) -> Plan:

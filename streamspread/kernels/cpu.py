@@ -26,7 +26,8 @@ _ROUNDINGS = {"fp64": 0, "fp32": 0, "fp16": 1, "bf16": 2}
 def set_threads(count: int) -> int:
     """Let Numba's loops run on so many threads, or all that there are; the number before."""
     before = int(numba.get_num_threads())
-    numba.set_num_threads(max(1, min(count, int(numba.config.NUMBA_NUM_THREADS))))
+    most = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    numba.set_num_threads(max(1, min(count, most)))
     return before
 
 

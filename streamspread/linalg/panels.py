@@ -50,7 +50,8 @@ class SymmetricPanels:
         """``panels``: that hold a matrix already; None: new ones, of zeros."""
         self.exact, self.unit = exact, 1.0
         self.n, self.rows, self.dtype, self.device = n, min(rows, n), dtype, device
-        self.own, self.ranks, self._through = OwnedPanels(n, self.rows, dtype, device, ranks, panels), ranks, ""
+        self.own, self.ranks = OwnedPanels(n, self.rows, dtype, device, ranks, panels), ranks
+        self._served, self._through = self.own, ""  # what the others serve with, and the way to ``own``
         self.u_NR: torch.Tensor | None = None
         self.m_RR: torch.Tensor | None = None
         self.probes = Probes(n, device, exact)
@@ -59,8 +60,8 @@ class SymmetricPanels:
 
     @staticmethod
     def nbytes(n: int, rows: int, dtype: torch.dtype, ranks: Ranks = ALONE) -> int:
-        """Bytes of the panels, about n²/2 numbers; those of the probes are apart. Of several ranks: at the one
-        that holds the most."""
+        """Bytes of the panels, about n²/2 numbers; those of the probes are apart. Of several ranks: at that
+        with the most."""
         rows, sizes = min(rows, n), [0] * ranks.size
         for (begin, end), owner in zip(spans_of(n, rows), owners_of(n, rows, ranks), strict=True):
             sizes[owner] += (end - begin) * end * dtype.itemsize
@@ -78,13 +79,13 @@ class SymmetricPanels:
         other = copy.copy(self)
         here = [panel for _, _, panel in self.spans()]
         other.own, other.ranks = OwnedPanels(self.n, self.rows, self.dtype, self.device, ALONE, here), ALONE
+        other._served = other.own
         return other
 
     def _ask(self, name: str, *arguments: Any, owner: int | None = None) -> Any:
         """What the ranks have of it, added up: a method of :class:`OwnedPanels`."""
         self._check_unspent()
-        root: Any = self.own if not self._through else self.root
-        return self.ranks.ask(root, self._through + name, *arguments, owner=owner)
+        return self.ranks.ask(self._served, self._through + name, *arguments, owner=owner)
 
     def spans(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(first row, one past the last row, panel) in order; a panel of another rank is a copy that is gone
@@ -129,7 +130,7 @@ class SymmetricPanels:
         other = copy.copy(self)
         other.dtype = self.dtype if wide else torch.float32
         self._ask("make_copy", other.dtype)
-        other.own, other.root, other._through = self.own.copy, self.own, "copy."
+        other.own, other._through = self.own.copy, "copy."
         other.probes = Probes(self.n, self.device, exact=True)
         return other
 

@@ -1,5 +1,5 @@
-"""Rows of a tap that go from each rank to all, in the order of the batches, so that every rank meets them as one
-process would."""
+"""Rows of a tap that go from each rank to all, in the order of the batches, so that every rank meets them as
+one process would."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ class Mark(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What belongs to a part of one of the stream's batches: the number of its first sample, whether it is the
-    batch's last, and with that what was read of the batch."""
+    """What belongs to a part of one of the stream's batches: the number of its first sample, whether it is
+    the batch's last, and with that what was read of the batch."""
 
     first: int
     last: bool
@@ -273,7 +273,7 @@ class Passes:
         stream = self.observed.stream
         if self.ranks.size > 1 and not stream.seekable and self._all.text() != self.data_seen:
             raise DataError(
-                f"{stream.description}: other samples came here than on other ranks: give all of them the same"
+                f"{stream.description}: other samples came here than on other ranks: give all the same"
             )
 
     def _from(self, begun: Mark) -> Iterator[Batch]:

@@ -190,9 +190,9 @@ def select(
 
 class Watch:
     """Watches taps of a model: ``run`` sends a batch through it and hands over each tap's output (or what
-    enters its module, where it is such a tap) as (n, D); ``run_slices`` an iterator of these, of which a view
-    makes several. The forward stops after the deepest tap. What is handed over must be used at once: a later in-place
-    operation of the network may change it.
+    enters its module, where it is such a tap) as (n, D); ``run_slices`` an iterator of these. The forward
+    stops after the deepest tap. What is handed over must be used at once: a later in-place operation of the
+    network may change it.
     """
 
     def __init__(self, model: nn.Module, taps: Sequence[TapInfo], call: Call = given) -> None:
@@ -205,7 +205,7 @@ class Watch:
 
     def run(self, batch: Batch, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
         """As :meth:`run_slices`."""
-        self.run_slices(batch, lambda tap, slices: [consume(tap, rows_ND) for rows_ND in slices])
+        self.run_slices(batch, lambda tap, slices: [consume(tap, x) for x in slices])  # type: ignore[func-returns-value]
 
     def run_slices(self, batch: Batch, consume: Callable[[TapInfo, Iterator[torch.Tensor]], Any]) -> None:
         """One forward of ``batch``.

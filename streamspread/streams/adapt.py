@@ -27,6 +27,7 @@ from streamspread.streams.stream import (
     differing_shapes,
     kept,
     resolve_batch_size,
+    some,
 )
 from streamspread.streams.whole import ArrayStream, ColumnsStream, TensorStream, of_columns
 
@@ -151,10 +152,10 @@ class IterableDatasetStream(Stream):
         self._dataset = dataset
         self.description = type(dataset).__name__
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
         what = self.description
         items = (sample_of(item, f"{what}: item {i}") for i, item in enumerate(self._dataset))
-        return checked(batched(items, resolve_batch_size(batch_size), what), what)
+        return some(checked(batched(items, resolve_batch_size(batch_size), what), what), first, step)
 
 
 class LoaderStream(Stream):
@@ -225,7 +226,7 @@ class CallableStream(Stream):
         self._last: object = None
         self.description = f"batches from {name}"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
         returned = self._make()
         if not isinstance(returned, Iterable):
             raise DataError(
@@ -239,7 +240,7 @@ class CallableStream(Stream):
             )
         self._last = returned
         batches = batches_of(returned, resolve_batch_size(batch_size), f"{self.description}: a batch")
-        return checked(batches, self.description)
+        return some(checked(batches, self.description), first, step)
 
 
 class OneShotStream(Stream):
@@ -254,10 +255,10 @@ class OneShotStream(Stream):
         self._held: list[Batch] = []
         self._used = False
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
         self._refuse_if_used()
         self._used = True
-        return self._replay()
+        return some(self._replay(), first, step)
 
     def peek(self, n: int) -> Iterator[Batch]:
         self._refuse_if_used()

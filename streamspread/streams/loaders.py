@@ -36,8 +36,8 @@ def loader_ordered(loader: DataLoader[Any]) -> bool:
 
 
 def loader_of_some(loader: DataLoader[Any], first: int, step: int) -> tuple[DataLoader[Any], int]:
-    """The loader of every ``step``-th batch from number ``first`` on, for one whose order is that of its data;
-    and how many samples a batch has."""
+    """The loader of every ``step``-th batch from number ``first`` on, for one whose order is that of its
+    data; and how many samples a batch has."""
     batch_sampler: Any = loader.batch_sampler
     some = DataLoader(
         loader.dataset,

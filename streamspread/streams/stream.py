@@ -37,8 +37,8 @@ class Stream(ABC):
         tensor: the tensor (N, ...), or those by name, of which all batches are slices, in order; None where
             there is none.
         resident_bytes: of memory that was taken for the data, which a budget counts; 0 for a caller's own.
-        seekable: whether batches() takes ``first`` and ``step``, and reads nothing of what lies between; all
-            batches but the last are then of one size.
+        seekable: whether batches() reads nothing of what it leaves out; all batches but the last are then of
+            one size.
         labels: int64 (N,), the class of every sample by its place, below 0 where it has none; None where the
             data do not say. ``classes``: the names of the classes 0, 1, …, or None.
     """
@@ -60,7 +60,6 @@ class Stream(ABC):
         Args:
             batch_size: samples in a batch; None: DEFAULT_BATCH_SIZE. Streams whose data come in batches
                 already keep those and ignore it.
-            first, step: of seekable streams alone; :func:`some_batches` serves others too.
 
         Raises:
             DataError: empty or broken data, or samples of differing shape or dtype.
@@ -94,13 +93,9 @@ def head(stream: Stream, n: int) -> Batch:
     return joined(parts)
 
 
-def some_batches(stream: Stream, batch_size: int, first: int, step: int) -> Iterator[Batch]:
-    """Every ``step``-th batch from number ``first`` on; of a stream that cannot skip, the others are read and
-    left out."""
-    if stream.seekable:
-        yield from stream.batches(batch_size, first, step)
-    else:
-        yield from islice(stream.batches(batch_size), first, None, step)
+def some(batches: Iterator[Batch], first: int, step: int) -> Iterator[Batch]:
+    """Every ``step``-th batch from number ``first`` on, of a stream that cannot skip: the others are read."""
+    return batches if (first, step) == (0, 1) else islice(batches, first, None, step)
 
 
 def kept(batch: Batch) -> Batch:

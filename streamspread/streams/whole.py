@@ -35,7 +35,7 @@ class TensorStream(Stream):
         self.description = description or f"tensor {shape}"
 
     def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
-        return iter(self._data.split(resolve_batch_size(batch_size))[first::step])
+        return iter(list(self._data.split(resolve_batch_size(batch_size)))[first::step])
 
 
 class ArrayStream(Stream):

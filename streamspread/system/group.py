@@ -1,20 +1,20 @@
 """Several processes on torch.distributed: a word of status before whatever travels, so that none waits for
 one that has failed.
 
-The word goes by a gloo group of the project's own, on the CPU. What follows it goes by NCCL where it lies on a
-card and the caller's group has that, else by gloo too.
+The word goes by a gloo group of the project's own, on the CPU. What follows it goes by NCCL where it lies on
+a card and the caller's group has that, else by gloo too.
 """
 
 from __future__ import annotations
 
-import pickle
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
+from itertools import pairwise
 from operator import attrgetter
 from types import FrameType
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -22,13 +22,13 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 
-from streamspread.errors import RanksError
+from streamspread.system.packing import bytes_of, error_packed, kind, lost, packed, unpacked
 from streamspread.system.ranks import Ranks
 
 T = TypeVar("T")
 
-#: How long a rank is waited for, which may be in the middle of the eigenvalues of a large matrix. One that has
-#: ended is missed at once.
+#: How long a rank is waited for, which may be in the middle of the eigenvalues of a large matrix. One that
+#: has ended is missed at once.
 PATIENCE = timedelta(minutes=30)
 
 _NUMBERS = 6  # of a word: whether all is well, and what is told
@@ -58,7 +58,8 @@ class Group(Ranks):
         self._failed = self._leading = self._busy = self._pending = False
         self._interrupted = -_SAME_SIGNAL
         with self._reaching():
-            self._words: Any = dist.new_group(members, backend="gloo", timeout=PATIENCE)
+            self._words: Any = None
+            self._words = dist.new_group(members, backend="gloo", timeout=PATIENCE)
         self.rank, self.size = dist.get_rank(self._words), dist.get_world_size(self._words)
         if self.rank < 0:  # no member
             return
@@ -97,14 +98,14 @@ class Group(Ranks):
             return self._shared(value)
 
     def gather(self, value: T) -> list[T]:
-        mine = _packed(value)
+        mine = packed(value)
         with self._asking():
             sizes = [numbers[0] for numbers in self._word((len(mine),))]
             padded = torch.zeros(max(sizes), dtype=torch.uint8)
             padded[: len(mine)] = mine
             parts = [torch.empty_like(padded) for _ in sizes]
             dist.all_gather(parts, padded, group=self._words)
-        return [_unpacked(part[:size]) for part, size in zip(parts, sizes, strict=True)]
+        return [unpacked(part[:size]) for part, size in zip(parts, sizes, strict=True)]
 
     def broadcast(self, x: torch.Tensor, source: int) -> torch.Tensor:
         with self._asking():
@@ -114,7 +115,7 @@ class Group(Ranks):
         with self._asking():
             if self.rank != source:
                 return self._received(x_ND, source)
-            for rank, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+            for rank, (begin, end) in enumerate(pairwise(bounds)):
                 if rank != source:
                     self._send(x_ND[:, begin:end], rank)
             return x_ND[:, bounds[source] : bounds[source + 1]]
@@ -186,15 +187,13 @@ class Group(Ranks):
             if mine is not None:
                 self._send(mine, 0)
                 return None
-            return self._received(
-                torch.empty(rows, columns, dtype=_DTYPES[code], device=self._device), owner
-            )
+            return self._received(torch.empty(rows, columns, dtype=_DTYPES[code], device=self._device), owner)
 
     def _send_out(self, asked: _Asked) -> None:
         tensors: list[torch.Tensor] = []
         if asked.kind == "ask":
             tensors = [one.contiguous() for one in asked.value if isinstance(one, torch.Tensor)]
-            kinds = tuple(_kind(one) for one in asked.value)
+            kinds = tuple(kind(one) for one in asked.value)
             plain = tuple(None if isinstance(one, torch.Tensor) else one for one in asked.value)
             asked = asked._replace(value=plain, tensors=kinds)
         with self._asking():
@@ -208,19 +207,19 @@ class Group(Ranks):
             if asked.kind != "ask":
                 return asked
             given = list(asked.value)
-            for index, kind in enumerate(asked.tensors):
-                if kind is not None:
-                    shape, dtype = kind
+            for index, one in enumerate(asked.tensors):
+                if one is not None:
+                    shape, dtype = one
                     there = torch.empty(shape, dtype=dtype, device=self._device)
                     given[index] = self._broadcast(there, 0)
         return asked._replace(value=given)
 
     def _shared(self, value: Any) -> Any:
-        mine = _packed(value) if self.leads else torch.empty(0, dtype=torch.uint8)
+        mine = packed(value) if self.leads else torch.empty(0, dtype=torch.uint8)
         (size, *_), *_ = self._word((len(mine),))
         sent = mine if self.leads else torch.empty(size, dtype=torch.uint8)
         dist.broadcast(sent, dist.get_global_rank(self._words, 0), group=self._words)
-        return value if self.leads else _unpacked(sent)
+        return value if self.leads else unpacked(sent)
 
     def _word(self, numbers: Sequence[int] = ()) -> list[Sequence[int]]:
         """What each rank tells, all of it well; raises what one that failed says."""
@@ -234,16 +233,16 @@ class Group(Ranks):
         return [row[1 : 1 + len(numbers)] for row in told]
 
     def _fail(self, error: BaseException) -> NoReturn:
-        """Tell the others, in the word that they wait for, or will, that this rank failed, and raise the error
-        that all raise."""
+        """Tell the others, in the word that they wait for, or will, that this rank failed, and raise the
+        error that all raise."""
         self._failed = True
-        packed = _error_packed(error)
+        whole = error_packed(error)
         self._busy = True  # an interrupt now is of no account
         try:
             mine = torch.zeros(self.size, _NUMBERS, dtype=torch.int64)
-            mine[self.rank, :2] = torch.tensor([_FAILED, len(packed)])
+            mine[self.rank, :2] = torch.tensor([_FAILED, len(whole)])
             dist.all_reduce(mine, group=self._words)
-            agreed = self._error_in(mine.tolist(), (error, packed))
+            agreed = self._error_in(mine.tolist(), (error, whole))
         except RuntimeError:  # the others are gone: there is nobody to agree with
             raise error from None
         finally:
@@ -259,7 +258,7 @@ class Group(Ranks):
         own = mine if source == self.rank else None
         sent = own[1] if own else torch.empty(told[source][1], dtype=torch.uint8)
         dist.broadcast(sent, dist.get_global_rank(self._words, source), group=self._words)
-        error: BaseException = own[0] if own else _unpacked(sent)
+        error: BaseException = own[0] if own else unpacked(sent)
         if len(failing) < self.size and isinstance(error, Exception):
             error.args = (f"{error} (on rank {source} of {self.size})", *error.args[1:])
         return error
@@ -271,7 +270,7 @@ class Group(Ranks):
             dist.broadcast(whole, origin)
         else:
             whole = x.contiguous().cpu()
-            dist.broadcast(_bytes_of(whole), origin, group=self._words)
+            dist.broadcast(bytes_of(whole), origin, group=self._words)
         if whole is not x and self.rank != source:
             return x.copy_(whole)
         return x
@@ -289,12 +288,12 @@ class Group(Ranks):
     def _send(self, x: torch.Tensor, rank: int) -> None:
         if x.numel():
             whole = x.contiguous().cpu()
-            dist.send(_bytes_of(whole), dist.get_global_rank(self._words, rank), group=self._words)
+            dist.send(bytes_of(whole), dist.get_global_rank(self._words, rank), group=self._words)
 
     def _received(self, x: torch.Tensor, source: int) -> torch.Tensor:
         if x.numel():
             whole = torch.empty_like(x, device="cpu")
-            dist.recv(_bytes_of(whole), dist.get_global_rank(self._words, source), group=self._words)
+            dist.recv(bytes_of(whole), dist.get_global_rank(self._words, source), group=self._words)
             x.copy_(whole)
         return x
 
@@ -323,10 +322,10 @@ class Group(Ranks):
 
     def _lost(self, error: BaseException) -> NoReturn:
         self._failed = True
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RanksError(
-            f"one of the {self.size} processes has ended, or cannot be reached: see what it said ({first})"
-        ) from error
+        words, self._words = self._words, None
+        with suppress(RuntimeError, ValueError):  # those that wait for this one must not go on doing so
+            dist.destroy_process_group(words)
+        raise lost(self.size, error) from error
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -348,30 +347,3 @@ class Group(Ranks):
             self._pending = True
         else:
             raise KeyboardInterrupt
-
-
-def _packed(value: Any) -> torch.Tensor:
-    return torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
-
-
-def _unpacked(packed: torch.Tensor) -> Any:
-    return pickle.loads(packed.numpy().tobytes())
-
-
-def _error_packed(error: BaseException) -> torch.Tensor:
-    """The error; one that cannot be sent as it is becomes a RuntimeError that says the same."""
-    try:
-        packed = _packed(error)
-        _unpacked(packed)
-    except Exception:
-        return _packed(RuntimeError(f"{type(error).__name__}: {error}"))
-    return packed
-
-
-def _bytes_of(x: torch.Tensor) -> torch.Tensor:
-    """Every dtype travels as bytes: gloo does not know all of them."""
-    return x.view(-1).view(torch.uint8)
-
-
-def _kind(value: Any) -> tuple[tuple[int, ...], torch.dtype] | None:
-    return (tuple(value.shape), value.dtype) if isinstance(value, torch.Tensor) else None

@@ -84,8 +84,7 @@ ALONE = Ranks()
 
 
 def dealt(count: int, ranks: Ranks) -> list[int]:
-    """The owner of each of so many panels, of which a later one is larger: dealt back and forth, 0 1 2 2 1 0.
-    """
+    """The owner of each of so many panels, each larger than the one before: dealt back and forth, 0 1 1 0."""
     there = list(range(ranks.size))
     both = there + there[::-1]
     return [both[index % len(both)] for index in range(count)]

@@ -40,9 +40,7 @@ class _Done(NamedTuple):
     interrupted: bool
 
 
-def _analyzed(
-    command: list[str], source: Source, options: Options, output: Output, ranks: Ranks
-) -> _Done:
+def _analyzed(command: list[str], source: Source, options: Options, output: Output, ranks: Ranks) -> _Done:
     from streamspread import store
     from streamspread.api import analyze
     from streamspread.api.doors import Subject
@@ -52,7 +50,9 @@ def _analyzed(
     path, quiet = output.out or dated_name(source.model, ".arrow"), output.quiet or not ranks.leads
     if ranks.leads:
         store.check_writable(path)
-        if path.suffix != ".arrow":  # as a slip that names the weights or the data, which must not be replaced
+        if (
+            path.suffix != ".arrow"
+        ):  # as a slip that names the weights or the data, which must not be replaced
             raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
     else:
         ranks.tell()  # what has to be fetched is there when the first one has it
