@@ -33,6 +33,7 @@ class SymmetricPanels:
         ranks: among which the panels are dealt: each rank adds to its own. Reading them is asked for by the
             first one alone, within :meth:`streamspread.system.ranks.Ranks.led`, and answered by all.
         probes: measure how far P is from the exact sums.
+        taken_off: what corrections have subtracted from the trace.
         spent: whether a reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.
     """
@@ -56,7 +57,7 @@ class SymmetricPanels:
         self.m_RR: torch.Tensor | None = None
         self.probes = Probes(n, device, exact)
         self.spent = False
-        self._taken_off = 0.0  # what corrections have subtracted from the trace
+        self.taken_off = 0.0
 
     @staticmethod
     def nbytes(n: int, rows: int, dtype: torch.dtype, ranks: Ranks = ALONE) -> int:
@@ -66,6 +67,11 @@ class SymmetricPanels:
         for (begin, end), owner in zip(spans_of(n, rows), owners_of(n, rows, ranks), strict=True):
             sizes[owner] += (end - begin) * end * dtype.itemsize
         return max(sizes)
+
+    @staticmethod
+    def owners(n: int, rows: int, ranks: Ranks) -> list[int]:
+        """The rank that holds each panel."""
+        return owners_of(n, rows, ranks)
 
     @property
     def panels(self) -> list[torch.Tensor]:
@@ -110,7 +116,7 @@ class SymmetricPanels:
         return {
             **{str(index): panel for index, (_, _, panel) in enumerate(self.spans())},
             "probes": self.probes.y_NM,
-            "taken_off": as_tensor(self._taken_off),
+            "taken_off": as_tensor(self.taken_off),
             "unit": as_tensor(self.unit),
         }
 
@@ -121,7 +127,7 @@ class SymmetricPanels:
             OptionError: a state of another shape or dtype.
         """
         load(self.state(), state)
-        self._taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
+        self.taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
 
     def quick(self) -> SymmetricPanels:
         """A copy for rough products, in float32 where that reaches so far: half of float64's memory and time.
@@ -147,7 +153,7 @@ class SymmetricPanels:
         before = self._trace_of_sums()
         self._ask("add_low_rank", u_NR, m_RR)
         self.probes.add_low_rank(u_NR, m_RR)
-        self._taken_off += max(0.0, before - self._trace_of_sums())
+        self.taken_off += max(0.0, before - self._trace_of_sums())
 
     def apply_low_rank_(self) -> None:
         """P ← A: the correction goes into the panels."""
@@ -170,14 +176,14 @@ class SymmetricPanels:
         for (_, _, mine), (_, _, theirs) in zip(self.spans(), other.spans(), strict=True):
             mine.add_(theirs, alpha=factor)
         self.probes.y_NM.add_(other.probes.y_NM, alpha=factor)
-        self._taken_off += factor * other._taken_off
+        self.taken_off += factor * other.taken_off
         self.unit = min(self.unit, factor * other.unit)
 
     def multiply_(self, factor: float) -> None:
         """``P *= factor`` in place."""
         self._ask("multiply", factor)
         self.probes.y_NM.mul_(factor)
-        self._taken_off *= factor
+        self.taken_off *= factor
         self.unit *= factor
 
     def set_diagonal_(self, values_N: torch.Tensor) -> None:
@@ -229,7 +235,7 @@ class SymmetricPanels:
     def summed(self) -> float:
         """The trace of all that was added to P, also of what was taken off again: rounding errors are a share
         of that, however small A is."""
-        return self._trace_of_sums() + self._taken_off
+        return self._trace_of_sums() + self.taken_off
 
     def largest(self) -> float:
         """The largest number of P's diagonal, which no other one exceeds (Cauchy and Schwarz)."""
