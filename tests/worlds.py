@@ -33,7 +33,8 @@ PLAN = "plan:8,8,M,16,16,M,32,32"
 BATCH = 16
 SMALL = replace(devices.CPU, panel_rows=48)
 SERVED = replace(SMALL, search_limit=0, dense_limit=0, block=16)  # no matrix is gathered
-TILES = replace(SMALL, tile_bytes=1 << 16)
+TILES = replace(SMALL, tile_bytes=1 << 16, narrow_limit=0)
+WHOLE = replace(SMALL, narrow_limit=0)
 
 X = torch.randn(130, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -179,13 +180,15 @@ CASES = {
     **several("served", (1, 2, 3, 4, 8), constants=SERVED, method="covariance"),
     **several("int16", (1, 3), method="covariance", rounding="int16", layers=("c5",)),
     **several("gram", (1, 4), constants=TILES, method="gram"),
+    **several("gram int16", (1, 3), constants=WHOLE, method="gram", rounding="int16"),
+    **several("served grams", (1, 3), constants=replace(SERVED, narrow_limit=0), method="gram"),
     **several("sketch", (1, 4), method="sketch", rank=64),
     **several("places", (1, 4), view=("position", "whole"), layers=("c5",), method="covariance"),
     **several("directions", (1, 4), method="covariance", directions=3, scores=True),
     **several("directions of grams", (1, 4), method="gram", directions=3, constants=TILES),
     **several("a twin", (1, 2), layers=("c5",), with_random=True),
     **several("overflow", (1, 4), data=far(1), method="covariance", rounding="fp16"),
-    **several("batches", (1, 3), data=lambda: iter(X.split(BATCH)), method="gram"),
+    **several("batches", (1, 3), data=lambda: iter(X.split(BATCH)), method="gram", constants=WHOLE),
     **{f"a broken layer in batch {batch}": failing(3, broken, batch) for batch in (1, 2, 3, 4, 5)},
     "out of memory": failing(3, out_of_memory, 4),
     "NaN": (3, lambda r: run(r, data=with_nan(4), method="covariance")),

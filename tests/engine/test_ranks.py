@@ -68,8 +68,9 @@ def assert_same(one, other, exactly=False):
         if exactly:
             assert np.array_equal(a["eigenvalues"], b["eigenvalues"])
         count = min(len(a["eigenvalues"]), len(b["eigenvalues"]))
-        largest = a["eigenvalues"][0]
-        assert np.allclose(a["eigenvalues"][:count], b["eigenvalues"][:count], rtol=0, atol=1e-8 * largest)
+        # Tiles of other widths are added up in another order.
+        most = (1e-7 if a["method"] == "gram" else 1e-8) * a["eigenvalues"][0]
+        assert np.allclose(a["eigenvalues"][:count], b["eigenvalues"][:count], rtol=0, atol=most)
         assert a["total"] == pytest.approx(b["total"], rel=1e-12)
 
 
@@ -93,6 +94,8 @@ def test_sums_have_the_bits_of_one_process_and_the_eigenvalue_step_agrees(world,
     [
         ("int16", 3, True),
         ("gram", 4, False),
+        ("gram int16", 3, True),
+        ("served grams", 3, False),
         ("sketch", 4, False),
         ("places", 4, True),
         ("directions", 4, True),

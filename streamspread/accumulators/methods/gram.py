@@ -28,7 +28,7 @@ from streamspread.accumulators.exact import (
 from streamspread.accumulators.growth import growth_of_products, with_whole
 from streamspread.accumulators.moments import fourth_moment_of_products, per_sample
 from streamspread.accumulators.shares import all_well, join
-from streamspread.accumulators.staging import Precision, Staging
+from streamspread.accumulators.staging import Precision, Staging, origin_of
 from streamspread.accumulators.tiles import Between, Tile
 from streamspread.accumulators.tiling import gram_candidate
 from streamspread.accumulators.turning import Known, Turning, Window, state_of, windows_in
@@ -86,6 +86,7 @@ class Gram(Accumulator):
         # Products of the classes' weighted means.
         self.means_CC = torch.zeros(classes, classes, dtype=torch.float64, device=device)
         self.scale = math.inf  # nothing has been added yet
+        self.largest_scale, self._agreed = math.inf, False  # of the tiles in a pass
         self._stage: Between | Tile = Between()
         self.windows: list[Window] = []  # of the tiles so far, where directions are wanted
         self._turning: Turning | None = None
@@ -120,15 +121,24 @@ class Gram(Accumulator):
             self._turning.add(x_ND)
             return
         end = min(self.columns, self.begin + self.tile)
+        window = x_ND[:, self.begin : end]
+        self._agree_on_scale(window)
         if end == self.begin:  # other ranks have more
             return
-        window = x_ND[:, self.begin : end]
         self._stage = tile = self._stage.opened(window, self)
         if tile.staging.filled + x_ND.shape[0] > self.announced:
             raise ActivationError(
                 f"layer {self.precision.layer}: more than the {self.announced:,} samples that were announced"
             )
         tile.staging.push(window)
+
+    def _agree_on_scale(self, window_NT: torch.Tensor) -> None:
+        """Of the tiles that ranks begin in a pass: the smallest one that is called for, as of one tile."""
+        if self._agreed or self.ranks.size == 1:
+            return
+        width = window_NT.shape[1]
+        own = origin_of(window_NT, self.precision, self.scale).scale if width else math.inf
+        self.largest_scale, self._agreed = min(self.ranks.gather(own)), True
 
     def end_pass(self) -> None:
         """Add the tile's products, and check that all of it was finite and complete.
@@ -149,7 +159,7 @@ class Gram(Accumulator):
 
     def _end_tile(self) -> None:
         self._stage.add_to(self)
-        self._stage = Between()
+        self._stage, self._agreed = Between(), False
         if not self.joined:
             check_sums(self.panels, self.precision.layer, self.scale)
 
