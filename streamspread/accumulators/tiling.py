@@ -85,8 +85,7 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
             precision=setting.precision(layer.name),
             device=setting.device,
             panel_rows=panel_rows,
-            step=Step(max_block, constants, directions=setting.directions),
+            step=Step(max_block, constants, directions=setting.directions, ranks=setting.ranks),
             labels=setting.labels,
-            ranks=setting.ranks,
         ),
     )

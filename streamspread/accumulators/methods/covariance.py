@@ -40,7 +40,6 @@ from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import profile
 from streamspread.system.memory import format_bytes
-from streamspread.system.ranks import ALONE, Ranks
 
 _LEAST_STAGED = 128
 _SAMPLES = 50_000  # where their number is not known
@@ -66,12 +65,12 @@ class Covariance(Accumulator):
         step: Step | None = None,
         in_eighths: bool = False,
         labels: Labels | None = None,
-        ranks: Ranks = ALONE,
     ) -> None:
-        self.in_eighths, self.labels, self.ranks = in_eighths, labels, ranks
+        self.in_eighths, self.labels = in_eighths, labels
         self.dim, self.precision, self.device = dim, precision, device
         self.staging_rows, self.panel_rows = staging_rows, min(panel_rows, dim)
         self.step = step or Step.usual(dim, profile(device))
+        self.ranks = self.step.ranks
         self._stage: Waiting | Sums = Waiting(self)
 
     @classmethod
@@ -125,10 +124,9 @@ class Covariance(Accumulator):
                 device=setting.device,
                 staging_rows=staging_rows,
                 panel_rows=panel_rows,
-                step=Step(max_block, constants, directions=setting.directions),
+                step=Step(max_block, constants, directions=setting.directions, ranks=setting.ranks),
                 in_eighths=in_eighths,
                 labels=setting.labels,
-                ranks=setting.ranks,
             ),
         )
 

@@ -40,7 +40,7 @@ from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import profile
-from streamspread.system.ranks import ALONE, Ranks, bounds_of
+from streamspread.system.ranks import bounds_of
 
 _NUMBERS = 1 << 20  # widened to float64 at a time
 
@@ -69,15 +69,15 @@ class Gram(Accumulator):
         panel_rows: int = 1024,
         step: Step | None = None,
         labels: Labels | None = None,
-        ranks: Ranks = ALONE,
     ) -> None:
         self.dim, self.announced, self.tile = dim, samples, min(tile, dim)
-        self.ranks, bounds = ranks, bounds_of(dim, ranks)
+        self.precision, self.device = precision, device
+        self.step, self.labels = step or Step.usual(samples, profile(device)), labels
+        ranks = self.ranks = self.step.ranks
+        bounds = bounds_of(dim, ranks)
         self.bounds = None if ranks.size == 1 else bounds
         self.columns = bounds[ranks.rank + 1] - bounds[ranks.rank]  # of this rank, of which all tiles are
         self.joined = False  # whether the panels hold the sums over all ranks' columns
-        self.precision, self.device = precision, device
-        self.step, self.labels = step or Step.usual(samples, profile(device)), labels
         self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device, precision.exact)
         self.begin = 0  # first feature of the tile at hand
         self.total = self.moved = 0.0
