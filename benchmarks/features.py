@@ -10,7 +10,8 @@ import torch
 
 from streamspread import datasets, models
 from streamspread.observe.placement import prepared
-from streamspread.observe.taps import Watch, list_taps, select
+from streamspread.observe.selection import select
+from streamspread.observe.taps import Watch, list_taps
 
 BATCH = 128
 

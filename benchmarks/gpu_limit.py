@@ -26,7 +26,8 @@ from streamspread import datasets, kernels, models
 from streamspread.api.analyze import analyze, plan
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.observe.placement import prepared
-from streamspread.observe.taps import Watch, list_taps, select
+from streamspread.observe.selection import select
+from streamspread.observe.taps import Watch, list_taps
 from streamspread.system.devices import CUDA
 from streamspread.system.memory import format_bytes
 

@@ -1,6 +1,11 @@
-"""Images as they are read, through a known network: what it would take, the result, a file, and a page."""
+"""A DataLoader, a file and a page
+===============================
 
-# %% A data set that makes an image when it is asked for one, and a loader.
+Images as they are read, through a known network: what it would take, the result, a file, and a page.
+"""
+
+# %%
+# A data set that makes an image when it is asked for one, and a loader.
 import sys
 import tempfile
 from pathlib import Path
@@ -31,16 +36,19 @@ class Digits(Dataset):
 
 loader = DataLoader(Digits(32, 300) if TINY else Digits(224, 1797), batch_size=64)
 
-# %% A network: of torchvision, with its weights unless nothing may be downloaded.
+# %%
+# A network: of torchvision, with its weights unless nothing may be downloaded.
 torch.manual_seed(0)
 model = resnet18(weights=None if TINY else "DEFAULT")
 
-# %% What a run would take, and then the run. `memory` is a limit and not a wish.
+# %%
+# What a run would take, and then the run. `memory` is a limit and not a wish.
 layers = ["layer1", "layer2", "layer3", "layer4", "avgpool"]
 print(streamspread.plan(model, loader, layers, memory="2GiB"))
 spectra = streamspread.analyze(model, loader, layers, thresholds=(0.5, 0.9), memory="2GiB", classes=True)
 
-# %% K is an interval, and a number where it is closed.
+# %%
+# K is an interval, and a number where it is closed.
 for name, layer in spectra.items():
     k = layer.components(0.9)
     share = layer.classes.between_share
@@ -48,7 +56,8 @@ for name, layer in spectra.items():
         f"{name}: {int(k)} of {layer.dim:,} dimensions; {share:.0%} of the variance lies between the digits"
     )
 
-# %% As a table of another library, as a file, and as a page.
+# %%
+# As a table of another library, as a file, and as a page.
 table = spectra.to_polars()  # or to_pandas, or to_arrow
 print(table.filter(threshold=0.5).select("layer", "low", "high").rows())
 with tempfile.TemporaryDirectory() as folder:

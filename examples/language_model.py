@@ -1,6 +1,11 @@
-"""A language model by token: every token is a sample of a block's features, and padding is left out."""
+"""A language model by token
+=========================
 
-# %% Batches as a tokenizer gives them: tokens, and a mask that says which of them are padding.
+Every token is a sample of a block's features, and padding is left out.
+"""
+
+# %%
+# Batches as a tokenizer gives them: tokens, and a mask that says which of them are padding.
 import codecs
 import contextlib
 import io
@@ -31,11 +36,13 @@ else:
     model = AutoModel.from_pretrained("gpt2")
     batch = dict(tokenizer(lines, padding=True, return_tensors="pt"))
 
-# %% A batch is given to the model by the names of its parts: `model(input_ids=…, attention_mask=…)`.
+# %%
+# A batch is given to the model by the names of its parts: `model(input_ids=…, attention_mask=…)`.
 blocks = [f"h.{index}" for index in range(len(model.h))]
 spectra = streamspread.analyze(model, lambda: iter([batch]), blocks, thresholds=(0.9,), view="position")
 
-# %% As many samples as there are tokens, without padding.
+# %%
+# As many samples as there are tokens, without padding.
 print(f"{int(batch['attention_mask'].sum())} tokens in {len(lines)} lines")
 for name, layer in spectra.items():
     print(f"{name}: {layer.samples} samples of {layer.dim} features, K(0.9) = {layer.components(0.9)}")

@@ -1,6 +1,11 @@
-"""A network of one's own: over how many directions its layers spread, before and after training."""
+"""A network of one's own
+======================
 
-# %% A network, and images with their digits.
+Over how many directions do its layers spread, before and after training?
+"""
+
+# %%
+# A network, and images with their digits.
 import sys
 
 import torch
@@ -29,17 +34,20 @@ images, digits = load_digits(return_X_y=True)
 images = torch.tensor(images / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)
 data = TensorDataset(images, torch.tensor(digits))
 
-# %% What can be looked at.
+# %%
+# What can be looked at.
 torch.manual_seed(0)
 model = Small()
 print(streamspread.layers(model, data))
 
-# %% Before training, by a loader that does not shuffle. Of (images, digits) the model is given the first.
+# %%
+# Before training, by a loader that does not shuffle. Of (images, digits) the model is given the first.
 loader = DataLoader(data, batch_size=256)
 before = streamspread.analyze(model, loader, thresholds=(0.7, 0.9))
 print(before)
 
-# %% After some training.
+# %%
+# After some training.
 optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 for _ in range(EPOCHS):
     for batch, wanted in DataLoader(data, batch_size=64, shuffle=True):
@@ -48,6 +56,7 @@ for _ in range(EPOCHS):
         optimizer.step()
 after = streamspread.analyze(model, loader, thresholds=(0.7, 0.9))
 
-# %% Both beside each other. In a notebook `before.compare(after)` is a table, and `after.plot()` a figure.
+# %%
+# Both beside each other. In a notebook `before.compare(after)` is a table, and `after.plot()` a figure.
 for name, layer in before.compare(after, threshold=0.9).items():
     print(f"{name}: K(0.9) = {layer.a}, then {layer.b}")

@@ -1,6 +1,11 @@
-"""PCA within a scikit-learn Pipeline, of a table on disk that need not fit into memory."""
+"""PCA in a Pipeline
+=================
 
-# %% A table as a memory map: rows of many features, of which few directions carry nearly all that varies.
+PCA within a scikit-learn Pipeline, of a table on disk that need not fit into memory.
+"""
+
+# %%
+# A table as a memory map: rows of many features, of which few directions carry nearly all that varies.
 import sys
 import tempfile
 from pathlib import Path
@@ -26,12 +31,14 @@ for begin in range(0, ROWS, 100):
     table[begin : begin + 100] = rows + rng.standard_normal(rows.shape, dtype=np.float32)
 table.flush()
 
-# %% As many components as 90 % of the variance take, found while the rows stream by.
+# %%
+# As many components as 90 % of the variance take, found while the rows stream by.
 pipeline = make_pipeline(streamspread.PCA(0.9, memory=MEMORY), LogisticRegression())
 pipeline.fit(table[: ROWS // 2], classes[: ROWS // 2])
 right = pipeline.score(table[ROWS // 2 :], classes[ROWS // 2 :])
 
-# %% What was found.
+# %%
+# What was found.
 pca = pipeline[0]
 print(f"{pca.n_components_} components of {FEATURES:,} features, K(0.9) = {pca.components_interval(0.9)}")
 print(f"they hold {pca.explained_variance_ratio_.sum():.0%} of the variance")

@@ -15,20 +15,24 @@ if TYPE_CHECKING:
     from streamspread.api.train import train
     from streamspread.errors import StreamspreadError
     from streamspread.estimator.pca import PCA
+    from streamspread.monitor.monitor import Monitor
     from streamspread.report.pages import report
     from streamspread.results.grams import Grams
     from streamspread.results.similarity import Similarity, cka
     from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra, Spectrum
-    from streamspread.store import read, read_grams, write, write_grams
+    from streamspread.store import read, read_grams, read_history, write, write_grams
+    from streamspread.training.spreading import SpreadLoss
 
 __all__ = [
     "PCA",
     "Grams",
     "Interval",
     "LayerSpectrum",
+    "Monitor",
     "Similarity",
     "Spectra",
     "Spectrum",
+    "SpreadLoss",
     "StreamspreadError",
     "__version__",
     "analyze",
@@ -42,6 +46,7 @@ __all__ = [
     "plan",
     "read",
     "read_grams",
+    "read_history",
     "report",
     "train",
     "write",
@@ -51,6 +56,7 @@ __all__ = [
 # Public name → module that defines it. Nothing heavy is imported before it is used: start-up is felt at every
 # command.
 _HOMES = {
+    "Monitor": "streamspread.monitor.monitor",
     "PCA": "streamspread.estimator.pca",
     "analyze": "streamspread.api.analyze",
     "plan": "streamspread.api.analyze",
@@ -66,6 +72,7 @@ _HOMES = {
     "read": "streamspread.store",
     "write": "streamspread.store",
     "read_grams": "streamspread.store",
+    "read_history": "streamspread.store",
     "write_grams": "streamspread.store",
     "Grams": "streamspread.results.grams",
     "Similarity": "streamspread.results.similarity",
@@ -73,6 +80,7 @@ _HOMES = {
     "Spectrum": "streamspread.results.spectrum",
     "LayerSpectrum": "streamspread.results.spectrum",
     "Spectra": "streamspread.results.spectrum",
+    "SpreadLoss": "streamspread.training.spreading",
     "StreamspreadError": "streamspread.errors",
 }
 

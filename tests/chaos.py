@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 import streamspread
-from streamspread.engine import checkpoints
+from streamspread.store import keeping
+from tests import trainings
 from tests.bits import digest
 from tests.networks import growing, identity, network, one_thread, smallest_budget
 
@@ -31,7 +32,7 @@ def _several(kind, samples, layers, **options):
     return model, x, layers, {**options, "memory": memory}
 
 
-DIRECTIONS = {"directions": 4, "scores": True}
+TRAINING = "training"
 CASES = {
     "covariance": lambda: (*network("cnn", 400), ["1", "4"], {"method": "covariance", "batch_size": 20}),
     "gram": lambda: (*network("mlp", 400), "*", {"method": "gram", "batch_size": 20}),
@@ -49,20 +50,38 @@ CASES = {
 
 def child(case, path):
     """One run, which says a line when anything is done, and its digest at the end."""
-    checkpoints.LEAST_SECONDS = checkpoints.SHARE = 0.0
-    model, x, layers, options = CASES[case]()
-
-    def say(event):
-        print(event.stage, flush=True)
-
-    if path is not None:
-        options["checkpoint"] = path
+    keeping.LEAST_SECONDS = keeping.SHARE = 0.0
     with one_thread():
         try:
-            spectra = streamspread.analyze(model, x, layers, progress=say, **options)
+            print(trained(path) if case == TRAINING else analyzed(case, path), flush=True)
         except KeyboardInterrupt:  # Python's exit code is that of the signal for this very class alone
             raise KeyboardInterrupt from None
-        print(digest(spectra), flush=True)
+
+
+def analyzed(case, path):
+    model, x, layers, options = CASES[case]()
+    if path is not None:
+        options["checkpoint"] = path
+    return digest(streamspread.analyze(model, x, layers, progress=say, **options))
+
+
+def trained(path):
+    """A signal ends a training as Ctrl-C does: it gives what it has come to, and the process goes on."""
+    result = streamspread.train(
+        "plan:4,M,8",
+        (trainings.TRAIN, trainings.TEST),
+        **vars(trainings.RECIPE),
+        device="cpu",
+        checkpoint=path,
+        progress=say,
+    )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return trainings.digest(result)
+
+
+def say(event):
+    print(event.stage, flush=True)
 
 
 def started(case, path=None):
@@ -92,7 +111,9 @@ def killed(case, path, lines, rng):
                 process.send_signal(number)
     if process.returncode == 0:
         return last
-    assert process.returncode == -number, f"{case}: exit code {process.returncode} after {number.name}"
+    as_ended = -signal.SIGINT if case == TRAINING and number != signal.SIGKILL else -number
+    # One that came before anything was begun ends the process as it does any.
+    assert process.returncode in (as_ended, -number), f"{case}: {process.returncode} after {number.name}"
     return None
 
 
@@ -134,7 +155,7 @@ def main():
     if given.child:
         child(given.child[0], given.child[1] if len(given.child) > 1 else None)
     else:
-        print(f"{chaos(given.kills, given.seed, list(CASES))} runs ended, each with the same bits")
+        print(f"{chaos(given.kills, given.seed, [*CASES, TRAINING])} runs ended, each with the same bits")
 
 
 if __name__ == "__main__":

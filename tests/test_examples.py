@@ -7,11 +7,13 @@ from inspect import signature
 import pytest
 
 import streamspread
-from examples import document
+from examples import document, notebooks
 
 PLACES = {place["name"]: place for place in document.PLACE.finditer(document.DOCUMENT.read_text("utf-8"))}
 NAMES = sorted(
-    path.stem for path in document.FOLDER.glob("*.py") if path.stem not in ("__init__", "document")
+    path.stem
+    for path in document.FOLDER.glob("*.py")
+    if path.stem not in ("__init__", "document", "snippets", "notebooks")
 )
 
 #: What an example needs beside the package, and whether it is there.
@@ -48,6 +50,18 @@ def test_an_example_prints_what_the_document_says(name):
 
 def _numbers(text):
     return [float(number.replace(",", "")) for number in NUMBER.findall(text)]
+
+
+@pytest.mark.parametrize("name", notebooks.NAMES)
+def test_a_notebook_is_its_example_cell_by_cell(name):
+    assert notebooks.path_of(name).read_text("utf-8") == notebooks.text_of(name), (
+        "python -m examples.notebooks"
+    )
+    code = [cell for cell in notebooks.notebook(name)["cells"] if cell["cell_type"] == "code"][1:]
+    lines = [line for cell in code for line in "".join(cell["source"]).splitlines() if line]
+    example = document.source(name).splitlines()
+    assert lines == [line for line in example if line and line in lines]
+    assert {line for line in example if line and not line.startswith("# ")} <= set(lines)
 
 
 def test_an_example_that_fails_keeps_its_output_and_is_said(monkeypatch, capsys):

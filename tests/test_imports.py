@@ -24,8 +24,9 @@ GROUPS = [
     {"results", "kernels"},
     {"options", "linalg", "streams"},
     {"datasets", "models", "observe", "accumulators"},
-    {"planner", "store", "training"},
-    {"engine", "estimator"},
+    {"planner", "store"},
+    {"engine", "estimator", "training"},
+    {"monitor"},
     {"api"},
     {"study", "report"},
     {"cli"},
@@ -44,12 +45,16 @@ OWNERS = {
         "store/directions.py",
         "store/spectra.py",
         "store/embeddings.py",
+        "store/history.py",
         "datasets/parquet.py",
         "report/frames.py",
     },
     "datasets": {"datasets/hub.py"},
     "pandas": {"report/frames.py"},
     "polars": {"report/frames.py"},
+    "vl_convert": {"report/render.py"},
+    "altair": {"report/plots.py"},
+    "matplotlib": set(),
     "openTSNE": {"api/tsne.py"},
     "joblib": {"api/tsne.py"},
     "timm": {"models/sources/timm.py"},
@@ -156,7 +161,7 @@ def test_what_is_known_of_a_kind_of_device_stands_in_one_place():
     assert tables == []
 
 
-HEAVY = {"cupy", "datasets", "matplotlib", "numba", "openTSNE", "pandas", "pyarrow"}
+HEAVY = {"altair", "cupy", "datasets", "numba", "openTSNE", "pandas", "pyarrow", "vl_convert"}
 HEAVY |= {"huggingface_hub", "rich", "sklearn", "timm", "torch", "torchvision", "transformers"}
 
 

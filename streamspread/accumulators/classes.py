@@ -13,6 +13,7 @@ import torch
 from streamspread.accumulators.exact import Step, Totals, spectrum_of
 from streamspread.accumulators.growth import values_of_parts
 from streamspread.accumulators.moments import About, widened
+from streamspread.accumulators.staging import variance_unit
 from streamspread.errors import DataError
 from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.panels import SymmetricPanels
@@ -148,12 +149,16 @@ def classes_of(
         panels.u_NR, panels.m_RR = split.u_NR, split.m_RR
         spectrum = spectrum_of(panels, freedom, _kept(panels, options, step), step)
         panels.u_NR = panels.m_RR = None
+    share = min(1.0, between / totals.trace) if totals.trace > 0.0 else math.nan
+    apart = between > noise
     return Classes(
         names=names,
         counts=tuple(int(count) for count in counts),
-        between_share=min(1.0, between / totals.trace) if totals.trace > 0.0 else math.nan,
-        nc1=_collapse(split, totals.samples) if between > noise else math.nan,
+        between_share=share,
+        nc1=_collapse(split, totals.samples) if apart else math.nan,
         within=spectrum,
+        between=_between(split, totals),
+        span_share=min(1.0, share + _along_means(split) / totals.trace) if apart else math.nan,
     )
 
 
@@ -199,6 +204,19 @@ def _collapse(split: Split, samples: int) -> float:
     means_CC, within_CC = split.means_CC / weight_CC, split.within_CC / weight_CC / samples
     inverse_CC = torch.linalg.pinv(means_CC, hermitian=True, rtol=_NO_DIRECTION)
     return max(0.0, float(((inverse_CC @ inverse_CC) * within_CC).sum()))
+
+
+def _between(split: Split, totals: Totals) -> np.ndarray:
+    """The eigenvalues of MᵀM as a covariance: those of MMᵀ, of which (√n_c)_c is a null vector."""
+    unit = variance_unit(totals.trace, totals.scale, totals.samples, totals.layer)
+    values = torch.linalg.eigvalsh(split.means_CC).flip(0).clamp_min(0.0).cpu().numpy()
+    return values[: min(len(values) - 1, totals.dim)] * unit
+
+
+def _along_means(split: Split) -> float:
+    """The trace of the scatter within, along the span of the means M: tr((MMᵀ)† · M S_W Mᵀ)."""
+    inverse_CC = torch.linalg.pinv(split.means_CC, hermitian=True, rtol=_NO_DIRECTION)
+    return max(0.0, float((inverse_CC * split.within_CC).sum()))
 
 
 def _shares(values: np.ndarray, total: float) -> np.ndarray:

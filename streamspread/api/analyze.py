@@ -3,7 +3,7 @@ take to say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from streamspread.engine.analysis import Interrupted, analyzed
 from streamspread.engine.checkpoints import remove, twins
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
+from streamspread.engine.whole import half
 from streamspread.errors import DataError, OptionError
 from streamspread.models.twin import Twin, facts_of_twin, given_twin, random_twin, twin_seed
 from streamspread.observe.names import unwrapped
@@ -25,7 +26,7 @@ from streamspread.results.spectrum import Spectra
 from streamspread.streams import as_stream
 from streamspread.system.bars import Shown, shown
 from streamspread.system.devices import Profile
-from streamspread.system.progress import Report, silent
+from streamspread.system.progress import Report, doing, silent
 from streamspread.system.ranks import ALONE, Ranks
 from streamspread.system.world import ranks_here
 
@@ -99,11 +100,15 @@ def analyze_with(
         facts: Mapping[str, Any] | None,
         announce: Announce | None,
         options: Options = options,
+        report: Report | None = progress,
     ) -> Spectra:
-        return _one(Run(subject, options, progress or silent, constants, announce, ranks), facts)
+        return _one(Run(subject, options, report or silent, constants, announce, ranks), facts)
 
     with ranks.together():
-        return ranks.share(_both(run, subject, options, provenance, announce, twin))
+        if not options.with_random:
+            return ranks.share(run(subject, provenance, announce))
+        reports = [half(progress or silent, later) for later in (False, True)]
+        return ranks.share(_both(run, subject, options, provenance, announce, twin, reports))
 
 
 def _both(
@@ -113,10 +118,9 @@ def _both(
     provenance: Mapping[str, Any] | None,
     announce: Announce | None,
     twin: Twin | None,
+    reports: Sequence[Report],
 ) -> Spectra:
-    """The network's spectra, and those of its random twin where it is asked for."""
-    if not options.with_random:
-        return run(subject, provenance, announce)
+    """The network's spectra, and those of its random twin."""
     # Both before anything is run: that there is such a network, and that its data come again.
     twin = twin or random_twin(unwrapped(subject.model), twin_seed(options.seed))
     if not (stream := as_stream(subject.data)).repeatable:
@@ -124,10 +128,11 @@ def _both(
             f"the random twin needs the samples of the {stream.description} again: give a callable that "
             "returns a fresh iterator of batches"
         )
-    spectra = run(replace(subject, data=stream), provenance, announce)
+    first, second = reports
+    spectra = run(replace(subject, data=stream), provenance, announce, report=first)
     fresh = replace(subject, model=twin.module, data=stream)
     try:
-        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None, twins(options))
+        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None, twins(options), second)
     except KeyboardInterrupt:  # the network's own layers are all there
         said = "interrupted before the random twin was done"
         facts = {**spectra.provenance, "notes": [*spectra.provenance["notes"], said]}
@@ -151,8 +156,10 @@ class Run(NamedTuple):
 
 def _one(run: Run, provenance: Mapping[str, Any] | None) -> Spectra:
     subject, options = run.subject, run.options
+    doing("a first look at network and data")
     looked = observing(subject.model, subject.data, options, run.constants, subject.forward, run.ranks)
     with looked as observed, run.ranks.together():
+        doing("planning")
 
         def told(spectra: Spectra) -> Spectra:
             facts = with_facts(spectra.provenance, subject.model, observed, provenance)
@@ -189,5 +196,7 @@ def plan_with(
             f"a plan would use up the first samples of the {stream.description}: give a callable that "
             "returns a fresh iterator of batches"
         )
+    doing("a first look at network and data")
     with observing(subject.model, stream, options, constants, subject.forward) as observed:
+        doing("planning, and measuring this machine")
         return foreseen(observed, options) if timed else planned(observed, options)

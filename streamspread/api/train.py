@@ -30,6 +30,7 @@ class TrainCall(Recipe, TrainSubject):
     weights: str | os.PathLike[str] | None = None
     device: str = "auto"
     out: str | os.PathLike[str] | None = None
+    checkpoint: str | os.PathLike[str] | None = None
     progress: Shown = "auto"
 
 
@@ -38,7 +39,7 @@ def train(call: TrainCall) -> TrainResult:
     """Train a reference network; the weights of its best epoch are in the result, and in a file if one is
     named.
 
-    The test images choose the best epoch. Ctrl-C keeps the best so far.
+    The test images choose the best epoch. Ctrl-C, SIGTERM and SIGHUP keep the best so far, and the last.
 
     Args:
         model: ``no1`` … ``no4``, ``plan:64,64,M,128``, or the plan itself.
@@ -46,18 +47,27 @@ def train(call: TrainCall) -> TrainResult:
             :class:`streamspread.datasets.Labelled`: uint8 (N, 3, 32, 32), with labels from 0 to 9.
         epochs, batch_size, lr, label_smoothing, average, precision, seed: as of
             :class:`streamspread.training.Recipe`.
+        spread_layers, spread_weight, spread_target, spread_kind: likewise.
         weights: a file to train on from; None: random ones of the seed.
         device: "auto", "cpu" or "cuda:0".
-        out: a .safetensors file, which is replaced; None: no file.
+        out: a .safetensors file, which is replaced, though not by a training that was interrupted; None: no
+            file.
+        checkpoint: a file that keeps the training while it lasts, and from which the same call goes on, on a
+            CPU to the same bits; None: none.
         progress: as of :func:`streamspread.analyze`.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
     """
     recipe = Recipe(**{name: getattr(call, name) for name in Recipe.__dataclass_fields__})
-    check(
-        call.model, recipe, weights=call.weights, device=call.device, out=call.out
-    )  # before minutes of decoding
+    check(  # before minutes of decoding
+        call.model,
+        recipe,
+        weights=call.weights,
+        device=call.device,
+        out=call.out,
+        checkpoint=call.checkpoint,
+    )
     train_split, test_split = load_splits(call.data) if isinstance(call.data, str) else call.data
     with shown(call.progress) as report:
         return trained(
@@ -67,7 +77,7 @@ def train(call: TrainCall) -> TrainResult:
             recipe,
             weights=call.weights,
             device=call.device,
-            output=Output(path=call.out),
+            output=Output(path=call.out, checkpoint=call.checkpoint),
             callbacks=Callbacks(
                 batch=lambda done, total: report(Progress("training", 1, 1, done, total, "images", ""))
             ),

@@ -17,6 +17,8 @@ _LONGEST = 1_000  # characters of a line
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
 
+_COMPLETING = "_STREAMSPREAD_COMPLETE"  # what a shell sets to ask how a line could go on
+
 # As torch says it, on the CPU and on a card; NumPy raises a MemoryError.
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory")
 
@@ -24,16 +26,20 @@ _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own) and return its exit code.
 
-    0: done. 2: bad input, or an output that cannot be written, said in one line on stderr. 130: interrupted.
-    141: whoever read the output has seen enough. Anything unexpected is a defect and keeps its traceback.
+    0: done. 2: bad input, or an output that cannot be written, said in one line on stderr. 130: interrupted;
+    129 or 143: by SIGHUP or SIGTERM, at which what is done is kept as at Ctrl-C. 141: whoever read the output
+    has seen enough. Anything unexpected is a defect and keeps its traceback.
     """
     if sys.stderr is None:  # closed: who closed it wants to hear nothing
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process runs
     if sys.stdout is None:
         return _fail("standard output is closed: send it to a file, or to /dev/null")
+    from streamspread.system.signals import as_ctrl_c
+
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        with as_ctrl_c() as came:
+            code = _run(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except OSError as error:
@@ -43,13 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _unwritten(error)
     if code == _INTERRUPTED:
         _say("interrupted")
+        return 128 + came.number if came.number else code
     return code
 
 
 def _run(arguments: list[str]) -> int:
     import typer
 
-    from streamspread.cli.app import build
+    from streamspread.cli.app import program
     from streamspread.errors import StreamspreadError
     from streamspread.system.launch import speaks
 
@@ -57,7 +64,7 @@ def _run(arguments: list[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # × or … on an ASCII terminal is no reason to crash
     usage_error: type[Any] = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
-    command: Any = typer.main.get_command(build(next(iter(arguments), None)))
+    command = program(next(iter(arguments), None))
     try:
         _check_text(arguments)
         _check_launcher(arguments)
@@ -85,6 +92,8 @@ def _run(arguments: list[str]) -> int:
     except OverflowError as error:
         return _fail(f"a number is too large ({error}): give a smaller one")
     except SystemExit as error:
+        if _COMPLETING in os.environ or arguments[:1] in (["--install-completion"], ["--show-completion"]):
+            return error.code if isinstance(error.code, int) else 0
         # Commands return: it is of a model or of data, or what typer and Rich make of a pipe that was closed.
         if isinstance(error.__context__, BrokenPipeError):
             raise error.__context__ from None

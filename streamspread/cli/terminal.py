@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from streamspread.cli.arguments import Format
+from streamspread.cli.arguments import Format, Printed
+from streamspread.options import split_names
 from streamspread.system.launch import speaks
 from streamspread.system.printable import printable
 
 if TYPE_CHECKING:
+    from streamspread.datasets import Labelled
     from streamspread.planner import Outlook
     from streamspread.results.spectrum import Spectra
     from streamspread.system.progress import Progress as Event
-    from streamspread.training import EpochReport
+    from streamspread.training import EpochReport, Recipe
+    from streamspread.training.start import Start
+
+
+_TELLING = 2.0  # seconds of a training that tell how long all of it takes
 
 
 def note(line: str, quiet: bool) -> None:
@@ -50,29 +58,61 @@ def show_text(text: str) -> None:
     sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
 
 
-def print_result(spectra: Spectra, form: Format) -> None:
-    """Print spectra on stdout as a table, JSON or CSV."""
-    if form is Format.table:
+def print_result(spectra: Spectra, printed: Printed, said: Collection[str] = ()) -> None:
+    """Print spectra on stdout as a table, JSON or CSV; ``said``: notes that stand on stderr already, which
+    are left out where both are read in one place."""
+    columns = None if printed.columns is None else split_names(printed.columns)
+    if printed.form is Format.table:
         from rich.console import Console
 
         from streamspread.report.tables import print_spectra
 
-        print_spectra(spectra, Console())
+        print_spectra(spectra, Console(), columns, said if _one_place() else ())
     else:
         from streamspread.report import records
 
-        show_text(records.to_json(spectra) if form is Format.json else records.to_csv(spectra))
+        write = records.to_json if printed.form is Format.json else records.to_csv
+        show_text(write(spectra, columns))
+
+
+def check_printed(printed: Printed) -> None:
+    """Raises OptionError for columns that there are not, before anything is computed."""
+    if printed.columns is not None:
+        from streamspread.report.choosing import check_columns
+        from streamspread.report.records import fields
+
+        known = None if printed.form is Format.table else fields()
+        check_columns(split_names(printed.columns), known)
+
+
+def _one_place() -> bool:
+    """Whether stdout and stderr are one terminal, or one file."""
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Iterator[Callable[[Event], None] | None]:
-    """A callback that draws the engine's progress on stderr; None off a terminal, or where ``quiet``."""
-    if quiet or not sys.stderr.isatty():
+def progress_bars(quiet: bool, first: str = "starting") -> Iterator[Callable[[Event], None] | None]:
+    """A callback that shows progress on stderr, which code that is handed none of it reaches too: as bars, or
+    off a terminal as a line every half minute; None where ``quiet``. Standard output is not to be written to
+    within it. ``first``: what is being done before anything is told."""
+    if quiet:
         yield None
         return
-    from streamspread.system.bars import bars
+    from streamspread.system.progress import doing, telling
 
-    with bars() as show:
+    if sys.stderr.isatty():
+        from streamspread.system.bars import bars
+
+        showing = bars()
+    else:
+        from streamspread.system.lines import lines
+
+        showing = lines(say)
+    with showing as show, telling(show):
+        doing(first)
         yield show
 
 
@@ -88,15 +128,45 @@ def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False) -> Non
     note(line, quiet=False)
 
 
-def training_bar(show: Callable[[Event], None] | None) -> Callable[[int, int], None] | None:
-    """A training's batches on the bars of :func:`progress_bars`."""
+def begins(
+    model: str, start: Start, splits: tuple[Labelled, Labelled], recipe: Recipe, path: Path
+) -> Iterator[str]:
+    """What a training will do, a line each: network, images, epochs, and where it writes."""
+    train, test = splits
+    parameters = sum(parameter.numel() for parameter in start.network.parameters())
+    plan = "" if model.endswith(start.network.plan) else f" ({start.network.plan})"
+    began = "goes on from its weights" if start.origin else "random weights"
+    yield f"{model}{plan}: {parameters:,} parameters, {began}"
+    yield f"{train.description}; tested on {len(test.labels):,}"
+    steps = max(1, len(train.labels) // min(recipe.batch_size, len(train.labels)))
+    yield (
+        f"{recipe.epochs} epochs of {steps:,} steps of {min(recipe.batch_size, len(train.labels)):,} images, "
+        f"{start.precision} on {start.device}; writes {path}"
+    )
+
+
+def training_bar(
+    show: Callable[[Event], None] | None, announced: bool = False
+) -> Callable[[int, int], None] | None:
+    """A training's batches for :func:`progress_bars`; ``announced``: with a line on stderr that says how long
+    it will take, once a few batches tell."""
     if show is None:
         return None
+    from streamspread.system.progress import Progress as Event
+    from streamspread.system.progress import duration
+
+    first: list[tuple[float, int]] = []
 
     def on_batch(done: int, total: int) -> None:
-        from streamspread.system.progress import Progress as Event
-
-        show(Event("training", 0, 1, done, total, "images", ""))
+        nonlocal announced
+        now = time.monotonic()
+        first[:] = first or [(now, done)]  # the first one is slower than those that follow
+        passed, since = now - first[0][0], done - first[0][1]
+        if announced and since > 0 and (passed >= _TELLING or done == total):
+            announced = False
+            if done < total:
+                note(f"about {duration(passed / since * (total - done))} for all of it", quiet=False)
+        show(Event("training", 0, 1, done, total, "images", "", done / total if total else None))
 
     return on_batch
 
@@ -105,11 +175,13 @@ def training_bar(show: Callable[[Event], None] | None) -> Callable[[int, int], N
 def epoch_lines(quiet: bool) -> Iterator[Callable[[EpochReport], None] | None]:
     """A line on stderr for every epoch, with the time that is left; nothing where ``quiet``."""
 
+    from streamspread.system.progress import duration
+
     def show(report: EpochReport) -> None:
         left = report.seconds / report.epoch * (report.epochs - report.epoch)
         note(
             f"epoch {report.epoch} of {report.epochs}: loss {report.loss:.3f}, "
-            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), {left:.0f} s left",
+            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), about {duration(left)} left",
             quiet,
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -13,7 +15,8 @@ import torch
 from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Precision, Staging
 from streamspread.engine.checkpoints import Keeper
-from streamspread.engine.course import WIDER, Analysis
+from streamspread.engine.course import Analysis
+from streamspread.engine.layer import WIDER
 from streamspread.engine.pace import Announce
 from streamspread.engine.planning import check_room, plan_for
 from streamspread.engine.sharing import agreed, planned_alike
@@ -25,8 +28,8 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.views import WIDE
 from streamspread.options import Options
 from streamspread.planner import Plan
-from streamspread.results.spectrum import Spectra
-from streamspread.results.views import WHOLE
+from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.views import POOLED, WHOLE
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Report
 from streamspread.system.ranks import Ranks
@@ -50,6 +53,7 @@ def analyzed(
     Raises:
         Interrupted: Ctrl-C, when some layers were done.
     """
+    began = time.perf_counter()
     observed, ranks = agreed(observed, options), observed.ranks
     keeper = None if options.checkpoint is None else Keeper(observed, options)
     if keeper is None or keeper.saved is None:
@@ -75,6 +79,7 @@ def analyzed(
             spectra = analysis.done
     left = [tap.name for tap in observed.taps if tap.name not in spectra]
     facts = _facts(plan, observed, options) | {"data_seen": analysis.data_seen}
+    facts["seconds"] = round(time.perf_counter() - began, 3)
     notes = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
     if observed.left_out:
         named = ", ".join(observed.left_out)
@@ -86,6 +91,8 @@ def analyzed(
         notes.insert(0, f"a partial result: interrupted before {', '.join(left)}")
     if notes := [*notes, *_notes_on_views(observed, options)]:
         facts["notes"] = notes
+    if not observed.masked:  # where tokens are left out, means are not of the whole's numbers
+        spectra = {name: _beside_whole(each, spectra) for name, each in spectra.items()}
     found = Spectra(
         (spectra[tap.name] for tap in observed.taps if tap.name in spectra), options.thresholds, facts
     )
@@ -97,6 +104,16 @@ def analyzed(
 def _threads(ranks: Ranks) -> AbstractContextManager[None]:
     """Launchers give each of several processes one thread of OpenMP, of which Numba does not know."""
     return nullcontext() if ranks.size == 1 else thread_limit(torch.get_num_threads())
+
+
+def _beside_whole(each: LayerSpectrum, spectra: Mapping[str, LayerSpectrum]) -> LayerSpectrum:
+    """A layer's means over places with the share that they hold of the whole's variance, if that is there: an
+    output is its mean at every place and what differs from it, which are orthogonal."""
+    whole = spectra.get(each.own_name)
+    if each.view != POOLED or whole is None or whole.total_variance <= 0.0:
+        return each
+    share = whole.dim / each.dim * each.total_variance / whole.total_variance
+    return replace(each, share_of_whole=min(1.0, share))
 
 
 def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:

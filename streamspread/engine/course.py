@@ -11,8 +11,9 @@ import torch
 
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.engine.checkpoints import Job, Keeper, State, Tensors, precisions_of
-from streamspread.engine.layer import RunningLayer
+from streamspread.engine.layer import WIDER, RunningLayer, again_at
 from streamspread.engine.planning import plan_for
+from streamspread.engine.whole import Whole
 from streamspread.errors import ActivationError
 from streamspread.linalg.states import below
 from streamspread.observe.exchange import Exchange
@@ -27,9 +28,6 @@ from streamspread.results.spectrum import LayerSpectrum
 from streamspread.store.checkpoints import put_together, taken_apart
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
-
-#: What is taken in place of a rounding that values overflow at.
-WIDER = {"fp16": "bf16", "int16": "fp32"}
 
 
 class Analysis:
@@ -49,7 +47,9 @@ class Analysis:
         meter: PeakMeter,
         keeper: Keeper | None = None,
     ) -> None:
-        self.observed, self.options, self.report, self.meter = observed, options, report, meter
+        self.observed, self.options, self.meter = observed, options, meter
+        self.whole = Whole(report, observed.profile)
+        self.report = self.whole.report
         self.keeper = keeper
         self.notes: dict[str, str] = {}
         self.data_seen = ""
@@ -94,6 +94,7 @@ class Analysis:
         """Be where a plan begins, or where its job was kept."""
         plans = {one.layer: one for one in plan.layers}
         self.plans = plans
+        self.whole.begin(plan)
         self.taps = {
             tap.name: self._watched(tap, plans[tap.name]) for tap in self.observed.taps if tap.name in plans
         }
@@ -267,12 +268,7 @@ class Analysis:
             try:
                 layer.end_pass()
             except Overflow as error:
-                rounding, again = layer.plan.rounding, self._again(layer.plan, error)
-                if again is None:
-                    raise ActivationError(
-                        f"{error}: its range is too wide for rounding {rounding}; check the weights, or try "
-                        "--rounding fp64"
-                    ) from None
+                rounding, again = layer.plan.rounding, again_at(layer.plan, self.options, error)
                 if not self.observed.stream.repeatable:
                     raise ActivationError(
                         f"{error}, and data that can be read once cannot be summed again: take "
@@ -280,12 +276,6 @@ class Analysis:
                     ) from None
                 overflowed[layer.plan.layer] = again
         return overflowed
-
-    def _again(self, plan: LayerPlan, error: Overflow) -> Precision | None:
-        """How a layer that overflowed is summed again; None where no way is known."""
-        if plan.rounding == "fp16" or (plan.rounding == "int16" and self.options.rounding == "auto"):
-            return Precision(WIDER[plan.rounding], plan.layer)
-        return Precision(plan.rounding, plan.layer, error.scale) if error.scale else None
 
 
 def _flattened(found: Directions, tap: TapInfo) -> Directions:

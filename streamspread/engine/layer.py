@@ -12,7 +12,8 @@ import torch
 
 from streamspread.accumulators.base import Accumulator
 from streamspread.accumulators.scoring import Scoring
-from streamspread.accumulators.staging import Precision
+from streamspread.accumulators.staging import Overflow, Precision
+from streamspread.errors import ActivationError
 from streamspread.linalg.states import below
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.source import Source
@@ -20,6 +21,9 @@ from streamspread.options import Options
 from streamspread.planner import LayerPlan
 from streamspread.results.spectrum import LayerSpectrum
 from streamspread.system.ranks import ALONE, Ranks
+
+#: What is taken in place of a rounding that values overflow at.
+WIDER = {"fp16": "bf16", "int16": "fp32"}
 
 _COUNTS = ("passes", "peak", "images")
 
@@ -162,6 +166,22 @@ class RunningLayer:
             view=self.plan.of.view,
             images=self.images if several else None,
         )
+
+
+def again_at(plan: LayerPlan, options: Options, error: Overflow) -> Precision:
+    """How a layer that overflowed is summed again.
+
+    Raises:
+        ActivationError: no way is known.
+    """
+    if plan.rounding == "fp16" or (plan.rounding == "int16" and options.rounding == "auto"):
+        return Precision(WIDER[plan.rounding], plan.layer)
+    if error.scale:
+        return Precision(plan.rounding, plan.layer, error.scale)
+    raise ActivationError(
+        f"{error}: its range is too wide for rounding {plan.rounding}; check the weights, or try "
+        "--rounding fp64"
+    ) from None
 
 
 class _Clock:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -31,14 +32,30 @@ def planned(observed: Observed, options: Options) -> Plan:
         OptionError: more directions than any layer can have.
     """
     _check_directions(observed, options)
-    usual = plan_for(observed, options, observed.taps, _rounding(observed, options))
-    if not _exact_sums_pay(observed, options):
+    stream = observed.stream
+    values = Values(observed.device, observed.dtype, stream.repeatable, observed.profile)
+    return planned_at(values, options, lambda rounding: plan_for(observed, options, observed.taps, rounding))
+
+
+class Values(NamedTuple):
+    """What decides to what values are rounded: where they lie, their dtype, and whether they come again."""
+
+    device: torch.device
+    dtype: torch.dtype
+    repeatable: bool
+    profile: Profile
+
+
+def planned_at(values: Values, options: Options, plan_at: Callable[[str], Plan]) -> Plan:
+    """The plan at the rounding that suits the values; errors as :func:`planned`."""
+    usual = plan_at(_rounding(values, options))
+    if not _exact_sums_pay(values, options):
         return usual
     try:
-        exact = plan_for(observed, options, observed.taps, "int16")
+        exact = plan_at("int16")
     except (BudgetError, DataError):  # its sums take twice the memory
         return usual
-    return exact if _less_work(exact, usual, observed.profile) else usual
+    return exact if _less_work(exact, usual, values.profile) else usual
 
 
 def plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
@@ -109,31 +126,31 @@ def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
     return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, source.dim, narrow)
 
 
-def _rounding(observed: Observed, options: Options) -> str:
+def _rounding(values: Values, options: Options) -> str:
     """The rounding asked for; ``auto`` is the device's own.
 
     Raises:
         DeviceError: int16 on a device that does not multiply int8 matrices exactly.
     """
-    if options.rounding == "int16" and not exact_speed(observed.device):
+    if options.rounding == "int16" and not exact_speed(values.device):
         raise DeviceError(
-            f"rounding int16 needs exact products of int8 matrices, which {observed.device} does not form "
-            f"here: take --rounding {observed.profile.precision}, or a CPU that has instructions for them"
+            f"rounding int16 needs exact products of int8 matrices, which {values.device} does not form "
+            f"here: take --rounding {values.profile.precision}, or a CPU that has instructions for them"
         )
     if options.rounding != "auto":
         return options.rounding
-    if observed.dtype == torch.float64:
+    if values.dtype == torch.float64:
         return "fp64"
-    usual = observed.profile.precision
+    usual = values.profile.precision
     # What overflows at fp16 is summed again, for which data must come again; bf16 reaches as far as float32.
-    return "bf16" if usual == "fp16" and not observed.stream.repeatable else usual
+    return "bf16" if usual == "fp16" and not values.repeatable else usual
 
 
-def _exact_sums_pay(observed: Observed, options: Options) -> bool:
+def _exact_sums_pay(values: Values, options: Options) -> bool:
     """Whether int16 may be taken where it was not asked for. What it does not hold is summed again, so data
     must come again."""
-    usual = options.rounding == "auto" and observed.device.type == "cpu" and observed.dtype != torch.float64
-    return usual and observed.stream.repeatable and exact_speed(observed.device) >= LEAST_GAIN
+    usual = options.rounding == "auto" and values.device.type == "cpu" and values.dtype != torch.float64
+    return usual and values.repeatable and exact_speed(values.device) >= LEAST_GAIN
 
 
 def _less_work(exact: Plan, usual: Plan, profile: Profile) -> bool:

@@ -56,13 +56,13 @@ _SIZES = ("out_channels", "num_features", "num_channels", "out_features", "norma
 class Axes:
     """Follows one forward: ``of`` says how an output is read, "" where that is not known."""
 
-    def __init__(self, rules: Sequence[AxesRule], samples: int) -> None:
-        self._rules, self._samples = rules, samples
+    def __init__(self, rules: Sequence[AxesRule]) -> None:
+        self._rules = rules
         self._known: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
 
-    def of(self, name: str, module: nn.Module, inputs: Any, x: torch.Tensor) -> str:
-        """The letters of an output's axes, in the order of the forward."""
-        found = asked_axes(self._rules, name, x.ndim) or self._guessed(module, x)
+    def of(self, name: str, module: nn.Module, inputs: Any, x: torch.Tensor, samples: int) -> str:
+        """The letters of an output's axes, in the order of the forward, which is of so many samples."""
+        found = asked_axes(self._rules, name, x.ndim) or _guessed(module, x, samples)
         if not found and isinstance(module, _ELEMENTWISE):
             found = self._entering(inputs, x)
         if found:
@@ -70,34 +70,36 @@ class Axes:
             self._known[key] = weakref.ref(x, lambda _: self._known.pop(key, None)), found
         return found
 
-    def _guessed(self, module: nn.Module, x: torch.Tensor) -> str:
-        """As a module's type tells, or those of all modules in it, where these agree."""
-        if x.ndim <= 2:
-            return "NC" if x.ndim == 2 else ""
-        if (own := _side(module)) is not None:
-            if _turned(module):  # round and back, for all that its type says
-                own = _by_size(module, x)
-            return "" if own is None else self._letters(own, x)
-        within = {side for part in module.modules() if (side := _side(part)) is not None}
-        if len({features for features, _ in within}) != 1:
-            return ""
-        facts = {fact for _, fact in within if fact is not None}
-        return self._letters((within.pop()[0], facts.pop() if facts else None), x) if len(facts) < 2 else ""
-
-    def _letters(self, side: tuple[str, int | None], x: torch.Tensor) -> str:
-        features, fact = side
-        if features == "first":
-            return _FIRST.get(x.ndim, "") if fact in (None, x.ndim) else ""
-        long = [length == self._samples for length in x.shape[:2]]
-        if x.ndim == 3 and (long == [False, True] or (all(long) and fact == _TOKENS_FIRST)):
-            return "TNC"
-        return _LAST.get(x.ndim, "")
-
     def _entering(self, inputs: Any, x: torch.Tensor) -> str:
         """Those of what a module took, where it has the shape of what it gave."""
         first = inputs[0] if isinstance(inputs, tuple) and inputs else None
         _, found = self._known.get(id(first), (None, ""))
         return found if isinstance(first, torch.Tensor) and first.shape == x.shape else ""
+
+
+def _guessed(module: nn.Module, x: torch.Tensor, samples: int) -> str:
+    """As a module's type tells, or those of all modules in it, where these agree."""
+    if x.ndim <= 2:
+        return "NC" if x.ndim == 2 else ""
+    if (own := _side(module)) is not None:
+        if _turned(module):  # round and back, for all that its type says
+            own = _by_size(module, x)
+        return "" if own is None else _letters(own, x, samples)
+    within = {side for part in module.modules() if (side := _side(part)) is not None}
+    if len({features for features, _ in within}) != 1:
+        return ""
+    facts = {fact for _, fact in within if fact is not None}
+    return _letters((within.pop()[0], facts.pop() if facts else None), x, samples) if len(facts) < 2 else ""
+
+
+def _letters(side: tuple[str, int | None], x: torch.Tensor, samples: int) -> str:
+    features, fact = side
+    if features == "first":
+        return _FIRST.get(x.ndim, "") if fact in (None, x.ndim) else ""
+    long = [length == samples for length in x.shape[:2]]
+    if x.ndim == 3 and (long == [False, True] or (all(long) and fact == _TOKENS_FIRST)):
+        return "TNC"
+    return _LAST.get(x.ndim, "")
 
 
 def asked_axes(rules: Sequence[AxesRule], name: str, ndim: int) -> str:

@@ -11,6 +11,8 @@ from torch import nn
 from streamspread.errors import LayerError
 
 _COMPILED = "_orig_mod"  # under this name torch.compile's wrapper holds the module that it compiled
+# Under these names wrappers of FSDP (the first) and of checkpointed activations hold a module of the network.
+_WRAPPED = (_COMPILED, "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -26,10 +28,10 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def named(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules within the network by their names, as if nothing in it were compiled."""
+    """The modules within the network by their names, as if nothing in it were wrapped."""
     for name, module in model.named_modules():
-        plain = ".".join(part for part in name.split(".") if part != _COMPILED)
-        if plain and _COMPILED not in module._modules:
+        plain = ".".join(part for part in name.split(".") if part not in _WRAPPED)
+        if plain and not any(inner in module._modules for inner in _WRAPPED):
             yield plain, module
 
 

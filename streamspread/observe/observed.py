@@ -15,8 +15,9 @@ from streamspread.observe.calling import Call, by, given, left_out
 from streamspread.observe.look import first_batch, forward_needs, survey
 from streamspread.observe.names import unwrapped
 from streamspread.observe.placement import as_input, model_dtype, prepared
+from streamspread.observe.selection import select
 from streamspread.observe.source import Source
-from streamspread.observe.taps import TapInfo, select
+from streamspread.observe.taps import TapInfo
 from streamspread.observe.tracing import find_sources
 from streamspread.observe.views import in_views
 from streamspread.options import Options, RunOptions
@@ -140,7 +141,7 @@ def _looked_at(
         views, rules = options.view, axes_rules(options.axes)
     look = as_input(first, device, dtype)
     forward_bytes, taps = forward_needs(model, look, batch_size, copies, call, rules)
-    wanted = in_views(select(taps, options.layers, _default_layers(model)), views, rules)
+    wanted = in_views(select(taps, options.layers, default_layers(model)), views, rules)
     with as_before(device):
         plain = [tap for tap in wanted if tap.view is None]
         sources = find_sources(model, as_input(first[:2], device, dtype), taps, plain, call)
@@ -181,6 +182,7 @@ def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream
     return moved, size
 
 
-def _default_layers(model: nn.Module) -> Sequence[str]:
+def default_layers(model: nn.Module) -> Sequence[str]:
+    """The modules that ``all`` means, where the network says so itself."""
     named = own(model, "default_layers", ())
     return named if isinstance(named, (tuple, list)) else ()

@@ -32,12 +32,8 @@ def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
         )
     modes = [(module, module.training) for module in model.modules()]
     put_back = kept(device)  # a DataLoader draws from torch's generator at every pass, a forward from any
-    # TF32 rounds products to 11 bits and biases them; autotuning may choose differently in another run.
-    exact = switched(matrices=False, convolutions=False, benchmark=False, deterministic=True)
-    # The caller's own autocast would round what the model computes, and the sums as well, to 16 bits.
-    cpu, there = (torch.autocast(kind, enabled=False) for kind in ("cpu", device.type))
     try:
-        with exact, cpu, there, _uncompiled(), _buffers_kept(model), _placed(model, device):
+        with arithmetic(device), _uncompiled(), _buffers_kept(model), _placed(model, device):
             # The flags alone: a train() or eval() of a model's own may change weights, and not quite back.
             for module, _ in modes:
                 module.training = False
@@ -46,6 +42,17 @@ def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
         put_back()
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def arithmetic(device: torch.device) -> Iterator[None]:
+    """float32 without TF32 or autocast, and fixed algorithms, on the device and the CPU."""
+    # TF32 rounds products to 11 bits and biases them; autotuning may choose differently in another run.
+    exact = switched(matrices=False, convolutions=False, benchmark=False, deterministic=True)
+    # The caller's own autocast would round what the model computes, and the sums as well, to 16 bits.
+    cpu, there = (torch.autocast(kind, enabled=False) for kind in ("cpu", device.type))
+    with exact, cpu, there:
+        yield
 
 
 def model_dtype(model: nn.Module, first: Batch) -> torch.dtype:

@@ -1,21 +1,19 @@
-"""Named points of a network that are observed: what there is, which were asked for, and how to watch them."""
+"""Named points of a network that are observed: what there is, and how to watch them."""
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from streamspread.errors import ActivationError, LayerError, ModelError, StreamspreadError
+from streamspread.errors import ActivationError, ModelError, StreamspreadError
 from streamspread.observe.axes import Axes
 from streamspread.observe.calling import Call, given
 from streamspread.observe.names import named
@@ -70,6 +68,39 @@ class Stop(BaseException):
         self.error = error
 
 
+class Look:
+    """What taps there are, told from the calls of modules in a forward, in their order."""
+
+    def __init__(self, rules: Sequence[AxesRule] = ()) -> None:
+        self._axes, self._calls, self._operations = Axes(rules), Counter[str](), 0.0
+
+    def tap_of(self, name: str, module: nn.Module, inputs: Any, output: Any, samples: int) -> TapInfo | None:
+        """The tap that a module's call is, of so many samples; None where it gave no tensor."""
+        self._operations += _operations(module, output)
+        self._calls[name] += 1
+        call, x = self._calls[name], first_tensor(output)
+        if x is None:
+            return None
+        tap_name = name if call == 1 else f"{name}#{call}"
+        axes = self._axes.of(tap_name, module, inputs, x, samples)
+        axis = axes.index("N") if axes and len(axes) == x.ndim else 0
+        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+        return TapInfo(
+            name=tap_name,
+            module=name,
+            call=call,
+            kind=type(module).__name__,
+            shape=shape,
+            dim=math.prod(shape),
+            itemsize=x.element_size(),
+            channels_last=lies_channels_last(x),
+            operations=self._operations,
+            observable=is_observable(x, samples, axis),
+            axes=axes,
+            view=View(tap_name, WHOLE, axes, shape) if axis else None,
+        )
+
+
 def list_taps(
     model: nn.Module, sample: Batch, call: Call = given, rules: Sequence[AxesRule] = ()
 ) -> list[TapInfo]:
@@ -80,36 +111,11 @@ def list_taps(
         ModelError: the model does not run on the sample, or cannot be observed.
     """
     taps: list[TapInfo] = []
-    calls: dict[str, int] = {}
-    operations, axes_of = 0.0, Axes(rules, len(sample))
+    look = Look(rules)
 
     def hook(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-        nonlocal operations
-        operations += _operations(module, output)
-        calls[name] = calls.get(name, 0) + 1
-        x = first_tensor(output)
-        if x is None:
-            return
-        tap_name = name if calls[name] == 1 else f"{name}#{calls[name]}"
-        axes = axes_of.of(tap_name, module, inputs, x)
-        axis = axes.index("N") if axes and len(axes) == x.ndim else 0
-        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-        taps.append(
-            TapInfo(
-                name=tap_name,
-                module=name,
-                call=calls[name],
-                kind=type(module).__name__,
-                shape=shape,
-                dim=math.prod(shape),
-                itemsize=x.element_size(),
-                channels_last=lies_channels_last(x),
-                operations=operations,
-                observable=is_observable(x, len(sample), axis),
-                axes=axes,
-                view=View(tap_name, WHOLE, axes, shape) if axis else None,
-            )
-        )
+        if (tap := look.tap_of(name, module, inputs, output, len(sample))) is not None:
+            taps.append(tap)
 
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError("a TorchScript model cannot be observed: give the module that it was made from")
@@ -137,55 +143,6 @@ def lies_channels_last(x: torch.Tensor) -> bool:
         and not x.is_contiguous()
         and x.is_contiguous(memory_format=torch.channels_last)
     )
-
-
-def select(
-    taps: Sequence[TapInfo],
-    patterns: str | nn.Module | Sequence[str | nn.Module],
-    default: Sequence[str] = (),
-) -> list[TapInfo]:
-    """The taps that the glob patterns name, in network order.
-
-    ``all`` stands for ``default`` (the reference networks name theirs) or, where that is empty, for every
-    convolution and linear layer that can be observed. A pattern without ``#`` matches all calls of a module.
-
-    Raises:
-        LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be
-            observed.
-    """
-    if isinstance(patterns, (str, nn.Module)) or not isinstance(patterns or (), Iterable):
-        patterns = [patterns]
-    given = list(patterns or ())
-    if not given:
-        raise LayerError("no layer asked for: give all, or names and globs such as 'blocks.*'")
-    chosen: dict[str, TapInfo] = {}
-    for pattern in given:
-        if not isinstance(pattern, str):
-            raise LayerError(f"layers are named by texts, got {pattern!r}: give all, or names and globs")
-        if pattern == "all":
-            matching = [t for t in taps if (t.module in default if default else _is_usual(t))]
-            if not matching:
-                raise LayerError(
-                    "layers 'all' names nothing in this model: give names or globs such as 'blocks.*'"
-                )
-        else:
-            matching = [t for t in taps if fnmatchcase(t.name, pattern) or fnmatchcase(t.module, pattern)]
-        if not matching:
-            names = list(dict.fromkeys(t.name for t in taps))
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
-            raise LayerError(
-                f"no layer matches {pattern!r}: nearest are {', '.join(near) or 'none'}; "
-                "`streamspread layers` lists them all"
-            )
-        chosen.update((t.name, t) for t in matching)
-    for tap in chosen.values():
-        if not tap.observable:
-            read = f", read as {tap.axes}" if len(tap.axes) > 2 else ""
-            raise LayerError(
-                f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output{read} is not a dense "
-                "floating-point tensor with one row per sample"
-            )
-    return [t for t in taps if t.name in chosen]
 
 
 class Watch:
@@ -223,7 +180,7 @@ class Watch:
             calls[name, entering] += 1
             try:
                 for tap in missing.pop((name, calls[name, entering], entering), ()):
-                    consume(tap, _rows(tap, x, len(batch), mask_NT))
+                    consume(tap, rows_given(tap, x, len(batch), mask_NT))
             except Exception as error:
                 raise Stop(error) from error
             if not missing:
@@ -244,7 +201,7 @@ class Watch:
         raise ActivationError(f"layers {names} were not reached by every batch")
 
 
-def _rows(
+def rows_given(
     tap: TapInfo, x: torch.Tensor | None, samples: int, mask_NT: torch.Tensor | None
 ) -> Iterator[torch.Tensor]:
     """What the tap gave, as (n, D); some samples at a time where a view makes these rows.
@@ -332,12 +289,6 @@ def forward(model: nn.Module, batch: Batch, call: Call = given) -> None:
             raise MemoryError(str(error)) from error
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"the model does not run on {describe(batch)}: {first_line}") from error
-
-
-def _is_usual(tap: TapInfo) -> bool:
-    """Whether ``all`` means this tap in a model that does not say itself."""
-    kind = tap.kind.removeprefix("Parametrized")  # as torch calls what a weight or spectral norm is put on
-    return tap.observable and (kind.startswith(("Conv", "Linear")) or kind.endswith("Linear"))
 
 
 def _operations(module: nn.Module, output: Any) -> float:

@@ -156,7 +156,7 @@ def in_views(taps: Sequence[TapInfo], views: Sequence[str], rules: Sequence[Axes
         if not any(_is_of(rule, tap) for tap in taps):
             what = f"is called {rule.layers!r}" if rule.layers else f"has {len(rule.axes)} axes"
             raise LayerError(f"axes {rule.axes} are given, and no layer that was asked for {what}")
-    return [one for tap in taps for one in _in_views(tap, views)]
+    return [one for tap in taps for one in views_of(tap, views)]
 
 
 def _is_of(rule: AxesRule, tap: TapInfo) -> bool:
@@ -165,7 +165,8 @@ def _is_of(rule: AxesRule, tap: TapInfo) -> bool:
     return fnmatchcase(tap.name, rule.layers) or fnmatchcase(tap.module, rule.layers)
 
 
-def _in_views(tap: TapInfo, views: Sequence[str]) -> Iterator[TapInfo]:
+def views_of(tap: TapInfo, views: Sequence[str]) -> Iterator[TapInfo]:
+    """A tap in each of the views; errors as :func:`in_views`."""
     output, axes = _output(tap), tap.axes
     count = len(output) + 1
     shape = f"(N, {', '.join(map(str, output))})"

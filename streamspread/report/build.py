@@ -5,24 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from streamspread.errors import MissingError, StoreError
-from streamspread.report import figures, markdown, page, style
-from streamspread.report.figure import Texts
+from streamspread.report import markdown, page, pictures, render
+from streamspread.report.figure import Spec, Texts
 from streamspread.report.labels import labels
 from streamspread.report.runs import Collection, collect
 from streamspread.system.files import replace_file
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 PAGE = "index.html"
 MARKDOWN = "report.md"
 FIGURES = "figures"
-
-_DPI = 160
 
 
 def check_folder(folder: Path) -> None:
@@ -54,14 +48,9 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     texts = labels(lang)
     collection = collect(files)
     check_folder(folder)
-    kinds, notes = _write_figures(collection, folder / FIGURES, texts, lang)
-    svgs = {
-        name: (folder / FIGURES / f"{name}.svg").read_bytes()
-        for name, kind in kinds.items()
-        if kind.chart is None
-    }
+    _, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     # A path in a file's provenance may hold bytes that are no text; these are replaced.
-    _write(folder / PAGE, page.to_html(collection, texts, lang, svgs).encode(errors="replace"))
+    write_file(folder / PAGE, page.to_html(collection, texts, lang).encode(errors="replace"))
     return notes
 
 
@@ -73,43 +62,40 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     texts = labels(lang)
     collection = collect(files)
     check_folder(folder)
-    kinds, notes = _write_figures(collection, folder / FIGURES, texts, lang)
-    shown = [quote(f"{FIGURES}/{name}.png") for name in kinds]
-    _write(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
+    names, notes = _write_figures(collection, folder / FIGURES, texts, lang)
+    shown = [quote(f"{FIGURES}/{name}.png") for name in names]
+    write_file(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
     return notes
 
 
 def _write_figures(
     collection: Collection, folder: Path, texts: Texts, lang: str
-) -> tuple[dict[str, figures.FigureKind], list[str]]:
-    """The kinds of the figures that were written, by their names, and notes for the reader, a line each."""
+) -> tuple[list[str], list[str]]:
+    """The names of the figures that were written, and notes for the reader, a line each."""
     try:
-        with style.styled(lang):
-            pictures = figures.all_figures(collection, texts)
-            check_folder(folder)
-            for name, picture in pictures.items():
-                save_figure(picture.draw(), folder / name)
+        render.check(lang)
     except MissingError as error:
-        return {}, [f"the report is there, the figures as files are not: {error}"]
-    return {name: picture.kind for name, picture in pictures.items()}, []
+        return [], [f"the report is there, its figures are not: {error}"]
+    drawn = pictures.all_pictures(collection, texts)
+    check_folder(folder)
+    for name, picture in drawn.items():
+        save_figure(picture.draw(), folder / name)
+    return list(drawn), []
 
 
-def save_figure(figure: Figure, stem: Path) -> None:
+def save_figure(spec: Spec, stem: Path) -> None:
     """Write ``stem``.png and ``stem``.svg.
 
     Raises:
-        StoreError: one of them cannot be written.
+        StoreError: one of them cannot be written. MissingError: vl-convert is not installed.
     """
-    from io import BytesIO
-
-    for suffix in ("png", "svg"):
-        file = BytesIO()
-        # Without a date the same results give the same file.
-        figure.savefig(file, format=suffix, dpi=_DPI, metadata={"Date": None} if suffix == "svg" else None)
-        _write(stem.with_name(f"{stem.name}.{suffix}"), file.getvalue())
+    drawn = render.svg(spec)
+    for suffix, content in (("png", render.png(drawn)), ("svg", drawn.encode())):
+        write_file(stem.with_name(f"{stem.name}.{suffix}"), content)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Put a file of a report at its place. Raises StoreError where it cannot be written."""
     try:
         replace_file(path, content)
     except OSError as error:

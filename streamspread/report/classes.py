@@ -14,18 +14,21 @@ def header(thresholds: Sequence[float], texts: Mapping[str, str]) -> list[str]:
     """What stands above the columns of :func:`row`."""
     of_each = ("classes_within", "classes_each", "classes_mixed")
     per_tau = [texts[key].format(tau=tau) for tau in text.fractions(thresholds) for key in of_each]
-    return [texts["layer"], texts["classes"], texts["classes_between"], "NC1", *per_tau]
+    shares = [texts[key] for key in ("classes_between", "classes_span", "classes_leading")]
+    return [texts["layer"], texts["classes"], *shares, "NC1", *per_tau]
 
 
 def row(layer: LayerSpectrum, thresholds: Sequence[float]) -> list[str]:
-    """A layer's name, the number of its classes, the share of the variance between them, NC1, and at every
-    threshold K within them, of each, and of as many samples of all."""
+    """A layer's name, the number of its classes C, the shares of the variance between them, along their means
+    and along the C − 1 leading components, NC1, and at every threshold K within them, of each, and of as many
+    samples of all."""
     classes = layer.classes
     if classes is None:
-        return [layer.layer, *["–"] * (3 + 3 * len(thresholds))]
-    share = classes.between_share
+        return [layer.layer, *["–"] * (5 + 3 * len(thresholds))]
+    leading = layer.share(len(classes.names) - 1)
     cells = [layer.layer, text.count(len(classes.names))]
-    cells += ["–" if math.isnan(share) else text.percent(Interval(share, share)), text.number(classes.nc1)]
+    cells += [_percent(classes.between_share), _percent(classes.span_share)]
+    cells += ["–" if math.isnan(leading.high) else text.percent(leading), text.number(classes.nc1)]
     for tau in thresholds:
         within = "–" if classes.within is None else text.interval(classes.within.components(tau))
         cells += [within, *_each(classes, tau)]
@@ -40,6 +43,10 @@ def known(layers: Sequence[LayerSpectrum]) -> bool:
 def without(layers: Sequence[LayerSpectrum]) -> list[str]:
     """Beside layers of which labels tell something, the names of those of which they do not."""
     return [layer.layer for layer in layers if layer.classes is None] if known(layers) else []
+
+
+def _percent(share: float) -> str:
+    return "–" if math.isnan(share) else text.percent(Interval(share, share))
 
 
 def _each(classes: Classes, tau: float) -> tuple[str, str]:

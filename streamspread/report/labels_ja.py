@@ -7,33 +7,33 @@ JA = {
     "dimensions": "次元数 D",
     "dimensions_title": "特徴マップをベクトル化した時の次元数",
     "shares_title": "K({tau}) と次元数に対する割合 K({tau})/D",
-    "spread_title": "分散の {percent} % を説明する主成分数の次元数に対する割合",
+    "spread": "層ごとの広がり K(τ)/D（灰色は取りうる最大値）",
     "spread_axis": "次元数に対する割合 K({tau})/D",
     "components_axis": "主成分の数",
     "components_tau_axis": "主成分の数 K({tau})",
     "variance_axis": "累積寄与率",
-    "scree_title": "{network}：上位の主成分が説明する分散",
-    "parts_title": "層の各処理が分布の広がりに与える影響",
     "part_conv": "畳み込み",
     "part_bn": "Batch Norm",
     "part_relu": "ReLU",
     "threshold_axis": "分散の割合 τ",
-    "over_threshold_title": "分散の割合と主成分の数",
     "samples_axis": "画像数 N",
-    "over_samples_title": "画像数と主成分の数 K({tau})",
+    "over_samples_title": "画像数と主成分の数",
     "figures": "図",
-    "settled": "右端の値：最後のおよそ 2 倍の区間から求めた、N が 2 倍になるごとの K の増加率",
-    "depth_title": "深さの異なるネットワーク（{trained}）",
+    "settled_axis": "最大の N での K に対する K(N) の割合",
     "depth_axis": "層の位置（最初の畳み込み 0 から最後の畳み込み 1）",
     "convolutions": "畳み込み {n} 層",
-    "training_title": "学習が分布の広がりに与える影響",
     "untrained": "未学習",
     "epoch": "{epochs} エポック",
     "epochs": "{epochs} エポック",
     "smoothed": "{trained}、ラベル平滑化 {smoothing}",
     "averaged": "{trained}、続く {averaged} エポックの重みの平均",
-    "interval": "縦棒：証明された下限から上限まで",
     "latent_title": "{network} の t-SNE、画像 {samples} 枚：主成分の数と、それが説明する分散",
+    "latent_some": "画像のうち等間隔に選んだ {shown} 枚を示す",
+    "caption_images": "画像 N = {images} 枚",
+    "roles": "層の種類ごとの広がりと深さ",
+    "place_axis": "入力から数えた層の番号",
+    "course": "チェックポイントごとの広がり",
+    "checkpoints": "エポック、またはチェックポイント",
     "latent_layer": "{layer}：{space}{k} 主成分で {share} %",
     "latent_constant": "{layer}：一定",
     "claims": "論文の主張",
@@ -93,10 +93,14 @@ JA = {
     "classes": "クラス数",
     "classes_title": "ラベルから分かること",
     "classes_between": "クラス間の分散",
+    "classes_span": "クラス平均の方向",
+    "classes_leading": "同数の主成分",
     "classes_within": "クラス内の K({tau})",
     "classes_each": "各クラス",
     "classes_mixed": "全クラスから同数",
     "classes_means": (
+        "クラス平均の方向：クラス平均が張る方向（高々クラス数−1）に沿った分散の割合（クラス間とクラス内）。"
+        "同数の主成分：これより多くの分散をもつ同数の方向はない。"
         "各クラス：そのクラスの画像だけの K（最小から最大）。全クラスから同数："
         "全クラスから同じ枚数を選んだときの K の平均。どちらも証明ではなく、"
         "内積を求めた層でのみ分かる"
@@ -112,7 +116,33 @@ JA = {
     "metric_power_law_10_100": "べき指数 α（第 10–100 主成分）",
     "metric_power_law_50_500": "べき指数 α（第 50–500 主成分）",
     "metric_saturation": "飽和度",
+    "metric_share_of_nine": "第9主成分までの割合",
     "metrics_missing": "–：上位の固有値だけでは求まらない。--all-eigenvalues で得られる",
+    "section_answer": "データの分布の広がり",
+    "finding": (
+        "τ = {tau} では、{run} の割合は {least} で最小（{least_share}）、{most} で最大（{most_share}）。"
+    ),
+    "finding_steps": "同じ種類の次の層に進むとき、{steps} 回のうち {rises} 回で割合が増える。",
+    "finding_falls": "{where} では減る。",
+    "finding_many_falls": "そのうち {where} 回では減る。",
+    "finding_constant": "{run} の層はすべて一定。",
+    "live_note": (
+        "一つの値は、この画像についての証明であり、それ以上には及ばない。下限…上限は、この画像についての K を"
+        "含むことが証明された区間。†：画像数に制限され、増えると主成分がどれだけ増えるか分からない。"
+    ),
+    "filled": "K(τ) / K の上限",
+    "samples": "標本数",
+    "at_most_samples": "標本は最大 {n}",
+    "no_charts": "表はこのままで完全だが、図がない：",
+    "citation": (
+        "論文：代 美月、神野 健哉「潜在変数空間でのデータ分布に関する検討」"
+        "（Study on data distribution in latent variable space）、東京都市大学。基準のネットワークは "
+        "Mizuki Dai, Kenya Jin'no, “Toward the realization of lightweight CNN”, IEICE NOLTA 2022 による。"
+        "ここでのネットワークは論文の記述をすべて満たす再現である。"
+    ),
+    "copy": "コピー",
+    "copied": "コピーした",
+    "scrolls": "表は右に続く：横にスクロールする",
     "title": "ネットワークのどの層でデータの分布が広がるか",
     "lead": (
         "各層は 1 枚の画像を D 個の数に変換する。K(τ) は全画像の分散のうち割合 τ を"
@@ -123,9 +153,9 @@ JA = {
     "contents": "目次",
     "section_summary": "ネットワーク",
     "section_claims": "論文の主張",
-    "section_figures": "図 3 と図 4",
+    "section_figures": "図 3",
     "section_explore": "層を選ぶ",
-    "section_beyond": "論文の先へ",
+    "section_beyond": "画像数、処理、深さ、学習",
     "section_latent": "潜在空間",
     "section_compare": "二つの結果を比べる",
     "section_tables": "すべての数値",
@@ -161,6 +191,7 @@ JA = {
     "comparable_described": "説明によればデータは同じで、画像数も同じなので、比べることができる。",
     "run_a": "A",
     "run_b": "B",
+    "second": "上の実行結果と比べる",
     "change": "B / A",
     "command": "コマンド",
     "commands": "結果を作ったコマンド",

@@ -7,23 +7,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from streamspread.report import summary
-from streamspread.report.runs import Collection
+from streamspread.report.claims import TAU, of_paper
+from streamspread.report.finding import finding
+from streamspread.report.runs import Collection, short_names
 from streamspread.report.summary import Table
 
 
 def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Sequence[str] = ()) -> str:
-    """Networks, K and K/D by layer, the claims, what they depend on, K over N, all numbers of each network,
-    figures, and the commands.
+    """What was found in a sentence, networks, K and K/D by layer, K over N, all numbers of each network,
+    figures, and the commands; of the paper's networks also its claims, and what they depend on.
 
     ``figures``: paths of pictures, relative to where the text will lie.
     """
     sections = [(texts["section_summary"], summary.networks(collection, texts))]
     for tau, written in summary.thresholds(collection):
         sections.append((texts["shares_title"].format(tau=written), summary.shares(collection, texts, tau)))
-    sections.append((texts["claims"], summary.claims(collection, texts)))
-    sections.append((texts["depends"], summary.depends(collection, texts)))
+    if paper := of_paper(collection.networks):
+        sections.append((texts["claims"], summary.claims(collection, texts)))
+        sections.append((texts["depends"], summary.depends(collection, texts)))
     for name, runs in collection.over_samples.items():
-        title = f"{texts['over_samples_title'].format(tau='τ')}, {_escaped(name)}"
+        title = f"{texts['over_samples_title']}, {_escaped(name)}"
         sections.append((title, summary.over_samples(runs, texts)))
     for run in collection.networks or collection.runs:
         name = _escaped(run.name)
@@ -34,6 +37,13 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
     if lines := summary.conflicts(collection, texts):
         listed = "".join(f"- {_escaped(line)}\n" for line in lines)
         blocks.insert(1, f"{texts['compare_note_differ']}\n\n{listed}")
+    said = [
+        f"- {_escaped(finding(name, run.layers(), TAU, texts))}\n"
+        for name, run in short_names(collection.networks).items()
+    ]
+    blocks.insert(0, "".join(said))
+    if paper:
+        blocks.append(f"{_escaped(texts['citation'])}\n")
     if figures:
         shown = "\n\n".join(f"![{PurePosixPath(path).stem}]({path})" for path in figures)
         blocks.append(f"### {texts['figures']}\n\n{shown}\n")

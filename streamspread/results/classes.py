@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from streamspread.results.spectrum import Spectrum
@@ -35,6 +37,11 @@ class Classes:
         names, counts: of the C classes that occur.
         between_share: the share of the variance that lies between the classes' means, from 0 to 1; NaN where
             the layer is constant.
+        between: (B,) float64, descending: the eigenvalues of the covariance of the classes' means, each taken
+            as often as its class has samples, with divisor N − 1; B is C − 1 or less. Their sum is
+            ``between_share`` of the layer's total variance.
+        span_share: the share of the variance that lies along the directions which the classes' means span,
+            between classes and within them; NaN where these directions are not known.
         nc1: tr(Σ_W Σ_B†)/C, with Σ_W the mean outer product of deviations from the class's mean, and Σ_B that
             of the class means from the mean of all (Papyan, Han & Donoho 2020, doi:10.1073/pnas.2015509117,
             section "NC1"): 0 where all samples of a class are one point. NaN where the means are.
@@ -50,6 +57,8 @@ class Classes:
     nc1: float = math.nan
     within: Spectrum | None = None
     each: tuple[ClassComponents, ...] = ()
+    between: np.ndarray = field(default_factory=lambda: np.empty(0))
+    span_share: float = math.nan
 
     def at(self, threshold: float) -> tuple[ClassComponents, ...]:
         """K(τ) of every class at one threshold; empty where it is not known."""

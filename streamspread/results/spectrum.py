@@ -181,6 +181,27 @@ class Spectrum(Metrics, SpectrumObject):
             high = min(high, self.ceiling)
         return Interval(low, high)
 
+    def share(self, count: int) -> Interval:
+        """The share of the variance that the ``count`` leading components hold, from 0 to 1, as an interval:
+        (λ₁ + … + λ_count)/T; NaN at both ends for a constant layer.
+
+        Raises:
+            OptionError: a number below 0.
+        """
+        if count < 0:
+            raise OptionError(f"the share of {count} components was asked for: give 0 or more")
+        if self.total_variance <= 0.0:
+            return Interval(math.nan, math.nan)
+        lower = self.lower_sums if len(self.lower_sums) else np.cumsum(self.eigenvalues)
+        upper = self.upper_sums if len(self.upper_sums) else lower
+        if count == 0 or count >= self.rank_limit:
+            return Interval(float(count > 0), float(count > 0))
+        low = float(lower[min(count, len(lower)) - 1]) if len(lower) else 0.0
+        known = count <= len(upper) or self.complete
+        high = float(upper[min(count, len(upper)) - 1]) if known and len(upper) else self.total_variance
+        low, high = (min(1.0, value / self.total_variance) for value in (low, high))
+        return Interval(low, max(low, high))
+
     def spread(self, threshold: float) -> Interval:
         """K(τ)/D, a share between 0 and 1, as an interval; errors as :meth:`components`."""
         low, high = self.components(threshold)
@@ -216,6 +237,9 @@ class LayerSpectrum(Spectrum):
         view: what a sample is: an image's whole output, or what is made of its places
             (:data:`streamspread.results.views.VIEWS`).
         images: how many images the samples are places of; None where each sample is an image of its own.
+        share_of_whole: where an image's mean over its P places was seen beside its whole output, the share of
+            the whole's variance that these means hold: P times their variance, over that of the whole.
+            Else NaN.
     """
 
     layer: str
@@ -229,6 +253,7 @@ class LayerSpectrum(Spectrum):
     summed_dim: int | None = None
     view: str = WHOLE
     images: int | None = None
+    share_of_whole: float = math.nan
 
     @property
     def own_name(self) -> str:

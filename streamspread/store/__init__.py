@@ -5,10 +5,13 @@ from streamspread.store.embeddings import read_embedding, write_embedding
 from streamspread.store.facts import Subject, provenance, run_facts
 from streamspread.store.files import check_writable, place, write_text
 from streamspread.store.grams import read_grams, write_grams
+from streamspread.store.history import LINES, Lines, read_history, write_history
 from streamspread.store.results import read_any
 from streamspread.store.spectra import read, write
 
 __all__ = [
+    "LINES",
+    "Lines",
     "Subject",
     "check_writable",
     "place",
@@ -17,9 +20,11 @@ __all__ = [
     "read_any",
     "read_embedding",
     "read_grams",
+    "read_history",
     "run_facts",
     "write",
     "write_embedding",
     "write_grams",
+    "write_history",
     "write_text",
 ]

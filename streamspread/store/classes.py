@@ -43,6 +43,8 @@ CLASSES = pa.struct(
         "within": pa.struct(_WITHIN),
         "components_within": pa.list_(pa.struct(_INTERVAL)),  # for other programs
         "each": pa.list_(pa.struct(_EACH)),
+        "between": _FLOATS,  # older files have neither of these two
+        "span_share": pa.float64(),
     }
 )
 
@@ -61,6 +63,8 @@ def classes_row(spectrum: LayerSpectrum, thresholds: Sequence[float]) -> dict[st
         "within": None if within is None else {name: getattr(within, name) for name in _WITHIN},
         "components_within": None if within is None else intervals(within, thresholds),
         "each": [asdict(one) for one in classes.each],
+        "between": classes.between,
+        "span_share": or_null(classes.span_share),
     }
 
 
@@ -77,6 +81,15 @@ def classes_in(row: Mapping[str, Any] | None, dim: int) -> Classes | None:
     share, nc1 = or_nan(row["between_share"]), or_nan(row["nc1"])
     if not (math.isnan(share) or 0.0 <= share <= 1.0) or nc1 < 0.0 or math.isinf(nc1):
         raise ValueError(f"a share of {share:g} between classes, and NC1 of {nc1:g}")
+    written = row.get("between")
+    between = np.asarray([] if written is None else written, np.float64)
+    span = or_nan(row.get("span_share"))
+    if not (math.isnan(span) or 0.0 <= span <= 1.0):
+        raise ValueError(f"a share of {span:g} along the classes' means")
+    if len(between) >= len(row["names"]) or not np.isfinite(between).all() or (between < 0.0).any():
+        raise ValueError(
+            f"{len(between)} eigenvalues between {len(row['names'])} classes, or none of 0 or more"
+        )
     within = row["within"]
     if within is not None:
         arrays = {name: np.asarray(within[name], np.float64) for name in _NUMBERS}
@@ -88,6 +101,8 @@ def classes_in(row: Mapping[str, Any] | None, dim: int) -> Classes | None:
         nc1=nc1,
         within=within,
         each=tuple(_each(one) for one in row["each"]),
+        between=between,
+        span_share=span,
     )
 
 

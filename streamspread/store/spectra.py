@@ -79,7 +79,7 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
     """The spectra in a table that was loaded from ``path``; errors as :func:`read`."""
     if (kind := header.get("kind", KIND)) != KIND:
         raise StoreError(f"{str(path)!r} holds an {kind}, not spectra: give a file that run wrote")
-    there = [field for field in LATER if field.name in table.column_names]
+    there = [_as_written(field, table) for field in LATER if field.name in table.column_names]
     table = files.conform(table, pa.schema([*SCHEMA, *there]), path, "run")
     try:
         layers = [_named(table, row) for row in range(table.num_rows)]
@@ -91,6 +91,15 @@ def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> 
         return Spectra(own, header["thresholds"], facts.checked(header["provenance"]), twin)
     except (pa.ArrowException, ValueError, TypeError, KeyError, OptionError) as error:
         raise files.other_kind(path, error, "run") from error
+
+
+def _as_written(field: pa.Field, table: pa.Table) -> pa.Field:
+    """A column's field, of a struct without the parts that older files do not have."""
+    written = table.schema.field(field.name).type
+    if not (pa.types.is_struct(field.type) and pa.types.is_struct(written)):
+        return field
+    names = {part.name for part in written}
+    return field.with_type(pa.struct([part for part in field.type if part.name in names]))
 
 
 # K over parts of the samples, and what it tells of K beyond them, for N → ∞.
@@ -120,6 +129,7 @@ LATER = pa.schema(
         pa.field("view", pa.string()),
         pa.field("images", pa.int64()),  # where samples are places of these
         pa.field("leading", LEADING),
+        pa.field("share_of_whole", pa.float64()),
     ]
 )
 
@@ -164,6 +174,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "view": [s.view for s in layers],
         "images": [s.images for s in layers],
         "leading": [leading_row(s.leading) for s in layers],
+        "share_of_whole": [or_null(s.share_of_whole) for s in layers],
     }
     columns |= {name: [or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -233,6 +244,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         summed_dim=value("summed_dim"),
         view=value("view") or WHOLE,
         images=value("images"),
+        share_of_whole=number("share_of_whole"),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
         source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),
@@ -253,6 +265,8 @@ def _check_row(row: Mapping[str, Any]) -> None:
     check_views(row.get("view") or WHOLE)
     if (images := row.get("images")) is not None and not 0 < images <= row["samples"]:
         raise ValueError(f"{row['samples']:,} samples of {images:,} images")
+    if not 0.0 <= (row.get("share_of_whole") or 0.0) <= 1.0:
+        raise ValueError(f"a share of {row['share_of_whole']:g} of the whole's variance")
     for name in ("seconds", "participation_ratio", "effective_rank"):
         if row[name] is not None and not 0.0 <= row[name] < math.inf:
             raise ValueError(f"{name.replace('_', ' ')} {row[name]:g}: it must be finite, and 0 or more")

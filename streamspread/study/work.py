@@ -250,7 +250,7 @@ class Study:
                 note = read_weights(path)[1] or {}
             except StreamspreadError:  # cut off, or another program's: the training is done again
                 note = {}
-            if {key: note.get(key) for key in wanted} == wanted:
+            if {key: note.get(key) for key in wanted} == wanted and "spread_layers" not in note:
                 return path
         result = training.train(
             model,

@@ -16,6 +16,8 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+from streamspread.errors import OptionError
+
 _LONGEST = 180  # bytes of a name: file systems allow 255, and suffixes and prefixes are added
 _ABANDONED = 60.0  # seconds for which nobody has written a file that nobody holds
 
@@ -89,6 +91,12 @@ def check_name(path: str | os.PathLike[str]) -> None:
         os.fspath(path).encode()
     except UnicodeEncodeError as error:
         raise PlaceError("the name is not UTF-8: give it another name") from error
+
+
+def check_apart(checkpoint: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> None:
+    """Raise OptionError where a result would be written over its checkpoint, and removed with it."""
+    if out is not None and os.path.realpath(checkpoint) == os.path.realpath(out):
+        raise OptionError(f"--checkpoint and --out name one file, {os.fspath(out)!r}: give two")
 
 
 def why(error: OSError) -> str:

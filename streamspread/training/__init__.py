@@ -4,12 +4,14 @@ from streamspread.training.data import load_splits
 from streamspread.training.loop import check, evaluate, train
 from streamspread.training.outcome import Callbacks, EpochReport, Output, TrainResult
 from streamspread.training.recipe import Recipe
+from streamspread.training.spreading import SpreadLoss
 
 __all__ = [
     "Callbacks",
     "EpochReport",
     "Output",
     "Recipe",
+    "SpreadLoss",
     "TrainResult",
     "check",
     "evaluate",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
@@ -15,18 +15,21 @@ from torch import Tensor, nn
 
 from streamspread.datasets import Labelled
 from streamspread.errors import OptionError
-from streamspread.models.weights import apply_weights, rounded_state, save_weights, writing
+from streamspread.models.network import Network
+from streamspread.models.weights import apply_weights, rounded_state
 from streamspread.streams import checksum
-from streamspread.system.files import place
+from streamspread.system.signals import as_ctrl_c
 from streamspread.system.switches import switched
 from streamspread.system.turns import turn
 from streamspread.system.version import __version__
 from streamspread.training.arithmetic import autocast
 from streamspread.training.data import check_split
+from streamspread.training.keeping import Course, TrainingKeeper, check_checkpoint
 from streamspread.training.outcome import Callbacks, EpochReport, Output, TrainResult
 from streamspread.training.recipe import Recipe
-from streamspread.training.start import prepare
+from streamspread.training.start import Start, prepare
 from streamspread.training.trainer import Split, Trainer
+from streamspread.training.writing import Stored, write_weights
 
 EVALUATION_BATCH = 1000  # images
 
@@ -38,9 +41,13 @@ def check(
     weights: str | os.PathLike[str] | None = None,
     device: str | torch.device = "auto",
     out: str | os.PathLike[str] | None = None,
-) -> None:
-    """Raise what :func:`train` would raise for these arguments, before any image is read."""
-    prepare(plan, recipe or Recipe(), weights, device, out)
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Start:
+    """What :func:`train` would begin with; raises what that would raise for these arguments, before any image
+    is read."""
+    start = prepare(plan, recipe or Recipe(), weights, device, out)
+    check_checkpoint(checkpoint, out)
+    return start
 
 
 @turn()
@@ -58,8 +65,9 @@ def train(
     """Train a reference network and write the weights of its best epoch.
 
     The test split chooses the best epoch, so its accuracy is a little optimistic; the last epoch's, which
-    nothing chose, is in the file's note beside it. Ctrl-C (KeyboardInterrupt) keeps the best epoch so far if
-    one has ended. The same seed gives the same weights on a CPU, and nearly the same on a card.
+    nothing chose, is in the file's note beside it. Ctrl-C (KeyboardInterrupt), SIGTERM and SIGHUP keep the
+    best epoch so far, and the last one in a file of its own, if one has ended. The same seed gives the same
+    weights on a CPU, and nearly the same on a card.
 
     Args:
         plan: ``no1`` … ``no4``, ``plan:64,64,M,128``, or the plan itself.
@@ -68,7 +76,7 @@ def train(
         recipe: None: Recipe().
         weights: a file to train on from; None: the random weights of the recipe's seed.
         device: "auto" (a card if there is one), "cpu" or "cuda:0".
-        output: where the weights go; None: nowhere.
+        output: where the weights and a checkpoint go; None: nowhere.
         callbacks: what is called while it runs.
 
     Raises:
@@ -76,13 +84,18 @@ def train(
         OptionError: options that exclude each other, or a loss that is no longer finite.
         DeviceError: the device is not there.
         WeightsError: ``weights`` cannot be read or do not fit, or the output cannot be written.
+        StoreError: the checkpoint is of another training, or none, or cannot be written.
     """
     began = time.perf_counter()
     recipe, output = recipe or Recipe(), output or Output()
     start = prepare(plan, recipe, weights, device, output.path)
     check_split("train", train_split.images, train_split.labels)
     check_split("test", test_split.images, test_split.labels)
-    network, path, sha256 = start.network.to(start.device), start.target, None
+    check_checkpoint(output.checkpoint, output.path)
+    keeper = None
+    if output.checkpoint is not None:
+        keeper = TrainingKeeper(output.checkpoint, start, recipe, train_split, test_split)
+    network = start.network.to(start.device)
     test = Split(test_split.images, test_split.labels, start.device)
     trainer = Trainer(
         network,
@@ -90,47 +103,42 @@ def train(
         recipe,
         partial(autocast, start.device, start.precision),
     )
-    best, history, interrupted = _run_epochs(trainer, test, callbacks or Callbacks(), began)
-    best_epoch = 1 + max(range(len(history)), key=lambda i: history[i].accuracy)
+    course = Course()
+    if keeper is not None:
+        keeper.resume(trainer, course)
+    earlier = course.seconds
+    with closing(trainer):
+        interrupted = _run_epochs(trainer, test, callbacks or Callbacks(), course, keeper)
 
-    network.load_state_dict(best)
-    stored = rounded_state(network)
-    apply_weights(network, stored, "just trained")
-    with switched(matrices=False, convolutions=False):
-        accuracy = evaluate(network, test.images, test.labels)
-    seconds = time.perf_counter() - began
-    if path is not None:
-        epochs = f"{len(history)} of {recipe.epochs}" if interrupted else str(recipe.epochs)
-        note = {
-            "plan": network.plan,
-            "accuracy": f"{accuracy:.4f}",
-            "accuracy_of": "the stored weights, in float32, on the test split, which also chose the epoch",
-            "accuracy_last_epoch": f"{history[-1].accuracy:.4f}",
-            "best_epoch": str(best_epoch),
-            "epochs": epochs,
-            "seconds": f"{seconds:.1f}",
-            "data": train_split.description,
-            "data_crc32": checksum(*train_split[:2], *test_split[:2]),
-            "train_images": str(len(train_split.labels)),
-            "test_images": str(len(test_split.labels)),
-            "command": output.command,
-            **recipe.note(),
-            "precision": start.precision,
-            **start.origin,
-            **_circumstances(start.device),
-        }
-        with writing(path), place(path, output.replace) as path:
-            sha256 = save_weights(stored, path, note)
+    both = interrupted and course.last is not course.best
+    last = _stored(network, course.last, test) if both else None
+    best = _stored(network, course.best, test)
+    course.seconds = earlier + time.perf_counter() - began
+    facts = _facts(course, start, recipe, interrupted) | {
+        "data": train_split.description,
+        "data_crc32": checksum(*train_split[:2], *test_split[:2]),
+        "train_images": str(len(train_split.labels)),
+        "test_images": str(len(test_split.labels)),
+        "command": output.command,
+    }
+    notes = () if keeper is None else tuple(keeper.notes())
+    if notes:
+        facts["notes"] = "; ".join(notes)
+    written = write_weights(start.target, best, last, facts, output.replace)
+    if keeper is not None and len(course.history) == recipe.epochs:
+        keeper.remove()
     return TrainResult(
         plan=network.plan,
         network=network,
-        accuracy=accuracy,
-        best_epoch=best_epoch,
-        history=tuple(history),
-        path=path,
-        sha256=sha256,
+        accuracy=best.accuracy,
+        best_epoch=course.best_epoch,
+        history=tuple(course.history),
+        path=written.path,
+        sha256=written.sha256,
         interrupted=interrupted,
-        seconds=seconds,
+        seconds=course.seconds,
+        last_path=written.last_path,
+        notes=notes,
     )
 
 
@@ -158,36 +166,70 @@ def evaluate(
 
 
 def _run_epochs(
-    trainer: Trainer, test: Split, callbacks: Callbacks, began: float
-) -> tuple[dict[str, Tensor], list[EpochReport], bool]:
-    """Train; return the best epoch's state, the report of every epoch, and whether Ctrl-C ended it."""
-    recipe = trainer.recipe
-    history: list[EpochReport] = []
-    best: dict[str, Tensor] = {}
-    best_accuracy = -1.0
-    with switched(matrices=True, convolutions=True, benchmark=True):
-        try:
-            for epoch in range(1, recipe.epochs + 1):
-                loss = trainer.run_epoch(callbacks.batch)
+    trainer: Trainer, test: Split, callbacks: Callbacks, course: Course, keeper: TrainingKeeper | None
+) -> bool:
+    """Train on from where the course is; whether Ctrl-C or a signal ended it."""
+    recipe, began, earlier = trainer.recipe, time.perf_counter(), course.seconds
+
+    def seconds() -> float:
+        return earlier + time.perf_counter() - began
+
+    def between() -> None:
+        if keeper is not None:
+            keeper.offer_training(trainer, course, seconds())
+
+    try:
+        with (
+            switched(matrices=True, convolutions=True, benchmark=True),
+            as_ctrl_c(),
+            keeper or nullcontext(),
+        ):
+            for epoch in range(len(course.history) + 1, recipe.epochs + 1):
+                loss = trainer.run_epoch(callbacks.batch, between)
                 if not math.isfinite(loss):
+                    if keeper is not None:
+                        keeper.remove()  # nothing good can come of it
                     raise OptionError(
                         f"the training loss became {loss} in epoch {epoch} at the learning rate "
                         f"{recipe.peak:g}; try a lower one, e.g. --lr {recipe.peak / 4:g}"
                     )
                 network = trainer.trained()
                 accuracy = evaluate(network, test.images, test.labels, trainer.autocast)
-                if accuracy > best_accuracy:
-                    best = {key: value.clone() for key, value in network.state_dict().items()}
-                    best_accuracy = accuracy
-                seconds = time.perf_counter() - began
-                history.append(EpochReport(epoch, recipe.epochs, loss, accuracy, best_accuracy, seconds))
+                best = max(accuracy, course.best_accuracy)
+                report = EpochReport(epoch, recipe.epochs, loss, accuracy, best, seconds())
+                course.ended(report, network.state_dict())
                 if callbacks.epoch is not None:
-                    callbacks.epoch(history[-1])
-        except KeyboardInterrupt:
-            if not history:  # no epoch has ended, so there is nothing to keep
-                raise
-            return best, history, True
-    return best, history, False
+                    callbacks.epoch(report)
+    except KeyboardInterrupt:
+        if not course.history:  # no epoch has ended, so there is nothing to keep
+            raise
+        return True
+    return False
+
+
+def _stored(network: Network, state: Mapping[str, Tensor], test: Split) -> Stored:
+    """A state as it is stored, which the network then has, and its accuracy."""
+    network.load_state_dict(state)
+    stored = rounded_state(network)
+    apply_weights(network, stored, "just trained")
+    with switched(matrices=False, convolutions=False):
+        return Stored(stored, evaluate(network, test.images, test.labels))
+
+
+def _facts(course: Course, start: Start, recipe: Recipe, interrupted: bool) -> dict[str, str]:
+    """What the weights' note says of the training."""
+    ended = len(course.history)
+    return {
+        "plan": start.network.plan,
+        "accuracy_last_epoch": f"{course.history[-1].accuracy:.4f}",
+        "best_epoch": str(course.best_epoch),
+        "epochs": f"{ended} of {recipe.epochs}" if interrupted else str(recipe.epochs),
+        "seconds": f"{course.seconds:.1f}",
+        **recipe.note(),
+        "precision": start.precision,
+        **start.origin,
+        **_circumstances(start.device),
+    }
 
 
 def _circumstances(device: torch.device) -> dict[str, str]:

@@ -37,17 +37,21 @@ class Callbacks:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """Where the weights go.
+    """Where the weights go, and where the training is kept while it lasts.
 
     Attributes:
         path: a .safetensors file; None: nowhere.
         replace: put it in the place of a file of that name; else it gets another name, ending in -2, -3, ….
+            A training that was interrupted never replaces one.
         command: what the file's note says as its command.
+        checkpoint: a file that the same call goes on from, to the same bits on a CPU; it goes when the
+            training has ended. None: none.
     """
 
     path: str | os.PathLike[str] | None = None
     replace: bool = True
     command: str = ""
+    checkpoint: str | os.PathLike[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +65,11 @@ class TrainResult:
         best_epoch: from 1. ``epochs``: that ended.
         history: the report of every epoch.
         path, sha256: of the file; None where there is none.
-        interrupted: Ctrl-C ended it early.
-        seconds: of all of it.
+        last_path: of the last epoch's weights, which an interrupted training keeps too where these are not
+            the best; None where there is no such file.
+        interrupted: Ctrl-C, or a signal that is taken as it, ended it early.
+        seconds: of all of it, with those before it was resumed.
+        notes: what is to be said of its having been kept and resumed.
     """
 
     plan: str
@@ -74,6 +81,8 @@ class TrainResult:
     sha256: str | None
     interrupted: bool
     seconds: float
+    last_path: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> int:

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from streamspread.errors import OptionError
+from streamspread.training.spreading import (
+    FEWEST,
+    PREVIOUS,
+    SpreadLoss,
+    check_kind,
+    check_target,
+    check_weight,
+)
 
 MOMENTUM = 0.9
 WEIGHT_DECAY = 5e-4
@@ -28,6 +39,8 @@ class Recipe:
             better than the weights that circle an optimum, so there must be weights that have reached one.
         precision: of the products, "bf16" or "fp32"; "auto": bf16 where the device multiplies it natively.
         seed: of the first weights, the order of the images and their augmentation.
+        spread_layers: names or globs of layers whose batches a term of the loss spreads; none: no term.
+        spread_weight, spread_target, spread_kind: as of :class:`streamspread.SpreadLoss`.
 
     Raises:
         OptionError: an option outside its range.
@@ -40,6 +53,10 @@ class Recipe:
     average: bool = False
     precision: str = "auto"
     seed: int = 0
+    spread_layers: Sequence[str] = ()
+    spread_weight: float = 0.1
+    spread_target: str | float | None = PREVIOUS
+    spread_kind: str = "participation"
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -54,6 +71,13 @@ class Recipe:
             raise OptionError(f"label smoothing must be at least 0 and below 1, not {self.label_smoothing}")
         if self.precision not in PRECISIONS:
             raise OptionError(f"the precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        layers = (self.spread_layers,) if isinstance(self.spread_layers, str) else tuple(self.spread_layers)
+        object.__setattr__(self, "spread_layers", layers)
+        object.__setattr__(self, "spread_weight", check_weight(self.spread_weight))
+        object.__setattr__(self, "spread_target", check_target(self.spread_target))
+        check_kind(self.spread_kind)
+        if layers and self.batch_size < FEWEST:
+            raise OptionError(f"spreading takes a batch size of {FEWEST} or more, not {self.batch_size}")
 
     @property
     def peak(self) -> float:
@@ -61,6 +85,17 @@ class Recipe:
         if self.lr is not None:
             return self.lr
         return AVERAGED_RATE if self.average else PEAK_RATE
+
+    def spreading(self, network: nn.Module) -> SpreadLoss | None:
+        """The term that spreads layers of this network; None where none is asked for.
+
+        Errors as SpreadLoss.
+        """
+        if not self.spread_layers:
+            return None
+        return SpreadLoss(
+            network, self.spread_layers, self.spread_target, self.spread_weight, self.spread_kind
+        )
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of a step, from 0: a straight rise to the peak, then half a cosine down to 0.
@@ -85,4 +120,17 @@ class Recipe:
             "momentum": f"{MOMENTUM:g}",
             "weight_decay": f"{WEIGHT_DECAY:g}",
             "seed": str(self.seed),
+            **self._spread_note(),
+        }
+
+    def _spread_note(self) -> dict[str, str]:
+        """Nothing where no layer is spread, as in files from before there was such a term."""
+        if not self.spread_layers:
+            return {}
+        target = self.spread_target
+        return {
+            "spread_layers": ",".join(self.spread_layers),
+            "spread_weight": f"{self.spread_weight:g}",
+            "spread_target": f"{target:g}" if isinstance(target, float) else str(target).lower(),
+            "spread_kind": self.spread_kind,
         }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from streamspread.errors import OptionError
+from streamspread.errors import LayerError, OptionError
 from streamspread.models.inputs import CIFAR_MEAN, CIFAR_STD, accept_uint8
 from streamspread.models.network import Network, build
 from streamspread.models.plans import find_plan, parse_plan
@@ -18,6 +18,7 @@ from streamspread.system.devices import resolve_device
 from streamspread.system.files import check_place
 from streamspread.training.arithmetic import resolve_precision
 from streamspread.training.recipe import Recipe
+from streamspread.training.spreading import PREVIOUS
 
 
 class Start(NamedTuple):
@@ -52,9 +53,22 @@ def prepare(
     where = resolve_device(device, needs_cupy=False)
     precision = resolve_precision(recipe.precision, where)
     network = build(steps, recipe.seed)
+    _check_spreading(network, recipe)
     origin = {} if weights is None else _start_from(network, weights)
     accept_uint8(network, CIFAR_MEAN, CIFAR_STD)
     return Start(network, where, precision, target, origin)
+
+
+def _check_spreading(network: Network, recipe: Recipe) -> None:
+    spread = recipe.spreading(network)
+    if spread is None:
+        return
+    spread.close()
+    first = network.default_layers[0]
+    if first in spread.layers and recipe.spread_target == PREVIOUS:
+        raise LayerError(
+            f"no layer runs before {first}, whose spread could be its target: give a number or none as target"
+        )
 
 
 def _check_out(out: str | os.PathLike[str] | None) -> Path | None:

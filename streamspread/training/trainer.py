@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, update_bn
 
+from streamspread.linalg.states import below
 from streamspread.models.network import Network
 from streamspread.training.recipe import MOMENTUM, WEIGHT_DECAY, Recipe
 
@@ -61,33 +62,86 @@ class Trainer:
             nesterov=True,
             fused=self.device.type == "cuda",
         )
+        # Of the epoch at hand: the order of its images, None where none has begun; the number of batches that
+        # were taken of it, and the sum of their losses.
+        self._order: Tensor | None = None
+        self._at, self._total = 0, torch.zeros((), device=self.device)
         self.mean: AveragedModel | None = None
         if recipe.average:
             self.mean = AveragedModel(network, multi_avg_fn=self._average)
+        self.spread = recipe.spreading(network)
 
-    def run_epoch(self, on_batch: Callable[[int, int], None] | None = None) -> float:
-        """Take every image once, in a new order; return the mean loss, the only wait for the device."""
+    def run_epoch(
+        self,
+        on_batch: Callable[[int, int], None] | None = None,
+        between: Callable[[], None] | None = None,
+    ) -> float:
+        """Take every image once, in a new order, or those that are left of an epoch that was begun; return
+        the mean loss, without any term that spreads layers; to read it is the only wait for the device.
+
+        ``between``: called after each batch, when :meth:`state` may be asked; before ``on_batch``.
+        """
         self.network.train()
-        order = torch.randperm(len(self.split.labels), device=self.device, generator=self.generator)
-        total = torch.zeros((), device=self.device)
-        for chosen in order.split(self.batch_size)[: self.steps_per_epoch]:
+        if self._order is None:
+            self._order = torch.randperm(len(self.split.labels), device=self.device, generator=self.generator)
+            self._total = torch.zeros((), device=self.device)
+        for chosen in self._order.split(self.batch_size)[self._at : self.steps_per_epoch]:
             with self.autocast():
                 logits = self.network(self._augmented(chosen))
-                loss = functional.cross_entropy(
-                    logits, self.split.labels[chosen], label_smoothing=self.recipe.label_smoothing
-                )
+                labels = self.split.labels[chosen]
+                loss = functional.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
             for parameters in self.optimizer.param_groups:
                 parameters["lr"] = self.recipe.rate(self.step, self.steps)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            (loss if self.spread is None else loss + self.spread(labels)).backward()
             self.optimizer.step()
             if self.mean is not None:
                 self.mean.update_parameters(self.network)
             self.step += 1
-            total += loss.detach()
+            self._at += 1
+            self._total += loss.detach()
+            if between is not None:
+                between()
             if on_batch is not None:
                 on_batch(self.step * self.batch_size, self.steps * self.batch_size)
-        return float(total) / self.steps_per_epoch
+        self._order, self._at = None, 0
+        return float(self._total) / self.steps_per_epoch
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All that :meth:`load_state` needs, between two batches: what JSON holds, and tensors."""
+        tensors = {f"network.{name}": x for name, x in self.network.state_dict().items()}
+        tensors |= {"generator": self.generator.get_state(), "total": self._total}
+        if self._order is not None:
+            tensors["order"] = self._order
+        if self.mean is not None:
+            tensors |= {f"mean.{name}": x for name, x in self.mean.state_dict().items()}
+        if self.spread is not None:
+            tensors |= {f"spread.{name}": x for name, x in self.spread.state_dict().items()}
+        for number, kept in self.optimizer.state_dict()["state"].items():
+            if (momentum := kept.get("momentum_buffer")) is not None:
+                tensors[f"momentum.{number}"] = momentum
+        return {"step": self.step, "at": self._at}, tensors
+
+    def load_state(self, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Go on from a state, to the same bits on a CPU. LookupError or RuntimeError: it does not fit."""
+        self.network.load_state_dict(_whole(below("network.", tensors)))
+        if self.mean is not None:
+            self.mean.load_state_dict(_whole(below("mean.", tensors)))
+        if self.spread is not None:
+            self.spread.load_state_dict(below("spread.", tensors))
+        optimizer = self.optimizer.state_dict()
+        momenta = _whole(below("momentum.", tensors))
+        optimizer["state"] = {int(n): {"momentum_buffer": x} for n, x in momenta.items()}
+        self.optimizer.load_state_dict(optimizer)
+        self.generator.set_state(tensors["generator"].clone())
+        self.step, self._at = int(facts["step"]), int(facts["at"])
+        self._total = tensors["total"].clone().to(self.device)
+        self._order = tensors["order"].clone().to(self.device) if "order" in tensors else None
+
+    def close(self) -> None:
+        """Take off the network what the training put on it."""
+        if self.spread is not None:
+            self.spread.close()
 
     def trained(self) -> Network:
         """The network as trained so far; where weights are averaged, another one with their mean."""
@@ -110,6 +164,11 @@ class Trainer:
 
     def _augmented(self, chosen: Tensor) -> Tensor:
         return augment(self.split.images, chosen, self.generator)
+
+
+def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors in memory of their own, and no maps of a file."""
+    return {name: state[name].clone() for name in state}
 
 
 def augment(images: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:

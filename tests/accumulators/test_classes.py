@@ -45,6 +45,21 @@ def reference(x_ND, label_N):
     return between / np.square(x_ND - mean_D).sum(), nc1, np.cumsum(values) / max(values.sum(), 1e-300)
 
 
+def along_means(x_ND, label_N):
+    """(eigenvalues between classes, share of the variance along their means' span, shares of the leading
+    components), in float64."""
+    x_ND, label_N = x_ND.double().numpy(), label_N.numpy()
+    centred_ND, found = x_ND - x_ND.mean(0), np.unique(label_N)
+    means_CD = np.stack(
+        [np.sqrt((label_N == c).sum()) * centred_ND[label_N == c].mean(0) for c in found]
+    )  # weighted as the scatter has them
+    _, values, basis_CD = np.linalg.svd(means_CD, full_matrices=False)
+    rank = min(len(found) - 1, int((values > 1e-8 * values[0]).sum()))
+    along = np.square(centred_ND @ basis_CD[:rank].T).sum() / np.square(centred_ND).sum()
+    shares_k = np.cumsum(np.linalg.svd(centred_ND, compute_uv=False) ** 2)
+    return values[:rank] ** 2 / (len(x_ND) - 1), along, shares_k / shares_k[-1]
+
+
 def needed(share_k, tau):
     return int(np.searchsorted(share_k, tau)) + 1
 
@@ -80,6 +95,42 @@ def test_a_split_is_that_of_the_features(method, rounding, batch_size):
     assert found.within.total_variance * (200 - 5) == pytest.approx(
         (1 - share) * float(x_ND.double().var(0).sum()) * 199, rel=10 * near
     )
+
+
+@pytest.mark.parametrize(("rounding", "near"), [("fp64", 1e-9), ("fp32", 1e-6), ("int16", 3e-4)])
+@pytest.mark.parametrize("distance", [0.0, 1.0, 30.0])
+@pytest.mark.parametrize("method", EXACT)
+def test_directions_of_the_means_are_those_of_the_features(method, distance, rounding, near):
+    """Eigenvalues between, the variance along them, and that of as many leading components: no less."""
+    x_ND, label_N = labelled(distance=distance)
+    layer = analyzed(x_ND, label_N, method, rounding=rounding)
+    values, along, share_k = along_means(x_ND, label_N)
+    np.testing.assert_allclose(layer.classes.between, values, rtol=near)
+    assert layer.classes.between.sum() == pytest.approx(
+        layer.classes.between_share * layer.total_variance, rel=1e-9
+    )
+    assert layer.classes.span_share == pytest.approx(along, rel=near)
+    low, high = layer.share(4)
+    assert low - near <= share_k[3] <= high + near
+    assert high - low < 1e-5
+    assert layer.classes.between_share - near <= layer.classes.span_share <= high + near
+    assert layer.share_of_nine == pytest.approx(share_k[8], rel=near)
+
+
+@pytest.mark.parametrize("method", EXACT)
+def test_means_of_fewer_directions_than_classes(method):
+    """Six classes whose means lie on a line, in three features."""
+    x_ND, _ = labelled(dim=3, distance=0.0)
+    label_N = torch.arange(200) % 6
+    x_ND = x_ND.double()
+    for c in range(6):  # exactly on the line
+        x_ND[label_N == c] += torch.tensor([c, 0.0, 0.0]) - x_ND[label_N == c].mean(0)
+    found = analyzed(x_ND, label_N, method, rounding="fp64").classes
+    values, along, _ = along_means(x_ND, label_N)
+    assert len(values) == 1
+    assert len(found.between) == 3
+    np.testing.assert_allclose(found.between, [values[0], 0.0, 0.0], rtol=1e-9, atol=1e-9 * values[0])
+    assert found.span_share == pytest.approx(along, rel=1e-9)
 
 
 @pytest.mark.parametrize("rounding", ["fp16", "bf16"])
@@ -157,6 +208,8 @@ def test_odd_labels(method):
     one = analyzed(x_ND, torch.zeros(60, dtype=torch.int64), method).classes
     assert one.between_share == pytest.approx(0.0, abs=1e-12)
     assert np.isnan(one.nc1)
+    assert np.isnan(one.span_share)
+    assert len(one.between) == 0
     assert one.within.components(0.7) == analyzed(x_ND, label_N, method).components(0.7)
     each = analyzed(x_ND, torch.arange(60) * 7, method).classes
     assert each.between_share == pytest.approx(1.0)
@@ -165,6 +218,8 @@ def test_odd_labels(method):
     constant = analyzed(torch.ones(60, 4), label_N, method).classes
     assert np.isnan(constant.between_share)
     assert np.isnan(constant.nc1)
+    assert np.isnan(constant.span_share)
+    assert not constant.between.any()
     assert constant.within.components(0.7) == (0, 0)
     points_N = label_N.float()[:, None] * torch.ones(1, 3)  # every class is one point
     collapsed = analyzed(points_N, label_N, method).classes

@@ -32,7 +32,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_leaves_a_checkpoint_that_the_same_command_goes_on_from(number, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line = [*ARGUMENTS.split(), "--checkpoint", "run.ck", "--out", "run.arrow"]
@@ -78,3 +78,10 @@ def test_what_is_no_checkpoint_is_one_line(tmp_path, monkeypatch, capsys):
 
 def _path():
     return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_a_result_is_not_written_over_its_checkpoint(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*ARGUMENTS.split(), "--checkpoint", "./x.arrow", "--out", "x.arrow"]) == 2
+    assert capsys.readouterr().err == "error: --checkpoint and --out name one file, 'x.arrow': give two\n"
+    assert list(tmp_path.iterdir()) == []

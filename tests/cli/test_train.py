@@ -1,10 +1,12 @@
 """``train`` for real on a handful of images, and what Ctrl-C keeps."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from streamspread import models
@@ -32,8 +34,12 @@ def test_training_writes_weights_that_run_takes(cli, photos, tmp_path):
     code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors")
     assert code == 0
     assert re.search(r"^4,M: \d+\.\d\d% of the test images right \(epoch [12] of 2, ", out)
-    assert re.search(r"^epoch 1 of 2: loss .* s left$", err, re.MULTILINE)
-    assert re.search(r"^epoch 2 of 2: .* 0 s left$", err, re.MULTILINE)
+    assert re.search(r"^epoch 1 of 2: loss .*, about \d+ s left$", err, re.MULTILINE)
+    assert re.search(r"^epoch 2 of 2: .*, about 0 s left$", err, re.MULTILINE)
+    network, images, steps = err.splitlines()[:3]
+    assert re.fullmatch(r"plan:4,M: \d+ parameters, random weights", network)
+    assert images.endswith("photos train, 16 images, at 32x32; tested on 16")
+    assert re.fullmatch(r"2 epochs of 2 steps of 8 images, \w+ on cpu; writes w.safetensors", steps)
     assert err.endswith("wrote w.safetensors\n")
     loaded = models.load("plan:4,M", tmp_path / "w.safetensors")
     assert loaded.weights_sha256 is not None
@@ -58,6 +64,20 @@ def test_training_goes_on_from_a_file_and_averages(cli, photos, tmp_path):
     assert "--out first.safetensors" in note["began_with_command"]
 
 
+def test_layers_that_are_spread_are_in_the_note_and_change_the_weights(cli, photos, tmp_path):
+    data = ("--data", f"folder:{photos}", "--model", "plan:4,M,4", "--quiet")
+    spread = ("--spread-layers", "c2", "--spread-weight", "1", "--spread-target", "none")
+    assert cli("train", *TINY, *data, *spread, "--out", "spread.safetensors")[0] == 0
+    assert cli("train", *TINY, *data, "--out", "plain.safetensors")[0] == 0
+    plain, changed = (
+        models.load("plan:4,M,4", tmp_path / f"{name}.safetensors") for name in ("plain", "spread")
+    )
+    assert changed.note["spread_layers"] == "c2"
+    assert (changed.note["spread_weight"], changed.note["spread_target"]) == ("1", "none")
+    assert "spread_layers" not in plain.note
+    assert not changed.module.c1.weight.equal(plain.module.c1.weight)
+
+
 def test_quiet_training_prints_the_outcome_only(cli, photos):
     code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors", "--quiet")
     assert (code, err) == (0, "")
@@ -79,7 +99,30 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
     assert code == 130
     assert "(epoch 1 of 1, " in out
     assert err.endswith("wrote w.safetensors\ninterrupted\n")
+    assert "interrupted after epoch 1 of 2: the weights of epoch 1, the best so far, are kept" in err
     assert models.load("plan:4,M", tmp_path / "w.safetensors").note["epochs"] == "1 of 2"
+
+
+def test_ctrl_c_before_an_epoch_has_ended_says_that_nothing_is_kept(cli, photos, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "evaluate", interrupt)
+    code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors")
+    assert (code, out) == (130, "")
+    assert err.endswith("no weights are kept, since no epoch had ended\ninterrupted\n")
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_so_many_samples_are_drawn_with_the_seed(cli, photos, tmp_path):
+    arguments = ("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors", "--samples")
+    assert cli(*arguments, "9", "--seed", "3").code == 0
+    note = models.load("plan:4,M", tmp_path / "w.safetensors").note
+    assert (note["train_images"], note["test_images"]) == ("9", "16")
+    assert "9 of 16 images (seed 3)" in note["data"]
+    code, _, err = cli(*arguments, "17")
+    assert (code, err.splitlines()[-1][:6]) == (2, "error:")
+    assert "17 samples asked for, but there are 16" in err
 
 
 def test_without_out_no_file_that_is_there_is_replaced(cli, photos, tmp_path, monkeypatch):
@@ -102,6 +145,9 @@ def test_without_out_no_file_that_is_there_is_replaced(cli, photos, tmp_path, mo
         (["--out", "w.txt"], r"w\.txt"),
         (["--weights", "none.safetensors"], r"cannot read weights from none\.safetensors"),
         (["--average"], "averaging goes on from trained weights"),
+        (["--spread-layers", "c9"], "no layer 'c9' to spread: there are c1, c1.bn"),
+        (["--spread-layers", "c1"], "no layer runs before c1, whose spread could be its target"),
+        (["--spread-target", "much"], "target of spreading must be 'previous', none or a number"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -137,3 +183,39 @@ def test_bad_input_is_one_line(cli, photos, tmp_path, arguments, words):
     assert (code, out) == (2, "")
     assert re.match(rf"error: .*{words}.*\n\Z", err)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_training_that_is_interrupted_goes_on_from_its_checkpoint(cli, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("streamspread.store.keeping.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("streamspread.store.keeping.SHARE", 0.0)
+    line = ("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors", "--checkpoint", "kept")
+    ended = []
+
+    def stop_once(report):
+        if not ended:
+            ended.append(report)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("streamspread.cli.commands.train.epoch_lines", lambda quiet: nullcontext(stop_once))
+        code, _, err = cli(*line)
+    assert code == 130
+    assert err.endswith(
+        "wrote w.safetensors\nkept in kept: the same command goes on from there\ninterrupted\n"
+    )
+    code, _, err = cli(*line)
+    assert code == 0
+    assert "resumed from a checkpoint, epoch 1, 2 batches into it\nwrote w.safetensors\n" in err
+    assert not (tmp_path / "kept").exists()
+    resumed = models.load("plan:4,M", tmp_path / "w.safetensors")
+    assert (resumed.note["epochs"], "resumed" in resumed.note["notes"]) == ("2", True)
+    assert cli(*line[:-2], "--out", "whole.safetensors")[0] == 0
+    whole = models.load("plan:4,M", tmp_path / "whole.safetensors").module.state_dict()
+    for name, tensor in resumed.module.state_dict().items():
+        assert torch.equal(tensor, whole[name])
+
+
+def test_a_checkpoint_that_is_the_output_is_refused(cli, photos):
+    line = ("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors")
+    code, _, err = cli(*line, "--checkpoint", "./w.safetensors")
+    assert (code, err) == (2, "error: --checkpoint and --out name one file, 'w.safetensors': give two\n")

@@ -1,17 +1,17 @@
-"""Runs that are killed in earnest: five of the hundred kills of ``make chaos``, and each signal by itself."""
+"""Runs that are killed in earnest: six of the hundred kills of ``make chaos``, and each signal by itself."""
 
 import signal
 
 import pytest
 
-from tests.chaos import chaos, started, undisturbed
+from tests.chaos import TRAINING, chaos, started, undisturbed
 
 
-def test_five_kills_at_random_moments_change_no_bit():
-    assert chaos(5, 1, ["several passes"], say=lambda line: None) >= 1
+def test_six_kills_at_random_moments_change_no_bit():
+    assert chaos(6, 1, ["several passes", TRAINING], say=lambda line: None) >= 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGHUP])  # SIGTERM and SIGINT: tests/cli/test_checkpoints.py
 def test_a_signal_keeps_the_run_and_ends_it_as_it_always_does(number, tmp_path):
     with started("covariance", tmp_path / "run") as process:
         for count, _ in enumerate(process.stdout, 1):

@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
-from streamspread.engine import checkpoints
 from streamspread.errors import DataError, StoreError
 from streamspread.observe.passes import Passes
+from streamspread.store import keeping
 from streamspread.streams import as_stream
 from streamspread.streams.feed import in_background
 from tests.bits import bits
@@ -28,8 +28,8 @@ class Stop(Exception):
 
 @pytest.fixture(autouse=True)
 def _after_every_batch(monkeypatch):
-    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 0.0)
-    monkeypatch.setattr(checkpoints, "SHARE", 0.0)
+    monkeypatch.setattr(keeping, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "SHARE", 0.0)
 
 
 def stopping(after):
@@ -375,7 +375,7 @@ def test_the_plan_is_that_of_the_checkpoint_however_much_memory_is_free(tmp_path
 def test_sums_that_round_otherwise_are_a_note(tmp_path, monkeypatch):
     model, x = network("mlp", 100)
     left(tmp_path / "run", model, x)
-    monkeypatch.setattr(checkpoints, "_trial", lambda device: "other")
+    monkeypatch.setattr(keeping, "_trial", lambda device: "other")
     done = streamspread.analyze(model, x, "*", batch_size=10, checkpoint=tmp_path / "run")
     assert "sums are rounded differently here" in done.provenance["notes"][1]
 
@@ -401,7 +401,7 @@ def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
     def full(header, tensors, path):
         raise StoreError(f"cannot write {str(path)!r}: No space left on device: give another path")
 
-    monkeypatch.setattr(checkpoints, "write_checkpoint", full)
+    monkeypatch.setattr(keeping, "write_checkpoint", full)
     model, x = network("mlp", 100)
     done = streamspread.analyze(model, x, "*", batch_size=10, checkpoint=tmp_path / "run")
     (note,) = done.provenance["notes"]
@@ -412,16 +412,16 @@ def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
 def test_it_is_written_as_seldom_as_its_cost_asks_for(tmp_path, monkeypatch):
     model, x = network("mlp", 100)
     now = [0.0]
-    monkeypatch.setattr(checkpoints, "LEAST_SECONDS", 60.0)
-    monkeypatch.setattr(checkpoints, "SHARE", 50.0)
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(keeping, "LEAST_SECONDS", 60.0)
+    monkeypatch.setattr(keeping, "SHARE", 50.0)
+    monkeypatch.setattr(keeping.time, "monotonic", lambda: now[0])
     written = []
 
     def write(header, tensors, path):
         now[0] += 4.0
         written.append(now[0])
 
-    monkeypatch.setattr(checkpoints, "write_checkpoint", write)
+    monkeypatch.setattr(keeping, "write_checkpoint", write)
 
     def a_second_each(event):
         now[0] += 10.0

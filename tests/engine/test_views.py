@@ -132,6 +132,22 @@ def test_the_smallest_budget_that_is_named_does(network, view):
     assert max(s.peak_bytes for s in spectra.values()) <= budget
 
 
+def test_means_over_places_hold_a_share_of_the_whole(network):
+    model, x, outputs = network
+    found = streamspread.analyze(model, x, list(LAYOUTS), TAUS, view=VIEWS)
+    for layer, axes in LAYOUTS.items():
+        whole_ND, mean_NC = (
+            rows_by_hand(outputs[layer], axes, view).double().numpy() for view in ("whole", "pooled")
+        )
+        spread_ND = np.repeat(mean_NC, whole_ND.shape[1] // mean_NC.shape[1], axis=1)  # a mean at every place
+        share = spread_ND.var(0).sum() / whole_ND.var(0).sum()
+        assert found[f"{layer}@pooled"].share_of_whole == pytest.approx(share, rel=1e-4)
+        assert math.isnan(found[layer].share_of_whole)
+        assert math.isnan(found[f"{layer}@position"].share_of_whole)
+    alone = streamspread.analyze(model, x, "maps", TAUS, view="pooled")
+    assert math.isnan(alone["maps@pooled"].share_of_whole)
+
+
 # What goes by images: classes and estimates
 
 

@@ -9,7 +9,8 @@ from torch import nn
 import streamspread
 from streamspread.errors import DataError, LayerError, ModelError
 from streamspread.models.network import build
-from streamspread.observe.taps import list_taps, select
+from streamspread.observe.selection import select
+from streamspread.observe.taps import list_taps
 from tests.networks import Outputs, Shared, small_cnn
 
 

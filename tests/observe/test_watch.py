@@ -8,7 +8,8 @@ from torch import nn
 
 from streamspread.errors import ActivationError
 from streamspread.models.network import build
-from streamspread.observe.taps import Watch, activation_of, first_tensor, list_taps, rows_of, select
+from streamspread.observe.selection import select
+from streamspread.observe.taps import Watch, activation_of, first_tensor, list_taps, rows_of
 from tests.networks import Outputs, Shared, small_cnn
 
 

@@ -133,6 +133,15 @@ def test_saturation_is_that_of_delve():
     assert math.isnan(bounded([2.0], [2.5], total=6.0).saturation)
 
 
+def test_share_of_nine_is_that_of_the_leading_components():
+    assert complete(np.arange(20.0, 0.0, -1.0)).share_of_nine == pytest.approx(sum(range(12, 21)) / 210)
+    assert complete([3.0, 1.0]).share_of_nine == 1.0
+    close = bounded([5.0] * 9, [5.0004 * k for k in range(1, 10)], total=100.0)
+    assert close.share_of_nine == pytest.approx(0.450018)
+    assert math.isnan(bounded([5.0] * 9, [5.1 * k for k in range(1, 10)], total=100.0).share_of_nine)
+    assert math.isnan(bounded([5.0] * 4, [5.0 * k for k in range(1, 5)], total=100.0).share_of_nine)
+
+
 def test_a_constant_layer_has_no_metrics():
     assert all(math.isnan(value) for value in metrics_of(complete([0.0, 0.0, 0.0])).values())
 
@@ -167,6 +176,7 @@ def test_metrics_by_name_in_the_order_of_the_files():
         "power_law_10_100",
         "power_law_50_500",
         "saturation",
+        "share_of_nine",
     )
     spectrum = complete([3.0, 1.0])
     metrics = metrics_of(spectrum)

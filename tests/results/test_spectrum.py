@@ -42,6 +42,27 @@ def test_components_of_equal_eigenvalues_is_the_share_of_them():
     assert spectrum.spread(0.5) == (0.5, 0.5)
 
 
+def test_shares_of_leading_components():
+    known = complete([4.0, 3.0, 2.0, 1.0, 0.0])
+    assert [known.share(count) for count in (0, 1, 2, 5, 99)] == [
+        (0.0, 0.0),
+        (0.4, 0.4),
+        (0.7, 0.7),
+        (1.0, 1.0),
+        (1.0, 1.0),
+    ]
+    enclosed = bounded([4.0, 3.0], [4.5, 7.5, 9.0], total=10.0)
+    assert [enclosed.share(count) for count in (1, 2, 3, 4)] == [
+        (0.4, 0.45),
+        (0.7, 0.75),
+        (0.7, 0.9),
+        (0.7, 1.0),
+    ]
+    assert all(math.isnan(end) for end in complete([0.0, 0.0]).share(1))
+    with pytest.raises(OptionError, match="the share of -1 components was asked for: give 0 or more"):
+        known.share(-1)
+
+
 def test_one_direction_needs_one_component_for_every_threshold():
     spectrum = complete([5.0, 0.0, 0.0])
     assert {spectrum.components(tau).high for tau in (1e-6, 0.5, 0.999, 1.0)} == {1}

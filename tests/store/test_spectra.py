@@ -14,7 +14,8 @@ from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.metrics import metric_names
 from streamspread.results.spectrum import LayerSpectrum, Spectra
-from streamspread.store.classes import classes_in, classes_row
+from streamspread.store import files
+from streamspread.store.classes import CLASSES, classes_in, classes_row
 from tests.spectra import complete, layer
 
 
@@ -73,6 +74,7 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
         "view",
         "images",
         "leading",
+        "share_of_whole",
         *[name for name in metric_names() if name not in ("participation_ratio", "effective_rank")],
     ]
     low, high = spectra["blöcke.2"].components(0.7)
@@ -144,7 +146,7 @@ def test_what_json_does_not_hold_is_kept_as_text(tmp_path):
 def test_classes_come_back_and_other_programs_read_k_within(tmp_path):
     within = complete([5.0, 3.0, 1.0, 1.0], samples=13, dim=4)
     each = (ClassComponents(0.7, "cat", 4, 1, 2.5), ClassComponents(0.7, "dog", 5, 2, 3.0))
-    split = Classes(("cat", "dog"), (4, 5), 0.125, 2.5, within, each)
+    split = Classes(("cat", "dog"), (4, 5), 0.125, 2.5, within, each, np.array([0.1 + 0.2]), 0.25)
     bare = Classes(("cat",), (9,))
     layers = [layer("c1", classes=split), layer("c2", classes=bare), layer("c3")]
     store.write(Spectra(layers), tmp_path / "a.arrow")
@@ -159,11 +161,34 @@ def test_classes_come_back_and_other_programs_read_k_within(tmp_path):
     )
     assert same_bits(c1.within.eigenvalues, within.eigenvalues)
     assert c1.within.samples == 13
+    assert same_bits(c1.between, split.between)
+    assert c1.span_share == 0.25
+    assert math.isnan(c2.span_share)
     assert (c2.names, c2.within, c2.each) == (("cat",), None, ())
     assert math.isnan(c2.between_share)
     with pa.ipc.open_file(pa.OSFile(str(tmp_path / "a.arrow"))) as reader:
         column = reader.read_all()["classes"].to_pylist()
     assert column[0]["components_within"] == [{"threshold": 0.7, "low": 2, "high": 2}]
+
+
+def test_files_from_before_the_means_had_directions_are_read(tmp_path):
+    store.write(
+        Spectra([layer("c1", classes=Classes(("cat", "dog"), (4, 5), 0.125, 2.5))]), tmp_path / "a.arrow"
+    )
+    table, header = files.load(tmp_path / "a.arrow")
+    index = table.column_names.index("classes")
+    old = pa.struct([part for part in CLASSES if part.name not in ("between", "span_share")])
+    kept = [
+        {k: v for k, v in row.items() if k in {part.name for part in old}}
+        for row in table["classes"].to_pylist()
+    ]
+    table = table.set_column(index, pa.field("classes", old), pa.array(kept, old))
+    files.save(
+        table, {key: value for key, value in header.items() if key != "format"}, tmp_path / "old.arrow"
+    )
+    found = store.read(tmp_path / "old.arrow")["c1"].classes
+    assert (found.between_share, found.nc1, len(found.between)) == (0.125, 2.5, 0)
+    assert math.isnan(found.span_share)
 
 
 EACH = {"threshold": 0.7, "name": "cat", "samples": 4, "components": 2, "mixed": 2.5}
@@ -176,6 +201,9 @@ EACH = {"threshold": 0.7, "name": "cat", "samples": 4, "components": 2, "mixed":
         ({"counts": [4, 0]}, r"2 classes of \[4, 0\] samples"),
         ({"between_share": 1.5}, r"a share of 1\.5 between classes"),
         ({"nc1": -1.0}, r"NC1 of -1"),
+        ({"span_share": 1.5}, r"a share of 1\.5 along the classes' means"),
+        ({"between": [0.2, 0.1]}, "2 eigenvalues between 2 classes"),
+        ({"between": [-0.2]}, "1 eigenvalues between 2 classes, or none of 0 or more"),
         ({"each": [EACH | {"components": None}]}, r"class cat: K of None, 2\.5 where classes are mixed"),
         ({"each": [EACH | {"components": 5}]}, r"class cat: K of 5, 2\.5 where classes are mixed"),
         ({"each": [EACH | {"mixed": math.inf}]}, r"class cat: K of 2, inf where classes are mixed"),

@@ -14,18 +14,9 @@ from streamspread.models.weights import read_weights, rounded_state
 from streamspread.streams import checksum
 from streamspread.training import Callbacks, Output, Recipe, check, evaluate, loop, start, train
 from streamspread.training.trainer import Trainer
+from tests.trainings import separable
 
 PLAN = "4,M,M,8"
-
-
-def separable(count, seed):
-    """Noise whose brightness, in one of three colours, tells the class: four classes, the last one dark."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(count) % 4
-    images = torch.randint(0, 100, (count, 3, 32, 32), generator=generator)
-    for colour in range(3):
-        images[labels == colour, colour] += 100
-    return Labelled(images.to(torch.uint8), labels, "coloured noise")
 
 
 TRAIN, TEST = separable(256, seed=1), separable(64, seed=2)
@@ -188,7 +179,7 @@ def test_averaged_weights_are_the_mean_of_those_of_every_step(tmp_path, monkeypa
     seen = []
     real = Trainer.run_epoch
 
-    def spied(trainer, _):
+    def spied(trainer, *_):
         def keep(*_):
             seen.append({key: p.detach().clone() for key, p in trainer.network.named_parameters()})
 

@@ -33,9 +33,25 @@ def test_where_weights_are_averaged_the_rate_is_constant():
         ({"lr": 0.0}, "learning rate must be a number above 0, not 0"),
         ({"lr": math.nan}, "learning rate must be a number above 0, not nan"),
         ({"label_smoothing": 1.0}, "label smoothing must be at least 0 and below 1"),
+        ({"spread_weight": math.inf}, "weight of spreading must be a finite number, not inf"),
+        ({"spread_target": "next"}, "target of spreading must be 'previous', none or a number above 0"),
+        ({"spread_kind": "wide"}, "kind of spreading 'wide' is unknown: choose from participation,"),
+        ({"spread_layers": ["c6"], "batch_size": 3}, "spreading takes a batch size of 4 or more, not 3"),
         ({"precision": "fp64"}, "the precision must be one of auto, bf16, fp32, not 'fp64'"),
     ],
 )
 def test_options_outside_their_range_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         Recipe(**options)
+
+
+def test_the_note_says_how_layers_were_spread_and_nothing_where_none_was():
+    assert not any(key.startswith("spread") for key in Recipe(spread_weight=0.3).note())
+    note = Recipe(spread_layers=["c5", "c6"], spread_weight=0.3, spread_target=None).note()
+    assert {key: value for key, value in note.items() if key.startswith("spread")} == {
+        "spread_layers": "c5,c6",
+        "spread_weight": "0.3",
+        "spread_target": "none",
+        "spread_kind": "participation",
+    }
+    assert Recipe(spread_layers="c6", spread_target=120).note()["spread_target"] == "120"

@@ -111,9 +111,9 @@ def _streamed(context: typer.Context, source: CkaSource, options: RunOptions, ou
     from streamspread import store
     from streamspread.api import grams as api
 
-    opened = open_source(source, options, output.quiet, most=MOST)
-    facts = opened.facts(context.obj, source, options.seed)
     with progress_bars(output.quiet) as progress:
+        opened = open_source(source, options, output.quiet, most=MOST)
+        facts = opened.facts(context.obj, source, options.seed)
         grams = api.grams(
             opened.loaded.module, opened.images, **vars(options), progress=progress, provenance=facts
         )

@@ -84,15 +84,17 @@ def _found(name: str, what: str, kind: type[StreamspreadError], load: Callable[.
         kind: it is not there.
     """
     from streamspread.models.hub import from_hub
+    from streamspread.models.trust import numbers_alone
 
     folder = os.path.expanduser(name)
     options["trust_remote_code"] = False
-    if os.path.isdir(folder):
-        try:
-            return load(folder, **options)
-        except OSError as error:
-            raise kind(f"{what}: not in the folder ({one_line(error)})") from error
-    return from_hub(lambda: load(name, **options), what, kind, name)
+    with numbers_alone():
+        if os.path.isdir(folder):
+            try:
+                return load(folder, **options)
+            except OSError as error:
+                raise kind(f"{what}: not in the folder ({one_line(error)})") from error
+        return from_hub(lambda: load(name, **options), what, kind, name)
 
 
 def _class(config: Any) -> Any:

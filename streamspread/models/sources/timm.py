@@ -50,9 +50,10 @@ def _check(timm: Any, name: str) -> None:
 
 def _created(timm: Any, name: str, seed: int, pretrained: bool) -> Any:
     from streamspread.models.network import seeded
+    from streamspread.models.trust import numbers_alone
 
     try:
-        with seeded(seed), warnings.catch_warnings():
+        with seeded(seed), numbers_alone(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names that timm has given up for others
             return timm.create_model(name, pretrained=pretrained)
     except (OSError, StreamspreadError):

@@ -51,6 +51,7 @@ def _default(models: Any, name: str) -> Any:
 def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
     from streamspread.models.inputs import IMAGENET_MEAN, IMAGENET_STD
     from streamspread.models.network import seeded
+    from streamspread.models.trust import numbers_alone
 
     builder = models.get_model_builder(name)
     arguments = {"weights": weights, "progress": False}
@@ -58,7 +59,7 @@ def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
         arguments["weights_backbone"] = None  # else segmentation and detection models download their backbone
     try:
         # GoogLeNet and Inception announce that they will be initialised otherwise.
-        with seeded(seed), warnings.catch_warnings():
+        with seeded(seed), numbers_alone(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             module = builder(**arguments)
     except StreamspreadError:

@@ -1,18 +1,15 @@
-"""Every option of an analysis, stated once: its default, what it does, how the command line writes it.
-
-The arguments of ``analyze`` and ``plan`` and their documentation, the command line's options and their help,
-the check of what was asked, and what a result keeps of it are all made from these classes. A new option is a
-new field of one of them.
-"""
+"""The options of an analysis, those of every run of data through a network, and the names of the methods."""
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, Field, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from streamspread.errors import OptionError, check_seed, check_whole
+from streamspread.options.reading import read_layers, read_number, read_thresholds, split_names
+from streamspread.options.stated import Flag, Option, documented
 from streamspread.system.registry import Registry, listed
 
 if TYPE_CHECKING:
@@ -21,81 +18,10 @@ if TYPE_CHECKING:
 #: The ways to sum a layer, a file each. Whoever adds one adds a name that ``method`` takes.
 METHODS: Registry[Any] = Registry("streamspread.accumulators.methods", "METHOD")
 
+#: The parts of the help beside "Method".
+QUESTION, MACHINE = "What is asked", "Machine"
+
 ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64", "int16")
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Flag:
-    """How the command line writes an option; one without a flag is for callers from Python alone.
-
-    Attributes:
-        names: ``--rank`` and the like; none: made from the field's name.
-        metavar: what stands for the value in the help.
-        panel: the part of the help that it belongs to.
-        least, most: the smallest and the largest whole number that is taken.
-        read: from the text to the value; None: as the field's type says.
-        unset: what happens where it is not given, if the default does not say.
-        off: the flag turns off what is on by default, and ``help`` says what that does.
-        help: in place of the option's own text, where that would not fit.
-    """
-
-    names: tuple[str, ...] = ()
-    metavar: str | None = None
-    panel: str | None = "Method"
-    least: int | None = None
-    most: int | None = None
-    read: Callable[[str], Any] | None = None
-    unset: str = ""
-    off: bool = False
-    help: str = ""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Option:
-    """What an option does, and its flag; stands in a field's annotation.
-
-    ``about`` is a function where it names what a registry holds.
-    """
-
-    about: str | Callable[[], str]
-    flag: Flag | None = None
-
-    @property
-    def text(self) -> str:
-        return self.about if isinstance(self.about, str) else self.about()
-
-
-def option_of(one: "Field[Any]") -> Option:
-    """The documentation of a field."""
-    return next(part for part in get_args(one.type) if isinstance(part, Option))
-
-
-def split_names(text: str) -> list[str]:
-    """Comma-separated texts without surrounding spaces or empty ones."""
-    return [name for part in text.split(",") if (name := part.strip())]
-
-
-def read_layers(text: str) -> str | list[str]:
-    """``all`` as it is, else the comma-separated globs; OptionError for none."""
-    names = split_names(text)
-    if not names:
-        raise OptionError("no layer given: --layers takes all, or names and globs such as c1,c2.*")
-    return "all" if names == ["all"] else names
-
-
-def read_thresholds(text: str) -> tuple[float, ...]:
-    """``0.7,0.9`` as numbers; OptionError outside (0, 1]."""
-    from streamspread.results.spectrum import check_thresholds
-
-    return check_thresholds(split_names(text))
-
-
-def read_number(text: str) -> str | int:
-    """A whole number as such, any other text as it is: the option's own check says which are wrong."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
 
 
 @dataclass(frozen=True)
@@ -122,17 +48,21 @@ class RunOptions:
     _: KW_ONLY
     memory: Annotated[
         str | int | None,
-        Option("Most memory to use, such as 8GiB.", Flag(metavar="SIZE", unset="most of what is free")),
+        Option(
+            "Most memory to use, such as 8GiB.",
+            Flag(metavar="SIZE", unset="most of what is free", panel=MACHINE),
+        ),
     ] = None
     device: Annotated[
         Union[str, "torch.device"],
         Option(
             "Where to compute; auto takes a GPU where PyTorch and CuPy can use one.",
-            Flag(metavar="auto|cpu|cuda:0"),
+            Flag(metavar="auto|cpu|cuda:0", panel=MACHINE),
         ),
     ] = "auto"
     batch_size: Annotated[
-        int | None, Option("Images per forward pass.", Flag(metavar="N", least=1, unset="chosen"))
+        int | None,
+        Option("Images per forward pass.", Flag(metavar="N", least=1, unset="chosen", panel=MACHINE)),
     ] = None
     seed: Annotated[
         int,
@@ -168,7 +98,7 @@ class Options(RunOptions):
         Sequence[float],
         Option(
             "Fractions of the variance, in (0, 1].",
-            Flag(("--thresholds", "-t"), "τ,…", read=read_thresholds),
+            Flag(("--thresholds", "-t"), "τ,…", read=read_thresholds, panel=QUESTION),
         ),
     ] = (0.7,)
     _: KW_ONLY
@@ -179,7 +109,7 @@ class Options(RunOptions):
                 f"{listed(METHODS.names())}; auto takes an exact one, unless none fits or, on a CPU, a "
                 "sketch has less than half the work."
             ),
-            Flag(metavar="NAME"),
+            Flag(metavar="NAME", choices=lambda: ("auto", *METHODS.names())),
         ),
     ] = "auto"
     rounding: Annotated[
@@ -188,7 +118,7 @@ class Options(RunOptions):
             "fp16, bf16, fp32, fp64 or, on a CPU, int16, whose sums are exact: to what centred activations "
             "are rounded, once, before they are summed; auto is fp16 on a GPU, on a CPU int16 where that is "
             "faster and moves the data by less than 1e-6 of T, else fp32.",
-            Flag(metavar="NAME"),
+            Flag(metavar="NAME", choices=lambda: ROUNDINGS),
         ),
     ] = "auto"
     rank: Annotated[
@@ -215,7 +145,7 @@ class Options(RunOptions):
         bool,
         Option(
             "Find all, not only what the thresholds need: for the whole spectrum and the effective rank.",
-            Flag(("--all-eigenvalues",)),
+            Flag(("--all-eigenvalues",), panel=QUESTION),
         ),
     ] = False
     directions: Annotated[
@@ -223,7 +153,7 @@ class Options(RunOptions):
         Option(
             "How many leading eigenvectors of each layer are kept with the result, or all where a layer has "
             "fewer; each is as many float32 numbers as the layer has.",
-            Flag(metavar="K", least=1, unset="none"),
+            Flag(metavar="K", least=1, unset="none", panel=QUESTION),
         ),
     ] = None
     scores: Annotated[
@@ -231,7 +161,7 @@ class Options(RunOptions):
         Option(
             "Whether each image's place on those directions is kept too, for which the data may be read once "
             "more.",
-            Flag(("--scores",)),
+            Flag(("--scores",), panel=QUESTION),
         ),
     ] = False
     classes: Annotated[
@@ -239,14 +169,14 @@ class Options(RunOptions):
         Option(
             "Whether to say what the data's labels tell of a layer: the share of its variance between "
             "classes, K within them and of each, and NC1.",
-            Flag(("--classes",)),
+            Flag(("--classes",), panel=QUESTION),
         ),
     ] = False
     with_random: Annotated[
         bool,
         Option(
             "Analyse the same network with fresh weights too, beside which what training did can be seen.",
-            Flag(("--with-random",)),
+            Flag(("--with-random",), panel=QUESTION),
         ),
     ] = False
     view: Annotated[
@@ -255,7 +185,7 @@ class Options(RunOptions):
             "What of a layer's output is a sample: whole (an image's whole output), position (each place of "
             "a feature map, or each token), pooled (the mean over them) or pooled-max (the largest); several "
             "at once in the same passes, as whole,position.",
-            Flag(metavar="VIEW,…", read=split_names),
+            Flag(metavar="VIEW,…", read=split_names, panel=QUESTION),
         ),
     ] = "whole"
     axes: Annotated[
@@ -263,7 +193,7 @@ class Options(RunOptions):
         Option(
             "How axes of outputs are read: N for samples, C for features, another letter for each axis of "
             "places, as NCHW, for all outputs with so many axes, or for some layers, as 'blocks.*=TNC'.",
-            Flag(metavar="[GLOB=]AXES,…", unset="as the modules' types tell"),
+            Flag(metavar="[GLOB=]AXES,…", unset="as the modules' types tell", panel=QUESTION),
         ),
     ] = None
     estimate: Annotated[
@@ -271,7 +201,12 @@ class Options(RunOptions):
         Option(
             "Whether K of more images than were seen is estimated from parts of them; nothing that is proved "
             "depends on it.",
-            Flag(("--no-estimate",), off=True, help="Estimate no K beyond the images that were seen."),
+            Flag(
+                ("--no-estimate",),
+                off=True,
+                help="Estimate no K beyond the images that were seen.",
+                panel=QUESTION,
+            ),
         ),
     ] = True
 
@@ -279,7 +214,7 @@ class Options(RunOptions):
         str | os.PathLike[str] | None,
         Option(
             "A file that keeps the run while it lasts; another with the same arguments goes on from there.",
-            Flag(metavar="FILE", unset="none"),
+            Flag(metavar="FILE", unset="none", panel=MACHINE),
         ),
     ] = None
 
@@ -305,38 +240,6 @@ class Options(RunOptions):
         if self.scores and self.directions is None:
             raise OptionError("scores asked for, and no directions to have them on: give --directions too")
         super().__post_init__()
-
-
-@dataclass(frozen=True)
-class EmbedOptions(RunOptions):
-    """What an embedding can be told.
-
-    Raises:
-        OptionError, BudgetError: one of them is out of range.
-    """
-
-    _: KW_ONLY
-    axes: Annotated[
-        int,
-        Option(
-            "Leading principal components that t-SNE sees.", Flag(("--components",), metavar="K", panel=None)
-        ),
-    ] = 50
-    perplexity: Annotated[
-        float, Option("About how many neighbours count for a point.", Flag(metavar="X", panel=None))
-    ] = 30.0
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.axes, Integral) or self.axes < 2:
-            raise OptionError(f"{self.axes} principal components asked for; a plane needs 2 or more")
-        super().__post_init__()
-
-
-def documented(options: type[RunOptions]) -> Iterator["Field[Any]"]:
-    """The fields that are options, in the order of the help: a class's own before what it takes over."""
-    those = [one for one in fields(options) if any(isinstance(part, Option) for part in get_args(one.type))]
-    inherited = {name for base in options.__mro__[1:] for name in getattr(base, "__dataclass_fields__", ())}
-    yield from sorted(those, key=lambda one: one.name in inherited)
 
 
 def _plain(value: Any) -> Any:

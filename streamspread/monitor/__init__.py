@@ -1,0 +1,1 @@
+"""The spread of layers while a network trains."""

@@ -1,0 +1,59 @@
+"""What a monitor is asked for, checked before any step is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamspread.errors import OptionError
+from streamspread.options import Options
+from streamspread.streams import Stream, as_stream
+
+#: In a window, unless another number is given: it keeps the cost of a look near a hundredth of 500 steps.
+SAMPLES = 1024
+
+#: What of an analysis can be told to a monitor.
+OPTIONS = (
+    *("thresholds", "view", "axes", "method", "rounding", "rank", "width", "max_passes", "proof"),
+    *("all_eigenvalues", "estimate", "memory", "batch_size", "seed"),
+)
+
+
+def options_of(given: Mapping[str, Any]) -> Options:
+    """The options of an analysis that a look is.
+
+    Raises:
+        OptionError: one that a monitor does not have, or out of its range.
+    """
+    if unknown := [name for name in given if name not in OPTIONS]:
+        raise OptionError(f"a Monitor has no option {unknown[0]!r}: it takes {', '.join(OPTIONS)}")
+    return Options(**{"all_eigenvalues": True, "estimate": False, **given})
+
+
+def probe_of(probe: Any, samples: int | None) -> Stream | None:
+    """The data of a probe set.
+
+    Raises:
+        OptionError: it can be read once, or a window's size is given too. DataError: it is no data.
+    """
+    if probe is None:
+        return None
+    if samples is not None:
+        raise OptionError(
+            "samples is the size of a window of training batches, and a probe set is used whole: leave one "
+            "of them out"
+        )
+    stream = as_stream(probe)
+    if not stream.repeatable:
+        raise OptionError(
+            f"a probe set is read at every look, and the {stream.description} can be read once: give a "
+            "tensor, a data set, or a callable that returns a fresh iterator of batches"
+        )
+    return stream
+
+
+def several(loggers: Any) -> list[Any]:
+    """One or more loggers as a list."""
+    if isinstance(loggers, (list, tuple)):
+        return list(loggers)
+    return [] if loggers is None else [loggers]

@@ -1,0 +1,131 @@
+"""Which of a network's taps were asked for, by names, globs and modules."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from torch import nn
+
+from streamspread.errors import LayerError
+from streamspread.observe.names import named
+from streamspread.observe.taps import TapInfo
+
+ALL = "all"
+
+
+def select(
+    taps: Sequence[TapInfo],
+    patterns: str | nn.Module | Sequence[str | nn.Module],
+    default: Sequence[str] = (),
+) -> list[TapInfo]:
+    """The taps that the glob patterns name, in network order.
+
+    ``all`` stands for ``default`` (the reference networks name theirs) or, where that is empty, for every
+    convolution and linear layer that can be observed. A pattern without ``#`` matches all calls of a module.
+
+    Raises:
+        LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be
+            observed.
+    """
+    chosen: set[str] = set()
+    for pattern in _texts(patterns):
+        matching = [tap.name for tap in taps if _is_named(tap, pattern, default)]
+        if not matching:
+            raise _nothing(pattern, [tap.name for tap in taps])
+        chosen.update(matching)
+    for tap in (tap for tap in taps if tap.name in chosen):
+        check_observable(tap)
+    return [tap for tap in taps if tap.name in chosen]
+
+
+def usual(taps: Sequence[TapInfo], default: Sequence[str] = ()) -> list[TapInfo]:
+    """What ``all`` means, which may be nothing."""
+    return [tap for tap in taps if _is_named(tap, ALL, default)]
+
+
+class Wanted(NamedTuple):
+    """Taps that are asked for before any forward tells which there are: ``modules`` by name, of which some
+    calls may be left out."""
+
+    modules: tuple[str, ...]
+    patterns: tuple[str, ...]
+    default: tuple[str, ...]
+
+    @staticmethod
+    def of(
+        model: nn.Module,
+        patterns: str | nn.Module | Sequence[str | nn.Module],
+        default: Sequence[str] = (),
+    ) -> Wanted:
+        """As :func:`select` reads the patterns, held against the modules of a network.
+
+        Raises:
+            LayerError: a pattern that matches no module.
+        """
+        modules, texts = dict(named(model)), tuple(_texts(patterns))
+        chosen: set[str] = set()
+        for pattern in texts:
+            module = pattern.split("#")[0]
+            if pattern == ALL:
+                matching = [n for n, m in modules.items() if (n in default if default else _is_usual_kind(m))]
+            else:
+                matching = [name for name in modules if fnmatchcase(name, module)]
+            if not matching:
+                raise _nothing(pattern, list(modules))
+            chosen.update(matching)
+        return Wanted(tuple(name for name in modules if name in chosen), texts, tuple(default))
+
+    def has(self, tap: TapInfo) -> bool:
+        return any(_is_named(tap, pattern, self.default) for pattern in self.patterns)
+
+
+def check_observable(tap: TapInfo) -> None:
+    """Raise LayerError for a tap that cannot be observed."""
+    if not tap.observable:
+        read = f", read as {tap.axes}" if len(tap.axes) > 2 else ""
+        raise LayerError(
+            f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output{read} is not a dense "
+            "floating-point tensor with one row per sample"
+        )
+
+
+def _texts(patterns: str | nn.Module | Sequence[str | nn.Module]) -> list[str]:
+    if isinstance(patterns, (str, nn.Module)) or not isinstance(patterns or (), Iterable):
+        patterns = [patterns]
+    given = list(patterns or ())
+    if not given:
+        raise LayerError("no layer asked for: give all, or names and globs such as 'blocks.*'")
+    for pattern in given:
+        if not isinstance(pattern, str):
+            raise LayerError(f"layers are named by texts, got {pattern!r}: give all, or names and globs")
+    return [pattern for pattern in given if isinstance(pattern, str)]
+
+
+def _is_named(tap: TapInfo, pattern: str, default: Sequence[str]) -> bool:
+    if pattern == ALL:
+        return tap.module in default if default else tap.observable and _is_usual(tap.kind)
+    return fnmatchcase(tap.name, pattern) or fnmatchcase(tap.module, pattern)
+
+
+def _nothing(pattern: str, names: Sequence[str]) -> LayerError:
+    """The error for a pattern that matches none of the names."""
+    if pattern == ALL:
+        return LayerError("layers 'all' names nothing in this model: give names or globs such as 'blocks.*'")
+    near = difflib.get_close_matches(pattern, list(dict.fromkeys(names)), n=3, cutoff=0.0)
+    return LayerError(
+        f"no layer matches {pattern!r}: nearest are {', '.join(near) or 'none'}; "
+        "`streamspread layers` lists them all"
+    )
+
+
+def _is_usual_kind(module: nn.Module) -> bool:
+    return _is_usual(type(module).__name__)
+
+
+def _is_usual(kind: str) -> bool:
+    """Whether ``all`` means such a module in a model that does not say itself."""
+    kind = kind.removeprefix("Parametrized")  # as torch calls what a weight or spectral norm is put on
+    return kind.startswith(("Conv", "Linear")) or kind.endswith("Linear")

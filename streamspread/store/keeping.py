@@ -1,0 +1,139 @@
+"""When the state of what takes long is kept in a checkpoint, of which run that is, and how it is resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from streamspread.errors import OptionError, StoreError
+from streamspread.store.checkpoints import read_checkpoint, write_checkpoint
+from streamspread.store.files import check_writable
+from streamspread.streams.stream import checksum
+from streamspread.system.signals import Held
+
+#: Seconds between two checkpoints: at least so many, and so many times what the last one took.
+LEAST_SECONDS, SHARE = 60.0, 50.0
+
+Tensors = Mapping[str, torch.Tensor]
+State = tuple[dict[str, Any], dict[str, torch.Tensor]]
+
+
+class StateKeeper(Held):
+    """Keeps a state in a file: from time to time, and when a signal ends the process. The signal then has its
+    usual effect; a second one has it at once.
+
+    Attributes:
+        saved: what an earlier process left: a header and tensors; None where nothing is there.
+        failed: a note on a checkpoint that could not be kept, or nothing.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], told: Mapping[str, Any], device: torch.device, more: Any = None
+    ) -> None:
+        """Looks at what is there.
+
+        Args:
+            told: what must be the same where a run is resumed, by what it is called in a message.
+            more: what JSON holds, and is kept beside every state as ``machine``.
+
+        Raises:
+            StoreError: what is there is of another run, or no checkpoint, or the file cannot be written.
+        """
+        super().__init__()
+        self.path = Path(os.fspath(path))
+        self.saved = read_checkpoint(self.path)
+        check_writable(self.path)
+        self.more = more
+        self._told = json.loads(json.dumps(told))
+        self._trial = _trial(device)
+        if self.saved is not None:
+            with self.reading():
+                self._compare(self.saved[0]["run"])
+                if more is not None:
+                    self.more = {name: int(self.saved[0]["machine"][name]) for name in more}
+        self.failed: list[str] = []
+        self._cost, self._last = 0.0, time.monotonic()
+
+    def notes(self, again: str = "") -> list[str]:
+        """What a result should say of its having been resumed, and kept."""
+        if self.saved is None:
+            return self.failed
+        notes = [f"resumed from a checkpoint, {self.saved[0]['where']}{again}"]
+        if self.saved[0]["trial"] != self._trial:
+            notes.append(
+                "sums are rounded differently here than where the checkpoint was made (another number of "
+                "threads, processor or library), so that the last digits are not those of one run"
+            )
+        return notes + self.failed
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Whatever does not fit in what is there is said in one line.
+
+        Raises:
+            StoreError: it does not fit.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OptionError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            said = f"checkpoint {str(self.path)!r} is damaged ({reason})"
+            raise StoreError(f"{said}: remove it, or give another --checkpoint") from error
+
+    def release(self) -> None:
+        """Let go of the tensors of what was saved, which may be as large as all sums."""
+        if self.saved is not None:
+            self.saved = self.saved[0], {}
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Keep the state if it is time to, or a signal came."""
+        due = time.monotonic() - self._last >= max(LEAST_SECONDS, SHARE * self._cost)
+        if due or self.came is not None:
+            self.keep(state)
+            self.pass_on()
+
+    def keep(self, state: Callable[[], State]) -> None:
+        """Keep the state now. Where the file cannot be written, as on a full disk, the run goes on without,
+        an older one is still there, and a note says so."""
+        began = time.monotonic()
+        facts, tensors = state()
+        try:
+            write_checkpoint(self._own() | facts, tensors, self.path)
+        except StoreError as error:
+            self.failed = [f"a checkpoint was not kept: {error}"]
+        self._last = time.monotonic()
+        self._cost = self._last - began
+
+    def _own(self) -> dict[str, Any]:
+        """What is kept with every state."""
+        return {"run": self._told, "machine": self.more, "trial": self._trial}
+
+    def _compare(self, run: Mapping[str, Any]) -> None:
+        for name, now in self._told.items():
+            if (then := run.get(name)) != now:
+                raise StoreError(
+                    f"checkpoint {str(self.path)!r} is of another run: {name} was {_short(then)}, and is "
+                    f"{_short(now)}: give what it was made with, or another --checkpoint"
+                )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _trial(device: torch.device) -> str:
+    """The checksum of products whose roundings depend on the order in which they are summed."""
+    generator = torch.Generator().manual_seed(0)
+    x_ND = torch.randn(1500, 200, generator=generator).to(device)
+    wide_ND = x_ND.double()
+    return checksum(x_ND.T @ x_ND, x_ND @ x_ND[:300].T, wide_ND.T @ wide_ND, wide_ND.sum())

@@ -1,0 +1,125 @@
+"""Spread over a training: a network looked at before its first step, often in the first ones, then less."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.swa_utils import update_bn
+from torch.utils.data import TensorDataset
+
+from streamspread.api.analyze import analyze
+from streamspread.datasets import Labelled
+from streamspread.errors import StoreError
+from streamspread.models.network import Network
+from streamspread.study.trials import Looks, run, score
+from streamspread.system.files import replace_file, why
+from streamspread.training import Recipe
+
+TAU = 0.7
+MEASURED = 500  # images at each look
+_PARTS = 2  # looks in an epoch, after the first ones
+_BATCH = 250  # images from which batch norm's statistics are taken anew
+
+
+@dataclass(frozen=True)
+class Course:
+    """A training that is looked at.
+
+    Attributes:
+        path: of the file that gets what was seen, written anew after each look.
+        model: no1 … no4 or ``plan:…``. ``train``, ``test``: images and labels. ``recipe``, ``device``: as of
+            a training.
+    """
+
+    path: Path
+    model: str
+    train: Labelled
+    test: Labelled
+    recipe: Recipe
+    device: torch.device
+
+    def do(
+        self, looked: Callable[[dict[str, Any]], None] | None = None, looks: Looks | None = None
+    ) -> dict[str, Any]:
+        """Train, and write what was seen, which is returned too.
+
+        Raises:
+            StoreError: the file cannot be written. Else as :func:`streamspread.training.train`.
+        """
+        batch = min(self.recipe.batch_size, len(self.train.labels))
+        per_epoch = len(self.train.labels) // batch
+        at = moments(per_epoch, self.recipe.epochs)
+        found: dict[str, Any] = {
+            "model": self.model,
+            "data": self.train.description,
+            "images": len(self.train.labels),
+            "measured_images": min(MEASURED, len(self.train.labels)),
+            "steps_per_epoch": per_epoch,
+            "epochs": self.recipe.epochs,
+            **self.recipe.note(),
+            "looks": [],
+        }
+
+        def step(network: Network, steps: int) -> None:
+            if steps in at:
+                found["looks"].append({"step": steps, **self._look(network)})
+                self._write(found)
+                if looked is not None:
+                    looked(found["looks"][-1])
+
+        trial = run(
+            self.model, self.train, self.test, self.recipe, self.device, replace(looks or Looks(), step=step)
+        )
+        found |= {"accuracy": trial.test.accuracy, "losses": trial.losses, "seconds": trial.seconds}
+        self._write(found)
+        return found
+
+    def _look(self, network: Network) -> dict[str, Any]:
+        """K and participation ratio of each layer, and accuracy, of a copy whose batch norm has statistics of
+        these very weights: the running ones are those of weights some steps ago."""
+        began = time.perf_counter()
+        images = self.train.images[:MEASURED]
+        copy = deepcopy(network)
+        update_bn((batch.to(self.device) for batch in images.split(_BATCH)), copy)
+        spectra = analyze(
+            copy,
+            TensorDataset(images, self.train.labels[:MEASURED]),
+            copy.default_layers,
+            (TAU,),
+            classes=True,
+            estimate=False,
+            device=self.device,
+        )
+        some = slice(0, MEASURED)
+        scored = score(copy, self.test.images[some].to(self.device), self.test.labels[some].to(self.device))
+        layers = {
+            name: {
+                "dim": one.dim,
+                "components": [int(end) for end in one.components(TAU)],
+                "participation": one.participation_ratio_unbiased,
+                "between": None if one.classes is None else one.classes.between_share,
+            }
+            for name, one in spectra.items()
+        }
+        return {"test": asdict(scored), "layers": layers, "looking_seconds": time.perf_counter() - began}
+
+    def _write(self, found: dict[str, Any]) -> None:
+        try:
+            replace_file(self.path, json.dumps(found, indent=1).encode())
+        except OSError as error:
+            raise StoreError(f"cannot write {str(self.path)!r}: {why(error)}") from error
+
+
+def moments(per_epoch: int, epochs: int) -> list[int]:
+    """Numbers of steps after which to look: 0, 1, 2, 3, 5, 7, 10, 20, … within the first half epoch, then
+    every half epoch."""
+    halves = [round(per_epoch * part / _PARTS) for part in range(1, _PARTS * epochs + 1)]
+    early = [0, *(lead * 10**power for power in range(7) for lead in (1, 2, 3, 5, 7))]
+    return sorted({*(step for step in early if step < halves[0]), *halves})

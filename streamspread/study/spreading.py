@@ -1,0 +1,167 @@
+"""The experiment on training that spreads: the same network without the term, and with it in several ways.
+
+Every training leaves a file of what was measured of it, so an experiment that was ended goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import TensorDataset
+
+from streamspread.api.analyze import analyze
+from streamspread.datasets import Labelled
+from streamspread.errors import StoreError
+from streamspread.streams import checksum
+from streamspread.study.measures import held, noisy
+from streamspread.study.trials import Looks, Trial, run, score
+from streamspread.system.files import file_stem, replace_file, storable, why
+from streamspread.system.version import __version__
+from streamspread.training import Recipe
+
+TAU = 0.7
+SEEDS = 3
+MEASURED = 1_000  # training images of which K is taken
+_FITTED, _OTHERS = 800, 400  # training and test images of regressions
+_DISTURBED = 1_000  # test images that are given noise
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to train: with no layers, without the term."""
+
+    layers: tuple[str, ...] = ()
+    weight: float = 0.1
+    target: str | float | None = "previous"
+
+    def __str__(self) -> str:
+        if not self.layers:
+            return "without"
+        return f"{'+'.join(self.layers)}, {self.weight:g}, {self.target or 'no target'}"
+
+
+def settings(last: str, before: str) -> list[Setting]:
+    """Without the term; three strengths on the last convolution; without a bound; and on the last two."""
+    return [
+        Setting(),
+        Setting((last,), 0.03),
+        Setting((last,), 0.1),
+        Setting((last,), 0.3),
+        Setting((last,), 0.1, None),
+        Setting((before, last), 0.1),
+    ]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all trainings of it share.
+
+    Attributes:
+        folder: gets a file for each training. ``model``: no1 … no4 or ``plan:…``.
+        train, test: images and labels. ``recipe``: of all, but for seed and term.
+        seeds: of each setting. ``device``: where everything runs.
+    """
+
+    folder: Path
+    model: str
+    train: Labelled
+    test: Labelled
+    recipe: Recipe
+    device: torch.device
+    seeds: int = SEEDS
+
+    def trainings(self, ways: Sequence[Setting]) -> Iterator[tuple[Setting, int]]:
+        """Seed after seed, so that one that is ended has whole comparisons."""
+        for seed in range(self.recipe.seed, self.recipe.seed + self.seeds):
+            for way in ways:
+                yield way, seed
+
+    def do(self, way: Setting, seed: int, looks: Looks | None = None) -> tuple[dict[str, Any], bool]:
+        """What was measured of a training, and whether it was there already, made in the same way.
+
+        Raises:
+            StoreError: the file cannot be written. Else as :func:`streamspread.training.train`.
+        """
+        path = self.folder / f"{file_stem(str(way).replace(', ', '-').replace(' ', '-'))}-seed{seed}.json"
+        made = self._made(way, seed)
+        if (earlier := _read(path)) is not None and earlier.get("made") == made:
+            return earlier, True
+        recipe = replace(
+            self.recipe,
+            seed=seed,
+            spread_layers=way.layers,
+            spread_weight=way.weight,
+            spread_target=way.target,
+        )
+        trial = run(self.model, self.train, self.test, recipe, self.device, looks)
+        found = {"made": made, "setting": str(way), **asdict(way), "seed": seed, **self._measured(trial)}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, json.dumps(found, indent=1).encode())
+        except OSError as error:
+            raise StoreError(f"cannot write {str(path)!r}: {why(error)}") from error
+        return found, False
+
+    def _made(self, way: Setting, seed: int) -> dict[str, Any]:
+        """Everything that a result depends on, as JSON holds it."""
+        return {
+            "version": __version__,
+            "model": self.model,
+            "data": storable(self.train.description),
+            "images": [len(self.train.labels), len(self.test.labels)],
+            "checksum": checksum(*self.train[:2], *self.test[:2]),
+            "epochs": self.recipe.epochs,
+            **replace(self.recipe, seed=seed).note(),
+            "setting": str(way),
+            "device": self.device.type,
+        }
+
+    def _measured(self, trial: Trial) -> dict[str, Any]:
+        began = time.perf_counter()
+        network, layers = trial.network, trial.network.default_layers
+        some = TensorDataset(self.train.images[:MEASURED], self.train.labels[:MEASURED])
+        spectra = analyze(network, some, layers, (TAU,), classes=True, estimate=False, device=self.device)
+        last = [layer for layer in layers if layer != "gap"][-2:]
+        holds = held(network, last, _first(self.train, _FITTED), _first(self.test, _OTHERS))
+        held_out = _first(self.test, _DISTURBED)
+        disturbed = score(network, noisy(held_out.images, 0).to(self.device), held_out.labels.to(self.device))
+        by_layer = {}
+        for name, found in spectra.items():
+            by_layer[name] = {
+                "dim": found.dim,
+                "components": [int(end) for end in found.components(TAU)],
+                "participation": found.participation_ratio_unbiased,
+                "between": None if found.classes is None else found.classes.between_share,
+                **(asdict(holds[name]) if name in holds else {}),
+            }
+        return {
+            "accuracy": trial.test.accuracy,
+            "noisy_accuracy": disturbed.accuracy,
+            "test_loss": trial.test.loss,
+            "train_loss": trial.losses[-1],
+            "seconds": trial.seconds,
+            "steps": trial.steps,
+            "precision": trial.precision,
+            "measured_images": len(some),
+            "measuring_seconds": time.perf_counter() - began,
+            "layers": by_layer,
+        }
+
+
+def _first(images: Labelled, count: int) -> Labelled:
+    return Labelled(images.images[:count], images.labels[:count], images.description)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What an earlier run left; None for nothing, or what is no such file."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -1,0 +1,97 @@
+"""Signals that end a process: held back until what is at hand is done, or taken as Ctrl-C is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+_ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Held:
+    """A context in which signals that end a process are held back until :meth:`pass_on`, which lets one have
+    its usual effect; a second one has it at once. What is ignored stays so, as under nohup, and threads other
+    than the main one are sent none.
+
+    Attributes:
+        came: the signal that is held back; None where none is.
+    """
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number, before in _taken(_ENDING):
+            self._before[number] = before
+            signal.signal(number, self._on)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        if kind is None and self.came is not None:  # nobody passed it on
+            signal.raise_signal(self.came)
+
+    def pass_on(self) -> None:
+        """Let a signal that came do what it would have done."""
+        number, self.came = self.came, None
+        if number is not None:
+            signal.signal(number, self._before[number])
+            signal.raise_signal(number)
+            signal.signal(number, self._on)  # the process goes on
+
+    def _on(self, number: int, frame: FrameType | None) -> None:
+        first, self.came = self.came is None, number
+        if not first:
+            self.pass_on()
+
+
+class Came:
+    """The signal that came; 0 where none did."""
+
+    number = 0
+
+
+@contextmanager
+def as_ctrl_c() -> Iterator[Came]:
+    """A context in which SIGTERM and SIGHUP raise KeyboardInterrupt, so that what keeps something at Ctrl-C
+    keeps it then too; a second one ends the process. One of several processes that work together is ended as
+    ever, since those that wait for it must not."""
+    came = Came()
+    before = [] if _in_company() else _taken(_ENDING[1:], signal.SIG_DFL)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        came.number = number
+        raise KeyboardInterrupt
+
+    for number, _ in before:
+        signal.signal(number, end)
+    try:
+        yield came
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _taken(names: tuple[str, ...], only: Any = None) -> list[tuple[int, Any]]:
+    """Those of the signals, with what they do now, that may be taken: where Python knows what they do, and
+    they are not ignored; or that do ``only`` this."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    numbers = (getattr(signal, name) for name in names if hasattr(signal, name))
+    found = [(number, signal.getsignal(number)) for number in numbers]
+    if only is not None:
+        return [(number, does) for number, does in found if does is only]
+    return [(number, does) for number, does in found if does not in (None, signal.SIG_IGN)]
+
+
+def _in_company() -> bool:
+    size = os.environ.get("WORLD_SIZE", "")
+    return size.isdecimal() and int(size) > 1

@@ -1,0 +1,126 @@
+"""Where a spreading term stands in a network: the layers that are spread, and the ones before them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from streamspread.errors import LayerError
+from streamspread.observe.names import layer_patterns, named, unwrapped
+
+See = Callable[[str, nn.Module, Any], None]
+
+#: Number of the backward that is running, -1 outside of one. Parts of a network that are checkpointed run
+#: again within it, and torch has no public way to tell.
+_backward_now: Callable[[], int] = getattr(torch._C, "_current_graph_task_id", lambda: -1)
+
+
+def in_backward() -> bool:
+    """Whether a backward is running, as while a checkpointed part is computed once more."""
+    return _backward_now() != -1
+
+
+class Hooks:
+    """Hooks on chosen layers and, until the order in which layers run is known, on all that may precede them.
+
+    Args:
+        see: called with name, module and output after each call of a watched layer.
+        follow: whether the layer before each chosen one is watched too: the last convolution or linear layer
+            that ended before it began.
+
+    Attributes:
+        layers: the names of the chosen ones, in the network's order.
+        before: by name of a chosen layer, that of the one before it, once a forward has told.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: str | nn.Module | Sequence[str | nn.Module], see: See, follow: bool
+    ) -> None:
+        inner = unwrapped(model)
+        modules = dict(named(inner))
+        self.layers = _chosen(list(modules), layer_patterns(model, layers))
+        self.before: dict[str, str] = {}
+        self._last: str | None = None
+        self._see = see
+        usual = [name for name, module in modules.items() if follow and _is_usual(module)]
+        self._handles: dict[str, RemovableHandle] = {}
+        self._entering: list[RemovableHandle] = []
+        for name in dict.fromkeys([*self.layers, *usual]):
+            hook = _Hook(self._after if name in usual else see, name)
+            self._handles[name] = modules[name].register_forward_hook(hook)
+        if follow:
+            for name in self.layers:
+                hook = _Hook(self._enter, name)
+                self._entering.append(modules[name].register_forward_pre_hook(hook))
+
+    def settle(self) -> None:
+        """Take the hooks off layers that are neither chosen nor before a chosen one."""
+        for name in set(self._handles) - {*self.layers, *self.before.values()}:
+            self._handles.pop(name).remove()
+        for handle in self._entering:
+            handle.remove()
+        self._entering = []
+
+    def remove(self) -> None:
+        """Take all hooks off."""
+        for handle in (*self._handles.values(), *self._entering):
+            handle.remove()
+        self._handles, self._entering = {}, []
+
+    def _enter(self, name: str, module: nn.Module) -> None:
+        if module.training and not in_backward() and self._last is not None:
+            self.before.setdefault(name, self._last)
+
+    def _after(self, name: str, module: nn.Module, output: Any) -> None:
+        self._see(name, module, output)
+        if self._entering and module.training and not in_backward():
+            self._last = name
+
+
+class _Hook:
+    """A hook that knows its layer's name; in a copy of the network, or one from a file, it does nothing."""
+
+    def __init__(self, call: Callable[..., None], name: str) -> None:
+        self._call, self._name = call, name
+
+    def __call__(self, module: nn.Module, inputs: Any, *output: Any) -> None:
+        self._call(self._name, module, *output)
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return _Nothing, ()
+
+
+class _Nothing:
+    def __call__(self, *_: Any) -> None:
+        return None
+
+
+def _chosen(names: Sequence[str], layers: Any) -> list[str]:
+    patterns = [layers] if isinstance(layers, str) else list(layers or ())
+    if not patterns:
+        raise LayerError("no layer to spread: give names or globs such as c5, or modules")
+    chosen: set[str] = set()
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise LayerError(f"layers are named by texts, got {pattern!r}: give names, globs or modules")
+        matching = [name for name in names if fnmatchcase(name, pattern)]
+        if not matching:
+            near = difflib.get_close_matches(pattern, names, n=3)
+            some = ", ".join(near or names[:8])
+            raise LayerError(
+                f"no layer {pattern!r} to spread: {'did you mean' if near else 'there are'} {some}"
+            )
+        chosen.update(matching)
+    return [name for name in names if name in chosen]
+
+
+def _is_usual(module: nn.Module) -> bool:
+    """A convolution or linear layer, of torch or by its name of another library."""
+    kind = type(module).__name__
+    return kind.startswith(("Conv", "Linear")) or kind.endswith("Linear")

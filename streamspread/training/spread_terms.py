@@ -1,0 +1,177 @@
+"""What a batch's spread is, differentiably: of its inner products, by several measures from the literature.
+
+All of them are functions of G = X Xᵀ, B x B for B samples, so that they cost one product however large D is;
+and all are of the batch divided by its scale, since a layer that a norm follows can be shrunk at no cost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_EPSILON_SQUARED = 0.5  # the squared distortion ε² of a coding rate, as in Yu et al. 2020, §3
+_LEAST_SHARE = (
+    1e-12  # of T: smaller eigenvalues of a batch are rounding errors, the one of its mean among them
+)
+
+
+class CentredGram(torch.autograd.Function):
+    """Inner products of a batch's centred rows, in float32 or wider; backward is one product too.
+
+    With dG the gradient of G = X Xᵀ, X = H Z the centred rows of Z, that of Z is H (dG + dGᵀ) X, and H is
+    applied to the B x B matrix. Rows are centred before they are multiplied: a mean that is large beside the
+    deviations would drown them.
+
+    Args:
+        z_BD: floating point of any width.
+        features: whether Σ_d (Σ_b x²)² is asked for, else it is 0.
+
+    Returns:
+        G (B, B); Σ of the mean's squares, which has no gradient; Σ_d (Σ_b x²)².
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z_BD: Tensor, features: bool) -> tuple[Tensor, Tensor, Tensor]:
+        work = torch.promote_types(z_BD.dtype, torch.float32)
+        mean_D = z_BD.mean(0, dtype=work)
+        x_BD = z_BD - mean_D
+        squares_D = x_BD.square().sum(0) if features else None
+        ctx.save_for_backward(x_BD, squares_D)
+        ctx.dtype = z_BD.dtype
+        mean_square = mean_D.square().sum()
+        ctx.mark_non_differentiable(mean_square)
+        fourth = mean_D.new_zeros(()) if squares_D is None else squares_D.square().sum()
+        return x_BD @ x_BD.T, mean_square, fourth
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_gram: Tensor, _: Tensor, d_fourth: Tensor) -> tuple[Tensor, None]:
+        x_BD, squares_D = ctx.saved_tensors
+        weights_BB = d_gram + d_gram.T
+        weights_BB = weights_BB - weights_BB.mean(0)
+        with torch.autocast(x_BD.device.type, enabled=False):
+            d_BD = weights_BB @ x_BD
+        if squares_D is not None:
+            d_BD += 4 * d_fourth * squares_D * x_BD
+        return d_BD.to(ctx.dtype), None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the measures are given of a layer's batch.
+
+    Attributes:
+        gram: G (B, B) of the centred rows, float32 or float64. ``dim``: D.
+        fourth: Σ_d (Σ_b x²)², where the measure asked for it.
+        labels: int64 (B,), where the caller gave them.
+    """
+
+    gram: Tensor
+    dim: int
+    fourth: Tensor
+    labels: Tensor | None = None
+
+    @property
+    def scaled(self) -> Tensor:
+        """G with a mean of its diagonal of 1: no square of it overflows."""
+        return self.gram / self.gram.diagonal().mean()
+
+
+def participation(batch: Batch) -> Tensor:
+    """log of the participation ratio (tr C)²/tr C², with tr C² from pairs of different samples only.
+
+    With the diagonal, a batch of B samples has none above B − 1; without, up to about B², since what is left
+    of the mean makes other pairs' products −1/B of their squares.
+    """
+    return -_different(batch.scaled).square().sum().log() + math.log(len(batch.gram) * (len(batch.gram) - 1))
+
+
+def participation_with_diagonal(batch: Batch) -> Tensor:
+    """log of the batch's own participation ratio, (tr G)²/‖G‖²: at most log(B − 1)."""
+    return -batch.scaled.square().sum().log() + 2 * math.log(len(batch.gram))
+
+
+def within_classes(batch: Batch) -> Tensor:
+    """As :func:`participation` of what is left when each class's mean is taken from its samples, with tr C²
+    from pairs of different classes; a batch of one class is taken as it is."""
+    assert batch.labels is not None
+    same_BB = batch.labels[:, None] == batch.labels
+    means_BB = same_BB.to(batch.gram.dtype)
+    means_BB = means_BB / means_BB.sum(1, keepdim=True)
+    gram = batch.gram - means_BB @ batch.gram
+    gram = gram - gram @ means_BB
+    scaled = gram / gram.diagonal().mean()
+    pairs_BB = torch.where(
+        same_BB.all(), ~torch.eye(len(gram), dtype=torch.bool, device=gram.device), ~same_BB
+    )
+    return -(scaled.square() * pairs_BB).sum().log() + pairs_BB.sum().to(scaled.dtype).log()
+
+
+def effective_rank(batch: Batch) -> Tensor:
+    """log of the effective rank: the entropy of λ/T (Roy and Vetterli 2007)."""
+    shares = torch.linalg.eigvalsh(batch.gram.double() / batch.gram.double().trace())
+    return torch.special.entr(shares.clamp_min(_LEAST_SHARE)).sum().to(batch.gram.dtype)
+
+
+def coding_rate(batch: Batch) -> Tensor:
+    """The coding rate ½ log det(I + D/(B ε²) X Xᵀ) of rows of mean square 1, per sample, in nats; ε² = 0.5
+    (Yu et al. 2020, "Learning diverse and discriminative representations via the principle of maximal coding
+    rate reduction", eq. 7)."""
+    g_BB = batch.scaled.double() * (batch.dim / (len(batch.gram) * _EPSILON_SQUARED))
+    g_BB = g_BB + torch.eye(len(g_BB), dtype=g_BB.dtype, device=g_BB.device)
+    factor = torch.linalg.cholesky_ex(g_BB).L
+    return (factor.diagonal().log().sum() / len(g_BB)).to(batch.gram.dtype)
+
+
+def vicreg(batch: Batch) -> Tensor:
+    """Minus the mean over features of the squared covariances with the others, Σ_{d≠e} C_de²/D, of features
+    with mean variance 1 (Bardes et al. 2022, eq. 3, which takes them at their own scale)."""
+    return -_covariances(batch) / batch.dim
+
+
+def decov(batch: Batch) -> Tensor:
+    """Minus ½(‖C‖² − ‖diag C‖²), of features with mean variance 1 (Cogswell et al. 2015, eq. 2, which takes
+    them at their own scale)."""
+    return -_covariances(batch) / 2
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A measure of spread.
+
+    Attributes:
+        measure: gives what is to be raised. ``components``: that is the log of a number of components.
+        features: needs Σ_d (Σ_b x²)². ``labels``: needs labels.
+    """
+
+    measure: Callable[[Batch], Tensor]
+    components: bool = False
+    features: bool = False
+    labels: bool = False
+
+
+KINDS = {
+    "participation": Kind(participation, components=True),
+    "participation-with-diagonal": Kind(participation_with_diagonal, components=True),
+    "effective-rank": Kind(effective_rank, components=True),
+    "coding-rate": Kind(coding_rate),
+    "vicreg": Kind(vicreg, features=True),
+    "decov": Kind(decov, features=True),
+    "within-classes": Kind(within_classes, components=True, labels=True),
+}
+
+
+def _different(gram: Tensor) -> Tensor:
+    return gram - gram.diagonal().diag()
+
+
+def _covariances(batch: Batch) -> Tensor:
+    """Σ_{d≠e} C_de², C the covariance (divisor B) of features scaled to a mean variance of 1."""
+    scale = batch.gram.trace() / batch.dim
+    return (batch.gram / scale).square().sum() - batch.fourth / scale.square()

@@ -1,0 +1,251 @@
+"""A Monitor says of passing batches and of a probe set what an analysis of the same samples says."""
+
+import copy
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import streamspread
+from streamspread.errors import LayerError, MissingError, OptionError
+from tests.training_loops import images, network, train
+
+SAME = {"all_eigenvalues": True, "estimate": False}
+
+
+def analysed(net, x, layers="all", **options):
+    return streamspread.analyze(net, x, layers, **{**SAME, **options})
+
+
+def assert_same(found, wanted):
+    assert list(found) == list(wanted)
+    for name, spectrum in wanted.items():
+        mine = found[name]
+        assert (mine.dim, mine.samples, mine.shape, mine.view) == (
+            spectrum.dim,
+            spectrum.samples,
+            spectrum.shape,
+            spectrum.view,
+        )
+        assert mine.total_variance == pytest.approx(spectrum.total_variance, rel=1e-6)
+        for tau in (0.3, 0.5, 0.7, 0.9, 0.99):
+            assert mine.components(tau) == spectrum.components(tau)
+        count = min(len(mine.eigenvalues), len(spectrum.eigenvalues))
+        scale = spectrum.eigenvalues[0]
+        assert np.allclose(mine.eigenvalues[:count], spectrum.eigenvalues[:count], atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize("view", ["whole", ("position", "pooled"), "pooled-max"])
+@pytest.mark.parametrize("sizes", [[20] * 3, [7, 20, 1, 13, 30]], ids=["alike", "differing"])
+def test_a_window_is_an_analysis_of_the_batches_that_passed(sizes, view):
+    net, x = network(), images(sum(sizes))
+    with streamspread.Monitor(net, samples=45, every=100, out=None, view=view) as spread:
+        (look,) = train(net, x.split(sizes), spread)
+    assert (look.step, look.spectra["fc"].seen) == (0, 45)
+    assert_same(look.spectra, analysed(net, x[:45], view=view))
+
+
+def test_a_probe_set_is_analysed_at_every_look_and_nothing_is_changed():
+    net, probe = network(), images(40, seed=3)
+    net.add_module("bn", nn.BatchNorm1d(3))
+    net.add_module("drop", nn.Dropout(0.5))
+    seen = []
+    for probed in (None, probe):
+        torch.manual_seed(5)
+        mine = copy.deepcopy(net)
+        mine[0].eval()
+        with streamspread.Monitor(
+            mine, every=2, samples=None if probed is not None else 10**6, out=None, probe=probed
+        ) as spread:
+            looks = train(mine, images(60).split(20), spread, rate=0.1)
+        hooks = [m for m in mine.modules() if m._forward_hooks or m._forward_pre_hooks]
+        seen.append(
+            (
+                [p.detach().clone() for p in mine.parameters()],
+                [b.clone() for b in mine.buffers()],
+                [p.grad.clone() for p in mine.parameters()],
+                [m.training for m in mine.modules()],
+                torch.get_rng_state(),
+                hooks,
+            )
+        )
+    without, with_probe = seen
+    for a, b in zip(without[:3], with_probe[:3], strict=True):
+        assert all(map(torch.equal, a, b))
+    assert without[3] == with_probe[3]
+    assert torch.equal(without[4], with_probe[4])
+    assert with_probe[5] == []
+    assert [one.step for one in spread.history.of("c1")] == [0, 2]
+    assert looks[-1].until == 2
+    assert not np.allclose(looks[-1]["c2"].total_variance, spread.history.of("c2")[0].total_variance)
+
+
+def test_a_probe_set_gives_the_very_numbers_of_analyze():
+    net, probe = network(), images(40)
+    with streamspread.Monitor(net, out=None, probe=probe) as spread:
+        for name, spectrum in analysed(net, probe).items():
+            assert np.array_equal(spread.latest[name].eigenvalues, spectrum.eigenvalues)
+
+
+def test_hooks_are_there_only_while_a_window_fills():
+    net = network()
+    hooks = lambda: sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules())  # noqa: E731
+    with streamspread.Monitor(net, ["c1", "c2"], samples=40, every=4, out=None) as spread:
+        counts = []
+        for x in images(160).split(20):
+            train(net, [x], spread)
+            counts.append(hooks())
+    assert [bool(count) for count in counts] == [True, False, False, True, True, False, False, True]
+    assert hooks() == 0
+    assert [one.step for one in spread.history.of("c1")] == [0, 4]
+
+
+class Checkpointed(nn.Module):
+    """Its first half is run once more in the backward."""
+
+    def __init__(self, reentrant):
+        super().__init__()
+        self.net, self.reentrant = network(), reentrant
+
+    def forward(self, x):
+        y = checkpoint(self.net[:3], x.requires_grad_(self.reentrant), use_reentrant=self.reentrant)
+        return self.net[3:](y)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_what_gradient_checkpointing_runs_again_does_not_count(reentrant):
+    model, x = Checkpointed(reentrant), images(40)
+    with streamspread.Monitor(model, samples=40, out=None) as spread:
+        (look,) = train(model, [part.clone() for part in x.split(10)], spread)
+    wanted = analysed(model.net, x)
+    assert look["net.c2"].seen == 40
+    assert look["net.c1"].components(0.7) == wanted["c1"].components(0.7)
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.out = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.out(self.fc(self.fc(x.flatten(1)[:, :6]).relu()))
+
+
+def test_a_layer_that_is_called_twice_has_two_names():
+    torch.manual_seed(0)
+    net, x = Twice(), images(40)
+    with streamspread.Monitor(net, ["fc", "out"], samples=40, out=None) as spread:
+        (look,) = train(net, x.split(10), spread)
+    assert list(look.spectra) == ["fc", "fc#2", "out"]
+    assert_same(look.spectra, analysed(net, x, ["fc", "out"]))
+
+
+def test_validation_in_between_does_not_count():
+    net, x = network(), images(40)
+    with streamspread.Monitor(net, samples=40, out=None) as spread:
+        looks = []
+        for part in x.split(10):
+            looks += train(net, [part], spread)
+            net.eval()
+            with torch.no_grad():
+                net(100 * images(50, seed=9))
+            net.train()
+    assert_same(looks[0].spectra, analysed(net, x))
+
+
+def test_under_autocast_activations_are_those_of_16_bits():
+    net, x = network(), images(40)
+    with (
+        streamspread.Monitor(net, "c1", samples=40, out=None) as spread,
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        (look,) = train(net, x.split(10), spread)
+    with torch.autocast("cpu", torch.bfloat16):
+        rows = net.c1(x).flatten(1)
+    assert rows.dtype == torch.bfloat16
+    values = np.linalg.eigvalsh(np.cov(rows.double().numpy(force=True).T))[::-1]
+    count = len(look["c1"].eigenvalues)
+    assert np.allclose(look["c1"].eigenvalues, values[:count], atol=1e-6 * values[0])
+
+
+@pytest.mark.slow
+def test_a_compiled_network_is_observed_too():
+    net, x = network(), images(40)
+    compiled = torch.compile(net, backend="eager")
+    train(net, [x[:10]], Nobody(), model=compiled)
+    with streamspread.Monitor(compiled, samples=20, every=100, out=None) as spread:
+        (look,) = train(net, x.split(10), spread, model=compiled)
+    assert_same(look.spectra, analysed(net, x[:20]))
+
+
+class Nobody:
+    def step(self):
+        return None
+
+
+def test_nan_is_said_once_and_the_training_goes_on(caplog):
+    net = network()
+    with streamspread.Monitor(net, ["c1", "c2"], samples=10, every=1, out=None) as spread:
+        train(net, images(10).split(10), spread)
+        with torch.no_grad():
+            net.c2.weight.fill_(float("nan"))
+        looks = train(net, images(30).split(10), spread)
+    # A step with such a loss leaves no layer as it was.
+    assert [list(look.spectra) for look in looks] == [["c1"], [], []]
+    said = [record.message for record in caplog.records]
+    assert len(said) == 2
+    assert all(f"layer {name}: NaN or Inf" in line for name, line in zip(("c2", "c1"), said, strict=True))
+    last = spread.history.of("c2")[-1]
+    assert not last.told
+    assert "NaN or Inf" in last.note
+
+
+def test_a_window_without_room_ends_observation_not_training(caplog):
+    net = network()
+    with streamspread.Monitor(net, samples=1000, every=1, out=None, memory="100KiB") as spread:
+        assert train(net, images(40).split(10), spread) == []
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "ask for fewer samples or layers" in caplog.text
+
+
+def test_a_training_that_ends_early_says_so(caplog):
+    net = network()
+    with streamspread.Monitor(net, samples=1000, out=None) as spread:
+        train(net, images(40).split(10), spread)
+    assert "had 40 of 1,000 samples when the training ended" in caplog.text
+
+
+REFUSED = {
+    "a layer that is not there": (dict(layers="c9"), LayerError, "no layer matches 'c9': nearest are .*c2"),
+    "no layer": (dict(layers=[]), LayerError, "no layer asked for"),
+    "a window of one": (dict(samples=1), OptionError, "samples in a window 1 asked for; .* 2 or more"),
+    "no steps": (dict(every=0), OptionError, "every 0 steps asked for"),
+    "an unknown option": (dict(device="cpu"), OptionError, "has no option 'device': it takes thresholds"),
+    "a probe set that is used up": (dict(probe=iter([images(4)])), OptionError, "can be read once"),
+    "a probe set and a window": (dict(probe=images(4), samples=4), OptionError, "leave one of them out"),
+    "a threshold": (dict(thresholds=2), OptionError, r"thresholds must lie in \(0, 1\]"),
+    "an unknown logger": (dict(loggers="wandbd"), OptionError, "logger 'wandbd' is unknown"),
+    "no logger": (dict(loggers=[3]), OptionError, "a int is no logger"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_before_training(case):
+    given, error, match = REFUSED[case]
+    with pytest.raises(error, match=match):
+        streamspread.Monitor(network(), **{"out": None, **given})
+
+
+def test_a_logger_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr("streamspread.monitor.loggers.find_spec", lambda name: None)
+    with pytest.raises(MissingError, match="the logger wandb is not installed: pip install wandb"):
+        streamspread.Monitor(network(), out=None, loggers="wandb")
+
+
+def test_a_step_outside_is_refused():
+    spread = streamspread.Monitor(network(), out=None)
+    with pytest.raises(OptionError, match="take steps within"):
+        spread.step()

@@ -1,0 +1,305 @@
+"""SpreadLoss: that it raises the spread of real layers, what it sees of a training, and what it refuses."""
+
+import copy
+import io
+import math
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import streamspread
+from streamspread import SpreadLoss
+from streamspread.errors import ActivationError, DataError, LayerError, OptionError
+from streamspread.models.network import build
+from streamspread.training.spread_terms import KINDS
+from tests.networks import images
+
+LABELS = torch.arange(32) % 4
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(6, 8, 3),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(288, 4),
+    )
+
+
+def step(model, spread, x=None):
+    """One step of a training without its update; the gradients are those of the term alone."""
+    model.zero_grad()
+    model(images(32) if x is None else x)
+    term = spread(LABELS)
+    term.backward()
+    return term.detach()
+
+
+def gradients(model):
+    return [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+
+
+def trained(weight, target, steps=25):
+    model, x = small(), images(64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    labels = torch.arange(64) % 4
+    with SpreadLoss(model, "2", target=target, weight=weight) as spread:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), labels) + spread()
+            loss.backward()
+            optimizer.step()
+    return streamspread.analyze(model, x, ["2"], (0.7,), device="cpu")["2"].components(0.7), spread
+
+
+def test_spreading_raises_k_and_narrowing_lowers_it():
+    narrowed, without, spread = (trained(weight, None)[0] for weight in (-0.3, 0.0, 0.3))
+    assert narrowed.high < without.low
+    assert without.high < spread.low
+
+
+def test_a_target_that_is_reached_ends_the_term():
+    model = small()
+    with SpreadLoss(model, "2", target=None) as spread:
+        step(model, spread)
+        ratio = spread.participation["2"]
+    for weight, target, zero in ((1, 0.9, True), (1, 1.1, False), (-1, 1.1, True), (-1, 0.9, False)):
+        with SpreadLoss(model, "2", target=target * ratio, weight=weight) as spread:
+            term = float(step(model, spread))
+            assert term == pytest.approx(0 if zero else abs(math.log(target)), rel=1e-4)
+            assert all((p is None or not p.any()) for p in gradients(model)) == zero
+            assert spread.targets == {"2": pytest.approx(target * ratio)}
+
+
+def test_the_default_target_is_the_running_ratio_of_the_layer_before():
+    model = small()
+    with SpreadLoss(model, ["0", "2"], target=None) as free:
+        first = step(model, free) and free.participation["0"]
+        again = step(model, free, images(32, 5)) and free.participation["0"]
+    with SpreadLoss(model, "2") as spread:
+        step(model, spread)
+        assert spread.targets == {"2": pytest.approx(first, rel=1e-4)}
+        step(model, spread, images(32, 5))
+        want = math.exp(0.9 * math.log(first) + 0.1 * math.log(again))
+        assert spread.targets == {"2": pytest.approx(want, rel=1e-4)}
+        with SpreadLoss(model, "2") as other:
+            other.load_state_dict(spread.state_dict())
+            step(model, other, images(32, 5))
+            want = math.exp(0.9 * math.log(want) + 0.1 * math.log(again))
+            assert other.targets == {"2": pytest.approx(want, rel=1e-4)}
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_the_target_has_no_gradient():
+    model = small()
+    with SpreadLoss(model, "2", target="previous", weight=1) as spread:
+        step(model, spread)
+        found, aim = gradients(model), spread.targets["2"]
+    with SpreadLoss(model, "2", target=aim, weight=1) as spread:
+        step(model, spread)
+        for a, b in zip(found, gradients(model), strict=True):
+            assert (a is None and b is None) or torch.allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, lambda x: x.var(0).sum().log()], ids=[*KINDS, "own"])
+def test_every_kind_has_gradients(kind):
+    model = small()
+    with SpreadLoss(model, "2", target=None, kind=kind) as spread:
+        assert torch.isfinite(step(model, spread))
+        assert model[0].weight.grad.any()
+        assert model[5].weight.grad is None
+        assert spread.participation["2"] > 1
+
+
+def test_one_s_own_function_is_the_built_in_one_of_the_same_formula():
+    def ratio(x):
+        gram = x @ x.T
+        pairs = gram.square().sum() - gram.diagonal().square().sum()
+        return 2 * (gram.trace() / len(x)).log() - (pairs / (len(x) * (len(x) - 1))).log()
+
+    model = small()
+    found = []
+    for kind in ("participation", ratio):
+        with SpreadLoss(model, "2", target=None, kind=kind) as spread:
+            found.append((step(model, spread), gradients(model)))
+    assert torch.allclose(found[0][0], found[1][0], rtol=1e-5)
+    for a, b in zip(found[0][1], found[1][1], strict=True):
+        assert a is b is None or torch.allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
+def test_only_steps_that_train_are_seen():
+    model = small()
+    with SpreadLoss(model, "2") as spread:
+        model.eval()
+        model(images(32))
+        model.train()
+        with torch.no_grad():
+            model(images(32))
+        with pytest.raises(LayerError, match="layer 2 was not seen: call it after a forward in train mode"):
+            spread()
+        model(images(32))
+        assert spread().requires_grad
+
+
+def test_gradient_checkpointing_changes_nothing():
+    class Checkpointed(nn.Module):
+        def __init__(self, net, reentrant):
+            super().__init__()
+            self.net, self.reentrant = net, reentrant
+
+        def forward(self, x):
+            x = checkpoint(self.net[:2], x, use_reentrant=self.reentrant)
+            return self.net[3:](checkpoint(self.net[2], x, use_reentrant=self.reentrant))
+
+    want, model = small(), small()
+    with SpreadLoss(want, "2") as a, SpreadLoss(wrapped := Checkpointed(model, False), "net.2") as b:
+        for _ in range(2):
+            assert torch.allclose(step(want, a), step(wrapped, b))
+            for p, q in zip(gradients(want), gradients(model), strict=True):
+                assert p is q is None or torch.allclose(p, q, rtol=1e-4, atol=1e-7)
+    x = images(32).requires_grad_()
+    with SpreadLoss(wrapped := Checkpointed(model, True), "net.2") as b:
+        wrapped(x)
+        with pytest.raises(LayerError, match="use_reentrant=False"):
+            b()
+
+
+def test_autocast_and_channels_last_give_the_same_term():
+    model = small()
+    with SpreadLoss(model, "2", target=None) as spread:
+        want, plain = step(model, spread), gradients(model)
+        x = images(32).contiguous(memory_format=torch.channels_last)
+        last = model.to(memory_format=torch.channels_last)
+        assert torch.allclose(step(last, spread, x), want, rtol=1e-5)
+        for a, b in zip(plain, gradients(last), strict=True):
+            assert a is b is None or torch.allclose(a, b, rtol=1e-3, atol=1e-6)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            model(images(32))
+            term = spread()
+        assert term.dtype == torch.float32
+        assert torch.allclose(term, want, rtol=0.02)
+
+
+def test_several_forwards_count_in_the_mean():
+    model = small()
+    with SpreadLoss(model, "2", target=None) as spread:
+        single = [step(model, spread, images(32, seed)) for seed in (0, 1)]
+        model(images(32, 0))
+        model(images(32, 1))
+        assert torch.allclose(spread(), torch.stack(single).mean(), rtol=1e-5)
+
+
+def test_copies_of_the_network_have_no_term_and_no_hooks_that_do_anything():
+    model = small()
+    with SpreadLoss(model, "2") as spread:
+        twin = copy.deepcopy(model)
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        for other in (twin, torch.load(file, weights_only=False)):
+            other(images(32))
+            with pytest.raises(LayerError, match="was not seen"):
+                spread()
+
+
+def test_nan_is_said_once_and_leaves_the_running_target():
+    model = small()
+    with SpreadLoss(model, "2") as spread:
+        step(model, spread)
+        before = spread.targets
+        with pytest.warns(RuntimeWarning, match="layer 2 has a batch with NaN or Inf"):
+            assert torch.isnan(step(model, spread, images(32) * math.nan))
+        assert spread.targets == before
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert torch.isnan(step(model, spread, images(32) * math.nan))
+            assert torch.isfinite(step(model, spread))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"layers": "9"}, LayerError, "no layer '9' to spread: there are 0, 1, 2"),
+        ({"layers": []}, LayerError, "no layer to spread"),
+        ({"layers": nn.ReLU()}, LayerError, "is no module of this network"),
+        ({"weight": math.nan}, OptionError, "weight of spreading must be a finite number"),
+        ({"weight": "much"}, OptionError, "weight of spreading must be a finite number"),
+        (
+            {"target": "before"},
+            OptionError,
+            "target of spreading must be 'previous', none or a number above 0",
+        ),
+        ({"target": 0}, OptionError, "target of spreading must be"),
+        ({"target": True}, OptionError, "target of spreading must be"),
+        ({"kind": "wide"}, OptionError, "kind of spreading 'wide' is unknown: choose from participation,"),
+        ({"kind": 3}, OptionError, "kind of spreading must be a name or a function"),
+    ],
+)
+def test_what_cannot_be_is_refused_at_once(arguments, error, words):
+    with pytest.raises(error, match=words):
+        SpreadLoss(small(), **{"layers": "2"} | arguments)
+
+
+def test_what_a_forward_shows_is_refused_then():
+    model = small()
+    for layers, x, words in (
+        ("2", images(3), "batch of 3: spreading takes 4 samples or more"),
+        ("0", images(32), "no layer runs before 0"),
+        ("2", images(1).expand(8, -1, -1, -1), "layer 2 is the same for all samples"),
+    ):
+        with (
+            SpreadLoss(model, layers) as spread,
+            pytest.raises((ActivationError, LayerError), match=words),
+        ):
+            step(model, spread, x)
+    with SpreadLoss(model, "2", kind="within-classes") as spread:
+        for labels, words in ((None, "needs the batch's labels"), (LABELS[:5], r"must be \(32,\)")):
+            model(images(32))
+            with pytest.raises(DataError, match=words):
+                spread(labels)
+    with (
+        SpreadLoss(model, "2", kind=lambda x: x) as spread,
+        pytest.raises(OptionError, match="must give a scalar tensor"),
+    ):
+        model(images(32))
+    model.requires_grad_(False)
+    with SpreadLoss(model, "2"), pytest.raises(ActivationError, match="layer 2 has no gradient"):
+        model(images(32))
+
+
+def test_a_loop_that_never_calls_is_told():
+    model = small()
+    with SpreadLoss(model, "2"):
+        for _ in range(64):
+            model(images(4))
+        with pytest.raises(LayerError, match=r"ran 64 times and spread\(\) was never called"):
+            model(images(4))
+
+
+def test_layers_of_the_reference_networks_and_modules_can_be_named():
+    network = build("4,M,6", 0).train()
+    with SpreadLoss(network, [network.c2, "c2.*"], target=1e5) as spread:
+        assert spread.layers == ("c2", "c2.bn", "c2.relu")
+        network(torch.randn(8, 3, 32, 32))
+        assert set(spread.participation) == set()
+        assert spread().detach() > 0
+        assert set(spread.participation) == set(spread.layers)
+
+
+@pytest.mark.gpu
+def test_on_a_card_the_term_is_the_cpu_s_and_a_constant_layer_is_said_a_step_later():
+    model = small()
+    with SpreadLoss(model, "2") as spread:
+        want = step(model, spread)
+    model = model.cuda()
+    with SpreadLoss(model, "2") as spread:
+        assert torch.allclose(step(model, spread, images(32).cuda()).cpu(), want, rtol=1e-3)
+        step(model, spread, images(1).expand(8, -1, -1, -1).cuda())
+        with pytest.raises(ActivationError, match="the same for all samples"):
+            step(model, spread, images(32).cuda())
