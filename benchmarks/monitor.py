@@ -1,8 +1,8 @@
 """What does a Monitor cost a training, at its defaults?
 
 A small CNN and a small transformer, trained for some steps with one look in them and without, by turns; the
-network and its data are the same. What a look takes beyond the steps is held against 500 of these, after which
-comes the next one. Seconds are the clock's and the processor's: the latter tell it where others compute too.
+network and its data are the same. What a look takes beyond the steps is held against 500 of these, after
+which comes the next one. Seconds are the clock's and the processor's, which tell it where others compute too.
 Aim: below 5 %.
 
     python -m benchmarks.monitor [--steps 60] [--rounds 3] [--only cnn]
