@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test gpu-test truth chaos lint docs dist bench clean
+.PHONY: help run test gpu-test truth chaos lint docs dist bench study clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +37,16 @@ docs: $(VENV)/.installed ## the documentation as a web site: docs/_build/html/in
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html $(ARGS)
 
+dist: $(VENV)/.installed ## source distribution and wheel: built, checked, and tried in an environment of their own
+	$(PY) -m release.check $(ARGS)
+
 BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit
 
 bench: $(VENV)/.installed ## every benchmark (ARGS="--data parquet:PATH"); results go to benchmarks/results
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name $(ARGS); done
+
+study: $(VENV)/.installed ## the article in docs/study again (ARGS="--data parquet:PATH"); without ARGS its figures and text
+	$(PY) -m docs.study.make $(ARGS)
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) build dist docs/_build docs/gallery .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,7 +28,7 @@ class Asked:
 
 
 def perform(name: str, asked: Asked, folder: Path, quiet: bool) -> Iterator[Path]:
-    """Do an experiment with each network; yields the document of each.
+    """Do an experiment with each network; yields the document of each. Networks of other depths are given.
 
     Raises:
         StreamspreadError: as of a training, and of files that cannot be written.
@@ -41,20 +41,22 @@ def perform(name: str, asked: Asked, folder: Path, quiet: bool) -> Iterator[Path
     recipe = Recipe(epochs=asked.epochs, batch_size=BATCH_SIZE, lr=RATE, seed=asked.seed)
     train, test = load_splits(asked.data)
     count = asked.images or min(len(train.labels), most or len(train.labels))
-    do = {"spreading": _spreading, "course": _course}[name]
-    for model in asked.models or [usual if name == "spreading" else "no1"]:
-        stem = f"{name}-{file_stem(model.removeprefix('plan:').replace(',', '-'))}"
-        given = {
-            "model": model,
-            "train": some(train, count),
-            "test": test,
-            "recipe": recipe,
-            "device": asked.device,
-        }
-        path, notes = do(given, folder, stem, quiet)
+    given = {"train": some(train, count), "test": test, "recipe": recipe, "device": asked.device}
+    if name == "depths":
+        todo = [(name, given)]
+    else:
+        models = asked.models or [usual if name == "spreading" else "no1"]
+        todo = [(f"{name}-{_slug(model)}", given | {"model": model}) for model in models]
+    do = {"spreading": _spreading, "course": _course, "depths": _depths}[name]
+    for stem, arguments in todo:
+        path, notes = do(arguments, folder, stem, quiet)
         for line in notes:
             note(line, quiet)
         yield path
+
+
+def _slug(model: str) -> str:
+    return file_stem(model.removeprefix("plan:").replace(",", "-"))
 
 
 def _spreading(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> tuple[Path, list[str]]:
@@ -92,3 +94,21 @@ def _course(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> tupl
             looked, Looks(epoch=epoch, batch=training_bar(bars))
         )
     return write_course(seen, folder, stem)
+
+
+def _depths(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> tuple[Path, list[str]]:
+    from streamspread.report.experiments import write_depths
+    from streamspread.study.experiments import NARROW
+    from streamspread.study.spreading import Experiment, Setting
+    from streamspread.study.trials import Looks
+
+    records = []
+    for depth, plan in NARROW.items():
+        experiment = Experiment(folder / stem / str(depth), f"plan:{plan}", seeds=1, **given)
+        for way, seed in experiment.trainings([Setting()]):
+            with progress_bars(quiet) as bars, epoch_lines(quiet) as epoch:
+                record, kept = experiment.do(way, seed, Looks(epoch=epoch, batch=training_bar(bars)))
+            records.append(record)
+            said = "kept" if kept else f"{record['accuracy']:.2%} right"
+            note(f"{depth} convolutions: {said}", quiet)
+    return write_depths(records, folder, stem)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from streamspread.report import style
-from streamspread.report.axes import legend, log_axis, panels
+from streamspread.report.figure import Spec
 from streamspread.report.markdown import render
+from streamspread.report.marks import PERCENT, log_axis, ordered
 from streamspread.report.summary import Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Course = Mapping[str, Any]
 
@@ -63,25 +61,42 @@ def share(look: Mapping[str, Any], name: str) -> float:
     return components(look, name) / float(look["layers"][name]["dim"])
 
 
-def draw(course: Course) -> Figure:
+def draw(course: Course) -> Spec:
     """K(0.7) over steps, and the share of the variance between classes, a curve for each layer."""
-    figure, (left, right) = panels(2, shared=False)
-    names = list(course["looks"][0]["layers"])
-    x = [look["step"] + 1 for look in course["looks"]]
-    for name, look in zip(names, style.ordered_looks(len(names)), strict=True):
-        drawn = {"color": look.color, "marker": look.marker, "linestyle": look.dash, "label": name}
-        left.plot(x, [components(one, name) for one in course["looks"]], **drawn)
-        between = [one["layers"][name]["between"] for one in course["looks"]]
-        right.plot(x, [100 * one for one in between], **drawn)
-    log_axis(left, "y")
-    for axes in (left, right):
-        log_axis(axes, "x")
-        axes.set_xlabel("steps taken, and one")
-    left.set_ylabel("K(0.7)")
-    right.set_ylabel("variance between classes, %")
-    legend(figure, [left])
-    figure.suptitle(f"{course['model']} while it trains", fontsize=11)
-    return figure
+    rows = [
+        {
+            "key": name,
+            "step": look["step"] + 1,
+            "k": components(look, name),
+            "between": None if math.isnan(between := look["layers"][name]["between"]) else between,
+        }
+        for look in course["looks"]
+        for name in look["layers"]
+    ]
+    x = {"field": "step", **log_axis("steps taken, and one")}
+    heights = {
+        "k": log_axis("K(0.7)"),
+        "between": {
+            "type": "quantitative",
+            "title": "variance between classes",
+            "axis": {"labelExpr": PERCENT},
+        },
+    }
+    panels = [
+        {
+            "width": 320,
+            "height": 240,
+            "mark": {"type": "line", "point": True},
+            "encoding": {"x": x, "y": {"field": field, **axis}, "color": ordered("key")},
+        }
+        for field, axis in heights.items()
+    ]
+    return {
+        "title": f"{course['model']} while it trains",
+        "params": [{"name": "now_columns", "value": 8}],
+        "data": {"values": rows},
+        "hconcat": panels,
+    }
 
 
 def _written(ends: Sequence[int]) -> str:

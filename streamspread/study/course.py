@@ -118,8 +118,8 @@ class Course:
 
 
 def moments(per_epoch: int, epochs: int) -> list[int]:
-    """Numbers of steps after which to look: 0, 1, 2, 5, 10, 20, 50, … within the first half epoch, then every
-    half epoch."""
+    """Numbers of steps after which to look: 0, 1, 2, 3, 5, 7, 10, 20, … within the first half epoch, then
+    every half epoch."""
     halves = [round(per_epoch * part / _PARTS) for part in range(1, _PARTS * epochs + 1)]
-    early = [0, *(lead * 10**power for power in range(7) for lead in (1, 2, 5))]
+    early = [0, *(lead * 10**power for power in range(7) for lead in (1, 2, 3, 5, 7))]
     return sorted({*(step for step in early if step < halves[0]), *halves})

@@ -12,6 +12,16 @@ from streamspread.models.plans import POOL, find_plan
 EXPERIMENTS = {
     "spreading": "one network without and with a term that spreads its layers, three seeds each",
     "course": "K of every layer while a network trains, often in the first steps",
+    "depths": "networks of 4 to 14 convolutions, trained alike, narrow enough for a laptop",
+}
+
+#: Narrow plans by their number of convolutions: three stages of 16, 32 and 64 channels.
+NARROW = {
+    4: "16,M,32,M,64,64",
+    6: "16,16,M,32,32,M,64,64",
+    8: "16,16,M,32,32,32,M,64,64,64",
+    10: "16,16,16,M,32,32,32,M,64,64,64,64",
+    14: "16,16,16,16,M,32,32,32,32,32,M,64,64,64,64,64",
 }
 
 BATCH_SIZE, RATE = 128, 0.1  # of all their trainings

@@ -8,11 +8,13 @@ import torch
 
 from streamspread.datasets import Labelled
 from streamspread.errors import DataError, LayerError, OptionError, StoreError
+from streamspread.models.plans import parse_plan
 from streamspread.report import course as told_course
+from streamspread.report import depths as told_depths
 from streamspread.report import spreading as told
-from streamspread.report.experiments import write_course, write_spreading
+from streamspread.report.experiments import write_course, write_depths, write_spreading
 from streamspread.study import course, spreading
-from streamspread.study.experiments import check_experiments, some
+from streamspread.study.experiments import NARROW, check_experiments, some
 from streamspread.study.spreading import Experiment, Setting, settings
 from streamspread.study.trials import Looks, run
 from streamspread.training import Recipe
@@ -86,8 +88,8 @@ def test_a_trial_is_the_same_however_it_is_looked_at(tmp_path):
     ("per_epoch", "epochs", "moments"),
     [
         (2, 2, [0, 1, 2, 3, 4]),
-        (78, 1, [0, 1, 2, 5, 10, 20, 39, 78]),
-        (300, 2, [0, 1, 2, 5, 10, 20, 50, 100, 150, 300, 450, 600]),
+        (78, 1, [0, 1, 2, 3, 5, 7, 10, 20, 30, 39, 78]),
+        (300, 2, [0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 150, 300, 450, 600]),
     ],
 )
 def test_looks_are_early_and_then_every_half_epoch(per_epoch, epochs, moments):
@@ -189,6 +191,28 @@ def test_tables_have_means_deviations_and_open_ends(tmp_path):
     document, _ = write_spreading(RECORDS, tmp_path, "spreading")
     assert "## " not in document.read_text(encoding="utf-8")
     assert (tmp_path / "figures" / "spreading.svg").is_file()
+
+
+def of_depth(*ks):
+    one = record("without", 0, 0.5, 1)
+    return one | {"layers": {f"c{i}": {"dim": 100, "components": [k, k]} for i, k in enumerate(ks, 1)}}
+
+
+def test_depths_are_told_from_few_to_many(tmp_path):
+    records = [of_depth(1, 3, 2, 4), of_depth(1, 2, 5)]
+    assert told_depths.found(records) == [
+        "3 convolutions: the share grows in 2 of 2 steps from layer to layer and falls nowhere; it is "
+        "highest at c3 (5.00%) and 5.00% at the last.",
+        "4 convolutions: the share grows in 2 of 3 steps from layer to layer and falls at c2 → c3; it is "
+        "highest at c4 (4.00%) and 4.00% at the last.",
+    ]
+    document, _ = write_depths(records, tmp_path, "depths")
+    assert "| c4 |  | 4 (4.00%) |" in document.read_text(encoding="utf-8")
+
+
+def test_narrow_plans_have_their_number_of_convolutions_and_two_poolings():
+    for depth, plan in NARROW.items():
+        assert len(parse_plan(plan)) == depth + 2
 
 
 def test_what_an_experiment_cannot_be_made_of_is_refused():

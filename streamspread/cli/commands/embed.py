@@ -43,12 +43,12 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
     """Draw each layer's images in the plane, from the leading principal components alone, by t-SNE."""
     from streamspread import store
     from streamspread.api import embed as api
-    from streamspread.report import build, style
-    from streamspread.report.figures.latent import draw
+    from streamspread.report import build, render
     from streamspread.report.labels import labels
+    from streamspread.report.pictures import latent
 
     lang = output.lang.value
-    style.check(lang)
+    render.check(lang)
     path = output.out or dated_name(f"{source.model}-tsne", ".arrow")
     if path.suffix != ".arrow":
         raise OptionError(
@@ -66,9 +66,9 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
             progress=progress,
             provenance=facts,
         )
-    with store.place(path, replace=output.out is not None) as path, style.styled(lang):
+    with store.place(path, replace=output.out is not None) as path:
         store.write_embedding(embedding, path)
-        build.save_figure(draw(embedding, labels(lang)), path.with_suffix(""))
+        build.save_figure(latent(embedding, labels(lang)), path.with_suffix(""))
     for layer in embedding.values():
         if math.isnan(layer.share):
             show_text(f"{layer.layer}: constant, the same for every image\n")

@@ -36,14 +36,15 @@ class Parts:
         str,
         Option(
             "networks, samples (K over N), depth and training (which train networks), latent (t-SNE); by "
-            "name alone: spreading (training with a term that spreads), course (K while a network trains).",
+            "name alone: spreading (training with a term that spreads), course (K while a network trains), "
+            "depths (narrow networks).",
             Flag(metavar="all|NAME,…", panel=QUESTION),
         ),
     ] = "networks,samples"
     train_images: Annotated[
         int | None,
         Option(
-            "Images that spreading and course train on.",
+            "Images that spreading, course and depths train on.",
             Flag(metavar="N", panel=QUESTION, unset="all on a GPU, 20,000 on a CPU"),
         ),
     ] = None
