@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,14 +15,15 @@ from torch import nn
 
 from streamspread.accumulators.base import LayerShape
 from streamspread.engine.rows import Rows
-from streamspread.errors import LayerError, StreamspreadError
-from streamspread.observe.names import named
+from streamspread.errors import BudgetError, LayerError, StreamspreadError
 from streamspread.observe.selection import Wanted, check_observable
-from streamspread.observe.taps import Look, TapInfo, first_tensor, hooked, observable_modules, rows_given
+from streamspread.observe.taps import Look, TapInfo, first_tensor, observable_modules, rows_given
 from streamspread.observe.views import views_of
 from streamspread.results.views import WHOLE, AxesRule
 from streamspread.streams.batch import MASK
+from streamspread.system.memory import format_bytes, free_bytes, parse_bytes
 
+_SHARE = 0.5  # of the memory that is free
 _PATIENCE = 2  # windows that pass at the most while a layer that few batches reach is waited for
 
 
@@ -53,6 +55,30 @@ class Kept:
         return Rows(shape, self.parts, self.images)
 
 
+class _Hook:
+    """A hook on the network itself: copies of it, and what is kept of it as a file, have none."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self._call = call
+
+    def __call__(self, *given: Any) -> None:
+        self._call(*given)
+
+    def __deepcopy__(self, memo: Any) -> Callable[..., None]:
+        return _nothing
+
+    def __reduce__(self) -> Any:
+        return _unhooked, ()
+
+
+def _nothing(*_: Any) -> None:
+    """In place of a hook."""
+
+
+def _unhooked() -> Callable[..., None]:
+    return _nothing
+
+
 class Window:
     """Hooks on a network in training that copy what the wanted taps give, ``share`` images of each.
 
@@ -62,6 +88,7 @@ class Window:
 
     Attributes:
         kept: by the name of the tap in its view. ``taps``: that were found, once they are known.
+        broken: what failed that never should; "" where nothing did.
     """
 
     def __init__(
@@ -82,6 +109,7 @@ class Window:
         self._samples: int | None = None
         self._mask_NT: torch.Tensor | None = None
         self._hooks = ExitStack()
+        self.broken = ""
         for tap in taps:
             self._add(tap)
 
@@ -90,19 +118,20 @@ class Window:
         if "torch._dynamo" in sys.modules:
             self._hooks.enter_context(torch.compiler.set_stance("force_eager"))
         root = self.network
-        self._hooks.callback(root.register_forward_pre_hook(self._begins, with_kwargs=True).remove)
-        modules = observable_modules(root)
-        if self._look is None:
-            reached = {tap.module for tap in self.taps}
-            modules = [(name, module) for name, module in named(root) if name in reached]
-        self._hooks.enter_context(hooked(modules, self._gave))
+        begins, gave = _Hook(self._guarded(self._begins)), self._guarded(self._gave)
+        self._hooks.callback(root.register_forward_pre_hook(begins, with_kwargs=True).remove)
+        reached = {tap.module for tap in self.taps}
+        for name, module in observable_modules(root):
+            if self._look is not None or name in reached:
+                handle = module.register_forward_hook(_Hook(partial(gave, name, module)))
+                self._hooks.callback(handle.remove)
 
     def close(self) -> None:
         """No hook is left."""
         self._hooks.close()
 
-    def end_step(self) -> None:
-        """A step has ended: what comes next is another forward."""
+    def end_batch(self) -> None:
+        """What comes next is another forward."""
         if self._look is not None and self.taps:
             self._end_look()
         self._calls.clear()
@@ -117,20 +146,23 @@ class Window:
         most = max(one.seen for one in alive)
         return min(one.images for one in alive) >= self.share or most >= _PATIENCE * self.share
 
-    @property
-    def nbytes(self) -> int:
-        """Of all that is kept when the window is full."""
-        total = 0
+    def check_room(self, memory: str | int | None) -> None:
+        """Raise BudgetError where a full window has no room; it is known once a batch has passed.
+
+        Args:
+            memory: the most that may be taken; None: half of what is free, since the training needs the rest.
+        """
+        held, needed = sum(part.nbytes for one in self.kept.values() for part in one.parts), 0
         for one in self.kept.values():
             rows = self.share * (one.tap.view.rows_each if one.tap.view else 1)
             itemsize = one.parts[0].element_size() if one.parts else one.tap.itemsize
-            total += rows * one.tap.dim * itemsize
-        return total
-
-    @property
-    def held_bytes(self) -> int:
-        """Of what is kept so far."""
-        return sum(part.nbytes for one in self.kept.values() for part in one.parts)
+            needed += rows * one.tap.dim * itemsize
+        room = int(_SHARE * (free_bytes(self.device) + held)) if memory is None else parse_bytes(memory)
+        if needed > room:
+            raise BudgetError(
+                f"a window of {self.share:,} samples takes {format_bytes(needed)}, and there is room for "
+                f"{format_bytes(room)}: ask for fewer samples or layers, or raise memory"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -154,10 +186,21 @@ class Window:
         one = self.kept[tap.name] = Kept(tap)
         self._at.setdefault((tap.module, tap.call), []).append(one)
 
+    def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
+        """The call, which the training never sees fail: the window is of no use then."""
+
+        def guarded(*given: Any) -> None:
+            if self.broken or not self._counts():
+                return
+            try:
+                call(*given)
+            except Exception as error:
+                self.broken = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+        return guarded
+
     def _begins(self, module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
         """The network is called."""
-        if not self._counts():
-            return
         if self._look is not None and self.taps:
             self._end_look()
         self._calls.clear()
@@ -171,9 +214,9 @@ class Window:
         one of autograd's tasks."""
         return self.network.training and torch._C._current_graph_task_id() == -1
 
-    def _gave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def _gave(self, name: str, hooked: nn.Module, module: nn.Module, inputs: Any, output: Any) -> None:
         """A module was called."""
-        if not self._counts():
+        if module is not hooked:  # a shallow copy, such as DataParallel makes
             return
         with torch.no_grad():
             if self._look is not None:
