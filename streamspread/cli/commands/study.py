@@ -120,17 +120,31 @@ def study(
     work.prepare()
     build.check_folder(output.out)
     began = time.perf_counter()
-    for number, step in enumerate(todo, start=1):
-        with progress_bars(output.quiet) as progress, epoch_lines(output.quiet) as epoch:
-            outcome = work.do(step, progress, epoch, training_bar(progress))
-        note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
-    note(f"{len(todo)} results in {time.perf_counter() - began:.0f} s", output.quiet)
-    files, apart = work.on_page(todo)
+    done: list[Step] = []
+    interrupted = False
+    try:
+        for number, step in enumerate(todo, start=1):
+            with progress_bars(output.quiet) as progress, epoch_lines(output.quiet) as epoch:
+                outcome = work.do(step, progress, epoch, training_bar(progress))
+            done.append(step)
+            note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        interrupted = True
+    note(f"{len(done)} results in {time.perf_counter() - began:.0f} s", output.quiet)
+    files, apart = work.on_page(done)
     for line in apart + build.write_page(files, output.out, output.lang.value):
         note(line, output.quiet)
     if left := [part for part in library.PARTS if part not in chosen]:
         note(f"left out: {', '.join(left)} (--parts all)", output.quiet)
     print(output.out / build.PAGE)
+    if interrupted:
+        print(
+            f"a partial study: {len(done)} of {len(todo)} results, interrupted in {todo[len(done)].name}; "
+            "the same command goes on from there"
+        )
+        raise typer.Exit(130)
 
 
 def _line(step: "Step", outcome: "Outcome") -> str:
