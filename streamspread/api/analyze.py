@@ -15,6 +15,7 @@ from streamspread.engine.analysis import Interrupted, analyzed
 from streamspread.engine.checkpoints import remove, twins
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
+from streamspread.engine.whole import half
 from streamspread.errors import DataError, OptionError
 from streamspread.models.twin import Twin, facts_of_twin, given_twin, random_twin, twin_seed
 from streamspread.observe.names import unwrapped
@@ -25,7 +26,7 @@ from streamspread.results.spectrum import Spectra
 from streamspread.streams import as_stream
 from streamspread.system.bars import Shown, shown
 from streamspread.system.devices import Profile
-from streamspread.system.progress import Report, silent
+from streamspread.system.progress import Report, doing, silent
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,9 @@ def analyze_with(
         facts: Mapping[str, Any] | None,
         announce: Announce | None,
         options: Options = options,
+        report: Report | None = progress,
     ) -> Spectra:
-        return _one(subject, options, progress, facts, constants, announce)
+        return _one(subject, options, report, facts, constants, announce)
 
     if not options.with_random:
         return run(subject, provenance, announce)
@@ -104,10 +106,11 @@ def analyze_with(
             f"the random twin needs the samples of the {stream.description} again: give a callable that "
             "returns a fresh iterator of batches"
         )
-    spectra = run(replace(subject, data=stream), provenance, announce)
+    first, second = (half(progress or silent, later) for later in (False, True))
+    spectra = run(replace(subject, data=stream), provenance, announce, report=first)
     fresh = replace(subject, model=twin.module, data=stream)
     try:
-        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None, twins(options))
+        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None, twins(options), second)
     except KeyboardInterrupt:  # the network's own layers are all there
         said = "interrupted before the random twin was done"
         facts = {**spectra.provenance, "notes": [*spectra.provenance["notes"], said]}
@@ -126,7 +129,9 @@ def _one(
     constants: Profile | None,
     announce: Announce | None,
 ) -> Spectra:
+    doing("a first look at network and data")
     with observing(subject.model, subject.data, options, constants, subject.forward) as observed:
+        doing("planning")
 
         def told(spectra: Spectra) -> Spectra:
             facts = with_facts(spectra.provenance, subject.model, observed, provenance)
@@ -163,5 +168,7 @@ def plan_with(
             f"a plan would use up the first samples of the {stream.description}: give a callable that "
             "returns a fresh iterator of batches"
         )
+    doing("a first look at network and data")
     with observing(subject.model, stream, options, constants, subject.forward) as observed:
+        doing("planning, and measuring this machine")
         return foreseen(observed, options) if timed else planned(observed, options)

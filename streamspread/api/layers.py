@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,31 +10,48 @@ from torch import nn
 
 from streamspread.errors import DataError, ModelError
 from streamspread.models.specs import LoadedModel
+from streamspread.observe.names import layer_patterns, unwrapped
+from streamspread.observe.observed import default_layers
 from streamspread.observe.placement import as_input, model_dtype, prepared
+from streamspread.observe.selection import select, usual
 from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.results.objects import Shown
+from streamspread.results.views import axes_rules, check_axes
 from streamspread.streams import Batch, as_stream, head
 
 
 class Layers(tuple[TapInfo, ...], Shown):
-    """Layers in network order, each with its ``name``, ``kind`` of module, ``shape`` and ``dim``, D."""
+    """Layers in network order, each with its ``name``, ``kind`` of module, ``shape`` and ``dim``, D;
+    ``taken``: the names of those that ``asked`` means, as :func:`streamspread.analyze` takes it."""
 
     printer = "print_layers"
+    asked: str = "all"
+    taken: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         lines = (f"{tap.name}: {tap.kind} {tap.shape}, D = {tap.dim:,}" for tap in self)
         return "\n".join(lines) or "no layers"
 
 
-def layers(model: nn.Module | str, data: Any = None) -> Layers:
+def layers(
+    model: nn.Module | str,
+    data: Any = None,
+    *,
+    layers: str | nn.Module | Sequence[str | nn.Module] = "all",
+    axes: str | Mapping[str, str] | None = None,
+) -> Layers:
     """The layers that :func:`streamspread.analyze` can observe, by one forward of two samples.
 
     Args:
         model: any module, which stays as it is; or a name, as ``--model`` takes it, with random weights.
         data: as of :func:`streamspread.analyze`; or the shape of one sample, as (3, 32, 32), for float32
             zeros. None: images of the size that a named model is meant for.
+        layers: what is marked as ``taken``: all, or names and globs. ``axes``: how outputs' axes are read;
+            both as of :func:`streamspread.analyze`.
 
     Raises:
+        LayerError: a name that matches no layer.
+        OptionError: axes that are none.
         ModelError: the model is unknown, or does not run on the data.
         DataError: neither data nor a shape, for a module of one's own.
     """
@@ -48,7 +65,14 @@ def layers(model: nn.Module | str, data: Any = None) -> Layers:
     device = torch.device("cpu") if parameter is None else parameter.device
     with prepared(model, device):
         sample = as_input(sample, device, model_dtype(model, sample))
-        return Layers(tap for tap in list_taps(model, sample) if tap.observable)
+        taps = list_taps(model, sample, rules=axes_rules(check_axes(axes)))
+    found = Layers(tap for tap in taps if tap.observable)
+    layers = layer_patterns(model, layers)
+    found.asked = ",".join(str(one) for one in ([layers] if isinstance(layers, str | nn.Module) else layers))
+    default = default_layers(unwrapped(model))
+    taken = usual(taps, default) if layers == "all" else select(taps, layers, default)
+    found.taken = tuple(tap.name for tap in taken)
+    return found
 
 
 def example_of(loaded: LoadedModel, size: int) -> Any:

@@ -17,6 +17,8 @@ _LONGEST = 1_000  # characters of a line
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
 
+_COMPLETING = "_STREAMSPREAD_COMPLETE"  # what a shell sets to ask how a line could go on
+
 # As torch says it, on the CPU and on a card; NumPy raises a MemoryError.
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory")
 
@@ -54,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     import typer
 
-    from streamspread.cli.app import build
+    from streamspread.cli.app import program
     from streamspread.errors import StreamspreadError
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # × or … on an ASCII terminal is no reason to crash
     usage_error: type[Any] = typer.BadParameter.__mro__[1]  # UsageError, which typer does not export
-    command: Any = typer.main.get_command(build(next(iter(arguments), None)))
+    command = program(next(iter(arguments), None))
     try:
         _check_text(arguments)
         with warnings.catch_warnings():
@@ -86,6 +88,8 @@ def _run(arguments: list[str]) -> int:
     except OverflowError as error:
         return _fail(f"a number is too large ({error}): give a smaller one")
     except SystemExit as error:
+        if _COMPLETING in os.environ or arguments[:1] in (["--install-completion"], ["--show-completion"]):
+            return error.code if isinstance(error.code, int) else 0
         # Commands return: it is of a model or of data, or what typer and Rich make of a pipe that was closed.
         if isinstance(error.__context__, BrokenPipeError):
             raise error.__context__ from None

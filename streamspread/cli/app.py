@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from streamspread.cli.command import COMMANDS
 from streamspread.system.version import __version__
@@ -16,6 +17,24 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit()
 
 
+class _Helping:
+    """Its ``--help`` is a flag, and shown as one."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        found = super().get_help_option(ctx)  # type: ignore[misc]
+        if found is not None:
+            found.metavar = ""
+        return found
+
+
+class _OneCommand(_Helping, TyperCommand):
+    """A command."""
+
+
+class _AllCommands(_Helping, TyperGroup):
+    """The program."""
+
+
 def build(first: str | None = None) -> typer.Typer:
     """The program with the commands that there are now.
 
@@ -23,7 +42,8 @@ def build(first: str | None = None) -> typer.Typer:
     or where it is none, all of them without their flags.
     """
     app = typer.Typer(
-        add_completion=False,
+        add_completion=first is None or first.startswith("-"),  # what installs it; which takes time
+        cls=_AllCommands,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -33,7 +53,15 @@ def build(first: str | None = None) -> typer.Typer:
     def _streamspread(
         context: typer.Context,
         version: Annotated[
-            bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+            bool,
+            typer.Option(
+                "--version",
+                "-V",
+                metavar="",
+                callback=_print_version,
+                is_eager=True,
+                help="Print the version.",
+            ),
         ] = False,
     ) -> None:
         """Over how many principal components do a network's feature maps spread, layer by layer?"""
@@ -44,5 +72,16 @@ def build(first: str | None = None) -> typer.Typer:
     commands = {name: COMMANDS.get(name) for name in names if name is not None}
     for name, command in sorted(commands.items(), key=lambda item: item[1].place):
         listed = first is not None and first != name
-        app.command(name, epilog=command.epilog)(command.listed() if listed else command.function())
+        spread = command.listed() if listed else command.function()
+        app.command(name, cls=_OneCommand, epilog=command.epilog, rich_help_panel=command.panel)(spread)
     return app
+
+
+def program(first: str | None = None) -> Any:
+    """What :func:`build` makes, ready to be run; every flag without a word for a value that it does not
+    take."""
+    command: Any = typer.main.get_command(build(first))
+    for one in command.params:
+        if getattr(one, "is_flag", False):
+            one.metavar = ""
+    return command

@@ -39,13 +39,23 @@ class Format(StrEnum):
     csv = "csv"
 
 
+def _models() -> list[str]:
+    from streamspread.models.plans import PLANS
+
+    return [*PLANS, *(form.partition("NAME")[0] for form in model_forms() if form.endswith(":NAME"))]
+
+
+def _data() -> list[str]:
+    return [form.partition("[")[0].partition("PATH")[0].partition("NAME")[0] for form in data_forms()]
+
+
 @dataclass(eq=False, repr=False)
 class Network:
     """Which network."""
 
     model: Annotated[
         str,
-        Option(lambda: f"{listed(model_forms())}.", Flag(("--model", "-m"), panel=INPUT)),
+        Option(lambda: f"{listed(model_forms())}.", Flag(("--model", "-m"), "NAME", INPUT, choices=_models)),
     ] = "no1"
     weights: Annotated[
         str | None,
@@ -65,7 +75,13 @@ class Data:
         str | None,
         Option(
             lambda: f"{listed(data_forms())}.",
-            Flag(("--data", "-d"), "SPEC", INPUT, unset="cifar10 where it is to be had, else patches"),
+            Flag(
+                ("--data", "-d"),
+                "SPEC",
+                INPUT,
+                unset="cifar10 where it is to be had, else patches",
+                choices=_data,
+            ),
         ),
     ] = None
     split: Annotated[Split, Option("Which part of the data.", Flag(panel=INPUT))] = Split.train
@@ -122,6 +138,15 @@ class Language:
 class Printed:
     """What a result is printed as."""
 
+    columns: Annotated[
+        str | None,
+        Option(
+            "What the table shows, as layer,dim,components,share; an unknown name lists all. Of csv and "
+            "json: their fields.",
+            Flag(metavar="NAME,…", panel=OUTPUT, unset="those that fit"),
+        ),
+    ] = None
+
     form: Annotated[Format, Option("What is printed on stdout.", Flag(("--format",), panel=OUTPUT))] = (
         Format.table
     )
@@ -143,6 +168,14 @@ class Output(Quiet, Printed):
 @dataclass(eq=False, repr=False)
 class UnusedOutput(Quiet):
     """What ``run`` takes, so that a command line of ``run`` is one of ``plan`` too."""
+
+    columns: Annotated[
+        str | None,
+        Option(
+            "Accepted so that a run line can be pasted; ignored.",
+            Flag(metavar="NAME,…", panel=OUTPUT),
+        ),
+    ] = None
 
     form: Annotated[
         Format,

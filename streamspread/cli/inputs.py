@@ -13,6 +13,7 @@ from streamspread.cli.terminal import note
 from streamspread.errors import ModelError
 from streamspread.options import RunOptions
 from streamspread.system.files import file_stem
+from streamspread.system.progress import doing
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +69,7 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
     from streamspread.system.devices import resolve_device
 
     device = resolve_device(options.device)
+    doing(f"opening {source.model}")
     loaded = models.load(source.model, source.weights, options.seed)
     if loaded.takes != "images":
         raise ModelError(
@@ -100,6 +102,7 @@ def open_data(
     from streamspread import datasets
     from streamspread.system.devices import unused_card
 
+    doing("opening the images")
     held = _held_at_most(memory if device.type == "cpu" else None)
     spec, split, samples, total = source.data, source.split.value, source.samples, None
     idle = unused_card() if device.type == "cpu" else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from streamspread.cli.arguments import Format
+from streamspread.cli.arguments import Format, Printed
+from streamspread.options import split_names
 from streamspread.system.printable import printable
 
 if TYPE_CHECKING:
@@ -46,29 +47,61 @@ def show_text(text: str) -> None:
     sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
 
 
-def print_result(spectra: Spectra, form: Format) -> None:
-    """Print spectra on stdout as a table, JSON or CSV."""
-    if form is Format.table:
+def print_result(spectra: Spectra, printed: Printed, said: Collection[str] = ()) -> None:
+    """Print spectra on stdout as a table, JSON or CSV; ``said``: notes that stand on stderr already, which
+    are left out where both are read in one place."""
+    columns = None if printed.columns is None else split_names(printed.columns)
+    if printed.form is Format.table:
         from rich.console import Console
 
         from streamspread.report.tables import print_spectra
 
-        print_spectra(spectra, Console())
+        print_spectra(spectra, Console(), columns, said if _one_place() else ())
     else:
         from streamspread.report import records
 
-        show_text(records.to_json(spectra) if form is Format.json else records.to_csv(spectra))
+        write = records.to_json if printed.form is Format.json else records.to_csv
+        show_text(write(spectra, columns))
+
+
+def check_printed(printed: Printed) -> None:
+    """Raises OptionError for columns that there are not, before anything is computed."""
+    if printed.columns is not None:
+        from streamspread.report.choosing import check_columns
+        from streamspread.report.records import fields
+
+        known = None if printed.form is Format.table else fields()
+        check_columns(split_names(printed.columns), known)
+
+
+def _one_place() -> bool:
+    """Whether stdout and stderr are one terminal, or one file."""
+    try:
+        return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Iterator[Callable[[Event], None] | None]:
-    """A callback that draws the engine's progress on stderr; None off a terminal, or where ``quiet``."""
-    if quiet or not sys.stderr.isatty():
+def progress_bars(quiet: bool, first: str = "starting") -> Iterator[Callable[[Event], None] | None]:
+    """A callback that shows progress on stderr, which code that is handed none of it reaches too: as bars, or
+    off a terminal as a line every half minute; None where ``quiet``. Standard output is not to be written to
+    within it. ``first``: what is being done before anything is told."""
+    if quiet:
         yield None
         return
-    from streamspread.system.bars import bars
+    from streamspread.system.progress import doing, telling
 
-    with bars() as show:
+    if sys.stderr.isatty():
+        from streamspread.system.bars import bars
+
+        showing = bars()
+    else:
+        from streamspread.system.lines import lines
+
+        showing = lines(say)
+    with showing as show, telling(show):
+        doing(first)
         yield show
 
 
@@ -92,7 +125,7 @@ def training_bar(show: Callable[[Event], None] | None) -> Callable[[int, int], N
     def on_batch(done: int, total: int) -> None:
         from streamspread.system.progress import Progress as Event
 
-        show(Event("training", 0, 1, done, total, "images", ""))
+        show(Event("training", 0, 1, done, total, "images", "", done / total if total else None))
 
     return on_batch
 
@@ -101,11 +134,13 @@ def training_bar(show: Callable[[Event], None] | None) -> Callable[[int, int], N
 def epoch_lines(quiet: bool) -> Iterator[Callable[[EpochReport], None] | None]:
     """A line on stderr for every epoch, with the time that is left; nothing where ``quiet``."""
 
+    from streamspread.system.progress import duration
+
     def show(report: EpochReport) -> None:
         left = report.seconds / report.epoch * (report.epochs - report.epoch)
         note(
             f"epoch {report.epoch} of {report.epochs}: loss {report.loss:.3f}, "
-            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), {left:.0f} s left",
+            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), about {duration(left)} left",
             quiet,
         )
 

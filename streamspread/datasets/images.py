@@ -12,6 +12,7 @@ import torch
 
 from streamspread.errors import DataError, OptionError, check_seed
 from streamspread.streams.stream import Stream, resolve_batch_size
+from streamspread.system.progress import Progress, tell
 
 #: Decoded images that take more are read while they are used.
 RESIDENT_BYTES = 4 * 2**30
@@ -179,9 +180,11 @@ def gather(
         return streamed
     images = torch.empty((len(rows), *first.shape[1:]), dtype=torch.uint8)
     done = 0
+    tell(Progress("reading images", 0, 1, 0, len(rows), "images", name))
     for batch in streamed.batches():
         images[done : done + batch.shape[0]] = batch
         done += batch.shape[0]
+        tell(Progress("reading images", 0, 1, done, len(rows), "images", name))
     held = ImageData(images, streamed.labels, streamed.classes, name, description)
     held.resident_bytes = images.nbytes
     return held

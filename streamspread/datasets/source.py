@@ -55,6 +55,7 @@ class DataSource:
         open: gives the pixels, and their name for descriptions and messages. Raises DataError where they are
             missing or broken. It imports what it needs itself: this file is read to print help.
         fits: whether a bare path looks as if it were meant for this source; None: none does.
+        holds: whether what lies at a path is this source's and no other's; None: it is no path's.
         splits: those that it has.
     """
 
@@ -62,6 +63,7 @@ class DataSource:
     about: str
     open: Callable[[Request], tuple[PixelSource, str]]
     fits: Callable[[str], bool] | None = None
+    holds: Callable[[str], bool] | None = None
     splits: tuple[str, ...] = ("train", "test")
 
     @property

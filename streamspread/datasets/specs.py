@@ -60,7 +60,12 @@ def load(
     if split not in source.splits:
         raise DataError(f"data {spec!r} has no split {split}; it has {' and '.join(source.splits)}")
     request = Request(argument=argument, split=split, samples=samples, seed=seed, image_size=image_size)
-    pixels, name = source.open(request)
+    try:
+        pixels, name = source.open(request)
+    except DataError as error:
+        if (other := _meant(spec, argument)) and other not in str(error):
+            raise DataError(f"{error}; did you mean {other}?") from error
+        raise
     rows = choose(len(pixels), samples, seed, name)
     description = describe(name, len(rows), len(pixels), seed, image_size)
     return gather(pixels, rows, name, description, resident_bytes)
@@ -113,9 +118,17 @@ def _source(spec: str) -> tuple[DataSource, str]:
     return source, argument
 
 
+def _meant(spec: str, argument: str) -> str | None:
+    """The spec of what lies at that path, where that is another source's."""
+    path = os.path.expanduser(argument)
+    kinds = [kind for kind, source in SOURCES.items() if source.holds is not None and source.holds(path)]
+    return None if not kinds or spec.partition(":")[0] in kinds else f"{kinds[0]}:{argument}"
+
+
 def _unknown(spec: str, name: str) -> DataError:
     path = os.path.expanduser(spec)
-    fitting = [kind for kind, source in SOURCES.items() if source.fits is not None and source.fits(path)]
+    fitting = [kind for kind, source in SOURCES.items() if source.holds is not None and source.holds(path)]
+    fitting += [kind for kind, source in SOURCES.items() if source.fits is not None and source.fits(path)]
     close = difflib.get_close_matches(name, SOURCES.names(), 1)
     meant = ""
     if spec and fitting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
@@ -50,6 +51,7 @@ def analyzed(
     Raises:
         Interrupted: Ctrl-C, when some layers were done.
     """
+    began = time.perf_counter()
     keeper = None if options.checkpoint is None else Keeper(observed, options)
     if keeper is None or keeper.saved is None:
         plan = planned(observed, options)
@@ -73,6 +75,7 @@ def analyzed(
             spectra = analysis.done
     left = [tap.name for tap in observed.taps if tap.name not in spectra]
     facts = _facts(plan, observed, options) | {"data_seen": analysis.data_seen}
+    facts["seconds"] = round(time.perf_counter() - began, 3)
     notes = [f"{name}: {analysis.notes[name]}" for name in spectra if name in analysis.notes]
     if observed.left_out:
         named = ", ".join(observed.left_out)

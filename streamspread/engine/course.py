@@ -13,6 +13,7 @@ from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.engine.checkpoints import Job, Keeper, State, Tensors, precisions_of
 from streamspread.engine.layer import WIDER, RunningLayer, again_at
 from streamspread.engine.planning import plan_for
+from streamspread.engine.whole import Whole
 from streamspread.errors import ActivationError
 from streamspread.linalg.states import below
 from streamspread.observe.observed import Observed
@@ -45,7 +46,9 @@ class Analysis:
         meter: PeakMeter,
         keeper: Keeper | None = None,
     ) -> None:
-        self.observed, self.options, self.report, self.meter = observed, options, report, meter
+        self.observed, self.options, self.meter = observed, options, meter
+        self.whole = Whole(report, observed.profile)
+        self.report = self.whole.report
         self.keeper = keeper
         self.notes: dict[str, str] = {}
         self.data_seen = ""
@@ -90,6 +93,7 @@ class Analysis:
         """Be where a plan begins, or where its job was kept."""
         plans = {one.layer: one for one in plan.layers}
         self.plans = plans
+        self.whole.begin(plan)
         self.taps = {
             tap.name: self._watched(tap, plans[tap.name]) for tap in self.observed.taps if tap.name in plans
         }

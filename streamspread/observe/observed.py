@@ -175,5 +175,6 @@ def _resident(stream: Stream, device: torch.device, budget: int) -> tuple[Stream
 
 
 def default_layers(model: nn.Module) -> Sequence[str]:
+    """The modules that ``all`` means, where the network says so itself."""
     named = own(model, "default_layers", ())
     return named if isinstance(named, (tuple, list)) else ()

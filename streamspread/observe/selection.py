@@ -41,6 +41,11 @@ def select(
     return [tap for tap in taps if tap.name in chosen]
 
 
+def usual(taps: Sequence[TapInfo], default: Sequence[str] = ()) -> list[TapInfo]:
+    """What ``all`` means, which may be nothing."""
+    return [tap for tap in taps if _is_named(tap, ALL, default)]
+
+
 class Wanted(NamedTuple):
     """Taps that are asked for before any forward tells which there are: ``modules`` by name, of which some
     calls may be left out."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: The ways to sum a layer, a file each. Whoever adds one adds a name that ``method`` takes.
 METHODS: Registry[Any] = Registry("streamspread.accumulators.methods", "METHOD")
 
+#: The parts of the help beside "Method".
+QUESTION, MACHINE = "What is asked", "Machine"
+
 ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64", "int16")
 
 
@@ -45,17 +48,21 @@ class RunOptions:
     _: KW_ONLY
     memory: Annotated[
         str | int | None,
-        Option("Most memory to use, such as 8GiB.", Flag(metavar="SIZE", unset="most of what is free")),
+        Option(
+            "Most memory to use, such as 8GiB.",
+            Flag(metavar="SIZE", unset="most of what is free", panel=MACHINE),
+        ),
     ] = None
     device: Annotated[
         Union[str, "torch.device"],
         Option(
             "Where to compute; auto takes a GPU where PyTorch and CuPy can use one.",
-            Flag(metavar="auto|cpu|cuda:0"),
+            Flag(metavar="auto|cpu|cuda:0", panel=MACHINE),
         ),
     ] = "auto"
     batch_size: Annotated[
-        int | None, Option("Images per forward pass.", Flag(metavar="N", least=1, unset="chosen"))
+        int | None,
+        Option("Images per forward pass.", Flag(metavar="N", least=1, unset="chosen", panel=MACHINE)),
     ] = None
     seed: Annotated[
         int,
@@ -91,7 +98,7 @@ class Options(RunOptions):
         Sequence[float],
         Option(
             "Fractions of the variance, in (0, 1].",
-            Flag(("--thresholds", "-t"), "τ,…", read=read_thresholds),
+            Flag(("--thresholds", "-t"), "τ,…", read=read_thresholds, panel=QUESTION),
         ),
     ] = (0.7,)
     _: KW_ONLY
@@ -102,7 +109,7 @@ class Options(RunOptions):
                 f"{listed(METHODS.names())}; auto takes an exact one, unless none fits or, on a CPU, a "
                 "sketch has less than half the work."
             ),
-            Flag(metavar="NAME"),
+            Flag(metavar="NAME", choices=lambda: ("auto", *METHODS.names())),
         ),
     ] = "auto"
     rounding: Annotated[
@@ -111,7 +118,7 @@ class Options(RunOptions):
             "fp16, bf16, fp32, fp64 or, on a CPU, int16, whose sums are exact: to what centred activations "
             "are rounded, once, before they are summed; auto is fp16 on a GPU, on a CPU int16 where that is "
             "faster and moves the data by less than 1e-6 of T, else fp32.",
-            Flag(metavar="NAME"),
+            Flag(metavar="NAME", choices=lambda: ROUNDINGS),
         ),
     ] = "auto"
     rank: Annotated[
@@ -138,7 +145,7 @@ class Options(RunOptions):
         bool,
         Option(
             "Find all, not only what the thresholds need: for the whole spectrum and the effective rank.",
-            Flag(("--all-eigenvalues",)),
+            Flag(("--all-eigenvalues",), panel=QUESTION),
         ),
     ] = False
     directions: Annotated[
@@ -146,7 +153,7 @@ class Options(RunOptions):
         Option(
             "How many leading eigenvectors of each layer are kept with the result, or all where a layer has "
             "fewer; each is as many float32 numbers as the layer has.",
-            Flag(metavar="K", least=1, unset="none"),
+            Flag(metavar="K", least=1, unset="none", panel=QUESTION),
         ),
     ] = None
     scores: Annotated[
@@ -154,7 +161,7 @@ class Options(RunOptions):
         Option(
             "Whether each image's place on those directions is kept too, for which the data may be read once "
             "more.",
-            Flag(("--scores",)),
+            Flag(("--scores",), panel=QUESTION),
         ),
     ] = False
     classes: Annotated[
@@ -162,14 +169,14 @@ class Options(RunOptions):
         Option(
             "Whether to say what the data's labels tell of a layer: the share of its variance between "
             "classes, K within them and of each, and NC1.",
-            Flag(("--classes",)),
+            Flag(("--classes",), panel=QUESTION),
         ),
     ] = False
     with_random: Annotated[
         bool,
         Option(
             "Analyse the same network with fresh weights too, beside which what training did can be seen.",
-            Flag(("--with-random",)),
+            Flag(("--with-random",), panel=QUESTION),
         ),
     ] = False
     view: Annotated[
@@ -178,7 +185,7 @@ class Options(RunOptions):
             "What of a layer's output is a sample: whole (an image's whole output), position (each place of "
             "a feature map, or each token), pooled (the mean over them) or pooled-max (the largest); several "
             "at once in the same passes, as whole,position.",
-            Flag(metavar="VIEW,…", read=split_names),
+            Flag(metavar="VIEW,…", read=split_names, panel=QUESTION),
         ),
     ] = "whole"
     axes: Annotated[
@@ -186,7 +193,7 @@ class Options(RunOptions):
         Option(
             "How axes of outputs are read: N for samples, C for features, another letter for each axis of "
             "places, as NCHW, for all outputs with so many axes, or for some layers, as 'blocks.*=TNC'.",
-            Flag(metavar="[GLOB=]AXES,…", unset="as the modules' types tell"),
+            Flag(metavar="[GLOB=]AXES,…", unset="as the modules' types tell", panel=QUESTION),
         ),
     ] = None
     estimate: Annotated[
@@ -194,7 +201,12 @@ class Options(RunOptions):
         Option(
             "Whether K of more images than were seen is estimated from parts of them; nothing that is proved "
             "depends on it.",
-            Flag(("--no-estimate",), off=True, help="Estimate no K beyond the images that were seen."),
+            Flag(
+                ("--no-estimate",),
+                off=True,
+                help="Estimate no K beyond the images that were seen.",
+                panel=QUESTION,
+            ),
         ),
     ] = True
 
@@ -202,7 +214,7 @@ class Options(RunOptions):
         str | os.PathLike[str] | None,
         Option(
             "A file that keeps the run while it lasts; another with the same arguments goes on from there.",
-            Flag(metavar="FILE", unset="none"),
+            Flag(metavar="FILE", unset="none", panel=MACHINE),
         ),
     ] = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, dataclass, fields
 from typing import Any, get_args
 
@@ -19,6 +19,7 @@ class Flag:
         read: from the text to the value; None: as the field's type says.
         unset: what happens where it is not given, if the default does not say.
         off: the flag turns off what is on by default, and ``help`` says what that does.
+        choices: what a shell may complete a value to.
         help: in place of the option's own text, where that would not fit.
     """
 
@@ -31,6 +32,7 @@ class Flag:
     unset: str = ""
     off: bool = False
     help: str = ""
+    choices: Callable[[], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

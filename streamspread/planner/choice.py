@@ -120,12 +120,16 @@ def _choose(layer: LayerShape, setting: Setting) -> LayerPlan:
     rejected += [f"{one.label}: needs {at_least(peaks[one.label])}" for one in possible if one not in fitting]
     best = _least_work(fitting, setting)
     rejected += [
-        f"{one.label}: {one.operations / best.operations:,.1f}× the work"
+        f"{one.label}: {_times(one.operations / best.operations)}× the work"
         for one in fitting
         if one is not best
     ]
     rounding, samples = best.rounding or setting.rounding, setting.of_layer(layer)[1].samples
     return LayerPlan(layer, best, samples, rounding, (), tuple(rejected))
+
+
+def _times(factor: float) -> str:
+    return f"{factor:,.1f}" if factor < 100 else f"{factor:,.0f}"
 
 
 def _least_work(fitting: Sequence[Candidate], setting: Setting) -> Candidate:

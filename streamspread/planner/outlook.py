@@ -73,6 +73,23 @@ def work(plan: Plan, profile: Profile) -> float:
     return own + profile.forward_cost * samples * reach
 
 
+def parts(plan: Plan, profile: Profile) -> tuple[list[float], list[dict[str, float]]]:
+    """The work of a plan in the order in which it is done, as :func:`work` counts it: of each pass, and of
+    the eigenvalue steps of the layers that end with it."""
+    samples = plan.samples or 1
+    rows = {row.layer: row for row in plan.layers}
+    steps = {name: profile.search_cost * row.candidate.step for name, row in rows.items()}
+    sums = {name: max(0.0, _own(row, samples, profile) - steps[name]) for name, row in rows.items()}
+    passes, spectra = [], []
+    for step in plan.passes:
+        reach = max(_reach(rows[layer]) for layer in step.layers)
+        own = sum(sums[layer] / len(rows[layer].pass_indices) for layer in step.layers)
+        passes.append(profile.forward_cost * samples * reach + own)
+        ending = [layer for layer in step.layers if rows[layer].pass_indices[-1] == step.index]
+        spectra.append({layer: steps[layer] for layer in ending})
+    return passes, spectra
+
+
 def _reach(row: LayerPlan) -> float:
     """Operations of the forward up to where the layer is watched."""
     narrow = row.of.narrow if row.summed_dim is not None else None

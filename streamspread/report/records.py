@@ -10,26 +10,32 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from streamspread.results.metrics import metrics_of
 from streamspread.results.similarity import Similarity
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 
-def to_json(spectra: Spectra) -> str:
-    """One object: ``provenance``, ``thresholds``, ``layers`` in network order. Unknown numbers are null."""
+def to_json(spectra: Spectra, columns: Sequence[str] | None = None) -> str:
+    """One object: ``provenance``, ``thresholds``, ``layers`` in network order, of which ``columns`` names
+    fields. Unknown numbers are null."""
     layers = [
-        _values(spectrum)
-        | {"shape": list(spectrum.shape)}
-        | {"components": [_interval(spectrum, tau, spectra.twin) for tau in spectra.thresholds]}
+        _only(_values(spectrum) | {"shape": list(spectrum.shape)}, columns)
+        | {"components": [_only(_interval(spectrum, t, spectra.twin), columns) for t in spectra.thresholds]}
         for spectrum in spectra.values()
     ]
     whole = {"provenance": spectra.provenance, "thresholds": list(spectra.thresholds), "layers": layers}
     return json.dumps(whole, indent=2, ensure_ascii=False, default=str) + "\n"
 
 
-def to_csv(spectra: Spectra) -> str:
-    """One line per layer and threshold, with a header. Unknown numbers are empty."""
-    return _lines([row | {"shape": "x".join(map(str, row["shape"]))} for row in rows(spectra)], "layer")
+def to_csv(spectra: Spectra, columns: Sequence[str] | None = None) -> str:
+    """One line per layer and threshold, with a header, of all fields or of ``columns``. Unknown numbers are
+    empty."""
+    found = [row | {"shape": "x".join(map(str, row["shape"]))} for row in rows(spectra)]
+    if columns is None:
+        return _lines(found, "layer")
+    return _lines([{name: row[name] for name in columns} for row in found], columns[0])
 
 
 def rows(spectra: Spectra) -> list[dict[str, Any]]:
@@ -39,6 +45,23 @@ def rows(spectra: Spectra) -> list[dict[str, Any]]:
         for spectrum in spectra.values()
         for tau in spectra.thresholds
     ]
+
+
+def fields() -> tuple[str, ...]:
+    """What a row holds, by name."""
+    any_layer = LayerSpectrum(
+        dim=1,
+        samples=2,
+        total_variance=0.0,
+        eigenvalues=np.zeros(1),
+        complete=True,
+        layer="",
+        shape=(1,),
+        method="",
+        rounding="",
+        passes=1,
+    )
+    return tuple(_values(any_layer) | _interval(any_layer, 1.0, None))
 
 
 def similarity_to_csv(similarity: Similarity) -> str:
@@ -57,6 +80,10 @@ def similarity_to_csv(similarity: Similarity) -> str:
         for j, column in enumerate(similarity.columns)
     ]
     return _lines(rows, "row")
+
+
+def _only(fields: dict[str, Any], columns: Sequence[str] | None) -> dict[str, Any]:
+    return fields if columns is None else {name: value for name, value in fields.items() if name in columns}
 
 
 def _lines(rows: Sequence[Mapping[str, Any]], first: str) -> str:

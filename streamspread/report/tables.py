@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from streamspread.report import classes, text
+from streamspread.report.choosing import Shown, chosen, of_layer, of_threshold
 from streamspread.report.columns import Column, Surface, print_first_that_fits, print_line
 from streamspread.report.labels import EN
+from streamspread.report.naming import alike, listed
 from streamspread.results.provenance import asked_option
-from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra
+from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 if TYPE_CHECKING:
     from streamspread.observe.taps import TapInfo
-    from streamspread.planner import Plan
+    from streamspread.planner import LayerPlan, Plan
 
 
-def print_spectra(spectra: Spectra, console: Surface) -> None:
-    """Title and notes, one row per layer, then the intervals that are not closed and how to close them.
+def print_spectra(
+    spectra: Spectra, console: Surface, columns: Sequence[str] | None = None, said: Collection[str] = ()
+) -> None:
+    """Title and notes, one row per layer, then the intervals that are not closed and how to close them, and
+    how long it took.
+
+    Args:
+        columns: names of columns, in place of the usual ones. ``said``: notes that whoever reads it has read.
 
     On a terminal that is too narrow the least needed columns are left out, and if that is not enough each
     threshold gets a row of its own; a number is never cut. In a pipe every column is there, however wide.
@@ -26,7 +34,8 @@ def print_spectra(spectra: Spectra, console: Surface) -> None:
     provenance = spectra.provenance
     print_line(console, provenance.get("title") or f"{len(spectra)} layers", style="bold")
     for note in provenance.get("notes", ()):
-        print_line(console, f"note: {note}")
+        if note not in said:
+            print_line(console, f"note: {note}")
     if not spectra:
         print_line(console, "no layers")
         return
@@ -38,14 +47,34 @@ def print_spectra(spectra: Spectra, console: Surface) -> None:
         for note in spectra.twin.provenance.get("notes", ()):
             if note not in provenance.get("notes", ()):
                 print_line(console, f"note: {note}")
-    layouts = [_wide(layers, thresholds, spectra.twin)]
-    if len(thresholds) > 1:
-        layouts.append(_long(layers, thresholds, spectra.twin))
+    shown = Shown(layers, thresholds, spectra.twin)
+    layouts = [_wide(shown) if columns is None else chosen(shown, columns)]
+    if len(thresholds) > 1 and columns is None:
+        layouts.append(_long(shown))
     print_first_that_fits(console, layouts)
     for line in _closing_lines(layers, thresholds, proof=asked_option(provenance, "proof", True)):
         print_line(console, line)
     if classes.known(layers):
         _print_classes(layers, thresholds, console)
+    if (took := _took(spectra)) is not None:
+        print_line(console, took)
+
+
+def _took(spectra: Spectra) -> str | None:
+    """How long all of it took, and the layers' own part of that; None of a result that does not tell."""
+    parts = [spectra] if spectra.twin is None else [spectra, spectra.twin]
+    taken = [one for part in parts if isinstance(one := part.provenance.get("seconds"), (int, float))]
+    if len(taken) < len(parts):
+        return None
+    whole = sum(taken)
+    own = sum(s.seconds for part in parts for s in part.values() if not math.isnan(s.seconds))
+    # What a run did that was taken up again is not in the whole.
+    own_part = f", {_about(own)} of it for sums and spectra" if own <= whole else ""
+    return f"took {_about(whole)}{own_part}"
+
+
+def _about(seconds: float) -> str:
+    return text.duration(seconds) if seconds >= 10 else f"{seconds:.1f} s"
 
 
 def _print_classes(layers: Sequence[LayerSpectrum], thresholds: Sequence[float], console: Surface) -> None:
@@ -84,18 +113,18 @@ def print_plan(plan: Plan, console: Surface) -> None:
     if ahead is not None:
         columns.append(Column("seconds, about", [text.seconds(ahead.layers[row.layer]) for row in rows]))
     print_first_that_fits(console, [columns])
-    for row in rows:
-        rejected = f"; rejected {'; '.join(row.rejected)}" if row.rejected else ""
-        print_line(console, f"{row.layer}: {row.why}{rejected}")
+    everyone = [row.layer for row in rows]
+    for names, reason in alike((row.layer, _reason(row)) for row in rows):
+        print_line(console, f"{listed(names, everyone)}: {reason}")
     if plan.samples is not None and (limited := [row.layer for row in rows if row.ceiling < row.directions]):
         print_line(
             console,
-            f"limited by the number of images: {', '.join(limited)}: {plan.samples:,} of them span at most "
-            f"{plan.samples - 1:,} directions, and these layers have more",
+            f"limited by the number of images: {listed(limited, everyone)}: {plan.samples:,} of them span at "
+            f"most {plan.samples - 1:,} directions, and these layers have more",
         )
     for step in plan.passes:
-        names = ", ".join(step.layers)
-        line = f"pass {step.index + 1} of {len(plan.passes)}, cut off after {step.deepest}: {names}"
+        those = listed(step.layers, everyone)
+        line = f"pass {step.index + 1} of {len(plan.passes)}, cut off after {step.deepest}: {those}"
         print_line(console, f"{line} ({text.size(step.bytes)})")
     print_line(
         console,
@@ -109,7 +138,9 @@ def print_plan(plan: Plan, console: Surface) -> None:
 
 
 def print_layers(taps: Sequence[TapInfo], console: Surface) -> None:
-    """The taps of a model: name, shape of one image's activation, D, and the kind of module."""
+    """The taps of a model: name, shape of one image's activation, D, the kind of module, and which of them
+    ``--layers`` takes."""
+    taken = set(getattr(taps, "taken", ()))
     columns = [
         Column("layer", [tap.name for tap in taps], left=True),
         Column("shape", [text.shape(tap.shape) for tap in taps]),
@@ -117,7 +148,17 @@ def print_layers(taps: Sequence[TapInfo], console: Surface) -> None:
         Column("axes", [tap.axes or "?" for tap in taps], drop=2, left=True),
         Column("module", [tap.kind for tap in taps], drop=1, left=True),
     ]
+    if taken:
+        columns.append(Column("taken", ["•" if tap.name in taken else "" for tap in taps], left=True))
     print_first_that_fits(console, [columns])
+    if taken:
+        asked = getattr(taps, "asked", "all")
+        print_line(console, f"• {len(taken):,} of {len(taps):,}: what --layers {asked} takes")
+
+
+def _reason(row: LayerPlan) -> str:
+    """Why a layer is done so, and not otherwise."""
+    return f"{row.why}; rejected {'; '.join(row.rejected)}" if row.rejected else row.why
 
 
 def _samples(samples: int | None) -> str:
@@ -130,47 +171,38 @@ def _pass_numbers(indices: tuple[int, ...]) -> str:
     return str(first) if first == last else f"{first}–{last}"
 
 
-def _wide(
-    layers: Sequence[LayerSpectrum], thresholds: Sequence[float], twin: Spectra | None = None
-) -> list[Column]:
+def _wide(shown: Shown) -> list[Column]:
     """A row per layer, K and spread of every threshold beside each other."""
     answers = []
-    for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
-        answers.append(Column(f"K({written})", [text.interval(s.components(tau)) for s in layers]))
-        if twin is not None:
-            answers.append(Column(f"K({written}) random", [_of_twin(twin, s, tau) for s in layers]))
-        if any(s.growth for s in layers):
-            answers.append(Column(f"K({written}) at ∞", [_estimate(s, tau) for s in layers], drop=3))
-        header = "spread" if len(thresholds) == 1 else f"spread({written})"
-        answers.append(Column(header, [_spread(s, tau) for s in layers]))
-    return _columns(layers, answers)
+    several = len(shown.thresholds) > 1
+    for tau, written in zip(shown.thresholds, text.fractions(shown.thresholds), strict=True):
+        at, of_it = f"({written})", f"({written})" if several else ""
+        answers.append(of_threshold("components", shown, tau, at))
+        if shown.twin is not None:
+            answers.append(of_threshold("random", shown, tau, at))
+        if any(s.growth for s in shown.layers):
+            answers.append(of_threshold("estimate", shown, tau, at, drop=3))
+        answers.append(of_threshold("spread", shown, tau, of_it))
+        answers.append(of_threshold("share", shown, tau, of_it, drop=6))
+    return _columns(shown.layers, answers)
 
 
-def _long(
-    layers: Sequence[LayerSpectrum], thresholds: Sequence[float], twin: Spectra | None = None
-) -> list[Column]:
+def _long(shown: Shown) -> list[Column]:
     """A row per layer and threshold; the first of a layer's rows says what holds for all of them."""
-    pairs = [(s, tau) for s in layers for tau in thresholds]
-    answers = [
-        Column("τ", list(text.fractions(thresholds)) * len(layers)),
-        Column("K(τ)", [text.interval(s.components(tau)) for s, tau in pairs]),
-        Column("spread", [_spread(s, tau) for s, tau in pairs]),
-    ]
-    if twin is not None:
-        answers.insert(2, Column("K(τ) random", [_of_twin(twin, s, tau) for s, tau in pairs]))
-    if any(s.growth for s in layers):
-        answers.insert(2, Column("K(τ) at ∞", [_estimate(s, tau) for s, tau in pairs], drop=3))
-    repeats = len(thresholds)
+    names = ["components"]
+    names += ["random"] if shown.twin is not None else []
+    names += ["estimate"] if any(s.growth for s in shown.layers) else []
+    repeats = len(shown.thresholds)
+    answers = [Column("τ", list(text.fractions(shown.thresholds)) * len(shown.layers))]
+    for name in (*names, "spread", "share"):
+        by_tau = [of_threshold(name, shown, tau, "") for tau in shown.thresholds]
+        cells = [cell for row in zip(*(one.cells for one in by_tau), strict=True) for cell in row]
+        header = by_tau[0].header if name in ("spread", "share") else by_tau[0].header.replace("K", "K(τ)", 1)
+        answers.append(Column(header, cells, {"estimate": 3, "share": 6}.get(name, 0)))
     return [
-        column if len(column.cells) == len(pairs) else _spaced(column, repeats)
-        for column in _columns(layers, answers)
+        column if len(column.cells) == repeats * len(shown.layers) else _spaced(column, repeats)
+        for column in _columns(shown.layers, answers)
     ]
-
-
-def _of_twin(twin: Spectra, spectrum: LayerSpectrum, tau: float) -> str:
-    """K of the same layer with random weights; a dash where that layer is missing."""
-    fresh = twin.get(spectrum.layer)
-    return "–" if fresh is None else text.interval(fresh.components(tau))
 
 
 def _spaced(column: Column, repeats: int) -> Column:
@@ -179,37 +211,15 @@ def _spaced(column: Column, repeats: int) -> Column:
 
 
 def _columns(layers: Sequence[LayerSpectrum], answers: list[Column]) -> list[Column]:
-    beside = [] if all(math.isnan(s.share_of_whole) for s in layers) else [_of_whole(layers)]
+    def those(**drops: int) -> list[Column]:
+        return [of_layer(name, layers, drop) for name, drop in drops.items()]
+
+    beside = {} if all(math.isnan(s.share_of_whole) for s in layers) else {"share_of_whole": 4}
     return [
-        Column("layer", [s.layer for s in layers], left=True),
-        Column("shape", [text.shape(s.shape) for s in layers], drop=2),
-        Column("D", [text.count(s.dim) for s in layers]),
-        Column("N", [text.count(s.samples) for s in layers], drop=4),
-        Column("K at most", [text.count(s.ceiling) for s in layers], drop=8),
+        *those(layer=0, shape=2, dim=0, samples=4, ceiling=10),
         *answers,
-        *beside,
-        Column("method", [text.method(s) for s in layers], drop=1, left=True),
-        Column("passes", [text.count(s.passes) for s in layers], drop=5),
-        Column("seconds", [text.seconds(s.seconds) for s in layers], drop=6),
-        Column("peak", [text.size(s.peak_bytes) for s in layers], drop=7),
+        *those(**beside, participation_ratio=5, method=1, passes=7, seconds=8, peak_bytes=9),
     ]
-
-
-def _of_whole(layers: Sequence[LayerSpectrum]) -> Column:
-    """The share of the whole's variance that means over places hold."""
-    shares = [s.share_of_whole for s in layers]
-    cells = ["–" if math.isnan(share) else text.percent(Interval(share, share)) for share in shares]
-    return Column("of the whole", cells, drop=4)
-
-
-def _estimate(spectrum: LayerSpectrum, tau: float) -> str:
-    """K of infinitely many images as 228 ± 4, or ≥ 205; a dash where there is none."""
-    estimate = spectrum.estimate(tau)
-    return "–" if estimate is None else str(estimate)
-
-
-def _spread(spectrum: LayerSpectrum, tau: float) -> str:
-    return "constant" if spectrum.total_variance <= 0 else text.percent(spectrum.spread(tau))
 
 
 def _closing_lines(
@@ -217,14 +227,15 @@ def _closing_lines(
 ) -> Iterator[str]:
     """Which layers are constant, which are limited by the number of images, and which intervals are open and
     how to close these, a line each."""
+    everyone = [s.layer for s in layers]
     constant = [s.layer for s in layers if s.total_variance <= 0]
     if constant:
-        yield f"constant (the same for every image, so no component is needed): {', '.join(constant)}"
+        yield f"constant (the same for every image, so no component is needed): {listed(constant, everyone)}"
     limited = {s.layer: [tau for tau in thresholds if s.limited_by_samples(tau)] for s in layers}
     if any(limited.values()):
-        listed = _at_thresholds({name: taus for name, taus in limited.items() if taus}, thresholds)
+        those = _at_thresholds({name: taus for name, taus in limited.items() if taus}, thresholds, everyone)
         yield (
-            f"limited by the number of images: {listed}: too few to tell how many components more of them "
+            f"limited by the number of images: {those}: too few to tell how many components more of them "
             "would give"
         )
     yield from _missing_estimates(layers, thresholds)
@@ -238,8 +249,8 @@ def _closing_lines(
         images = f" {counts.pop():,}" if len(counts) == 1 else ""
         yield f"closed: every K is one value, not a range, proved for these{images} images, not for more"
         return
-    listed = _at_thresholds(still_open, thresholds)
-    yield f"low…high is a range that is proved to hold K; not closed: {listed}"
+    those = _at_thresholds(still_open, thresholds, everyone)
+    yield f"low…high is a range that is proved to hold K; not closed: {those}"
     yield f"to close it: run {_how_to_close([s for s in layers if s.layer in still_open], proof)}"
 
 
@@ -249,9 +260,11 @@ def _missing_estimates(layers: Sequence[LayerSpectrum], thresholds: Sequence[flo
         return
     without = [s for s in layers if s.growth is None and s.total_variance > 0]
     if without:
-        listed = ", ".join(f"{s.layer} ({s.method})" for s in without)
+        by = {s.method: [one.layer for one in without if one.method == s.method] for s in without}
+        everyone = [s.layer for s in layers]
+        those = "; ".join(f"{listed(names, everyone)} ({method})" for method, names in by.items())
         yield (
-            f"no estimate at ∞: {listed}: one is made of grams, and of covariances of few features, where it "
+            f"no estimate at ∞: {those}: one is made of grams, and of covariances of few features, where it "
             "costs little"
         )
     known = {tau for s in layers if s.growth for tau in s.growth.thresholds}
@@ -260,12 +273,15 @@ def _missing_estimates(layers: Sequence[LayerSpectrum], thresholds: Sequence[flo
         yield f"no estimate at ∞ at τ = {', '.join(others)}: run with these --thresholds"
 
 
-def _at_thresholds(those: Mapping[str, Sequence[float]], thresholds: Sequence[float]) -> str:
-    """Layers with some of the thresholds: c1 at τ = 0.7; c3 at τ = 0.7, 0.9."""
+def _at_thresholds(
+    those: Mapping[str, Sequence[float]], thresholds: Sequence[float], everyone: Sequence[str]
+) -> str:
+    """Layers with some of the thresholds, by these: c1, c2 at τ = 0.7; c3 at τ = 0.7, 0.9."""
     written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
-    return "; ".join(
-        f"{name} at τ = {', '.join(written[tau] for tau in taus)}" for name, taus in those.items()
-    )
+    groups: dict[str, list[str]] = {}
+    for name, taus in those.items():
+        groups.setdefault(", ".join(written[tau] for tau in taus), []).append(name)
+    return "; ".join(f"{listed(names, everyone)} at τ = {taus}" for taus, names in groups.items())
 
 
 def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool) -> str:

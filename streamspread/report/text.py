@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_UP, Context
 from typing import TYPE_CHECKING
 
 from streamspread.results.spectrum import Interval, LayerSpectrum
+from streamspread.system.progress import duration as duration
 
 if TYPE_CHECKING:
     from streamspread.planner import LayerPlan
@@ -77,15 +78,6 @@ def seconds(value: float) -> str:
     if math.isnan(value):
         return ""
     return f"{value:,.{3 if value < 10 else 1 if value < 1000 else 0}f}"
-
-
-def duration(seconds: float) -> str:
-    """About how long: 40 s, 6 minutes, 2.5 hours, 3 days."""
-    for unit, length, until in (("s", 1, 100), ("minutes", 60, 100), ("hours", 3600, 48)):
-        if seconds / length < until:
-            number = seconds / length
-            return f"{number:.0f} {unit}" if number >= 10 or unit == "s" else f"{number:.1f} {unit}"
-    return f"{seconds / 86_400:.1f} days"
 
 
 def operations(value: float) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from streamspread.errors import OptionError
 from streamspread.system.printable import printable
+from streamspread.system.progress import Left, Report, described, duration, silent, speed
 from streamspread.system.progress import Progress as Event
-from streamspread.system.progress import Report, silent
 
 if TYPE_CHECKING:
     from rich.progress import Task, TaskID
@@ -42,40 +43,65 @@ def shown(progress: Shown) -> Iterator[Report]:
 
 @contextmanager
 def bars() -> Iterator[Report]:
-    """A function that draws bars, on stderr or in a notebook, and takes them away at the end."""
+    """A function that draws bars, on stderr or in a notebook, and takes them away at the end: one for what is
+    being done, and where it is known how much of the whole run is done, one for that, with the time left."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    class Speed(TextColumn):
+    class Told(TextColumn):
+        """A text that a task's own function makes each time that it is drawn."""
+
         def render(self, task: Task):  # type: ignore[no-untyped-def]
             from rich.text import Text
 
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
+            return Text(task.fields["told"](task))
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Speed(""),
-        TimeRemainingColumn(compact=True),
-    )
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), Told(""))
     console = Console(stderr=True)
     # Where nothing can be taken away, as in a file, what was done stays written.
     with Progress(*columns, console=console, transient=console.is_interactive or console.is_jupyter) as drawn:
         tasks: dict[tuple[str, int], TaskID] = {}
+        of_whole: list[TaskID] = []
+        left = Left()
 
         def show(report: Event) -> None:
             key = (report.stage, report.index)
-            of = f"{report.stage} {report.index} of {report.count}" if report.count > 1 else report.stage
-            description = printable(f"{of}: {report.label}" if report.label else of)
+            description = printable(described(report))
+            for other, task in list(tasks.items()):  # what is over, or not counted
+                one = drawn.tasks[drawn.task_ids.index(task)]
+                if other != key and (one.finished or not one.fields["unit"]):
+                    drawn.remove_task(tasks.pop(other))
             if key not in tasks:
-                tasks[key] = drawn.add_task(description, total=report.total, unit=report.unit)
+                tasks[key] = drawn.add_task(description, total=report.total, unit=report.unit, told=_counted)
             elif report.done == 0:  # the same for another layer
                 drawn.reset(tasks[key])
             drawn.update(tasks[key], completed=report.done, total=report.total, description=description)
+            left.see(report)
+            if left.share is not None:
+                if not of_whole:
+                    told = partial(_remaining, left)
+                    of_whole.append(drawn.add_task("the whole run", total=1.0, unit="%", told=told))
+                drawn.update(of_whole[0], completed=left.share)
 
         yield show
+
+
+def _counted(task: Task) -> str:
+    """How much of a task is done, and how fast; while nothing is counted, for how long it has been done."""
+    unit = task.fields["unit"]
+    if not unit:
+        elapsed = task.elapsed or 0.0
+        return f"{elapsed:.0f} s" if elapsed >= 1.0 else ""
+    if unit == "%":
+        return f"{task.completed:.0f} %"
+    of = "" if task.total is None else f"/{task.total:,.0f}"
+    return f"{task.completed:,.0f}{of} {unit}  {speed(task.finished_speed or task.speed or 0.0, unit)}"
+
+
+def _remaining(left: Left, task: Task) -> str:
+    seconds = left.seconds
+    share = f"{100 * task.completed:.0f} %"
+    return share if seconds is None else f"{share}  about {duration(seconds)} left"
 
 
 def _is_watched() -> bool:

@@ -45,7 +45,12 @@ def format_bytes(count: float) -> str:
 
 
 def at_least(count: int) -> str:
-    """Bytes as a size that :func:`parse_bytes` reads as no less, for advice that must hold: ``1537MiB``."""
+    """Bytes as a size that :func:`parse_bytes` reads as no less, for advice that must hold: ``1537MiB``, or
+    ``26.4GiB`` where it is much."""
+    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30)):
+        if count >= 10 * size:
+            tenths = -(-10 * count // size)
+            return f"{tenths / 10:g}{unit}" if tenths < 10_000 else f"{-(-count // size)}{unit}"
     for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= 10 * size:
             return f"{-(-count // size)}{unit}"

@@ -83,7 +83,7 @@ def test_the_table_has_k_beside_k_of_random_weights():
     assert head.index("K(0.5)") < head.index("K(0.5) random") < head.index("K(0.7) random")
     (row,) = (line.split() for line in lines if line.startswith("c1"))
     assert row[5:8] == ["2", "2", "50.0"]
-    assert row[9:12] == ["2", "3", "50.0"]
+    assert row[11:14] == ["2", "3", "50.0"]  # behind the spread and K over its ceiling, in per cent
     (missing,) = (line.split() for line in lines if line.startswith("c2"))
     assert missing[6] == "–"
     assert "random" not in printed(Spectra(known().values(), (0.5,)))

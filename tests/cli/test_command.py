@@ -5,6 +5,7 @@ import re
 import pytest
 import typer
 
+from streamspread.cli import main
 from streamspread.cli.arguments import Network, Quiet
 from streamspread.cli.command import COMMANDS, Command, flags
 from streamspread.options import EmbedOptions, Options, documented, option_of
@@ -56,3 +57,37 @@ def test_every_command_has_help_with_examples(cli, name):
 def test_a_class_of_options_is_a_flag_for_each(options):
     names = [parameter.name for parameter in flags(options)]
     assert names == [one.name for one in documented(options) if option_of(one).flag is not None]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), *((name, "--help") for name in COMMANDS.names())], ids=str
+)
+def test_flags_without_a_value_are_shown_without_one(cli, arguments):
+    out = cli(*arguments, "--help").out
+    assert "<bool>" not in out
+    assert "<str>" not in out
+
+
+def test_the_version_has_a_short_flag(cli):
+    assert cli("-V") == cli("--version")
+    assert cli("-V").out.startswith("streamspread ")
+
+
+@pytest.mark.parametrize(
+    ("line", "there", "missing"),
+    [
+        ("streamspread ", "run", "--method"),
+        ("streamspread run --me", "--memory", "--model"),
+        ("streamspread run --method ", "covariance", "gram "),
+        ("streamspread run --data p", "parquet:", "noise"),
+        ("streamspread plan --model t", "torchvision:", "no1"),
+    ],
+)
+def test_a_shell_completes_commands_options_and_values(monkeypatch, capsys, line, there, missing):
+    monkeypatch.setenv("_STREAMSPREAD_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+    assert main([]) == 0
+    offered = capsys.readouterr().out.split("\n")
+    assert there in offered
+    assert missing not in offered

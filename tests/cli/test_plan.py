@@ -15,13 +15,13 @@ def test_a_plan_names_method_pass_memory_and_reason_of_every_layer(cli, tiny, tm
     assert lines[0].split()[:7] == ["layer", "shape", "D", "N", "K", "at", "most"]
     assert lines[0].split()[7:] == ["method", "in", "pass", "memory", "operations", "seconds,", "about"]
     assert [line.split()[0] for line in lines[2:5]] == ["c1", "c2", "gap"]
-    assert [line.split(":")[0] for line in lines[5:8]] == ["c1", "c2", "gap"]
+    assert [line.split(":")[0] for line in lines[5:7]] == ["c1, c2", "gap"]
     assert [line.split()[4] for line in lines[2:5]] == ["23", "23", "6"]
     limited = "24 of them span at most 23 directions, and these layers have more"
-    assert lines[8] == f"limited by the number of images: c1, c2: {limited}"
-    assert lines[9].startswith("pass 1 of 1, cut off after gap: c1, c2, gap (")
-    assert lines[10].startswith("24 images in batches of ")
-    assert re.fullmatch(r"about \d+ s, of which the network's forward takes \d+ s", lines[11])
+    assert lines[7] == f"limited by the number of images: c1, c2: {limited}"
+    assert lines[8].startswith("pass 1 of 1, cut off after gap: c1, c2, gap (")
+    assert lines[9].startswith("24 images in batches of ")
+    assert re.fullmatch(r"about \d+ s, of which the network's forward takes \d+ s", lines[10])
     assert os.listdir(tmp_path) == []
 
 
@@ -79,7 +79,7 @@ def test_layers_lists_what_the_layers_option_takes(cli):
     code, out, err = cli("layers", "--model", "plan:4,M,6")
     assert (code, err) == (0, "")
     rows = [line.split() for line in out.splitlines()]
-    assert rows[0] == ["layer", "shape", "D", "axes", "module"]
+    assert rows[0] == ["layer", "shape", "D", "axes", "module", "taken"]
     assert ["c1.relu", "4×32×32", "4,096", "NCHW", "ReLU"] in rows
     assert ["c2", "6×16×16", "1,536"] in [row[:3] for row in rows]
     assert ["gap", "6", "6"] in [row[:3] for row in rows]

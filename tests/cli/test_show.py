@@ -1,6 +1,7 @@
 """``show``: stored results again, for the same thresholds or others, one or several."""
 
 import json
+import re
 
 import pytest
 
@@ -64,3 +65,21 @@ def test_json_and_csv_are_whole_documents(cli, stored):
     code, out, err = cli("show", "a.arrow", "b.arrow", "--format", "json")
     assert (code, out) == (2, "")
     assert "json takes one file at a time" in err
+
+
+def test_columns_are_chosen_by_name_and_an_unknown_one_lists_all(cli, tmp_path):
+    path = tmp_path / "x.arrow"
+    store.write(Spectra([layer("c1"), layer("c2")], thresholds=(0.5, 0.9)), path)
+    code, out, _ = cli("show", path, "--columns", "layer,components, share,rankme,dim")
+    lines = [line for line in out.splitlines() if line.startswith("layer")]
+    expected = ["layer", "K(0.5)", "K(0.9)", "K(0.5) of K at most", "K(0.9) of K at most", "rankme", "D"]
+    assert (code, re.split(r"\s{2,}", lines[0].strip())) == (0, expected)
+    for columns in ("layer,foo", "", "low"):
+        code, out, err = cli("show", path, "--columns", columns)
+        assert (code, out) == (2, "")
+        assert re.match(r"error: no column .*: --columns takes layer, shape, dim, .*participation_ratio", err)
+    assert cli("show", path, "--columns", "low,layer", "--format", "csv").out.splitlines()[0] == "low,layer"
+    told = json.loads(cli("show", path, "--columns", "layer,low", "--format", "json").out)
+    assert [sorted(one) for one in told["layers"]] == [["components", "layer"]] * 2
+    assert [sorted(one) for one in told["layers"][0]["components"]] == [["low"]] * 2
+    assert "takes layer, shape, dim" in cli("show", path, "--columns", "spread", "--format", "csv").err

@@ -1,6 +1,9 @@
 """Tests of how a data spec is read, and of what is said of one that cannot be."""
 
+import re
+
 import pytest
+from PIL import Image
 
 from streamspread.datasets import load
 from streamspread.errors import DataError, OptionError
@@ -66,3 +69,22 @@ def test_a_bare_path_is_told_its_spec(tmp_path):
 def test_options_out_of_range_are_refused_before_anything_is_read(spec, options, said):
     with pytest.raises(OptionError, match=said):
         load(spec, **options)
+
+
+def test_what_another_source_holds_is_told(tmp_path):
+    classes, files = tmp_path / "classes", tmp_path / "files"
+    (classes / "cat").mkdir(parents=True)
+    files.mkdir()
+    Image.new("RGB", (4, 4)).save(classes / "cat" / "a.png")
+    (files / "train.parquet").write_bytes(b"")
+    for spec, meant in (
+        (f"folder:{files}", f"did you mean parquet:{files}?"),
+        (f"parquet:{classes}", f"did you mean folder:{classes}?"),
+        (str(files), f"did you mean parquet:{files}?"),
+        (str(classes), f"did you mean folder:{classes}?"),
+    ):
+        with pytest.raises(DataError, match=re.escape(meant)):
+            load(spec)
+    with pytest.raises(DataError, match="cannot be read as a Parquet file") as raised:
+        load(f"parquet:{files}")
+    assert "did you mean" not in str(raised.value)

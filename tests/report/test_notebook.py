@@ -116,7 +116,7 @@ def test_plans_layers_and_similarities_are_shown_too():
     assert repr(plan).startswith("Plan(layers: 1, passes: 1, peak ")
     assert [row[0] for row in tables(plan).rows] == ["layer", "0"]
     row = tables(streamspread.layers(model, x)).rows[1]
-    assert (row[:3], row[-1]) == (["0", "5", "5"], "Linear")
+    assert (row[:3], row[-2:]) == (["0", "5", "5"], ["Linear", "•"])
     similarity = streamspread.cka(grams_of({"c1": x.double().numpy()}))
     assert repr(similarity) == "Similarity(1 × 1 layers over 40 samples)"
     assert tables(similarity).rows[1] == ["c1", "6", "1.000"]

@@ -123,10 +123,10 @@ def _streamed(
     from streamspread.api import grams as api
     from streamspread.engine.grams import InterruptedGrams
 
-    opened = open_source(source, options, output.quiet, most=MOST)
-    facts = opened.facts(context.obj, source, options.seed)
     partial = ""
     with progress_bars(output.quiet) as progress:
+        opened = open_source(source, options, output.quiet, most=MOST)
+        facts = opened.facts(context.obj, source, options.seed)
         try:
             grams = api.grams(
                 opened.loaded.module, opened.images, **vars(options), progress=progress, provenance=facts

@@ -57,10 +57,10 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         )
     for suffix in (".arrow", ".png", ".svg"):
         store.check_writable(path.with_suffix(suffix))
-    opened = open_source(source, options, output.quiet, most=MOST)
-    facts = opened.facts(context.obj, source, options.seed)
     interrupted = False
     with progress_bars(output.quiet) as progress:
+        opened = open_source(source, options, output.quiet, most=MOST)
+        facts = opened.facts(context.obj, source, options.seed)
         try:
             embedding = api.embed(
                 opened.loaded.module,

@@ -1,39 +1,33 @@
 """``streamspread layers``: the names that --layers takes."""
 
-# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
-from dataclasses import dataclass
-from typing import Annotated
+from __future__ import annotations
 
-from streamspread.cli.arguments import INPUT, ImageSize, Network
+from dataclasses import fields
+
+from streamspread.cli.arguments import Source, UnusedOutput
 from streamspread.cli.command import Command
-from streamspread.options import Flag, Option
+from streamspread.cli.terminal import progress_bars
+from streamspread.options import Options
+
+_USED = {"model", "image_size", "layers", "axes"}
 
 
-@dataclass(eq=False, repr=False)
-class Subject(ImageSize, Network):
-    """Which network, at which size."""
+def layers(source: Source, options: Options, output: UnusedOutput) -> None:
+    """List a network's layers with the shape and the number D of their features, and mark those that --layers
+    takes; a line of run can be pasted."""
+    with progress_bars(output.quiet):
+        from streamspread import models
+        from streamspread.api.layers import example_of
+        from streamspread.api.layers import layers as layers_of
 
-    weights: Annotated[
-        str | None,
-        Option(
-            "Accepted so that a run line can be pasted; ignored.",
-            Flag(metavar="PATH|default|none", panel=INPUT),
-        ),
-    ] = None
-
-
-def layers(subject: Subject) -> None:
-    """List a network's layers with the shape and the number D of their features."""
+        loaded = models.load(source.model, "none")
+        example = example_of(loaded, source.image_size or loaded.image_size)
+        found = layers_of(loaded.module, example, layers=options.layers, axes=options.axes)
     from rich.console import Console
 
-    from streamspread import models
-    from streamspread.api.layers import example_of
-    from streamspread.api.layers import layers as layers_of
     from streamspread.report.tables import print_layers
 
-    loaded = models.load(subject.model, "none")
-    example = example_of(loaded, subject.image_size or loaded.image_size)
-    print_layers(layers_of(loaded.module, example), Console())
+    print_layers(found, Console())
 
 
 COMMAND = Command(
@@ -41,7 +35,9 @@ COMMAND = Command(
     (
         "streamspread layers --model no1",
         "streamspread layers --model torchvision:resnet50 --image-size 224",
-        "streamspread layers --model timm:vit_tiny_patch16_224",
+        "streamspread layers --model timm:vit_tiny_patch16_224 --layers 'blocks.*.mlp.fc2'",
     ),
     place=3,
+    panel="Analyse a network",
+    hides=frozenset(one.name for kind in (Source, Options, UnusedOutput) for one in fields(kind)) - _USED,
 )

@@ -5,20 +5,23 @@ from __future__ import annotations
 from streamspread.cli.arguments import Source, UnusedOutput
 from streamspread.cli.command import Command
 from streamspread.cli.inputs import open_source
+from streamspread.cli.terminal import progress_bars
 from streamspread.options import Options
 
 
 def plan(source: Source, options: Options, output: UnusedOutput) -> None:
     """Say what run would do: method, passes, memory and time of each layer, and why."""
+    with progress_bars(output.quiet):
+        from streamspread.api import analyze
+        from streamspread.api.doors import Subject
+
+        opened = open_source(source, options, output.quiet)
+        found = analyze.plan_with(Subject(opened.loaded.module, opened.images), options, timed=True)
     from rich.console import Console
 
-    from streamspread.api import analyze
-    from streamspread.api.doors import Subject
     from streamspread.report.tables import print_plan
 
-    opened = open_source(source, options, output.quiet)
-    subject = Subject(opened.loaded.module, opened.images)
-    print_plan(analyze.plan_with(subject, options, timed=True), Console())
+    print_plan(found, Console())
     if options.with_random:
         print("and all of it again for the random twin")
 
@@ -30,4 +33,5 @@ COMMAND = Command(
         "streamspread plan --model torchvision:resnet50 --weights none --data noise --samples 10000",
     ),
     place=2,
+    panel="Analyse a network",
 )

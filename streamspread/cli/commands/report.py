@@ -65,4 +65,5 @@ COMMAND = Command(
         "streamspread report study/results/*.arrow --format markdown",
     ),
     place=5,
+    panel="Look at results",
 )

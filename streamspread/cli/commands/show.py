@@ -9,7 +9,7 @@ import typer
 
 from streamspread.cli.arguments import Format, Printed
 from streamspread.cli.command import Command
-from streamspread.cli.terminal import print_result
+from streamspread.cli.terminal import check_printed, print_result
 from streamspread.options import read_thresholds
 
 
@@ -31,6 +31,7 @@ def show(
 
     from streamspread import store
 
+    check_printed(printed)
     form = printed.form
     if len(files) > 1 and form is not Format.table:
         raise typer.BadParameter(f"{form.value} takes one file at a time", param_hint="--format")
@@ -38,7 +39,7 @@ def show(
     for index, spectra in enumerate(results):
         if index:
             print()
-        print_result(spectra if taus is None else spectra.at(taus), form)
+        print_result(spectra if taus is None else spectra.at(taus), printed)
 
 
 COMMAND = Command(
@@ -46,6 +47,8 @@ COMMAND = Command(
     (
         "streamspread show no1.arrow no3.arrow",
         "streamspread show no1.arrow --thresholds 0.5,0.9 --format csv",
+        "streamspread show no1.arrow --columns layer,dim,components,share,participation_ratio",
     ),
     place=4,
+    panel="Look at results",
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamspread.datasets.source import SPLITS, DataSource, Request
@@ -19,10 +21,25 @@ def _open(request: Request) -> tuple[PixelSource, str]:
     return DecodedPixels(images, request.image_size), path_name(request.path, request.split)
 
 
+_LOOKED_AT = 1_000  # files
+_IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+
+def _holds(path: str) -> bool:
+    """A folder with an image one or two folders below it."""
+    if not os.path.isdir(path):
+        return False
+    for below in ("*/*", "*/*/*"):
+        if any(file.suffix.lower() in _IMAGES for file in islice(Path(path).glob(below), _LOOKED_AT)):
+            return True
+    return False
+
+
 SOURCE = DataSource(
     form="folder:PATH",
     about="a folder with one folder of images per class, or with train/, test/ and val/ of these",
     open=_open,
     splits=SPLITS,
     fits=os.path.isdir,
+    holds=_holds,
 )

@@ -26,4 +26,5 @@ SOURCE = DataSource(
     about="a data set of Hugging Face's: a folder that save_to_disk wrote, or a name, cached or on the hub",
     open=_open,
     splits=SPLITS,
+    holds=lambda path: os.path.isfile(os.path.join(path, "dataset_info.json")),
 )
