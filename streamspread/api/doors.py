@@ -50,7 +50,13 @@ def door(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:
                 signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{body.__name__}(): {error}") from None
-            return body(_named(call(*args, **kwargs)))
+            try:
+                asked = call(*args, **kwargs)
+            except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+                raise OptionError(
+                    f"{body.__name__}(): an argument is of a kind that is not taken here ({error})"
+                ) from error
+            return body(_named(asked))
 
         returned = inspect.signature(body).return_annotation
         through.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from streamspread.datasets.images import (
     gather,
 )
 from streamspread.datasets.source import SOURCES, SPLITS, DataSource, Request, data_forms
-from streamspread.errors import BudgetError, DataError, OptionError
+from streamspread.errors import BudgetError, DataError, OptionError, check_whole
 from streamspread.system.memory import format_bytes, free_bytes
 
 MOST_PIXELS = 65_535  # of a side: JPEG's limit
@@ -49,10 +49,12 @@ def load(
         DataError: the spec is unknown, or the data is missing, broken, of differing sizes or too few.
         OptionError: an option out of range. BudgetError: there is no room for images of that size.
     """
-    if split not in SPLITS:
+    if not isinstance(split, str) or split not in SPLITS:
         raise OptionError(f"split {split!r} asked for; there are {', '.join(SPLITS)}")
-    if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
-        raise OptionError(f"image size {image_size:,} asked for; it must be from 1 to {MOST_PIXELS:,}")
+    if image_size is not None:
+        check_whole("image size", image_size)
+        if image_size > MOST_PIXELS:
+            raise OptionError(f"image size {image_size:,} asked for; it must be from 1 to {MOST_PIXELS:,}")
     check_samples(samples, seed)
     source, argument = _source(spec)
     if image_size is not None:

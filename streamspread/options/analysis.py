@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from streamspread.errors import OptionError, check_seed, check_whole
 from streamspread.options.reading import read_layers, read_number, read_thresholds, split_names
@@ -73,6 +73,10 @@ class RunOptions:
     ] = 0
 
     def __post_init__(self) -> None:
+        for one in documented(type(self)):
+            value = getattr(self, one.name)
+            if get_args(one.type)[0] is bool and type(value).__name__ not in ("bool", "bool_"):
+                raise OptionError(f"{one.name} is True or False, not {value!r}")
         if self.batch_size is not None:
             check_whole("batch size", self.batch_size)
         check_seed(self.seed)

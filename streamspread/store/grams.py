@@ -36,6 +36,8 @@ def write_grams(grams: Grams, path: str | Path) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    if not isinstance(grams, Grams):
+        raise StoreError(f"cannot write {type(grams).__name__}: give the Grams of streamspread.grams()")
     if Path(path).suffix != SUFFIX:
         raise StoreError(f"cannot write grams to {str(path)!r}: the name must end in {SUFFIX}")
     header = {
