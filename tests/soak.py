@@ -117,8 +117,8 @@ def main():
 
     def say(number, now):
         print(
-            f"{number:5} analyses: {now.resident / 2**20:7.1f} MiB, {now.files} files, {now.threads} threads, "
-            f"{now.hooks} hooks, {now.tensors} tensors",
+            f"{number:5} analyses: {now.resident / 2**20:7.1f} MiB, {now.files} files, "
+            f"{now.threads} threads, {now.hooks} hooks, {now.tensors} tensors",
             flush=True,
         )
 

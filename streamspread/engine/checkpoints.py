@@ -62,7 +62,7 @@ class Keeper(StateKeeper):
                 f"{stream.description}: a checkpoint is of no use where data cannot be read {how}: give data "
                 "that can, or no --checkpoint"
             )
-        self._seekable = stream.seekable
+        self._seekable = stream.seekable or stream.stateful is not None
         self._outline: list[list[Any]] = []
         machine = {name: getattr(observed, name) for name in _MACHINE}
         super().__init__(options.checkpoint or "", _told(observed, options), observed.device, machine)

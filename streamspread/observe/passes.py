@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
 from streamspread.errors import DataError
-from streamspread.linalg.states import below
+from streamspread.linalg.states import below, packed_state, unpacked_state
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.repeats import Repeats
@@ -32,12 +34,14 @@ class Turn(NamedTuple):
 
 class Mark(NamedTuple):
     """A place between two of the stream's batches: how many of them, and of their samples, went through the
-    network in this pass, what was ``seen`` of them, and whether the pass is the ``first``."""
+    network in this pass, what was ``seen`` of them, and whether the pass is the ``first``; ``place``: what
+    gives the state of a source that knows by itself where it is, or None."""
 
     batches: int
     samples: int
     seen: Seen
     first: bool
+    place: Callable[[], Any] | None = None
 
 
 class Passes:
@@ -140,7 +144,9 @@ class Passes:
         }
         if mark is not None:
             seen, pending = mark.seen.state()
-            facts["mark"] = {**mark._asdict(), "seen": seen}
+            facts["mark"] = {**mark._asdict(), "seen": seen, "place": None}
+            if mark.place is not None and (packed := packed_state(mark.place())) is not None:
+                tensors["place"] = packed
             tensors |= {f"seen.{name}": tensor for name, tensor in pending.items()}
         if self._repeats is not None:
             facts["repeats"], known = self._repeats.state()
@@ -153,7 +159,9 @@ class Passes:
         self._seen = list(facts["batches_seen"])
         if "mark" in facts:
             seen = Seen.loaded(facts["mark"]["seen"], below("seen.", tensors))
-            self._mark = Mark(**{**facts["mark"], "seen": seen})
+            packed = tensors.get("place")
+            place = None if packed is None else partial(unpacked_state, packed.clone())
+            self._mark = Mark(**{**facts["mark"], "seen": seen, "place": place})
         if self._repeats is not None:
             self._repeats.load_state(facts["repeats"], below("known.", tensors))
 
@@ -187,11 +195,23 @@ class Passes:
                 if number % every == 0:
                     mark = None
                     if marked and index == len(parts):
-                        mark = Mark(number + 1, start, seen.copy() if ahead else seen, first)
+                        place = self._place(ahead)
+                        mark = Mark(number + 1, start, seen.copy() if ahead else seen, first, place)
                     places.append((begin, mark))
                     yield part
         if first:
             self.data_seen = seen.text()
+
+    def _place(self, ahead: bool) -> Callable[[], Any] | None:
+        """What gives the state of the source after the batch that was read last: asked at once where more is
+        read before it is needed."""
+        stream = self.observed.stream
+        if stream.seekable or stream.stateful is None:
+            return None
+        if not ahead:
+            return stream.stateful.state_dict
+        state = copy.deepcopy(stream.stateful.state_dict())
+        return lambda: state
 
     def _from(self, begun: Mark) -> Iterator[Batch]:
         """The stream's batches from that place on.
@@ -205,6 +225,11 @@ class Passes:
             return
         if stream.seekable:
             yield from stream.rest(size, begun.samples)
+            return
+        if stream.stateful is not None and begun.place is not None:
+            if begun.samples == self.observed.samples:
+                return  # torchdata's loaders would be at their end in the next pass too
+            yield from stream.resumed(begun.place(), size, begun.samples)
             return
         again, batches = Seen(), stream.batches(size)
         while again.samples < begun.samples and (batch := next(batches, None)) is not None:

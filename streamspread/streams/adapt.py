@@ -18,7 +18,7 @@ from streamspread.errors import DataError
 from streamspread.streams.batch import Batch
 from streamspread.streams.items import batch_of, batched, batches_of, sample_of
 from streamspread.streams.labels import class_names, data_set_labels, sample_labels
-from streamspread.streams.loaders import length, loader_from, loader_ordered, loader_samples
+from streamspread.streams.loaders import length, loader_from, loader_ordered, loader_samples, stateful
 from streamspread.streams.modules import is_data_module, loader_of
 from streamspread.streams.stream import (
     DEFAULT_BATCH_SIZE,
@@ -121,7 +121,7 @@ def _of_batches(data: Any) -> Stream:
         return CallableStream(data)
     table = hasattr(data, "columns")  # iterating would give their names
     if isinstance(data, Iterable) and not isinstance(data, _NO_BATCHES) and not table:
-        return CallableStream(data.__iter__, type(data).__name__)
+        return CallableStream(data.__iter__, type(data).__name__, data)
     meant = ""
     if isinstance(data, str | os.PathLike):
         meant = f"did you mean streamspread.data({str(data)!r})? Else "
@@ -181,6 +181,7 @@ class LoaderStream(Stream):
         self._loader = loader
         self.samples = loader_samples(loader)
         self.ordered = loader_ordered(loader)
+        self.stateful = stateful(loader)
         # Whose batches are known without asking for them.
         self.seekable = self.ordered and self.samples is not None
         if self.ordered and self.samples is not None:
@@ -193,7 +194,10 @@ class LoaderStream(Stream):
             raise DataError(f"{self.description}: no samples in it; at least one is needed")
 
     def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
-        return checked(self._loaded(self._loader), self.description)
+        return self._begun(batch_size, 0)
+
+    def _begun(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+        return checked(self._loaded(self._loader, first), self.description, first)
 
     def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
         return checked(self._loaded(loader_from(self._loader, first), first), self.description, first)
@@ -225,8 +229,10 @@ class LoaderStream(Stream):
 class CallableStream(Stream):
     """The batches of the iterator that a callable returns; it is called once in every pass."""
 
-    def __init__(self, make: Callable[[], Iterable[Any]], name: str = "") -> None:
-        """``name``: of what the batches are from; made from the callable's where it is not given."""
+    def __init__(self, make: Callable[[], Iterable[Any]], name: str = "", source: Any = None) -> None:
+        """``name``: of what the batches are from; made from the callable's where it is not given. ``source``:
+        what may know where reading is."""
+        self.stateful = stateful(source)
         name = name or getattr(make, "__name__", type(make).__name__)
         try:
             inspect.signature(make).bind()
@@ -241,6 +247,9 @@ class CallableStream(Stream):
         self.description = f"batches from {name}"
 
     def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+        return self._begun(batch_size, 0)
+
+    def _begun(self, batch_size: int | None, first: int) -> Iterator[Batch]:
         returned = self._make()
         if not isinstance(returned, Iterable):
             raise DataError(
@@ -254,7 +263,7 @@ class CallableStream(Stream):
             )
         self._last = returned
         batches = batches_of(returned, resolve_batch_size(batch_size), f"{self.description}: a batch")
-        return checked(batches, self.description)
+        return checked(batches, self.description, first)
 
 
 class OneShotStream(Stream):

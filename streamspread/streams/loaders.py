@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 
@@ -11,6 +12,18 @@ def length(sized: Any) -> int | None:
         return len(sized)
     except (TypeError, NotImplementedError):
         return None
+
+
+def stateful(source: Any) -> Any:
+    """The source, where it can say where reading is and go on there; else None.
+
+    Of a loader the data set must say so too: torchdata's counts what it skips twice where that does not
+    (0.11), and would skip too much after the second time.
+    """
+    asked = [source, source.dataset] if isinstance(source, DataLoader) else [source]
+    names = ("state_dict", "load_state_dict")
+    able = all(callable(getattr(one, name, None)) for one in asked for name in names)
+    return source if able and not isinstance(source, torch.nn.Module) else None
 
 
 def loader_samples(loader: DataLoader[Any]) -> int | None:

@@ -37,6 +37,8 @@ class Stream(ABC):
             there is none.
         resident_bytes: of memory that was taken for the data, which a budget counts; 0 for a caller's own.
         seekable: whether :meth:`rest` can be asked.
+        stateful: what knows by its ``state_dict`` where reading is, and goes on there in the next
+            ``batches()`` after ``load_state_dict``, as torchdata's loaders do; None where nothing does.
         labels: int64 (N,), the class of every sample by its place, below 0 where it has none; None where the
             data do not say. ``classes``: the names of the classes 0, 1, …, or None.
     """
@@ -48,6 +50,7 @@ class Stream(ABC):
     tensor: Batch | None = None
     resident_bytes: int = 0
     seekable: bool = False
+    stateful: Any = None
     labels: torch.Tensor | None = None
     classes: tuple[str, ...] | None = None
 
@@ -72,6 +75,22 @@ class Stream(ABC):
             DataError: this stream can only be read from its beginning.
         """
         raise DataError(f"{self.description}: it can only be read from its beginning")
+
+    def resumed(self, state: Any, batch_size: int | None, first: int) -> Iterator[Batch]:
+        """Those of batches() that come after what ``stateful`` had the state of; ``first``: the number of the
+        sample with which they begin.
+
+        Raises:
+            DataError: there is nothing that could tell.
+        """
+        if self.stateful is None:
+            raise DataError(f"{self.description}: it does not say where reading is")
+        self.stateful.load_state_dict(state)
+        return self._begun(batch_size, first)
+
+    def _begun(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+        """What comes now, which may be nothing where ``first`` is above 0."""
+        return self.batches(batch_size)
 
     def peek(self, n: int) -> Iterator[Batch]:
         """Batches with the first n samples, or more; a later batches() gives all samples all the same."""
