@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test gpu-test truth chaos lint docs dist bench clean
+.PHONY: help run test gpu-test truth chaos fuzz soak lint docs dist bench study clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ truth: $(VENV)/.installed ## 100,000 generated cases against references (ARGS="-
 chaos: $(VENV)/.installed ## runs killed 100 times and resumed to the same bits (ARGS="--kills 20 --seed 7")
 	$(PY) -m tests.chaos $(ARGS)
 
+fuzz: $(VENV)/.installed ## 5,000 malformed inputs by group (ARGS="--count 500 --seed 7 --group weights")
+	$(PY) -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/.installed ## 1,000 analyses in one process: memory, files, threads and hooks flat
+	$(PY) -m tests.soak $(ARGS)
+
 lint: $(VENV)/.installed ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -37,10 +43,16 @@ docs: $(VENV)/.installed ## the documentation as a web site: docs/_build/html/in
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html $(ARGS)
 
+dist: $(VENV)/.installed ## source distribution and wheel: built, checked, and tried in an environment of their own
+	$(PY) -m release.check $(ARGS)
+
 BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit
 
 bench: $(VENV)/.installed ## every benchmark (ARGS="--data parquet:PATH"); results go to benchmarks/results
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name $(ARGS); done
+
+study: $(VENV)/.installed ## the article in docs/study again (ARGS="--data parquet:PATH"); without ARGS its figures and text
+	$(PY) -m docs.study.make $(ARGS)
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) build dist docs/_build docs/gallery .pytest_cache .mypy_cache .ruff_cache .hypothesis

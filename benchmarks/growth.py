@@ -15,7 +15,7 @@ is flat. Eigenvalues take seconds that do not grow with N, so a line a + b·N, o
 curve's seconds too, by least squares of relative deviations, the largest of which is given.
 
 ``--large`` adds the first convolution of VGG-16 at 224×224, D = 3,211,264, by a sketch; its peak holds the
-network's weights too. The picture is drawn by matplotlib, where that is installed.
+network's weights too. The picture is drawn by vl-convert, where that is installed.
 
     python -m benchmarks.growth [--samples 1000 5000 50000] [--sizes 4 16 64] [--large]
 """
@@ -23,21 +23,16 @@ network's weights too. The picture is drawn by matplotlib, where that is install
 from __future__ import annotations
 
 import argparse
-import io
 import math
 import sys
 import time
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.environment import environment, save
 from benchmarks.processes import measured
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SAMPLES = (1000, 2000, 5000, 10_000, 20_000, 50_000)
 SIZES = (4, 8, 16, 32, 64, 128, 224)  # pixels: D from 256 to 802,816
@@ -226,68 +221,65 @@ def show(rows: list[dict[str, Any]], straight: list[dict[str, Any]]) -> None:
 def draw(rows: list[dict[str, Any]], path: str, rounding: str) -> None:
     """Seconds and peak over N and over D, all scales logarithmic, with a dotted line that is linear."""
     from streamspread.errors import MissingError
-    from streamspread.report.style import styled
+    from streamspread.report.render import png, svg
     from streamspread.system.files import replace_file
 
+    if not any(series(rows, over) for over in ("samples", "dim")):
+        return
     try:
-        with styled("en"):
-            content = io.BytesIO()
-            picture(rows, rounding).savefig(content, format="png", dpi=150)
+        content = png(svg(picture(rows, rounding)))
     except MissingError as error:
         print(f"no picture: {error}")
         return
-    replace_file(path, content.getvalue())
+    replace_file(path, content)
     print("written:", path)
 
 
-def picture(rows: list[dict[str, Any]], rounding: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    from streamspread.report.axes import legend
-
-    figure = Figure(figsize=(9.2, 7.4))
-    grid = figure.subplots(2, 2, sharex="col")
-    for column, (over, label) in enumerate(
-        (("samples", "images N, at D = {dim:,}"), ("dim", "features D, at N = {samples:,}"))
-    ):
-        curves = series(rows, over)
-        for axes, (what, unit) in zip(grid[:, column], (("seconds", 1), ("peak_bytes", 2**20)), strict=True):
-            panel(axes, curves, over, what, unit)
-        if curves:
-            grid[1, column].set_xlabel(label.format(**next(iter(curves.values()))[0]))
-    grid[0, 0].set_ylabel("time of the run, s")
-    grid[1, 0].set_ylabel("peak memory, MiB")
+def picture(rows: list[dict[str, Any]], rounding: str) -> dict[str, Any]:
+    """A panel for time and for memory, over N and over D, as Vega-Lite describes it."""
     threads = max((row["threads"] for row in rows if "threads" in row), default=0)
     fixed = f"rounding {rounding}, sketch of rank {RANK} in at most {PASSES} passes; dotted: linear"
-    caption = f"{place()}, threads: {threads}; {fixed}"
-    figure.suptitle(f"How time and memory of one layer's analysis grow\n{caption}", fontsize=9)
-    legend(figure, list(grid.flat))
-    return figure
+    panels = [
+        panel(rows, over, label, what)
+        for what in (("seconds", 1, "time of the run, s"), ("peak_bytes", 2**20, "peak memory, MiB"))
+        for over, label in (("samples", "images N"), ("dim", "features D"))
+    ]
+    title = "How time and memory of one layer's analysis grow"
+    caption = [f"{place()}, threads: {threads}", fixed]
+    return {"title": {"text": title, "subtitle": caption}, "concat": panels, "columns": 2}
 
 
-def panel(axes: Axes, curves: dict[str, list[dict[str, Any]]], over: str, what: str, unit: int) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    from streamspread.report.style import looks
-
-    points = [(row[over], row[what] / unit) for curve in curves.values() for row in curve if row[what] > 0]
-    if not points:
-        return
-    known = dict(zip(METHODS, looks(len(METHODS)), strict=True))  # the same in all panels
-    for name, curve in curves.items():
-        look = known[curve[0]["method"]]
-        x, y = [row[over] for row in curve], [row[what] / unit or math.nan for row in curve]
-        inside = look.color if curve[0]["network"] == NETWORK else "white"
-        axes.plot(x, y, look.marker, color=look.color, linestyle=look.dash, mfc=inside, label=name)
-    axes.set(xscale="log", yscale="log")
-    (left, right), heights = (min(points)[0], max(points)[0]), [y for _, y in points]
-    axes.set_ylim(min(heights) / 1.5, max(heights) * 1.5)
-    axes.plot((left, right), (min(heights), min(heights) * right / left), ":", color="#555555", linewidth=0.8)
-    for axis, subs in ((axes.xaxis, (1, 2, 5) if over == "samples" else (1,)), (axes.yaxis, (1, 2, 5))):
-        axis.set_major_locator(LogLocator(subs=subs, numticks=99))
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(lambda value, _: f"{value:,.9g}")
-    axes.tick_params(axis="x", labelrotation=30)
+def panel(rows: list[dict[str, Any]], over: str, label: str, what: tuple[str, int, str]) -> dict[str, Any]:
+    """One panel. ``what``: the column, what it is divided by, and the axis's title."""
+    column, unit, title = what
+    curves = [
+        {"curve": name, "x": row[over], "y": row[column] / unit}
+        for name, curve in series(rows, over).items()
+        for row in curve
+        if row[column] > 0
+    ]
+    low = min((one["y"] for one in curves), default=1)
+    least, most = (f((one["x"] for one in curves), default=1) for f in (min, max))
+    linear = [{"x": least, "y": low}, {"x": most, "y": low * most / least}]
+    x = {"field": "x", "type": "quantitative", "title": label, "scale": {"type": "log"}}
+    y = {"field": "y", "type": "quantitative", "title": title, "scale": {"type": "log"}}
+    color = {"field": "curve", "type": "nominal", "title": None, "legend": {"orient": "bottom"}}
+    return {
+        "width": 360,
+        "height": 260,
+        "layer": [
+            {
+                "data": {"values": curves},
+                "mark": {"type": "line", "point": True},
+                "encoding": {"x": x, "y": y, "color": color},
+            },
+            {
+                "data": {"values": linear},
+                "mark": {"type": "line", "strokeDash": [2, 2], "color": "#555555", "clip": True},
+                "encoding": {"x": x, "y": y},
+            },
+        ],
+    }
 
 
 def place() -> str:

@@ -1,6 +1,7 @@
 """How the documentation is built: ``make docs``, then open docs/_build/html/index.html."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -26,8 +27,24 @@ extensions = [
     "sphinx-mathjax-offline",
 ]
 exclude_patterns = ["_build", "pictures"]
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
+myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
+# The study is what a program wrote, with headings of its own; the gallery's settings hold functions.
+suppress_warnings = ["myst.header", "config.cache"]
+
+# What lies outside this folder, as files of the checkout link to it, and the page that has it here; None: no
+# page, and the words stand alone.
+OUTSIDE = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "RELEASING.md": "releasing.md",
+    "benchmarks/README.md": "benchmark_programs.md",
+    "examples": "gallery/index.rst",
+    "benchmarks/results": None,
+    "notebooks": None,
+}
 
 # Names of other projects are linked only where their inventories can be fetched.
 intersphinx_mapping = (
@@ -59,14 +76,14 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": []}
+html_sidebars = {page: [] for page in ("index", "tutorial", "mathematics")}
 html_show_sourcelink = False
 
 # The examples of examples/ run on their tiny inputs and become pages and notebooks.
 sphinx_gallery_conf = {
     "examples_dirs": ["../examples"],
     "gallery_dirs": ["gallery"],
-    "filename_pattern": r"/(own_cnn|data_loader|timm_vit|language_model|pipeline)\.py$",
+    "filename_pattern": r"\.py$",
     "ignore_pattern": r"(__init__|document|snippets|notebooks)\.py$",
     "reset_argv": lambda _conf, _variables: ["--tiny"],
     "reset_modules": (),
@@ -77,3 +94,26 @@ sphinx_gallery_conf = {
     "min_reported_time": 0,
     "write_computation_times": False,
 }
+
+
+def inside(app, name, source):
+    """Links of a page that lead out of this folder, led to the page that has it here."""
+    up = "../" * name.count("/")
+
+    def led(match):
+        target = match["target"].rstrip("/")
+        if target not in OUTSIDE:
+            return match[0]
+        page = OUTSIDE[target]
+        return (
+            match["text"]
+            if page is None
+            else f"[{match['text']}]({up}{page}{'' if page == 'index.md' else match['anchor'] or ''})"
+        )
+
+    link = rf"\[(?P<text>[^\]]*)\]\({re.escape(up)}\.\./(?P<target>[^)#]+)(?P<anchor>#[^)]*)?\)"
+    source[0] = re.sub(link, led, source[0])
+
+
+def setup(app):
+    app.connect("source-read", inside)

@@ -19,15 +19,17 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Pages whose snippets run. Those of docs/library.md are examples/, which :mod:`examples.document` runs.
+#: Pages whose snippets run. Whole examples, as in docs/library.md, are run by :mod:`examples.document`.
 PAGES = [
     ROOT / "README.md",
-    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "library.md"),
+    *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
 ]
 
 BLOCK = re.compile(
-    r"<!-- setup\n(?P<setup>.*?)-->\n|```python\n(?P<source>.*?)```\n(?:\n```text\n(?P<output>.*?)```\n)?",
+    r"<!-- setup\n(?P<setup>.*?)-->\n"
+    r"|<!-- \w+ -->\n```python\n.*?```\n"  # an example
+    r"|```python\n(?P<source>.*?)```\n(?:\n```text\n(?P<output>.*?)```\n)?",
     re.DOTALL,
 )
 
@@ -43,6 +45,8 @@ class Block(NamedTuple):
 def blocks(text: str) -> Iterator[Block]:
     """The Python of a page, in its order."""
     for match in BLOCK.finditer(text):
+        if match["setup"] is None and match["source"] is None:
+            continue
         kind = "setup" if match["setup"] is not None else "source"
         line = text.count("\n", 0, match.start(kind))
         yield Block(line, match[kind], match["output"])
@@ -78,6 +82,8 @@ def filled(path: Path) -> str:
     texts = iter(printed(path))
 
     def with_output(match: re.Match[str]) -> str:
+        if match["setup"] is None and match["source"] is None:
+            return match[0]
         output = next(texts)
         if match["output"] is None:
             return match[0]

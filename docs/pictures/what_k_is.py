@@ -1,7 +1,7 @@
 """Draws what K is, from a spectrum that was measured: ``python docs/pictures/what_k_is.py [RESULT.arrow]``.
 
 With a result of ``streamspread run --all-eigenvalues`` the spectrum of its layer c5 is kept in spectrum.json
-first, with how it was made. The picture, what-k-is.svg, follows the reader's light or dark theme.
+first, with how it was made. The pictures follow the reader's light or dark theme.
 """
 
 import io
@@ -16,7 +16,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 HERE = Path(__file__).resolve().parent
-SPECTRUM, PICTURE = HERE / "spectrum.json", HERE / "what-k-is.svg"
+SPECTRUM = HERE / "spectrum.json"
+
+#: A picture for screens, with the panels side by side, and one for phones.
+PICTURES = {"what-k-is.svg": (1, 2), "what-k-is-narrow.svg": (2, 1)}
 LAYER, TAU = "c5", 0.7
 SHOWN = 1_000  # eigenvalues; the rest is a long tail
 
@@ -55,18 +58,22 @@ def keep(result: str) -> None:
     SPECTRUM.write_text(text.replace(', "', ',\n"') + "\n", encoding="utf-8")
 
 
-def draw(facts: dict) -> str:
-    """The picture as SVG."""
+def draw(facts: dict, rows: int = 1, columns: int = 2) -> str:
+    """The picture as SVG, its two panels in so many rows and columns."""
     shares = np.array(facts["eigenvalues"]) / facts["total_variance"]
     sums = np.cumsum(shares)
     k = int(np.searchsorted(sums, TAU)) + 1
     if [k, k] != facts["components"][str(TAU)]:
         raise ValueError(f"K({TAU}) of the eigenvalues is {k}, and of the result {facts['components']}")
     with mpl.rc_context(_style()):
-        figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9), width_ratios=(1, 1.35))
+        if columns == 2:
+            figure, (left, right) = plt.subplots(1, 2, figsize=(10.5, 3.9), width_ratios=(1, 1.35))
+            figure.subplots_adjust(left=0.05, right=0.965, bottom=0.14, top=0.9, wspace=0.2)
+        else:
+            figure, (left, right) = plt.subplots(2, 1, figsize=(5, 7.2), height_ratios=(1, 1.2))
+            figure.subplots_adjust(left=0.145, right=0.93, bottom=0.08, top=0.95, hspace=0.4)
         _draw_shares(left, shares, k)
         _draw_sums(right, sums, k, facts["dim"])
-        figure.subplots_adjust(left=0.05, right=0.965, bottom=0.14, top=0.9, wspace=0.2)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None})
         plt.close(figure)
@@ -142,4 +149,6 @@ def themed(svg: str) -> str:
 if __name__ == "__main__":
     if sys.argv[1:]:
         keep(sys.argv[1])
-    PICTURE.write_text(draw(json.loads(SPECTRUM.read_text(encoding="utf-8"))), encoding="utf-8")
+    known = json.loads(SPECTRUM.read_text(encoding="utf-8"))
+    for name, panels in PICTURES.items():
+        (HERE / name).write_text(draw(known, *panels), encoding="utf-8")

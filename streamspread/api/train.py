@@ -46,8 +46,9 @@ def train(call: TrainCall) -> TrainResult:
         model: ``no1`` … ``no4``, ``plan:64,64,M,128``, or the plan itself.
         data: train and test images, as ``--data`` names them; or both as
             :class:`streamspread.datasets.Labelled`: uint8 (N, 3, 32, 32), with labels from 0 to 9.
-        epochs, batch_size, lr, label_smoothing, average, precision, seed, spread_layers, spread_weight,
-            spread_target, spread_kind: as of :class:`streamspread.training.Recipe`.
+        epochs, batch_size, lr, label_smoothing, average, precision, seed: as of
+            :class:`streamspread.training.Recipe`.
+        spread_layers, spread_weight, spread_target, spread_kind: likewise.
         weights: a file to train on from; None: random ones of the seed.
         device: "auto", "cpu" or "cuda:0".
         out: a .safetensors file, which is replaced, though not by a training that was interrupted; None: no

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from streamspread.cli.arguments import Format, Printed
@@ -13,10 +15,16 @@ from streamspread.options import split_names
 from streamspread.system.printable import printable
 
 if TYPE_CHECKING:
+    from streamspread.datasets import Labelled
     from streamspread.planner import Outlook
+    from streamspread.results.history import History
     from streamspread.results.spectrum import Spectra
     from streamspread.system.progress import Progress as Event
-    from streamspread.training import EpochReport
+    from streamspread.training import EpochReport, Recipe
+    from streamspread.training.start import Start
+
+
+_TELLING = 2.0  # seconds of a training that tell how long all of it takes
 
 
 def note(line: str, quiet: bool) -> None:
@@ -82,6 +90,19 @@ def _one_place() -> bool:
         return False
 
 
+def print_history(history: History, thresholds: Sequence[float], form: Format) -> None:
+    """Print spread over a training on stdout as a table, JSON or CSV."""
+    from streamspread.report import over_training
+
+    if form is Format.table:
+        from rich.console import Console
+
+        over_training.print_history(history, thresholds, Console())
+    else:
+        json = form is Format.json
+        show_text(over_training.to_json(history) if json else over_training.to_csv(history))
+
+
 @contextmanager
 def progress_bars(quiet: bool, first: str = "starting") -> Iterator[Callable[[Event], None] | None]:
     """A callback that shows progress on stderr, which code that is handed none of it reaches too: as bars, or
@@ -117,14 +138,44 @@ def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False) -> Non
     note(line, quiet=False)
 
 
-def training_bar(show: Callable[[Event], None] | None) -> Callable[[int, int], None] | None:
-    """A training's batches on the bars of :func:`progress_bars`."""
+def begins(
+    model: str, start: Start, splits: tuple[Labelled, Labelled], recipe: Recipe, path: Path
+) -> Iterator[str]:
+    """What a training will do, a line each: network, images, epochs, and where it writes."""
+    train, test = splits
+    parameters = sum(parameter.numel() for parameter in start.network.parameters())
+    plan = "" if model.endswith(start.network.plan) else f" ({start.network.plan})"
+    began = "goes on from its weights" if start.origin else "random weights"
+    yield f"{model}{plan}: {parameters:,} parameters, {began}"
+    yield f"{train.description}; tested on {len(test.labels):,}"
+    steps = max(1, len(train.labels) // min(recipe.batch_size, len(train.labels)))
+    yield (
+        f"{recipe.epochs} epochs of {steps:,} steps of {min(recipe.batch_size, len(train.labels)):,} images, "
+        f"{start.precision} on {start.device}; writes {path}"
+    )
+
+
+def training_bar(
+    show: Callable[[Event], None] | None, announced: bool = False
+) -> Callable[[int, int], None] | None:
+    """A training's batches for :func:`progress_bars`; ``announced``: with a line on stderr that says how long
+    it will take, once a few batches tell."""
     if show is None:
         return None
+    from streamspread.system.progress import Progress as Event
+    from streamspread.system.progress import duration
+
+    first: list[tuple[float, int]] = []
 
     def on_batch(done: int, total: int) -> None:
-        from streamspread.system.progress import Progress as Event
-
+        nonlocal announced
+        now = time.monotonic()
+        first[:] = first or [(now, done)]  # the first one is slower than those that follow
+        passed, since = now - first[0][0], done - first[0][1]
+        if announced and since > 0 and (passed >= _TELLING or done == total):
+            announced = False
+            if done < total:
+                note(f"about {duration(passed / since * (total - done))} for all of it", quiet=False)
         show(Event("training", 0, 1, done, total, "images", "", done / total if total else None))
 
     return on_batch

@@ -19,13 +19,16 @@ class Labelled(NamedTuple):
     description: str
 
 
-def load_labelled(spec: str, split: str, image_size: int) -> Labelled:
-    """All images of a split with their labels, at ``image_size`` pixels.
+def load_labelled(
+    spec: str, split: str, image_size: int, samples: int | None = None, seed: int = 0
+) -> Labelled:
+    """All images of a split, or ``samples`` of them drawn with ``seed``, with their labels, at ``image_size``
+    pixels.
 
     Raises:
         DataError: as of load(), and where the images have no labels. OptionError: as of load().
     """
-    data = load(spec, split, image_size=image_size, resident_bytes=_NO_LIMIT)
+    data = load(spec, split, samples, seed, image_size=image_size, resident_bytes=_NO_LIMIT)
     if not isinstance(data, ImageData) or data.labels is None:
         raise DataError(f"{data.description}: training needs a label for every image, and there are none")
     return Labelled(data.images, data.labels, data.description)

@@ -22,6 +22,8 @@ TAU = 0.7  # the paper's threshold
 EARLY_SHARE = 0.01  # of the dimensions: the paper's early layers spread over no more
 EQUAL_NETWORK, EQUAL_LAYERS = "no3", ("c3", "c4", "c5", "c6")  # these layers of no3 have the same D
 
+NETWORKS = ("no1", "no2", "no3", "no4")
+
 Shares = Mapping[str, Interval]
 
 
@@ -128,6 +130,14 @@ def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> t
         "equal_dims": [_evidence(network, EQUAL_LAYERS, _growing) for network in with_equal],
     }
     return tuple(Claim(name, tau, tuple(by_network)) for name, by_network in evidence.items())
+
+
+def of_paper(networks: Iterable[Run]) -> bool:
+    """Whether any is one of the paper's networks, seen whole, on its kind of data; others it leaves out."""
+    return any(
+        run.facts.get("model") in NETWORKS and run.view == WHOLE and not run.is_twin and run.data.is_cifar10
+        for run in networks
+    )
 
 
 @dataclass(frozen=True)

@@ -17,33 +17,36 @@ EN = {
     "dimensions": "dimensions D",
     "dimensions_title": "Dimensions of the vectorised feature map",
     "shares_title": "K({tau}) and its share of the dimensions, K({tau})/D",
-    "spread_title": "Share of the dimensions that {percent} % of the variance needs",
+    "spread": "Spread by layer: K(τ)/D, and in grey the most that it can be",
     "spread_axis": "share of the dimensions, K({tau})/D",
     "components_axis": "principal components",
     "components_tau_axis": "principal components, K({tau})",
     "variance_axis": "share of the variance",
-    "scree_title": "{network}: variance held by the leading components",
-    "parts_title": "What each part of a layer does to the spread",
     "part_conv": "convolution",
     "part_bn": "batch norm",
     "part_relu": "ReLU",
     "threshold_axis": "variance fraction τ",
-    "over_threshold_title": "Components over the variance fraction",
     "samples_axis": "images N",
-    "over_samples_title": "Components over the number of images, K({tau})",
+    "over_samples_title": "Components over the number of images",
     "figures": "Figures",
-    "settled": "at the right: growth of K per doubling of N, over about the last doubling",
-    "depth_title": "Networks of different depth, {trained}",
+    "over_training_title": "Share of the dimensions over the training",
+    "steps_axis": "steps",
+    "step": "step",
+    "settled_axis": "K(N) as a share of K at the largest N",
     "depth_axis": "layer, from the first convolution (0) to the last (1)",
     "convolutions": "{n} convolutions",
-    "training_title": "What training does to the spread",
     "untrained": "untrained",
     "epoch": "{epochs} epoch",
     "epochs": "{epochs} epochs",
     "smoothed": "{trained}, label smoothing {smoothing}",
     "averaged": "{trained}, then the mean over {averaged} more",
-    "interval": "bars: from the proved lower to the proved upper bound",
     "latent_title": "t-SNE of {network}, {samples} images; above each: components, variance they hold",
+    "latent_some": "{shown} of the images are shown, evenly chosen",
+    "caption_images": "N = {images} images",
+    "roles": "Spread by kind of layer, over depth",
+    "place_axis": "layer, counted from the input",
+    "course": "Spread over checkpoints",
+    "checkpoints": "epochs, or checkpoint",
     "latent_layer": "{layer}:{space}{k} components, {share} %",
     "latent_constant": "{layer}: constant",
     # claims
@@ -127,6 +130,32 @@ EN = {
     "metric_share_of_nine": "share of the first nine",
     "metrics_missing": "–: not known from the leading eigenvalues alone; --all-eigenvalues gives it",
     # the page
+    "section_answer": "Where the data spreads",
+    "finding": (
+        "At τ = {tau}, {run} spreads over the smallest share of its dimensions at {least} ({least_share}), "
+        "and over the largest at {most} ({most_share})."
+    ),
+    "finding_steps": "From a layer to the next of its kind the share rises at {rises} of {steps} steps.",
+    "finding_falls": "It falls at {where}.",
+    "finding_many_falls": "It falls at {where} of them.",
+    "finding_constant": "All layers of {run} are constant.",
+    "live_note": (
+        "One value is proved for these images, not for more; a range low…high is proved to hold K of these "
+        "images. †: limited by the number of images, too few to tell how many components more would give."
+    ),
+    "filled": "K(τ) / K at most",
+    "samples": "samples",
+    "at_most_samples": "up to {n} samples",
+    "no_charts": "The tables are complete; the charts are missing:",
+    "citation": (
+        "The paper: Mizuki Dai and Kenya Jin'no, “Study on data distribution in latent variable space” "
+        "(潜在変数空間でのデータ分布に関する検討, in Japanese), Tokyo City University. Its base network is "
+        "that of Mizuki Dai and Kenya Jin'no, “Toward the realization of lightweight CNN”, IEICE NOLTA 2022; "
+        "the networks here are a reconstruction that meets every sentence of the text."
+    ),
+    "copy": "copy",
+    "copied": "copied",
+    "scrolls": "the table goes on to the right: scroll it sideways",
     "title": "Where in the network the data spreads",
     "lead": (
         "A layer turns one image into D numbers. K(τ) is the number of principal components that hold the "
@@ -137,9 +166,9 @@ EN = {
     "contents": "Contents",
     "section_summary": "Networks",
     "section_claims": "The paper's claims",
-    "section_figures": "Figures 3 and 4",
+    "section_figures": "Figure 3",
     "section_explore": "One layer",
-    "section_beyond": "Beyond the paper",
+    "section_beyond": "Images, parts, depth, training",
     "section_latent": "Latent space",
     "section_compare": "Compare two runs",
     "section_tables": "All numbers",
@@ -179,6 +208,7 @@ EN = {
     ),
     "run_a": "A",
     "run_b": "B",
+    "second": "beside the run above",
     "change": "B / A",
     "command": "command",
     "commands": "The commands that made these results",

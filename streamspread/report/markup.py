@@ -1,13 +1,13 @@
-"""HTML of what the page is made of: tables, charts' places, pictures, folded blocks."""
+"""HTML of what the page is made of: tables, charts' places, folded blocks."""
 
 from __future__ import annotations
 
-import base64
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from streamspread.report.figure import Chart, Texts
-from streamspread.report.runs import Collection
+from streamspread.report.live import Live
+from streamspread.report.page_data import packed
 from streamspread.report.summary import MARKS, Table
 
 #: What the reader chose, by :attr:`Chart.follows`; the script fills it in.
@@ -26,38 +26,24 @@ def escape(line: str) -> str:
 
 def chosen(*names: str) -> str:
     """What the reader chose, one behind the other."""
-    return ", ".join(_CHOSEN[name] for name in names)
+    # The part writes its own comma: where there is but one, it is not named.
+    return ", ".join(_CHOSEN[name] for name in names if name != "part") + _CHOSEN["part"] * ("part" in names)
 
 
-def charts(shown: Sequence[Chart], collection: Collection, texts: Texts) -> str:
-    """Places for charts, each under its title."""
-    return places([(chart.name, _caption(chart, collection, texts)) for chart in shown])
-
-
-def _caption(chart: Chart, collection: Collection, texts: Texts) -> str:
-    detail = escape(chart.detail(collection, texts))
-    behind = ", ".join(filter(None, [detail, chosen(*chart.follows)]))
-    return " · ".join(filter(None, [escape(texts[chart.title]), behind]))
-
-
-def places(captions: Sequence[tuple[str, str]]) -> str:
-    """Places for the script's charts: the name of each, and its caption as HTML."""
-    figures = "".join(
-        f"<figure><figcaption>{caption}</figcaption>"
-        f'<div class="chart" data-chart="{name}" id="chart-{name}"></div></figure>'
-        for name, caption in captions
+def chart(shown: Chart, texts: Texts, paper: bool) -> str:
+    """A place for the script's chart, under its title."""
+    title = texts[shown.paper[1] if shown.paper and paper else shown.title]
+    caption = " · ".join(filter(None, [escape(title), chosen(*shown.follows)]))
+    return (
+        f'<figure><figcaption id="caption-{shown.name}">{caption}</figcaption>'
+        f'<div class="chart" data-chart="{shown.name}" id="chart-{shown.name}" role="group" '
+        f'aria-labelledby="caption-{shown.name}"></div></figure>'
     )
-    return f'<div class="charts">{figures}</div>'
 
 
-def pictures(svgs: Mapping[str, bytes]) -> str:
-    """SVG pictures by name, inside the page."""
-    return "".join(
-        f"<figure><figcaption>{escape(name)}</figcaption>"
-        f'<img alt="{escape(name)}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">'
-        "</figure>"
-        for name, svg in svgs.items()
-    )
+def charts(shown: Sequence[Chart], texts: Texts, paper: bool) -> str:
+    """Places for charts beside each other."""
+    return f'<div class="charts">{"".join(chart(one, texts, paper) for one in shown)}</div>'
 
 
 def details(title: str, content: str) -> str:
@@ -65,8 +51,13 @@ def details(title: str, content: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
-def table(content: Table, kind: str = "") -> str:
-    """A table that scrolls by itself where it is wide, with its notes; ``kind``: its class."""
+def table(content: Table, name: str, kind: str = "", arrow: str = "") -> str:
+    """A table that scrolls by itself where it is wide, with its notes.
+
+    Args:
+        name: of the files that it can be kept as. ``kind``: its class. ``arrow``: an Arrow file in base64, or
+            the name of one in the page's data; else its cells are one.
+    """
 
     def cells(row: Sequence[str | Sequence[str]], first: str, others: str) -> str:
         return "".join(
@@ -77,16 +68,24 @@ def table(content: Table, kind: str = "") -> str:
     rows = "".join(f"<tr>{cells(row, 'row', '')}</tr>" for row in content.rows)
     inner = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
     notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in content.notes)
-    return f'<div class="scroll"><table class="{kind}">{inner}</table></div>{notes}'
+    kept = arrow or packed([dict(zip(content.header, map(_text, row), strict=True)) for row in content.rows])
+    named = f'data-name="{escape(name)}" data-arrow="{kept}"'
+    return f'<div class="scroll" tabindex="0" {named}><table class="{kind}">{inner}</table></div>{notes}'
 
 
 def _cell(cell: str | Sequence[str], scope: str, number: bool) -> str:
+    if isinstance(cell, Live):
+        return f'<td class=number data-live="{escape(cell.of)}">{escape(cell)}</td>'
     lines = [cell] if isinstance(cell, str) else cell
     # A number and its unit stay on one line.
     content = "".join(f"<div{_mark(line)}>{escape(line).replace(' %', '&nbsp;%')}</div>" for line in lines)
     tag = "th" if scope else "td"
     kinds = f"{' class=number' if number else ''}{f' scope={scope}' if scope else ''}"
     return f"<{tag}{kinds}>{content}</{tag}>"
+
+
+def _text(cell: str | Sequence[str]) -> str:
+    return str(cell) if isinstance(cell, str) else "; ".join(cell)
 
 
 def _mark(line: str) -> str:

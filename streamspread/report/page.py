@@ -3,66 +3,110 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from streamspread.report import figures, summary, text
-from streamspread.report.figure import Texts
-from streamspread.report.markup import charts, chosen, details, escape, pictures, places, table
+from streamspread.errors import MissingError
+from streamspread.report import figures, live, render, summary, text
+from streamspread.report.claims import TAU, of_paper
+from streamspread.report.figure import Chart, Texts
+from streamspread.report.finding import finding
+from streamspread.report.markup import chart, charts, chosen, details, escape, table
 from streamspread.report.page_data import page_data
+from streamspread.report.rows import groups
 from streamspread.report.runs import Collection, Run
 from streamspread.system.version import __version__
 
-_SCRIPTS = ("chart.js", "page.js", "latent.js")  # joined in this order
+_MOST_ROWS = 20  # of a table that is open from the beginning
+_SCRIPTS = ("charts.js", "page.js")  # joined in this order
 
 
-def to_html(collection: Collection, texts: Texts, lang: str, svgs: Mapping[str, bytes] | None = None) -> str:
-    """The whole page; ``svgs``: the pictures, by name, of figures for which the page has no chart."""
-    sections = _sections(collection, texts, svgs or {})
+def to_html(collection: Collection, texts: Texts, lang: str) -> str:
+    """The whole page; without its charts where vl-convert is not installed."""
+    sections = _sections(collection, texts)
     nav = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
     body = "\n".join(
         f'<section id="{key}">\n<h2>{escape(title)}</h2>\n{content}\n</section>'
         for key, title, content in sections
     )
     data = json.dumps(page_data(collection, texts), ensure_ascii=False, separators=(",", ":"))
+    try:
+        library, missing = render.bundle(), ""
+    except MissingError as error:
+        library, missing = "", f'<p class="notice">{escape(texts["no_charts"])} {escape(str(error))}</p>'
     filling = {
         "lang": lang,
         "version": escape(__version__),
         "css": _asset("page.css"),
         "nav": nav,
-        "sections": body,
+        "sections": missing + body,
         "data": data.replace("<", "\\u003c"),
+        "library": library,
         "js": "\n".join(_asset(name) for name in _SCRIPTS),
         "part_label": escape(texts["part"]),
         "made_with": escape(texts["made_with"].format(version=__version__)),
     }
-    named = ("title", "lead", "contents", "no_script", "threshold", "choose_run", "choose_layer")
+    named = ("title", "contents", "no_script", "threshold", "choose_run", "choose_layer")
     filling |= {name: escape(texts[name]) for name in named}
     # One pass over the template, so that {{…}} inside the data is never filled.
     head, *parts = _asset("page.html").split("{{")
     return head + "".join(filling[name] + rest for name, _, rest in (part.partition("}}") for part in parts))
 
 
-def _sections(collection: Collection, texts: Texts, svgs: Mapping[str, bytes]) -> list[tuple[str, str, str]]:
+def _sections(collection: Collection, texts: Texts) -> list[tuple[str, str, str]]:
     """(id, title, HTML) of every section that has something to show."""
-    sections = []
+    paper = of_paper(collection.networks)
+    sections = [("result", texts["section_answer"], _answer(collection, texts, paper))]
     if collection.networks:
         sections.append(("networks", texts["section_summary"], _networks(collection, texts)))
+    if paper:
         sections.append(("claims", texts["section_claims"], _claims(collection, texts)))
-    if shown := figures.charts("figures", collection, texts):
-        sections.append(("figures", texts["section_figures"], charts(shown, collection, texts)))
-    sections.append(("explore", texts["section_explore"], _explore(collection, texts)))
-    sections.append(("beyond", texts["section_beyond"], _beyond(collection, texts)))
-    if svgs:
-        sections.append(("pictures", texts["figures"], pictures(svgs)))
-    if collection.embeddings:
-        sections.append(("latent-space", texts["section_latent"], _latent(texts)))
-    if len(collection.runs) > 1:
-        sections.append(("compare", texts["section_compare"], _compare(texts)))
+    titles = {
+        "figures": texts["section_figures"] if paper else texts["dimensions"],
+        "explore": texts["section_explore"],
+        "beyond": texts["section_beyond"],
+        "latent-space": texts["section_latent"],
+        "compare": texts["section_compare"],
+    }
+    around = {"explore": _explore(), "latent-space": _latent(texts), "compare": _compare(texts)}
+    below = {"beyond": _growth(collection, texts)}
+    for section, title in titles.items():
+        if found := figures.charts(collection, section):
+            shown = charts(_there(found, collection, texts), texts, paper)
+            content = around.get(section, "") + shown + below.get(section, "")
+            if 'class="chart"' in content:
+                sections.append((section, title, content))
     sections.append(("tables", texts["section_tables"], _tables(collection, texts)))
     sections.append(("provenance", texts["section_provenance"], _provenance(collection, texts)))
     return sections
+
+
+def _there(found: Sequence[Chart], collection: Collection, texts: Texts) -> list[Chart]:
+    """The charts for which there are runs."""
+    together = groups(collection, texts)
+    return [
+        chart
+        for chart in found
+        if chart.own is not None or chart.of in ("embeddings", "compare") or together[chart.of]
+    ]
+
+
+def _answer(collection: Collection, texts: Texts, paper: bool) -> str:
+    first = (collection.networks or collection.runs)[0]
+    said = finding(first.name, first.layers(), TAU, texts)
+    shares = live.shares(collection, texts)
+    below = table(shares, "spread", arrow="layers")
+    if len(shares.rows) > _MOST_ROWS:
+        below = details(texts["shares_title"].format(tau="τ"), below)
+    picture = "".join(chart(shown, texts, paper) for shown in figures.charts(collection, "result"))
+    return (
+        f'<p class="finding" id="finding">{escape(said)}</p><div class="first">{picture}'
+        '<dl class="facts" id="run-facts"></dl></div>'
+        f'<p class="soft">{escape(texts["lead"])}</p>'
+        f"<h3>{escape(texts['shares_title'].format(tau='τ'))} · {chosen('tau')}</h3>"
+        + (below if shares.rows else "")
+    )
 
 
 def _networks(collection: Collection, texts: Texts) -> str:
@@ -70,79 +114,73 @@ def _networks(collection: Collection, texts: Texts) -> str:
     if lines := summary.conflicts(collection, texts):
         listed = "<br>".join(escape(line) for line in lines)
         notice = f'<p class="notice">{escape(texts["compare_note_differ"])}<br>{listed}</p>'
-    parts = [notice, table(summary.networks(collection, texts))]
-    for tau, written in summary.thresholds(collection):
-        parts.append(f"<h3>{escape(texts['shares_title'].format(tau=written))}</h3>")
-        parts.append(table(summary.shares(collection, texts, tau)))
-    return "".join(parts)
+    return notice + table(summary.networks(collection, texts), "networks")
 
 
 def _claims(collection: Collection, texts: Texts) -> str:
-    claims = table(summary.claims(collection, texts), "claims")
+    claims = table(summary.claims(collection, texts), "claims", "claims")
+    cited = f'<p class="soft">{escape(texts["citation"])}</p>'
     title = f"<h3>{escape(texts['depends'])}</h3>"
-    return claims + title + table(summary.depends(collection, texts))
+    return cited + claims + title + table(summary.depends(collection, texts), "depends")
 
 
-def _explore(collection: Collection, texts: Texts) -> str:
+def _explore() -> str:
     head = '<p class="answer" id="answer"></p><p class="soft" id="answer-note"></p>'
-    head += '<dl class="facts" id="layer-facts"></dl>'
-    return head + charts(figures.charts("explore", collection, texts), collection, texts)
+    return head + '<dl class="facts" id="layer-facts"></dl>'
 
 
-def _beyond(collection: Collection, texts: Texts) -> str:
+def _growth(collection: Collection, texts: Texts) -> str:
     note = f'<p class="soft">{escape(texts["growth_note"])}</p>' if collection.over_samples else ""
-    tables = "".join(
+    return note + "".join(
         details(
-            f"{texts['over_samples_title'].format(tau='τ')}, {name}",
-            table(summary.over_samples(runs, texts)),
+            f"{texts['over_samples_title']}, {name}",
+            f"<p>{chosen('tau')}</p>" + table(live.over_samples(runs, texts), "over-samples", arrow="layers"),
         )
         for name, runs in collection.over_samples.items()
     )
-    return charts(figures.charts("beyond", collection, texts), collection, texts) + note + tables
 
 
 def _latent(texts: Texts) -> str:
     return (
         f'<p class="soft">{escape(texts["latent_note"])}</p><div class="choices">'
-        f'<label>{escape(texts["choose_run"])}<select id="latent-run"></select></label>'
-        f'<label>{escape(texts["choose_layer"])}<select id="latent-layer"></select></label></div>'
-        '<figure id="latent-figure"><figcaption id="latent-caption"></figcaption>'
-        '<canvas id="latent" role="img" aria-labelledby="latent-caption"></canvas>'
-        '<div class="legend" id="latent-legend"></div></figure>'
+        f'<label>{escape(texts["choose_run"])}<select id="latent-run"></select></label></div>'
     )
 
 
 def _compare(texts: Texts) -> str:
     return (
-        '<div class="choices">'
-        f'<label>{escape(texts["run_a"])}<select id="run-a"></select></label>'
-        f'<label>{escape(texts["run_b"])}<select id="run-b"></select></label></div>'
+        f'<div class="choices"><label>{escape(texts["second"])}<select id="run-b"></select></label></div>'
         '<p id="compare-verdict"></p>'
-        + places([("compare", chosen("tau", "part"))])
-        + '<div class="scroll"><table id="compare-table"></table></div>'
+        '<div class="scroll" tabindex="0" data-name="compare" data-arrow="layers">'
+        '<table id="compare-table"></table></div>'
     )
 
 
 def _tables(collection: Collection, texts: Texts) -> str:
     def tables(run: Run) -> str:
         parts = {
-            texts["metrics"]: summary.metrics(run, texts),
-            texts["classes_title"]: summary.by_class(run, texts),
+            "metrics": (texts["metrics"], summary.metrics(run, texts)),
+            "classes": (texts["classes_title"], summary.by_class(run, texts)),
         }
-        titled = (f"<h3>{escape(title)}</h3>{table(part)}" for title, part in parts.items() if part.rows)
-        return table(summary.numbers(run, texts)) + "".join(titled)
+        titled = (
+            f"<h3>{escape(title)}</h3>{table(part, f'{run.name}-{name}')}"
+            for name, (title, part) in parts.items()
+            if part.rows
+        )
+        numbers = table(live.numbers(run, texts), f"{run.name}-numbers", arrow="layers")
+        return f"<p>{chosen('tau')}</p>" + numbers + "".join(titled)
 
     return "".join(details(_headline(run), tables(run)) for run in collection.runs)
 
 
 def _provenance(collection: Collection, texts: Texts) -> str:
-    listed = escape("\n".join(summary.commands(collection, texts)))
+    typed = "".join(f"<pre>{escape(line)}</pre>" for line in summary.commands(collection, texts))
     blocks = [details(_headline(run), _facts(run.facts, str(run.path), texts)) for run in collection.runs]
     blocks += [
         details(name, _facts(embedding.provenance, str(collection.embedding_paths.get(name, "")), texts))
         for name, embedding in collection.embeddings.items()
     ]
-    return f"<h3>{escape(texts['commands'])}</h3><pre>{listed}</pre>" + "".join(blocks)
+    return f"<h3>{escape(texts['commands'])}</h3>" + typed + "".join(blocks)
 
 
 def _facts(facts: Mapping[str, Any], path: str, texts: Texts) -> str:

@@ -1,72 +1,49 @@
-"""What the page's script draws from: the numbers of all runs, as one object that JSON holds."""
+"""What the page's script draws from: facts of all runs, charts' descriptions and tables to keep, as one
+object that JSON holds."""
 
 from __future__ import annotations
 
 import base64
-import math
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from streamspread.report import text
-from streamspread.report.claims import EARLY_SHARE, TAU
-from streamspread.report.curves import GRID, scree_points
-from streamspread.report.figure import Texts
-from streamspread.report.labels import training_label
-from streamspread.report.runs import LAYER_PARTS, Collection, Run, layer_names, short_names
+from streamspread.report import frames, points, render, theme
+from streamspread.report.claims import TAU, of_paper
+from streamspread.report.figure import Chart, Form, Texts
+from streamspread.report.figures import charts
+from streamspread.report.rows import MANY, Entry, Row, facts, groups, key, rows, taus
+from streamspread.report.runs import LAYER_PARTS, Collection, Run
 from streamspread.report.summary import metric_labels
-from streamspread.results.embedding import Embedding
-from streamspread.results.metrics import metrics_of
-from streamspread.results.spectrum import LayerSpectrum
 from streamspread.results.views import WHOLE
-
-_SCREE_POINTS = 70  # of a curve: more than a screen resolves
 
 
 def page_data(collection: Collection, texts: Texts) -> dict[str, Any]:
-    """The object. Networks, depths and so on refer to runs by their number in ``runs``."""
-    runs = list(collection.runs)
-    number = {run.name: index for index, run in enumerate(runs)}
-    taus = sorted({*GRID, TAU, *collection.thresholds})
-    depths = [
-        {"name": texts["convolutions"].format(n=run.depth), "run": number[run.name]}
-        for run in collection.depths
-    ]
-    trainings = [
-        {"name": training_label(training, texts), "run": number[run.name]}
-        for training, group in collection.trainings.items()
-        for run in group
-    ]
+    """The object. Groups refer to runs by their number in ``runs``."""
+    known = facts(collection)
+    together = groups(collection, texts)
     return {
+        "schema": render.SCHEMA,
         "texts": dict(texts),
         "tau": TAU,
-        "earlyShare": EARLY_SHARE,
-        "taus": taus,
+        "taus": taus(collection),
+        "many": MANY,
         "metrics": list(metric_labels(texts).values()),
-        "parts": [part for part in LAYER_PARTS if any(run.layers(part) for run in runs)],
-        "order": layer_names(
-            names for run in runs for names in (run.spectra, *(run.layers(part) for part in LAYER_PARTS))
-        ),
-        "runs": [_run(run, taus) for run in runs],
-        "networks": [
-            {"name": name, "run": number[run.name]} for name, run in short_names(collection.networks).items()
-        ],
-        "overSamples": [
-            {"name": name, "runs": [number[run.name] for run in group]}
-            for name, group in collection.over_samples.items()
-        ],
-        "depths": depths,
-        "trainings": trainings,
-        "embeddings": [_embedding(name, embedding) for name, embedding in collection.embeddings.items()],
+        "parts": [part for part in LAYER_PARTS if any(run.layers(part) for run in collection.runs)],
+        "runs": [_run(run, layers) for run, layers in zip(collection.runs, known, strict=True)],
+        "groups": {
+            of: [
+                {"name": group.name, "entries": [(run, key(name)) for run, name in group.entries]}
+                for group in found
+            ]
+            for of, found in together.items()
+        },
+        "charts": {chart.name: _chart(chart, collection, texts) for chart in charts(collection)},
+        "themes": {"light": theme.config(), "dark": theme.config(dark=True)},
+        "embeddings": [points.packed(name, one, texts) for name, one in collection.embeddings.items()],
+        "arrow": _tables(collection, known),
     }
 
 
-def _run(run: Run, taus: Sequence[float]) -> dict[str, Any]:
-    layers = [
-        _layer(stem, part, layer, taus) for part in LAYER_PARTS for stem, layer in run.layers(part).items()
-    ]
-    order = list(run.spectra)
+def _run(run: Run, layers: list[Row]) -> dict[str, Any]:
     return {
         "name": run.name,
         "model": run.model,
@@ -76,65 +53,36 @@ def _run(run: Run, taus: Sequence[float]) -> dict[str, Any]:
         "description": run.data.description,
         "identified": run.data.identified,
         "seen": run.data.seen,
-        "layers": sorted(layers, key=lambda layer: order.index(layer["name"])),
+        "layers": layers,
     }
 
 
-def _layer(stem: str, part: str, layer: LayerSpectrum, taus: Sequence[float]) -> dict[str, Any]:
-    k = [layer.components(tau) for tau in taus]
-    low, high = [int(value.low) for value in k], [int(value.high) for value in k]
-    return {
-        "name": layer.layer,
-        "stem": stem,
-        "part": part,
-        "shape": text.shape(layer.shape),
-        "dim": layer.dim,
-        "samples": layer.samples,
-        "ceiling": layer.ceiling,
-        "limited": [index for index, tau in enumerate(taus) if layer.limited_by_samples(tau)],
-        "k": [low] if low == high else [low, high],
-        "estimates": {
-            index: str(found) for index, tau in enumerate(taus) if (found := layer.estimate(tau)) is not None
-        },
-        "scree": _scree(layer),
-        "metrics": [text.number(value) for value in metrics_of(layer).values()],
-        "method": text.method(layer),
-        "proof": layer.proof,
-    }
+def _chart(chart: Chart, collection: Collection, texts: Texts) -> dict[str, Any]:
+    paper = of_paper(collection.networks)
+    few, many = (chart.spec(texts, Form(many=many, page=True, paper=paper)) for many in (False, True))
+    title = texts[chart.paper[1] if chart.paper and paper else chart.title]
+    own = None if chart.own is None else chart.own(collection, texts)
+    facts = {"title": title, "rows": chart.rows, "of": chart.of, "parts": chart.parts, "own": own}
+    return facts | {"follows": chart.follows, "few": few, "many": None if many == few else many}
 
 
-def _scree(layer: LayerSpectrum) -> list[list[float]]:
-    """[k, share of the variance], or [k, lower bound, upper bound], as lists; k evenly spread in log k."""
-    k, low, high = scree_points(layer, _SCREE_POINTS)
-    bounds = [low] if layer.complete else [low, high]
-    return [k.tolist(), *(np.round(share, 5).tolist() for share in bounds)]
-
-
-def _embedding(name: str, embedding: Embedding) -> dict[str, Any]:
-    labels = embedding.known_labels_N
-    return {
-        "name": name,
-        "classes": embedding.classes,
-        "labels": None if labels is None else _packed(labels),
-        "layers": [
-            {
-                "layer": layer.layer,
-                "axes": layer.axes,
-                "share": None if math.isnan(layer.share) else round(layer.share, 5),
-                "points": _packed(_to_unit_square(layer.points_N2) * 65535),
-            }
+def _tables(collection: Collection, known: list[list[Row]]) -> dict[str, str]:
+    """What charts and tables are drawn from, whole, as Arrow files in base64."""
+    grid = taus(collection)
+    every = [Entry(index, run.name) for index, run in enumerate(collection.runs)]
+    tables: dict[str, list[Row]] = {
+        "layers": rows("taus", every, known, None, grid, grid),
+        "scree": rows("scree", every, known, None, [], grid),
+        "points": [
+            {"embedding": name, "layer": layer.layer, "image": image, "x": x, "y": y}
+            for name, embedding in collection.embeddings.items()
             for layer in embedding.values()
+            for image, (x, y) in enumerate(layer.points_N2.tolist())
         ],
     }
+    return {name: packed(found) for name, found in tables.items() if found}
 
 
-def _to_unit_square(points_N2: np.ndarray) -> np.ndarray:
-    """The points scaled by one factor and moved into the middle of [0, 1] × [0, 1]."""
-    low, high = points_N2.min(axis=0), points_N2.max(axis=0)
-    size = float((high - low).max()) or 1.0
-    return np.clip((points_N2 - (low + high) / 2) / size + 0.5, 0, 1)
-
-
-def _packed(values: np.ndarray) -> str:
-    """Whole numbers below 65,536 as base64 of little-endian 16-bit ones."""
-    return base64.b64encode(np.round(values).astype("<u2").tobytes()).decode()
+def packed(found: list[Row]) -> str:
+    """Rows as an Arrow file in base64."""
+    return base64.b64encode(frames.arrow_file(found)).decode()

@@ -1,69 +1,70 @@
-"""Results drawn where a notebook shows them, of the parts that a report's figures are made of."""
+"""Results drawn where a notebook shows them: Altair charts of the descriptions that a report has."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+import json
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from streamspread.report import style, text
-from streamspread.report.axes import band, interval_line, layer_axis, log_axis, share_axis
-from streamspread.report.curves import scree_points
+from streamspread.errors import MissingError
+from streamspread.report.figure import Form
+from streamspread.report.figures import FIGURES
 from streamspread.report.labels import EN
-from streamspread.report.runs import by_view, in_view
+from streamspread.report.pictures import finish
+from streamspread.report.rows import MANY, Entry, Row, of_run, rows
+from streamspread.report.runs import Run, by_view, in_view, layer_names
 from streamspread.results.spectrum import LayerSpectrum, Spectra, Spectrum, check_thresholds
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    import altair
 
-_POINTS = 200  # of a curve: more than a screen resolves
+_NUMBERS = count(1)
 
 
-def plot_spectra(spectra: Spectra, axes: Axes | None = None, threshold: float | None = None) -> Axes:
+def plot_spectra(spectra: Spectra, threshold: float | None = None) -> altair.TopLevelMixin:
     """K(τ)/D by layer: see :meth:`streamspread.results.objects.SpectraObject.plot`."""
     (tau,) = check_thresholds(spectra.thresholds[0] if threshold is None else threshold)
-    with _axes(axes) as axes:
-        curves = axes.get_legend_handles_labels()[1]
-        there = [label.get_text() for label in axes.get_xticklabels()] if curves else []
-        model = str(spectra.provenance.get("model") or f"result {len(curves) + 1}")
-        views = by_view(spectra)  # a line each: no layer in one view leads to another in the next
-        names = [text.shortened(each.layer, 28) for found in views.values() for each in found]
-        layers = list(dict.fromkeys([*there, *names]))
-        looks = style.looks(len(curves) + len(views))[len(curves) :]
-        for look, (view, found) in zip(looks, views.items(), strict=True):
-            places = [layers.index(text.shortened(each.layer, 28)) for each in found]
-            interval_line(axes, places, [each.spread(tau) for each in found], look, in_view(model, view))
-        if not curves:
-            share_axis(axes, EN["spread_axis"].format(tau=f"{tau:g}"))
-        layer_axis(axes, layers, EN["layer"])
-        axes.legend()
-    return axes
+    model = str(spectra.provenance.get("model") or "result")
+    runs = [  # one for each view: no layer in one view leads to another in the next
+        Run(in_view(model, view), Path(), Spectra(found, (tau,), spectra.provenance), view)
+        for view, found in by_view(spectra).items()
+    ]
+    found = _rows("layers", runs, tau)
+    return _chart("spread", found, tau)
 
 
-def plot_spectrum(spectrum: Spectrum, axes: Axes | None = None) -> Axes:
+def plot_spectrum(spectrum: Spectrum) -> altair.TopLevelMixin:
     """The share of T over k: see :meth:`streamspread.results.objects.SpectrumObject.plot`."""
-    with _axes(axes) as axes:
-        curves = axes.get_legend_handles_labels()[1]
-        name = spectrum.layer if isinstance(spectrum, LayerSpectrum) else f"spectrum {len(curves) + 1}"
-        band(axes, *scree_points(spectrum, _POINTS), style.looks(len(curves) + 1)[-1], name)
-        if not curves:
-            log_axis(axes, "x")
-            axes.set(xlabel=EN["components_axis"], ylabel=EN["variance_axis"], ylim=(0, 1.02))
-        axes.legend()
-    return axes
+    if not isinstance(spectrum, LayerSpectrum):
+        fields: dict[str, Any] = {name: getattr(spectrum, name) for name in Spectrum.__dataclass_fields__}
+        fields |= {"layer": "spectrum", "shape": (spectrum.dim,), "method": "", "rounding": "", "passes": 0}
+        spectrum = LayerSpectrum(**fields)
+    run = Run(spectrum.layer, Path(), Spectra([spectrum]))
+    return _chart("scree", _rows("scree", [run], 0.7), 0.7)
 
 
-@contextmanager
-def _axes(axes: Axes | None) -> Iterator[Axes]:
-    """The axes that were given, or those of a new figure, which a notebook shows by itself, with a report's
-    settings.
+def _rows(kind: str, runs: list[Run], tau: float) -> list[Row]:
+    names = layer_names(run.spectra for run in runs)
+    place = {name: index for index, name in enumerate(names)}
+    known = [of_run(run, place, [tau], whole=True) for run in runs]
+    entries = [Entry(index, run.name) for index, run in enumerate(runs)]
+    return rows(kind, entries, known, None, [tau], [tau])
+
+
+def _chart(name: str, found: list[Row], tau: float) -> altair.TopLevelMixin:
+    """The chart of these rows.
 
     Raises:
-        MissingError: matplotlib is not installed.
+        MissingError: Altair is not installed.
     """
-    with style.styled("en"):
-        if axes is None:
-            from matplotlib import pyplot
-
-            axes = pyplot.subplots(figsize=(6.4, 4.2))[1]
-        yield axes
+    try:
+        import altair
+    except ImportError as error:
+        raise MissingError(f"plot needs Altair ({error}): pip install altair") from error
+    many = len({row["place"] for row in found}) >= MANY
+    spec = finish(FIGURES.get(name).spec(EN, Form(many=many)), found, [], tau=tau)
+    # It may stand beside another, so its rows are within it, and its parameters are its own.
+    spec |= {"data": {"values": spec.pop("datasets")["rows"]}}
+    own = json.dumps(spec).replace("now_", f"now{next(_NUMBERS)}_")
+    return altair.Chart.from_dict(json.loads(own))

@@ -9,15 +9,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from streamspread.report import style
-from streamspread.report.axes import layer_axis, legend, panels, share_axis
+from streamspread.report.figure import Spec
 from streamspread.report.markdown import render
+from streamspread.report.marks import PERCENT, Encoding, drawn, log_axis, series
 from streamspread.report.summary import Table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WITHOUT = "without"
 _SURE = 2.0  # standard errors of a difference from which on it is one
@@ -165,30 +162,54 @@ def _changed(
     return f"{what} {'higher' if by > 0 else 'lower'}, {number}"
 
 
-def draw(records: Sequence[Record]) -> Figure:
-    """K(0.7)/D by layer, and test accuracy over K(0.7) at the last convolution: means, deviations as bars."""
-    figure, (left, right) = panels(2)
+def draw(records: Sequence[Record]) -> Spec:
+    """K(0.7)/D by layer, and test accuracy over K(0.7) at the last convolution, as Vega-Lite describes them:
+    means, deviations as bars."""
     names = convolutions(records[0])
-    last, groups = names[-1], grouped(records)
-    right._shared_axes["y"].remove(right)  # type: ignore[attr-defined]
-    for look, (setting, group) in zip(style.looks(len(groups)), groups.items(), strict=True):
-        drawn = {
-            "color": look.color,
-            "marker": look.marker,
-            "linestyle": look.dash,
-            "label": setting,
-            "capsize": 2,
-        }
-        by_layer = [Several.of([share(one, name) for one in group]) for name in names]
-        bars = [0 if math.isnan(one.deviation) else one.deviation for one in by_layer]
-        left.errorbar(range(len(names)), [one.mean for one in by_layer], bars, **drawn)
+    last, rows, ends = names[-1], [], []
+    for setting, group in grouped(records).items():
+        for place, name in enumerate(names):
+            by_layer = Several.of([share(one, name) for one in group])
+            rows.append(_bar("y", by_layer) | {"setting": setting, "key": name, "place": place})
         k = Several.of([components(one, last) for one in group])
-        right_of = Several.of([100 * one["accuracy"] for one in group])
-        errors = [0 if math.isnan(one.deviation) else one.deviation for one in (right_of, k)]
-        right.errorbar([k.mean], [right_of.mean], [errors[0]], [errors[1]], **drawn)
-    share_axis(left, "K(0.7)/D")
-    layer_axis(left, names, "layer")
-    right.set(xscale="log", xlabel=f"K(0.7) at {last}", ylabel="test accuracy, %")
-    legend(figure, [left])
-    figure.suptitle("The same network without and with the term, by layers, weight, target", fontsize=11)
-    return figure
+        accuracy = Several.of([one["accuracy"] for one in group])
+        ends.append(_bar("x", k) | _bar("y", accuracy) | {"setting": setting})
+    of_layer = {"field": "key", "type": "nominal", "sort": None, "title": "layer", "axis": {"labelAngle": 0}}
+    accuracies = {"type": "quantitative", "title": "test accuracy", "scale": {"zero": False}}
+    accuracies["axis"] = {"labelExpr": PERCENT}
+    y = log_axis("K(0.7)/D", PERCENT)
+    left = drawn([_means("line", y), _errors("y", y)], x=of_layer, color=series("setting"))
+    x = log_axis(f"K(0.7) at {last}")
+    right = [_means("point", accuracies), _errors("y", accuracies), _errors("x", x)]
+    for layer in right:
+        layer["encoding"] = {"x": {"field": "x", **x}, "y": {"field": "y", **accuracies}} | layer["encoding"]
+    return {
+        "title": "The same network without and with the term, by layers, weight, target",
+        "params": [{"name": "now_columns", "value": 3}],
+        "hconcat": [
+            {"width": 360, "height": 260, "data": {"values": rows}, "layer": left},
+            {
+                "width": 300,
+                "height": 260,
+                "data": {"values": ends},
+                "layer": drawn(right, color=series("setting")),
+            },
+        ],
+    }
+
+
+def _bar(axis: str, of: Several) -> dict[str, Any]:
+    """A mean, and a deviation below and above; a mean alone of one seed."""
+    by = 0 if math.isnan(of.deviation) else of.deviation
+    # A logarithmic axis has no place for what is not above nought.
+    return {axis: of.mean, f"{axis}_low": max(of.mean - by, of.mean / 100), f"{axis}_high": of.mean + by}
+
+
+def _means(mark: str, y: Encoding) -> Spec:
+    shown = {"type": mark, "filled": mark == "point"} | ({"point": True} if mark == "line" else {})
+    return {"mark": shown, "encoding": {"y": {"field": "y", **y}}}
+
+
+def _errors(axis: str, of: Encoding) -> Spec:
+    ends = {axis: {"field": f"{axis}_low", **of}, f"{axis}2": {"field": f"{axis}_high"}}
+    return {"mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": ends}

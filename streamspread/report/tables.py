@@ -17,6 +17,7 @@ from streamspread.results.spectrum import LayerSpectrum, Spectra
 if TYPE_CHECKING:
     from streamspread.observe.taps import TapInfo
     from streamspread.planner import LayerPlan, Plan
+    from streamspread.report.summary import Table
 
 
 def print_spectra(
@@ -89,6 +90,23 @@ def _print_classes(layers: Sequence[LayerSpectrum], thresholds: Sequence[float],
     print_line(console, EN["classes_means"])
     if missing := classes.without(layers):
         print_line(console, EN["classes_missing"].format(layers=", ".join(missing)))
+
+
+def print_summary(table: Table, console: Surface) -> None:
+    """A table of the report, with its notes; a cell of several lines takes several rows."""
+    rows: list[list[str]] = []
+    for row in table.rows:
+        cells = [[cell] if isinstance(cell, str) else list(cell) for cell in row]
+        rows += [
+            [cell[line] if line < len(cell) else "" for cell in cells] for line in range(max(map(len, cells)))
+        ]
+    columns = [
+        Column(head, [row[index] for row in rows], left=index not in table.numbers)
+        for index, head in enumerate(table.header)
+    ]
+    print_first_that_fits(console, [columns])
+    for line in table.notes:
+        print_line(console, line)
 
 
 def print_plan(plan: Plan, console: Surface) -> None:

@@ -71,16 +71,13 @@ class SpectrumObject(Framed):
 
     printer = "print_spectrum"
 
-    def plot(self, axes: Any = None) -> Any:
+    def plot(self) -> Any:
         """Draw the share of T that the k leading components hold, over k; a band where only bounds are known.
 
-        Args:
-            axes: of matplotlib, to draw into; None: of a new figure.
-
         Returns:
-            the axes. MissingError where matplotlib is not installed.
+            a chart of Altair, which a notebook shows. MissingError where Altair is not installed.
         """
-        return elsewhere("plot_spectrum")(self, axes)
+        return elsewhere("plot_spectrum")(self)
 
 
 class SpectraObject(Framed):
@@ -93,18 +90,17 @@ class SpectraObject(Framed):
         :func:`streamspread.write`, which says what it raises."""
         elsewhere("write")(self, path)
 
-    def plot(self, axes: Any = None, threshold: float | None = None) -> Any:
-        """Draw the spread K(τ)/D by layer, with a bar where K is an interval; a line for each view.
+    def plot(self, threshold: float | None = None) -> Any:
+        """Draw the spread K(τ)/D by layer, with a bar where K is an interval; a colour for each view.
 
         Args:
-            axes: of matplotlib, to draw into, so that several results can share them; None: of a new figure.
             threshold: τ; None: the first that was asked for.
 
         Returns:
-            the axes. OptionError for a threshold outside (0, 1], MissingError where matplotlib is not
-            installed.
+            a chart of Altair, which a notebook shows, ``|`` sets beside another, and ``save`` writes.
+            OptionError for a threshold outside (0, 1], MissingError where Altair is not installed.
         """
-        return elsewhere("plot_spectra")(self, axes, threshold)
+        return elsewhere("plot_spectra")(self, threshold)
 
     def compare(
         self, other: Any, threshold: float | None = None, grams: tuple[Grams, Grams] | None = None

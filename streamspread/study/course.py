@@ -23,9 +23,9 @@ from streamspread.system.files import replace_file, why
 from streamspread.training import Recipe
 
 TAU = 0.7
-MEASURED = 1_000  # images at each look
+MEASURED = 500  # images at each look
 _PARTS = 2  # looks in an epoch, after the first ones
-_BATCH = 500  # images from which batch norm's statistics are taken anew
+_BATCH = 250  # images from which batch norm's statistics are taken anew
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,10 @@ class Course:
     recipe: Recipe
     device: torch.device
 
-    def do(self, looked: Callable[[dict[str, Any]], None] | None = None, looks: Looks | None = None) -> None:
-        """Train, and write what was seen.
+    def do(
+        self, looked: Callable[[dict[str, Any]], None] | None = None, looks: Looks | None = None
+    ) -> dict[str, Any]:
+        """Train, and write what was seen, which is returned too.
 
         Raises:
             StoreError: the file cannot be written. Else as :func:`streamspread.training.train`.
@@ -77,6 +79,7 @@ class Course:
         )
         found |= {"accuracy": trial.test.accuracy, "losses": trial.losses, "seconds": trial.seconds}
         self._write(found)
+        return found
 
     def _look(self, network: Network) -> dict[str, Any]:
         """K and participation ratio of each layer, and accuracy, of a copy whose batch norm has statistics of
@@ -115,8 +118,8 @@ class Course:
 
 
 def moments(per_epoch: int, epochs: int) -> list[int]:
-    """Numbers of steps after which to look: 0, 1, 2, 5, 10, 20, 50, … within the first half epoch, then every
-    half epoch."""
+    """Numbers of steps after which to look: 0, 1, 2, 3, 5, 7, 10, 20, … within the first half epoch, then
+    every half epoch."""
     halves = [round(per_epoch * part / _PARTS) for part in range(1, _PARTS * epochs + 1)]
-    early = [0, *(lead * 10**power for power in range(7) for lead in (1, 2, 5))]
+    early = [0, *(lead * 10**power for power in range(7) for lead in (1, 2, 3, 5, 7))]
     return sorted({*(step for step in early if step < halves[0]), *halves})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ from streamspread.training import Recipe
 
 TAU = 0.7
 SEEDS = 3
-MEASURED = 2_000  # images of which K is taken
-_FITTED, _OTHERS = 1_500, 1_000  # training and test images of regressions
+MEASURED = 1_000  # training images of which K is taken
+_FITTED, _OTHERS = 800, 400  # training and test images of regressions
+_DISTURBED = 1_000  # test images that are given noise
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,8 @@ class Experiment:
         spectra = analyze(network, some, layers, (TAU,), classes=True, estimate=False, device=self.device)
         last = [layer for layer in layers if layer != "gap"][-2:]
         holds = held(network, last, _first(self.train, _FITTED), _first(self.test, _OTHERS))
-        labels = self.test.labels.to(self.device)
-        disturbed = score(network, noisy(self.test.images, 0).to(self.device), labels)
+        held_out = _first(self.test, _DISTURBED)
+        disturbed = score(network, noisy(held_out.images, 0).to(self.device), held_out.labels.to(self.device))
         by_layer = {}
         for name, found in spectra.items():
             by_layer[name] = {
@@ -164,6 +165,3 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-Report = Callable[[str], None]

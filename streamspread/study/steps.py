@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from streamspread.api.tsne import PERPLEXITY, check_perplexity, check_tsne
 from streamspread.errors import ModelError, OptionError
 from streamspread.models.plans import PLANS, did_you_mean, find_plan
+from streamspread.study.experiments import EXPERIMENTS
 from streamspread.system.files import file_stem
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -18,7 +19,7 @@ NETWORKS = tuple(PLANS)
 PARTS = {
     "networks": "every tap of the networks: c*, c*.bn, c*.relu and gap",
     "samples": "the same layers from 500, 1,000, 2,000, … images, up to all",
-    "depth": "networks of 4, 6, 8 and 10 convolutions, trained here",
+    "depth": "networks of 4, 6, 8, 10 and 14 convolutions, trained here",
     "training": "no1 and no3, or else the models given, trained for other lengths, with label smoothing",
     "latent": "t-SNE of every layer",
 }
@@ -30,6 +31,7 @@ DEPTHS = {
     6: "32,32,M,64,64,M,128,128",
     8: "32,32,M,64,64,64,M,128,128,128",
     10: "32,32,32,M,64,64,64,M,128,128,128,128",
+    14: "32,32,32,32,M,64,64,64,64,64,M,128,128,128,128,128",
 }
 
 #: The trainings to compare: a factor on the usual number of epochs, and the label smoothing.
@@ -132,7 +134,9 @@ def fewer(samples: int) -> list[int]:
 def _check_names(models: Sequence[str], parts: Sequence[str]) -> None:
     for part in parts:
         if part not in PARTS:
-            raise OptionError(f"unknown part {part!r}: choose from all, {', '.join(PARTS)}")
+            raise OptionError(
+                f"unknown part {part!r}: choose from all, {', '.join(PARTS)}, {', '.join(EXPERIMENTS)}"
+            )
     if not parts or not models:
         raise OptionError(f"nothing to do: name at least one {'model' if parts else 'part'}")
     for model in models:

@@ -47,7 +47,8 @@ class Profile:
             float64 products, relative to one of a rank update at the usual precision. ``int16_cost``: of a
             rank update at int16, where the processor has int8 matrix instructions.
         trial: rows, terms and columns of the product by which the machine's pace is measured.
-        epochs: of a training, where their number is not given.
+        epochs: of a training, where their number is not given. ``experiment``: the network of an experiment
+            that trains it many times, and how many images it is trained on at the most (0: all).
     """
 
     batch_size: int
@@ -77,6 +78,7 @@ class Profile:
     int16_cost: float = math.inf
     trial: tuple[int, int, int]
     epochs: int
+    experiment: tuple[str, int]
 
 
 #: Measured on two cores: dense eigenvalues of order 6,144 take about 7 s in float64; at 5,000 they take 6.1 s
@@ -108,6 +110,7 @@ CPU = Profile(
     int16_cost=0.5,
     trial=(1024, 2048, 2048),
     epochs=4,
+    experiment=("plan:16,16,M,32,32,M,64,64", 20_000),
 )
 
 #: Measured on an H100: 16-bit rank updates run at 620 TFLOP/s, a float32 forward without TF32 at 28, the
@@ -143,6 +146,7 @@ CUDA = Profile(
     float64_cost=12.0,
     trial=(4096, 8192, 8192),
     epochs=24,
+    experiment=("no1", 0),
 )
 
 

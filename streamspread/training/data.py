@@ -12,14 +12,16 @@ from streamspread.models.plans import IMAGE_SIZE
 CLASSES = 10
 
 
-def load_splits(spec: str) -> tuple[Labelled, Labelled]:
-    """The train and test images of a data spec, uint8 (N, 3, 32, 32), with labels.
+def load_splits(spec: str, samples: int | None = None, seed: int = 0) -> tuple[Labelled, Labelled]:
+    """The train and test images of a data spec, uint8 (N, 3, 32, 32), with labels; of the train images only
+    so many ``samples``, drawn with ``seed``.
 
     Raises:
         DataError: as of load_labelled() and check_split(), and where both splits are the same images: the
             accuracy would be that on images that were learnt by heart.
     """
-    train, test = load_labelled(spec, "train", IMAGE_SIZE), load_labelled(spec, "test", IMAGE_SIZE)
+    train = load_labelled(spec, "train", IMAGE_SIZE, samples, seed)
+    test = load_labelled(spec, "test", IMAGE_SIZE)
     check_split("train", train.images, train.labels)
     check_split("test", test.images, test.labels)
     if torch.equal(train.images, test.images):

@@ -42,10 +42,12 @@ def check(
     device: str | torch.device = "auto",
     out: str | os.PathLike[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-) -> None:
-    """Raise what :func:`train` would raise for these arguments, before any image is read."""
-    prepare(plan, recipe or Recipe(), weights, device, out)
+) -> Start:
+    """What :func:`train` would begin with; raises what that would raise for these arguments, before any image
+    is read."""
+    start = prepare(plan, recipe or Recipe(), weights, device, out)
     check_checkpoint(checkpoint, out)
+    return start
 
 
 @turn()

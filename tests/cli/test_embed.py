@@ -7,7 +7,7 @@ import pytest
 
 from streamspread import store
 
-pytest.importorskip("matplotlib", reason="figures need matplotlib")
+pytest.importorskip("vl_convert", reason="figures need vl-convert")
 pytest.importorskip("openTSNE", reason="t-SNE needs openTSNE")
 
 SMALL = {

@@ -26,7 +26,7 @@ def stored(tmp_path):
 
 
 def test_a_page_with_figures(cli, stored):
-    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    pytest.importorskip("vl_convert", reason="figures need vl-convert")
     code, out, err = cli("report", "no1.arrow", "no3.arrow", "--out", "new/folder")
     assert (code, out.strip(), err) == (0, os.path.join("new/folder", "index.html"), "")
     page = (stored / "new" / "folder" / "index.html").read_text(encoding="utf-8")
@@ -34,10 +34,10 @@ def test_a_page_with_figures(cli, stored):
     assert "result no3" in page
     figures = {path.name for path in (stored / "new" / "folder" / "figures").iterdir()}
     assert {
-        "figure3-dimensions.png",
-        "figure3-dimensions.svg",
-        "figure4-spread.png",
-        "figure4-spread.svg",
+        "dimensions.png",
+        "dimensions.svg",
+        "spread.png",
+        "spread.svg",
     } <= figures
     assert not list((stored / "new" / "folder").rglob("*.part"))
 
@@ -56,17 +56,17 @@ def test_markdown_goes_to_stdout_or_into_the_folder(cli, stored):
 
 
 def test_markdown_in_a_folder_shows_its_figures(cli, stored):
-    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    pytest.importorskip("vl_convert", reason="figures need vl-convert")
     assert cli("report", "no1.arrow", "no3.arrow", "--format", "markdown", "--out", "text").code == 0
     folder = stored / "text"
     shown = re.findall(r"!\[.+\]\((.+)\)", (folder / "report.md").read_text(encoding="utf-8"))
-    assert "figures/figure4-spread.png" in shown
+    assert "figures/spread.png" in shown
     assert sorted(shown) == sorted(f"figures/{path.name}" for path in (folder / "figures").glob("*.png"))
 
 
 def test_japanese(cli, stored):
     out = cli("report", "no1.arrow", "--format", "markdown", "--lang", "ja").out
-    assert "### 論文の主張" in out
+    assert "K(0.7) と次元数に対する割合" in out
 
 
 def test_runs_that_cannot_be_compared_are_shown_with_the_reason(cli, stored):

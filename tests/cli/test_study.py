@@ -5,8 +5,10 @@ import re
 import sys
 
 import pytest
+import torch
 
 from streamspread import store
+from streamspread.datasets import Labelled
 from streamspread.errors import DataError
 
 SMALL = ("--model", "plan:4,M,6", "--epochs", "0", "--data", "noise", "--device", "cpu")
@@ -14,7 +16,11 @@ SMALL = ("--model", "plan:4,M,6", "--epochs", "0", "--data", "noise", "--device"
 
 def test_results_figures_and_page(cli, tmp_path):
     code, out, err = cli("study", *SMALL, "--samples", "600", "--out", "found")
-    assert (code, out.strip()) == (0, os.path.join("found", "index.html"))
+    assert (code, out.splitlines()[-1]) == (0, os.path.join("found", "index.html"))
+    head, _, first = out.splitlines()[:3]
+    assert head.split()[:5] == ["layer", "plan:4,M,6,", "N", "=", "600"]
+    assert re.match(r"c1 +\d+ \([\d.]+ %\) ", first)
+    assert "claim" not in out  # of noise, and of another network
     lines = err.splitlines()
     assert re.fullmatch(r"1 of 2  plan-4-M-6: made in [\d.]+ s", lines[0])
     assert re.fullmatch(r"2 of 2  plan-4-M-6-n500: made in [\d.]+ s", lines[1])
@@ -95,9 +101,35 @@ def test_quiet_says_only_where_the_page_is(cli):
     assert (code, out.strip(), err) == (0, os.path.join("study", "index.html"), "")
 
 
+def test_experiments_are_named_alone_and_leave_documents(cli, tmp_path, monkeypatch):
+    pixels = torch.randint(0, 256, (130, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator())
+    split = Labelled(pixels, torch.arange(130) % 10, "noise, 130 images")
+    monkeypatch.setattr("streamspread.training.load_splits", lambda spec: (split, split))
+    monkeypatch.setattr("streamspread.study.course.MEASURED", 20)
+    parts = (
+        "--parts",
+        "course",
+        "--epochs",
+        "1",
+        "--train-images",
+        "128",
+        "--samples",
+        "20",
+        "--out",
+        "found",
+    )
+    code, out, err = cli("study", *SMALL, *parts)
+    assert (code, out.strip()) == (0, os.path.join("found", "course-4-M-6.md"))
+    assert re.search(r"^after step 1: K\(0\.7\) c1 \d+, c2 \d+, gap \d+$", err, re.MULTILINE)
+    assert sorted(os.listdir(tmp_path / "found")) == ["course-4-M-6.json", "course-4-M-6.md", "figures"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--parts", "spreading", "--model", "plan:4"], "plan:4 has one convolution"),
+        (["--parts", "course", "--train-images", "5"], "train images 5 asked for"),
+        (["--parts", "course", "--epochs", "0"], "epochs must be at least 1, not 0"),
         (["--parts", "network"], r"unknown part 'network': choose from all, networks"),
         (["--parts", ","], r"nothing to do: name at least one part"),
         (["--model", "no9"], r"unknown reference network 'no9'"),
@@ -150,7 +182,7 @@ def test_ctrl_c_keeps_what_is_done_on_a_page_and_the_same_command_goes_on(cli, t
     monkeypatch.setattr(Analysis, "_finish", stop_at_the_ninth)
     code, out, err = cli(*arguments)
     assert code == 130
-    page, said = out.splitlines()
+    *_, page, said = out.splitlines()
     assert page == os.path.join("found", "index.html")
     assert said.startswith(
         "a partial study: 1 of 2 results, interrupted in plan-4-M-6-n500; the same command "

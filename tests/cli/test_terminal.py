@@ -1,14 +1,12 @@
 """What names and titles hold reaches a terminal as text; what goes to files and pipes is as it is."""
 
 import json
-import subprocess
 import sys
 
 import pytest
 
 from streamspread import store
 from streamspread.results.spectrum import Spectra
-from tests.fresh import environment
 from tests.spectra import layer
 
 EVIL = "c\x1b]0;owned\x07\x9b2J"
@@ -88,19 +86,3 @@ def test_a_value_that_is_echoed_is_cut_at_a_readable_length(cli, flag):
     assert err.startswith("error: ")
     assert " … " in err
     assert len(err) < 1_100
-
-
-def test_a_backend_that_matplotlib_does_not_know_costs_the_figures_alone(evil, tmp_path):
-    command = [sys.executable, "-m", "streamspread", "report", str(evil), "--out", "page"]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=tmp_path,
-        env=environment(MPLBACKEND="bogus"),
-    )
-    assert (done.returncode, done.stdout) == (0, "page/index.html\n")  # as without matplotlib
-    assert "matplotlib cannot begin (Key backend: 'bogus' is not a valid value" in done.stderr
-    assert done.stderr.endswith("unset MPLBACKEND\n")
-    assert done.stderr.count("\n") == 1

@@ -34,8 +34,12 @@ def test_training_writes_weights_that_run_takes(cli, photos, tmp_path):
     code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors")
     assert code == 0
     assert re.search(r"^4,M: \d+\.\d\d% of the test images right \(epoch [12] of 2, ", out)
-    assert re.search(r"^epoch 1 of 2: loss .* s left$", err, re.MULTILINE)
-    assert re.search(r"^epoch 2 of 2: .* 0 s left$", err, re.MULTILINE)
+    assert re.search(r"^epoch 1 of 2: loss .*, about \d+ s left$", err, re.MULTILINE)
+    assert re.search(r"^epoch 2 of 2: .*, about 0 s left$", err, re.MULTILINE)
+    network, images, steps = err.splitlines()[:3]
+    assert re.fullmatch(r"plan:4,M: \d+ parameters, random weights", network)
+    assert images.endswith("photos train, 16 images, at 32x32; tested on 16")
+    assert re.fullmatch(r"2 epochs of 2 steps of 8 images, \w+ on cpu; writes w.safetensors", steps)
     assert err.endswith("wrote w.safetensors\n")
     loaded = models.load("plan:4,M", tmp_path / "w.safetensors")
     assert loaded.weights_sha256 is not None
@@ -95,7 +99,30 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(cli, photos, tmp_path, monkeypatch):
     assert code == 130
     assert "(epoch 1 of 1, " in out
     assert err.endswith("wrote w.safetensors\ninterrupted\n")
+    assert "interrupted after epoch 1 of 2: the weights of epoch 1, the best so far, are kept" in err
     assert models.load("plan:4,M", tmp_path / "w.safetensors").note["epochs"] == "1 of 2"
+
+
+def test_ctrl_c_before_an_epoch_has_ended_says_that_nothing_is_kept(cli, photos, tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "evaluate", interrupt)
+    code, out, err = cli("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors")
+    assert (code, out) == (130, "")
+    assert err.endswith("no weights are kept, since no epoch had ended\ninterrupted\n")
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_so_many_samples_are_drawn_with_the_seed(cli, photos, tmp_path):
+    arguments = ("train", *TINY, "--data", f"folder:{photos}", "--out", "w.safetensors", "--samples")
+    assert cli(*arguments, "9", "--seed", "3").code == 0
+    note = models.load("plan:4,M", tmp_path / "w.safetensors").note
+    assert (note["train_images"], note["test_images"]) == ("9", "16")
+    assert "9 of 16 images (seed 3)" in note["data"]
+    code, _, err = cli(*arguments, "17")
+    assert (code, err.splitlines()[-1][:6]) == (2, "error:")
+    assert "17 samples asked for, but there are 16" in err
 
 
 def test_without_out_no_file_that_is_there_is_replaced(cli, photos, tmp_path, monkeypatch):

@@ -3,18 +3,22 @@
 import base64
 import json
 import re
+import sys
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from streamspread import store
-from streamspread.report import build
+from streamspread.report import build, render
 from streamspread.report.labels import LANGUAGES, labels
 from streamspread.report.page import to_html
 from streamspread.report.runs import Collection, Run, collect
 from streamspread.results.spectrum import Spectra
-from tests.spectra import NO1_DIMS, equal_run, equal_spectra, open_layer
+from tests.spectra import NO1_DIMS, equal_layer, equal_run, equal_spectra, open_layer
 
 TEXTS = labels("en")
 VOID = {"meta", "input", "br", "link", "img", "hr"}
@@ -61,21 +65,24 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(page):
     assert set(outline.targets) <= set(outline.ids)
     assert outline.outside == []
     assert "{{" not in page.partition("<script")[0]
-    assert re.findall(r"https?://[^\s\"']+", page) == ["http://www.w3.org/2000/svg"]  # a name, not an address
+    assert "https://" not in page.replace(render.bundle(), "").replace(
+        render.SCHEMA, ""
+    )  # a name, no address
     assert "default-src 'none'" in page
 
 
 def test_every_section_is_there_and_linked(page):
     sections = re.findall(r'<section id="([\w-]+)">', page)
-    expected = ["networks", "claims", "figures", "explore", "beyond", "latent-space", "compare", "tables"]
-    assert sections == [*expected, "provenance"]
+    expected = ["result", "networks", "claims", "figures", "explore", "beyond", "latent-space", "compare"]
+    assert sections == [*expected, "tables", "provenance"]
     assert re.findall(r'<a href="#([\w-]+)">', page) == sections
 
 
 def test_sections_without_results_are_left_out(study_files):
     lone = collect([path for path in study_files if path.stem == "depth4"])
     page = to_html(lone, TEXTS, "en")
-    assert re.findall(r'<section id="([\w-]+)">', page) == ["explore", "beyond", "tables", "provenance"]
+    expected = ["result", "figures", "explore", "beyond", "tables", "provenance"]
+    assert re.findall(r'<section id="([\w-]+)">', page) == expected
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -91,10 +98,10 @@ def test_k_in_the_data_is_that_of_the_spectra_at_every_threshold(study_files):
     data = data_of(to_html(collection, TEXTS, "en"))
     assert data["taus"][data["taus"].index(0.7)] == data["tau"]
     for run, shown in zip(collection.runs, data["runs"], strict=True):
-        assert [layer["name"] for layer in shown["layers"]] == list(run.spectra)
+        assert [layer["layer"] for layer in shown["layers"]] == list(run.spectra)
         for layer in shown["layers"][:3]:
-            exact = [run.spectra[layer["name"]].components(tau).low for tau in data["taus"]]
-            assert layer["k"] == [exact]
+            exact = [run.spectra[layer["layer"]].components(tau).low for tau in data["taus"]]
+            assert (layer["lows"], layer["highs"]) == (exact, None)
 
 
 def test_an_open_interval_and_its_bounds_are_in_the_data(growing):
@@ -104,7 +111,7 @@ def test_an_open_interval_and_its_bounds_are_in_the_data(growing):
     data = data_of(to_html(Collection((open_run,), {}), TEXTS, "en"))
     c2 = data["runs"][0]["layers"][1]
     at = data["taus"].index(0.7)
-    assert (c2["k"][0][at], c2["k"][1][at]) == (100, 200)
+    assert (c2["lows"][at], c2["highs"][at]) == (100, 200)
     k, low, high = c2["scree"]
     assert (k[0], k[-1], low[-1], high[-1]) == (1, 200, 0.7, 1.0)
     assert np.all(np.asarray(high) >= np.asarray(low))
@@ -114,7 +121,8 @@ def test_layers_of_several_runs_are_in_the_order_of_the_network(growing):
     first, last = ({name: NO1_DIMS[name] for name in names} for names in (("c1", "c2"), ("c3", "c4", "gap")))
     runs = tuple(equal_run(str(i), dims, growing) for i, dims in enumerate((last, first)))
     data = data_of(to_html(Collection(runs, {}), TEXTS, "en"))
-    assert data["order"] == ["c1", "c2", "c3", "c4", "gap"]
+    places = {layer["stem"]: layer["place"] for run in data["runs"] for layer in run["layers"]}
+    assert sorted(places, key=places.get) == ["c1", "c2", "c3", "c4", "gap"]
 
 
 @pytest.mark.parametrize("names", [("c1.relu", "c2.relu"), ("conv1.conv", "conv1.bn", "conv1")])
@@ -125,14 +133,14 @@ def test_layers_without_a_convolution_beside_them_go_by_their_whole_names(names)
     assert [(layer["stem"], layer["part"]) for layer in data["runs"][0]["layers"]] == [
         (name, "conv") for name in names
     ]
-    assert data["order"] == list(names)
+    assert [layer["place"] for layer in data["runs"][0]["layers"]] == list(range(len(names)))
 
 
 def test_tables_and_pictures_say_what_they_are_of(page):
     assert "<th scope=row><div>c1</div></th>" in page
     assert "<th class=number scope=col>" in page
     assert not re.search(r"<th(?![^>]*scope=)[ >]", page.partition("<script")[0])
-    assert 'role="img" aria-labelledby="latent-caption"' in page
+    assert 'aria-labelledby="caption-latent"' in page
 
 
 def test_points_come_through_within_a_sixteenth_bit(study_files):
@@ -144,7 +152,8 @@ def test_points_come_through_within_a_sixteenth_bit(study_files):
     assert np.allclose(points - points[0], (original - original[0]) / size, atol=2**-15)
     labels_N = np.frombuffer(base64.b64decode(shown["labels"]), "<u2")
     assert list(labels_N) == list(embedding.labels_N)
-    assert shown["layers"][0]["share"] == 0.5
+    assert shown["layers"][0]["title"] == "c1: 4 components, 50.0 %"
+    assert shown["classes"] == ["cat", "dog", "ship"]
 
 
 def test_how_it_was_made_is_told(page):
@@ -173,8 +182,10 @@ def test_names_from_outside_cannot_break_the_page(tmp_path):
     store.write(spectra, tmp_path / "evil.arrow")
     page = to_html(collect([tmp_path / "evil.arrow"]), TEXTS, "en")
     assert "<script>alert" not in page
-    assert data_of(page)["runs"][0]["layers"][0]["name"] == evil
-    assert page.count('"use strict"') == 1  # no place of the template was filled by the data
+    assert data_of(page)["runs"][0]["layers"][0]["layer"] == evil
+    assert (
+        page.replace(render.bundle(), "").count('"use strict"') == 1
+    )  # no place of the template was filled by the data
 
 
 def test_what_cannot_be_compared_is_said_above_the_table():
@@ -192,4 +203,45 @@ def test_a_constant_layer_is_shown(tmp_path):
     store.write(equal_spectra({"c1": 10, "c2": 10}, {"c1": 0, "c2": 4}), tmp_path / "dead.arrow")
     data = data_of(to_html(collect([tmp_path / "dead.arrow"]), TEXTS, "en"))
     assert data["runs"][0]["layers"][0]["scree"] == [[], []]
-    assert set(data["runs"][0]["layers"][0]["k"][0]) == {0}
+    assert set(data["runs"][0]["layers"][0]["lows"]) == {0}
+
+
+def test_what_does_not_apply_is_not_shown(tmp_path):
+    dims, equal = {"conv1": 100, "layer1.0.conv1": 90, "fc": 10}, {"conv1": 30, "layer1.0.conv1": 20, "fc": 9}
+    store.write(equal_spectra(dims, equal, model="torchvision:resnet18"), tmp_path / "r.arrow")
+    store.write(
+        equal_spectra(NO1_DIMS, dict.fromkeys(NO1_DIMS, 9), data="noise, 9 images"), tmp_path / "n.arrow"
+    )
+    for name in ("r", "n"):  # another network, and other data
+        page = to_html(collect([tmp_path / f"{name}.arrow"]), TEXTS, "en").replace(render.bundle(), "")
+        text = page.partition('<script id="data"')[0]
+        assert not {"claims", "compare", "beyond"} & set(re.findall(r'<section id="([\w-]+)">', page))
+        assert "Figure 4" not in text
+        assert "Dai" not in text
+
+
+def test_the_paper_is_cited_where_its_claims_are(page):
+    assert "Mizuki Dai and Kenya Jin&#x27;no, “Study on data distribution in latent variable space”" in page
+
+
+def test_without_the_library_the_tables_are_there(study_files, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    render.bundle.cache_clear()
+    page = to_html(collect(study_files), TEXTS, "en")
+    assert "the charts are missing: figures need vl-convert" in page
+    assert "70 (0.107 %)" in page.replace("&nbsp;", " ")
+
+
+def test_every_table_can_be_kept_as_arrow(page):
+    kept = set(re.findall(r'data-arrow="(.*?)"', page))
+    assert {"layers"} < kept
+    for packed in [*(kept - {"layers"}), *data_of(page)["arrow"].values()]:
+        with pa.ipc.open_file(pa.BufferReader(base64.b64decode(packed))) as reader:
+            assert reader.read_all().num_columns
+
+
+def test_images_and_places_are_both_called_by_their_names():
+    places = replace(equal_layer("c1", 64, 9, 6400), images=100)
+    runs = (Run("a", Path("a.arrow"), Spectra([places], (0.7,), {"model": "m", "data": "d"})),)
+    page = to_html(Collection(runs, {}), TEXTS, "en")
+    assert "m, N = 100 images, up to 6,400 samples" in page

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from streamspread.report import text
+from streamspread.report.finding import finding
 from streamspread.report.labels import labels
 from streamspread.report.page import to_html
+from streamspread.report.rows import MANY
 from streamspread.report.runs import Collection, Run, collect, differences
 from streamspread.results.spectrum import Interval, Spectra
-from tests.report.probes import CROWDED_PROBE, FRAME, HELPERS, LINK_PROBE, LONE_PROBE, PROBE, WATCH
+from tests.report.probes import FILES_PROBE, FRAME, HELPERS, LINK_PROBE, LONE_PROBE, PROBE, WATCH
 from tests.spectra import equal_layer, equal_run, open_layer
 
 CHROMIUM = next(
@@ -29,9 +31,9 @@ def browse(tmp_path_factory):
 
     def run(page, width, dark, probe=PROBE, fragment=""):
         folder = tmp_path_factory.mktemp("browser")
-        probed = page.replace("<head>", f"<head>{WATCH}", 1).replace(
-            "</body>", f"<script>{{{HELPERS}{probe}}}</script></body>", 1
-        )
+        # The library in it has a </body> of its own.
+        body, _, rest = page.replace("<head>", f"<head>{WATCH}", 1).rpartition("</body>")
+        probed = f"{body}<script>{{{HELPERS}{probe}}}</script></body>{rest}"
         (folder / "page.html").write_text(probed, encoding="utf-8")
         frame = FRAME.replace("WIDTH", str(width)).replace("FRAGMENT", fragment)
         (folder / "frame.html").write_text(frame, encoding="utf-8")
@@ -45,7 +47,7 @@ def browse(tmp_path_factory):
             f"--window-size={max(width, 600)},1000",
             f"--blink-settings=preferredColorScheme={0 if dark else 1}",
             "--enable-logging=stderr",
-            "--virtual-time-budget=5000",
+            "--virtual-time-budget=30000",
             "--dump-dom",
             (folder / "frame.html").as_uri(),
         ]
@@ -86,13 +88,13 @@ def test_no_error_and_nothing_is_loaded(view):
     assert seen["loaded"] == []
 
 
-def test_it_fits_its_width_without_shrinking(view):
+def test_it_fits_its_width_and_the_controls_leave_room(view):
     seen, _, width, _ = view
     assert seen["width"] == width
     assert seen["tooWide"] <= 0
     assert seen["outside"] == []
-    assert all(abs(scale - 1) < 0.02 for scale in seen["scaled"])  # its 12 px are 12 px
-    assert len(seen["scaled"]) == 9
+    assert seen["controls"] <= 80
+    assert (seen["hints"] > 0) == (width == 400)  # tables go on to the right
 
 
 def test_dark_and_light_can_be_read(view):
@@ -100,22 +102,66 @@ def test_dark_and_light_can_be_read(view):
     assert (luminance(seen["ground"]) < 0.05) is dark
     for place, ink in seen["inks"]:
         assert contrast(ink, seen["ground"]) >= 4.5, place
+    assert all(contrast(ink, seen["ground"]) >= 4.5 for ink in seen["letters"])
+    assert len(seen["strokes"]) == 9  # two networks and seven layers
     assert all(contrast(stroke, seen["ground"]) >= 1.8 for stroke in seen["strokes"])
+
+
+def test_every_chart_is_drawn(view):
+    seen, *_ = view
+    charts = ["spread", "dimensions", "scree", "threshold", "parts", "samples", "depth", "training", "latent"]
+    assert seen["drawn"] == [*charts, "compare"]
+    assert "K(τ) / D: 70 / 65,536" in seen["points"][0]
+    assert len(seen["points"]) == 2 * 7
 
 
 def test_the_controls_change_what_is_shown(view):
     seen, *_ = view
     steps = seen["steps"]
     # no1's c1 has 100 equal eigenvalues in 65,536 dimensions
-    assert steps["start"]["answer"] == "K(0.7) = 70 of 65,536 dimensions: 0.107\u00a0%"
-    assert steps["tau"]["answer"] == "K(0.5) = 50 of 65,536 dimensions: 0.0763\u00a0%"
+    assert steps["start"]["answer"] == "c1: K(0.7) = 70 of 65,536 dimensions: 0.107\u00a0%"
+    assert steps["tau"]["answer"] == "c1: K(0.5) = 50 of 65,536 dimensions: 0.0763\u00a0%"
     assert steps["tau"]["tau"] == steps["tau"]["said"] == "0.5"
-    assert steps["tau"]["spread"] != steps["start"]["spread"]
-    assert steps["layer"]["answer"] == "K(0.5) = 100 of 32,768 dimensions: 0.305\u00a0%"
-    assert steps["part"]["curves"]["spread"] == 2  # both networks, after ReLU
-    assert steps["run"]["answer"] == "K(0.5) = 98 of 32,768 dimensions: 0.299\u00a0%"  # 195 eigenvalues
-    assert "tau=0.5&run=no3-half&layer=c3&part=relu" in steps["run"]["hash"]
-    assert "N25,000" in steps["run"]["facts"]
+    assert steps["layer"]["answer"] == "c3: K(0.5) = 100 of 32,768 dimensions: 0.305\u00a0%"
+    assert steps["part"]["answer"].startswith("c3.relu: K(0.5) = 104 of")  # ⌈0.5 · 207⌉
+    assert steps["run"]["answer"] == "c3: K(0.5) = 98 of 32,768 dimensions: 0.299\u00a0%"  # 195 eigenvalues
+    assert "tau=0.5&run=no3-half&layer=c3&part=conv" in steps["run"]["hash"]
+    assert "N (images)25,000" in steps["run"]["facts"]
+    assert "N (images)25,000" in steps["run"]["runFacts"]
+
+
+def test_each_control_moves_the_charts_that_depend_on_it_and_no_other(view):
+    changed = view[0]["changed"]
+    every = {"spread", "scree", "threshold", "parts", "samples", "depth", "training", "compare"}
+    assert set(changed["tau"]) == every
+    # A chosen layer is thicker in its charts, and has points of its own.
+    assert set(changed["layer"]) == {"scree", "threshold"}
+    assert {"spread", "scree", "threshold", "compare"} <= set(changed["part"])
+    assert not {"samples", "depth", "training", "dimensions"} & set(changed["part"])
+    assert set(changed["compare"]) == {"compare"}
+    assert "c1: 4 components, 50.0 %" in view[0]["steps"]["latent"]["latent"]
+    assert "gap: 4 components, 90.0 %" in view[0]["steps"]["run"]["latent"]  # there is none of c3
+
+
+def test_the_threshold_moves_the_tables(view):
+    steps = view[0]["steps"]
+    assert steps["start"]["shares"][:2] == ["70 (0.107\u00a0%)", "70 (0.107\u00a0%)"]
+    assert steps["tau"]["shares"][:2] == ["50 (0.0763\u00a0%)", "50 (0.0763\u00a0%)"]
+    assert steps["start"]["growth"][0] == "+4.5\u00a0%"
+    assert steps["tau"]["growth"][0] == "+4.2\u00a0%"
+    assert steps["start"]["spread"] != steps["tau"]["spread"]
+
+
+def test_the_sentence_is_that_of_python_at_any_threshold(view, study_files):
+    runs = {run.name: run for run in collect(study_files).runs}
+    said = {
+        "start": finding("no1", runs["no1"].layers(), 0.7, labels("en")),
+        "tau": finding("no1", runs["no1"].layers(), 0.5, labels("en")),
+        "part": finding("no1", runs["no1"].layers("relu"), 0.5, labels("en")),
+        "run": finding("no3-half", runs["no3-half"].layers(), 0.5, labels("en")),
+    }
+    for step, words in said.items():
+        assert view[0]["steps"][step]["finding"].replace("\u00a0", " ") == words
 
 
 def test_beside_k_stands_what_it_is_worth(view):
@@ -126,10 +172,11 @@ def test_beside_k_stands_what_it_is_worth(view):
 
 
 UNSURE_PROBE = """
-const shapes = all("#chart-spread > svg > path[transform]").length;
-const bars = all('#chart-spread svg > path[stroke-width="5"]').map(bar => bar.getAttribute("d"));
-tell({errors: window.problems, worth: text("answer-note"), facts: text("layer-facts"), shapes, bars,
-  verdict: text("compare-verdict")});
+drawAll().then(() => tell({
+  errors: window.problems, worth: text("answer-note"), verdict: text("compare-verdict"),
+  points: marks("spread", "point"),
+  bars: marks("spread", "rule mark").filter(label => label.includes("series")),
+}));
 """
 
 
@@ -142,7 +189,9 @@ def test_an_open_interval_is_a_bar_and_its_layer_says_so(browse):
     seen, console = browse(to_html(Collection(runs, {}), labels("en"), "en"), 400, False, UNSURE_PROBE)
     assert (seen["errors"], console) == ([], [])
     assert seen["worth"] == "a range, proved to hold K of these 64 images"
-    assert (len(seen["bars"]), seen["shapes"]) == (2, 2)  # a bar for either c1, a mark for either c2
+    assert [len(seen["bars"]), len(seen["points"])] == [2, 2]  # a bar for either c1, a mark for either c2
+    assert all("layer: c1" in bar for bar in seen["bars"])
+    assert all("layer: c2" in point for point in seen["points"])
     expected = "not known to be the same data (batches from make and batches from make)"
     assert expected in seen["verdict"]
 
@@ -172,97 +221,72 @@ def test_runs_are_compared_and_said_why_not(view):
     steps = seen["steps"]
     assert steps["start"]["verdict"] == labels("en")["comparable_described"]
     assert "c1.bn" in steps["start"]["compare"]
-    assert steps["compare"]["verdictClass"] == "notice"
-    assert "different numbers of images (50,000 and 25,000)" in steps["compare"]["verdict"]
-    assert "B: no1-half" in steps["compare"]["compare"]  # and is shown all the same
+    assert steps["run"]["verdictClass"] == "notice"
+    assert "different numbers of images (25,000 and 50,000)" in steps["run"]["verdict"]
+    assert steps["compare"]["verdict"] == labels("en")["comparable_described"]
+    assert "A: no3-half" in steps["compare"]["compare"]
+    assert "B: no1-half" in steps["compare"]["compare"]
     assert "48 (0.0732\u00a0%)" in steps["compare"]["compare"]  # ⌈0.5 · 95⌉ of 65,536
-
-
-def test_every_chart_has_its_curves(view):
-    seen, *_ = view
-    assert seen["steps"]["start"]["curves"] == {
-        "dimensions": 2,
-        "spread": 2,
-        "scree": 7,
-        "parts": 3,
-        "threshold": 7,
-        "samples": 7,
-        "depth": 2,
-        "training": 4,
-        "compare": 2,
-    }
-    assert seen["steps"]["hidden"]["curves"]["spread"] == 1
-    assert seen["steps"]["hidden and tau"]["curves"]["samples"] == 6  # it stays hidden when τ moves
-
-
-def test_values_are_shown_when_pointed_at(view):
-    seen, *_ = view
-    steps = seen["steps"]
-    assert steps["start"]["tip"] is None
-    assert steps["hover"]["tip"] == "no1\nc1: 65536 = 65,536"
-    assert steps["key"]["tip"] == "no1\nc2: 65536 = 65,536"
-    assert steps["left"]["tip"] is None
-    assert steps["backwards"]["tip"].startswith("6 convolutions\nc6: K(")  # the last point of the last curve
-    assert steps["escape"]["tip"] is None
-
-
-def test_the_latent_space_changes_with_layer_and_class(view):
-    seen, *_ = view
-    assert seen["steps"]["start"]["latent"] == "gap: 4 components, 90.0\u00a0%"
-    assert seen["steps"]["latent"]["latent"] == "c1: 4 components, 50.0\u00a0%"
-    assert seen["latentChanges"] is True
 
 
 def test_a_lone_run_in_japanese_works_too(browse, study_files):
     lone = [path for path in study_files if path.stem == "no1-half"]
     seen, console = browse(to_html(collect(lone), labels("ja"), "ja"), 400, False, LONE_PROBE)
     assert (seen["errors"], console) == ([], [])
-    assert seen["answer"] == "K(0.7) = 65,536 次元のうち 67：0.102\u00a0%"  # noqa: RUF001
+    assert seen["answer"] == "c1: K(0.7) = 65,536 次元のうち 67：0.102\u00a0%"  # noqa: RUF001
     assert seen["tooWide"] <= 0
-
-
-def test_a_network_is_first_compared_with_another_run_of_it(browse, study_files):
-    two = [path for path in study_files if path.stem in ("no1", "no1-half")]
-    seen, _ = browse(to_html(collect(two), labels("en"), "en"), 400, False, LONE_PROBE)
-    assert seen["errors"] == []
-    assert sorted(seen["compared"]) == ["no1", "no1-half"]
 
 
 def test_a_lone_layer_after_relu_has_its_answer_and_a_named_axis(browse):
     lone = Collection((equal_run("lone", {"c3.relu": 2048}, {"c3.relu": 8}),), {})
     seen, console = browse(to_html(lone, labels("en"), "en"), 400, False, LONE_PROBE)
     assert (seen["errors"], console) == ([], [])
-    assert seen["answer"] == "K(0.7) = 6 of 2,048 dimensions: 0.293\u00a0%"
+    assert seen["answer"] == "c3.relu: K(0.7) = 6 of 2,048 dimensions: 0.293\u00a0%"
     assert len(seen["shares"]) >= 2
     assert seen["named"] == 1  # the slider, and not its output, is what the label names
+    assert seen["hidden"] == ["run", "part"]  # a choice of one is none
 
 
-@pytest.fixture(scope="module")
-def crowded():
-    """Many layers, some of which only the run with more images has not; long names; equal trainings."""
-    deep, long = {f"c{i}": 65536 for i in range(1, 31)}, {"features.denselayer32.conv2." * 4 + "x": 3211264}
-    counts = {name: 100 + 10 * index for index, name in enumerate(deep)}
-    facts = {"model": "deep", "plan": "deep", "weights_sha256": "ab"}
-    training = {"weights": "none", "part": "training", "model": "somebody.models:" + "resnet_with_all" * 4}
-    runs = [
-        equal_run("deep", deep, counts, **facts),
-        equal_run("deep-more", {"c1": 65536, "c2": 65536}, counts, samples=2000, **facts),
-        equal_run("long" * 30, long, dict.fromkeys(long, 50), model="no3"),
-        *(equal_run(name, deep, counts, seed=name, **training) for name in ("one", "two")),
-    ]
-    return to_html(Collection(tuple(runs), {}), labels("en"), "en")
+HOSTILE = ["constructor", "__proto__", "</script>", "toString", "<b>&amp;", "x" * 200, "hasOwnProperty"]
 
 
-@pytest.mark.parametrize("width", [400, 1600])
-def test_many_layers_and_long_names_have_room(browse, crowded, width):
-    seen, console = browse(crowded, width, False, CROWDED_PROBE)
+def test_many_layers_and_hostile_names(browse):
+    names = [*HOSTILE, *(f"layer{i // 8}.{i // 2 % 4}.conv{1 + i % 2}" for i in range(2 * MANY))]
+    dims = dict.fromkeys(names, 4096)
+    counts = {name: 50 + 3 * index for index, name in enumerate(names)}
+    runs = tuple(
+        equal_run(
+            f"constructor{n}", dims, counts, model="__proto__", plan="p", data_seen="x", weights_sha256=n
+        )
+        for n in "123"
+    )
+    page = to_html(Collection(runs, {}), labels("en"), "en")
+    seen, console = browse(page, 400, True, LONE_PROBE)
     assert (seen["errors"], console) == ([], [])
-    assert seen["met"] == []
+    assert seen["layers"] == names
     assert seen["tooWide"] <= 0
-    assert {"dimensions", "spread"} <= set(seen["turned"])  # beside long names
-    assert not {"parts", "training"} & set(seen["turned"])
-    assert seen["samples"] == [f"c{i}" for i in range(1, 31)]
-    assert seen["legend"] == [["untrained", "false"], ["untrained (2)", "true"]]
+    assert seen["drawn"] == seen["charts"] == 7  # with the map, small panels and the line over checkpoints
+    assert seen["cells"] >= 95 * len(names)
+    assert seen["picked"]  # a click in the legend leaves the other runs grey
+
+
+def test_every_chart_and_table_can_be_kept_and_every_command_copied(browse, study_files):
+    page = to_html(collect(study_files), labels("en"), "en")
+    seen, console = browse(page, 1600, True, FILES_PROBE)
+    assert (seen["errors"], console) == ([], [])
+    files = dict(seen["files"])
+    assert len(seen["files"]) + len(seen["copied"]) == seen["buttons"]
+    assert seen["copied"] == seen["pres"]
+    assert files["spread.svg"].startswith("<svg")
+    assert files["spread.png"].startswith("data:image/png;base64,")
+    assert files["layers.arrow"].startswith("ARROW1")
+    assert files["claims.arrow"].startswith("ARROW1")
+    header, first, *_ = files["networks.csv"].splitlines()
+    assert files["samples.csv"].splitlines()[0].startswith("layer,stem,part,place")
+    assert {"networks.csv", "no1-numbers.csv", "no1-metrics.arrow", "scree.arrow", "points.arrow"} <= set(
+        files
+    )
+    assert len(first.split(",")) == len(header.split(",")) > 3
 
 
 def test_a_link_into_the_page_leads_there_and_one_to_a_view_shows_it(browse, study_files):
@@ -270,8 +294,8 @@ def test_a_link_into_the_page_leads_there_and_one_to_a_view_shows_it(browse, stu
     seen, console = browse(page, 1600, False, LINK_PROBE, "#explore")
     assert (seen["errors"], console) == ([], [])
     assert (seen["hash"], seen["scrolled"]) == ("#explore", True)
-    assert seen["before"] == "K(0.7) = 70 of 65,536 dimensions: 0.107\u00a0%"
-    assert seen["answer"] == "K(0.5) = 100 of 32,768 dimensions: 0.305\u00a0%"
+    assert seen["before"] == "c1: K(0.7) = 70 of 65,536 dimensions: 0.107\u00a0%"
+    assert seen["answer"] == "c3: K(0.5) = 100 of 32,768 dimensions: 0.305\u00a0%"
     assert seen["tau"] == 0.5
 
 

@@ -34,11 +34,11 @@ def test_one_result_is_enough_and_is_replaced_the_next_time(tmp_path):
 
 
 def test_notes_are_warnings(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         streamspread.report(equal_spectra(NO1_DIMS, EQUAL), tmp_path)
-    assert "the figures as files are not" in str(caught[0].message)
+    assert "its figures are not" in str(caught[0].message)
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path):

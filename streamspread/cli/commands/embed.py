@@ -44,12 +44,12 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
     from streamspread import store
     from streamspread.api import embed as api
     from streamspread.api.embed import InterruptedEmbedding
-    from streamspread.report import build, style
-    from streamspread.report.figures.latent import draw
+    from streamspread.report import build, render
     from streamspread.report.labels import labels
+    from streamspread.report.pictures import latent
 
     lang = output.lang.value
-    style.check(lang)
+    render.check(lang)
     path = output.out or dated_name(f"{source.model}-tsne", ".arrow")
     if path.suffix != ".arrow":
         raise OptionError(
@@ -73,9 +73,9 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
             embedding, interrupted = stopped.embedding, True
     # What is there may be whole: a part of the layers does not replace it.
     replace = output.out is not None and not interrupted
-    with store.place(path, replace) as path, style.styled(lang):
+    with store.place(path, replace) as path:
         store.write_embedding(embedding, path)
-        build.save_figure(draw(embedding, labels(lang)), path.with_suffix(""))
+        build.save_figure(latent(embedding, labels(lang)), path.with_suffix(""))
     if interrupted:
         show_text(f"{embedding.provenance['notes'][-1]}\n")
     for layer in embedding.values():

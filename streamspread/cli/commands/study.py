@@ -2,17 +2,20 @@
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamspread.cli.arguments import Data, Language, Quiet
+from streamspread.cli.arguments import INPUT, OUTPUT, Data, Language, Quiet
 from streamspread.cli.command import Command
+from streamspread.cli.experiments import Asked, perform
 from streamspread.cli.inputs import open_data
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 from streamspread.options import Flag, Option, read_thresholds, split_names
+from streamspread.options.analysis import MACHINE, QUESTION
 
 if TYPE_CHECKING:
     from streamspread.study import Outcome, Step
@@ -26,21 +29,30 @@ class Parts:
         list[str] | None,
         Option(
             "no1 … no4, or plan:64,64,M,128,128; may be given again.",
-            Flag(("--model", "-m"), panel=None, unset="no1 to no4"),
+            Flag(("--model", "-m"), "NAME", INPUT, unset="no1 to no4"),
         ),
     ] = None
     parts: Annotated[
         str,
         Option(
-            "networks, samples (K over N), depth and training (which train networks), latent (t-SNE).",
-            Flag(metavar="all|NAME,…", panel=None),
+            "networks, samples (K over N), depth and training (which train networks), latent (t-SNE); by "
+            "name alone: spreading (training with a term that spreads), course (K while a network trains), "
+            "depths (narrow networks).",
+            Flag(metavar="all|NAME,…", panel=QUESTION),
         ),
     ] = "networks,samples"
+    train_images: Annotated[
+        int | None,
+        Option(
+            "Images that spreading, course and depths train on.",
+            Flag(metavar="N", panel=QUESTION, unset="all on a GPU, 20,000 on a CPU"),
+        ),
+    ] = None
     epochs: Annotated[
         int | None,
         Option(
             "Of each network trained here; 0 leaves weights random.",
-            Flag(metavar="N", panel=None, least=0, unset="24 on a GPU, 4 on a CPU"),
+            Flag(metavar="N", panel=QUESTION, least=0, unset="24 on a GPU, 4 on a CPU"),
         ),
     ] = None
 
@@ -51,7 +63,7 @@ class StudyOptions:
 
     thresholds: Annotated[
         str,
-        Option("Fractions of the variance, in (0, 1].", Flag(("--thresholds", "-t"), "τ,…", None)),
+        Option("Fractions of the variance, in (0, 1].", Flag(("--thresholds", "-t"), "τ,…", QUESTION)),
     ] = "0.5,0.7,0.8,0.9,0.95"
     seed: Annotated[
         int,
@@ -63,13 +75,16 @@ class StudyOptions:
     ] = True
     memory: Annotated[
         str | None,
-        Option("Most memory to use, such as 8GiB.", Flag(metavar="SIZE", unset="most of what is free")),
+        Option(
+            "Most memory to use, such as 8GiB.",
+            Flag(metavar="SIZE", panel=MACHINE, unset="most of what is free"),
+        ),
     ] = None
     device: Annotated[
         str,
         Option(
             "Where to compute; auto takes a GPU where PyTorch and CuPy can use one.",
-            Flag(metavar="auto|cpu|cuda:0"),
+            Flag(metavar="auto|cpu|cuda:0", panel=MACHINE),
         ),
     ] = "auto"
 
@@ -79,7 +94,7 @@ class StudyOutput(Quiet, Language):
     """Where everything goes."""
 
     out: Annotated[
-        Path, Option("Where results, figures and page go.", Flag(("--out", "-o"), "DIR", panel=None))
+        Path, Option("Where results, figures and page go.", Flag(("--out", "-o"), "DIR", panel=OUTPUT))
     ] = Path("study")
 
 
@@ -89,19 +104,33 @@ def study(
     """Analyse the networks at every tap, write results, figures and a page; what is there already is kept."""
     taus = read_thresholds(options.thresholds)
 
-    from streamspread import study as library
-    from streamspread.models.plans import IMAGE_SIZE
-    from streamspread.report import build
-    from streamspread.system.devices import profile, resolve_device
+    with progress_bars(output.quiet):
+        from streamspread import study as library
+        from streamspread.models.plans import IMAGE_SIZE
+        from streamspread.report import build
+        from streamspread.system.devices import profile, resolve_device
 
-    chosen = list(library.PARTS) if wanted.parts.strip() == "all" else split_names(wanted.parts)
-    device = resolve_device(options.device)
-    epochs = profile(device).epochs if wanted.epochs is None else wanted.epochs
-    names = wanted.model or list(library.NETWORKS)
-    library.check(names, chosen)  # what is wrong with the options is said before any image is read
-    images, notes, spec, _ = open_data(source, options.seed, IMAGE_SIZE, device)
-    for line in notes:
-        note(line, output.quiet)
+        named = list(library.PARTS) if wanted.parts.strip() == "all" else split_names(wanted.parts)
+        chosen = [name for name in named if name not in library.EXPERIMENTS]
+        experiments = [name for name in library.EXPERIMENTS if name in named]
+        device = resolve_device(options.device)
+        epochs = profile(device).epochs if wanted.epochs is None else wanted.epochs
+        names = wanted.model or list(library.NETWORKS)
+        # What is wrong with the options is said before any image is read.
+        if chosen or not experiments:
+            library.check(names, chosen)
+        library.check_experiments(experiments, wanted.model or [], wanted.train_images)
+        images, notes, spec, _ = open_data(source, options.seed, IMAGE_SIZE, device)
+        for line in notes:
+            note(line, output.quiet)
+    if experiments:
+        build.check_folder(output.out)
+        asked = Asked(spec, device, wanted.model or [], wanted.train_images, epochs, options.seed)
+        for name in experiments:
+            for path in perform(name, asked, output.out, output.quiet):
+                print(path)
+        if not chosen:
+            return
     todo = library.steps(names, chosen, images.samples, epochs)
     work = library.Study(
         output.out,
@@ -124,7 +153,8 @@ def study(
     interrupted = False
     try:
         for number, step in enumerate(todo, start=1):
-            with progress_bars(output.quiet) as progress, epoch_lines(output.quiet) as epoch:
+            first = f"{number} of {len(todo)}: {step.name}"
+            with progress_bars(output.quiet, first) as progress, epoch_lines(output.quiet) as epoch:
                 outcome = work.do(step, progress, epoch, training_bar(progress))
             done.append(step)
             note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
@@ -132,12 +162,16 @@ def study(
         if not done:
             raise
         interrupted = True
-    note(f"{len(done)} results in {time.perf_counter() - began:.0f} s", output.quiet)
+    note(f"{len(done)} result{'s' * (len(done) > 1)} in {time.perf_counter() - began:.0f} s", output.quiet)
     files, apart = work.on_page(done)
-    for line in apart + build.write_page(files, output.out, output.lang.value):
+    with progress_bars(output.quiet, "writing the page"):
+        notes = apart + build.write_page(files, output.out, output.lang.value)
+    for line in notes:
         note(line, output.quiet)
     if left := [part for part in library.PARTS if part not in chosen]:
         note(f"left out: {', '.join(left)} (--parts all)", output.quiet)
+    if not output.quiet:
+        _print_findings(files, output.lang.value)
     print(output.out / build.PAGE)
     if interrupted:
         print(
@@ -145,6 +179,26 @@ def study(
             "the same command goes on from there"
         )
         raise typer.Exit(130)
+
+
+def _print_findings(files: Sequence[Path], lang: str) -> None:
+    """K and share of each layer of the networks, and what that says of the paper's claims, where it says
+    anything."""
+    from rich.console import Console
+
+    from streamspread.report import summary
+    from streamspread.report.claims import Verdict, evaluate
+    from streamspread.report.labels import labels
+    from streamspread.report.runs import collect
+    from streamspread.report.tables import print_summary
+
+    collection, texts, console = collect(files), labels(lang), Console()
+    if not collection.networks:
+        return
+    print_summary(summary.shares(collection, texts), console)
+    judged = {one.verdict for one in evaluate(collection.networks)}
+    if judged - {Verdict.absent, Verdict.other_data}:
+        print_summary(summary.claims(collection, texts), console)
 
 
 def _line(step: "Step", outcome: "Outcome") -> str:
@@ -159,6 +213,7 @@ COMMAND = Command(
     (
         "streamspread study",
         "streamspread study --parts all --data parquet:cifar10 --out study",
+        "streamspread study --parts spreading,course --data parquet:cifar10 --out study",
         "streamspread study --model no1 --model no3 --samples 2000 --parts networks",
     ),
     place=6,

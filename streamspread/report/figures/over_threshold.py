@@ -1,41 +1,84 @@
-"""The number of components K over the threshold τ."""
+"""The number of components K over the threshold τ: curves, or of many layers a map of K(τ)/D."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
-
-from streamspread.report import text
-from streamspread.report.axes import band, finish_panels, log_axis, looks_by_layer, panels
-from streamspread.report.curves import GRID
-from streamspread.report.figure import Chart, FigureKind, Texts
-from streamspread.report.runs import Run, short_names
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from streamspread.report.figure import Chart, Form, Spec, Texts
+from streamspread.report.marks import PERCENT, SHARES, drawn, layer_axis, log_axis, ordered, tooltip
 
 
-def draw(networks: Sequence[Run], texts: Texts) -> Figure:
-    """K over τ, a panel per network and a curve per layer; where K is an interval, a band."""
-    figure, grid = panels(len(networks))
-    look = looks_by_layer(networks)
-    for (name, run), axes in zip(short_names(networks).items(), grid, strict=True):
-        for layer, spectrum in run.layers().items():
-            intervals = [spectrum.components(tau) for tau in GRID]
-            band(axes, GRID, [k.low for k in intervals], [k.high for k in intervals], look[layer], layer)
-        log_axis(axes, "y")
-        axes.set(xlabel=texts["threshold_axis"], ylabel=texts["components_tau_axis"].format(tau="τ"))
-        axes.set_title(text.shortened(name))
-    return finish_panels(figure, grid, texts["over_threshold_title"])
+def _spec(texts: Texts, form: Form) -> Spec:
+    return _map(texts) if form.many else _curves(texts)
 
 
-FIGURE = FigureKind(
+def _curves(texts: Texts) -> Spec:
+    y = log_axis(texts["components_tau_axis"].format(tau="τ"))
+    x = {
+        "field": "tau",
+        "type": "quantitative",
+        "title": texts["threshold_axis"],
+        "scale": {"domain": [0, 1]},
+    }
+    bounds = {"y": {"field": "low", **y}, "detail": {"field": "place"}}
+    layers = drawn(
+        [
+            {"mark": {"type": "area", "opacity": 0.16}, "encoding": {**bounds, "y2": {"field": "high"}}},
+            {
+                "mark": {"type": "line"},
+                "encoding": {
+                    **bounds,
+                    "strokeWidth": {
+                        "condition": {"test": "datum.stem === now_chosen", "value": 3},
+                        "value": 1.6,
+                    },
+                    "tooltip": tooltip(texts),
+                },
+            },
+        ],
+        x=x,
+        color=ordered("key"),
+    )
+    rule: Spec = {
+        "data": {"values": [{}]},
+        "mark": {"type": "rule", "strokeDash": [2, 2]},
+        "encoding": {"x": {"datum": {"expr": "now_tau"}, "type": "quantitative"}},
+    }
+    return {"transform": [*SHARES, {"filter": "datum.low > 0"}], "layer": [*layers, rule]}
+
+
+def _map(texts: Texts) -> Spec:
+    axis = {"values": [0.1, 0.3, 0.5, 0.7, 0.9], "labelAngle": 0, "format": ".1f"}
+    layer = layer_axis(texts)
+    names = {"labelExpr": layer["axis"]["labelExpr"], "labelLimit": 170, "labelOverlap": True}
+    share = {
+        "field": "share_low",
+        "type": "quantitative",
+        "title": texts["spread_axis"].format(tau="τ"),
+        "scale": {"type": "log", "scheme": "viridis"},
+        "legend": {"orient": "bottom", "labelExpr": PERCENT, "gradientLength": 180, "tickCount": 4},
+    }
+    cells: Spec = {"x": {"field": "tau", "type": "ordinal", "title": texts["threshold_axis"], "axis": axis}}
+    cells |= {"y": {**layer, "axis": names}, "tooltip": tooltip(texts)}
+    here = "datum.tau === now_tau || datum.stem === now_chosen"
+    return {
+        "transform": [*SHARES, {"filter": "datum.low > 0"}],
+        "height": {"step": 13},
+        "layer": [
+            {"mark": "rect", "encoding": {**cells, "color": share}},
+            {
+                "transform": [{"filter": here}],
+                "mark": {"type": "rect", "fillOpacity": 0, "stroke": "#ffffff", "strokeWidth": 0.7},
+                "encoding": cells,
+            },
+        ],
+    }
+
+
+FIGURE = Chart(
+    name="threshold",
     order=40,
-    pictures=lambda collection, texts: (
-        {"over-threshold": partial(draw, collection.networks, texts)} if collection.networks else {}
-    ),
-    chart=Chart(
-        name="threshold", order=20, section="beyond", title="over_threshold", follows=("run",), always=True
-    ),
+    section="explore",
+    title="over_threshold",
+    stem="over-threshold",
+    rows="taus",
+    of="run",
+    spec=_spec,
+    follows=("run", "part"),
 )

@@ -1,45 +1,73 @@
 """Scree curves: the share of the variance that the leading components of every layer hold."""
 
-from __future__ import annotations
-
-from functools import partial
-from typing import TYPE_CHECKING
-
-from streamspread.report import text
-from streamspread.report.axes import band, legend, log_axis, single
-from streamspread.report.claims import TAU
-from streamspread.report.curves import scree_points
-from streamspread.report.figure import Chart, FigureKind, Texts
-from streamspread.report.runs import Run, short_names
-from streamspread.report.style import ordered_looks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_CURVE_POINTS = 200  # more than a printed page resolves
+from streamspread.report.figure import Chart, Form, Spec, Texts
+from streamspread.report.marks import PERCENT, drawn, log_axis, ordered
+from streamspread.report.theme import ACCENT, OTHERS
 
 
-def draw(run: Run, name: str, texts: Texts) -> Figure:
-    """The share of the variance over the number k of components, a curve per layer of one network."""
-    figure, axes = single(6.4, 4.2)
-    layers = run.layers()
-    for (layer, spectrum), look in zip(layers.items(), ordered_looks(len(layers)), strict=True):
-        band(axes, *scree_points(spectrum, _CURVE_POINTS), look, layer)
-    axes.axhline(TAU, color="#555555", linewidth=0.8)
-    corner = ("axes fraction", "data")
-    axes.annotate(f"τ = {TAU:g}", (1, TAU), xycoords=corner, ha="right", va="bottom", fontsize=8)
-    log_axis(axes, "x")
-    axes.set(xlabel=texts["components_axis"], ylabel=texts["variance_axis"], ylim=(0, 1.02))
-    axes.set_title(texts["scree_title"].format(network=text.shortened(name)))
-    legend(figure, [axes])
-    return figure
+def _spec(texts: Texts, form: Form) -> Spec:
+    chosen = "datum.stem === now_chosen"
+    y = {
+        "type": "quantitative",
+        "title": texts["variance_axis"],
+        "scale": {"domain": [0, 1]},
+        "axis": {"labelExpr": PERCENT},
+    }
+    color = ordered("key")
+    if form.many:
+        by_depth = {**ordered("place"), "type": "quantitative", "legend": None}
+        by_depth.pop("sort")
+        color = {
+            "condition": {"test": chosen, "value": ACCENT},
+            **({"value": OTHERS} if form.page else by_depth),
+        }
+    width = {"condition": {"test": chosen, "value": 3}, "value": 0.9 if form.many else 1.6}
+    said = [
+        {"field": "layer", "title": texts["layer"]},
+        {"field": "k", "title": "k", "format": ","},
+        {"field": "low", "title": texts["variance_axis"], "type": "quantitative", "format": ".3~p"},
+    ]
+    curve = {"y": {"field": "low", **y}, "detail": {"field": "place"}, "tooltip": said}
+    layers = drawn(
+        [
+            {
+                "mark": {"type": "area", "opacity": 0.16},
+                "encoding": {
+                    "y": {"field": "low", **y},
+                    "y2": {"field": "high"},
+                    "detail": {"field": "place"},
+                },
+            },
+            {"mark": "line", "encoding": {**curve, "strokeWidth": width}},
+            {
+                "transform": [{"filter": chosen}],
+                "mark": {"type": "line", "strokeWidth": 3},
+                "encoding": {**curve, **({"color": {"value": ACCENT}} if form.many else {})},
+            },
+        ],
+        x={"field": "k", **log_axis(texts["components_axis"])},
+        color=color,
+    )
+    threshold = {"y": {"datum": {"expr": "now_tau"}, "type": "quantitative"}}
+    at_tau: list[Spec] = [
+        {"mark": {"type": "rule", "strokeDash": [2, 2]}, "encoding": threshold},
+        {
+            "mark": {"type": "text", "align": "left", "dy": -6, "text": {"expr": "'τ = ' + now_tau"}},
+            "encoding": {**threshold, "x": {"value": 4}},
+        },
+    ]
+    return {"layer": layers + [{"data": {"values": [{}]}, **layer} for layer in at_tau]}
 
 
-FIGURE = FigureKind(
+FIGURE = Chart(
+    name="scree",
     order=30,
-    pictures=lambda collection, texts: {
-        f"scree-{name}": partial(draw, run, name, texts)
-        for name, run in short_names(collection.networks).items()
-    },
-    chart=Chart(name="scree", order=10, section="explore", title="scree", follows=("run",), always=True),
+    section="explore",
+    title="scree",
+    stem="scree",
+    each=True,
+    rows="scree",
+    of="run",
+    spec=_spec,
+    follows=("run", "part"),
 )

@@ -1,0 +1,94 @@
+"""Networks of other depths, trained alike: the share of each layer as a table, a figure and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamspread.report.figure import Spec
+from streamspread.report.markdown import render
+from streamspread.report.marks import PERCENT, log_axis, ordered
+from streamspread.report.spreading import Record, Several, components, convolutions, share
+from streamspread.report.summary import Table
+
+
+def by_depth(records: Sequence[Record]) -> dict[int, list[Record]]:
+    """Trainings by the number of their convolutions, from few to many."""
+    depths: dict[int, list[Record]] = {}
+    for record in sorted(records, key=lambda one: len(convolutions(one))):
+        depths.setdefault(len(convolutions(record)), []).append(record)
+    return depths
+
+
+def table(records: Sequence[Record]) -> str:
+    """Accuracy, and K(0.7) with K(0.7)/D of every layer, as Markdown; a row for each layer's number."""
+    depths = by_depth(records)
+    rows: list[list[str]] = [["test accuracy"]]
+    rows[0] += [
+        Several.of([one["accuracy"] for one in group]).text(1, 100) + " %" for group in depths.values()
+    ]
+    for number in range(max(depths)):
+        cells = []
+        for depth, group in depths.items():
+            if number >= depth:
+                cells.append("")
+                continue
+            name = convolutions(group[0])[number]
+            k = Several.of([components(one, name) for one in group])
+            cells.append(f"{k.text(0)} ({k.mean / group[0]['layers'][name]['dim']:.2%})")
+        rows.append([f"c{number + 1}", *cells])
+    header = ["", *(f"{depth} convolutions" for depth in depths)]
+    return render(Table(header, rows, frozenset(range(1, len(header)))))
+
+
+def shares(group: Sequence[Record]) -> list[float]:
+    """The mean share K/D of each convolution."""
+    return [Several.of([share(one, name) for one in group]).mean for name in convolutions(group[0])]
+
+
+def found(records: Sequence[Record]) -> list[str]:
+    """For each depth, in how many steps the share grows, where it is highest, and where it falls."""
+    return [_told(depth, shares(group)) for depth, group in by_depth(records).items()]
+
+
+def _told(depth: int, shares: Sequence[float]) -> str:
+    steps = range(1, depth)
+    falls = [f"c{i} → c{i + 1}" for i in steps if shares[i] < shares[i - 1]]
+    top = shares.index(max(shares))
+    grows = f"the share grows in {len(steps) - len(falls)} of {len(steps)} steps from layer to layer"
+    rest = f"falls at {', '.join(falls)}" if falls else "falls nowhere"
+    return (
+        f"{depth} convolutions: {grows} and {rest}; it is highest at c{top + 1} ({shares[top]:.2%}) and "
+        f"{shares[-1]:.2%} at the last."
+    )
+
+
+def draw(records: Sequence[Record]) -> Spec:
+    """K(0.7)/D over the layer's number, and over its place between the first and the last."""
+    rows = []
+    for depth, group in by_depth(records).items():
+        for number, of_layer in enumerate(shares(group)):
+            place = number / max(1, depth - 1)
+            rows.append({"key": depth, "convolution": number + 1, "place": place, "share": of_layer})
+    axes: dict[str, Spec] = {
+        "convolution": {"title": "convolution", "axis": {"tickMinStep": 1}},
+        "place": {"title": "place, from the first (0) to the last (1)"},
+    }
+    panels = [
+        {
+            "width": 320,
+            "height": 240,
+            "mark": {"type": "line", "point": True},
+            "encoding": {
+                "x": {"field": field, "type": "quantitative", **axis},
+                "y": {"field": "share", **log_axis("K(0.7)/D", PERCENT)},
+                "color": ordered("key"),
+            },
+        }
+        for field, axis in axes.items()
+    ]
+    return {
+        "title": "Networks of other depths, trained alike, by their number of convolutions",
+        "params": [{"name": "now_columns", "value": 8}],
+        "data": {"values": rows},
+        "hconcat": panels,
+    }

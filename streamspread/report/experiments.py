@@ -1,0 +1,88 @@
+"""The documents of the study's experiments: Markdown with tables and sentences, and their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from streamspread.errors import MissingError
+from streamspread.report import course, depths, render, spreading
+from streamspread.report.build import FIGURES, check_folder, save_figure, write_file
+from streamspread.report.figure import Spec
+
+
+def write_spreading(records: Sequence[Mapping[str, Any]], folder: Path, name: str) -> tuple[Path, list[str]]:
+    """Write NAME.md on trainings without and with the term, and its figure.
+
+    Returns:
+        The document's path, and notes for the reader.
+
+    Raises:
+        StoreError: a folder that cannot be written to.
+    """
+    text = [
+        f"# Training that spreads: {records[0]['made']['model']}",
+        _training(records),
+        spreading.table(records),
+        spreading.shares(records),
+        _listed(spreading.found(records)),
+    ]
+    return _written(text, lambda: spreading.draw(records), folder, name)
+
+
+def write_course(seen: Mapping[str, Any], folder: Path, name: str) -> tuple[Path, list[str]]:
+    """Write NAME.md on a training that was looked at, and its figure; as :func:`write_spreading`."""
+    text = [
+        f"# While it trains: {seen['model']}",
+        f"{seen['images']:,} training images ({seen['data']}), {seen['epochs']} epochs in batches of "
+        f"{seen['batch_size']} at a peak rate of {seen['lr']}; K of {seen['measured_images']:,} training "
+        "images, with batch norm's statistics taken anew at each look.",
+        course.table(seen),
+        _listed(course.found(seen)),
+    ]
+    return _written(text, lambda: course.draw(seen), folder, name)
+
+
+def write_depths(records: Sequence[Mapping[str, Any]], folder: Path, name: str) -> tuple[Path, list[str]]:
+    """Write NAME.md on networks of several depths, and its figure; as :func:`write_spreading`."""
+    text = [
+        "# Networks of other depths, trained alike",
+        _training(records),
+        depths.table(records),
+        _listed(depths.found(records)),
+    ]
+    return _written(text, lambda: depths.draw(records), folder, name)
+
+
+def _training(records: Sequence[Mapping[str, Any]]) -> str:
+    made = records[0]["made"]
+    return (
+        f"{made['images'][0]:,} training images, {made['images'][1]:,} test images ({made['data']}), "
+        f"{made['epochs']} epochs in batches of {made['batch_size']} at a peak rate of {made['lr']}; K of "
+        f"{records[0]['measured_images']:,} training images."
+    )
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"* {line}" for line in lines)
+
+
+def _written(
+    text: Sequence[str], draw: Callable[[], Spec], folder: Path, name: str
+) -> tuple[Path, list[str]]:
+    notes, picture = [], [f"![{name}]({FIGURES}/{name}.png)"]
+    try:
+        render.check("en")
+        check_folder(folder / FIGURES)
+        save_figure(draw(), folder / FIGURES / name)
+    except MissingError as error:
+        notes, picture = [f"the document is there, its figure is not: {error}"], []
+    path = folder / f"{name}.md"
+    write_file(
+        path,
+        ("\n\n".join(block.rstrip() for block in [*text[:2], *picture, *text[2:]]) + "\n").encode(
+            errors="replace"
+        ),
+    )
+    return path, notes

@@ -1,0 +1,58 @@
+"""What a network's layers come to, in a sentence; as ``finding`` in page.js says it at any τ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from streamspread.report import text
+from streamspread.report.figure import Texts
+from streamspread.report.rows import role
+from streamspread.results.spectrum import LayerSpectrum
+
+_MOST = 4  # steps that are named
+
+
+def finding(name: str, layers: Mapping[str, LayerSpectrum], tau: float, texts: Texts) -> str:
+    """Where the share K(τ)/D is least and most, and where it falls from a layer to the next of its kind.
+
+    Args:
+        layers: by the names that they are to be called by, in network order.
+    """
+    spreads = {stem: layer.spread(tau) for stem, layer in layers.items() if layer.total_variance > 0}
+    if not spreads:
+        return texts["finding_constant"].format(run=name)
+    least, most = min(spreads, key=lambda n: spreads[n].low), max(spreads, key=lambda n: spreads[n].low)
+    (written,) = text.fractions([tau])
+    said = [
+        texts["finding"].format(
+            tau=written,
+            run=name,
+            least=least,
+            least_share=text.percent(spreads[least]),
+            most=most,
+            most_share=text.percent(spreads[most]),
+        )
+    ]
+    pairs = steps([(stem, len(layers[stem].shape)) for stem in spreads])
+    rises = sum(spreads[b].low > spreads[a].high for a, b in pairs)
+    falls = [f"{a} → {b}" for a, b in pairs if spreads[b].high < spreads[a].low]
+    if pairs:
+        said.append(texts["finding_steps"].format(rises=rises, steps=len(pairs)))
+    if falls:
+        where = ", ".join(falls) if len(falls) <= _MOST else text.count(len(falls))
+        said.append(
+            texts["finding_falls" if len(falls) <= _MOST else "finding_many_falls"].format(where=where)
+        )
+    return " ".join(said)
+
+
+def steps(layers: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
+    """Each layer, and the next of its kind: of its role, and with as many axes."""
+    last: dict[tuple[str, int], str] = {}
+    found = []
+    for stem, axes in layers:
+        kind = (role(stem), axes)
+        if kind in last:
+            found.append((last[kind], stem))
+        last[kind] = stem
+    return found

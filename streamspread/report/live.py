@@ -1,0 +1,106 @@
+"""Tables that follow the page's threshold: their cells hold what the script needs to write them anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from streamspread.report import text
+from streamspread.report.claims import TAU
+from streamspread.report.figure import Texts
+from streamspread.report.runs import Collection, Run, growth, layer_names, short_names
+from streamspread.report.summary import Table
+from streamspread.results.spectrum import LayerSpectrum
+
+
+class Live(str):
+    """A cell's text at the first threshold. ``of``: what the script writes at others, as JSON: what it is,
+    the run's or runs' names, and the layer's."""
+
+    of: str
+
+    @classmethod
+    def of_layer(cls, what: str, runs: str | Sequence[str], layer: str, written: str) -> Live:
+        cell = cls(written)
+        cell.of = json.dumps([what, runs, layer], ensure_ascii=False)
+        return cell
+
+
+def shares(collection: Collection, texts: Texts, part: str = "conv") -> Table:
+    """K(τ), K(τ)/D and the most that K can be: a row per layer, columns for each network."""
+    named = short_names(collection.networks)
+    layers = layer_names(run.layers(part) for run in named.values())
+    header, rows = [texts["layer"]], [[layer] for layer in layers]
+    for name, run in named.items():
+        header += [f"{name}, {_counted(run, texts)}", texts["ceiling"]]
+        for row in rows:
+            layer = run.layers(part).get(row[0])
+            row += ["–", "–"] if layer is None else [_cell("share", run, layer), text.count(layer.ceiling)]
+    return Table(header, rows, frozenset(range(1, len(header))), [texts["live_note"]])
+
+
+def numbers(run: Run, texts: Texts) -> Table:
+    """K(τ) of a run, what it is out of, and how it was summed: a row per layer."""
+    whats = ("k", "spread", "filled", "estimate")
+    rows = [
+        [
+            layer.layer,
+            text.shape(layer.shape),
+            text.count(layer.dim),
+            text.count(layer.seen),
+            text.count(layer.samples),
+            text.count(layer.ceiling),
+            *(_cell(what, run, layer) for what in whats),
+            text.method(layer),
+        ]
+        for layer in run.spectra.values()
+    ]
+    header = [texts["layer"], texts["shape"], "D", texts["images"], texts["samples"], texts["ceiling"]]
+    header += ["K(τ)", "K(τ)/D", texts["filled"], texts["estimate"], texts["method"]]
+    notes = [texts["live_note"], texts["estimate_means"]]
+    if all(layer.seen == layer.samples for layer in run.spectra.values()):
+        header.remove(texts["samples"])
+        rows = [[*row[:4], *row[5:]] for row in rows]
+    return Table(header, rows, frozenset(range(2, len(header) - 1)), notes)
+
+
+def over_samples(runs: Sequence[Run], texts: Texts) -> Table:
+    """K(τ) of every layer for every number of images, and its growth per doubling at the end."""
+    rows: list[list[str]] = []
+    for layer in layer_names(run.layers() for run in runs):
+        found = [(run, run.layers().get(layer)) for run in runs]
+        cells = ["–" if one is None else _cell("k", run, one) for run, one in found]
+        grown = growth(runs, layer, TAU)
+        written = "–" if grown is None else text.growth(grown)
+        rows.append([layer, *cells, Live.of_layer("growth", [run.name for run in runs], layer, written)])
+    header = [texts["layer"], *(f"N = {text.count(run.samples)}" for run in runs), texts["growth"]]
+    return Table(header, rows, frozenset(range(1, len(header))), [texts["live_note"]])
+
+
+def _cell(what: str, run: Run, layer: LayerSpectrum) -> Live:
+    return Live.of_layer(what, run.name, layer.layer, written(what, layer))
+
+
+def written(what: str, layer: LayerSpectrum, tau: float = TAU) -> str:
+    """A cell's text: K, its share of D, both, the share of K's ceiling, or K's estimate."""
+    k, share = layer.components(tau), layer.spread(tau)
+    mark = "†" if layer.limited_by_samples(tau) else ""
+    if what == "estimate":
+        return str(layer.estimate(tau) or "–")
+    if what == "filled":
+        return (
+            text.percent(type(share)(k.low / layer.ceiling, k.high / layer.ceiling)) if layer.ceiling else "–"
+        )
+    if what == "spread":
+        return text.percent(share)
+    number = text.interval(k) + mark
+    return number if what == "k" else f"{number} ({text.percent(share)})"
+
+
+def _counted(run: Run, texts: Texts) -> str:
+    """N images; where places count as samples, the number of these too, as both are called N elsewhere."""
+    images = texts["caption_images"].format(images=text.count(run.samples))
+    most = max((layer.samples for layer in run.spectra.values()), default=0)
+    return (
+        images if most == run.samples else f"{images}, {texts['at_most_samples'].format(n=text.count(most))}"
+    )

@@ -1,0 +1,61 @@
+"""Charts as files, and the scripts that draw them in a page: the only door to vl-convert, which needs no
+browser."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from streamspread.errors import MissingError
+from streamspread.report import theme
+from streamspread.report.figure import Spec
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+
+_SCALE = 2.2  # pixels of a PNG for each of the description's
+_FONT = "apt install fonts-noto-cjk (Debian, Ubuntu), or use --lang en"
+
+
+def _library() -> ModuleType:
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise MissingError(f"figures need vl-convert ({error}): pip install vl-convert-python") from error
+    return vl_convert
+
+
+def check(lang: str) -> None:
+    """Refuse a language in which figures cannot be drawn here.
+
+    Raises:
+        MissingError: vl-convert, or a font for the language, is not installed.
+    """
+    if lang == "ja" and _picture("図") == _picture("層"):  # both are the box of a missing glyph
+        raise MissingError(f"Japanese figures need a font with Japanese, and none is installed: {_FONT}")
+    _library()
+
+
+def svg(spec: Spec) -> str:
+    """The chart as SVG, with its texts as text. The same description gives the same text."""
+    return str(_library().vegalite_to_svg(_whole(spec)))
+
+
+def png(drawn: str) -> bytes:
+    """What :func:`svg` gave, as PNG."""
+    return bytes(_library().svg_to_png(drawn, scale=_SCALE))
+
+
+@cache
+def bundle() -> str:
+    """Vega, Vega-Lite and vega-embed as one script that reads nothing from anywhere, for within HTML."""
+    return re.sub(r"<(?=/script|!--)", r"\\x3c", _library().javascript_bundle(), flags=re.IGNORECASE)
+
+
+def _whole(spec: Spec) -> dict[str, Any]:
+    return {"$schema": SCHEMA, "config": theme.config(), **spec}
+
+
+def _picture(letter: str) -> bytes:
+    return png(svg({"data": {"values": [{}]}, "mark": {"type": "text", "text": letter}}))

@@ -1,0 +1,72 @@
+"""How charts look: colours for the colour-blind in light and dark, fonts, and shapes for greyscale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Okabe and Ito's colours and four more, in an order in which neighbours differ in lightness too.
+LIGHT = (
+    "#0060a8",
+    "#d55e00",
+    "#007d5a",
+    "#b04d8c",
+    "#8a6a00",
+    "#2f9bd6",
+    "#59626d",
+    "#882255",
+    "#6b6b1f",
+    "#332288",
+)
+DARK = (
+    "#6ab4f0",
+    "#f08a4b",
+    "#3ec99d",
+    "#e59cc9",
+    "#f0c14b",
+    "#a5dcff",
+    "#a3adb8",
+    "#d9658f",
+    "#c8c860",
+    "#9a8cff",
+)
+
+#: Latin first, then what holds Japanese on Linux, macOS and Windows.
+FONT = "Noto Sans, Segoe UI, Helvetica, DejaVu Sans, Noto Sans CJK JP, Hiragino Sans, Yu Gothic, sans-serif"
+
+#: The one colour of a chosen layer, and that of all others where they are many.
+ACCENT, OTHERS = "#d55e00", "#9aa3ad"
+
+
+def config(dark: bool = False) -> dict[str, Any]:
+    """Vega-Lite's settings, on a light or a dark ground."""
+    ink, soft, grid = ("#e8ebef", "#a3adb8", "#2a3038") if dark else ("#1b1f24", "#454d57", "#e3e7ec")
+    return {
+        "background": "#14171b" if dark else "#ffffff",
+        "font": FONT,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": soft,
+            "titleColor": soft,
+            "titleFontWeight": "normal",
+            "gridColor": grid,
+            "domainColor": soft,
+            "tickColor": soft,
+            "labelFontSize": 11,
+            "titleFontSize": 12,
+        },
+        "legend": {"labelColor": ink, "titleColor": soft, "labelFontSize": 11, "labelLimit": 220},
+        "header": {"labelColor": ink, "labelFontSize": 12, "labelFontWeight": "bold", "labelAnchor": "start"},
+        "title": {
+            "color": ink,
+            "subtitleColor": soft,
+            "anchor": "start",
+            "fontSize": 13,
+            "subtitleFontSize": 11,
+            "subtitleLineHeight": 14,
+            "offset": 10,
+        },
+        "rule": {"color": soft},
+        "text": {"color": soft, "fontSize": 11},
+        "tick": {"color": soft},
+        "range": {"category": list(DARK if dark else LIGHT)},
+    }

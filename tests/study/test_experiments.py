@@ -1,0 +1,227 @@
+"""Experiments: trained at tiny sizes, kept where they were made in the same way, and put into documents."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from streamspread.datasets import Labelled
+from streamspread.errors import DataError, LayerError, OptionError, StoreError
+from streamspread.models.plans import parse_plan
+from streamspread.report import course as told_course
+from streamspread.report import depths as told_depths
+from streamspread.report import spreading as told
+from streamspread.report.experiments import write_course, write_depths, write_spreading
+from streamspread.study import course, spreading
+from streamspread.study.experiments import NARROW, check_experiments, some
+from streamspread.study.spreading import Experiment, Setting, settings
+from streamspread.study.trials import Looks, run
+from streamspread.training import Recipe
+
+PLAN, CPU = "plan:4,M,4,M,6", torch.device("cpu")
+RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1)
+
+
+def drawn(count):
+    generator = torch.Generator().manual_seed(count)
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return Labelled(pixels, torch.arange(count) % 10, f"noise, {count} images")
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    monkeypatch.setattr(spreading, "MEASURED", 40)
+    return Experiment(tmp_path / "found", PLAN, drawn(48), drawn(30), RECIPE, CPU, seeds=1)
+
+
+def test_a_training_leaves_what_was_measured_and_is_kept_until_something_changes(experiment):
+    way = Setting(("c3",), 0.3, None)
+    found, kept = experiment.do(way, 0)
+    assert not kept
+    assert (found["layers"]["c3"]["dim"], found["steps"]) == (6 * 64, 6)
+    assert set(found["layers"]) == {"c1", "c2", "c3", "gap"}
+    assert {"noise", "mean", "image", "probe"} < set(found["layers"]["c3"])
+    again, kept = experiment.do(way, 0)
+    assert (again, kept) == (found, True)
+    (path,) = sorted(experiment.folder.iterdir())
+    path.write_text("cut o")
+    assert not replace(experiment, recipe=replace(RECIPE, epochs=1)).do(way, 0)[1]
+    assert json.loads(path.read_text())["steps"] == 3
+    assert not experiment.do(way, 0)[1]
+    assert json.loads(path.read_text())["layers"] == found["layers"]
+
+
+def test_settings_have_strengths_layers_and_none(experiment):
+    ways = settings("c3", "c2")
+    assert [str(way) for way in ways] == [
+        "without",
+        "c3, 0.03, previous",
+        "c3, 0.1, previous",
+        "c3, 0.3, previous",
+        "c3, 0.1, no target",
+        "c2+c3, 0.1, previous",
+    ]
+    assert len({str(way) for way, _ in experiment.trainings(ways)}) == len(ways)
+
+
+def test_a_file_that_cannot_be_written_is_one_line(experiment):
+    experiment.folder.write_text("")
+    with pytest.raises(StoreError, match=r"cannot write .*without-seed0\.json"):
+        experiment.do(Setting(), 0)
+
+
+def test_a_trial_is_the_same_however_it_is_looked_at(tmp_path):
+    seen = []
+    looks = Looks(step=lambda network, steps: seen.append((steps, network.training)) or network.eval())
+    plain = run(PLAN, drawn(48), drawn(30), RECIPE, CPU)
+    looked = run(PLAN, drawn(48), drawn(30), RECIPE, CPU, looks)
+    assert [steps for steps, _ in seen] == list(range(7))
+    assert plain.losses == looked.losses
+    assert plain.test == looked.test
+    assert not any(module._forward_hooks for module in plain.network.modules())
+    with pytest.raises(LayerError, match="no layer 'c9' to spread"):
+        run(PLAN, drawn(48), drawn(30), Recipe(epochs=1, spread_layers=["c9"]), CPU)
+
+
+@pytest.mark.parametrize(
+    ("per_epoch", "epochs", "moments"),
+    [
+        (2, 2, [0, 1, 2, 3, 4]),
+        (78, 1, [0, 1, 2, 3, 5, 7, 10, 20, 30, 39, 78]),
+        (300, 2, [0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 150, 300, 450, 600]),
+    ],
+)
+def test_looks_are_early_and_then_every_half_epoch(per_epoch, epochs, moments):
+    assert course.moments(per_epoch, epochs) == moments
+
+
+def test_a_course_is_written_after_every_look_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(course, "MEASURED", 30)
+    path, counts = tmp_path / "course.json", []
+
+    def looked(_):
+        counts.append(len(json.loads(path.read_text())["looks"]))
+
+    seen = course.Course(path, "plan:4,M,6", drawn(48), drawn(30), Recipe(epochs=1, batch_size=16), CPU).do(
+        looked
+    )
+    assert counts == list(range(1, 1 + len(seen["looks"])))
+    document, notes = write_course(seen, tmp_path, "course")
+    text = document.read_text(encoding="utf-8")
+    assert notes == []
+    assert (tmp_path / "figures" / "course.png").is_file()
+    assert "| steps | epochs | c1 | c2 | gap | test accuracy |" in text
+
+
+def looks_of(c2, c3):
+    return {
+        "looks": [
+            {"step": step, "layers": {n: {"dim": 8, "components": [k, k]} for n, k in (("c2", a), ("c3", b))}}
+            for step, a, b in zip((0, 1, 5), c2, c3, strict=True)
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("c3", "words"),
+    [
+        ((6, 3, 2), "c3 spreads over a smaller share than c2 after step 1, and from there to the end."),
+        ((1, 6, 6), "At the end c3 spreads over no smaller share than c2."),
+        ((1, 2, 2), "smaller share than c2 before the first step, and"),
+    ],
+)
+def test_when_the_last_convolution_falls_is_told_by_the_numbers(c3, words):
+    assert words in told_course.found(looks_of((4, 4, 4), c3))[-1]
+
+
+def record(setting, seed, accuracy, k, noise=0.1):
+    layers = {
+        "c5": {"dim": 100, "components": [20, 20]},
+        "c6": {
+            "dim": 100,
+            "components": [k, k + 2],
+            "noise": noise,
+            "image": 0.5,
+            "probe": 0.4,
+            "mean": 0.1,
+            "between": 0.2,
+        },
+    }
+    facts = {"setting": setting, "seed": seed, "accuracy": accuracy, "noisy_accuracy": 0.3, "layers": layers}
+    return facts | {
+        "train_loss": 1.0,
+        "test_loss": 1.1,
+        "seconds": 2.0,
+        "steps": 10,
+        "measured_images": 9,
+        "made": {
+            "model": PLAN,
+            "images": [48, 30],
+            "data": "noise",
+            "epochs": 2,
+            "batch_size": "16",
+            "lr": "0.1",
+        },
+    }
+
+
+RECORDS = [
+    *(record("without", seed, 0.50 + seed / 100, 9) for seed in range(3)),
+    *(record("c6, 0.1, previous", seed, 0.60 + seed / 100, 29, 0.3) for seed in range(3)),
+    *(record("c6, 0.3, previous", seed, 0.505 + seed / 100, 49) for seed in range(3)),
+]
+
+
+def test_sentences_say_which_way_it_came_out():
+    plain, first, second = told.found(RECORDS)
+    assert "from c5 to c6 by a factor of 0.50, at a test accuracy of 51.0 ± 1.0 %" in plain
+    assert "c6, 0.1, previous: K(0.7) at c6 is 3.00 times that without (1.50 times the share at c5)" in first
+    assert "test accuracy higher, +10.0 points (standard error 0.8)" in first
+    assert "noise's share higher, +20.0 points" in first
+    assert "test accuracy unchanged within its error, +0.5 points" in second
+    assert "of one seed" in told.found([RECORDS[0], RECORDS[3]])[1]
+
+
+def test_tables_have_means_deviations_and_open_ends(tmp_path):
+    table, shares = told.table(RECORDS), told.shares(RECORDS)
+    assert "| without | 3 | 10 ± 0 | 51.0 ± 1.0 |" in table
+    assert "10 ± 0 (10.00%, 9 … 11)" in shares
+    assert "20 ± 0 (20.00%)" in shares
+    document, _ = write_spreading(RECORDS, tmp_path, "spreading")
+    assert "## " not in document.read_text(encoding="utf-8")
+    assert (tmp_path / "figures" / "spreading.svg").is_file()
+
+
+def of_depth(*ks):
+    one = record("without", 0, 0.5, 1)
+    return one | {"layers": {f"c{i}": {"dim": 100, "components": [k, k]} for i, k in enumerate(ks, 1)}}
+
+
+def test_depths_are_told_from_few_to_many(tmp_path):
+    records = [of_depth(1, 3, 2, 4), of_depth(1, 2, 5)]
+    assert told_depths.found(records) == [
+        "3 convolutions: the share grows in 2 of 2 steps from layer to layer and falls nowhere; it is "
+        "highest at c3 (5.00%) and 5.00% at the last.",
+        "4 convolutions: the share grows in 2 of 3 steps from layer to layer and falls at c2 → c3; it is "
+        "highest at c4 (4.00%) and 4.00% at the last.",
+    ]
+    document, _ = write_depths(records, tmp_path, "depths")
+    assert "| c4 |  | 4 (4.00%) |" in document.read_text(encoding="utf-8")
+
+
+def test_narrow_plans_have_their_number_of_convolutions_and_two_poolings():
+    for depth, plan in NARROW.items():
+        assert len(parse_plan(plan)) == depth + 2
+
+
+def test_what_an_experiment_cannot_be_made_of_is_refused():
+    with pytest.raises(OptionError, match="plan:4 has one convolution"):
+        check_experiments(["spreading"], ["plan:4"], None)
+    with pytest.raises(OptionError, match="train images 9 asked for"):
+        check_experiments(["course"], [], 9)
+    check_experiments(["course"], ["plan:4"], 200)
+    assert some(drawn(30), 20).description == "noise, 30 images, the first 20"
+    assert some(drawn(30), None).description == "noise, 30 images"
+    with pytest.raises(DataError, match="31 training images asked for, and there are 30"):
+        some(drawn(30), 31)
