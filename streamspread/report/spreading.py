@@ -177,9 +177,9 @@ def draw(records: Sequence[Record]) -> Spec:
     of_layer = {"field": "key", "type": "nominal", "sort": None, "title": "layer", "axis": {"labelAngle": 0}}
     accuracies = {"type": "quantitative", "title": "test accuracy", "scale": {"zero": False}}
     accuracies["axis"] = {"labelExpr": PERCENT}
-    y = log_axis("K(0.7)/D", PERCENT)
+    y = log_axis("K(0.7)/D", PERCENT, tight=True)
     left = drawn([_means("line", y), _errors("y", y)], x=of_layer, color=series("setting"))
-    x = log_axis(f"K(0.7) at {last}")
+    x = log_axis(f"K(0.7) at {last}", tight=True)
     right = [_means("point", accuracies), _errors("y", accuracies), _errors("x", x)]
     for layer in right:
         layer["encoding"] = {"x": {"field": "x", **x}, "y": {"field": "y", **accuracies}} | layer["encoding"]
