@@ -17,7 +17,8 @@ from streamspread.report.marks import PERCENT, Encoding, drawn, log_axis, series
 from streamspread.report.summary import Table
 
 WITHOUT = "without"
-_SURE = 2.0  # standard errors of a difference from which on it is one
+#: Standard errors from which on a difference is one: Student's t at 95 %, by degrees of freedom.
+_STUDENT = {1: 12.7, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31}
 
 Record = Mapping[str, Any]
 
@@ -157,7 +158,8 @@ def _changed(
     number = f"{factor * by:+.{decimals}f}{unit} (standard error {factor * error:.{decimals}f})"
     if math.isnan(error):
         return f"{what} {factor * by:+.{decimals}f}{unit}, of one seed"
-    if abs(by) < _SURE * error:
+    freedom = len(plain) + len(group) - 2
+    if abs(by) < _STUDENT[min(freedom, max(_STUDENT))] * error:
         return f"{what} unchanged within its error, {number}"
     return f"{what} {'higher' if by > 0 else 'lower'}, {number}"
 
