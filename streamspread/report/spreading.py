@@ -159,7 +159,7 @@ def _changed(
     if math.isnan(error):
         return f"{what} {factor * by:+.{decimals}f}{unit}, of one seed"
     freedom = len(plain) + len(group) - 2
-    if abs(by) < _STUDENT[min(freedom, max(_STUDENT))] * error:
+    if abs(by) <= _STUDENT[min(freedom, max(_STUDENT))] * error:
         return f"{what} unchanged within its error, {number}"
     return f"{what} {'higher' if by > 0 else 'lower'}, {number}"
 
