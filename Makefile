@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test gpu-test truth chaos lint docs dist bench clean
+.PHONY: help run test gpu-test truth chaos lint docs dist bench study clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_
 
 bench: $(VENV)/.installed ## every benchmark (ARGS="--data parquet:PATH"); results go to benchmarks/results
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name $(ARGS); done
+
+study: $(VENV)/.installed ## the article in docs/study again (ARGS="--data parquet:PATH"); without ARGS its figures and text
+	$(PY) -m docs.study.make $(ARGS)
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) build dist docs/_build docs/gallery .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -23,6 +23,11 @@ NEEDS = {
         "transformers, and batches that reach a model by name",
         find_spec("transformers") is not None and "forward" in signature(streamspread.analyze).parameters,
     ),
+    "monitor_lightning": ("lightning", find_spec("lightning") is not None),
+    "monitor_transformers": (
+        "transformers and accelerate",
+        find_spec("transformers") is not None and find_spec("accelerate") is not None,
+    ),
     "pipeline": ("streamspread.PCA", "PCA" in streamspread.__all__),
 }
 

@@ -58,7 +58,8 @@ OWNERS = {
     "openTSNE": {"api/tsne.py"},
     "joblib": {"api/tsne.py"},
     "timm": {"models/sources/timm.py"},
-    "transformers": {"models/sources/hf.py"},
+    "transformers": {"models/sources/hf.py", "monitor/transformers.py"},
+    "lightning": {"monitor/lightning.py"},
     "huggingface_hub": {"models/hub.py"},
 }
 
@@ -162,7 +163,7 @@ def test_what_is_known_of_a_kind_of_device_stands_in_one_place():
 
 
 HEAVY = {"altair", "cupy", "datasets", "numba", "openTSNE", "pandas", "pyarrow", "vl_convert"}
-HEAVY |= {"huggingface_hub", "rich", "sklearn", "timm", "torch", "torchvision", "transformers"}
+HEAVY |= {"huggingface_hub", "lightning", "rich", "sklearn", "timm", "torch", "torchvision", "transformers"}
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -17,6 +17,7 @@ from streamspread.system.printable import printable
 if TYPE_CHECKING:
     from streamspread.datasets import Labelled
     from streamspread.planner import Outlook
+    from streamspread.results.history import History
     from streamspread.results.spectrum import Spectra
     from streamspread.system.progress import Progress as Event
     from streamspread.training import EpochReport, Recipe
@@ -87,6 +88,19 @@ def _one_place() -> bool:
         return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):
         return False
+
+
+def print_history(history: History, thresholds: Sequence[float], form: Format) -> None:
+    """Print spread over a training on stdout as a table, JSON or CSV."""
+    from streamspread.report import over_training
+
+    if form is Format.table:
+        from rich.console import Console
+
+        over_training.print_history(history, thresholds, Console())
+    else:
+        json = form is Format.json
+        show_text(over_training.to_json(history) if json else over_training.to_csv(history))
 
 
 @contextmanager

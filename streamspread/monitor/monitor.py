@@ -28,12 +28,10 @@ from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import axes_rules
 from streamspread.streams import Stream
 from streamspread.system.generators import as_before
-from streamspread.system.memory import format_bytes, free_bytes, parse_bytes
 from streamspread.system.modules import check_made
 from streamspread.system.turns import turn
 from streamspread.system.version import __version__
 
-_SHARE = 0.5  # of the memory that is free, where none is named: the training needs the rest
 _LOG = logging.getLogger("streamspread")
 
 
@@ -133,6 +131,22 @@ class Monitor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @staticmethod
+    def lightning(layers: Any = "all", **given: Any) -> Any:
+        """A callback for Lightning's Trainer: ``Trainer(callbacks=[Monitor.lightning("c*", every=500)])``;
+        see :func:`streamspread.monitor.lightning.callback`."""
+        from streamspread.monitor.lightning import callback
+
+        return callback(layers, **given)
+
+    @staticmethod
+    def transformers(layers: Any = "all", **given: Any) -> Any:
+        """A callback for the Trainer of transformers; see
+        :func:`streamspread.monitor.transformers.callback`."""
+        from streamspread.monitor.transformers import callback
+
+        return callback(layers, **given)
+
     @property
     def history(self) -> History:
         return History(self._readings, self._provenance())
@@ -170,6 +184,12 @@ class Monitor:
         if self.files is not None:
             self._guarded("files", lambda files: files.close(self._readings), self.files)
 
+    def next_batch(self) -> None:
+        """Another batch of the same step begins, as where gradients accumulate: needed only where the batches
+        do not go through the model's own ``forward``, which tells it too."""
+        if self._window is not None:
+            self._window.end_batch()
+
     def step(self) -> Look | None:
         """A step has been taken: to be called after each. What was seen, where a look ended with it.
 
@@ -181,7 +201,7 @@ class Monitor:
         self.steps += 1
         look = None
         if self._window is not None:
-            self._window.end_step()
+            self._window.end_batch()
             look = self._end_if_full(self._window)
         return self._begin_if_due() or look
 
@@ -242,7 +262,11 @@ class Monitor:
 
     def _end_if_full(self, window: Window) -> Look | None:
         """Analyse the window where there are enough samples in all processes."""
-        self._guarded("room", self._check_room, window)
+        try:
+            window.check_room(self._options.memory)
+        except BudgetError as error:
+            self._off = True
+            self._say("room", f"{error}; nothing is observed")
         told = self._ranks.of_all((window.full, self._off))
         self._off = any(off for _, off in told)
         if not self._off and not all(full for full, _ in told):
@@ -257,18 +281,6 @@ class Monitor:
         with turn(), torch.no_grad(), as_before(window.device):
             found = joined(window.kept, self._ranks, self._options, (self._began, self.steps - 1))
         return self._seen(found, self.steps - 1, time.perf_counter() - began)
-
-    def _check_room(self, window: Window) -> None:
-        """Raise BudgetError where a full window has no room; it is known once a batch has passed."""
-        needed, held = window.nbytes, window.held_bytes
-        memory = self._options.memory
-        room = int(_SHARE * (free_bytes(window.device) + held)) if memory is None else parse_bytes(memory)
-        if needed > room:
-            self._off = True
-            raise BudgetError(
-                f"a window of {self._share:,} samples takes {format_bytes(needed)}, and there is room for "
-                f"{format_bytes(room)}: ask for fewer samples or layers, or raise memory; nothing is observed"
-            )
 
     def _look_at_probe(self, probe: Stream) -> Look:
         began = time.perf_counter()

@@ -32,9 +32,8 @@ class Schedule:
             steps = list(every)
             wrong = [step for step in steps if not isinstance(step, Integral) or int(step) < 0]
             if wrong or not steps:
-                raise OptionError(
-                    f"steps {wrong[0]!r} asked for: {_TAKES}" if wrong else f"no steps: {_TAKES}"
-                )
+                what = f"step {wrong[0]!r}" if wrong else "no step"
+                raise OptionError(f"{what} asked for: {_TAKES}")
             self._every = frozenset(int(step) for step in steps)
         else:
             raise OptionError(f"every {every!r} steps asked for: {_TAKES}")

@@ -14,14 +14,16 @@ from torch import nn
 
 from streamspread.accumulators.base import LayerShape
 from streamspread.engine.rows import Rows
-from streamspread.errors import LayerError, StreamspreadError
+from streamspread.errors import BudgetError, LayerError, StreamspreadError
 from streamspread.observe.names import named
 from streamspread.observe.selection import Wanted, check_observable
 from streamspread.observe.taps import Look, TapInfo, first_tensor, hooked, observable_modules, rows_given
 from streamspread.observe.views import views_of
 from streamspread.results.views import WHOLE, AxesRule
 from streamspread.streams.batch import MASK
+from streamspread.system.memory import format_bytes, free_bytes, parse_bytes
 
+_SHARE = 0.5  # of the memory that is free
 _PATIENCE = 2  # windows that pass at the most while a layer that few batches reach is waited for
 
 
@@ -101,8 +103,8 @@ class Window:
         """No hook is left."""
         self._hooks.close()
 
-    def end_step(self) -> None:
-        """A step has ended: what comes next is another forward."""
+    def end_batch(self) -> None:
+        """What comes next is another forward."""
         if self._look is not None and self.taps:
             self._end_look()
         self._calls.clear()
@@ -117,20 +119,23 @@ class Window:
         most = max(one.seen for one in alive)
         return min(one.images for one in alive) >= self.share or most >= _PATIENCE * self.share
 
-    @property
-    def nbytes(self) -> int:
-        """Of all that is kept when the window is full."""
-        total = 0
+    def check_room(self, memory: str | int | None) -> None:
+        """Raise BudgetError where a full window has no room; it is known once a batch has passed.
+
+        Args:
+            memory: the most that may be taken; None: half of what is free, since the training needs the rest.
+        """
+        held, needed = sum(part.nbytes for one in self.kept.values() for part in one.parts), 0
         for one in self.kept.values():
             rows = self.share * (one.tap.view.rows_each if one.tap.view else 1)
             itemsize = one.parts[0].element_size() if one.parts else one.tap.itemsize
-            total += rows * one.tap.dim * itemsize
-        return total
-
-    @property
-    def held_bytes(self) -> int:
-        """Of what is kept so far."""
-        return sum(part.nbytes for one in self.kept.values() for part in one.parts)
+            needed += rows * one.tap.dim * itemsize
+        room = int(_SHARE * (free_bytes(self.device) + held)) if memory is None else parse_bytes(memory)
+        if needed > room:
+            raise BudgetError(
+                f"a window of {self.share:,} samples takes {format_bytes(needed)}, and there is room for "
+                f"{format_bytes(room)}: ask for fewer samples or layers, or raise memory"
+            )
 
     @property
     def device(self) -> torch.device:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from streamspread.errors import MissingError, StoreError
-from streamspread.report import markdown, page, pictures, render
+from streamspread.report import markdown, over_training, page, pictures, render
 from streamspread.report.figure import Spec, Texts
 from streamspread.report.labels import labels
 from streamspread.report.runs import Collection, collect
-from streamspread.system.files import replace_file
+from streamspread.results.history import History
+from streamspread.system.files import file_stem, replace_file
 
 PAGE = "index.html"
 MARKDOWN = "report.md"
 FIGURES = "figures"
+TRAINING, TRAINING_MARKDOWN, STEPS = "training.html", "training.md", "over-steps"
 
 
 def check_folder(folder: Path) -> None:
@@ -46,12 +48,18 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
         OptionError: no file with spectra, or an unknown language.
     """
     texts = labels(lang)
+    histories, files = over_training.split(files)
+    if histories:
+        check_folder(folder)
+        said = _write_histories(histories, folder, TRAINING if files else PAGE, texts, lang)
+        if not files:
+            return said
     collection = collect(files)
     check_folder(folder)
     _, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     # A path in a file's provenance may hold bytes that are no text; these are replaced.
     write_file(folder / PAGE, page.to_html(collection, texts, lang).encode(errors="replace"))
-    return notes
+    return [*notes, *(said if histories else ())]
 
 
 def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
@@ -60,12 +68,18 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
     Returns, raises: as :func:`write_page`.
     """
     texts = labels(lang)
+    histories, files = over_training.split(files)
+    if histories:
+        check_folder(folder)
+        said = _write_histories(histories, folder, TRAINING_MARKDOWN if files else MARKDOWN, texts, lang)
+        if not files:
+            return said
     collection = collect(files)
     check_folder(folder)
     names, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     shown = [quote(f"{FIGURES}/{name}.png") for name in names]
     write_file(folder / MARKDOWN, markdown.to_markdown(collection, texts, shown).encode(errors="replace"))
-    return notes
+    return [*notes, *(said if histories else ())]
 
 
 def _write_figures(
@@ -81,6 +95,30 @@ def _write_figures(
     for name, picture in drawn.items():
         save_figure(picture.draw(), folder / name)
     return list(drawn), []
+
+
+def _write_histories(
+    histories: Mapping[str, History], folder: Path, name: str, texts: Texts, lang: str
+) -> list[str]:
+    """A page or Markdown of spread over trainings, beside the report's own where there are other results too,
+    and its figures; notes for the reader, a line each."""
+    drawn, notes = {}, [] if name in (PAGE, MARKDOWN) else [f"spread over the training is in {name}"]
+    try:
+        render.check(lang)
+        for one, history in histories.items():
+            stem = file_stem(STEPS if len(histories) == 1 else f"{STEPS}-{one}")
+            check_folder(folder / FIGURES)
+            save_figure(over_training.draw(history, texts), folder / FIGURES / stem)
+            drawn[stem] = (folder / FIGURES / f"{stem}.svg").read_text(encoding="utf-8")
+    except MissingError as error:
+        notes.append(f"the report is there, its figures are not: {error}")
+    if name.endswith(".md"):
+        shown = [quote(f"{FIGURES}/{stem}.png") for stem in drawn]
+        written = over_training.markdown(histories, texts, shown)
+    else:
+        written = over_training.page(histories, drawn, texts, lang)
+    write_file(folder / name, written.encode(errors="replace"))
+    return notes
 
 
 def save_figure(spec: Spec, stem: Path) -> None:

@@ -26,24 +26,24 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
         sections.append((texts["claims"], summary.claims(collection, texts)))
         sections.append((texts["depends"], summary.depends(collection, texts)))
     for name, runs in collection.over_samples.items():
-        title = f"{texts['over_samples_title']}, {_escaped(name)}"
+        title = f"{texts['over_samples_title']}, {escaped(name)}"
         sections.append((title, summary.over_samples(runs, texts)))
     for run in collection.networks or collection.runs:
-        name = _escaped(run.name)
+        name = escaped(run.name)
         sections.append((f"{texts['section_tables']}, {name}", summary.numbers(run, texts)))
         sections.append((f"{texts['metrics']}, {name}", summary.metrics(run, texts)))
         sections.append((f"{texts['classes_title']}, {name}", summary.by_class(run, texts)))
     blocks = [f"### {title}\n\n{render(table)}" for title, table in sections if table.rows]
     if lines := summary.conflicts(collection, texts):
-        listed = "".join(f"- {_escaped(line)}\n" for line in lines)
+        listed = "".join(f"- {escaped(line)}\n" for line in lines)
         blocks.insert(1, f"{texts['compare_note_differ']}\n\n{listed}")
     said = [
-        f"- {_escaped(finding(name, run.layers(), TAU, texts))}\n"
+        f"- {escaped(finding(name, run.layers(), TAU, texts))}\n"
         for name, run in short_names(collection.networks).items()
     ]
     blocks.insert(0, "".join(said))
     if paper:
-        blocks.append(f"{_escaped(texts['citation'])}\n")
+        blocks.append(f"{escaped(texts['citation'])}\n")
     if figures:
         shown = "\n\n".join(f"![{PurePosixPath(path).stem}]({path})" for path in figures)
         blocks.append(f"### {texts['figures']}\n\n{shown}\n")
@@ -56,7 +56,7 @@ def render(table: Table) -> str:
     """A table in GitHub's Markdown, with its notes; lines within a cell are kept."""
     rule = ["--:" if column in table.numbers else "---" for column in range(len(table.header))]
     lines = [_line(table.header), _line(rule), *(_line(row) for row in table.rows)]
-    notes = [line for note in table.notes for line in ("", _escaped(note))]
+    notes = [line for note in table.notes for line in ("", escaped(note))]
     return "\n".join([*lines, *notes]) + "\n"
 
 
@@ -71,10 +71,10 @@ def _line(cells: Sequence[str | Sequence[str]]) -> str:
 
 
 def _cell(cell: str | Sequence[str]) -> str:
-    return _escaped(cell) if isinstance(cell, str) else "<br>".join(map(_escaped, cell))
+    return escaped(cell) if isinstance(cell, str) else "<br>".join(map(escaped, cell))
 
 
-def _escaped(line: str) -> str:
+def escaped(line: str) -> str:
     """The text with markup of Markdown and HTML escaped, since names may hold anything."""
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
     return re.sub(r"([\\`*_\[\]~|])", r"\\\1", line)

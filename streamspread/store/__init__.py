@@ -5,7 +5,7 @@ from streamspread.store.embeddings import read_embedding, write_embedding
 from streamspread.store.facts import Subject, provenance, run_facts
 from streamspread.store.files import check_writable, place, write_text
 from streamspread.store.grams import read_grams, write_grams
-from streamspread.store.history import LINES, Lines, read_history, write_history
+from streamspread.store.history import LINES, Lines, is_history, read_history, write_history
 from streamspread.store.results import read_any
 from streamspread.store.spectra import read, write
 
@@ -14,6 +14,7 @@ __all__ = [
     "Lines",
     "Subject",
     "check_writable",
+    "is_history",
     "place",
     "provenance",
     "read",

@@ -64,6 +64,15 @@ def read_history(path: str | Path) -> History:
     return from_table(*files.load(path), path)
 
 
+def is_history(path: str | Path) -> bool:
+    """Whether a file says that it holds one: JSON lines do by their name.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    return Path(path).suffix == LINES or files.load(path)[1].get("kind") == KIND
+
+
 def from_table(table: pa.Table, header: Mapping[str, Any], path: str | Path) -> History:
     """The history in a table that was loaded from ``path``; errors as :func:`read_history`."""
     if header.get("kind") != KIND:

@@ -22,7 +22,8 @@ class Form(StrEnum):
 
 def report(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE.arrow…", help="Results that run, study or embed wrote.")
+        list[Path],
+        typer.Argument(metavar="FILE.arrow…", help="Results: of run, study, embed, or a Monitor."),
     ],
     language: Language,
     said: Quiet,
@@ -40,13 +41,17 @@ def report(
     ] = Form.html,
 ) -> None:
     """Write a page that shows stored results, opens from disk and needs no network; figures beside it."""
-    from streamspread.report import build, markdown
+    from streamspread.report import build, markdown, over_training
     from streamspread.report.labels import labels
     from streamspread.report.runs import collect
 
     lang = language.lang.value
     if form is Form.markdown and out is None:
-        show_text(markdown.to_markdown(collect(files), labels(lang)))
+        histories, others = over_training.split(files)
+        if histories:
+            show_text(over_training.markdown(histories, labels(lang)))
+        if others or not histories:
+            show_text(markdown.to_markdown(collect(others), labels(lang)))
         return
     folder = out or Path("report")
     write, name = {

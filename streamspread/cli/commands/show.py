@@ -9,12 +9,14 @@ import typer
 
 from streamspread.cli.arguments import Format, Printed
 from streamspread.cli.command import Command
-from streamspread.cli.terminal import check_printed, print_result
+from streamspread.cli.terminal import check_printed, print_history, print_result
 from streamspread.options import read_thresholds
 
 
 def show(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE.arrow…", help="Results that run wrote.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE.arrow…", help="Results: of run, or a Monitor.")
+    ],
     printed: Printed,
     thresholds: Annotated[
         str | None,
@@ -30,16 +32,21 @@ def show(
     taus = None if thresholds is None else read_thresholds(thresholds)
 
     from streamspread import store
+    from streamspread.results.history import History
 
     check_printed(printed)
     form = printed.form
     if len(files) > 1 and form is not Format.table:
         raise typer.BadParameter(f"{form.value} takes one file at a time", param_hint="--format")
-    results = [store.read(path) for path in files]  # all of them first: no half output before an error
-    for index, spectra in enumerate(results):
+    # All of them first: no half output before an error.
+    results = [store.read_history(one) if store.is_history(one) else store.read(one) for one in files]
+    for index, result in enumerate(results):
         if index:
             print()
-        print_result(spectra if taus is None else spectra.at(taus), printed)
+        if isinstance(result, History):
+            print_history(result, taus or (), form)
+        else:
+            print_result(result if taus is None else result.at(taus), printed)
 
 
 COMMAND = Command(

@@ -1,0 +1,183 @@
+"""Spread over a training: the table, the figure, and a page of these two."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from streamspread import store
+from streamspread.report import text
+from streamspread.report.claims import TAU
+from streamspread.report.columns import Column, Surface, print_first_that_fits, print_line
+from streamspread.report.figure import Spec, Texts
+from streamspread.report.markdown import escaped as escape_markdown
+from streamspread.report.markdown import render
+from streamspread.report.marks import SHARES, curves, drawn, ordered, share_axis
+from streamspread.report.markup import escape, table
+from streamspread.report.pictures import finish
+from streamspread.report.summary import Table
+from streamspread.results.history import History, Reading
+from streamspread.system.files import file_stem
+
+_WIDE = 100  # times the first step that is not 0: beyond, steps are spaced by their logarithm
+_METRICS = ("participation_ratio", "effective_rank", "power_law_10_100")
+
+
+def split(files: Sequence[Path]) -> tuple[dict[str, History], list[Path]]:
+    """Of some files the histories, by names, and the paths of all others.
+
+    Raises:
+        StoreError: one of them is no result.
+    """
+    histories: dict[str, History] = {}
+    others = []
+    for path in files:
+        if not store.is_history(path):
+            others.append(path)
+            continue
+        name = path.stem if path.stem not in histories else str(path)
+        histories[name] = store.read_history(path)
+    return histories, others
+
+
+def tau_of(history: History) -> float:
+    """The threshold that a figure shows: 0.7 if it was asked for, else the first one."""
+    return TAU if TAU in history.thresholds else next(iter(history.thresholds), TAU)
+
+
+def draw(history: History, texts: Texts) -> Spec:
+    """K(τ)/D of each layer over the steps; a reading that tells nothing is left out."""
+    tau = tau_of(history)
+    rows = [
+        {
+            "series": one.layer,
+            "key": one.layer,
+            "layer": one.layer,
+            "place": history.layers.index(one.layer),
+            "step": one.step,
+            "low": int(one.components(tau).low),
+            "high": int(one.components(tau).high),
+            "dim": one.dim,
+            "samples": one.samples,
+            "ceiling": one.ceiling,
+            "tau": tau,
+            "twin": False,
+        }
+        for one in history.readings
+        if one.told
+    ]
+    later = [step for step in history.steps if step > 0]
+    wide = bool(later) and max(later) >= _WIDE * min(later)
+    scale = {"type": "symlog", "constant": min(later)} if wide else {"zero": False}
+    x: Spec = {"field": "step", "type": "quantitative", "title": texts["steps_axis"], "scale": scale}
+    if wide:
+        marked = [0, *(10**power for power in range(len(str(max(later)))))]
+        x["axis"] = {"values": marked, "format": "~s"}
+    layers = curves("share", share_axis(texts), texts, ("place",), "key")
+    spec = {"transform": list(SHARES), "layer": drawn(layers, x=x, color=ordered("key"))}
+    return finish(spec, rows, [f"{texts['over_training_title']}, τ = {tau:g}"], tau=tau)
+
+
+def table_of(history: History, texts: Texts) -> Table:
+    """A row for each step, K at the figure's threshold of each layer."""
+    tau = tau_of(history)
+    rows = []
+    for step in history.steps:
+        found = {one.layer: one for one in history.readings if one.step == step}
+        rows.append([text.count(step), *(_k(found.get(layer), tau) for layer in history.layers)])
+    notes = [f"K({tau:g}) / D"]
+    notes += [f"{one.layer}, {text.count(one.step)}: {one.note}" for one in history.readings if one.note]
+    return Table(
+        [texts["step"], *history.layers], rows, frozenset(range(len(history.layers) + 1)), tuple(notes)
+    )
+
+
+def print_history(history: History, thresholds: Sequence[float], console: Surface) -> None:
+    """A row for each look and layer; on a terminal that is too narrow the least needed columns are left out.
+
+    Raises:
+        OptionError: a threshold of which nothing was kept.
+    """
+    facts, rows, taus = history.provenance, history.readings, list(thresholds or history.thresholds)
+    columns = [
+        Column("step", [text.count(one.step) for one in rows]),
+        Column("until", [text.count(one.until) for one in rows], drop=4),
+        Column("layer", [one.layer for one in rows], left=True),
+        Column("D", [text.count(one.dim) for one in rows], drop=2),
+        Column("N", [text.count(one.samples) for one in rows], drop=3),
+    ]
+    for tau, written in zip(taus, text.fractions(taus), strict=True):
+        known = [one.components(tau) if one.told else None for one in rows]
+        columns.append(Column(f"K({written})", ["–" if k is None else text.interval(k) for k in known]))
+        shares = ["–" if not one.told else text.percent(one.spread(tau)) for one in rows]
+        columns.append(Column(f"K({written})/D", shares, drop=1))
+    for name, head in zip(_METRICS, ("participation", "effective rank", "power law"), strict=True):
+        values = [text.number(one.metrics.get(name, float("nan"))) for one in rows]
+        columns.append(Column(head, values, drop=5))
+    about = [str(facts[key]) for key in ("model", "data", "schedule") if facts.get(key)]
+    print_line(console, ", ".join(about) or f"{len(history.steps)} looks", style="bold")
+    if not rows:
+        print_line(console, "no look yet")
+        return
+    print_first_that_fits(console, [columns])
+    limited = dict.fromkeys(one.layer for one in rows if any(k.limited for k in one.components_at))
+    if limited:
+        print_line(console, f"limited by the number of samples: {', '.join(limited)}")
+    for one in rows:
+        if one.note:
+            print_line(console, f"{one.layer}, step {text.count(one.step)}: {one.note}")
+
+
+def to_json(history: History) -> str:
+    """One object: ``provenance``, and ``readings`` in order."""
+    whole = {"provenance": history.provenance, "readings": [one.row() for one in history.readings]}
+    return json.dumps(whole, indent=2, ensure_ascii=False, default=str) + "\n"
+
+
+def to_csv(history: History) -> str:
+    """One line for each look, layer and threshold, with a header."""
+    file = io.StringIO(newline="")
+    lines = []
+    for one in history.readings:
+        row = one.row()
+        shape, found = "x".join(map(str, row["shape"])), row.pop("components")
+        lines += [{**row, "shape": shape, **k} for k in found or [{}]]
+    names = list(dict.fromkeys(name for line in lines for name in line)) or ["step"]
+    writer = csv.DictWriter(file, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return file.getvalue()
+
+
+def page(histories: Mapping[str, History], svgs: Mapping[str, str], texts: Texts, lang: str) -> str:
+    """A page of histories alone, which opens from disk and needs no script; ``svgs``: its figures."""
+    figures = "".join(f"<figure>{svg}</figure>" for svg in svgs.values())
+    tables = "".join(
+        f"<h2>{escape(name)}</h2>{table(table_of(history, texts), file_stem(name))}"
+        for name, history in histories.items()
+    )
+    title = escape(texts["over_training_title"])
+    return (
+        f'<!doctype html>\n<html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title><style>'
+        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+        "svg{max-width:100%;height:auto}.scroll{overflow-x:auto}td,th{padding:.1rem .6rem}"
+        f".number{{text-align:right}}</style></head><body><h1>{title}</h1>{figures}{tables}</body></html>\n"
+    )
+
+
+def markdown(histories: Mapping[str, History], texts: Texts, figures: Sequence[str] = ()) -> str:
+    """The figures, of which the paths are given, and a table of each."""
+    blocks = [f"![{PurePosixPath(path).stem}]({path})\n" for path in figures]
+    for name, history in histories.items():
+        title = f"{texts['over_training_title']}, {escape_markdown(name)}"
+        blocks.append(f"### {title}\n\n{render(table_of(history, texts))}")
+    return "\n".join(blocks)
+
+
+def _k(reading: Reading | None, tau: float) -> str:
+    if reading is None or not reading.told:
+        return "–"
+    return f"{text.interval(reading.components(tau))} ({text.percent(reading.spread(tau))})"

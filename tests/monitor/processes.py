@@ -1,0 +1,58 @@
+"""One process of a distributed training, for tests: ``RANK WORLD PORT FOLDER``."""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+import streamspread
+from tests.training_loops import images, network, train
+
+#: How the network is wrapped, and what its monitor is given.
+CASES = {
+    "ddp": ("ddp", {"samples": 31}),
+    "ddp-views": ("ddp", {"samples": 31, "view": ("whole", "position")}),
+    "ddp-probe": ("ddp", {"probe": images(30, seed=4)}),
+    "fsdp": ("fsdp", {"samples": 31}),
+    "fsdp-probe": ("fsdp", {"probe": images(30, seed=4)}),
+}
+
+
+def wrapped(net, how):
+    if how == "ddp":
+        return DistributedDataParallel(net)
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(net)
+    return net
+
+
+def run(rank, world, out, how, given):
+    net = network()
+    model = wrapped(net, how)
+    # The first rank has batches of 8 and the second of 5.
+    mine = images(40)[:24].split(8) if rank == 0 else images(40)[24:39].split(5)
+    with streamspread.Monitor(model, every=100, out=out, **given) as spread:
+        train(net, mine, spread, model=model)
+    told = [one.row() for one in spread.history.readings]
+    everyones = [None] * world
+    distributed.all_gather_object(everyones, told)
+    assert told, "no look"
+    assert all(repr(each) == repr(told) for each in everyones), "ranks differ"
+    assert (spread.files is None) == (rank != 0)
+
+
+def main(rank, world, port, folder):
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    distributed.init_process_group("gloo", rank=rank, world_size=world)
+    for name, (how, given) in CASES.items():
+        run(rank, world, Path(folder) / name, how, given)
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

@@ -1,0 +1,51 @@
+"""Several processes together say what one says of all their samples."""
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import streamspread
+from tests.monitor.processes import CASES
+from tests.training_loops import images, network
+
+ROOT = Path(__file__).resolve().parents[2]
+WORLD = 2
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What two processes wrote, a file for each case."""
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "tests.monitor.processes"]
+    given = [str(WORLD), port, str(folder)]
+    started = [
+        subprocess.Popen([*command, str(rank), *given], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for rank in range(WORLD)
+    ]
+    said = [process.communicate(timeout=500)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * WORLD, "\n".join(said)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_are_one_window(case, folder):
+    given = CASES[case][1]
+    # 16 of 31 samples are the first rank's: two batches of 8; 15 the second's: three of 5.
+    x = given.get("probe", torch.cat([images(40)[:16], images(40)[24:39]]))
+    view = given.get("view", "whole")
+    wanted = streamspread.analyze(network(), x, view=view, all_eigenvalues=True, estimate=False)
+    found = streamspread.read_history(folder / f"{case}.arrow")
+    assert found.layers == tuple(wanted)
+    for name, spectrum in wanted.items():
+        (reading,) = found.of(name)
+        assert (reading.images, reading.samples) == (spectrum.seen, spectrum.samples)
+        assert reading.components(0.7) == spectrum.components(0.7)
+        assert reading.metrics["participation_ratio"] == pytest.approx(spectrum.participation_ratio, rel=1e-5)
