@@ -49,8 +49,9 @@ class HubImages:
         if not images:
             columns = ", ".join(rows.features) or "no columns"
             raise DataError(
-                f"data set {name!r} has no column of images, but {columns}: what is no image is given to "
-                "streamspread.analyze from Python"
+                f"data set {name!r} has no column of images, but {columns}; texts are given from Python: "
+                "streamspread.analyze(model, rows.map(lambda each: tokenizer(each['text'])).select_columns("
+                "['input_ids', 'attention_mask']))"
             )
         known = [key for key, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)]
         label = next((key for key in (*_LABEL_NAMES, *known) if key in rows.features), None)

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from streamspread.datasets.source import Side
 from streamspread.errors import DataError, OptionError, check_seed
 from streamspread.streams.stream import Stream, resolve_batch_size
 from streamspread.system.progress import Progress, tell
@@ -76,12 +77,9 @@ class ImageData(Stream):
         self.samples = images.shape[0]
         self.description = description or f"{name}, {self.samples:,} images"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[torch.Tensor]:
         """uint8 (n, 3, H, W), views of the images."""
-        return self.rest(batch_size, 0)
-
-    def rest(self, batch_size: int | None, first: int) -> Iterator[torch.Tensor]:
-        return iter(self.images[first:].split(resolve_batch_size(batch_size)) if first < self.samples else ())
+        return iter(self.images.split(resolve_batch_size(batch_size))[first::step])
 
     def subset(self, rows: np.ndarray, description: str) -> "ImageData":
         """A copy of some rows (int64, ascending) as a set of its own."""
@@ -110,13 +108,11 @@ class StreamedImages(Stream):
         self.samples = len(rows)
         self.description = description
 
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[torch.Tensor]:
         """uint8 (n, 3, H, W)."""
-        return self.rest(batch_size, 0)
-
-    def rest(self, batch_size: int | None, first: int) -> Iterator[torch.Tensor]:
         size = resolve_batch_size(batch_size)
-        return self._read_ahead([self._rows[i : i + size] for i in range(first, len(self._rows), size)])
+        starts = range(first * size, len(self._rows), step * size)
+        return self._read_ahead([self._rows[i : i + size] for i in starts])
 
     def peek(self, n: int) -> Iterator[torch.Tensor]:
         return iter([self._source.read(self._rows[:n])])
@@ -235,22 +231,28 @@ def nested(images: ImageData | StreamedImages, samples: int, seed: int) -> Image
 def describe(name: str, chosen: int, total: int, seed: int, image_size: int | None = None) -> str:
     """A set in a few words, such as "CIFAR-10 train, 5,000 of 50,000 images (seed 0)"."""
     counted = f"{total:,} images" if chosen == total else f"{chosen:,} of {total:,} images (seed {seed})"
-    return f"{name}, {counted}" + (f", at {image_size}x{image_size}" if image_size is not None else "")
+    if image_size is None:
+        return f"{name}, {counted}"
+    how = image_size if isinstance(image_size, Side) else Side(image_size)
+    cut = f" of {how.shorter}" if how.shorter != how else ""
+    scaled = f" ({how.mode})" if how.mode != "bilinear" else ""
+    return f"{name}, {counted}, at {how:d}x{how:d}{cut}{scaled}"
 
 
 def resize_and_crop(images: torch.Tensor, size: int) -> torch.Tensor:
     """uint8 (n, C, H, W) → (n, C, size, size), as torchvision's Resize and CenterCrop do it.
 
-    The shorter side is scaled to ``size`` (bilinear, antialiased), then the middle is cut out. Images that
-    have the size already are returned uncopied.
+    The shorter side is scaled to ``size`` (bilinear, antialiased), or as a :class:`Side` says, then the
+    middle is cut out. Images that have the size already are returned uncopied.
     """
+    how = size if isinstance(size, Side) else Side(size)
     height, width = images.shape[-2:]
     if (height, width) == (size, size):
         return images
     shorter = min(height, width)
-    scaled = (max(size, height * size // shorter), max(size, width * size // shorter))
+    scaled = tuple(max(how.shorter, side * how.shorter // shorter) for side in (height, width))
     if min(scaled) == 1:  # torch scales to a single row or column only what lies with its channels last
         images = images.contiguous(memory_format=torch.channels_last)
-    images = torch.nn.functional.interpolate(images, size=scaled, mode="bilinear", antialias=True)
+    images = torch.nn.functional.interpolate(images, size=scaled, mode=how.mode, antialias=True)
     top, left = (round((side - size) / 2) for side in scaled)
     return images[..., top : top + size, left : left + size].contiguous()

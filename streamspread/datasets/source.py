@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 SPLITS = ("train", "test", "val")
 
 
+class Side(int):
+    """A side in pixels of square images, and how images of another size are brought to it: the shorter side
+    is scaled to ``shorter`` pixels, by ``mode`` as torch.nn.functional.interpolate names it, and the middle
+    cut out. A plain number stands for itself and "bilinear"."""
+
+    shorter: int
+    mode: str
+
+    def __new__(cls, size: int, shorter: int = 0, mode: str = "bilinear") -> Side:
+        self = super().__new__(cls, size)
+        self.shorter, self.mode = max(int(size), shorter), mode
+        return self
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """The images that are asked of a source.

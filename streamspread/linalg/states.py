@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -37,26 +33,6 @@ def load(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> 
 def below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The parts of a state whose names begin with the prefix, without it; no other one is read."""
     return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
-
-
-def packed_state(state: Any) -> torch.Tensor | None:
-    """The state of another library's object as bytes, uint8 (n,), which can be read without running code that
-    lies in them; None for one that cannot."""
-    buffer = io.BytesIO()
-    try:
-        torch.save(state, buffer)
-        packed = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
-        unpacked_state(packed)
-    except (pickle.PickleError, TypeError, AttributeError, RuntimeError):
-        return None
-    return packed
-
-
-def unpacked_state(packed: torch.Tensor) -> Any:
-    """What :func:`packed_state` packed. RuntimeError, pickle.UnpicklingError: damaged, or other objects."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.load(io.BytesIO(packed.numpy().tobytes()), weights_only=True)
 
 
 def _described(tensor: torch.Tensor | None) -> str:

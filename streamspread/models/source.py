@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamspread.models.plans import nearest
 from streamspread.system.registry import Registry
@@ -24,6 +24,8 @@ class Built:
         module: on the CPU.
         mean, std: of a channel, with which uint8 images are normalised unless the module does so itself.
         image_size: side in pixels of the square images it is meant for.
+        scaled_to: pixels to which the shorter side of larger or smaller images is scaled before the middle is
+            cut out; 0: to ``image_size``. ``interpolation``: "bilinear" or "bicubic".
         has_weights: it may have its weights already, so none need be given.
         shipped: the file of weights that the package has for it; None where there is none.
         takes: "images", or the name of the argument that it takes instead, such as ``input_ids``.
@@ -35,10 +37,12 @@ class Built:
     mean: Constants
     std: Constants
     image_size: int
+    scaled_to: int = 0
+    interpolation: str = "bilinear"
     has_weights: bool = False
     shipped: Path | None = None
     takes: str = "images"
-    example: Tensor | None = None
+    example: Tensor | dict[str, Tensor] | None = None
     note: dict[str, str] | None = None
 
 
@@ -74,6 +78,11 @@ SOURCES: Registry[ModelSource] = Registry("streamspread.models.sources", "SOURCE
 def model_forms() -> tuple[str, ...]:
     """How model specs are written, one form for each source, such as ``("no1 ... no4", …)``."""
     return tuple(source.form for _, source in SOURCES.items())
+
+
+def known_interpolation(named: Any) -> str:
+    """What torch scales by, for what a library names: bicubic where it says that, else bilinear."""
+    return "bicubic" if "bicubic" in str(getattr(named, "value", named)).lower() else "bilinear"
 
 
 def one_line(error: BaseException) -> str:

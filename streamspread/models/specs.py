@@ -25,6 +25,8 @@ class LoadedModel:
         module: in eval mode, on the CPU; takes images (N, 3, H, W), uint8 or normalised floats.
         name: the spec. ``plan``: of a reference network, else None.
         image_size: side in pixels of the square images it is meant for.
+        scaled_to, interpolation: how images of another size are brought to it, as
+            :class:`streamspread.models.source.Built` says.
         default_layers: the layers that are observed unless others are named.
         weights: "shipped", the file's path, "default" (those that its makers publish), "none" (random), or
             "as built" (by the user's callable).
@@ -44,7 +46,9 @@ class LoadedModel:
     weights_sha256: str | None
     note: dict[str, str] | None
     takes: str = "images"
-    example: Tensor | None = None
+    example: Tensor | dict[str, Tensor] | None = None
+    scaled_to: int = 0
+    interpolation: str = "bilinear"
 
 
 def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0) -> LoadedModel:
@@ -101,6 +105,8 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
         note=note,
         takes=built.takes,
         example=built.example,
+        scaled_to=built.scaled_to,
+        interpolation=built.interpolation,
     )
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler
 
 
@@ -12,18 +11,6 @@ def length(sized: Any) -> int | None:
         return len(sized)
     except (TypeError, NotImplementedError):
         return None
-
-
-def stateful(source: Any) -> Any:
-    """The source, where it can say where reading is and go on there; else None.
-
-    Of a loader the data set must say so too: torchdata's counts what it skips twice where that does not
-    (0.11), and would skip too much after the second time.
-    """
-    asked = [source, source.dataset] if isinstance(source, DataLoader) else [source]
-    names = ("state_dict", "load_state_dict")
-    able = all(callable(getattr(one, name, None)) for one in asked for name in names)
-    return source if able and not isinstance(source, torch.nn.Module) else None
 
 
 def loader_samples(loader: DataLoader[Any]) -> int | None:
@@ -48,13 +35,13 @@ def loader_ordered(loader: DataLoader[Any]) -> bool:
     )
 
 
-def loader_from(loader: DataLoader[Any], first: int) -> DataLoader[Any]:
-    """The loader of the batches from that of sample ``first`` on, for one whose order is that of its data."""
+def loader_of_some(loader: DataLoader[Any], first: int, step: int) -> tuple[DataLoader[Any], int]:
+    """The loader of every ``step``-th batch from number ``first`` on, for one whose order is that of its
+    data; and how many samples a batch has."""
     batch_sampler: Any = loader.batch_sampler
-    begun = -(-first // int(batch_sampler.batch_size))  # the last one may be smaller
-    return DataLoader(
+    some = DataLoader(
         loader.dataset,
-        batch_sampler=list(batch_sampler)[begun:],
+        batch_sampler=list(batch_sampler)[first::step],
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
@@ -64,3 +51,4 @@ def loader_from(loader: DataLoader[Any], first: int) -> DataLoader[Any]:
         generator=loader.generator,
         prefetch_factor=loader.prefetch_factor,
     )
+    return some, int(batch_sampler.batch_size)

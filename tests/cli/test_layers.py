@@ -31,3 +31,35 @@ def test_a_model_whose_input_is_not_known_says_what_it_takes(cli, hf):
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert "takes input_features, of which no example is known: from Python, streamspread.plan" in err
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "layer"),
+    [
+        (
+            "t5",
+            {"d_model": 8, "d_kv": 4, "d_ff": 12, "num_heads": 2, "num_layers": 1, "vocab_size": 20},
+            "decoder.block.0.layer.1.EncDecAttention.q",
+        ),
+        (
+            "clip",
+            {
+                "projection_dim": 6,
+                "text_config": {"hidden_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1},
+                "vision_config": {
+                    "hidden_size": 8,
+                    "num_attention_heads": 2,
+                    "num_hidden_layers": 1,
+                    "image_size": 16,
+                    "patch_size": 8,
+                },
+            },
+            "visual_projection",
+        ),
+    ],
+)
+def test_a_model_that_takes_several_things_by_name_is_shown_them(cli, hf, kind, config, layer):
+    code, out, err = cli("layers", "--model", hf(kind, **config), "--quiet")
+    assert (code, err) == (0, "")
+    (row,) = (line for line in out.splitlines() if line.startswith(f"{layer} "))
+    assert row.rstrip().endswith("•")

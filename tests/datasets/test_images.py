@@ -1,5 +1,6 @@
 """Tests of sets of images: in memory or read as they are used, chosen rows, scaling."""
 
+import pickle
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from streamspread.datasets import ImageData, StreamedImages
 from streamspread.datasets.images import TensorPixels, choose, describe, gather, resize_and_crop
+from streamspread.datasets.source import Side
 from streamspread.errors import DataError, OptionError
 from streamspread.streams import as_stream, head
 
@@ -188,3 +190,17 @@ def test_pixels_in_another_memory_layout_are_read_right():
     got = gather(TensorPixels(other, None, None, None), np.array([1, 4]), "set", "a set")
     assert got.images.is_contiguous()
     assert torch.equal(got.images, images[[1, 4]])
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (50, 91), (24, 40)])
+@pytest.mark.parametrize(("size", "shorter", "mode"), [(32, 37, "bicubic"), (32, 36, "bilinear")])
+def test_a_side_scales_to_more_and_cuts_as_torchvision_does(shape, size, shorter, mode):
+    from torchvision.transforms.v2 import CenterCrop, InterpolationMode, Resize
+
+    images = pixels(2, *shape)
+    got = resize_and_crop(images, Side(size, shorter, mode))
+    wanted = CenterCrop(size)(Resize(shorter, InterpolationMode(mode), antialias=True)(images))
+    assert torch.equal(got, wanted)
+    assert resize_and_crop(got, Side(size, shorter, mode)) is got
+    assert describe("set", 2, 2, 0, Side(32, 37, "bicubic")) == "set, 2 images, at 32x32 of 37 (bicubic)"
+    assert pickle.loads(pickle.dumps(Side(32, 37, "bicubic"))).__dict__ == {"shorter": 37, "mode": "bicubic"}

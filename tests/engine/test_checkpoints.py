@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import warnings
 
 import numpy as np
 import pytest
@@ -11,11 +10,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
 from streamspread.errors import DataError, StoreError
-from streamspread.observe.passes import Passes
 from streamspread.store import keeping
 from streamspread.streams import as_stream
 from streamspread.streams.feed import in_background
@@ -176,83 +174,6 @@ class InBatches:
 
     def __iter__(self):
         return iter(self.x.split(45))
-
-
-class Stateful(InBatches):
-    """As torchdata's loaders: it says where it is, and goes on there; ``read``: the batches that it gave."""
-
-    def __init__(self, x):
-        super().__init__(x)
-        self.at, self.begun, self.read = 0, 0, []
-
-    def __iter__(self):
-        parts = self.x.split(45)
-        self.at, self.begun = self.begun, 0
-        while self.at < len(parts):
-            self.at += 1
-            self.read.append(self.at)
-            yield parts[self.at - 1]
-
-    def state_dict(self):
-        return {"at": self.at, "of": "batches", "more": [None, torch.tensor(self.at)]}
-
-    def load_state_dict(self, state):
-        assert int(state["more"][1]) == state["at"]
-        self.begun = state["at"]
-
-
-def torchdatas(x):
-    loaders = pytest.importorskip("torchdata.stateful_dataloader")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's, about what torchdata calls
-        return loaders.StatefulDataLoader(Streamed(x), batch_size=40)
-
-
-class Streamed(IterableDataset):
-    def __init__(self, x):
-        self.x, self.at, self.begun = x, 0, 0
-
-    def __iter__(self):
-        self.at, self.begun = self.begun, 0
-        while self.at < len(self.x):
-            self.at += 1
-            yield self.x[self.at - 1]
-
-    def state_dict(self):
-        return {"at": self.at}
-
-    def load_state_dict(self, state):
-        self.begun = state["at"]
-
-
-@pytest.mark.parametrize("make", [Stateful, torchdatas])
-def test_loaders_that_know_where_they_are_go_on_there(make, tmp_path):
-    model, x, layers, options = several("gram")
-    whole = streamspread.analyze(model, make(x), layers, **options)
-    done, ends = resumed(model, make(x), layers, tmp_path / "run", **options)
-    assert ends > 4
-    assert bits(done) == bits(whole)
-    assert not any("was read again" in note for note in done.provenance["notes"])
-
-
-def test_a_loader_of_data_that_do_not_know_where_they_are_reads_again():
-    class Plain(IterableDataset):
-        def __iter__(self):
-            return iter(torch.ones(9, 2))
-
-    loaders = pytest.importorskip("torchdata.stateful_dataloader")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert as_stream(loaders.StatefulDataLoader(Plain(), batch_size=4)).stateful is None
-
-
-def test_what_a_loader_knows_is_not_read_again(tmp_path):
-    model, x = network("mlp", 170)
-    with pytest.raises(Stop):
-        streamspread.analyze(model, Stateful(x), "*", checkpoint=tmp_path / "run", progress=stopping(4))
-    data = Stateful(x)
-    streamspread.analyze(model, data, "*", checkpoint=tmp_path / "run")
-    assert data.read[-2:] == [1, 4]  # the first one, to tell other data by
 
 
 @pytest.mark.parametrize("every", [1, 4])
@@ -524,8 +445,6 @@ def test_it_is_written_as_seldom_as_its_cost_asks_for(tmp_path, monkeypatch):
 
 def test_batches_that_were_read_ahead_are_not_yet_seen(tmp_path, monkeypatch):
     """As on a card, where a thread reads batches before they are used, and what was seen of them."""
-    read = Passes._read
-    monkeypatch.setattr(Passes, "_read", lambda self, every, places, ahead: read(self, every, places, True))
     monkeypatch.setattr(
         "streamspread.observe.passes.prefetch",
         lambda batches, device: in_background(batches, lambda batch: batch, 3),

@@ -239,3 +239,12 @@ def first_rows(path, count):
     rows = parquet.read_table(path).slice(0, count).to_pylist()
     pixels = np.stack([np.asarray(Image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows])
     return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.tensor([row["label"] for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("name", "scaled_to", "interpolation"),
+    [("timm:vit_tiny_patch16_224", 248, "bicubic"), ("torchvision:resnet18", 256, "bilinear")],
+)
+def test_images_are_scaled_as_the_makers_of_a_model_do(name, scaled_to, interpolation):
+    loaded = load(name, "none")
+    assert (loaded.image_size, loaded.scaled_to, loaded.interpolation) == (224, scaled_to, interpolation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _USUAL_SIZE = 224  # pixels, where neither the image processor nor the configuration says another
+_BICUBIC = 3  # as Pillow numbers what images are scaled by
 _TOKENS = 8  # of an example text
 _AUDIO = 16_000  # samples of an example sound: a second of it
 
@@ -121,12 +123,21 @@ def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
 
     takes = str(module.main_input_name)
     if takes != "pixel_values":
-        example = _example(takes, module.config)
+        example = _example(takes, module)
         return Built(module=module, mean=(), std=(), image_size=0, takes=takes, example=example, note=note)
     processor = _processor(name)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if processor is None else _constants(processor)
     size = (None if processor is None else _size(processor)) or _side(getattr(module.config, "image_size", 0))
-    return Built(module=module, mean=mean, std=std, image_size=size or _USUAL_SIZE, note=note)
+    resample = getattr(processor, "resample", None)
+    return Built(
+        module=module,
+        mean=mean,
+        std=std,
+        image_size=size or _USUAL_SIZE,
+        scaled_to=_scaled(processor),
+        interpolation="bicubic" if resample is not None and int(resample) == _BICUBIC else "bilinear",
+        note=note,
+    )
 
 
 def _processor(name: str) -> Any:
@@ -158,6 +169,13 @@ def _size(processor: Any) -> int:
     return _side(processor.size) if getattr(processor, "do_resize", True) else 0
 
 
+def _scaled(processor: Any) -> int:
+    """Pixels to which the processor scales the shorter side before it cuts out the middle; 0: it does not."""
+    crops = getattr(processor, "do_center_crop", False) and getattr(processor, "do_resize", True)
+    shortest = processor.size.get("shortest_edge") if crops and hasattr(processor.size, "get") else None
+    return int(shortest or 0)
+
+
 def _side(size: Any) -> int:
     """Of {height, width}, {shortest_edge}, a pair or one number."""
     if hasattr(size, "get"):
@@ -167,16 +185,25 @@ def _side(size: Any) -> int:
     return int(size or 0)
 
 
-def _example(takes: str, config: Any) -> Tensor | None:
-    """Two samples of what a model takes that is not made for images; None where that is not known."""
+def _example(takes: str, module: Any) -> Tensor | dict[str, Tensor] | None:
+    """Two samples of what a model takes that is not made for images, by name where it takes more than one
+    thing, as an encoder with a decoder, or texts with images; None where that is not known."""
     import torch
 
-    if takes == "input_ids":
-        vocabulary = config.get_text_config().vocab_size
-        return (torch.arange(2 * _TOKENS).reshape(2, _TOKENS) % vocabulary).to(torch.int64)
+    config = module.config
     if takes == "input_values":
         return torch.linspace(-1, 1, 2 * _AUDIO).reshape(2, _AUDIO)
-    return None
+    if takes != "input_ids":
+        return None
+    vocabulary = config.get_text_config().vocab_size
+    tokens = (torch.arange(2 * _TOKENS).reshape(2, _TOKENS) % vocabulary).to(torch.int64)
+    named, parameters = {takes: tokens}, inspect.signature(module.forward).parameters
+    if "decoder_input_ids" in parameters:
+        named["decoder_input_ids"] = tokens
+    if "pixel_values" in parameters and hasattr(config, "vision_config"):
+        side = _side(getattr(config.vision_config, "image_size", 0)) or _USUAL_SIZE
+        named["pixel_values"] = torch.zeros(2, 3, side, side)
+    return named if len(named) > 1 else tokens
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
 from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
 from streamspread.models.plans import did_you_mean, nearest
-from streamspread.models.source import Built, ModelSource, one_line
+from streamspread.models.source import Built, ModelSource, known_interpolation, one_line
 
 
 def _timm() -> Any:
@@ -65,11 +66,14 @@ def _created(timm: Any, name: str, seed: int, pretrained: bool) -> Any:
 def _built(timm: Any, module: Any, note: dict[str, str] | None = None) -> Built:
     """With the constants and the size that timm's own evaluation takes."""
     config = timm.data.resolve_data_config({}, model=module)
+    size = config["input_size"][-1]
     return Built(
         module=module,
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
-        image_size=config["input_size"][-1],
+        image_size=size,
+        scaled_to=math.floor(size / config["crop_pct"]),
+        interpolation=known_interpolation(config["interpolation"]),
         note=note,
     )
 
