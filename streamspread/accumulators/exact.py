@@ -27,6 +27,7 @@ from streamspread.linalg.panels import SymmetricPanels
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile
+from streamspread.system.ranks import ALONE, Ranks
 
 #: LAPACK's symmetric eigenvalues run at a quarter of the products' rate on two CPU cores (N = 5,000: 3.9 s
 #: against 0.6 s for as many operations).
@@ -152,12 +153,13 @@ class Totals(NamedTuple):
 
 class Step(NamedTuple):
     """How to compute the eigenvalues: the most vectors of a search, the device's constants, whom to tell the
-    share that is done, and how many directions are wanted too."""
+    share that is done, how many directions are wanted too, and the ranks that it is shared among."""
 
     max_block: int
     profile: Profile
     progress: Callable[[float], None] | None = None
     directions: int = 0
+    ranks: Ranks = ALONE
 
     @staticmethod
     def usual(order: int, profile: Profile) -> Step:

@@ -82,6 +82,7 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
         ordered=observed.stream.ordered,
         labels=labels_of(observed.stream) if options.classes else None,
         profile=observed.profile,
+        ranks=observed.ranks,
     )
 
 
