@@ -27,7 +27,6 @@ _PANEL_ROWS = 1024
 _TORCHS = (np.float64, np.float32)
 
 _SEARCHED = 40  # a search is worth it for less than this part of all vectors (n = 4,000)
-_LEAST = 1024
 _CONVERGED = 2.0**-46  # residuals of eigenvectors, as a share of the largest eigenvalue
 
 
@@ -198,7 +197,7 @@ def of_square(matrix: Square, facts: Facts, choice: Choice) -> tuple[Spectrum, t
     """All eigenvalues of the covariance and the leading vectors; uses up the matrix. Of a large one, of which
     few vectors are wanted, the leading eigenvalues alone, where a search for them converges."""
     order, known = len(matrix.a_NN), choice.known
-    if known and _SEARCHED * known <= order and order > min(_LEAST, profile(matrix.a_NN.device).search_limit):
+    if known and _SEARCHED * known <= order and order > profile(matrix.a_NN.device).search_limit:
         found = _searched(matrix.panels(), facts, known)
         if found is not None:
             return found
