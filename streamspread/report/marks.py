@@ -60,12 +60,14 @@ def layer_axis(texts: Texts) -> Encoding:
     return {"field": "key", "type": "nominal", "sort": None, "title": texts["layer"], "axis": axis}
 
 
-def log_axis(title: str, label: str = "format(datum.value, '~s')") -> Encoding:
-    """A logarithmic axis, with labels at 1, 2 and 5 times every power of ten."""
+def log_axis(title: str, label: str = "format(datum.value, '~s')", tight: bool = False) -> Encoding:
+    """A logarithmic axis, with labels at 1, 2 and 5 times every power of ten; ``tight``: it ends with what is
+    shown, not at powers of ten."""
     grid = {"condition": {"test": _LEADING, "value": 1}, "value": 0}
     axis = {"labelExpr": f"{_LEADING} ? {label} : ''", "labelOverlap": False, "tickSize": 3}
     axis |= {"gridOpacity": grid}
-    return {"type": "quantitative", "title": title, "scale": {"type": "log"}, "axis": axis}
+    scale = {"type": "log"} | ({"nice": False, "padding": 8} if tight else {})
+    return {"type": "quantitative", "title": title, "scale": scale, "axis": axis}
 
 
 def share_axis(texts: Texts) -> Encoding:
