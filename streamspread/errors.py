@@ -47,6 +47,10 @@ class MissingError(StreamspreadError):
     """A package, font or program that is optional, asked for, and not installed."""
 
 
+class RanksError(StreamspreadError):
+    """Processes that share an analysis and differ in what they were given, or one of them that is gone."""
+
+
 def check_seed(seed: object) -> int:
     """The seed as an int. Raises OptionError for one that torch or NumPy does not take."""
     if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:

@@ -37,7 +37,7 @@ def train(net, batches, spread, rate=0.0, model=None):
     optimizer = torch.optim.SGD(net.parameters(), lr=rate)
     looks = []
     for x in batches:
-        loss = functional.cross_entropy((model or net)(x), labels(len(x)))
+        loss = functional.cross_entropy((model or net)(x), labels(len(x)).to(x.device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -47,12 +47,13 @@ def commands(data: str, folder: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def make(data: str, folder: Path) -> None:
-    """Make what is not there yet. CalledProcessError where a command fails."""
+    """Make what is not there yet. Where a command fails, which says why, this ends with its exit code."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, arguments in commands(data, str(folder)):
         if not (folder / name).exists():
             print(f"{name}:", *arguments, file=sys.stderr, flush=True)
-            subprocess.run([sys.executable, "-m", *arguments], check=True)
+            if code := subprocess.run([sys.executable, "-m", *arguments]).returncode:
+                sys.exit(code)
 
 
 def typed(data: str, folder: str) -> str:

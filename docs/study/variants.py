@@ -9,6 +9,7 @@ at one position, the middle one. ``differences.c5``: c5 less each channel's mean
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -133,9 +134,13 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--out", required=True, help="the .arrow file")
     options = parser.parse_args()
-    data = streamspread.data(options.data, samples=options.samples, image_size=32)
-    spectra = variants(options.model, data, thresholds=(0.7,))
-    streamspread.write(spectra, options.out)
+    try:
+        data = streamspread.data(options.data, samples=options.samples, image_size=32)
+        spectra = variants(options.model, data, thresholds=(0.7,))
+        streamspread.write(spectra, options.out)
+    except streamspread.StreamspreadError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     for name, layer in spectra.items():
         print(f"{name}: K(0.7) = {layer.components(0.7)}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -19,6 +19,7 @@ from streamspread.results.spectrum import Spectrum
 from streamspread.results.views import WHOLE
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import Profile, profile
+from streamspread.system.ranks import ALONE, Ranks
 from streamspread.system.registry import Registry
 
 #: Squared rounding errors at int16, as a share of T, beyond which it is not taken where it was not asked for.
@@ -75,6 +76,7 @@ class Setting:
         eigenvalues: whether they are wanted of the sums; without, the sums are only read.
         profile: of the device.
         part: what comes at a time of a layer, in a word.
+        ranks: that share the run.
     """
 
     samples: int | None
@@ -92,6 +94,7 @@ class Setting:
     eigenvalues: bool = True
     profile: Profile
     part: str = "batch"
+    ranks: Ranks = ALONE
 
     def of_layer(self, layer: LayerShape) -> tuple[LayerShape, Setting]:
         """The layer and its setting, with counts and operations of its own samples. Where images differ in
@@ -212,11 +215,14 @@ class Accumulator(ABC):
 
     Batches come by :meth:`update`, and :meth:`end_pass` ends a run of the data. A state that was taken by
     :meth:`state` and given to a new accumulator of the same sizes by :meth:`load_state` goes on to the same
-    bits.
+    bits. Several ranks call the same methods at the same places, and what the first decides holds for all.
     """
 
     method: ClassVar[str]
     dim: int
+    #: With several ranks: the columns that each of them is given, from its bound to the next one; None: all
+    #: columns to all.
+    bounds: Sequence[int] | None = None
     places: int = 1  #: Samples that each image is; who has more of them says so before the first batch.
 
     @classmethod

@@ -27,6 +27,7 @@ from streamspread.linalg.panels import SymmetricPanels
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile
+from streamspread.system.ranks import ALONE, Ranks
 
 #: LAPACK's symmetric eigenvalues run at a quarter of the products' rate on two CPU cores (N = 5,000: 3.9 s
 #: against 0.6 s for as many operations).
@@ -69,6 +70,8 @@ def _values_bytes(order: int, panel_rows: int, correction_rank: int, max_block: 
         return chunk
     if order <= setting.profile.dense_limit:
         square = order * order * 8  # float64
+        # The first of several ranks gathers the panels before.
+        chunk += SymmetricPanels.nbytes(order, panel_rows, dtype) if setting.ranks.size > 1 else 0
         # A search before it takes less: its basis, and a copy of the panels.
         return setting.profile.dense_copies * square + min(square, setting.profile.kept_bytes) + chunk
     in_place = band_bytes(order, dtype, device)
@@ -152,12 +155,13 @@ class Totals(NamedTuple):
 
 class Step(NamedTuple):
     """How to compute the eigenvalues: the most vectors of a search, the device's constants, whom to tell the
-    share that is done, and how many directions are wanted too."""
+    share that is done, how many directions are wanted too, and the ranks that it is shared among."""
 
     max_block: int
     profile: Profile
     progress: Callable[[float], None] | None = None
     directions: int = 0
+    ranks: Ranks = ALONE
 
     @staticmethod
     def usual(order: int, profile: Profile) -> Step:

@@ -20,7 +20,8 @@ class Between:
     """Between two passes: nothing is staged."""
 
     def opened(self, window_NT: torch.Tensor, owner: Gram) -> Tile:
-        return Tile(origin_of(window_NT, owner.precision, owner.scale), owner)
+        most = min(owner.scale, owner.largest_scale)
+        return Tile(origin_of(window_NT, owner.precision, most), owner)
 
     def add_to(self, owner: Gram) -> None:
         """Nothing to add."""

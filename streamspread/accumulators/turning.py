@@ -22,6 +22,7 @@ from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.states import as_tensor
 from streamspread.results.directions import Directions
 from streamspread.system.devices import Profile
+from streamspread.system.ranks import Ranks
 
 _COLUMNS = 8192  # of a batch staged at a time, and of Y turned
 _FLOAT32 = 2.0**-24  # by how much the vectors are rounded in the end, as a share of their norm
@@ -52,6 +53,10 @@ class Known(NamedTuple):
         numbers = (as_tensor(float(number)) for number in (largest, panels.summed(), scale))
         return Known(pairs.vectors_NK - mean_K, residuals_K, *numbers)
 
+    def to(self, device: torch.device) -> Known:
+        """The same there."""
+        return Known(*(part.to(device) for part in self))
+
 
 class Window(NamedTuple):
     """A tile's origin, and the mean of its features (T,), in their own unit; a constant one adds nothing."""
@@ -59,6 +64,11 @@ class Window(NamedTuple):
     origin: Origin
     mean_T: torch.Tensor
     constant: bool
+
+    def to(self, device: torch.device) -> Window:
+        """The same there."""
+        origin = self.origin._replace(shift_D=self.origin.shift_D.to(device))
+        return Window(origin, self.mean_T.to(device), self.constant)
 
     @staticmethod
     def of(staging: Staging) -> Window:
@@ -112,6 +122,18 @@ class Turning:
         turning.y_DK.copy_(state["y"])
         turning.seen = int(state["seen"])
         return turning
+
+    def joined(self, ranks: Ranks) -> Turning:
+        """That of all ranks' columns, where each had its own; itself where there is one rank."""
+        if ranks.size == 1:
+            return self
+        cpu = torch.device("cpu")
+        windows = [window.to(cpu) for window in self.windows]
+        parts = ranks.gather((self.y_DK.to(cpu), windows))
+        device = self.y_DK.device
+        whole = Turning(self.known, [window.to(device) for _, own in parts for window in own], self.precision)
+        whole.y_DK, whole.seen = torch.cat([y_DK for y_DK, _ in parts]).to(device), self.seen
+        return whole
 
     @staticmethod
     def nbytes(samples: int, dim: int, count: int, batch_size: int) -> int:

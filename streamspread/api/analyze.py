@@ -3,9 +3,9 @@ take to say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -27,6 +27,8 @@ from streamspread.streams import as_stream
 from streamspread.system.bars import Shown, shown
 from streamspread.system.devices import Profile
 from streamspread.system.progress import Report, doing, silent
+from streamspread.system.ranks import ALONE, Ranks
+from streamspread.system.world import ranks_here
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class AnalyzeCall(Options, Subject):
     progress: Shown = "auto"
     provenance: Mapping[str, Any] | None = None
     twin: nn.Module | None = None
+    alone: bool = False
 
 
 @door(AnalyzeCall)
@@ -61,6 +64,8 @@ def analyze(call: AnalyzeCall) -> Spectra:
             nothing in scripts; a function: called with :class:`streamspread.system.progress.Progress`.
         provenance: facts to keep with the result, beside those that are known.
         twin: the network with fresh weights, for ``with_random``, where its modules cannot draw them.
+        alone: where torch.distributed is initialised, all its processes share the work, call this with the
+            same arguments and get the same result; this one works by itself.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
@@ -69,8 +74,9 @@ def analyze(call: AnalyzeCall) -> Spectra:
     options, twin = call, None
     if call.twin is not None:
         options, twin = replace(call, with_random=True), given_twin(call.model, call.twin, call.seed)
-    with shown(call.progress) as report:
-        spectra = analyze_with(call, options, report, call.provenance, twin=twin)
+    ranks = ranks_here(call.alone)
+    with shown(call.progress if ranks.leads else None) as report:
+        spectra = analyze_with(call, options, report, call.provenance, twin=twin, ranks=ranks)
     remove(options)
     return spectra
 
@@ -83,10 +89,11 @@ def analyze_with(
     constants: Profile | None = None,
     announce: Announce | None = None,
     twin: Twin | None = None,
+    ranks: Ranks = ALONE,
 ) -> Spectra:
     """As :func:`analyze`, with all options in one object; ``constants``: in place of the device's own;
     ``announce``: who is told before it begins how long it will take; ``twin``: of the network, where it is
-    known. A checkpoint is left, for the caller to remove."""
+    known; ``ranks``: that share the work. A checkpoint is left, for the caller to remove."""
 
     def run(
         subject: Subject,
@@ -95,10 +102,25 @@ def analyze_with(
         options: Options = options,
         report: Report | None = progress,
     ) -> Spectra:
-        return _one(subject, options, report, facts, constants, announce)
+        return _one(Run(subject, options, report or silent, constants, announce, ranks), facts)
 
-    if not options.with_random:
-        return run(subject, provenance, announce)
+    with ranks.together():
+        if not options.with_random:
+            return ranks.share(run(subject, provenance, announce))
+        reports = [half(progress or silent, later) for later in (False, True)]
+        return ranks.share(_both(run, subject, options, provenance, announce, twin, reports))
+
+
+def _both(
+    run: Callable[..., Spectra],
+    subject: Subject,
+    options: Options,
+    provenance: Mapping[str, Any] | None,
+    announce: Announce | None,
+    twin: Twin | None,
+    reports: Sequence[Report],
+) -> Spectra:
+    """The network's spectra, and those of its random twin."""
     # Both before anything is run: that there is such a network, and that its data come again.
     twin = twin or random_twin(unwrapped(subject.model), twin_seed(options.seed))
     if not (stream := as_stream(subject.data)).repeatable:
@@ -106,7 +128,7 @@ def analyze_with(
             f"the random twin needs the samples of the {stream.description} again: give a callable that "
             "returns a fresh iterator of batches"
         )
-    first, second = (half(progress or silent, later) for later in (False, True))
+    first, second = reports
     spectra = run(replace(subject, data=stream), provenance, announce, report=first)
     fresh = replace(subject, model=twin.module, data=stream)
     try:
@@ -121,16 +143,22 @@ def analyze_with(
     return spectra
 
 
-def _one(
-    subject: Subject,
-    options: Options,
-    progress: Report | None,
-    provenance: Mapping[str, Any] | None,
-    constants: Profile | None,
-    announce: Announce | None,
-) -> Spectra:
+class Run(NamedTuple):
+    """What is the same for the network and its twin, but for the subject."""
+
+    subject: Subject
+    options: Options
+    progress: Report
+    constants: Profile | None
+    announce: Announce | None
+    ranks: Ranks
+
+
+def _one(run: Run, provenance: Mapping[str, Any] | None) -> Spectra:
+    subject, options = run.subject, run.options
     doing("a first look at network and data")
-    with observing(subject.model, subject.data, options, constants, subject.forward) as observed:
+    looked = observing(subject.model, subject.data, options, run.constants, subject.forward, run.ranks)
+    with looked as observed, run.ranks.together():
         doing("planning")
 
         def told(spectra: Spectra) -> Spectra:
@@ -138,7 +166,7 @@ def _one(
             return Spectra(spectra.values(), options.thresholds, facts)
 
         try:
-            return told(analyzed(observed, options, progress or silent, announce))
+            return told(analyzed(observed, options, run.progress, run.announce))
         except Interrupted as stopped:
             stopped.spectra = told(stopped.spectra)
             raise

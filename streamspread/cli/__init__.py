@@ -58,6 +58,7 @@ def _run(arguments: list[str]) -> int:
 
     from streamspread.cli.app import program
     from streamspread.errors import StreamspreadError
+    from streamspread.system.launch import speaks
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -66,9 +67,12 @@ def _run(arguments: list[str]) -> int:
     command = program(next(iter(arguments), None))
     try:
         _check_text(arguments)
+        _check_launcher(arguments)
         with warnings.catch_warnings():
             # Pillow's, of large images: whoever names such data means it, and beyond twice that it refuses.
             warnings.filterwarnings("ignore", r"Image size .* exceeds limit")
+            if not speaks():
+                warnings.simplefilter("ignore")
             # obj: the command line as given, which a result keeps.
             code = command.main(
                 args=list(arguments),
@@ -114,6 +118,20 @@ def _check_text(arguments: Sequence[str]) -> None:
             argument.encode()
         except UnicodeEncodeError as error:
             raise OptionError(f"{argument!r} is not UTF-8: give the file or folder another name") from error
+
+
+def _check_launcher(arguments: Sequence[str]) -> None:
+    """Several processes share a run; of any other command each would do, and write, the same."""
+    from streamspread.errors import OptionError
+    from streamspread.system.launch import launched
+
+    size = launched()[1]
+    named = [argument for argument in arguments if not argument.startswith("-")][:1]
+    if size > 1 and named and named != ["run"]:
+        raise OptionError(
+            f"a launcher started {size} processes, which only run shares its work among: start {named[0]} by "
+            "itself"
+        )
 
 
 def _unwritten(error: OSError) -> int:

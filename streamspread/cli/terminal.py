@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from streamspread.cli.arguments import Format, Printed
 from streamspread.options import split_names
+from streamspread.system.launch import speaks
 from streamspread.system.printable import printable
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ def note(line: str, quiet: bool) -> None:
 
 
 def say(line: str) -> None:
-    """Print one line on stderr; where nothing can be written there it stays unsaid."""
+    """Print one line on stderr, by the first of several processes; where nothing can be written there it
+    stays unsaid."""
+    if not speaks():
+        return
     try:
         print(printable(line), file=sys.stderr)
     except OSError:

@@ -77,12 +77,9 @@ class ImageData(Stream):
         self.samples = images.shape[0]
         self.description = description or f"{name}, {self.samples:,} images"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[torch.Tensor]:
         """uint8 (n, 3, H, W), views of the images."""
-        return self.rest(batch_size, 0)
-
-    def rest(self, batch_size: int | None, first: int) -> Iterator[torch.Tensor]:
-        return iter(self.images[first:].split(resolve_batch_size(batch_size)) if first < self.samples else ())
+        return iter(self.images.split(resolve_batch_size(batch_size))[first::step])
 
     def subset(self, rows: np.ndarray, description: str) -> "ImageData":
         """A copy of some rows (int64, ascending) as a set of its own."""
@@ -111,13 +108,11 @@ class StreamedImages(Stream):
         self.samples = len(rows)
         self.description = description
 
-    def batches(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[torch.Tensor]:
         """uint8 (n, 3, H, W)."""
-        return self.rest(batch_size, 0)
-
-    def rest(self, batch_size: int | None, first: int) -> Iterator[torch.Tensor]:
         size = resolve_batch_size(batch_size)
-        return self._read_ahead([self._rows[i : i + size] for i in range(first, len(self._rows), size)])
+        starts = range(first * size, len(self._rows), step * size)
+        return self._read_ahead([self._rows[i : i + size] for i in starts])
 
     def peek(self, n: int) -> Iterator[torch.Tensor]:
         return iter([self._source.read(self._rows[:n])])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -18,8 +18,9 @@ from streamspread.engine.checkpoints import Keeper
 from streamspread.engine.course import Analysis
 from streamspread.engine.layer import WIDER
 from streamspread.engine.pace import Announce
-from streamspread.engine.planning import check_room, plan_for, planned
-from streamspread.kernels import SUM_DTYPES, for_device
+from streamspread.engine.planning import check_room, plan_for
+from streamspread.engine.sharing import agreed, planned_alike
+from streamspread.kernels import SUM_DTYPES, for_device, thread_limit
 from streamspread.linalg.band import WIDTH, band_eigenvalues_
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE
@@ -31,6 +32,7 @@ from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import POOLED, WHOLE
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Report
+from streamspread.system.ranks import Ranks
 
 
 class Interrupted(KeyboardInterrupt):
@@ -52,22 +54,24 @@ def analyzed(
         Interrupted: Ctrl-C, when some layers were done.
     """
     began = time.perf_counter()
+    observed, ranks = agreed(observed, options), observed.ranks
     keeper = None if options.checkpoint is None else Keeper(observed, options)
     if keeper is None or keeper.saved is None:
-        plan = planned(observed, options)
+        plan = planned_alike(observed, options)
     else:
         observed = keeper.as_planned(observed)
         plan = plan_for(observed, options, observed.taps, keeper.saved[0]["rounding"])
     if keeper is not None:
         keeper.check_plan(plan)
-    if announce is not None:
+    if announce is not None and ranks.size == 1:  # it knows of one process
         announce(observed, options, plan)
     check_room(plan, observed.device)
-    _load_kernels(plan, observed, options)
-    with PeakMeter(observed.device, observed.resident_bytes) as meter:
+    with _threads(ranks):
+        _load_kernels(plan, observed, options)
+    with _threads(ranks), PeakMeter(observed.device, observed.resident_bytes) as meter:
         analysis = Analysis(observed, options, report, meter, keeper)
         try:
-            with keeper or nullcontext():
+            with ranks.together(), keeper or nullcontext():
                 spectra = analysis.run(plan)
         except KeyboardInterrupt:
             if not analysis.done:
@@ -95,6 +99,11 @@ def analyzed(
     if left:
         raise Interrupted(found)
     return found
+
+
+def _threads(ranks: Ranks) -> AbstractContextManager[None]:
+    """Launchers give each of several processes one thread of OpenMP, of which Numba does not know."""
+    return nullcontext() if ranks.size == 1 else thread_limit(torch.get_num_threads())
 
 
 def _beside_whole(each: LayerSpectrum, spectra: Mapping[str, LayerSpectrum]) -> LayerSpectrum:
@@ -162,5 +171,6 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
         "bound_failure": (2 if options.directions is None else 3) * FAILURE,
         "options": asked,
         **{name: asked[name] for name in ("proof", "all_eigenvalues", "seed")},  # where older files have them
+        **({"ranks": observed.ranks.size} if observed.ranks.size > 1 else {}),
         "forward_tf32": False,  # on a card the search for eigenvalues uses it, where it does no harm
     }

@@ -65,7 +65,7 @@ class Keeper(StateKeeper):
         self._seekable = stream.seekable
         self._outline: list[list[Any]] = []
         machine = {name: getattr(observed, name) for name in _MACHINE}
-        super().__init__(options.checkpoint or "", _told(observed, options), observed.device, machine)
+        super().__init__(options.checkpoint or "", identity(observed, options), observed.device, machine)
 
     def as_planned(self, observed: Observed) -> Observed:
         """What is observed, with the memory that the plan was made for."""
@@ -73,12 +73,12 @@ class Keeper(StateKeeper):
 
     def check_plan(self, plan: Plan) -> None:
         """Raise StoreError where a plan is not the one that the checkpoint was made by."""
-        if self.saved is not None and self.saved[0]["plan"] != _outline(plan):
+        if self.saved is not None and self.saved[0]["plan"] != outline(plan):
             raise StoreError(
                 f"checkpoint {str(self.path)!r} is of another plan than is made here: remove it, or give "
                 "another --checkpoint"
             )
-        self._outline = _outline(plan)
+        self._outline = outline(plan)
 
     def notes(self, again: str = "") -> list[str]:
         read = "" if self._seekable else "; what came before was read again, as these data cannot be skipped"
@@ -103,8 +103,9 @@ def twins(options: Options) -> Options:
     return replace(options, checkpoint=f"{os.fspath(options.checkpoint)}.twin")
 
 
-def _told(observed: Observed, options: Options) -> dict[str, Any]:
-    """What must be the same where a run is resumed, by what it is called in a message; JSON holds it."""
+def identity(observed: Observed, options: Options) -> dict[str, Any]:
+    """What must be the same where a run is resumed or shared, by what it is called in a message; JSON holds
+    it."""
     seen = Seen()
     seen.add(head(observed.stream, min(_HEAD, observed.batch_size)))
     asked = options.asked()
@@ -124,7 +125,7 @@ def _told(observed: Observed, options: Options) -> dict[str, Any]:
     }
 
 
-def _outline(plan: Plan) -> list[list[Any]]:
+def outline(plan: Plan) -> list[list[Any]]:
     """What a state depends on of a plan."""
     return [
         [one.layer, one.candidate.label, one.rounding, list(one.pass_indices), _whole(one.sizes)]

@@ -16,6 +16,7 @@ from streamspread.engine.planning import plan_for
 from streamspread.engine.whole import Whole
 from streamspread.errors import ActivationError
 from streamspread.linalg.states import below
+from streamspread.observe.exchange import Exchange
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.source import Source
@@ -99,7 +100,13 @@ class Analysis:
         }
         again = [one.layer for one in plan.layers if one.passes > 1]
         after = None if self.keeper is None else self._offer
-        self.passes = Passes(self.observed, self.report, len(plan.passes) > 1, again, after)
+        exchange = Exchange(
+            self.observed.ranks,
+            lambda tap, x_ND: self.running[tap.name].prepared(x_ND),
+            lambda tap: self.running[tap.name].bounds,
+        )
+        exchange.use(self.observed.device)
+        self.passes = Passes(self.observed, self.report, len(plan.passes) > 1, again, after, exchange)
         self.index, self.ending, self.overflowed = 0, None, {}
         if saved is not None and self.keeper is not None:
             with self.keeper.reading():
@@ -149,7 +156,10 @@ class Analysis:
 
     def _new(self, name: str, source: Source | None) -> RunningLayer:
         precision = self.jobs[0].precisions.get(name)
-        return RunningLayer(self.plans[name], self.options, self.observed.device, source, precision)
+        observed = self.observed
+        return RunningLayer(
+            self.plans[name], self.options, observed.device, source, precision, observed.ranks
+        )
 
     def _finish_layers(self, plan: Plan) -> None:
         ending = self.ending or []
@@ -229,7 +239,7 @@ class Analysis:
         def share(done: float) -> None:
             self.report(Progress("all eigenvalues", 0, 1, round(100 * done), 100, "%", name))
 
-        spectrum = layer.spectrum(share, self.meter.read)
+        spectrum = self.observed.ranks.share(layer.spectrum(share, self.meter.read))
         if advice := layer.accumulator.advice(spectrum, self.options):
             self.notes[name] = advice
         return spectrum

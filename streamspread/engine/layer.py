@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from streamspread.observe.source import Source
 from streamspread.options import Options
 from streamspread.planner import LayerPlan
 from streamspread.results.spectrum import LayerSpectrum
+from streamspread.system.ranks import ALONE, Ranks
 
 #: What is taken in place of a rounding that values overflow at.
 WIDER = {"fp16": "bf16", "int16": "fp32"}
@@ -43,6 +44,7 @@ class RunningLayer:
         device: torch.device,
         source: Source | None = None,
         precision: Precision | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.plan, self.options = plan, options
         self.clock = _Clock(device)
@@ -54,14 +56,37 @@ class RunningLayer:
         self.narrow: Narrow | None = None
         if plan.summed_dim is not None and source is not None:
             with self.clock:
-                self.narrow = Narrow(source)
+                self.narrow = self._narrow(source, ranks)
+
+    @staticmethod
+    def _narrow(source: Source, ranks: Ranks) -> Narrow:
+        """One factor for all ranks, since others would differ by rounding."""
+        if ranks.leads:
+            narrow = Narrow(source)
+            ranks.tell()
+        else:
+            ranks.tell()
+            narrow = Narrow.of(torch.empty(source.dim, source.dim, dtype=torch.float64, device=source.device))
+        return Narrow.of(ranks.broadcast(narrow.transposed_SS, 0))
+
+    def prepared(self, x_ND: torch.Tensor) -> torch.Tensor:
+        """Rows as :meth:`update` takes them: at the narrow side those of a factor."""
+        if self.scoring is not None or self.narrow is None:
+            return x_ND
+        with self.clock:
+            return self.narrow.rows(x_ND)
+
+    @property
+    def bounds(self) -> Sequence[int] | None:
+        """The columns that each rank takes, from its bound to the next one; None: all take all."""
+        return None if self.scoring is not None else self.accumulator.bounds
 
     def update(self, x_ND: torch.Tensor) -> None:
         with self.clock:
             if self.scoring is not None:
                 self.scoring.add(x_ND)
             else:
-                self.accumulator.update(x_ND if self.narrow is None else self.narrow.rows(x_ND))
+                self.accumulator.update(x_ND)
 
     def end_pass(self) -> None:
         if self.scoring is None:

@@ -17,6 +17,8 @@ At rounding int16, which only the CPU has, staged rows are two planes of int8 an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import NamedTuple
 
@@ -138,6 +140,18 @@ def vector_length(x_ND: torch.Tensor, out_ND: torch.Tensor) -> int:
         ):
             return length
     return 1
+
+
+@contextmanager
+def thread_limit(count: int) -> Iterator[None]:
+    """So many threads for the kernels on the CPU, and afterwards as many as before."""
+    from streamspread.kernels import cpu
+
+    before = cpu.set_threads(count)
+    try:
+        yield
+    finally:
+        cpu.set_threads(before)
 
 
 def for_device(device: torch.device) -> ModuleType:

@@ -17,10 +17,18 @@ from streamspread import kernels
 from streamspread.kernels import integers
 from streamspread.kernels.integers import add_weighted
 
-__all__ = ["add_gram_rows", "add_product", "add_weighted", "stage"]
+__all__ = ["add_gram_rows", "add_product", "add_weighted", "set_threads", "stage"]
 
 _BLOCK = 512  # columns a thread owns at a time: their sums and squares stay in the first-level cache
 _ROUNDINGS = {"fp64": 0, "fp32": 0, "fp16": 1, "bf16": 2}
+
+
+def set_threads(count: int) -> int:
+    """Let Numba's loops run on so many threads, or all that there are; the number before."""
+    before = int(numba.get_num_threads())
+    most = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    numba.set_num_threads(max(1, min(count, most)))
+    return before
 
 
 @numba.njit(inline="always")

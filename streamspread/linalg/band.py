@@ -7,7 +7,8 @@ stays packed, and only a few blocks of vectors lie beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,17 +84,15 @@ def reduce_to_band_(
     """
     matrix.apply_low_rank_()
     n = matrix.n
-    height = _chunk_rows(n, profile or devices.profile(matrix.device))
-    panels = [part for panel in matrix.spans() for part in _split(*panel, height)]
-    matrix.spent = True
+    triangle = matrix.used_up(_chunk_rows(n, profile or devices.profile(matrix.device)))
     strips: list[tuple[int, torch.Tensor]] = []
     top = n
     while top > 0:
         begin = (top - 1) // bandwidth * bandwidth
-        rows_MN = _rows(panels, begin, top)
+        rows_MN = triangle("rows", begin, top)
         if begin > 0:
             v_NB, t_BB, triangle_BB = _reflect(rows_MN[:, :begin])
-            _apply_(panels, begin, v_NB, t_BB)
+            _apply_(triangle, begin, v_NB, t_BB)
             rows_MN = torch.cat([triangle_BB, rows_MN[:, begin:].double()], dim=1)
         strips.append((begin, rows_MN))
         top = begin
@@ -104,17 +103,6 @@ def reduce_to_band_(
 
 def _chunk_rows(n: int, profile: Profile) -> int:
     return max(profile.band_rows, min(profile.band_numbers // n, n // 8))
-
-
-def _rows(panels: list[tuple[int, int, torch.Tensor]], begin: int, end: int) -> torch.Tensor:
-    """Rows begin … end of the lower triangle, (end − begin, end); right of the diagonal they mean nothing."""
-    rows_MN = panels[0][2].new_zeros(end - begin, end)
-    for first, beyond, panel in panels:
-        low, high = max(first, begin), min(beyond, end)
-        if low < high:
-            columns = min(beyond, end)
-            rows_MN[low - begin : high - begin, :columns] = panel[low - first : high - first, :columns]
-    return rows_MN
 
 
 def _reflect(x_BN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -140,43 +128,17 @@ def _reflect(x_BN: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     return v_NB, t_BB, corner_BB.triu()
 
 
-def _apply_(
-    panels: list[tuple[int, int, torch.Tensor]], n: int, v_NB: torch.Tensor, t_BB: torch.Tensor
-) -> None:
+def _apply_(triangle: Callable[..., Any], n: int, v_NB: torch.Tensor, t_BB: torch.Tensor) -> None:
     """A ← QᵀAQ in the leading n rows, for Q = I − V T Vᵀ.
 
     The factors of the update are computed in float64: sums of float32 products err in one direction where a
     single component holds most of A.
     """
     wide_NB = v_NB.double()
-    y_NB = torch.zeros_like(wide_NB)
-    for begin, end, panel in _leading(panels, n):
-        wide = panel.double()
-        y_NB[begin:end].addmm_(wide, wide_NB[:end])
-        if begin:
-            y_NB[:begin].addmm_(wide[:, :begin].T, wide_NB[begin:end])
-        del wide  # before the next one is made
     # With Y = A V T: QᵀAQ = A − V Wᵀ − W Vᵀ, where W = Y − V (Tᵀ VᵀY)/2.
-    y_NB = y_NB @ t_BB
+    y_NB = triangle("product", n, v_NB) @ t_BB
     y_NB -= wide_NB @ (t_BB.T @ (wide_NB.T @ y_NB) / 2)
-    w_NB = y_NB.to(v_NB.dtype)
-    left_NW, right_NW = torch.cat([v_NB, w_NB], dim=1), torch.cat([w_NB, v_NB], dim=1)
-    for begin, end, panel in _leading(panels, n):
-        panel.addmm_(left_NW[begin:end], right_NW[:end].T, alpha=-1.0)
-
-
-def _split(begin: int, end: int, panel: torch.Tensor, height: int) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """A panel as panels of ``height`` rows, without what lies right of their diagonal blocks."""
-    for top in range(begin, end, height):
-        bottom = min(end, top + height)
-        yield top, bottom, panel[top - begin : bottom - begin, :bottom]
-
-
-def _leading(panels: list[tuple[int, int, torch.Tensor]], n: int) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """The panels of the leading n rows."""
-    for begin, end, panel in panels:
-        if begin < n:
-            yield begin, min(end, n), panel[: n - begin, :n]
+    triangle("subtract", n, v_NB, y_NB.to(v_NB.dtype))
 
 
 def _band(strips: list[tuple[int, torch.Tensor]], n: int, bandwidth: int) -> np.ndarray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from streamspread.linalg.panels import SymmetricPanels, spans_of
+from streamspread.linalg.owned import spans_of
+from streamspread.linalg.panels import SymmetricPanels
 
 
 def of_square(square_NN: torch.Tensor, rows: int, dtype: torch.dtype, *, copy: bool) -> SymmetricPanels:

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from streamspread.linalg.blocks import orthonormal, rayleigh_ritz, rest
-from streamspread.linalg.chunks import summation_error
-from streamspread.linalg.panels import CHUNK, SymmetricPanels
+from streamspread.linalg.chunks import CHUNK, summation_error
+from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import image_bounds
 from streamspread.system import devices
 from streamspread.system.devices import Profile

@@ -4,23 +4,19 @@ square."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 
-from streamspread import kernels
 from streamspread.errors import OptionError
 from streamspread.linalg.chunks import UNIT
+from streamspread.linalg.owned import OwnedPanels, chunks, correction_of, owners_of, spans_of
 from streamspread.linalg.probes import PROBES, Probes, norm_bound
-from streamspread.linalg.products import product
 from streamspread.linalg.states import as_tensor, load
-from streamspread.system.devices import profile
-from streamspread.system.switches import switched
+from streamspread.system.ranks import ALONE, Ranks
 
 _MOST_LOST = 1e-3  # share of the sums that rounding can take
-#: Rows converted to float64 at a time where a sum is wanted in float64.
-CHUNK = 256
 
 
 class SymmetricPanels:
@@ -34,7 +30,10 @@ class SymmetricPanels:
         u_NR, m_RR: the correction in float64, or None.
         exact: whether P holds sums of integers that are never rounded; their dtype is float64, and ``unit``
             the power of two of which all of them are multiples.
+        ranks: among which the panels are dealt: each rank adds to its own. Reading them is asked for by the
+            first one alone, within :meth:`streamspread.system.ranks.Ranks.led`, and answered by all.
         probes: measure how far P is from the exact sums.
+        taken_off: what corrections have subtracted from the trace.
         spent: whether a reduction has overwritten the panels. Reading them or adding to them
             then raises OptionError.
     """
@@ -47,35 +46,69 @@ class SymmetricPanels:
         device: torch.device,
         exact: bool = False,
         panels: list[torch.Tensor] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """``panels``: that hold a matrix already; None: new ones, of zeros."""
         self.exact, self.unit = exact, 1.0
         self.n, self.rows, self.dtype, self.device = n, min(rows, n), dtype, device
-        self.panels = panels or [
-            torch.zeros(end - begin, end, dtype=dtype, device=device) for begin, end in spans_of(n, self.rows)
-        ]
+        self.own, self.ranks = OwnedPanels(n, self.rows, dtype, device, ranks, panels), ranks
+        self._served, self._through = self.own, ""  # what the others serve with, and the way to ``own``
         self.u_NR: torch.Tensor | None = None
         self.m_RR: torch.Tensor | None = None
         self.probes = Probes(n, device, exact)
         self.spent = False
-        self._taken_off = 0.0  # what corrections have subtracted from the trace
+        self.taken_off = 0.0
 
     @staticmethod
-    def nbytes(n: int, rows: int, dtype: torch.dtype) -> int:
-        """Bytes of the panels, about n²/2 numbers; those of the probes are apart."""
-        rows = min(rows, n)
-        return sum((end - begin) * end for begin, end in spans_of(n, rows)) * dtype.itemsize
+    def nbytes(n: int, rows: int, dtype: torch.dtype, ranks: Ranks = ALONE) -> int:
+        """Bytes of the panels, about n²/2 numbers; those of the probes are apart. Of several ranks: at that
+        with the most."""
+        rows, sizes = min(rows, n), [0] * ranks.size
+        for (begin, end), owner in zip(spans_of(n, rows), owners_of(n, rows, ranks), strict=True):
+            sizes[owner] += (end - begin) * end * dtype.itemsize
+        return max(sizes)
+
+    @staticmethod
+    def owners(n: int, rows: int, ranks: Ranks) -> list[int]:
+        """The rank that holds each panel."""
+        return owners_of(n, rows, ranks)
+
+    @property
+    def panels(self) -> list[torch.Tensor]:
+        """Those that are here, in order."""
+        return self.own.panels
+
+    def collected(self) -> SymmetricPanels:
+        """The same matrix, all of it here; itself where it is."""
+        if self.ranks.size == 1:
+            return self
+        other = copy.copy(self)
+        here = [panel for _, _, panel in self.spans()]
+        other.own, other.ranks = OwnedPanels(self.n, self.rows, self.dtype, self.device, ALONE, here), ALONE
+        other._served = other.own
+        return other
+
+    def _ask(self, name: str, *arguments: Any, owner: int | None = None) -> Any:
+        """What the ranks have of it, added up: a method of :class:`OwnedPanels`."""
+        self._check_unspent()
+        return self.ranks.ask(self._served, self._through + name, *arguments, owner=owner)
 
     def spans(self) -> Iterator[tuple[int, int, torch.Tensor]]:
-        """(first row, one past the last row, panel) in order."""
+        """(first row, one past the last row, panel) in order; a panel of another rank is a copy that is gone
+        with the next one, and can only be read."""
+        self._check_unspent()
+        for index, (begin, end) in enumerate(self.own.spans):
+            owner = self.own.owners[index]
+            here = owner == self.ranks.rank
+            yield begin, end, self.own.panel(index) if here else self._ask("panel", index, owner=owner)
+
+    def _check_unspent(self) -> None:
         if self.spent:
             raise OptionError(
                 "these sums were used up by all eigenvalues, which were computed in their own memory: keep "
                 "the spectrum that came with it, or ask for spectra with proof=False and "
                 "all_eigenvalues=False until the last"
             )
-        for (begin, end), panel in zip(spans_of(self.n, self.rows), self.panels, strict=True):
-            yield begin, end, panel
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that :meth:`load_state` needs, as references. The correction is not part of it: it is
@@ -83,7 +116,7 @@ class SymmetricPanels:
         return {
             **{str(index): panel for index, (_, _, panel) in enumerate(self.spans())},
             "probes": self.probes.y_NM,
-            "taken_off": as_tensor(self._taken_off),
+            "taken_off": as_tensor(self.taken_off),
             "unit": as_tensor(self.unit),
         }
 
@@ -94,7 +127,7 @@ class SymmetricPanels:
             OptionError: a state of another shape or dtype.
         """
         load(self.state(), state)
-        self._taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
+        self.taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
 
     def quick(self) -> SymmetricPanels:
         """A copy for rough products, in float32 where that reaches so far: half of float64's memory and time.
@@ -102,30 +135,25 @@ class SymmetricPanels:
         wide = self.trace() >= torch.finfo(torch.float32).max ** 0.5
         other = copy.copy(self)
         other.dtype = self.dtype if wide else torch.float32
-        other.panels = [panel.to(other.dtype, copy=True) for _, _, panel in self.spans()]
+        self._ask("make_copy", other.dtype)
+        other.own, other._through = self.own.copy, "copy."
         other.probes = Probes(self.n, self.device, exact=True)
         return other
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
         """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA; exact sums take two
-        planes of int8, (2, n, K)."""
-        add_gram_rows = kernels.for_device(self.device).add_gram_rows
-        terms = profile(self.device).product_terms
-        for _, end, panel in self.spans():
-            add_gram_rows(panel, x_NK[..., :end, :], terms=terms)
-        self.probes.add_outer(x_NK)
+        planes of int8, (2, n, K). Every rank adds to its own panels, and the first one to the probes."""
+        self._check_unspent()
+        self.own.add_outer(x_NK)
+        if self.ranks.leads:
+            self.probes.add_outer(x_NK)
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
         """``P += U M Uᵀ`` in place, for a symmetric M; products are formed in float64 and rounded once."""
         before = self._trace_of_sums()
-        right_RN = m_RR @ u_NR.T
-        for begin, end, panel in self.spans():
-            for top in range(begin, end, CHUNK):
-                bottom = min(end, top + CHUNK)
-                rows = panel[top - begin : bottom - begin]
-                rows.copy_(torch.addmm(rows.double(), u_NR[top:bottom], right_RN[:, :end]))
+        self._ask("add_low_rank", u_NR, m_RR)
         self.probes.add_low_rank(u_NR, m_RR)
-        self._taken_off += max(0.0, before - self._trace_of_sums())
+        self.taken_off += max(0.0, before - self._trace_of_sums())
 
     def apply_low_rank_(self) -> None:
         """P ← A: the correction goes into the panels."""
@@ -148,15 +176,14 @@ class SymmetricPanels:
         for (_, _, mine), (_, _, theirs) in zip(self.spans(), other.spans(), strict=True):
             mine.add_(theirs, alpha=factor)
         self.probes.y_NM.add_(other.probes.y_NM, alpha=factor)
-        self._taken_off += factor * other._taken_off
+        self.taken_off += factor * other.taken_off
         self.unit = min(self.unit, factor * other.unit)
 
     def multiply_(self, factor: float) -> None:
         """``P *= factor`` in place."""
-        for _, _, panel in self.spans():
-            panel.mul_(factor)
+        self._ask("multiply", factor)
         self.probes.y_NM.mul_(factor)
-        self._taken_off *= factor
+        self.taken_off *= factor
         self.unit *= factor
 
     def set_diagonal_(self, values_N: torch.Tensor) -> None:
@@ -165,24 +192,14 @@ class SymmetricPanels:
         """
         if self.exact:
             return
-        for begin, _, panel in self.spans():
-            panel.diagonal(begin).zero_()
+        self._ask("set_diagonal", torch.zeros_like(values_N), 1.0)
         factor = self.probes.lost_factor(self.wide_product(self.probes.z_NM[:, PROBES:]), values_N)
-        for begin, end, panel in self.spans():
-            if 2 * torch.finfo(self.dtype).eps < abs(factor - 1.0) < _MOST_LOST:
-                panel.mul_(factor)
-            panel.diagonal(begin).copy_(values_N[begin:end])
+        lost = 2 * torch.finfo(self.dtype).eps < abs(factor - 1.0) < _MOST_LOST
+        self._ask("set_diagonal", values_N, factor if lost else 1.0)
 
     def wide_product(self, q_NL: torch.Tensor) -> torch.Tensor:
         """P·q (n, L), without the correction, for q in float64; all sums are float64."""
-        y_NL = torch.zeros_like(q_NL)
-        for begin, end, panel in self.spans():
-            for top in range(begin, end, CHUNK):
-                chunk = panel[top - begin : top - begin + CHUNK].double()
-                bottom = top + chunk.shape[0]
-                y_NL[top:bottom] += product(chunk, q_NL[:end])
-                if begin:
-                    y_NL[:begin] += product(chunk[:, :begin].T, q_NL[top:bottom])
+        y_NL: torch.Tensor = self._ask("wide_product", q_NL)
         return y_NL
 
     def exact_product(self, q_NL: torch.Tensor) -> torch.Tensor:
@@ -218,27 +235,19 @@ class SymmetricPanels:
     def summed(self) -> float:
         """The trace of all that was added to P, also of what was taken off again: rounding errors are a share
         of that, however small A is."""
-        return self._trace_of_sums() + self._taken_off
+        return self._trace_of_sums() + self.taken_off
 
     def largest(self) -> float:
         """The largest number of P's diagonal, which no other one exceeds (Cauchy and Schwarz)."""
-        return max(float(panel.diagonal(begin).max()) for begin, _, panel in self.spans())
+        return float(self._ask("diagonal").max())
 
     def _trace_of_sums(self) -> float:
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for begin, _, panel in self.spans():
-            total += panel.diagonal(begin).sum(dtype=torch.float64)
-        return float(total)
+        return float(self._ask("diagonal").sum())
 
     def matmul(self, q_NL: torch.Tensor, rough: bool = False) -> torch.Tensor:
         """A @ q (n, L) in the panels' dtype; the square matrix is never made. ``rough`` allows TF32 on
         CUDA."""
-        y_NL = torch.zeros_like(q_NL)
-        with switched(matrices=True) if rough and self.device.type == "cuda" else nullcontext():
-            for begin, end, panel in self.spans():
-                y_NL[begin:end].addmm_(panel, q_NL[:end])
-                if begin:
-                    y_NL[:begin].addmm_(panel[:, :begin].T, q_NL[begin:end])
+        y_NL: torch.Tensor = self._ask("product", q_NL, rough and self.device.type == "cuda")
         if self.u_NR is not None and self.m_RR is not None:
             y_NL += (self.u_NR @ (self.m_RR @ (self.u_NR.T @ q_NL.double()))).to(self.dtype)
         return y_NL
@@ -250,12 +259,7 @@ class SymmetricPanels:
 
     def squared_norm(self) -> float:
         """‖A‖²_F, squares summed in float64."""
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for begin, _, chunk in self._chunks(self.dtype):
-            # A column left of the diagonal block stands for one above it too.
-            for part in (chunk, chunk[:, :begin]):
-                total += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square().sum()
-        return float(total)
+        return float(self._ask("squares", self.u_NR, self.m_RR).sum())
 
     def row_sums(self) -> torch.Tensor:
         """(n,) float64: A·1, summed in float64."""
@@ -284,23 +288,16 @@ class SymmetricPanels:
             row, done = row + height, done + len(part)
         return packed_M
 
-    def _chunks(self, dtype: torch.dtype = torch.float64) -> Iterator[tuple[int, int, torch.Tensor]]:
-        """(panel's first row, one past its last, rows of A as ``dtype``, corrected) in order; to be read
-        only."""
-        u_NR = right_RN = None
-        if self.u_NR is not None and self.m_RR is not None:
-            u_NR, right_RN = self.u_NR.to(dtype), (self.m_RR @ self.u_NR.T).to(dtype)
-        height = CHUNK * 8 // dtype.itemsize
+    def used_up(self, height: int) -> Callable[..., Any]:
+        """The panels for a reduction that overwrites them, ``height`` rows of each at a time: what asks all
+        ranks for a method of :class:`streamspread.linalg.triangle.Triangle`."""
+        self._ask("use_up", height)
+        self.spent = True
+        return lambda name, *arguments: self.ranks.ask(self.own, f"triangle.{name}", *arguments)
+
+    def _chunks(self) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """(panel's first row, one past its last, rows of A in float64) in order; to be read only."""
+        correction = correction_of(self.u_NR, self.m_RR, torch.float64)
         for begin, end, panel in self.spans():
-            for top in range(0, end - begin, height):
-                chunk = panel[top : top + height].to(dtype)
-                if u_NR is not None and right_RN is not None:
-                    rows = slice(begin + top, begin + top + chunk.shape[0])
-                    chunk = torch.addmm(chunk, u_NR[rows], right_RN[:, :end])
+            for chunk in chunks(begin, end, panel, correction, torch.float64):
                 yield begin, end, chunk
-
-
-def spans_of(n: int, rows: int) -> Iterator[tuple[int, int]]:
-    """(first row, one past the last) of every panel of a matrix of order n."""
-    for begin in range(0, n, rows):
-        yield begin, min(n, begin + rows)

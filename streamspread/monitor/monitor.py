@@ -241,7 +241,7 @@ class Monitor:
 
     def _begin_if_due(self) -> Look | None:
         """Look where the schedule says so; a look at a probe set is over at once."""
-        due = self._schedule.due(self.steps) or self._resume
+        due = self._guarded("every", self._schedule.due, self.steps) or self._resume
         if not due or self._off:
             return None
         if self._window is not None:
@@ -267,6 +267,9 @@ class Monitor:
         except BudgetError as error:
             self._off = True
             self._say("room", f"{error}; nothing is observed")
+        if window.broken:
+            self._off = True
+            self._say("window", f"{window.broken}: nothing is observed")
         told = self._ranks.of_all((window.full, self._off))
         self._off = any(off for _, off in told)
         if not self._off and not all(full for full, _ in told):
@@ -274,9 +277,13 @@ class Monitor:
         self._close_window()
         if self._off:
             return None
-        self._taps = window.taps
+        # Where a layer failed, as by another shape than before, the next window looks anew.
+        self._taps = [] if any(one.why for one in window.kept.values()) else window.taps
         for name in window.unreached:
-            self._say(f"layer {name}", f"layer {name} was not reached by any training batch")
+            self._say(
+                f"layer {name}",
+                f"layer {name} was not reached by the first training batch, and is not observed",
+            )
         began = time.perf_counter()
         with turn(), torch.no_grad(), as_before(window.device):
             found = joined(window.kept, self._ranks, self._options, (self._began, self.steps - 1))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,8 @@ from torch import nn
 from streamspread.accumulators.base import LayerShape
 from streamspread.engine.rows import Rows
 from streamspread.errors import BudgetError, LayerError, StreamspreadError
-from streamspread.observe.names import named
 from streamspread.observe.selection import Wanted, check_observable
-from streamspread.observe.taps import Look, TapInfo, first_tensor, hooked, observable_modules, rows_given
+from streamspread.observe.taps import Look, TapInfo, first_tensor, observable_modules, rows_given
 from streamspread.observe.views import views_of
 from streamspread.results.views import WHOLE, AxesRule
 from streamspread.streams.batch import MASK
@@ -55,6 +55,30 @@ class Kept:
         return Rows(shape, self.parts, self.images)
 
 
+class _Hook:
+    """A hook on the network itself: copies of it, and what is kept of it as a file, have none."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self._call = call
+
+    def __call__(self, *given: Any) -> None:
+        self._call(*given)
+
+    def __deepcopy__(self, memo: Any) -> Callable[..., None]:
+        return _nothing
+
+    def __reduce__(self) -> Any:
+        return _unhooked, ()
+
+
+def _nothing(*_: Any) -> None:
+    """In place of a hook."""
+
+
+def _unhooked() -> Callable[..., None]:
+    return _nothing
+
+
 class Window:
     """Hooks on a network in training that copy what the wanted taps give, ``share`` images of each.
 
@@ -64,6 +88,7 @@ class Window:
 
     Attributes:
         kept: by the name of the tap in its view. ``taps``: that were found, once they are known.
+        broken: what failed that never should; "" where nothing did.
     """
 
     def __init__(
@@ -84,6 +109,7 @@ class Window:
         self._samples: int | None = None
         self._mask_NT: torch.Tensor | None = None
         self._hooks = ExitStack()
+        self.broken = ""
         for tap in taps:
             self._add(tap)
 
@@ -92,12 +118,13 @@ class Window:
         if "torch._dynamo" in sys.modules:
             self._hooks.enter_context(torch.compiler.set_stance("force_eager"))
         root = self.network
-        self._hooks.callback(root.register_forward_pre_hook(self._begins, with_kwargs=True).remove)
-        modules = observable_modules(root)
-        if self._look is None:
-            reached = {tap.module for tap in self.taps}
-            modules = [(name, module) for name, module in named(root) if name in reached]
-        self._hooks.enter_context(hooked(modules, self._gave))
+        begins, gave = _Hook(self._guarded(self._begins)), self._guarded(self._gave)
+        self._hooks.callback(root.register_forward_pre_hook(begins, with_kwargs=True).remove)
+        reached = {tap.module for tap in self.taps}
+        for name, module in observable_modules(root):
+            if self._look is not None or name in reached:
+                handle = module.register_forward_hook(_Hook(partial(gave, name, module)))
+                self._hooks.callback(handle.remove)
 
     def close(self) -> None:
         """No hook is left."""
@@ -159,10 +186,21 @@ class Window:
         one = self.kept[tap.name] = Kept(tap)
         self._at.setdefault((tap.module, tap.call), []).append(one)
 
+    def _guarded(self, call: Callable[..., None]) -> Callable[..., None]:
+        """The call, which the training never sees fail: the window is of no use then."""
+
+        def guarded(*given: Any) -> None:
+            if self.broken or not self._counts():
+                return
+            try:
+                call(*given)
+            except Exception as error:
+                self.broken = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+        return guarded
+
     def _begins(self, module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
         """The network is called."""
-        if not self._counts():
-            return
         if self._look is not None and self.taps:
             self._end_look()
         self._calls.clear()
@@ -176,9 +214,9 @@ class Window:
         one of autograd's tasks."""
         return self.network.training and torch._C._current_graph_task_id() == -1
 
-    def _gave(self, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def _gave(self, name: str, hooked: nn.Module, module: nn.Module, inputs: Any, output: Any) -> None:
         """A module was called."""
-        if not self._counts():
+        if module is not hooked:  # a shallow copy, such as DataParallel makes
             return
         with torch.no_grad():
             if self._look is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ from streamspread.system.devices import Profile, profile, resolve_device
 from streamspread.system.generators import as_before
 from streamspread.system.memory import free_bytes, parse_bytes
 from streamspread.system.modules import check_made, own
+from streamspread.system.ranks import ALONE, Ranks
 from streamspread.system.turns import turn
 
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
@@ -51,6 +52,7 @@ class Observed:
         sample_bytes: of a sample of the first batch, for whose kind the forward's bytes are.
         left_out: names in the batches that the model is not given, as its forward does not take them.
         masked: whether batches say which of their tokens count.
+        ranks: that share the data, each with such an object of its own.
     """
 
     model: nn.Module
@@ -71,6 +73,7 @@ class Observed:
     call: Call = given
     sample_bytes: int = 0
     left_out: tuple[str, ...] = ()
+    ranks: Ranks = ALONE
 
 
 @contextmanager
@@ -80,11 +83,12 @@ def observing(
     options: RunOptions,
     constants: Profile | None = None,
     forward: Callable[[nn.Module, Any], Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Observed]:
     """Look at the first batch and choose the taps; the model and torch's settings are as before afterwards.
 
     ``constants``: in place of the device's own. ``forward``: what runs the model on a batch, in place of
-    calling it.
+    calling it. ``ranks``: for the devices and the memory that they share; each looks by itself.
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
@@ -93,11 +97,12 @@ def observing(
         raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
     check_made(model)
     model, call = unwrapped(model), by(forward)
-    device = resolve_device(options.device, model)
+    device = resolve_device(options.device, model, local_rank=ranks.local_rank)
     stream = as_stream(data)
     try:
         with turn(), prepared(model, device):
-            yield _looked_at(model, stream, device, options, constants or profile(device), call)
+            observed = _looked_at(model, stream, device, options, constants or profile(device), call, ranks)
+            yield replace(observed, ranks=ranks)
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error
     except StreamspreadError as error:
@@ -113,10 +118,13 @@ def _looked_at(
     options: RunOptions,
     constants: Profile,
     call: Call,
+    ranks: Ranks,
 ) -> Observed:
     if options.memory is None:
         held = stream.resident_bytes if device.type == "cpu" else 0  # is not free, and counts as taken below
-        budget = int(_BUDGET_SHARE * (free_bytes(device) + held))
+        # Cards are dealt; where there are fewer than processes, some have one together.
+        there = 1 if device.type == "cpu" else torch.cuda.device_count()
+        budget = int(_BUDGET_SHARE * (free_bytes(device) / -(-ranks.local_size // there) + held))
     else:
         budget = parse_bytes(options.memory)
     stream, resident_bytes = _resident(stream, device, budget)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -11,11 +11,13 @@ import torch
 
 from streamspread.errors import DataError
 from streamspread.linalg.states import below
+from streamspread.observe.exchange import Exchange
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.repeats import Repeats
 from streamspread.observe.taps import TapInfo, Watch
 from streamspread.streams import Batch, Seen, prefetch
+from streamspread.streams.stream import Read
 from streamspread.system.generators import as_before, drawn_seed, seeded
 from streamspread.system.progress import Progress, Report
 
@@ -40,6 +42,15 @@ class Mark(NamedTuple):
     first: bool
 
 
+class _Part(NamedTuple):
+    """What belongs to a part of one of the stream's batches: the number of its first sample, whether it is
+    the batch's last, and with that what was read of the batch."""
+
+    first: int
+    last: bool
+    read: Read | None
+
+
 class Passes:
     """Sends the data through the network, a pass at a time.
 
@@ -48,6 +59,9 @@ class Passes:
     tensor repeats by its nature. So that a forward that draws random numbers repeats, the generators are
     put for each batch to a place that depends on the batch alone, and are after each pass as they were before
     it.
+
+    Of several ranks each sends every so many-th batch through its own network, and all get everyone's rows in
+    the order of the batches (:mod:`streamspread.observe.exchange`).
 
     Attributes:
         data_seen: what the data of the first pass were, as a hash; "" before its end.
@@ -60,26 +74,26 @@ class Passes:
         several: bool = True,
         again: Collection[str] | None = None,
         after: Callable[[], None] | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         """``several``: whether more than one pass may come, so that batches are worth remembering; ``again``:
         the taps that take part in more than one, all of them where it is None; ``after``: called after each
-        of the stream's batches, when :meth:`state` may be asked."""
+        of the stream's batches, when :meth:`state` may be asked; ``exchange``: with the other ranks."""
         self.observed, self.report = observed, report
         self.data_seen = ""
         self._compare = several and observed.stream.ordered and observed.stream.tensor is None
         self._seen: list[str] = []  # up to each batch of the first pass
         names = [tap.name for tap in observed.taps] if again is None else again
         self._repeats = Repeats(observed.device, names) if several and names else None
-        self._seed = drawn_seed()
+        self._exchange = exchange or Exchange()
+        self.ranks = self._exchange.ranks
+        self._seed = self.ranks.share(drawn_seed())
         self._after = after
         self._mark: Mark | None = None  # in the middle of a pass
 
-    def run(self, taps: Sequence[TapInfo], consume: Consume, turn: Turn, every: int = 1) -> int:
+    def run(self, taps: Sequence[TapInfo], consume: Consume, turn: Turn) -> int:
         """One pass: each tap's output of each batch goes to ``consume`` as (n, D), and must be used at once;
         in slices where a view makes these rows.
-
-        Args:
-            every: only so many-th batches go through the network, for a rough look.
 
         Returns:
             how many samples went through the network.
@@ -88,37 +102,52 @@ class Passes:
             DataError: the data is not that of the first pass, or not as much as was announced.
             ActivationError: a tap gave another shape, or was not reached.
         """
-        observed, repeats = self.observed, self._repeats if every == 1 else None
+        observed, repeats, total = self.observed, self._repeats, self.observed.samples
         watch = Watch(observed.model, taps, observed.call)
         label = turn.label or (f"{taps[0].name} … {taps[-1].name}" if len(taps) > 1 else taps[0].name)
-        total = observed.samples if every == 1 else None
-        first, done = 0, self._mark.samples if self._mark else 0
+        begun = self._mark or Mark(0, 0, Seen(), not self.data_seen)
+        first, number, done = 0, begun.batches, begun.samples
 
         def report() -> None:
             self.report(Progress("pass", turn.number, turn.of, done, total, "images", label))
 
-        def see(tap: TapInfo, x_ND: torch.Tensor) -> None:
-            if repeats is not None:
-                repeats.see(tap, first, x_ND)
-            consume(tap, x_ND)
+        def own(tap: TapInfo, slices: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+            for x_ND in slices:
+                if repeats is not None:
+                    repeats.see(tap, first, x_ND)
+                yield x_ND
+
+        def see(tap: TapInfo, slices: Iterable[torch.Tensor]) -> None:
+            for _, x_ND in self._exchange.rows(taps, tap, own(tap, slices)):
+                consume(tap, x_ND)
 
         if repeats is not None and self._mark is None:
             repeats.begin(turn.number)
         report()
         with (
             as_before(observed.device),
-            closing(self._batches(every)) as batches,
+            closing(self._batches(begun)) as batches,
         ):  # at once, also after an error
-            for first, mark, batch in batches:
-                with seeded((self._seed + first) % 2**63, observed.device):
-                    watch.run(batch, see)
-                done += len(batch)
-                del batch  # before the next one is made
-                if mark is not None and self._after is not None:
-                    self._mark = mark
+            while told := self._next(batches, begun.seen, number):
+                parts, counts = told
+                for first, batch in parts:
+                    if batch is None:
+                        for _ in taps:
+                            for tap, x_ND in self._exchange.rows(taps, None, ()):
+                                consume(tap, x_ND)
+                        continue
+                    with seeded((self._seed + first) % 2**63, observed.device):
+                        watch.run_slices(batch, see)
+                    del batch  # before the next one is made
+                done, number = done + sum(counts), number + len(counts)
+                if self._after is not None:
+                    self._mark = Mark(number, done, begun.seen, begun.first)
                     self._after()
                 report()
         self._mark = None
+        if begun.first:
+            self.data_seen = begun.seen.text()
+            self._check_all()
         if repeats is not None:
             repeats.settle()
         if total is not None and done != total:
@@ -132,7 +161,7 @@ class Passes:
         """All that :meth:`load_state` needs, between two batches: what JSON holds, and tensors."""
         mark = self._mark
         tensors: dict[str, torch.Tensor] = {}
-        first = mark is not None and mark.first  # reading may be ahead, and at its end already
+        first = mark is not None and mark.first
         facts: dict[str, Any] = {
             "seed": self._seed,
             "data_seen": "" if first else self.data_seen,
@@ -157,59 +186,107 @@ class Passes:
         if self._repeats is not None:
             self._repeats.load_state(facts["repeats"], below("known.", tensors))
 
-    def _batches(self, every: int) -> Generator[tuple[int, Mark | None, Batch], None, None]:
-        """The stream's batches on the device in the model's dtype, with the number of its first sample, and
-        the place after it where that is between two batches of the stream."""
+    def _next(
+        self, batches: Iterator[tuple[_Part, Batch]], seen: Seen, number: int
+    ) -> tuple[Iterator[tuple[int, Batch | None]], list[int]] | None:
+        """A round: the next batch of each rank. What this rank sends through the network, with the number of
+        its first sample, None where it is another rank's turn alone; and the samples of each rank that has
+        one. None at the end. ``seen``: so far; ``number``: of batches before."""
+        mine: list[tuple[int, Batch]] = []
+        read = None
+        for part, batch in batches:
+            mine.append((part.first, batch))
+            read = part.read
+            if part.last:
+                break
+        told = self.ranks.tell(len(mine), sum(len(batch) for _, batch in mine))
+        sizes = [count for _, count in told if count]
+        if not sizes:
+            return None
+        if sum(count for _, count in told[: len(sizes)]) != sum(sizes):
+            raise DataError(
+                f"{self.observed.stream.description}: some ranks have data where others have none left: give "
+                "all of them the same"
+            )
+        if read is not None and self.ranks.size > 1:
+            read = read.on_cpu()
+        for index, one in enumerate(self.ranks.gather(read)):
+            if one is not None and (self._compare or not self.data_seen):
+                seen.take(one)
+                if self._compare:
+                    self._check(number + index, seen.text(), not self.data_seen)
+        return self._turns(mine, [parts for parts, _ in told]), sizes
+
+    def _turns(
+        self, mine: list[tuple[int, Batch]], parts: Sequence[int]
+    ) -> Iterator[tuple[int, Batch | None]]:
+        """All ranks' parts at once where each has one; else rank after rank, so that their order is that of
+        the batches."""
+        if max(parts) == 1:
+            yield mine.pop(0) if mine else (0, None)
+            return
+        for rank, count in enumerate(parts):
+            for _ in range(count):
+                yield mine.pop(0) if rank == self.ranks.rank else (0, None)
+
+    def _batches(self, begun: Mark) -> Generator[tuple[_Part, Batch], None, None]:
+        """This rank's batches on the device in the model's dtype."""
         observed = self.observed
         stream, device = observed.stream, observed.device
         # One that lies on the device needs no way there.
         there = stream.tensor is not None and stream.tensor.device == device
-        places: deque[tuple[int, Mark | None]] = deque()
-        chosen = self._read(every, places, ahead=device.type == "cuda" and not there)
+        places: deque[_Part] = deque()
+        chosen = self._read(begun, places)
         for batch in chosen if there else prefetch(chosen, device):
-            yield *places.popleft(), as_input(batch, device, observed.dtype)
+            yield places.popleft(), as_input(batch, device, observed.dtype)
 
-    def _read(self, every: int, places: deque[tuple[int, Mark | None]], ahead: bool) -> Iterator[Batch]:
-        """Every so many-th batch; into ``places`` goes what belongs to it. ``ahead``: before the one that was
-        read last has been through the network."""
-        first = not self.data_seen
-        begun = self._mark or Mark(0, 0, Seen(), first)
-        seen, start, marked = begun.seen, begun.samples, every == 1 and self._after is not None
-        for number, batch in enumerate(self._from(begun), begun.batches):
-            if first or self._compare:
-                seen.add(batch)
-            if self._compare:
-                self._check(number, seen.text(), first)
+    def _read(self, begun: Mark, places: deque[_Part]) -> Iterator[Batch]:
+        """This rank's batches from that place on; into ``places`` goes what belongs to it."""
+        for first, batch in self._own(begun):
+            read = Read.of(batch, first) if begun.first or self._compare else None
             # One that is larger than any before would take more memory than was planned.
             parts = list(batch.split(self._most(batch)))
             for index, part in enumerate(parts, 1):
-                begin, start = start, start + len(part)
-                if number % every == 0:
-                    mark = None
-                    if marked and index == len(parts):
-                        mark = Mark(number + 1, start, seen.copy() if ahead else seen, first)
-                    places.append((begin, mark))
-                    yield part
-        if first:
-            self.data_seen = seen.text()
+                last = index == len(parts)
+                places.append(_Part(first, last, read if last else None))
+                first += len(part)
+                yield part
+
+    def _own(self, begun: Mark) -> Iterator[tuple[int, Batch]]:
+        """This rank's batches from that place on, each with the number of its first sample."""
+        stream, size, ranks = self.observed.stream, self.observed.batch_size, self.ranks
+        if stream.seekable:
+            begin = begun.batches + ranks.rank
+            for index, batch in enumerate(stream.batches(size, begin, ranks.size)):
+                yield (begin + index * ranks.size) * size, batch
+            return
+        first, self._all = begun.samples, Seen()
+        for number, batch in enumerate(self._from(begun)):
+            if ranks.size > 1 and begun.first:
+                self._all.add(batch)
+            if number % ranks.size == ranks.rank:
+                yield first, batch
+            first += len(batch)
+
+    def _check_all(self) -> None:
+        """That what was read here, all of it where nothing can be skipped, is what all ranks read."""
+        stream = self.observed.stream
+        if self.ranks.size > 1 and not stream.seekable and self._all.text() != self.data_seen:
+            raise DataError(
+                f"{stream.description}: other samples came here than on other ranks: give all the same"
+            )
 
     def _from(self, begun: Mark) -> Iterator[Batch]:
-        """The stream's batches from that place on.
+        """The stream's batches from that place on, of one that must be read from its beginning.
 
         Raises:
-            DataError: it must be read from its beginning, and brings other samples than before.
+            DataError: it brings other samples than before.
         """
         stream, size = self.observed.stream, self.observed.batch_size
-        if not begun.samples:
-            yield from stream.batches(size)
-            return
-        if stream.seekable:
-            yield from stream.rest(size, begun.samples)
-            return
         again, batches = Seen(), stream.batches(size)
         while again.samples < begun.samples and (batch := next(batches, None)) is not None:
             again.add(batch)
-        if again.text() != begun.seen.text():
+        if begun.samples and again.text() != begun.seen.text():
             raise DataError(
                 f"{stream.description}: its first {begun.samples:,} samples are not those that the "
                 "checkpoint was made of: give the same data, or another --checkpoint"

@@ -147,10 +147,9 @@ def lies_channels_last(x: torch.Tensor) -> bool:
 
 class Watch:
     """Watches taps of a model: ``run`` sends a batch through it and hands over each tap's output (or what
-    enters its module, where it is such a tap) as (n, D).
-
-    The forward stops after the deepest tap. What is handed over must be used at once: a later in-place
-    operation of the network may change it.
+    enters its module, where it is such a tap) as (n, D); ``run_slices`` an iterator of these. The forward
+    stops after the deepest tap. What is handed over must be used at once: a later in-place operation of the
+    network may change it.
     """
 
     def __init__(self, model: nn.Module, taps: Sequence[TapInfo], call: Call = given) -> None:
@@ -162,6 +161,10 @@ class Watch:
         self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
 
     def run(self, batch: Batch, consume: Callable[[TapInfo, torch.Tensor], None]) -> None:
+        """As :meth:`run_slices`."""
+        self.run_slices(batch, lambda tap, slices: [consume(tap, x) for x in slices])  # type: ignore[func-returns-value]
+
+    def run_slices(self, batch: Batch, consume: Callable[[TapInfo, Iterator[torch.Tensor]], Any]) -> None:
         """One forward of ``batch``.
 
         Raises:
@@ -177,8 +180,7 @@ class Watch:
             calls[name, entering] += 1
             try:
                 for tap in missing.pop((name, calls[name, entering], entering), ()):
-                    for rows_ND in rows_given(tap, x, len(batch), mask_NT):
-                        consume(tap, rows_ND)
+                    consume(tap, rows_given(tap, x, len(batch), mask_NT))
             except Exception as error:
                 raise Stop(error) from error
             if not missing:

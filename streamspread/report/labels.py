@@ -130,7 +130,7 @@ EN = {
     "metric_share_of_nine": "share of the first nine",
     "metrics_missing": "–: not known from the leading eigenvalues alone; --all-eigenvalues gives it",
     # the page
-    "section_answer": "Where the data spreads",
+    "section_answer": "What was found",
     "finding": (
         "At τ = {tau}, {run} spreads over the smallest share of its dimensions at {least} ({least_share}), "
         "and over the largest at {most} ({most_share})."

@@ -121,7 +121,7 @@ JA = {
     "metric_saturation": "飽和度",
     "metric_share_of_nine": "第9主成分までの割合",
     "metrics_missing": "–：上位の固有値だけでは求まらない。--all-eigenvalues で得られる",
-    "section_answer": "データの分布の広がり",
+    "section_answer": "分かったこと",
     "finding": (
         "τ = {tau} では、{run} の割合は {least} で最小（{least_share}）、{most} で最大（{most_share}）。"
     ),

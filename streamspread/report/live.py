@@ -26,16 +26,25 @@ class Live(str):
         return cell
 
 
-def shares(collection: Collection, texts: Texts, part: str = "conv") -> Table:
+def shares(collection: Collection, texts: Texts) -> Table:
     """K(τ), K(τ)/D and the most that K can be: a row per layer, columns for each network."""
     named = short_names(collection.networks)
-    layers = layer_names(run.layers(part) for run in named.values())
-    header, rows = [texts["layer"]], [[layer] for layer in layers]
-    for name, run in named.items():
-        header += [f"{name}, {_counted(run, texts)}", texts["ceiling"]]
-        for row in rows:
-            layer = run.layers(part).get(row[0])
-            row += ["–", "–"] if layer is None else [_cell("share", run, layer), text.count(layer.ceiling)]
+    layers = layer_names(run.layers() for run in named.values())
+    found = {name: [run.layers().get(layer) for layer in layers] for name, run in named.items()}
+    ceilings = {
+        name: ["–" if layer is None else text.count(layer.ceiling) for layer in own]
+        for name, own in found.items()
+    }
+    # One column says it for all networks, where it is the same.
+    alike = len(set(map(tuple, ceilings.values()))) == 1
+    header, columns = [texts["layer"]], [list(layers)]
+    for number, (name, run) in enumerate(named.items(), 1):
+        header.append(f"{name}, {_counted(run, texts)}")
+        columns.append(["–" if layer is None else _cell("share", run, layer) for layer in found[name]])
+        if not alike or number == len(named):
+            header.append(texts["ceiling"])
+            columns.append(ceilings[name])
+    rows = list(zip(*columns, strict=True))
     return Table(header, rows, frozenset(range(1, len(header))), [texts["live_note"]])
 
 

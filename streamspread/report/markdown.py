@@ -41,7 +41,8 @@ def to_markdown(collection: Collection, texts: Mapping[str, str], figures: Seque
         f"- {escaped(finding(name, run.layers(), TAU, texts))}\n"
         for name, run in short_names(collection.networks).items()
     ]
-    blocks.insert(0, "".join(said))
+    if said:
+        blocks.insert(0, "".join(said))
     if paper:
         blocks.append(f"{escaped(texts['citation'])}\n")
     if figures:

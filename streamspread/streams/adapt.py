@@ -3,7 +3,7 @@
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from streamspread.errors import DataError
 from streamspread.streams.batch import Batch
 from streamspread.streams.items import batch_of, batched, batches_of, sample_of
 from streamspread.streams.labels import class_names, data_set_labels, sample_labels
-from streamspread.streams.loaders import length, loader_from, loader_ordered, loader_samples
+from streamspread.streams.loaders import length, loader_of_some, loader_ordered, loader_samples
 from streamspread.streams.modules import is_data_module, loader_of
 from streamspread.streams.stream import (
     DEFAULT_BATCH_SIZE,
@@ -27,6 +27,7 @@ from streamspread.streams.stream import (
     differing_shapes,
     kept,
     resolve_batch_size,
+    some,
 )
 from streamspread.streams.whole import ArrayStream, ColumnsStream, TensorStream, of_columns
 
@@ -136,13 +137,12 @@ class DatasetStream(Stream):
             self.labels, self.classes = data_set_labels(dataset), class_names(dataset)
         self.description = f"{type(dataset).__name__}, {self.samples:,} samples"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
-        return self.rest(batch_size, 0)
-
-    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
-        what = self.description
-        items = (sample_of(self._dataset[i], f"{what}: item {i}") for i in range(first, self.samples or 0))
-        return checked(batched(items, resolve_batch_size(batch_size), what), what, first)
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
+        what, size, samples = self.description, resolve_batch_size(batch_size), self.samples or 0
+        starts = range(first * size, samples, step * size)
+        index = (i for start in starts for i in range(start, min(samples, start + size)))
+        items = (sample_of(self._dataset[i], f"{what}: item {i}") for i in index)
+        return checked(batched(items, size, what), what, starts)
 
 
 class IterableDatasetStream(Stream):
@@ -152,10 +152,10 @@ class IterableDatasetStream(Stream):
         self._dataset = dataset
         self.description = type(dataset).__name__
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
         what = self.description
         items = (sample_of(item, f"{what}: item {i}") for i, item in enumerate(self._dataset))
-        return checked(batched(items, resolve_batch_size(batch_size), what), what)
+        return some(checked(batched(items, resolve_batch_size(batch_size), what), what), first, step)
 
 
 class LoaderStream(Stream):
@@ -176,16 +176,18 @@ class LoaderStream(Stream):
         if self.samples == 0:
             raise DataError(f"{self.description}: no samples in it; at least one is needed")
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
-        return checked(self._loaded(self._loader), self.description)
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
+        if (first, step) == (0, 1):
+            return checked(self._loaded(self._loader), self.description)
+        loader, size = loader_of_some(self._loader, first, step)
+        starts = range(first * size, self.samples or 0, step * size)
+        return checked(self._loaded(loader, starts), self.description, starts)
 
-    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
-        return checked(self._loaded(loader_from(self._loader, first), first), self.description, first)
-
-    def _loaded(self, loader: DataLoader[Any], begun: int = 0) -> Iterator[Batch]:
-        seen, by_torch = begun, loader.collate_fn is default_collate
+    def _loaded(self, loader: DataLoader[Any], starts: Sequence[int] = ()) -> Iterator[Batch]:
+        seen, by_torch, place = 0, loader.collate_fn is default_collate, iter(starts)
         source = iter(loader)
         while True:
+            seen = next(place, seen)
             try:
                 batch = next(source)
             except StopIteration:
@@ -224,7 +226,7 @@ class CallableStream(Stream):
         self._last: object = None
         self.description = f"batches from {name}"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
         returned = self._make()
         if not isinstance(returned, Iterable):
             raise DataError(
@@ -238,7 +240,7 @@ class CallableStream(Stream):
             )
         self._last = returned
         batches = batches_of(returned, resolve_batch_size(batch_size), f"{self.description}: a batch")
-        return checked(batches, self.description)
+        return some(checked(batches, self.description), first, step)
 
 
 class OneShotStream(Stream):
@@ -253,10 +255,10 @@ class OneShotStream(Stream):
         self._held: list[Batch] = []
         self._used = False
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
         self._refuse_if_used()
         self._used = True
-        return self._replay()
+        return some(self._replay(), first, step)
 
     def peek(self, n: int) -> Iterator[Batch]:
         self._refuse_if_used()

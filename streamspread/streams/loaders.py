@@ -35,13 +35,13 @@ def loader_ordered(loader: DataLoader[Any]) -> bool:
     )
 
 
-def loader_from(loader: DataLoader[Any], first: int) -> DataLoader[Any]:
-    """The loader of the batches from that of sample ``first`` on, for one whose order is that of its data."""
+def loader_of_some(loader: DataLoader[Any], first: int, step: int) -> tuple[DataLoader[Any], int]:
+    """The loader of every ``step``-th batch from number ``first`` on, for one whose order is that of its
+    data; and how many samples a batch has."""
     batch_sampler: Any = loader.batch_sampler
-    begun = -(-first // int(batch_sampler.batch_size))  # the last one may be smaller
-    return DataLoader(
+    some = DataLoader(
         loader.dataset,
-        batch_sampler=list(batch_sampler)[begun:],
+        batch_sampler=list(batch_sampler)[first::step],
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
@@ -51,3 +51,4 @@ def loader_from(loader: DataLoader[Any], first: int) -> DataLoader[Any]:
         generator=loader.generator,
         prefetch_factor=loader.prefetch_factor,
     )
+    return some, int(batch_sampler.batch_size)

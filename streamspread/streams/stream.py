@@ -5,7 +5,8 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +37,8 @@ class Stream(ABC):
         tensor: the tensor (N, ...), or those by name, of which all batches are slices, in order; None where
             there is none.
         resident_bytes: of memory that was taken for the data, which a budget counts; 0 for a caller's own.
-        seekable: whether :meth:`rest` can be asked.
+        seekable: whether batches() reads nothing of what it leaves out; all batches but the last are then of
+            one size.
         labels: int64 (N,), the class of every sample by its place, below 0 where it has none; None where the
             data do not say. ``classes``: the names of the classes 0, 1, …, or None.
     """
@@ -52,8 +54,8 @@ class Stream(ABC):
     classes: tuple[str, ...] | None = None
 
     @abstractmethod
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
-        """A fresh iterator over all batches.
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
+        """A fresh iterator over all batches, or over every ``step``-th from number ``first`` on, from 0.
 
         Args:
             batch_size: samples in a batch; None: DEFAULT_BATCH_SIZE. Streams whose data come in batches
@@ -63,15 +65,6 @@ class Stream(ABC):
             DataError: empty or broken data, or samples of differing shape or dtype.
             OptionError: a batch size out of range.
         """
-
-    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
-        """Those of batches() from sample ``first`` on, with which one of them begins, or none where that is
-        one past the last; what lies before is not read.
-
-        Raises:
-            DataError: this stream can only be read from its beginning.
-        """
-        raise DataError(f"{self.description}: it can only be read from its beginning")
 
     def peek(self, n: int) -> Iterator[Batch]:
         """Batches with the first n samples, or more; a later batches() gives all samples all the same."""
@@ -98,6 +91,11 @@ def head(stream: Stream, n: int) -> Batch:
     if not parts:
         raise DataError(f"{stream.description}: no samples in it; at least one is needed")
     return joined(parts)
+
+
+def some(batches: Iterator[Batch], first: int, step: int) -> Iterator[Batch]:
+    """Every ``step``-th batch from number ``first`` on, of a stream that cannot skip: the others are read."""
+    return batches if (first, step) == (0, 1) else islice(batches, first, None, step)
 
 
 def kept(batch: Batch) -> Batch:
@@ -139,14 +137,13 @@ class Seen:
 
     def add(self, batch: Batch) -> None:
         """The next batch; one on a card is not waited for."""
-        for name, x in tensors_of(batch).items():
-            self._parts.setdefault(name, _Part(bool(name))).add(x, self.samples)
-        self.samples += len(batch)
+        self.take(Read.of(batch, self.samples))
 
-    def copy(self) -> "Seen":
-        """What was read so far, for others to go on from."""
-        facts, tensors = self.state()
-        return Seen.loaded(facts, tensors)
+    def take(self, read: "Read") -> None:
+        """What was read of the next batch, perhaps by another process."""
+        for name, (kind, bits) in read.parts.items():
+            self._parts.setdefault(name, _Part()).add(kind, bits)
+        self.samples += read.samples
 
     def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """All that :meth:`loaded` needs: what JSON holds, and tensors."""
@@ -160,7 +157,7 @@ class Seen:
         seen = cls()
         seen.samples = int(facts["samples"])
         for name, kind in facts["kinds"].items():
-            seen._parts[name] = _Part(bool(name), kind, tensors[name].numpy().tobytes())
+            seen._parts[name] = _Part(kind, tensors[name].numpy().tobytes())
         return seen
 
     def text(self) -> str:
@@ -173,28 +170,48 @@ class Seen:
         return whole.hexdigest()
 
 
+class Read(NamedTuple):
+    """What a hash reads of a batch: how many samples it has, and by name the kind of its tensors and some of
+    their numbers, as whole numbers of the same bits."""
+
+    samples: int
+    parts: dict[str, tuple[str, torch.Tensor]]
+
+    @staticmethod
+    def of(batch: Batch, first: int) -> "Read":
+        """``first``: the number of its first sample."""
+        parts = {}
+        for name, x in tensors_of(batch).items():
+            whole = bool(name) and not _is_wide(x)  # tokens and masks
+            bits = _bits(x).flatten() if whole else _picked(x, first)
+            parts[name] = f"{tuple(x.shape[1:])} {x.dtype}", bits
+        return Read(len(batch), parts)
+
+    def on_cpu(self) -> "Read":
+        return self._replace(parts={name: (kind, bits.cpu()) for name, (kind, bits) in self.parts.items()})
+
+
 class _Part:
-    """What was read of the tensors of one name. ``whole``: tokens and masks are read whole.
+    """What was read of the tensors of one name.
 
     Its hash is that of the bytes, up to a block of them; the next block begins with the hash of those before,
     so that a state is a block at the most. ``kind``, ``pending``: of a state to go on from.
     """
 
-    def __init__(self, whole: bool = False, kind: str = "", pending: bytes = b"") -> None:
-        self._all = whole
+    def __init__(self, kind: str = "", pending: bytes = b"") -> None:
         self._kind = kind
         self._pending = bytearray(pending)
         self._hash = hashlib.blake2b(pending, digest_size=16)
         self._waiting: list[torch.Tensor] = []
 
-    def add(self, x: torch.Tensor, first: int) -> None:
-        """The next tensor, whose first row is that of sample ``first``."""
-        if self._kind != (kind := f"{tuple(x.shape[1:])} {x.dtype}"):
+    def add(self, kind: str, bits: torch.Tensor) -> None:
+        """What was read of the next tensor."""
+        if self._kind != kind:
             self._take()
             self._update(memoryview(kind.encode()))
             self._kind = kind
-        self._waiting.append(_picked(x, first) if not self._all or _is_wide(x) else _bits(x).flatten())
-        if not x.is_cuda or len(self._waiting) >= _TOGETHER:
+        self._waiting.append(bits)
+        if not bits.is_cuda or len(self._waiting) >= _TOGETHER:
             self._take()
 
     def digest(self) -> bytes:
@@ -272,16 +289,20 @@ def resolve_batch_size(batch_size: int | None) -> int:
     return batch_size
 
 
-def checked(batches: Iterable[Batch], what: str, first: int = 0) -> Iterator[Batch]:
-    """The same batches without empty ones. ``first``: the number of the sample that they begin with.
+def checked(batches: Iterable[Batch], what: str, starts: Iterable[int] | None = None) -> Iterator[Batch]:
+    """The same batches without empty ones. ``starts``: the number of each one's first sample, where some are
+    left out, which may be all; None: they follow each other.
 
     Raises:
         DataError: a batch without a sample axis, a change of shape or dtype (the message names the sample and
             both), or, at the end, no sample at all.
     """
     kinds: dict[str, tuple[torch.Size, torch.dtype]] = {}
-    seen = first
+    seen, begun, place = 0, 0, iter(starts or ())
     for batch in batches:
+        if starts is not None:
+            seen = next(place)
+            begun = begun if kinds else seen
         if isinstance(batch, torch.Tensor) and batch.ndim == 0:
             raise DataError(f"{what}: a batch is a single number; batches must be tensors of shape (n, ...)")
         if len(batch) == 0:
@@ -292,14 +313,14 @@ def checked(batches: Iterable[Batch], what: str, first: int = 0) -> Iterator[Bat
             shape, dtype = kinds.setdefault(name, (_lasting(batch, x), x.dtype))
             where = f"{what}: {name}" if name else what
             if _lasting(batch, x) != shape:
-                raise differing_shapes(where, seen, _lasting(batch, x), shape)
+                raise differing_shapes(where, seen, _lasting(batch, x), shape, begun)
             if x.dtype != dtype:
                 raise DataError(
-                    f"{where}: sample {seen} is {x.dtype}, sample 0 is {dtype}; all must have one dtype"
+                    f"{where}: sample {seen} is {x.dtype}, sample {begun} is {dtype}; all must have one dtype"
                 )
         seen += len(batch)
         yield batch
-    if seen == 0:
+    if seen == 0 and starts is None:
         raise DataError(f"{what}: no samples in it; at least one is needed")
 
 

@@ -34,13 +34,8 @@ class TensorStream(Stream):
             raise DataError(f"a tensor of shape {shape} has no samples; give one of shape (N, ...)")
         self.description = description or f"tensor {shape}"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
-        return iter(self._data.split(resolve_batch_size(batch_size)))
-
-    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
-        return iter(
-            self._data[first:].split(resolve_batch_size(batch_size)) if first < len(self._data) else ()
-        )
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
+        return iter(list(self._data.split(resolve_batch_size(batch_size)))[first::step])
 
 
 class ArrayStream(Stream):
@@ -64,13 +59,11 @@ class ArrayStream(Stream):
         self.samples = int(shape[0])
         self.description = f"{kind} {shape}"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
-        return self.rest(batch_size, 0)
-
-    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
         what, size = self.description, resolve_batch_size(batch_size)
-        parts = (self._data[i : i + size] for i in range(first, self.samples or 0, size))
-        return checked((batch_of(np.asarray(part), what) for part in parts), what, first)
+        starts = range(first * size, self.samples or 0, step * size)
+        parts = (self._data[i : i + size] for i in starts)
+        return checked((batch_of(np.asarray(part), what) for part in parts), what, starts)
 
 
 class ColumnsStream(Stream):
@@ -97,13 +90,11 @@ class ColumnsStream(Stream):
         self._data = data
         self.description = f"{kind}, {self.samples:,} samples"
 
-    def batches(self, batch_size: int | None = None) -> Iterator[Batch]:
-        return self.rest(batch_size, 0)
-
-    def rest(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
         what, size = self.description, resolve_batch_size(batch_size)
-        parts = (slice(i, i + size) for i in range(first, self.samples or 0, size))
-        return checked((batch_of(self._rows(part), what) for part in parts), what, first)
+        starts = range(first * size, self.samples or 0, step * size)
+        parts = (slice(i, i + size) for i in starts)
+        return checked((batch_of(self._rows(part), what) for part in parts), what, starts)
 
     def _rows(self, rows: slice) -> Any:
         if not isinstance(self._data, Mapping):

@@ -156,12 +156,17 @@ def profile(device: torch.device) -> Profile:
 
 
 def resolve_device(
-    device: str | torch.device, model: nn.Module | None = None, *, needs_cupy: bool = True
+    device: str | torch.device,
+    model: nn.Module | None = None,
+    *,
+    needs_cupy: bool = True,
+    local_rank: int = 0,
 ) -> torch.device:
     """The device that is meant: ``auto`` is the model's own card, else the first card, else the CPU.
 
     Args:
         needs_cupy: ``auto`` passes over a card that the model is not on, unless CuPy is installed.
+        local_rank: of processes that share the cards of a machine: ``auto`` and ``cuda`` are then its own.
 
     Raises:
         DeviceError: an unknown device, one that is not there, or neither a CPU nor a CUDA card.
@@ -172,7 +177,7 @@ def resolve_device(
             if placed is not None and placed.type == "cuda":
                 return placed
         usable = torch.cuda.is_available() and (_has_cupy() or not needs_cupy)
-        return torch.device("cuda:0" if usable else "cpu")
+        return torch.device("cuda", local_rank % torch.cuda.device_count()) if usable else torch.device("cpu")
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
@@ -183,7 +188,8 @@ def resolve_device(
             raise DeviceError(
                 f"device {device} is not there: torch sees {cards} CUDA devices; use --device cpu"
             )
-        return torch.device("cuda", resolved.index or 0)
+        own = local_rank % cards if resolved.index is None else resolved.index
+        return torch.device("cuda", own)
     if resolved.type != "cpu":
         raise DeviceError(f"device {device} is not supported: use auto, cpu or cuda:0")
     return torch.device("cpu")

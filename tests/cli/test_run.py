@@ -132,7 +132,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(cli, tiny, mon
 def test_every_option_reaches_the_engine(cli, tiny, monkeypatch):
     seen = {}
 
-    def spy(subject, options, progress, provenance, announce, twin):
+    def spy(subject, options, progress, provenance, announce, twin, ranks):
         seen.update(vars(options), progress=callable(progress), samples=subject.data.samples)
         raise KeyboardInterrupt
 

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
 from streamspread.errors import DataError, StoreError
-from streamspread.observe.passes import Passes
 from streamspread.store import keeping
 from streamspread.streams import as_stream
 from streamspread.streams.feed import in_background
@@ -435,8 +434,6 @@ def test_it_is_written_as_seldom_as_its_cost_asks_for(tmp_path, monkeypatch):
 
 def test_batches_that_were_read_ahead_are_not_yet_seen(tmp_path, monkeypatch):
     """As on a card, where a thread reads batches before they are used, and what was seen of them."""
-    read = Passes._read
-    monkeypatch.setattr(Passes, "_read", lambda self, every, places, ahead: read(self, every, places, True))
     monkeypatch.setattr(
         "streamspread.observe.passes.prefetch",
         lambda batches, device: in_background(batches, lambda batch: batch, 3),

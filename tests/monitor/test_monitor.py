@@ -211,6 +211,26 @@ def test_a_window_without_room_ends_observation_not_training(caplog):
     assert "ask for fewer samples or layers" in caplog.text
 
 
+class Seldom(nn.Module):
+    """Reaches its second layer in one batch of five."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.seldom, self.count = nn.Linear(128, 3), nn.Linear(3, 3), 0
+
+    def forward(self, x):
+        self.count += 1
+        y = self.fc(x.flatten(1))
+        return y if self.count % 5 else self.seldom(y)
+
+
+def test_a_layer_that_is_seldom_reached_is_said(caplog):
+    with streamspread.Monitor(Seldom(), samples=40, every=100, out=None) as spread:
+        train(spread.model, images(60).split(10), spread)
+    assert spread.history.layers == ("fc",)
+    assert "layer seldom was not reached by the first training batch" in caplog.text
+
+
 def test_a_training_that_ends_early_says_so(caplog):
     net = network()
     with streamspread.Monitor(net, samples=1000, out=None) as spread:
@@ -249,3 +269,53 @@ def test_a_step_outside_is_refused():
     spread = streamspread.Monitor(network(), out=None)
     with pytest.raises(OptionError, match="take steps within"):
         spread.step()
+
+
+def test_copies_and_files_of_the_network_have_no_hook(tmp_path):
+    net, x = network(), images(40)
+    with streamspread.Monitor(net, samples=40, out=None) as spread:
+        train(net, [x[:10]], spread)
+        mean = copy.deepcopy(net)
+        torch.save(net, tmp_path / "net.pt")
+        saved = torch.load(tmp_path / "net.pt", weights_only=False)
+        for other in (mean, saved):
+            other(100 * images(20, seed=7))
+        (look,) = train(net, x[10:].split(10), spread)
+    assert_same(look.spectra, analysed(net, x))
+
+
+def test_batches_of_another_size_are_looked_at_anew(caplog):
+    net, x = (
+        nn.Sequential(nn.Conv2d(2, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+        images(20),
+    )
+    with streamspread.Monitor(net, ["0", "3"], samples=20, every=1, out=None) as spread:
+        train(net, [x, x[..., :6, :6], x[..., :6, :6]], spread)
+    assert [one.dim for one in spread.history.of("0")] == [144, 144, 64]
+    assert [one.told for one in spread.history.of("0")] == [True, False, True]
+    assert [one.told for one in spread.history.of("3")] == [True, True, True]
+    assert "must have one shape" in caplog.text
+
+
+def test_what_fails_in_a_hook_or_a_schedule_does_not_reach_the_training(monkeypatch, caplog):
+    def broken(*_):
+        raise ZeroDivisionError("never")
+
+    net = network()
+    with streamspread.Monitor(net, samples=20, every=broken, out=None) as spread:
+        assert train(net, images(20).split(10), spread) == []
+    monkeypatch.setattr("streamspread.monitor.window.first_tensor", broken)
+    with streamspread.Monitor(net, samples=20, out=None) as spread:
+        assert train(net, images(40).split(10), spread) == []
+    assert len(caplog.records) == 2
+    assert caplog.text.count("ZeroDivisionError") == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("probe", [False, True])
+def test_on_a_card_a_look_is_an_analysis(probe):
+    net, x = network().cuda(), images(40).cuda()
+    given = {"probe": x} if probe else {"samples": 40}
+    with streamspread.Monitor(net, out=None, rounding="fp32", **given) as spread:
+        looks = [] if probe else train(net, x.split(10), spread)
+    assert_same((spread.latest if probe else looks[0]).spectra, analysed(net, x, rounding="fp32"))

@@ -119,7 +119,7 @@ def test_all_that_can_be_drawn_is_and_nothing_else(study_files):
     assert set(all_pictures(lone, TEXTS)) == {
         "dimensions",
         "spread",
-        "scree-plan:4",
+        "scree-plan-4",
         "over-threshold",
         "depth",
     }

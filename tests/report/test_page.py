@@ -52,7 +52,7 @@ def data_of(page):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(study_files):
     return to_html(collect(study_files), TEXTS, "en")
 

@@ -124,6 +124,16 @@ def test_every_run_is_read_and_every_command_is_shown():
         assert f"--out study/{name}" in TEXT
 
 
+def test_a_command_that_fails_says_why_and_nothing_is_written(tmp_path, monkeypatch, capfd):
+    before = make.NUMBERS.read_bytes(), make.ARTICLE.read_bytes()
+    failing = [("x.arrow", ["streamspread", "run", "--model", "no9", "--out", str(tmp_path / "x.arrow")])]
+    monkeypatch.setattr(runs, "commands", lambda data, folder: failing)
+    with pytest.raises(SystemExit, match="2"):
+        make.make("noise", tmp_path)
+    assert "unknown model 'no9'" in capfd.readouterr().err
+    assert (make.NUMBERS.read_bytes(), make.ARTICLE.read_bytes()) == before
+
+
 def test_what_is_not_there_is_said_by_its_path():
     with pytest.raises(KeyError, match=r"networks\.no9\.k: nothing is at 'no9'"):
         article.render("{{networks.no9.k}}", FOUND)

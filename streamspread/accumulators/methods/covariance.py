@@ -13,7 +13,6 @@ from streamspread import kernels
 from streamspread.accumulators.base import (
     Accumulator,
     Candidate,
-    Combine,
     LayerShape,
     Part,
     Setting,
@@ -25,19 +24,17 @@ from streamspread.accumulators.exact import (
     LEAST_BLOCK,
     Step,
     Totals,
-    check_sums,
     largest_block,
     spectrum_of,
     step_bytes,
     step_operations,
 )
 from streamspread.accumulators.growth import Eighths, with_whole
-from streamspread.accumulators.moments import About, FourthMoments, per_sample
-from streamspread.accumulators.staging import Origin, Precision, Staging, origin_in, origin_of
-from streamspread.errors import DataError
+from streamspread.accumulators.moments import per_sample
+from streamspread.accumulators.scatter import Sums, Waiting
+from streamspread.accumulators.staging import Precision, Staging, origin_in
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
-from streamspread.linalg.states import as_tensor, below
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
@@ -46,15 +43,6 @@ from streamspread.system.memory import format_bytes
 
 _LEAST_STAGED = 128
 _SAMPLES = 50_000  # where their number is not known
-
-# How parts of two states become one, where they are not added. States that are aligned have one origin, and
-# nothing staged.
-_COMBINE = {
-    **dict.fromkeys(("rows", "shift", "scale", "wanted"), Combine.SAME),
-    "first_bad": Combine.MIN,
-    "farthest": Combine.MAX,
-    "panels.unit": Combine.MIN,
-}
 
 
 class Covariance(Accumulator):
@@ -82,7 +70,8 @@ class Covariance(Accumulator):
         self.dim, self.precision, self.device = dim, precision, device
         self.staging_rows, self.panel_rows = staging_rows, min(panel_rows, dim)
         self.step = step or Step.usual(dim, profile(device))
-        self._stage: _Waiting | _Sums = _Waiting(self)
+        self.ranks = self.step.ranks
+        self._stage: Waiting | Sums = Waiting(self)
 
     @classmethod
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate:
@@ -113,7 +102,8 @@ class Covariance(Accumulator):
             staging_rows //= 2
         in_eighths = in_eighths and not too_large()
         state, step = need()
-        operations = setting.sum_cost * (setting.samples or _SAMPLES) * float(dim) ** 2
+        operations = setting.sum_cost * (setting.samples or _SAMPLES) * float(dim) ** 2 / setting.ranks.size
+        shared = f", of which each of {setting.ranks.size} ranks holds a share" * (setting.ranks.size > 1)
         last = step_operations(dim, max_block, setting)
         operations += last
         return Candidate(
@@ -124,7 +114,7 @@ class Covariance(Accumulator):
             operations=operations,
             exact=True,
             order=dim,
-            why=f"the triangle of {dim:,}² and its staging take {format_bytes(state)}, in one pass",
+            why=f"the triangle of {dim:,}² and its staging take {format_bytes(state)}{shared}, in one pass",
             step=last,
             estimates=in_eighths,
             make=partial(
@@ -134,7 +124,7 @@ class Covariance(Accumulator):
                 device=setting.device,
                 staging_rows=staging_rows,
                 panel_rows=panel_rows,
-                step=Step(max_block, constants, directions=setting.directions),
+                step=Step(max_block, constants, directions=setting.directions, ranks=setting.ranks),
                 in_eighths=in_eighths,
                 labels=setting.labels,
             ),
@@ -144,7 +134,7 @@ class Covariance(Accumulator):
     def nbytes(dim: int, staging_rows: int, panel_rows: int, setting: Setting) -> int:
         """Bytes of the state while data streams."""
         dtype = kernels.SUM_DTYPES[setting.rounding]
-        state = SymmetricPanels.nbytes(dim, panel_rows, dtype) + Probes.nbytes(dim)
+        state = SymmetricPanels.nbytes(dim, panel_rows, dtype, setting.ranks) + Probes.nbytes(dim)
         state += Staging.nbytes(dim, staging_rows, setting.rounding, setting.device) + 8 * dim
         return state + kernels.product_bytes(min(panel_rows, dim), dim, dtype, setting.device)
 
@@ -185,9 +175,15 @@ class Covariance(Accumulator):
             DataError: fewer than two samples were seen.
             ActivationError, Overflow, OptionError: as :meth:`end_pass`.
         """
-        self.end_pass()
+        self._stage.flush()
         sums = self._stage.sums()
+        return self.ranks.led(lambda: self._spectrum(sums, options, progress), sums.panels.own)
+
+    def _spectrum(self, sums: Sums, options: Options, progress: Callable[[float], None] | None) -> Spectrum:
+        self.end_pass()
         staging, panels = sums.staging, sums.panels
+        if self.dim <= self.step.profile.dense_limit:  # what is solved dense is solved by one rank
+            panels = panels.collected()
         panels.u_NR = panels.m_RR = None
         squares = float(staging.sums.squares_D.sum())
         fourth = sums.fourth.about(staging.remaining_mean(), panels, staging.count, squares)
@@ -216,10 +212,10 @@ class Covariance(Accumulator):
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         if not int(tensors["count"]):
-            self._stage = _Waiting(self)
+            self._stage = Waiting(self)
             return
         origin = origin_in(tensors)
-        stage = self._stage if isinstance(self._stage, _Sums) else _Sums(self, origin)
+        stage = self._stage if isinstance(self._stage, Sums) else Sums(self, origin)
         stage.load(origin, tensors)
         self._stage = stage
 
@@ -237,110 +233,6 @@ class Covariance(Accumulator):
         mine.rescale(scale)
         theirs.rescale(scale)
         theirs.move_to(mine.staging.origin.shift_D)
-
-
-class _Waiting:
-    """Before the first batch, which gives the origin."""
-
-    samples = 0
-
-    def __init__(self, owner: Covariance) -> None:
-        self._owner = owner
-
-    def begun(self, x_ND: torch.Tensor) -> _Sums:
-        return _Sums(self._owner, origin_of(x_ND, self._owner.precision))
-
-    def sums(self) -> _Sums:
-        raise DataError("a covariance needs at least 2 samples, got 0")
-
-    def check(self) -> None:
-        """Nothing has come that could be wrong."""
-
-    def state(self) -> dict[str, Part]:
-        return {"count": Part(as_tensor(0), Combine.SUM)}
-
-
-class _Sums:
-    """From the first batch on: staged rows, and the panels that they are added to."""
-
-    def __init__(self, owner: Covariance, origin: Origin) -> None:
-        self.staging = Staging(origin, owner.staging_rows, owner.precision)
-        precision = owner.precision
-        self.panels = SymmetricPanels(
-            owner.dim, owner.panel_rows, precision.sum_dtype, owner.device, precision.exact
-        )
-        self.fourth = FourthMoments(owner.dim, owner.device)
-        dim, device, places = owner.dim, owner.device, owner.places
-        self.eighths = Eighths(dim, device, places) if owner.in_eighths else None
-        self.classes = ClassSums(owner.labels, dim, device, places) if owner.labels else None
-        beside = (self.fourth, self.eighths, self.classes)
-        self.beside = [each for each in beside if each is not None]
-
-    @property
-    def samples(self) -> int:
-        return self.staging.count
-
-    def begun(self, x_ND: torch.Tensor) -> _Sums:
-        return self
-
-    def sums(self) -> _Sums:
-        return self
-
-    def add(self, x_ND: torch.Tensor) -> None:
-        self.staging.fill(x_ND, self.flush)
-
-    def flush(self) -> None:
-        """Add what is staged to the panels."""
-        if self.staging.filled:
-            rows_ND = self.staging.staged()
-            for each in self.beside:
-                each.add(rows_ND, self.staging.count - rows_ND.shape[-2])
-            self.panels.add_outer(rows_ND.mT)
-
-    def check(self) -> None:
-        self.flush()
-        self.staging.check()
-        check_sums(self.panels, self.staging.precision.layer, self.staging.origin.scale)
-        self.staging.precision.check_moved(float(self.staging.sums.moved), self.staging.total())
-
-    def rescale(self, scale: float) -> None:
-        """Bring all sums to another scale."""
-        ratio = self.staging.rescale(scale)
-        if ratio != 1.0:
-            self.panels.multiply_(ratio**2)
-            for each in self.beside:
-                each.rescale(ratio)
-        on_grid_D = self.staging.precision.on_grid(self.staging.origin.shift_D, scale)
-        if not torch.equal(on_grid_D, self.staging.origin.shift_D):
-            self.move_to(on_grid_D)
-
-    def move_to(self, shift_D: torch.Tensor) -> None:
-        """Turn the sums into those about another shift p: x − p = (x − q) + (q − p)."""
-        staging, sums = self.staging, self.staging.sums
-        by_D = (staging.origin.shift_D.double() - shift_D.double()) * staging.origin.scale
-        about = About(staging.count, sums.sum_D, float(sums.squares_D.sum()), self.panels)
-        for each in self.beside:
-            each.move(by_D, about)
-        u_D2 = torch.stack([sums.sum_D, by_D], dim=1)
-        m_22 = torch.tensor([[0.0, 1.0], [1.0, staging.count]], dtype=torch.float64, device=u_D2.device)
-        self.panels.add_low_rank(u_D2, m_22)
-        sums.squares_D.add_(2 * by_D * sums.sum_D + staging.count * by_D * by_D)
-        sums.sum_D.add_(by_D, alpha=staging.count)
-        staging.origin = Origin(shift_D, staging.origin.scale)
-
-    def state(self) -> dict[str, Part]:
-        panels = {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
-        parts = self.staging.state() | panels
-        for each in self.beside:
-            parts |= each.state()
-        return {name: Part(tensor, _COMBINE.get(name, Combine.SUM)) for name, tensor in parts.items()}
-
-    def load(self, origin: Origin, tensors: Mapping[str, torch.Tensor]) -> None:
-        self.staging.origin = origin
-        self.staging.load_state(tensors)
-        self.panels.load_state(below("panels.", tensors))
-        for each in self.beside:
-            each.load_state(tensors)
 
 
 METHOD = Covariance

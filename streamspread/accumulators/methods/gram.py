@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 
 import torch
 
@@ -21,19 +20,17 @@ from streamspread.accumulators.base import (
 )
 from streamspread.accumulators.classes import ClassSums, classes_of, components_of_each, split_products
 from streamspread.accumulators.exact import (
-    LEAST_BLOCK,
     Step,
     Totals,
     check_sums,
-    largest_block,
     spectrum_of,
-    step_bytes,
-    step_operations,
 )
 from streamspread.accumulators.growth import growth_of_products, with_whole
 from streamspread.accumulators.moments import fourth_moment_of_products, per_sample
-from streamspread.accumulators.staging import Precision, Staging
+from streamspread.accumulators.shares import all_well, join
+from streamspread.accumulators.staging import Precision, Staging, origin_of
 from streamspread.accumulators.tiles import Between, Tile
+from streamspread.accumulators.tiling import gram_candidate
 from streamspread.accumulators.turning import Known, Turning, Window, state_of, windows_in
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
@@ -43,10 +40,9 @@ from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import profile
+from streamspread.system.ranks import bounds_of
 
-_LEAST_TILE = 64
 _NUMBERS = 1 << 20  # widened to float64 at a time
-_ALIGN = 64  # columns: keeps tiles aligned for wide loads
 
 
 class Gram(Accumulator):
@@ -77,6 +73,11 @@ class Gram(Accumulator):
         self.dim, self.announced, self.tile = dim, samples, min(tile, dim)
         self.precision, self.device = precision, device
         self.step, self.labels = step or Step.usual(samples, profile(device)), labels
+        ranks = self.ranks = self.step.ranks
+        bounds = bounds_of(dim, ranks)
+        self.bounds = None if ranks.size == 1 else bounds
+        self.columns = bounds[ranks.rank + 1] - bounds[ranks.rank]  # of this rank, of which all tiles are
+        self.joined = False  # whether the panels hold the sums over all ranks' columns
         self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device, precision.exact)
         self.begin = 0  # first feature of the tile at hand
         self.total = self.moved = 0.0
@@ -85,83 +86,14 @@ class Gram(Accumulator):
         # Products of the classes' weighted means.
         self.means_CC = torch.zeros(classes, classes, dtype=torch.float64, device=device)
         self.scale = math.inf  # nothing has been added yet
+        self.largest_scale, self._agreed = math.inf, False  # of the tiles in a pass
         self._stage: Between | Tile = Between()
         self.windows: list[Window] = []  # of the tiles so far, where directions are wanted
         self._turning: Turning | None = None
 
     @classmethod
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
-        if setting.samples is None:
-            return Impossible(
-                "the number of samples is not known before the pass",
-                "give data that tells it, as a tensor, Dataset or DataLoader does, or ",
-            )
-        dim, samples, constants = layer.dim, setting.samples, setting.profile
-        count = min(setting.directions, dim, samples - 1)
-        if count > 0 and not setting.same_again:
-            return Impossible(
-                "its directions take one more pass, and the data can be read once",
-                "give data that can be read again, or ",
-            )
-        panel_rows = constants.panel_rows
-        max_block = largest_block(samples, constants)
-
-        def need(tile: int) -> tuple[int, int]:
-            panels, staging = cls.nbytes(samples, min(tile, dim), panel_rows, setting)
-            step = step_bytes(samples, panel_rows, 2 * max(1, setting.classes), max_block, setting)
-            turning = Turning.nbytes(samples, dim, count, setting.batch_size) if count > 0 else 0
-            # The tile is gone when the step begins.
-            return panels + staging + turning, max(0, step - staging)
-
-        least = min(_LEAST_TILE, dim)
-        while max_block > LEAST_BLOCK and sum(need(least)) > setting.room:
-            max_block //= 2
-        tile = dim
-        if setting.same_again:
-            per_feature = need(least)[0] - need(least - 1)[0] if least > 1 else need(1)[0]
-            room = setting.room - setting.forward_bytes - (need(least)[0] - per_feature * least)
-            most = min(room, constants.tile_bytes) // per_feature
-            passes = -(-dim // max(least, most))
-            if passes > 1:
-                tile = -(-dim // passes // _ALIGN) * _ALIGN
-                # Rounded up to the alignment it may be too large, rounded down it may be none.
-                tile = min(tile, max(least, most // _ALIGN * _ALIGN))
-        passes = -(-dim // min(tile, dim))
-        state, step = need(tile)
-        operations = setting.sum_cost * float(samples) ** 2 * dim
-        last = step_operations(samples, max_block, setting)
-        operations += last
-        if count > 0:
-            operations += constants.float64_cost * 2.0 * samples * float(dim) * count
-        more = int(count > 0)
-        operations += constants.forward_cost * (passes - 1 + more) * layer.operations * samples
-        return Candidate(
-            method=cls.method,
-            passes=passes + more,
-            state_bytes=state,
-            finish_bytes=step,
-            operations=operations,
-            exact=True,
-            order=samples,
-            why=f"inner products of {samples:,} samples from "
-            f"{passes} tile{'s' * (passes > 1)} of {tile:,} features"
-            + more
-            * ", and a pass for its directions",
-            step=last,
-            estimates=setting.options.estimate,
-            scores=True,
-            make=partial(
-                cls,
-                dim,
-                samples,
-                tile=tile,
-                precision=setting.precision(layer.name),
-                device=setting.device,
-                panel_rows=panel_rows,
-                step=Step(max_block, constants, directions=setting.directions),
-                labels=setting.labels,
-            ),
-        )
+        return gram_candidate(cls, layer, setting)
 
     @staticmethod
     def nbytes(samples: int, tile: int, panel_rows: int, setting: Setting) -> tuple[int, int]:
@@ -188,14 +120,25 @@ class Gram(Accumulator):
         if self._turning is not None:
             self._turning.add(x_ND)
             return
-        end = min(self.dim, self.begin + self.tile)
+        end = min(self.columns, self.begin + self.tile)
         window = x_ND[:, self.begin : end]
+        self._agree_on_scale(window)
+        if end == self.begin:  # other ranks have more
+            return
         self._stage = tile = self._stage.opened(window, self)
         if tile.staging.filled + x_ND.shape[0] > self.announced:
             raise ActivationError(
                 f"layer {self.precision.layer}: more than the {self.announced:,} samples that were announced"
             )
         tile.staging.push(window)
+
+    def _agree_on_scale(self, window_NT: torch.Tensor) -> None:
+        """Of the tiles that ranks begin in a pass: the smallest one that is called for, as of one tile."""
+        if self._agreed or self.ranks.size == 1:
+            return
+        width = window_NT.shape[1]
+        own = origin_of(window_NT, self.precision, self.scale).scale if width else math.inf
+        self.largest_scale, self._agreed = min(self.ranks.gather(own)), True
 
     def end_pass(self) -> None:
         """Add the tile's products, and check that all of it was finite and complete.
@@ -205,21 +148,38 @@ class Gram(Accumulator):
             Overflow: rounding overflowed, or a sum.
             OptionError: an eigenvalue step has used up the sums.
         """
+        all_well(self.ranks, self._end_tile)
+        if not all(self.ranks.gather(self.begin == self.columns)):
+            return
+        if not self.joined:
+            join(self)
+            self.joined = True
+        self.ranks.led(self._check, self.panels.own)
+        self._turn()
+
+    def _end_tile(self) -> None:
         self._stage.add_to(self)
-        self._stage = Between()
+        self._stage, self._agreed = Between(), False
+        if not self.joined:
+            check_sums(self.panels, self.precision.layer, self.scale)
+
+    def _check(self) -> None:
         check_sums(self.panels, self.precision.layer, self.scale)
-        if self.begin == self.dim:  # a single tile may have next to no variance
-            self.precision.check_moved(self.moved, self.total)
-            self._turn()
+        self.precision.check_moved(self.moved, self.total)  # a single tile may have next to no variance
 
     def _turn(self) -> None:
         """Begin the pass for directions where they are wanted; end it where it has begun."""
         count = min(self.step.directions, self.dim, self.announced - 1)
+        ranks = self.ranks
         if self._turning is None and count > 0:
-            known = Known.of(self._centre(), count, self.scale, self.step.profile)
+            known = ranks.led(lambda: self._known(count).to(torch.device("cpu")), self.panels.own)
+            known = known.to(self.device)
             self._turning = Turning(known, self.windows, self.precision)
         elif self._turning is not None:
             self._turning.check_count(self._turning.seen)
+
+    def _known(self, count: int) -> Known:
+        return Known.of(self._centre(), count, self.scale, self.step.profile)
 
     def add_features(self, other: Gram) -> None:
         """Add a state over **other features** of the same samples; ``other`` is used up.
@@ -239,6 +199,7 @@ class Gram(Accumulator):
         self.windows += other.windows
         self.dim += other.dim
         self.begin += other.begin
+        self.columns += other.columns
 
     def merge(self, other: Gram) -> None:
         """Products between samples of two states were never formed.
@@ -258,7 +219,8 @@ class Gram(Accumulator):
             ActivationError: not every tile has had its pass.
             Overflow, OptionError: as :meth:`end_pass`.
         """
-        self._complete()
+        self.end_pass()
+        self._check_complete()
         return self._centre()
 
     def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
@@ -268,7 +230,14 @@ class Gram(Accumulator):
         Raises:
             ActivationError, Overflow, OptionError: as :meth:`centred`.
         """
-        self._complete()
+        self.end_pass()
+        self._check_complete()
+        if self._turning is not None:
+            self._turning = self._turning.joined(self.ranks)
+        return self.ranks.led(lambda: self._spectrum(options, progress), self.panels.own)
+
+    def _spectrum(self, options: Options, progress: Callable[[float], None] | None) -> Spectrum:
+        self._set_diagonal()
         moved = self.moved if self.precision.exact else math.nan
         totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer, moved)
         step, most, classes = self.step._replace(progress=progress), self.step.profile.part_limit, None
@@ -288,20 +257,23 @@ class Gram(Accumulator):
         leading = self._turning.directions() if self._turning else None
         return replace(spectrum, fourth_moment=fourth, growth=growth, classes=classes, leading=leading)
 
-    def _complete(self) -> None:
-        """End the pass, which must be the last one, and give the sums their exact diagonal; uncorrected."""
-        self.end_pass()
-        if self.begin != self.dim:
+    def _check_complete(self) -> None:
+        """That the pass was the last one."""
+        if self.begin != self.columns:
             raise ActivationError(
                 f"layer {self.precision.layer}: {self.begin:,} of {self.dim:,} features had their pass"
             )
+
+    def _set_diagonal(self) -> None:
+        """Give the sums their exact diagonal; uncorrected."""
+        if self.announced <= self.step.profile.dense_limit:  # what is solved dense is solved by one rank
+            self.panels = self.panels.collected()
         self.panels.u_NR = self.panels.m_RR = None
         self.panels.set_diagonal_(self.squares_N)
 
     def _centre(self) -> SymmetricPanels:
         """The panels with their exact diagonal, centred."""
-        self.panels.u_NR = self.panels.m_RR = None
-        self.panels.set_diagonal_(self.squares_N)
+        self._set_diagonal()
         self.panels.centre()
         return self.panels
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -15,51 +16,93 @@ from streamspread.cli.inputs import Opened, dated_name, open_source
 from streamspread.cli.terminal import check_printed, note, outlook_line, print_result, progress_bars
 from streamspread.errors import OptionError
 from streamspread.options import Options
+from streamspread.system.launch import speaks
 
 if TYPE_CHECKING:
     from streamspread.models.twin import Twin
+    from streamspread.results.spectrum import Spectra
+    from streamspread.system.progress import Report
+    from streamspread.system.ranks import Ranks
 
 
 def run(context: typer.Context, source: Source, options: Options, output: Output) -> None:
     """Say how many principal components each layer needs, and write the result to a file; Ctrl-C keeps the
     layers that are done."""
-    interrupted = False
-    with progress_bars(output.quiet) as progress:
-        from streamspread import store
-        from streamspread.api import analyze
-        from streamspread.api.doors import Subject
-        from streamspread.engine.analysis import Interrupted
-        from streamspread.engine.checkpoints import remove
-        from streamspread.engine.pace import Announce
-        from streamspread.system.files import check_apart
+    with progress_bars(output.quiet or not speaks()) as progress:
+        from streamspread.system.world import joined
 
-        check_printed(output)
-        path = output.out or dated_name(source.model, ".arrow")
+        with joined(str(options.device)) as ranks, ranks.together():
+            done = _analyzed(context.obj, source, options, output, progress, ranks)
+    if ranks.leads:
+        _put_out(done, options, output)
+    if done.interrupted:
+        raise typer.Exit(130)
+
+
+class _Done(NamedTuple):
+    """What came of an analysis, where it is to be written, and what must be said of it."""
+
+    spectra: Spectra
+    path: Path
+    notes: list[str]
+    interrupted: bool = False
+
+
+def _analyzed(
+    command: list[str],
+    source: Source,
+    options: Options,
+    output: Output,
+    progress: Report | None,
+    ranks: Ranks,
+) -> _Done:
+    from streamspread import store
+    from streamspread.api import analyze
+    from streamspread.api.doors import Subject
+    from streamspread.engine.analysis import Interrupted
+    from streamspread.engine.pace import Announce
+    from streamspread.system.files import check_apart
+
+    check_printed(output)
+    path, quiet = output.out or dated_name(source.model, ".arrow"), output.quiet or not ranks.leads
+    if ranks.leads:
         store.check_writable(path)
-        if path.suffix != ".arrow":  # a slip that names weights or data, not to be replaced
-            raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
-        if options.checkpoint is not None:
-            check_apart(options.checkpoint, path)
-        opened = open_source(source, options, output.quiet)
-        facts = opened.facts(context.obj, source, options.seed)
-        subject, twin = Subject(opened.loaded.module, opened.images), _twin(opened, source, options)
-        say = partial(outlook_line, twice=options.with_random)
-        announce = None if output.quiet else Announce(say, opened.total)
-        try:
-            spectra = analyze.analyze_with(subject, options, progress, facts, announce=announce, twin=twin)
-        except Interrupted as stopped:
-            spectra, interrupted = stopped.spectra, True
+    if path.suffix != ".arrow":  # a slip that names weights or data, not to be replaced
+        raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
+    if options.checkpoint is not None:
+        check_apart(options.checkpoint, path)
+    if not ranks.leads:
+        ranks.tell()  # what must be fetched is there once the first one has it
+    opened = open_source(source, options, quiet)
+    if ranks.leads:
+        ranks.tell()
+    facts = opened.facts(command, source, options.seed)
+    subject, twin = Subject(opened.loaded.module, opened.images), _twin(opened, source, options)
+    say = partial(outlook_line, twice=options.with_random)
+    announce = None if quiet else Announce(say, opened.total)
+    how: dict[str, Any] = {"announce": announce, "twin": twin, "ranks": ranks}
+    try:
+        spectra = analyze.analyze_with(subject, options, progress, facts, **how)
+    except Interrupted as stopped:
+        return _Done(stopped.spectra, path, opened.notes, True)
+    return _Done(spectra, path, opened.notes)
+
+
+def _put_out(done: _Done, options: Options, output: Output) -> None:
+    """Print the result, and write it."""
+    from streamspread import store
+    from streamspread.engine.checkpoints import remove
+
     try:  # printed first, since the disk may be full; and written though nobody may read what is printed
-        print_result(spectra, output, () if output.quiet else opened.notes)
+        print_result(done.spectra, output, () if output.quiet else done.notes)
         sys.stdout.flush()
     finally:
         # What is there may be whole: a part of the layers does not replace it.
-        with store.place(path, replace=output.out is not None and not interrupted) as written:
-            store.write(spectra, written)
+        with store.place(done.path, replace=output.out is not None and not done.interrupted) as written:
+            store.write(done.spectra, written)
     note(f"wrote {written}", output.quiet)
-    if interrupted:
-        raise typer.Exit(130)
-    remove(options)
+    if not done.interrupted:
+        remove(options)
 
 
 def _twin(opened: Opened, source: Source, options: Options) -> Twin | None:

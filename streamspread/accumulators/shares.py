@@ -1,0 +1,67 @@
+"""Inner products of which each rank sums those of its own columns: what it has of them, and how all become
+one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from streamspread.accumulators.staging import Overflow
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.system.ranks import Ranks
+
+if TYPE_CHECKING:
+    from streamspread.accumulators.methods.gram import Gram
+
+
+def all_well(ranks: Ranks, work: Callable[[], None]) -> None:
+    """Do the work on every rank; where it fails on one of them all raise that, and an overflow last, with the
+    smallest scale."""
+    error: Exception | None = None
+    try:
+        work()
+    except Exception as raised:
+        if ranks.size == 1:
+            raise
+        error = raised
+    errors = [one for one in ranks.gather(error) if one is not None]
+    overflows = [one for one in errors if isinstance(one, Overflow)]
+    if len(errors) > len(overflows):
+        raise next(one for one in errors if not isinstance(one, Overflow))
+    if overflows:
+        raise min(overflows, key=lambda one: one.scale)
+
+
+def join(gram: Gram) -> None:
+    """Add up what the ranks have summed, each of its own columns, and deal the panels among them."""
+    ranks = gram.ranks
+    if ranks.size == 1:
+        return
+    gram.rescale(min(ranks.gather(gram.scale)))
+    sums = ranks.gather((gram.total, gram.moved, gram.panels.unit, gram.panels.taken_off))
+    totals, moved, units, taken_off = zip(*sums, strict=True)
+    gram.total, gram.moved = math.fsum(totals), math.fsum(moved)
+    for sums_N in (gram.squares_N, gram.means_CC):
+        ranks.sum_(sums_N)
+    gram.panels = _dealt(gram.panels, ranks)
+    gram.panels.unit, gram.panels.taken_off = min(units), math.fsum(taken_off)
+
+
+def _dealt(whole: SymmetricPanels, ranks: Ranks) -> SymmetricPanels:
+    """The sum of all ranks' panels, each at its owner alone."""
+    n, rows, device = whole.n, whole.rows, whole.device
+    owners = SymmetricPanels.owners(n, rows, ranks)
+    ranks.sum_(whole.probes.y_NM)
+    kept: list[torch.Tensor] = []
+    panels = whole.panels
+    for owner in owners:  # one after the other, and those of others are let go of
+        panel = panels.pop(0)
+        ranks.add_to_owners_([(panel, owner)])
+        if owner == ranks.rank:
+            kept.append(panel)
+    dealt = SymmetricPanels(n, rows, whole.dtype, device, whole.exact, kept or None, ranks)
+    dealt.probes = whole.probes
+    return dealt

@@ -1,0 +1,91 @@
+"""What inner products would cost, and how wide their tiles are."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from streamspread.accumulators.base import Candidate, Impossible, LayerShape, Setting
+from streamspread.accumulators.exact import LEAST_BLOCK, Step, largest_block, step_bytes, step_operations
+from streamspread.accumulators.turning import Turning
+
+if TYPE_CHECKING:
+    from streamspread.accumulators.methods.gram import Gram
+
+_LEAST_TILE = 64
+_ALIGN = 64  # columns: keeps tiles aligned for wide loads
+
+
+def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Candidate | Impossible:
+    """As :meth:`streamspread.accumulators.base.Accumulator.candidate`. Of several ranks each has tiles of its
+    own share of the features, and all panels until these are added up."""
+    if setting.samples is None:
+        return Impossible(
+            "the number of samples is not known before the pass",
+            "give data that tells it, as a tensor, Dataset or DataLoader does, or ",
+        )
+    dim, samples, constants = layer.dim, setting.samples, setting.profile
+    share = -(-dim // setting.ranks.size)  # of each rank
+    count = min(setting.directions, dim, samples - 1)
+    if count > 0 and not setting.same_again:
+        return Impossible(
+            "its directions take one more pass, and the data can be read once",
+            "give data that can be read again, or ",
+        )
+    panel_rows = constants.panel_rows
+    max_block = largest_block(samples, constants)
+
+    def need(tile: int) -> tuple[int, int]:
+        panels, staging = gram.nbytes(samples, min(tile, share), panel_rows, setting)
+        step = step_bytes(samples, panel_rows, 2 * max(1, setting.classes), max_block, setting)
+        turning = Turning.nbytes(samples, dim, count, setting.batch_size) if count > 0 else 0
+        # The tile is gone when the step begins.
+        return panels + staging + turning, max(0, step - staging)
+
+    least = min(_LEAST_TILE, share)
+    while max_block > LEAST_BLOCK and sum(need(least)) > setting.room:
+        max_block //= 2
+    tile = share
+    if setting.same_again:
+        per_feature = need(least)[0] - need(least - 1)[0] if least > 1 else need(1)[0]
+        room = setting.room - setting.forward_bytes - (need(least)[0] - per_feature * least)
+        most = min(room, constants.tile_bytes) // per_feature
+        passes = -(-share // max(least, most))
+        if passes > 1:
+            tile = -(-share // passes // _ALIGN) * _ALIGN
+            # Rounded up to the alignment it may be too large, rounded down it may be none.
+            tile = min(tile, max(least, most // _ALIGN * _ALIGN))
+    passes = -(-share // min(tile, share))
+    state, step = need(tile)
+    operations = setting.sum_cost * float(samples) ** 2 * share
+    last = step_operations(samples, max_block, setting)
+    operations += last
+    if count > 0:
+        operations += constants.float64_cost * 2.0 * samples * float(share) * count
+    more = int(count > 0)
+    operations += constants.forward_cost * (passes - 1 + more) * layer.operations * samples
+    return Candidate(
+        method=gram.method,
+        passes=passes + more,
+        state_bytes=state,
+        finish_bytes=step,
+        operations=operations,
+        exact=True,
+        order=samples,
+        why=f"inner products of {samples:,} samples from "
+        f"{passes} tile{'s' * (passes > 1)} of {tile:,} features" + more * ", and a pass for its directions",
+        step=last,
+        estimates=setting.options.estimate,
+        scores=True,
+        make=partial(
+            gram,
+            dim,
+            samples,
+            tile=tile,
+            precision=setting.precision(layer.name),
+            device=setting.device,
+            panel_rows=panel_rows,
+            step=Step(max_block, constants, directions=setting.directions, ranks=setting.ranks),
+            labels=setting.labels,
+        ),
+    )

@@ -1,0 +1,170 @@
+"""The row panels of a symmetric matrix that one rank holds, and what it does with them for all: all of them,
+where it is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import torch
+
+from streamspread import kernels
+from streamspread.linalg.chunks import CHUNK
+from streamspread.linalg.products import product
+from streamspread.linalg.triangle import Triangle
+from streamspread.system.devices import profile
+from streamspread.system.ranks import Ranks, dealt
+from streamspread.system.switches import switched
+
+
+class OwnedPanels:
+    """Panels of the lower triangle P, of which each rank has some. What a method gives are parts that add up
+    over the ranks, or 0 for what others hold.
+
+    Attributes:
+        n, rows, dtype, device: as of :class:`streamspread.linalg.panels.SymmetricPanels`.
+        owners: the rank of each panel. ``panels``: those of this one, in order.
+        copy: another matrix in its place, for rough products; ``triangle``: of a reduction.
+    """
+
+    copy: OwnedPanels
+    triangle: Triangle
+
+    def __init__(
+        self,
+        n: int,
+        rows: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        ranks: Ranks,
+        panels: list[torch.Tensor] | None = None,
+    ) -> None:
+        self.n, self.rows, self.dtype, self.device = n, rows, dtype, device
+        self.owners, self.ranks = owners_of(n, rows, ranks), ranks
+        self.spans = list(spans_of(n, rows))
+        mine = [index for index, owner in enumerate(self.owners) if owner == ranks.rank]
+        self._places = {index: place for place, index in enumerate(mine)}
+        self.panels = panels or [
+            torch.zeros(end - begin, end, dtype=dtype, device=device)
+            for begin, end in (self.spans[index] for index in mine)
+        ]
+
+    def held(self) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """(first row, one past the last row, panel) of those that are here, in order."""
+        for index, place in self._places.items():
+            yield *self.spans[index], self.panels[place]
+
+    def panel(self, index: int) -> torch.Tensor:
+        """The panel of that number, which is here."""
+        return self.panels[self._places[index]]
+
+    def add_outer(self, x_NK: torch.Tensor) -> None:
+        """``P += x xᵀ``."""
+        add_gram_rows = kernels.for_device(self.device).add_gram_rows
+        terms = profile(self.device).product_terms
+        for _, end, panel in self.held():
+            add_gram_rows(panel, x_NK[..., :end, :], terms=terms)
+
+    def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
+        """``P += U M Uᵀ``, formed in float64 and rounded once."""
+        right_RN = m_RR @ u_NR.T
+        for begin, end, panel in self.held():
+            for top in range(begin, end, CHUNK):
+                bottom = min(end, top + CHUNK)
+                rows = panel[top - begin : bottom - begin]
+                rows.copy_(torch.addmm(rows.double(), u_NR[top:bottom], right_RN[:, :end]))
+
+    def multiply(self, factor: float) -> None:
+        """``P *= factor``."""
+        for panel in self.panels:
+            panel.mul_(factor)
+
+    def diagonal(self) -> torch.Tensor:
+        """(n,) float64."""
+        diagonal_N = torch.zeros(self.n, dtype=torch.float64, device=self.device)
+        for begin, end, panel in self.held():
+            diagonal_N[begin:end] = panel.diagonal(begin)
+        return diagonal_N
+
+    def set_diagonal(self, values_N: torch.Tensor, factor: float) -> None:
+        """The diagonal ← values, all else times ``factor``."""
+        for begin, end, panel in self.held():
+            if factor != 1.0:
+                panel.mul_(factor)
+            panel.diagonal(begin).copy_(values_N[begin:end])
+
+    def wide_product(self, q_NL: torch.Tensor) -> torch.Tensor:
+        """P·q (n, L) for q in float64; all sums are float64."""
+        y_NL = torch.zeros_like(q_NL)
+        for begin, end, panel in self.held():
+            for top in range(begin, end, CHUNK):
+                chunk = panel[top - begin : top - begin + CHUNK].double()
+                bottom = top + chunk.shape[0]
+                y_NL[top:bottom] += product(chunk, q_NL[:end])
+                if begin:
+                    y_NL[:begin] += product(chunk[:, :begin].T, q_NL[top:bottom])
+        return y_NL
+
+    def product(self, q_NL: torch.Tensor, rough: bool) -> torch.Tensor:
+        """P·q (n, L) in the panels' dtype; ``rough``: in TF32."""
+        y_NL = torch.zeros_like(q_NL)
+        with switched(matrices=True) if rough else nullcontext():
+            for begin, end, panel in self.held():
+                y_NL[begin:end].addmm_(panel, q_NL[:end])
+                if begin:
+                    y_NL[:begin].addmm_(panel[:, :begin].T, q_NL[begin:end])
+        return y_NL
+
+    def squares(self, u_NR: torch.Tensor | None, m_RR: torch.Tensor | None) -> torch.Tensor:
+        """(panels,) float64: what each adds to ‖P + U M Uᵀ‖²_F."""
+        total = torch.zeros(len(self.owners), dtype=torch.float64, device=self.device)
+        correction = correction_of(u_NR, m_RR, self.dtype)
+        for index, panel in ((index, self.panels[place]) for index, place in self._places.items()):
+            begin, end = self.spans[index]
+            for chunk in chunks(begin, end, panel, correction, self.dtype):
+                # A column left of the diagonal block stands for one above it too.
+                for part in (chunk, chunk[:, :begin]):
+                    total[index] += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square().sum()
+        return total
+
+    def make_copy(self, dtype: torch.dtype) -> None:
+        """:attr:`copy` ← the panels as another dtype."""
+        copied = [panel.to(dtype, copy=True) for panel in self.panels]
+        self.copy = OwnedPanels(self.n, self.rows, dtype, self.device, self.ranks, copied)
+
+    def use_up(self, height: int) -> None:
+        """:attr:`triangle` ← the panels, which it overwrites, some rows at a time."""
+        self.triangle = Triangle(self.held(), self.n, height, self.dtype, self.device)
+
+
+Correction = tuple[torch.Tensor, torch.Tensor] | None
+
+
+def correction_of(u_NR: torch.Tensor | None, m_RR: torch.Tensor | None, dtype: torch.dtype) -> Correction:
+    """U and M Uᵀ as ``dtype``; None where there is no correction."""
+    return None if u_NR is None or m_RR is None else (u_NR.to(dtype), (m_RR @ u_NR.T).to(dtype))
+
+
+def chunks(
+    begin: int, end: int, panel: torch.Tensor, correction: Correction, dtype: torch.dtype
+) -> Iterator[torch.Tensor]:
+    """Some rows of a panel at a time as ``dtype``, corrected, in order; to be read only."""
+    height = CHUNK * 8 // dtype.itemsize
+    for top in range(0, end - begin, height):
+        chunk = panel[top : top + height].to(dtype)
+        if correction is not None:
+            u_NR, right_RN = correction
+            rows = slice(begin + top, begin + top + chunk.shape[0])
+            chunk = torch.addmm(chunk, u_NR[rows], right_RN[:, :end])
+        yield chunk
+
+
+def owners_of(n: int, rows: int, ranks: Ranks) -> list[int]:
+    """The rank that holds each panel of a matrix of order n."""
+    return dealt(len(list(spans_of(n, rows))), ranks)
+
+
+def spans_of(n: int, rows: int) -> Iterator[tuple[int, int]]:
+    """(first row, one past the last) of every panel of a matrix of order n."""
+    for begin in range(0, n, rows):
+        yield begin, min(n, begin + rows)

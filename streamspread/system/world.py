@@ -1,0 +1,55 @@
+"""Which ranks there are: those of the caller's process group, or of one that is made for a launcher's
+processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import torch
+import torch.distributed as dist
+
+from streamspread.errors import RanksError
+from streamspread.system.launch import launched
+from streamspread.system.ranks import ALONE, Ranks
+
+_known: tuple[object, Ranks] | None = None
+
+
+def ranks_here(alone: bool = False) -> Ranks:
+    """All ranks of the process group that is initialised here; this process by itself where there is none, or
+    it is to work ``alone``."""
+    global _known
+    if alone or not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
+        return ALONE
+    if _known is None or _known[0] is not dist.group.WORLD:  # one of its own for each, made once
+        from streamspread.system.group import Group
+
+        _known = dist.group.WORLD, Group()
+    return _known[1]
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Ranks]:
+    """The ranks of a launcher's processes, joined until the end; this process by itself where no launcher
+    started it. ``device``: that is asked for.
+
+    Raises:
+        RanksError: the others cannot be reached.
+    """
+    global _known
+    if launched()[1] == 1 or dist.is_initialized():
+        yield ranks_here()
+        return
+    cards = device != "cpu" and torch.cuda.is_available() and dist.is_nccl_available()
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cards else "gloo")
+    except (RuntimeError, ValueError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RanksError(f"the other processes cannot be reached ({first}): see the launcher") from error
+    try:
+        yield ranks_here()
+    finally:
+        _known = None
+        with suppress(RuntimeError):
+            dist.destroy_process_group()

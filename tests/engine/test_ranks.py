@@ -1,0 +1,236 @@
+"""Several processes share an analysis: the sums and answers of one, one line for every error, no hang."""
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from streamspread.results.directions import Directions
+from streamspread.system.ranks import ALONE, Ranks, bounds_of, dealt
+from tests.fresh import ROOT, environment
+from tests.worlds import CASES
+
+SIZE = 8
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """What every case came to, by name and rank."""
+    folder = tmp_path_factory.mktemp("world")
+    command = [sys.executable, "-m", "tests.worlds"]
+    began = []
+    for rank in range(SIZE):
+        with (folder / f"{rank}.log").open("w") as log:
+            arguments = [*command, str(rank), str(SIZE), str(folder)]
+            where = {"env": environment(**THREADS), "cwd": ROOT}
+            began.append(subprocess.Popen(arguments, stdout=log, stderr=log, **where))
+    try:
+        codes = [one.wait(timeout=400) for one in began]
+    finally:
+        for one in began:
+            one.kill()
+    said = [(folder / f"{rank}.log").read_text() for rank in range(SIZE)]
+    assert sorted(codes) == [-9, *[0] * (SIZE - 1)], "\n".join(said)
+    found = {rank: pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(SIZE)}
+    return {
+        name: [found[rank][name] for rank in range(size) if name in found[rank]]
+        for name, (size, _) in CASES.items()
+    }
+
+
+def results(world, name):
+    came = world[name]
+    assert all("result" in one for one in came), came
+    return [one["result"] for one in came]
+
+
+def one_line(world, name):
+    """The error that all ranks raised."""
+    came = world[name]
+    assert len(came) == CASES[name][0]
+    assert all(one["seconds"] < 30 for one in came)
+    ((error, line),) = {(one["error"], one["line"]) for one in came}
+    return error, line
+
+
+def assert_same(one, other, exactly=False):
+    assert one.keys() == other.keys()
+    for name, a in one.items():
+        b = other[name]
+        same = ("K", "proof", "method", "rounding", "samples")
+        assert [a[part] for part in same] == [b[part] for part in same]
+        if exactly:
+            assert np.array_equal(a["eigenvalues"], b["eigenvalues"])
+        count = min(len(a["eigenvalues"]), len(b["eigenvalues"]))
+        # Tiles of other widths are added up in another order.
+        most = (1e-7 if a["method"] == "gram" else 1e-8) * a["eigenvalues"][0]
+        assert np.allclose(a["eigenvalues"][:count], b["eigenvalues"][:count], rtol=0, atol=most)
+        assert a["total"] == pytest.approx(b["total"], rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 8])
+def test_sums_have_the_bits_of_one_process_and_the_eigenvalue_step_agrees(world, size):
+    (one,) = results(world, "served on 1")
+    several = results(world, f"served on {size}")
+    assert len(several) == size
+    assert one["hashes"].keys() == {"c3", "c5"}
+    assert several[0]["hashes"] == one["hashes"]
+    assert all(not other["hashes"] for other in several[1:])  # the first one leads
+    for other in several:
+        assert_same(one["seen"], other["seen"])
+        assert other["facts"] == several[0]["facts"]
+        assert other["facts"]["data_seen"] == one["facts"]["data_seen"]
+        assert other["facts"]["ranks"] == size
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "exactly"),
+    [
+        ("int16", 3, True),
+        ("gram", 4, False),
+        ("gram int16", 3, True),
+        ("served grams", 3, False),
+        ("sketch", 4, False),
+        ("places", 4, True),
+        ("directions", 4, True),
+        ("directions of grams", 4, False),
+        ("a twin", 2, True),
+        ("overflow", 4, True),
+        ("batches", 3, False),
+        ("an iterator", 3, True),
+        ("texts", 3, True),
+        ("classes", 3, False),
+        ("scatter of classes", 3, False),
+    ],
+)
+def test_every_way_gives_what_one_process_gives(world, kind, size, exactly):
+    (one,), several = results(world, f"{kind} on 1"), results(world, f"{kind} on {size}")
+    assert len(several) == size
+    for other in several:
+        assert_same(one["seen"], other["seen"], exactly)
+        assert other["twin"] == one["twin"]
+    for name, a in one["seen"].items():
+        for b in (other["seen"][name] for other in several):
+            if isinstance(a["leading"], Directions):
+                turned = a["leading"].vectors_KD @ b["leading"].vectors_KD.T
+                assert np.allclose(np.abs(np.diag(turned)), 1.0, atol=1e-5)
+                assert a["leading"].scores_NK is None or np.allclose(
+                    a["leading"].scores_NK, b["leading"].scores_NK, atol=1e-4
+                )
+
+
+def test_a_layer_that_overflows_on_one_rank_is_summed_again_on_all(world):
+    for one in results(world, "overflow on 4"):
+        assert {layer["rounding"] for layer in one["seen"].values()} == {"bf16"}
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "line"),
+    [
+        *(
+            (f"a broken layer in batch {n}", "ModelError", f"broken (on rank {n % 3} of 3)")
+            for n in range(1, 6)
+        ),
+        ("out of memory", "DeviceError", "ran out of memory"),
+        ("NaN", "ActivationError", "NaN or Inf in the activation in batch 5"),
+        ("interrupted", "KeyboardInterrupt", ""),
+        (
+            "other weights",
+            "RanksError",
+            "rank 1 was given something else than rank 0: the hash of its",
+        ),
+        ("other data", "RanksError", "rank 1 was given something else than rank 0: the hash of the first"),
+        ("fewer data", "RanksError", "rank 2 was given something else than rank 0: the data is"),
+        ("other options", "RanksError", "rank 1 was given something else than rank 0: option seed is 1"),
+        ("fewer batches", "RanksError", "the number of samples is 100, and 130 on rank 0"),
+        ("other batches in the end", "DataError", "other samples came here than on other ranks"),
+        ("shuffled", "DataError", "its order may change"),
+        ("a distributed sampler", "DataError", "a DistributedSampler deals it out and pads it"),
+        ("a checkpoint", "OptionError", "a checkpoint is kept by one process alone"),
+    ],
+)
+def test_what_fails_on_one_rank_fails_on_all_with_one_line(world, name, error, line):
+    came = one_line(world, name)
+    assert came[0] == error
+    assert line in came[1]
+
+
+def test_all_goes_on_after_errors(world):
+    (one,) = results(world, "served on 1")
+    assert results(world, "after all errors")[0]["hashes"] == one["hashes"]
+
+
+def test_a_rank_that_is_killed_ends_all(world):
+    came = world["killed"]
+    assert len(came) == SIZE - 1
+    assert {one["error"] for one in came} == {"RanksError"}
+    assert all("one of the 8 processes has ended, or cannot be reached" in one["line"] for one in came)
+
+
+def launched(folder, *arguments, size=2):
+    """Processes of the command, as a launcher starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamspread", *arguments]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)} | THREADS
+    return [
+        subprocess.Popen(
+            command,
+            env=environment(**where, RANK=str(rank), LOCAL_RANK=str(rank)),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def test_the_first_process_of_a_run_prints_and_writes(tmp_path):
+    options = "--model plan:4,M,8 --weights none --data noise --samples 40 --image-size 8 --out r.arrow"
+    first, second = launched(tmp_path, "run", *options.split())
+    printed, said = first.communicate(timeout=120)
+    assert (first.returncode, second.wait(timeout=30)) == (0, 0), said
+    assert "c1" in printed
+    assert "wrote r.arrow" in said
+    assert second.communicate() == ("", "")
+    assert os.listdir(tmp_path) == ["r.arrow"]
+
+
+def test_other_commands_are_of_one_process(tmp_path):
+    began = time.monotonic()
+    several = launched(tmp_path, "layers", "--model", "no1")
+    said = [one.communicate(timeout=60)[1] for one in several]
+    assert [one.returncode for one in several] == [2, 2]
+    assert said[0].startswith("error: a launcher started 2 processes, which only run shares its work among")
+    assert said[1] == ""
+    assert time.monotonic() - began < 60
+
+
+class Several(Ranks):
+    def __init__(self, size):
+        self.size = size
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (7, 3), (16, 8), (3, 8)])
+def test_panels_are_dealt_back_and_forth(count, size):
+    ranks = Several(size)
+    owners = dealt(count, ranks)
+    assert owners == [min(i % (2 * size), 2 * size - 1 - i % (2 * size)) for i in range(count)]
+    bounds = bounds_of(count, ranks)
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, count, size + 1)
+    assert max(np.diff(bounds)) - min(np.diff(bounds)) <= 1
+
+
+def test_one_process_answers_itself():
+    assert ALONE.leads
+    assert ALONE.tell(3, 4) == [(3, 4)]
+    assert ALONE.gather("x") == ["x"]
+    assert ALONE.led(lambda: ALONE.ask([2, 1], "count", 1)) == 1

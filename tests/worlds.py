@@ -1,0 +1,272 @@
+"""What each of eight processes does, of which some share an analysis: ``python -m tests.worlds RANK SIZE
+FOLDER``.
+
+All cases run in one such world, since it takes seconds to start it. Every process writes what each case came
+to into a file of its own.
+"""
+
+import hashlib
+import os
+import pickle
+import signal
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from streamspread.accumulators.methods.covariance import Covariance
+from streamspread.api.analyze import analyze_with
+from streamspread.api.doors import Subject
+from streamspread.models.network import build
+from streamspread.options import Options
+from streamspread.system import devices
+from streamspread.system.group import Group
+from streamspread.system.ranks import ALONE
+
+PLAN = "plan:8,8,M,16,16,M,32,32"
+BATCH = 16
+SMALL = replace(devices.CPU, panel_rows=48)
+SERVED = replace(SMALL, search_limit=0, dense_limit=0, block=16)  # no matrix is gathered
+TILES = replace(SMALL, tile_bytes=1 << 16, narrow_limit=0)
+WHOLE = replace(SMALL, narrow_limit=0)
+
+X = torch.randn(130, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+class Faulty(nn.Module):
+    """Fails at the batch that holds a marked image."""
+
+    MARK = 1234.0
+
+    def __init__(self, inner, how):
+        super().__init__()
+        self.inner, self.how = inner, how
+
+    def forward(self, x):
+        if bool((x == self.MARK).any()):
+            self.how()
+        return self.inner(x)
+
+
+def broken():
+    raise ValueError("this layer is broken")
+
+
+def out_of_memory():
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.01)
+
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def marked(batch):
+    x = X.clone()
+    x[batch * BATCH + 3, 0, 0, 0] = Faulty.MARK
+    return x
+
+
+def with_nan(batch):
+    x = X.clone()
+    x[batch * BATCH + 3] = float("nan")
+    return x
+
+
+def far(batch):
+    """Images of one batch are far from all others."""
+    x = X.clone()
+    x[batch * BATCH : (batch + 1) * BATCH] *= 1000.0
+    return x
+
+
+def faulty(how):
+    torch.manual_seed(0)
+    return Faulty(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 24)), how)
+
+
+def network(seed=0):
+    return build(PLAN.removeprefix("plan:").split(","), seed)
+
+
+class Reads(nn.Module):
+    """Takes texts of any length."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.linear = nn.Embedding(50, 8), nn.Linear(8, 6)
+
+    def forward(self, input_ids, attention_mask):
+        return self.linear(self.embed(input_ids))
+
+
+def reads():
+    torch.manual_seed(0)
+    return Reads()
+
+
+def texts():
+    """Batches of longer and longer texts, which go through a network in parts."""
+    generator = torch.Generator().manual_seed(3)
+    for length in (4, 6, 20, 9, 40, 4, 12):
+        ids = torch.randint(50, (BATCH, length), generator=generator)
+        mask = (torch.arange(length) < torch.randint(1, length + 1, (BATCH, 1), generator=generator)).long()
+        yield {"input_ids": ids, "attention_mask": mask}
+
+
+def labelled():
+    labels = torch.arange(len(X)) % 3
+    return DataLoader(TensorDataset(X, labels), batch_size=BATCH)
+
+
+def seen(spectra):
+    """What must be alike on all ranks, and on any number of them."""
+    return {
+        name: {
+            "K": [tuple(one.components(tau)) for tau in (0.5, 0.7, 0.9)],
+            "eigenvalues": one.eigenvalues,
+            "total": one.total_variance,
+            "proof": one.proof,
+            "method": one.method,
+            "passes": one.passes,
+            "rounding": one.rounding,
+            "samples": one.samples,
+            "leading": one.leading,
+        }
+        for name, one in spectra.items()
+    }
+
+
+HASHES = {}
+
+
+def recording(spectrum):
+    """Covariance's own step, which notes a hash of all panels first."""
+
+    def recorded(self, sums, options, progress):
+        digest = hashlib.sha256()
+        for _, _, panel in sums.panels.spans():
+            digest.update(panel.contiguous().numpy().tobytes())
+        for part in (sums.staging.sums.sum_D, sums.staging.sums.squares_D):
+            digest.update(part.numpy().tobytes())
+        HASHES[self.precision.layer] = digest.hexdigest()
+        return spectrum(self, sums, options, progress)
+
+    return recorded
+
+
+def run(ranks, model=None, data=X, constants=SMALL, layers=("c3", "c5"), **options):
+    HASHES.clear()
+    given = Options(batch_size=BATCH, layers=layers, thresholds=(0.5, 0.7, 0.9), **options)
+    spectra = analyze_with(Subject(model or network(), data), given, constants=constants, ranks=ranks)
+    facts = {name: spectra.provenance.get(name) for name in ("data_seen", "samples", "ranks", "notes")}
+    return {"seen": seen(spectra), "hashes": dict(HASHES), "facts": facts, "twin": spectra.twin is not None}
+
+
+def shuffled(ranks):
+    torch.manual_seed(5)
+    return DataLoader(TensorDataset(X), batch_size=BATCH, shuffle=True)
+
+
+def dealt_out(ranks):
+    sampler = DistributedSampler(TensorDataset(X), ranks.size, ranks.rank, shuffle=False)
+    return DataLoader(TensorDataset(X), batch_size=BATCH, sampler=sampler)
+
+
+def ends_early(ranks):
+    """As many samples as announced nowhere, fewer on the last rank."""
+    return lambda: iter((X[:100] if ranks.rank == ranks.size - 1 else X).split(BATCH))
+
+
+def differs_late(ranks):
+    x = X.clone()
+    x[-1] += ranks.rank
+    return lambda: iter(x.split(BATCH))
+
+
+BY_TOKEN = {"layers": ("linear",), "view": ("position",)}
+OF_CLASSES = {"classes": True, "method": "covariance"}
+FAULTS = {"layers": ("inner.0", "inner.3"), "constants": SERVED, "method": "covariance"}
+
+
+def several(name, sizes, made=dict, **given):
+    return {f"{name} on {n}": (n, lambda r: run(r, **made(), **given)) for n in sizes}
+
+
+def failing(size, how, batch):
+    return size, lambda r: run(r, faulty(how), marked(batch), **FAULTS)
+
+
+# By name: how many ranks, and what each of them does.
+CASES = {
+    **several("served", (1, 2, 3, 4, 8), constants=SERVED, method="covariance"),
+    **several("int16", (1, 3), method="covariance", rounding="int16", layers=("c5",)),
+    **several("gram", (1, 4), constants=TILES, method="gram"),
+    **several("gram int16", (1, 3), constants=WHOLE, method="gram", rounding="int16"),
+    **several("served grams", (1, 3), constants=replace(SERVED, narrow_limit=0), method="gram"),
+    **several("sketch", (1, 4), method="sketch", rank=64),
+    **several("places", (1, 4), view=("position", "whole"), layers=("c5",), method="covariance"),
+    **several("directions", (1, 4), method="covariance", directions=3, scores=True),
+    **several("directions of grams", (1, 4), method="gram", directions=3, constants=TILES),
+    **several("a twin", (1, 2), layers=("c5",), with_random=True),
+    **several("overflow", (1, 4), data=far(1), method="covariance", rounding="fp16"),
+    **several("batches", (1, 3), data=lambda: iter(X.split(BATCH)), method="gram", constants=WHOLE),
+    **several("an iterator", (1, 3), lambda: {"data": iter(X.split(BATCH))}, method="covariance"),
+    **several(
+        "texts", (1, 3), lambda: {"model": reads(), "data": texts}, layers=("linear",), view=("position",)
+    ),
+    **several("classes", (1, 3), lambda: {"data": labelled()}, constants=SERVED, classes=True, method="gram"),
+    **several("scatter of classes", (1, 3), lambda: {"data": labelled()}, constants=SERVED, **OF_CLASSES),
+    **{f"a broken layer in batch {batch}": failing(3, broken, batch) for batch in (1, 2, 3, 4, 5)},
+    "out of memory": failing(3, out_of_memory, 4),
+    "NaN": (3, lambda r: run(r, data=with_nan(4), method="covariance")),
+    "interrupted": failing(3, interrupted, 4),
+    "other weights": (3, lambda r: run(r, network(seed=int(r.rank == 1)))),
+    "other data": (3, lambda r: run(r, data=X + (r.rank == 1))),
+    "fewer data": (3, lambda r: run(r, data=X[: 130 - (r.rank == 2)])),
+    "other options": (3, lambda r: run(r, seed=int(r.rank == 1))),
+    "fewer batches": (3, lambda r: run(r, data=ends_early(r), method="covariance")),
+    "other batches in the end": (3, lambda r: run(r, data=differs_late(r), method="covariance")),
+    "shuffled": (3, lambda r: run(r, data=shuffled(r))),
+    "a distributed sampler": (3, lambda r: run(r, data=dealt_out(r))),
+    "a checkpoint": (3, lambda r: run(r, checkpoint="never.kept")),
+    "after all errors": (3, lambda r: run(r, constants=SERVED, method="covariance")),
+    "killed": failing(8, killed, 5),  # the last one: a rank is gone afterwards
+}
+
+
+def outcome(case, ranks):
+    began = time.monotonic()
+    try:
+        done = {"result": case(ranks)}
+    except BaseException as error:
+        done = {"error": type(error).__name__, "line": str(error)}
+    return {**done, "seconds": time.monotonic() - began}
+
+
+def main(rank, size, folder):
+    torch.set_num_threads(1)
+    store = dist.FileStore(str(folder / "store"), size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(minutes=5))
+    groups = {n: Group(range(n)) for n in sorted({n for n, _ in CASES.values()} - {1})}
+    Covariance._spectrum = recording(Covariance._spectrum)
+    found = {}
+    for name, (n, case) in CASES.items():
+        if rank < n:
+            found[name] = outcome(case, groups.get(n, ALONE))
+            (folder / f"{rank}.pickle").write_bytes(pickle.dumps(found))
+    os._exit(0)  # with one that was killed there is no group to leave
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
