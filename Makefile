@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test gpu-test truth chaos lint docs dist bench study clean
+.PHONY: help run test gpu-test truth chaos ranks lint docs dist bench study clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ truth: $(VENV)/.installed ## 100,000 generated cases against references (ARGS="-
 chaos: $(VENV)/.installed ## runs killed 100 times and resumed to the same bits (ARGS="--kills 20 --seed 7")
 	$(PY) -m tests.chaos $(ARGS)
 
+ranks: $(VENV)/.installed ## two processes of one thread against one, on a real layer (ARGS="--data parquet:PATH")
+	$(PY) -m benchmarks.ranks $(ARGS)
+
 lint: $(VENV)/.installed ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -40,7 +43,7 @@ docs: $(VENV)/.installed ## the documentation as a web site: docs/_build/html/in
 dist: $(VENV)/.installed ## source distribution and wheel: built, checked, and tried in an environment of their own
 	$(PY) -m release.check $(ARGS)
 
-BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit
+BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit ranks
 
 bench: $(VENV)/.installed ## every benchmark (ARGS="--data parquet:PATH"); results go to benchmarks/results
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name $(ARGS); done
