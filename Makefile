@@ -8,7 +8,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 pytho
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test gpu-test truth chaos fuzz soak lint docs dist bench study clean
+.PHONY: help run test gpu-test truth chaos fuzz soak ranks lint docs dist bench study clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,8 @@ fuzz: $(VENV)/.installed ## 5,000 malformed inputs by group (ARGS="--count 500 -
 
 soak: $(VENV)/.installed ## 1,000 analyses in one process: memory, files, threads and hooks flat
 	$(PY) -m tests.soak $(ARGS)
+ranks: $(VENV)/.installed ## two processes of one thread against one, on a real layer (ARGS="--data parquet:PATH")
+	$(PY) -m benchmarks.ranks $(ARGS)
 
 lint: $(VENV)/.installed ## ruff and mypy
 	$(PY) -m ruff check .
@@ -46,7 +48,7 @@ docs: $(VENV)/.installed ## the documentation as a web site: docs/_build/html/in
 dist: $(VENV)/.installed ## source distribution and wheel: built, checked, and tried in an environment of their own
 	$(PY) -m release.check $(ARGS)
 
-BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit
+BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit ranks
 
 bench: $(VENV)/.installed ## every benchmark (ARGS="--data parquet:PATH"); results go to benchmarks/results
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name $(ARGS); done

@@ -16,7 +16,9 @@ _NAME = (
 )
 _K = "format(datum.low, ',') + (datum.low < datum.high ? '…' + format(datum.high, ',') : '')"
 #: Labels at 1, 2 and 5 times every power of ten.
-_LEADING = "indexof([1, 2, 5], round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))) >= 0"
+_LEADING = (
+    "indexof([1, 2, 5], round(1e6 * datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9))) / 1e6) >= 0"
+)
 PERCENT = "format(100 * datum.value, '~r') + ' %'"
 
 #: What the columns of a row give further: the share of D that K takes, what is seen of it, and K in words.
