@@ -33,6 +33,7 @@ fuzz: $(VENV)/.installed ## 5,000 malformed inputs by group (ARGS="--count 500 -
 
 soak: $(VENV)/.installed ## 1,000 analyses in one process: memory, files, threads and hooks flat
 	$(PY) -m tests.soak $(ARGS)
+
 ranks: $(VENV)/.installed ## two processes of one thread against one, on a real layer (ARGS="--data parquet:PATH")
 	$(PY) -m benchmarks.ranks $(ARGS)
 
