@@ -195,6 +195,7 @@ def differs_late(ranks):
 
 
 BY_TOKEN = {"layers": ("linear",), "view": ("position",)}
+OF_ALL = {"method": "covariance", "constants": WHOLE}
 OF_CLASSES = {"classes": True, "method": "covariance"}
 FAULTS = {"layers": ("inner.0", "inner.3"), "constants": SERVED, "method": "covariance"}
 
@@ -221,7 +222,7 @@ CASES = {
     **several("a twin", (1, 2), layers=("c5",), with_random=True),
     **several("overflow", (1, 4), data=far(1), method="covariance", rounding="fp16"),
     **several("batches", (1, 3), data=lambda: iter(X.split(BATCH)), method="gram", constants=WHOLE),
-    **several("an iterator", (1, 3), lambda: {"data": iter(X.split(BATCH))}, method="covariance"),
+    **several("an iterator", (1, 3), lambda: {"data": iter(X.split(BATCH))}, **OF_ALL),
     **several(
         "texts", (1, 3), lambda: {"model": reads(), "data": texts}, layers=("linear",), view=("position",)
     ),
