@@ -226,6 +226,8 @@ class Options(RunOptions):
         from streamspread.results.spectrum import check_thresholds
         from streamspread.results.views import check_axes, check_views
 
+        if self.checkpoint is not None and not isinstance(self.checkpoint, (str, os.PathLike)):
+            raise OptionError(f"checkpoint is the name of a file, not {self.checkpoint!r}")
         object.__setattr__(self, "thresholds", check_thresholds(self.thresholds))
         object.__setattr__(self, "view", check_views(self.view))
         object.__setattr__(self, "axes", check_axes(self.axes))

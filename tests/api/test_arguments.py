@@ -24,6 +24,7 @@ NET, X = nn.Sequential(nn.Linear(5, 4)), torch.rand(12, 5)
         ),
         (lambda: streamspread.plan(NET, X, proof=torch.ones(3)), OptionError, "proof is True or False, not ten"),
         (lambda: streamspread.analyze(NET, X, memory=torch.zeros(2, 2)), BudgetError, "is not a size: write"),
+        (lambda: streamspread.analyze(NET, X, checkpoint=np.zeros(0)), OptionError, "checkpoint is the name of"),
         (lambda: streamspread.layers([3], X), OptionError, "the model must be a torch.nn.Module, got list"),
         (lambda: streamspread.layers(NET, X, layers=3), LayerError, "layers are named by texts, got 3"),
         (lambda: streamspread.SpreadLoss("x", "0"), OptionError, "the model must be a torch.nn.Module, got str"),
