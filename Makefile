@@ -10,7 +10,7 @@ ARGS ?=
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test gpu-test truth chaos lint docs dist bench study clean
+.PHONY: help run test gpu-test truth chaos fuzz soak ranks lint docs dist bench study clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,15 @@ truth: $(VENV)/.installed ## 100,000 generated cases against references (ARGS="-
 chaos: $(VENV)/.installed ## runs killed 100 times and resumed to the same bits (ARGS="--kills 20 --seed 7")
 	$(PY) -m tests.chaos $(ARGS)
 
+fuzz: $(VENV)/.installed ## 5,000 malformed inputs by group (ARGS="--count 500 --seed 7 --group weights")
+	$(PY) -m tests.fuzz $(ARGS)
+
+soak: $(VENV)/.installed ## 1,000 analyses in one process: memory, files, threads and hooks flat
+	$(PY) -m tests.soak $(ARGS)
+
+ranks: $(VENV)/.installed ## two processes of one thread against one, on a real layer (ARGS="--data parquet:PATH")
+	$(PY) -m benchmarks.ranks $(ARGS)
+
 lint: $(VENV)/.installed ## ruff and mypy
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -42,7 +51,7 @@ docs: $(VENV)/.installed ## the documentation as a web site: docs/_build/html/in
 dist: $(VENV)/.installed ## source distribution and wheel: built, checked, and tried in an environment of their own
 	$(PY) -m release.check $(ARGS)
 
-BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit
+BENCHMARKS := against_float64 against_sklearn against_pca full_spectrum against_incremental_pca sketch_on_real_layers beyond_the_sample wide_layers growth cpu_limit gpu_limit ranks
 
 bench: $(VENV)/.installed ## every benchmark (ARGS="--data parquet:PATH"); results go to benchmarks/results
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name $(ARGS); done

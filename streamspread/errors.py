@@ -4,7 +4,10 @@ from numbers import Integral
 
 
 class StreamspreadError(Exception):
-    """Base of every error that bad input raises; its message is one clear line."""
+    """Base of every error that bad input raises; its message is one clear line, whatever it echoes."""
+
+    def __str__(self) -> str:
+        return " ".join(part.strip() for part in super().__str__().splitlines())
 
 
 class ModelError(StreamspreadError):

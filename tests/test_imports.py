@@ -38,7 +38,7 @@ RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
 OWNERS = {
     "numba": {"kernels/cpu.py", "kernels/integers.py", "kernels/tridiagonal.py"},
     "cupy": {"kernels/cuda.py"},
-    "safetensors": {"models/weights.py", "store/grams.py", "store/checkpoints.py"},
+    "safetensors": {"models/weights.py", "store/grams.py", "store/checkpoints.py", "store/tensors.py"},
     "pyarrow": {
         "store/files.py",
         "store/classes.py",

@@ -99,6 +99,36 @@ def network(seed=0):
     return build(PLAN.removeprefix("plan:").split(","), seed)
 
 
+class Reads(nn.Module):
+    """Takes texts of any length."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.linear = nn.Embedding(50, 8), nn.Linear(8, 6)
+
+    def forward(self, input_ids, attention_mask):
+        return self.linear(self.embed(input_ids))
+
+
+def reads():
+    torch.manual_seed(0)
+    return Reads()
+
+
+def texts():
+    """Batches of longer and longer texts, which go through a network in parts."""
+    generator = torch.Generator().manual_seed(3)
+    for length in (4, 6, 20, 9, 40, 4, 12):
+        ids = torch.randint(50, (BATCH, length), generator=generator)
+        mask = (torch.arange(length) < torch.randint(1, length + 1, (BATCH, 1), generator=generator)).long()
+        yield {"input_ids": ids, "attention_mask": mask}
+
+
+def labelled():
+    labels = torch.arange(len(X)) % 3
+    return DataLoader(TensorDataset(X, labels), batch_size=BATCH)
+
+
 def seen(spectra):
     """What must be alike on all ranks, and on any number of them."""
     return {
@@ -164,11 +194,14 @@ def differs_late(ranks):
     return lambda: iter(x.split(BATCH))
 
 
+BY_TOKEN = {"layers": ("linear",), "view": ("position",)}
+OF_ALL = {"method": "covariance", "constants": WHOLE}
+OF_CLASSES = {"classes": True, "method": "covariance"}
 FAULTS = {"layers": ("inner.0", "inner.3"), "constants": SERVED, "method": "covariance"}
 
 
-def several(name, sizes, **given):
-    return {f"{name} on {n}": (n, lambda r: run(r, **given)) for n in sizes}
+def several(name, sizes, made=dict, **given):
+    return {f"{name} on {n}": (n, lambda r: run(r, **made(), **given)) for n in sizes}
 
 
 def failing(size, how, batch):
@@ -189,6 +222,12 @@ CASES = {
     **several("a twin", (1, 2), layers=("c5",), with_random=True),
     **several("overflow", (1, 4), data=far(1), method="covariance", rounding="fp16"),
     **several("batches", (1, 3), data=lambda: iter(X.split(BATCH)), method="gram", constants=WHOLE),
+    **several("an iterator", (1, 3), lambda: {"data": iter(X.split(BATCH))}, **OF_ALL),
+    **several(
+        "texts", (1, 3), lambda: {"model": reads(), "data": texts}, layers=("linear",), view=("position",)
+    ),
+    **several("classes", (1, 3), lambda: {"data": labelled()}, constants=SERVED, classes=True, method="gram"),
+    **several("scatter of classes", (1, 3), lambda: {"data": labelled()}, constants=SERVED, **OF_CLASSES),
     **{f"a broken layer in batch {batch}": failing(3, broken, batch) for batch in (1, 2, 3, 4, 5)},
     "out of memory": failing(3, out_of_memory, 4),
     "NaN": (3, lambda r: run(r, data=with_nan(4), method="covariance")),

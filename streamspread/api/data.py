@@ -47,4 +47,4 @@ def data(
         )
     from streamspread import datasets
 
-    return datasets.load(spec, split or "train", samples, seed, image_size)
+    return datasets.load(spec, "train" if split is None else split, samples, seed, image_size)

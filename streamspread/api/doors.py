@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from torch import nn
 
+from streamspread.errors import OptionError
 from streamspread.observe.names import layer_patterns
 from streamspread.options import RunOptions, documented, option_of
 
@@ -49,7 +50,13 @@ def door(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:
                 signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{body.__name__}(): {error}") from None
-            return body(_named(call(*args, **kwargs)))
+            try:
+                asked = call(*args, **kwargs)
+            except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError) as error:
+                raise OptionError(
+                    f"{body.__name__}(): an argument is of a kind that is not taken here ({error})"
+                ) from error
+            return body(_named(asked))
 
         returned = inspect.signature(body).return_annotation
         through.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
@@ -62,7 +69,16 @@ def door(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:
 
 
 def _named(call: C) -> C:
-    """The call with layers by name where modules of its model were given: a result keeps what was asked."""
+    """The call with layers by name where modules of its model were given: a result keeps what was asked.
+
+    Raises:
+        OptionError: what is to be kept with the result is no mapping.
+    """
+    facts = getattr(call, "provenance", None)
+    if facts is not None and not isinstance(facts, Mapping):
+        raise OptionError(
+            f"provenance must be facts by name, as {{'experiment': 7}}, not {type(facts).__name__}"
+        )
     if isinstance(call, RunOptions) and isinstance(model := getattr(call, "model", None), nn.Module):
         return replace(call, layers=layer_patterns(model, call.layers))
     return call

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from math import isqrt
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,7 +104,7 @@ def eigh_leading(
         OptionError: k or the tolerance is out of range.
     """
     check_seed(seed)
-    if tolerance is not None and not 0.0 < tolerance < 1.0:
+    if tolerance is not None and not (isinstance(tolerance, Real) and 0.0 < tolerance < 1.0):
         raise OptionError(f"tolerance {tolerance!r} asked for; it is a share between 0 and 1, such as 1e-6")
     with torch.no_grad():
         matrix = _panels(a, "eigh_leading", overwrite=True)  # which it is not

@@ -27,6 +27,15 @@ from streamspread.system.progress import Progress, Report
 _ANY = 1e-3  # a threshold, since an analysis has one
 
 
+class InterruptedEmbedding(KeyboardInterrupt):
+    """Ctrl-C when some layers' points were there, which ``embedding`` holds; ``partial`` in its provenance
+    has the names of the others."""
+
+    def __init__(self, embedding: Embedding) -> None:
+        super().__init__()
+        self.embedding = embedding
+
+
 @dataclass(frozen=True)
 class EmbedCall(EmbedOptions, Subject):
     """The arguments of :func:`embed`."""
@@ -49,6 +58,7 @@ def embed(call: EmbedCall) -> Embedding:
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
+        InterruptedEmbedding: (a KeyboardInterrupt) Ctrl-C when some layers' points were there.
     """
     check_tsne()
     stream = as_stream(call.data)
@@ -67,8 +77,13 @@ def embed(call: EmbedCall) -> Embedding:
         with observing(call.model, stream, options, forward=call.forward) as observed:
             most = max(tap.dim for tap in observed.taps)
             spectra = analyzed(observed, replace(options, directions=min(call.axes, most)), report)
-        points = _planes(spectra, samples, call, report)
-    facts = {
+        points: list[LayerEmbedding] = []
+        try:
+            _planes(spectra, samples, call, report, points)
+        except KeyboardInterrupt:
+            if not points:
+                raise
+    facts: dict[str, Any] = {
         "device": str(observed.device),
         "data": stream.description,
         "data_seen": spectra.provenance["data_seen"],
@@ -78,15 +93,22 @@ def embed(call: EmbedCall) -> Embedding:
         "perplexity": call.perplexity,
         "seed": call.seed,
     }
+    left = list(spectra)[len(points) :]
+    if left:
+        notes = [f"a partial result: interrupted before {', '.join(left)}"]
+        facts |= {"partial": left, "notes": notes}
     labels = stream.labels
     if labels is not None and bool((labels < 0).any()):  # a missing label, as test sets have them
         labels = None
-    return Embedding(
+    embedding = Embedding(
         points,
         labels_N=None if labels is None else labels.numpy(),
         classes=stream.classes,
         provenance=with_facts(facts, call.model, observed, call.provenance),
     )
+    if left:
+        raise InterruptedEmbedding(embedding)
+    return embedding
 
 
 def _summed(call: EmbedCall) -> Options:
@@ -105,9 +127,11 @@ def _summed(call: EmbedCall) -> Options:
     )
 
 
-def _planes(spectra: Spectra, samples: int, call: EmbedCall, report: Report) -> list[LayerEmbedding]:
-    """t-SNE of every layer's scores."""
-    layers, points = list(spectra.values()), []
+def _planes(
+    spectra: Spectra, samples: int, call: EmbedCall, report: Report, points: list[LayerEmbedding]
+) -> None:
+    """t-SNE of every layer's scores, into ``points`` one after the other."""
+    layers = list(spectra.values())
     report(Progress("t-SNE", 1, 1, 0, len(layers), "layers", ""))
     scores = [_scores(layer, samples) for layer in layers]
     planes = to_planes(scores, call.perplexity, call.seed, torch.get_num_threads())
@@ -126,7 +150,6 @@ def _planes(spectra: Spectra, samples: int, call: EmbedCall, report: Report) -> 
             )
         )
         report(Progress("t-SNE", 1, 1, len(points), len(layers), "layers", layer.layer))
-    return points
 
 
 def _scores(layer: LayerSpectrum, samples: int) -> np.ndarray:

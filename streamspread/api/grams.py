@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from streamspread.api.doors import Subject, door
 from streamspread.api.facts import with_facts
-from streamspread.engine.grams import kept_grams
+from streamspread.engine.grams import InterruptedGrams, kept_grams
 from streamspread.errors import DataError
 from streamspread.observe.observed import observing
 from streamspread.options import RunOptions
@@ -42,6 +42,7 @@ def grams(call: GramsCall) -> Grams:
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
+        InterruptedGrams: (a KeyboardInterrupt) Ctrl-C when some layers were done, whose ``grams`` it holds.
     """
     stream = as_stream(call.data)
     if not (stream.repeatable and stream.ordered):
@@ -50,17 +51,23 @@ def grams(call: GramsCall) -> Grams:
         shown(call.progress) as report,
         observing(call.model, stream, call, forward=call.forward) as observed,
     ):
-        found = kept_grams(observed, report)
-    facts = {
-        "device": str(observed.device),
-        "data": stream.description,
-        "data_seen": found.data_seen,
-        "samples": found.samples,
-        "options": call.asked(),
-    }
-    return Grams(
-        found.values(),
-        samples=found.samples,
-        data_seen=found.data_seen,
-        provenance=with_facts(facts, call.model, observed, call.provenance),
-    )
+
+        def told(found: Grams, left: Sequence[str] = ()) -> Grams:
+            facts: dict[str, Any] = {
+                "device": str(observed.device),
+                "data": stream.description,
+                "data_seen": found.data_seen,
+                "samples": found.samples,
+                "options": call.asked(),
+            }
+            if left:
+                notes = [f"a partial result: interrupted before {', '.join(left)}"]
+                facts |= {"partial": list(left), "notes": notes}
+            facts = with_facts(facts, call.model, observed, call.provenance)
+            return Grams(found.values(), samples=found.samples, data_seen=found.data_seen, provenance=facts)
+
+        try:
+            return told(kept_grams(observed, report))
+        except InterruptedGrams as stopped:
+            stopped.grams = told(stopped.grams, stopped.left)
+            raise

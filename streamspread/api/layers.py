@@ -10,7 +10,7 @@ from torch import nn
 
 from streamspread.errors import DataError, ModelError
 from streamspread.models.specs import LoadedModel
-from streamspread.observe.names import layer_patterns, unwrapped
+from streamspread.observe.names import layer_patterns, pattern_texts, unwrapped
 from streamspread.observe.observed import default_layers
 from streamspread.observe.placement import as_input, model_dtype, prepared
 from streamspread.observe.selection import select, usual
@@ -51,7 +51,7 @@ def layers(
 
     Raises:
         LayerError: a name that matches no layer.
-        OptionError: axes that are none.
+        OptionError: axes that are none, or no module.
         ModelError: the model is unknown, or does not run on the data.
         DataError: neither data nor a shape, for a module of one's own.
     """
@@ -60,6 +60,7 @@ def layers(
 
         loaded = models.load(model, "none")
         model, data = loaded.module, example_of(loaded, loaded.image_size) if data is None else data
+    unwrapped(model)
     sample = _sample(data)
     parameter = next(model.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
@@ -68,7 +69,7 @@ def layers(
         taps = list_taps(model, sample, rules=axes_rules(check_axes(axes)))
     found = Layers(tap for tap in taps if tap.observable)
     layers = layer_patterns(model, layers)
-    found.asked = ",".join(str(one) for one in ([layers] if isinstance(layers, str | nn.Module) else layers))
+    found.asked = ",".join(pattern_texts(layers, "all, or names and globs such as 'blocks.*'"))
     default = default_layers(unwrapped(model))
     taken = usual(taps, default) if layers == "all" else select(taps, layers, default)
     found.taken = tuple(tap.name for tap in taken)

@@ -8,6 +8,7 @@ from dataclasses import KW_ONLY, dataclass
 
 from streamspread.api.doors import door
 from streamspread.datasets import Labelled
+from streamspread.errors import DataError
 from streamspread.system.bars import Shown, shown
 from streamspread.system.progress import Progress
 from streamspread.training import Callbacks, Output, Recipe, TrainResult, check, load_splits
@@ -68,7 +69,13 @@ def train(call: TrainCall) -> TrainResult:
         out=call.out,
         checkpoint=call.checkpoint,
     )
-    train_split, test_split = load_splits(call.data) if isinstance(call.data, str) else call.data
+    given = load_splits(call.data) if isinstance(call.data, str) else call.data
+    if not (isinstance(given, tuple) and len(given) == 2 and all(isinstance(one, Labelled) for one in given)):
+        raise DataError(
+            f"training takes a spec such as 'cifar10', or train and test images as two Labelled, not "
+            f"{type(given).__name__}"
+        )
+    train_split, test_split = given
     with shown(call.progress) as report:
         return trained(
             call.model,

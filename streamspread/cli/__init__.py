@@ -91,13 +91,14 @@ def _run(arguments: list[str]) -> int:
         return _INTERRUPTED
     except OverflowError as error:
         return _fail(f"a number is too large ({error}): give a smaller one")
-    except SystemExit as error:
+    except (SystemExit, GeneratorExit) as error:
         if _COMPLETING in os.environ or arguments[:1] in (["--install-completion"], ["--show-completion"]):
-            return error.code if isinstance(error.code, int) else 0
+            return code if isinstance(code := getattr(error, "code", 0), int) else 0
         # Commands return: it is of a model or of data, or what typer and Rich make of a pipe that was closed.
         if isinstance(error.__context__, BrokenPipeError):
             raise error.__context__ from None
-        return _fail(f"the model or the data ended the program (SystemExit: {error.code}): let it return")
+        said = f"{type(error).__name__}: {error}"
+        return _fail(f"the model or the data ended the program ({said}): let it return")
     except RecursionError:
         return _fail("the model's modules, or what the data hold, lie too deep within each other")
     except (MemoryError, RuntimeError) as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from streamspread.cli.arguments import Data, Source
 from streamspread.cli.terminal import note
 from streamspread.datasets import Side
-from streamspread.errors import BudgetError, ModelError
+from streamspread.errors import ModelError
 from streamspread.options import RunOptions
 from streamspread.system.files import file_stem
 from streamspread.system.progress import doing
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half an hour
 _HELD_SHARE, _ALWAYS_HELD = 8, 16 << 20  # decoded images stay in memory up to an 8th of it, or 16 MiB
-_FIRST_LOOK = 2 * (1 + 4)  # bytes for each number of an image: of two, as uint8 and as float32
 
 
 class Opened(NamedTuple):
@@ -79,7 +78,6 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
             "streamspread.analyze(model, data) takes tensors of any kind"
         )
     size = _side(loaded, source.image_size)
-    _check_size(size)
     images, notes, _, total = open_data(source, options.seed, size, device, most, options.memory)
     if missing := (loaded.note or {}).get("random"):
         notes.append(f"random, since the published weights have none of them: {missing}")
@@ -95,21 +93,6 @@ def _side(loaded: LoadedModel, asked: int | None) -> Side:
     if asked is not None and loaded.image_size:
         scaled_to = asked * loaded.scaled_to // loaded.image_size
     return Side(size, scaled_to, loaded.interpolation)
-
-
-def _check_size(size: int) -> None:
-    """Raises BudgetError where the two images that a network is first looked at with leave no room: a system
-    that runs out of memory ends the program without a word."""
-    import torch
-
-    from streamspread.system.memory import format_bytes, free_bytes
-
-    needed, free = _FIRST_LOOK * 3 * size**2, free_bytes(torch.device("cpu"))
-    if needed > free:
-        raise BudgetError(
-            f"images at {size:,}x{size:,} take {format_bytes(needed)} or more, and {format_bytes(free)} of "
-            "memory are free: lower --image-size"
-        )
 
 
 def open_data(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError
-from streamspread.system.files import storable
+from streamspread.system.files import PlaceError, open_regular, storable
 
 _VALIDATION = ("val", "valid", "validation")  # what that split's folder may be called
 
@@ -46,13 +46,24 @@ class FolderImages:
     def read_encoded(self, rows: np.ndarray) -> Sequence[bytes | None]:
         """The content of the rows' files; DataError for one that cannot be read."""
         try:
-            return [self._paths[row].read_bytes() for row in rows]
+            return [_content(self._paths[row]) for row in rows]
+        except PlaceError as error:
+            raise DataError(str(error)) from error
         except OSError as error:
             raise DataError(f"{error.filename} cannot be read ({error.strerror})") from error
 
     def where(self, row: int) -> str:
         """The file's path."""
         return str(self._paths[row])
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file; of a pipe nothing might ever come."""
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except PlaceError as error:
+        raise PlaceError(f"{path} cannot be read: {error}") from error
 
 
 def _split_folder(path: Path, split: str) -> Path:

@@ -33,6 +33,7 @@ class NoisePixels:
         for block in np.unique(rows // _BLOCK):
             inside = rows // _BLOCK == block
             generator = np.random.default_rng((*self._key, int(block)))
-            pixels = generator.integers(0, 256, self._shape, dtype=np.uint8)
+            last = int((rows[inside] % _BLOCK).max())  # those behind it are not wanted: they may be large
+            pixels = generator.integers(0, 256, (last + 1, *self._shape[1:]), dtype=np.uint8)
             images[inside] = pixels[rows[inside] % _BLOCK]
         return torch.from_numpy(images)

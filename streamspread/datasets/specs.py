@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import os
 
+import torch
+
 from streamspread.datasets.cifar10 import Cifar10MissingError
 from streamspread.datasets.images import (
     RESIDENT_BYTES,
@@ -16,9 +18,11 @@ from streamspread.datasets.images import (
     gather,
 )
 from streamspread.datasets.source import SOURCES, SPLITS, DataSource, Request, data_forms
-from streamspread.errors import DataError, OptionError
+from streamspread.errors import BudgetError, DataError, OptionError, check_whole
+from streamspread.system.memory import format_bytes, free_bytes
 
 MOST_PIXELS = 65_535  # of a side: JPEG's limit
+_FIRST_LOOK = 2 * (1 + 4)  # bytes for each number of an image: of two, as uint8 and as float32
 
 
 def load(
@@ -43,14 +47,18 @@ def load(
 
     Raises:
         DataError: the spec is unknown, or the data is missing, broken, of differing sizes or too few.
-        OptionError: an option out of range.
+        OptionError: an option out of range. BudgetError: there is no room for images of that size.
     """
-    if split not in SPLITS:
+    if not isinstance(split, str) or split not in SPLITS:
         raise OptionError(f"split {split!r} asked for; there are {', '.join(SPLITS)}")
-    if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
-        raise OptionError(f"image size {image_size:,} asked for; it must be from 1 to {MOST_PIXELS:,}")
+    if image_size is not None:
+        check_whole("image size", image_size)
+        if image_size > MOST_PIXELS:
+            raise OptionError(f"image size {image_size:,} asked for; it must be from 1 to {MOST_PIXELS:,}")
     check_samples(samples, seed)
     source, argument = _source(spec)
+    if image_size is not None:
+        _check_room(image_size)
     if split not in source.splits:
         raise DataError(f"data {spec!r} has no split {split}; it has {' and '.join(source.splits)}")
     request = Request(argument=argument, split=split, samples=samples, seed=seed, image_size=image_size)
@@ -82,6 +90,17 @@ def default(
     except Cifar10MissingError as error:
         message = f"{error.why}; using patches instead: crops of the two photographs that scikit-learn ships"
     return load("patches", split, samples, seed, image_size, resident_bytes=resident_bytes), message
+
+
+def _check_room(size: int) -> None:
+    """Raises BudgetError where the two images that a network is first looked at with leave no room: a system
+    that runs out of memory ends the program without a word."""
+    needed, free = _FIRST_LOOK * 3 * size**2, free_bytes(torch.device("cpu"))
+    if needed > free:
+        raise BudgetError(
+            f"images at {size:,}x{size:,} take {format_bytes(needed)} or more, and {format_bytes(free)} of "
+            "memory are free: lower --image-size"
+        )
 
 
 def _source(spec: str) -> tuple[DataSource, str]:

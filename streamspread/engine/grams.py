@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -24,6 +25,14 @@ from streamspread.system.progress import Progress, Report
 _ROUNDED = 2.0**-24  # of each number, and so of the norm: the kept triangle is float32
 
 
+class InterruptedGrams(KeyboardInterrupt):
+    """Ctrl-C when some layers were done: ``grams`` are theirs, ``left`` the names of those that were not."""
+
+    def __init__(self, grams: Grams, left: Sequence[str]) -> None:
+        super().__init__()
+        self.grams, self.left = grams, tuple(left)
+
+
 def kept_grams(observed: Observed, report: Report) -> Grams:
     """The inner products of the centred samples at each observed layer. Activations and sums are float32, or
     float64 where the model is. The data repeat in the same order.
@@ -32,17 +41,37 @@ def kept_grams(observed: Observed, report: Report) -> Grams:
         BudgetError: all triangles, and beside them one layer's sums, do not fit.
         ActivationError: NaN or Inf came, or a layer's range is too wide for float32.
         DataError: the passes brought different data.
+        InterruptedGrams: Ctrl-C, when some layers were done.
     """
     samples = observed.samples or 0  # known, as data that repeat are counted
     plan = _planned(observed, samples)
     check_room(plan, observed.device)
     taps = {tap.name: tap for tap in observed.taps}
-    makers = {one.layer: one.candidate.make for one in plan.layers}
-    last = {one.layer: one.pass_indices[-1] for one in plan.layers}
     again = [one.layer for one in plan.layers if one.passes > 1]
     passes = Passes(observed, report, len(plan.passes) > 1, again)
-    sums: dict[str, Gram] = {}
     kept: dict[str, LayerGram] = {}
+
+    def found() -> Grams:
+        done = [kept[name] for name in taps if name in kept]
+        return Grams(done, samples=samples, data_seen=passes.data_seen)
+
+    try:
+        _carry_out(plan, observed, passes, kept, report)
+    except KeyboardInterrupt:
+        if not kept:
+            raise
+        raise InterruptedGrams(found(), [name for name in taps if name not in kept]) from None
+    return found()
+
+
+def _carry_out(
+    plan: Plan, observed: Observed, passes: Passes, kept: dict[str, LayerGram], report: Report
+) -> None:
+    """All passes of a plan; what a layer has come to goes to ``kept``."""
+    taps = {tap.name: tap for tap in observed.taps}
+    makers = {one.layer: one.candidate.make for one in plan.layers}
+    last = {one.layer: one.pass_indices[-1] for one in plan.layers}
+    sums: dict[str, Gram] = {}
     for step in plan.passes:
         number, of, names = step.index + 1, len(plan.passes), step.layers
         for name in names:
@@ -59,7 +88,6 @@ def kept_grams(observed: Observed, report: Report) -> Grams:
             if last[name] == step.index:
                 kept[name] = _kept(taps[name], sums.pop(name))
         report(Progress("inner products", number, of, len(names), len(names), "layers", names[-1]))
-    return Grams([kept[name] for name in taps], samples=samples, data_seen=passes.data_seen)
 
 
 def _planned(observed: Observed, samples: int) -> Plan:

@@ -51,3 +51,6 @@ class Parameters:
         "method": [validation.StrOptions({"auto", *METHODS})],
         "batch_size": [validation.Interval(Integral, 1, None, closed="left"), None],
     }
+
+
+Parameters.__init__.__qualname__ = "PCA.__init__"  # as errors call it

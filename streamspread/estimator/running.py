@@ -127,7 +127,8 @@ class Running:
         check_sum(part)
         if self.sums is None and not self._holds(len(part)):
             self.sums = self._others()
-        enough = self.resources.rows or usual_rows(self.dim)
+        # A sketch lets rows wait by itself, in memory that was counted.
+        enough = 1 if isinstance(self.sums, Sketch) else self.resources.rows or usual_rows(self.dim)
         if self.sums is not None and not self.blocks and len(part) >= enough:
             self.sums.add(part)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from streamspread.system.devices import profile
 
 _LEAST_RANK, _MOST_RANK = 16, 1024
 _COPIES = 6  # of the rank × D numbers: rows, staged rows, those that come, components and a basis
+_SQUARES = 16  # of rank × rank numbers: products of all rows, of which there are two ranks, and eigenvectors
 _CHUNKS = 1.5  # of a device's chunk of columns, and what is made of it; of small sketches three copies more
 
 
@@ -38,14 +40,15 @@ class Sketch:
     def rank_within(budget: int, dim: int, device: torch.device) -> int:
         """The most directions that the memory allows; 0 where it does not even hold a small sketch."""
         besides = int(_CHUNKS * profile(device).chunk_bytes)
-        rank = max(budget // (8 * dim * (_COPIES + 3)), (budget - besides) // (8 * dim * _COPIES))
+        rank = max(_rank_of(budget, dim, _COPIES + 3), _rank_of(budget - besides, dim, _COPIES))
         rank = min(_MOST_RANK, dim, rank)
         return rank if rank >= min(dim, _LEAST_RANK) else 0
 
     @staticmethod
     def least_bytes(dim: int, components: int) -> int:
         """What the smallest sketch takes that has so many."""
-        return 8 * dim * (_COPIES + 3) * min(dim, max(components, _LEAST_RANK))
+        rank = min(dim, max(components, _LEAST_RANK))
+        return 8 * rank * ((_COPIES + 3) * dim + _SQUARES * rank)
 
     @property
     def count(self) -> int:
@@ -103,13 +106,18 @@ class Sketch:
         self._absorb()
         svd = self.rows.decompose(self._zero_D[None][:0])
         mean_D, total = self.shift_D + svd.mean_D, svd.total
+        # From here on only the basis is needed: what is as large goes as soon as it can.
+        self.staged_ND = self._zero_D[None][:0]
         q_LD, missed = self.rows.basis_(svd, self.rank)
+        del svd
         q_LD = _orthonormal_rows(q_LD).contiguous()
+        self.rows.rows_LD = self._zero_D[None][:0]
         square_LL = torch.zeros(len(q_LD), len(q_LD), dtype=torch.float64, device=self.device)
         stage = Stage(step * self.dim, self.device)
         for _, _, part in table.parts(step):
             scores_NL = stage.centred(part, mean_D) @ q_LD.T
             square_LL.addmm_(scores_NL.T, scores_NL)
+        del stage
         values_L, turn_LL = torch.linalg.eigh(square_LL)
         values = values_L.flip(0).clamp_min(0.0).cpu().numpy()
         error = total * summation_error(table.samples + self.dim)
@@ -137,6 +145,13 @@ class Sketch:
             upper_sums=upper * unit,
             proof="Frequent Directions",
         )
+
+
+def _rank_of(budget: int, dim: int, copies: int) -> int:
+    """The largest rank of which so many copies of rank × D numbers fit, and what is of the order of the rank
+    alone."""
+    numbers = max(0, budget) // 8
+    return int((math.sqrt((copies * dim) ** 2 + 4 * _SQUARES * numbers) - copies * dim) / (2 * _SQUARES))
 
 
 def _orthonormal_rows(rows_KD: torch.Tensor) -> torch.Tensor:

@@ -24,10 +24,8 @@ from streamspread.system.devices import profile
 _ROWS, _MOST_ROWS = 1024, 4096  # staged before they are added
 _STAGED = 1 << 17  # numbers that stay in the cache, where so few make enough rows
 _PANEL_ROWS = 1024
-_TORCHS = (np.float64, np.float32)
 
 _SEARCHED = 40  # a search is worth it for less than this part of all vectors (n = 4,000)
-_LEAST = 1024
 _CONVERGED = 2.0**-46  # residuals of eigenvectors, as a share of the largest eigenvalue
 
 
@@ -69,15 +67,7 @@ class Stage:
         """(n, D) float64: ``part − shift``, whatever dtype the part has and wherever it lies; it stays as it
         is, and the next call writes over the result."""
         out_ND = self._memory[: len(part) * len(shift_D)].view(len(part), len(shift_D))
-        if (
-            isinstance(part, np.ndarray)
-            and part.dtype in _TORCHS
-            and part.flags.writeable
-            and _is_plain(part)
-        ):
-            # torch subtracts in several threads; it takes no array that must not be written to.
-            torch.sub(torch.from_numpy(part).to(out_ND.device), shift_D, out=out_ND)
-        elif isinstance(part, np.ndarray) and not out_ND.is_cuda:
+        if isinstance(part, np.ndarray) and not out_ND.is_cuda:
             with np.errstate(invalid="ignore", over="ignore"):  # sums tell of what is not finite
                 np.subtract(part, shift_D.numpy(), out=out_ND.numpy(), casting="unsafe")
         else:
@@ -85,11 +75,6 @@ class Stage:
             given = given.to(out_ND.device)
             torch.sub(given.double() if given.dtype == torch.bool else given, shift_D, out=out_ND)
         return out_ND
-
-
-def _is_plain(part: np.ndarray) -> bool:
-    """Whether torch reads it where it lies."""
-    return part.dtype.isnative and all(stride >= 0 for stride in part.strides)
 
 
 def check_sum(part: Any) -> None:
@@ -198,7 +183,7 @@ def of_square(matrix: Square, facts: Facts, choice: Choice) -> tuple[Spectrum, t
     """All eigenvalues of the covariance and the leading vectors; uses up the matrix. Of a large one, of which
     few vectors are wanted, the leading eigenvalues alone, where a search for them converges."""
     order, known = len(matrix.a_NN), choice.known
-    if known and _SEARCHED * known <= order and order > min(_LEAST, profile(matrix.a_NN.device).search_limit):
+    if known and _SEARCHED * known <= order and order > profile(matrix.a_NN.device).search_limit:
         found = _searched(matrix.panels(), facts, known)
         if found is not None:
             return found

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from streamspread.errors import WeightsError
 from streamspread.models.plans import PLANS
+from streamspread.streams.batch import unusual
 from streamspread.system.files import PlaceError, open_regular, replace_file, storable, why
 
 SHIPPED = Path(__file__).parent / "weights"
@@ -202,19 +203,10 @@ def _state_dict(loaded: object, refuse: str) -> dict[str, Tensor]:
         inner = next((loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), dict)), loaded)
         if inner and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in inner.items()):
             for name, tensor in inner.items():
-                if kind := _unusual(tensor):
+                if kind := unusual(tensor):
                     raise WeightsError(f"{refuse}{name} is {kind}: save it as an ordinary tensor")
             return dict(inner)
     raise WeightsError(f"{refuse}it holds no state dict (names with tensors)")
-
-
-def _unusual(tensor: Tensor) -> str:
-    """Why a tensor cannot be copied into a parameter; empty where it can."""
-    if tensor.is_meta:
-        return "on the meta device, without its numbers"
-    if tensor.is_quantized:
-        return f"quantized ({tensor.dtype})"
-    return "" if tensor.layout == torch.strided else f"sparse ({tensor.layout})"
 
 
 def _shape(tensor: Tensor) -> str:

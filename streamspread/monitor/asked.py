@@ -9,7 +9,7 @@ from streamspread.errors import OptionError
 from streamspread.options import Options
 from streamspread.streams import Stream, as_stream
 
-#: In a window, unless another number is given: it keeps the cost of a look near a hundredth of 500 steps.
+#: In a window, unless another number is given. A look takes longer with their square.
 SAMPLES = 1024
 
 #: What of an analysis can be told to a monitor.

@@ -47,8 +47,12 @@ class Files:
             self._write(every)
 
     def close(self, every: Sequence[Reading]) -> None:
-        """The Arrow file has all of it, at the end."""
-        self._write(every)
+        """The Arrow file has all of it, at the end; without any reading neither file is left."""
+        if every:
+            self._write(every)
+        else:
+            self.arrow.unlink(missing_ok=True)
+            self._lines.path.unlink(missing_ok=True)
         self._stack.close()
 
     def _write(self, every: Sequence[Reading]) -> None:

@@ -280,7 +280,10 @@ class Monitor:
         # Where a layer failed, as by another shape than before, the next window looks anew.
         self._taps = [] if any(one.why for one in window.kept.values()) else window.taps
         for name in window.unreached:
-            self._say(f"layer {name}", f"layer {name} was not reached by any training batch")
+            self._say(
+                f"layer {name}",
+                f"layer {name} was not reached by the first training batch, and is not observed",
+            )
         began = time.perf_counter()
         with turn(), torch.no_grad(), as_before(window.device):
             found = joined(window.kept, self._ranks, self._options, (self._began, self.steps - 1))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import nn
 
-from streamspread.errors import LayerError
+from streamspread.errors import LayerError, OptionError
 
 _COMPILED = "_orig_mod"  # under this name torch.compile's wrapper holds the module that it compiled
 # Under these names wrappers of FSDP (the first) and of checkpointed activations hold a module of the network.
@@ -18,7 +18,13 @@ _PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network within torch.compile, DataParallel and DistributedDataParallel, around which no hook stands
-    that would be passed by."""
+    that would be passed by.
+
+    Raises:
+        OptionError: it is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
     while not (model._forward_hooks or model._forward_pre_hooks):
         inner = model.module if isinstance(model, _PARALLEL) else dict(model.named_children()).get(_COMPILED)
         if not isinstance(inner, nn.Module):
@@ -46,6 +52,23 @@ def layer_patterns(model: nn.Module, layers: Any) -> Any:
     if isinstance(layers, Sequence) and any(isinstance(one, nn.Module) for one in layers):
         return [_name_of(one, model) if isinstance(one, nn.Module) else one for one in layers]
     return layers
+
+
+def pattern_texts(patterns: Any, such: str) -> list[str]:
+    """Names and globs as a list of texts. ``such``: examples, for the message.
+
+    Raises:
+        LayerError: none, or one that is no text.
+    """
+    if isinstance(patterns, str) or not isinstance(patterns, Iterable):
+        patterns = [] if patterns is None else [patterns]
+    given = list(patterns)
+    if not given:
+        raise LayerError(f"no layer asked for: give {such}")
+    for pattern in given:
+        if not isinstance(pattern, str):
+            raise LayerError(f"layers are named by texts, got {pattern!r}: give {such}")
+    return given
 
 
 def _name_of(layer: nn.Module, model: nn.Module) -> str:

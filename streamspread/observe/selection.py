@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from torch import nn
 
 from streamspread.errors import LayerError
-from streamspread.observe.names import named
+from streamspread.observe.names import named, pattern_texts
 from streamspread.observe.taps import TapInfo
 
 ALL = "all"
+_SUCH = "all, or names and globs such as 'blocks.*'"
 
 
 def select(
@@ -31,7 +32,7 @@ def select(
             observed.
     """
     chosen: set[str] = set()
-    for pattern in _texts(patterns):
+    for pattern in pattern_texts(patterns, _SUCH):
         matching = [tap.name for tap in taps if _is_named(tap, pattern, default)]
         if not matching:
             raise _nothing(pattern, [tap.name for tap in taps])
@@ -65,7 +66,10 @@ class Wanted(NamedTuple):
         Raises:
             LayerError: a pattern that matches no module.
         """
-        modules, texts = dict(named(model)), tuple(_texts(patterns))
+        modules, texts = (
+            dict(named(model)),
+            tuple(pattern_texts(patterns, _SUCH)),
+        )
         chosen: set[str] = set()
         for pattern in texts:
             module = pattern.split("#")[0]
@@ -90,18 +94,6 @@ def check_observable(tap: TapInfo) -> None:
             f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output{read} is not a dense "
             "floating-point tensor with one row per sample"
         )
-
-
-def _texts(patterns: str | nn.Module | Sequence[str | nn.Module]) -> list[str]:
-    if isinstance(patterns, (str, nn.Module)) or not isinstance(patterns or (), Iterable):
-        patterns = [patterns]
-    given = list(patterns or ())
-    if not given:
-        raise LayerError("no layer asked for: give all, or names and globs such as 'blocks.*'")
-    for pattern in given:
-        if not isinstance(pattern, str):
-            raise LayerError(f"layers are named by texts, got {pattern!r}: give all, or names and globs")
-    return [pattern for pattern in given if isinstance(pattern, str)]
 
 
 def _is_named(tap: TapInfo, pattern: str, default: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ from streamspread.observe.calling import Call, given
 from streamspread.observe.names import named
 from streamspread.observe.views import View
 from streamspread.results.views import WHOLE, AxesRule
-from streamspread.streams.batch import Batch, describe, mask_of
+from streamspread.streams.batch import Batch, describe, mask_of, unusual
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what kernels read
 
@@ -131,14 +131,14 @@ def observable_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 def is_observable(x: torch.Tensor, samples: int, axis: int = 0) -> bool:
     """Whether it is a dense floating-point tensor with numbers in it, that axis of it of the samples."""
-    dense = x.layout == torch.strided and x.dtype in _DTYPES
+    dense = not unusual(x) and x.dtype in _DTYPES
     return dense and x.ndim >= 2 and x.shape[axis] == samples and x.numel() > 0
 
 
 def lies_channels_last(x: torch.Tensor) -> bool:
     """Whether it lies in memory as (N, H, W, C)."""
     return (
-        x.layout == torch.strided
+        not unusual(x)
         and x.ndim == 4
         and not x.is_contiguous()
         and x.is_contiguous(memory_format=torch.channels_last)

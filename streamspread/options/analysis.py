@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING, Annotated, Any, Union
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from streamspread.errors import OptionError, check_seed, check_whole
 from streamspread.options.reading import read_layers, read_number, read_thresholds, split_names
@@ -73,6 +73,10 @@ class RunOptions:
     ] = 0
 
     def __post_init__(self) -> None:
+        for one in documented(type(self)):
+            value = getattr(self, one.name)
+            if get_args(one.type)[0] is bool and type(value).__name__ not in ("bool", "bool_"):
+                raise OptionError(f"{one.name} is True or False, not {value!r}")
         if self.batch_size is not None:
             check_whole("batch size", self.batch_size)
         check_seed(self.seed)
@@ -222,6 +226,8 @@ class Options(RunOptions):
         from streamspread.results.spectrum import check_thresholds
         from streamspread.results.views import check_axes, check_views
 
+        if self.checkpoint is not None and not isinstance(self.checkpoint, (str, os.PathLike)):
+            raise OptionError(f"checkpoint is the name of a file, not {self.checkpoint!r}")
         object.__setattr__(self, "thresholds", check_thresholds(self.thresholds))
         object.__setattr__(self, "view", check_views(self.view))
         object.__setattr__(self, "axes", check_axes(self.axes))

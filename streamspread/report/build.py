@@ -106,6 +106,8 @@ def _write_histories(
     try:
         render.check(lang)
         for one, history in histories.items():
+            if not over_training.drawable(history):
+                continue
             stem = file_stem(STEPS if len(histories) == 1 else f"{STEPS}-{one}")
             check_folder(folder / FIGURES)
             save_figure(over_training.draw(history, texts), folder / FIGURES / stem)

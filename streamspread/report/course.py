@@ -73,9 +73,9 @@ def draw(course: Course) -> Spec:
         for look in course["looks"]
         for name in look["layers"]
     ]
-    x = {"field": "step", **log_axis("steps taken, and one")}
+    x = {"field": "step", **log_axis("steps taken, and one", tight=True)}
     heights = {
-        "k": log_axis("K(0.7)"),
+        "k": log_axis("K(0.7)", tight=True),
         "between": {
             "type": "quantitative",
             "title": "variance between classes",

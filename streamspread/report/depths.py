@@ -80,7 +80,7 @@ def draw(records: Sequence[Record]) -> Spec:
             "mark": {"type": "line", "point": True},
             "encoding": {
                 "x": {"field": field, "type": "quantitative", **axis},
-                "y": {"field": "share", **log_axis("K(0.7)/D", PERCENT)},
+                "y": {"field": "share", **log_axis("K(0.7)/D", PERCENT, tight=True)},
                 "color": ordered("key"),
             },
         }

@@ -16,7 +16,9 @@ _NAME = (
 )
 _K = "format(datum.low, ',') + (datum.low < datum.high ? '…' + format(datum.high, ',') : '')"
 #: Labels at 1, 2 and 5 times every power of ten.
-_LEADING = "indexof([1, 2, 5], round(datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9)))) >= 0"
+_LEADING = (
+    "indexof([1, 2, 5], round(1e6 * datum.value / pow(10, floor(log(datum.value) / LN10 + 1e-9))) / 1e6) >= 0"
+)
 PERCENT = "format(100 * datum.value, '~r') + ' %'"
 
 #: What the columns of a row give further: the share of D that K takes, what is seen of it, and K in words.
@@ -58,12 +60,14 @@ def layer_axis(texts: Texts) -> Encoding:
     return {"field": "key", "type": "nominal", "sort": None, "title": texts["layer"], "axis": axis}
 
 
-def log_axis(title: str, label: str = "format(datum.value, '~s')") -> Encoding:
-    """A logarithmic axis, with labels at 1, 2 and 5 times every power of ten."""
+def log_axis(title: str, label: str = "format(datum.value, '~s')", tight: bool = False) -> Encoding:
+    """A logarithmic axis, with labels at 1, 2 and 5 times every power of ten; ``tight``: it ends with what is
+    shown, not at powers of ten."""
     grid = {"condition": {"test": _LEADING, "value": 1}, "value": 0}
     axis = {"labelExpr": f"{_LEADING} ? {label} : ''", "labelOverlap": False, "tickSize": 3}
     axis |= {"gridOpacity": grid}
-    return {"type": "quantitative", "title": title, "scale": {"type": "log"}, "axis": axis}
+    scale = {"type": "log"} | ({"nice": False, "padding": 8} if tight else {})
+    return {"type": "quantitative", "title": title, "scale": scale, "axis": axis}
 
 
 def share_axis(texts: Texts) -> Encoding:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from streamspread import store
+from streamspread.errors import StoreError
 from streamspread.report import text
 from streamspread.report.claims import TAU
 from streamspread.report.columns import Column, Surface, print_first_that_fits, print_line
@@ -30,7 +31,7 @@ def split(files: Sequence[Path]) -> tuple[dict[str, History], list[Path]]:
     """Of some files the histories, by names, and the paths of all others.
 
     Raises:
-        StoreError: one of them is no result.
+        StoreError: one of them is no result, or holds nothing yet.
     """
     histories: dict[str, History] = {}
     others = []
@@ -40,12 +41,20 @@ def split(files: Sequence[Path]) -> tuple[dict[str, History], list[Path]]:
             continue
         name = path.stem if path.stem not in histories else str(path)
         histories[name] = store.read_history(path)
+        if not histories[name].readings:
+            raise StoreError(f"{str(path)!r} holds no look yet: give one of a training that was looked at")
     return histories, others
 
 
 def tau_of(history: History) -> float:
     """The threshold that a figure shows: 0.7 if it was asked for, else the first one."""
     return TAU if TAU in history.thresholds else next(iter(history.thresholds), TAU)
+
+
+def drawable(history: History) -> bool:
+    """Whether any layer is told, and not constant."""
+    tau = tau_of(history)
+    return any(one.told and one.components(tau).high > 0 for one in history.readings)
 
 
 def draw(history: History, texts: Texts) -> Spec:

@@ -3,6 +3,7 @@ browser."""
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from types import ModuleType
@@ -14,6 +15,7 @@ from streamspread.report.figure import Spec
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
+_JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 _SCALE = 2.2  # pixels of a PNG for each of the description's
 _FONT = "apt install fonts-noto-cjk (Debian, Ubuntu), or use --lang en"
 
@@ -54,7 +56,11 @@ def bundle() -> str:
 
 
 def _whole(spec: Spec) -> dict[str, Any]:
-    return {"$schema": SCHEMA, "config": theme.config(), **spec}
+    config = theme.config()
+    if _JAPANESE.search(json.dumps(spec, ensure_ascii=False, default=str)):
+        # Else its letters come from whichever font has them, one with serifs among them.
+        config["font"] = f"{theme.JAPANESE}, {theme.FONT}, sans-serif"
+    return {"$schema": SCHEMA, "config": config, **spec}
 
 
 def _picture(letter: str) -> bytes:

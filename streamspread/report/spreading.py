@@ -17,7 +17,8 @@ from streamspread.report.marks import PERCENT, Encoding, drawn, log_axis, series
 from streamspread.report.summary import Table
 
 WITHOUT = "without"
-_SURE = 2.0  # standard errors of a difference from which on it is one
+#: Standard errors from which on a difference is one: Student's t at 95 %, by degrees of freedom.
+_STUDENT = {1: 12.7, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31}
 
 Record = Mapping[str, Any]
 
@@ -157,7 +158,8 @@ def _changed(
     number = f"{factor * by:+.{decimals}f}{unit} (standard error {factor * error:.{decimals}f})"
     if math.isnan(error):
         return f"{what} {factor * by:+.{decimals}f}{unit}, of one seed"
-    if abs(by) < _SURE * error:
+    freedom = len(plain) + len(group) - 2
+    if abs(by) <= _STUDENT[min(freedom, max(_STUDENT))] * error:
         return f"{what} unchanged within its error, {number}"
     return f"{what} {'higher' if by > 0 else 'lower'}, {number}"
 
@@ -177,9 +179,9 @@ def draw(records: Sequence[Record]) -> Spec:
     of_layer = {"field": "key", "type": "nominal", "sort": None, "title": "layer", "axis": {"labelAngle": 0}}
     accuracies = {"type": "quantitative", "title": "test accuracy", "scale": {"zero": False}}
     accuracies["axis"] = {"labelExpr": PERCENT}
-    y = log_axis("K(0.7)/D", PERCENT)
+    y = log_axis("K(0.7)/D", PERCENT, tight=True)
     left = drawn([_means("line", y), _errors("y", y)], x=of_layer, color=series("setting"))
-    x = log_axis(f"K(0.7) at {last}")
+    x = log_axis(f"K(0.7) at {last}", tight=True)
     right = [_means("point", accuracies), _errors("y", accuracies), _errors("x", x)]
     for layer in right:
         layer["encoding"] = {"x": {"field": "x", **x}, "y": {"field": "y", **accuracies}} | layer["encoding"]

@@ -30,8 +30,9 @@ DARK = (
     "#9a8cff",
 )
 
-#: Latin first, then what holds Japanese on Linux, macOS and Windows.
-FONT = "Noto Sans, Segoe UI, Helvetica, DejaVu Sans, Noto Sans CJK JP, Hiragino Sans, Yu Gothic, sans-serif"
+#: What holds Japanese on Linux, macOS and Windows, and what holds Latin.
+JAPANESE = "Noto Sans CJK JP, Noto Sans JP, IPAexGothic, IPAGothic, Hiragino Sans, Yu Gothic, Meiryo"
+FONT = "Noto Sans, Segoe UI, Helvetica, DejaVu Sans"
 
 #: The one colour of a chosen layer, and that of all others where they are many.
 ACCENT, OTHERS = "#d55e00", "#9aa3ad"
@@ -42,7 +43,7 @@ def config(dark: bool = False) -> dict[str, Any]:
     ink, soft, grid = ("#e8ebef", "#a3adb8", "#2a3038") if dark else ("#1b1f24", "#454d57", "#e3e7ec")
     return {
         "background": "#14171b" if dark else "#ffffff",
-        "font": FONT,
+        "font": f"{FONT}, {JAPANESE}, sans-serif",
         "view": {"stroke": None},
         "axis": {
             "labelColor": soft,

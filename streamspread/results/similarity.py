@@ -68,8 +68,7 @@ def cka(a: Grams, b: Grams | None = None) -> Similarity:
     Raises:
         DataError: the grams are not of the same samples in the same order.
     """
-    if b is not None:
-        _check_same(a, b)
+    _check_same(a, a if b is None else b)
     layers = [*a.values(), *(b.values() if b is not None else ())]
     whole_LL, without_LL = _inner_products(layers, a.samples)
     rows = slice(len(a))
@@ -90,6 +89,12 @@ def cka(a: Grams, b: Grams | None = None) -> Similarity:
 
 def _check_same(a: Grams, b: Grams) -> None:
     same = "take the same data for both, with the same number of images, seed and image size"
+    for one in (a, b):
+        if not isinstance(one, Grams):
+            raise DataError(
+                f"{type(one).__name__} cannot be compared: give what streamspread.grams() or read_grams() "
+                "gives"
+            )
     if a.samples != b.samples:
         raise DataError(f"grams of {a.samples:,} and of {b.samples:,} samples cannot be compared: {same}")
     if a.data_seen != b.data_seen:

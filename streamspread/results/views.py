@@ -69,6 +69,10 @@ def axes_rules(axes: str | Mapping[str, str] | None) -> tuple[AxesRule, ...]:
         if not known or not {_SAMPLES, _FEATURES} <= each or ("=" in part and not layers.strip()):
             raise OptionError(f"axes {part.strip()!r} cannot be read: {_TAKES}")
         rules.append(AxesRule(layers.strip(), letters))
+    twice = next((one for n, one in enumerate(rules) if one.layers in {r.layers for r in rules[:n]}), None)
+    if twice is not None:
+        whose = f"of {twice.layers!r}" if twice.layers else "of all layers"
+        raise OptionError(f"axes {text!r} give those {whose} twice: give them once")
     return tuple(rules)
 
 

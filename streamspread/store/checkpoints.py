@@ -4,7 +4,8 @@ JSON holds in the metadata."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,12 +19,15 @@ from streamspread.results.directions import Directions
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.spectrum import LayerSpectrum, Spectrum
 from streamspread.store import files
+from streamspread.store.tensors import opening
 from streamspread.system.files import open_regular, settle
 
 _KEY = "streamspread"
 _KIND = "checkpoint"
 _COMMAND = "run --checkpoint"
 _NUMBERS = 1 << 24  # of a tensor that are copied at a time
+_SUMS, _WORD = "checksums", 4  # CRC-32, of what describes the tensors and then of each
+_LARGEST_HEAD = 100_000_000  # bytes, of safetensors' own
 _NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
@@ -58,8 +62,8 @@ def write_checkpoint(
     described: dict[str, Any] = {"__metadata__": {_KEY: text}}
     # Wide numbers first, so that all lie where their width wants them.
     names, end = sorted(tensors, key=lambda name: -tensors[name].element_size()), 0
-    for name in names:
-        tensor = tensors[name]
+    sums = torch.zeros(1 + len(names), _WORD, dtype=torch.uint8)  # last, since they are known last
+    for name, tensor in [*((name, tensors[name]) for name in names), (_SUMS, sums)]:
         begin, end = end, end + tensor.nbytes
         described[name] = {
             "dtype": _NAMES[tensor.dtype],
@@ -70,8 +74,9 @@ def write_checkpoint(
     head += b" " * (-len(head) % 8)
     with files.part(path) as (file, target):
         file.write(len(head).to_bytes(8, "little") + head)
-        for name in names:
-            _write(tensors[name], file)
+        found = {name: _write(tensors[name], file) for name in names}
+        in_order = [zlib.crc32(head), *(found[name] for name in sorted(found))]
+        file.write(b"".join(one.to_bytes(_WORD, "little") for one in in_order))
         settle(file, target)
 
 
@@ -81,29 +86,26 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Mapping[str, torc
     Raises:
         StoreError: it cannot be read, or is no whole checkpoint of a format this version reads.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
-        files.check_name(path)
-        with open_regular(path):  # whose errors are Python's own
-            pass
-        opened = safe_open(path, framework="pt")
+        with opening(path, "whole checkpoint", "remove it, or give another --checkpoint"):
+            with open_regular(path) as file:  # whose errors are Python's own
+                head = zlib.crc32(file.read(int.from_bytes(file.read(8), "little") % _LARGEST_HEAD))
+            opened = safe_open(path, framework="pt")
     except FileNotFoundError:
         return None
-    except IsADirectoryError as error:
-        raise StoreError(f"{str(path)!r} is a folder: give a file") from error
-    except OSError as error:
-        raise StoreError(f"cannot read {str(path)!r}: {files.why(error)}") from error
-    except SafetensorError as error:
-        reason = files.first_line(error)
-        raise StoreError(
-            f"{str(path)!r} is no whole checkpoint ({reason}): remove it, or give another --checkpoint"
-        ) from error
     text = (opened.metadata() or {}).get(_KEY)
     header = {} if text is None else files.parse_header(text, path, _COMMAND)
     if header.get("kind") != _KIND:
         raise StoreError(f"{str(path)!r} is no checkpoint, and is left as it is: give another --checkpoint")
-    return header, _Lazy(opened)
+    tensors = _Lazy(opened)
+    if tensors.head not in (None, head):
+        raise StoreError(
+            f"checkpoint {str(path)!r} is damaged (its checksum differs): remove it, or give another "
+            "--checkpoint"
+        )
+    return header, tensors
 
 
 def taken_apart(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
@@ -137,15 +139,30 @@ def put_together(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
 
 
 class _Lazy(Mapping[str, torch.Tensor]):
-    """The tensors of an open file, each mapped into memory when it is asked for."""
+    """The tensors of an open file, each mapped into memory when it is asked for, and held against its
+    checksum. ``head``: the checksum of what describes them; None where the file has none.
+
+    KeyError, ValueError: a tensor is not there, or not as it was written.
+    """
 
     def __init__(self, opened: Any) -> None:
-        self._opened, self._names = opened, dict.fromkeys(opened.keys())
+        self._opened, self._names = opened, dict.fromkeys(sorted(opened.keys()))
+        self.head: int | None = None
+        self._sums: dict[str, int] = {}
+        if _SUMS in self._names:
+            del self._names[_SUMS]
+            words = opened.get_tensor(_SUMS).reshape(-1).numpy().tobytes()
+            found = [int.from_bytes(words[at : at + _WORD], "little") for at in range(0, len(words), _WORD)]
+            self.head, rest = (found[0] if found else None), found[1:]
+            self._sums = dict(zip(self._names, rest, strict=False))
 
     def __getitem__(self, name: str) -> torch.Tensor:
         if name not in self._names:
             raise KeyError(name)
-        return self._opened.get_tensor(name)
+        tensor = self._opened.get_tensor(name)
+        if name in self._sums and _sum(tensor) != self._sums[name]:
+            raise ValueError(f"the checksum of {name} differs")
+        return tensor
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -154,21 +171,39 @@ class _Lazy(Mapping[str, torch.Tensor]):
         return len(self._names)
 
 
-def _write(tensor: torch.Tensor, file: BinaryIO) -> None:
+def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """All numbers in their order, some rows at a time."""
-    if tensor.numel() == 0:
-        return
     if tensor.ndim == 0 or tensor.numel() <= _NUMBERS:
-        parts: Sequence[torch.Tensor] = [tensor]
+        yield tensor
     elif len(tensor) == 1:
-        _write(tensor[0], file)
-        return
+        yield from _parts(tensor[0])
     else:
-        parts = tensor.split(max(1, _NUMBERS * len(tensor) // tensor.numel()))
-    for part in parts:
-        if part.numel() > _NUMBERS and part.ndim > 1:
-            for row in part:
-                _write(row, file)
-        else:
+        for part in tensor.split(max(1, _NUMBERS * len(tensor) // tensor.numel())):
+            if part.numel() > _NUMBERS and part.ndim > 1:
+                for row in part:
+                    yield from _parts(row)
+            else:
+                yield part
+
+
+def _bytes(tensor: torch.Tensor) -> Iterator[memoryview]:
+    if tensor.numel():
+        for part in _parts(tensor):
             flat = part.detach().cpu().contiguous().reshape(-1)
-            file.write(flat.view(torch.uint8).numpy().data)
+            yield flat.view(torch.uint8).numpy().data
+
+
+def _write(tensor: torch.Tensor, file: BinaryIO) -> int:
+    """Write a tensor; its checksum."""
+    found = 0
+    for part in _bytes(tensor):
+        file.write(part)
+        found = zlib.crc32(part, found)
+    return found
+
+
+def _sum(tensor: torch.Tensor) -> int:
+    found = 0
+    for part in _bytes(tensor):
+        found = zlib.crc32(part, found)
+    return found

@@ -15,6 +15,7 @@ import numpy as np
 from streamspread.errors import StoreError
 from streamspread.results.grams import Grams, LayerGram
 from streamspread.store import facts, files
+from streamspread.store.tensors import opening
 from streamspread.system.files import open_regular, settle
 
 KIND = "grams"
@@ -35,6 +36,8 @@ def write_grams(grams: Grams, path: str | Path) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    if not isinstance(grams, Grams):
+        raise StoreError(f"cannot write {type(grams).__name__}: give the Grams of streamspread.grams()")
     if Path(path).suffix != SUFFIX:
         raise StoreError(f"cannot write grams to {str(path)!r}: the name must end in {SUFFIX}")
     header = {
@@ -88,33 +91,24 @@ def read_grams(path: str | Path) -> Grams:
 
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
-        files.check_name(path)
-        with open_regular(path):  # whose errors are Python's own
-            pass
-        with safe_open(path, framework="np") as file:
-            raw = (file.metadata() or {}).get(_KEY)
-            if raw is None:
-                raise _no_grams(path)
-            header = files.parse_header(raw, path, _COMMAND)
-            names = file.keys()
-            # NumPy does not even have some other kinds of numbers.
-            held = [name for name in names if file.get_slice(name).get_dtype() == _DTYPE]
-            return header, {name: file.get_tensor(name) for name in held}
+        with opening(path, "whole safetensors file", f"give one that {_COMMAND} wrote"):
+            with open_regular(path):  # whose errors are Python's own
+                pass
+            with safe_open(path, framework="np") as file:
+                raw = (file.metadata() or {}).get(_KEY)
+                if raw is None:
+                    raise _no_grams(path)
+                header = files.parse_header(raw, path, _COMMAND)
+                names = file.keys()
+                # NumPy does not even have some other kinds of numbers.
+                held = [name for name in names if file.get_slice(name).get_dtype() == _DTYPE]
+                return header, {name: file.get_tensor(name) for name in held}
     except FileNotFoundError as error:
         raise StoreError(
             f"no such file: {str(path)!r}: check the path, or make it with {_COMMAND}"
-        ) from error
-    except IsADirectoryError as error:
-        raise StoreError(f"{str(path)!r} is a folder: give a {SUFFIX} file") from error
-    except OSError as error:
-        raise StoreError(f"cannot read {str(path)!r}: {files.why(error)}") from error
-    except SafetensorError as error:
-        reason = files.first_line(error)
-        raise StoreError(
-            f"{str(path)!r} is no whole safetensors file ({reason}): give one that {_COMMAND} wrote"
         ) from error
 
 

@@ -58,8 +58,11 @@ def write(spectra: Spectra, path: str | Path) -> None:
     """Write ``spectra`` as an Arrow IPC file, whole or not at all: no reader ever sees half a file.
 
     Raises:
-        StoreError: the file cannot be written. What was at ``path`` before is then still there, untouched.
+        StoreError: these are no spectra, or the file cannot be written. What was at ``path`` before is then
+            still there, untouched.
     """
+    if not isinstance(spectra, Spectra):
+        raise StoreError(f"cannot write {type(spectra).__name__}: give the Spectra of an analysis")
     header = {"kind": KIND, "thresholds": spectra.thresholds, "provenance": spectra.provenance}
     if spectra.twin is not None:
         header["twin"] = spectra.twin.provenance

@@ -57,7 +57,8 @@ def as_stream(data: Any) -> Stream:
 
             * a Stream (returned as it is);
             * a tensor (N, ...), or a mapping of these (sliced, never copied);
-            * an array, a memory map, or whatever else has shape, dtype and slices (read slice by slice);
+            * an array, a memory map, or whatever else has shape, dtype and slices (read slice by slice); a
+              data frame of numbers;
             * a list of samples: tensors, arrays, images, or mappings, such as those of tokenised texts;
             * a map-style or iterable Dataset, of torch's or of Hugging Face's, of samples;
             * a DataLoader, whose batches are kept, or a LightningDataModule: the first loader that it has of
@@ -96,7 +97,22 @@ def _of_items(data: Any) -> Stream | None:
         return DatasetStream(data)
     if all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__")):
         return ArrayStream(data)
+    if hasattr(data, "columns") and callable(getattr(data, "to_numpy", None)):
+        return _of_frame(data)
     return None
+
+
+def _of_frame(frame: Any) -> Stream:
+    """The rows of a data frame whose columns are all numbers, as (N, D)."""
+    rows_ND, name = frame.to_numpy(), type(frame).__name__
+    if rows_ND.dtype.kind not in "fiub":
+        raise DataError(
+            f"{name} with columns that are no numbers, or lack some ({rows_ND.dtype}): give those that are, "
+            "as frame[['a', 'b']], without missing values"
+        )
+    stream = ArrayStream(rows_ND)
+    stream.description = f"{name}, {len(rows_ND):,} rows of {rows_ND.shape[1]:,} columns"
+    return stream
 
 
 def _of_batches(data: Any) -> Stream:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError, OptionError
-from streamspread.streams.batch import MASK, TOKENS, Batch, Named, joined, tensors_of
+from streamspread.streams.batch import MASK, TOKENS, Batch, Named, joined, tensors_of, unusual
 
 DEFAULT_BATCH_SIZE = 256  # samples
 _MOST_IN_BATCH = 2**31 - 1  # samples
@@ -312,6 +312,8 @@ def checked(batches: Iterable[Batch], what: str, starts: Iterable[int] | None = 
         for name, x in tensors_of(batch).items():
             shape, dtype = kinds.setdefault(name, (_lasting(batch, x), x.dtype))
             where = f"{what}: {name}" if name else what
+            if kind := unusual(x):
+                raise DataError(f"{where}: sample {seen} is {kind}; give ordinary tensors")
             if _lasting(batch, x) != shape:
                 raise differing_shapes(where, seen, _lasting(batch, x), shape, begun)
             if x.dtype != dtype:

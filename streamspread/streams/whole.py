@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError
-from streamspread.streams.batch import Batch, Named
+from streamspread.streams.batch import Batch, Named, unusual
 from streamspread.streams.items import array_tensor, batch_of
 from streamspread.streams.labels import class_names, column_labels, data_set_labels
 from streamspread.streams.stream import Stream, checked, resolve_batch_size
@@ -28,6 +28,8 @@ class TensorStream(Stream):
         else:
             shape = str(tuple(data.shape))
             self.samples = data.shape[0] if data.ndim else 0
+            if kind := unusual(data):
+                raise DataError(f"a tensor that is {kind} cannot be read: give an ordinary one")
             if data.is_complex():
                 raise DataError(f"a tensor of complex numbers {shape} cannot be read; give real numbers")
         if not self.samples:

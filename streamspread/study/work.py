@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +91,27 @@ class Study:
         """The folder of weights that were trained here."""
         return self.folder / "weights"
 
+    @contextmanager
+    def _kept(self, name: str, recipe: Mapping[str, Any]) -> Iterator[Path]:
+        """The place of a step's checkpoint, which its recipe is part of: one of another recipe is of no use
+        any more, and goes. The folder goes when nothing is in it."""
+        folder = self.folder / "checkpoints"
+        recipe_sum = zlib.crc32(json.dumps(recipe, sort_keys=True, default=str).encode())
+        path = folder / f"{file_stem(name)}-{recipe_sum:08x}"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the folder {str(folder)!r}: {why(error)}") from error
+        others = re.compile(rf"{re.escape(file_stem(name))}-[0-9a-f]{{8}}")
+        for left in folder.iterdir():
+            if others.fullmatch(left.name) and left != path:
+                left.unlink(missing_ok=True)
+        try:
+            yield path
+        finally:
+            with suppress(OSError):
+                folder.rmdir()
+
     def check_labels(self, steps: Sequence[Step]) -> None:
         """Load the labelled images that the steps train networks with, before the first step is done.
 
@@ -165,19 +190,21 @@ class Study:
             )
             store.write_embedding(embedding, path)
         else:
-            spectra = engine.analyze(
-                loaded.module,
-                images,
-                step.layers,
-                self.thresholds,
-                device=self.device,
-                memory=self.memory,
-                proof=self.proof,
-                seed=self.seed,
-                progress=progress,
-                provenance=provenance,
-            )
-            store.write(spectra, path)
+            with self._kept(step.name, recipe) as kept:
+                spectra = engine.analyze(
+                    loaded.module,
+                    images,
+                    step.layers,
+                    self.thresholds,
+                    device=self.device,
+                    memory=self.memory,
+                    proof=self.proof,
+                    seed=self.seed,
+                    progress=progress,
+                    provenance=provenance,
+                    checkpoint=kept,
+                )
+                store.write(spectra, path)
         return Outcome(path, False, changed or (), time.perf_counter() - began)
 
     def on_page(self, steps: Sequence[Step]) -> tuple[list[Path], list[str]]:
@@ -252,17 +279,18 @@ class Study:
                 note = {}
             if {key: note.get(key) for key in wanted} == wanted and "spread_layers" not in note:
                 return path
-        result = training.train(
-            model,
-            train,
-            test,
-            recipe,
-            device=self.device,
-            output=training.Output(path=path, command=shlex.join(self.command)),
-            callbacks=training.Callbacks(epoch=epoch, batch=on_batch),
-        )
-        if result.interrupted:  # the best weights so far are on disk, but not those of the whole training
-            raise KeyboardInterrupt
+        with self._kept(path.stem, wanted) as kept:
+            result = training.train(
+                model,
+                train,
+                test,
+                recipe,
+                device=self.device,
+                output=training.Output(path=path, command=shlex.join(self.command), checkpoint=kept),
+                callbacks=training.Callbacks(epoch=epoch, batch=on_batch),
+            )
+            if result.interrupted:  # the best weights so far are on disk, but not those of the whole training
+                raise KeyboardInterrupt
         return path
 
     @cached_property

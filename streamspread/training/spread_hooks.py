@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from streamspread.errors import LayerError
-from streamspread.observe.names import layer_patterns, named, unwrapped
+from streamspread.observe.names import layer_patterns, named, pattern_texts, unwrapped
 
 See = Callable[[str, nn.Module, Any], None]
 
@@ -102,13 +102,8 @@ class _Nothing:
 
 
 def _chosen(names: Sequence[str], layers: Any) -> list[str]:
-    patterns = [layers] if isinstance(layers, str) else list(layers or ())
-    if not patterns:
-        raise LayerError("no layer to spread: give names or globs such as c5, or modules")
     chosen: set[str] = set()
-    for pattern in patterns:
-        if not isinstance(pattern, str):
-            raise LayerError(f"layers are named by texts, got {pattern!r}: give names, globs or modules")
+    for pattern in pattern_texts(layers, "names or globs such as c5, or modules"):
         matching = [name for name in names if fnmatchcase(name, pattern)]
         if not matching:
             near = difflib.get_close_matches(pattern, names, n=3)

@@ -185,7 +185,7 @@ def test_options_are_judged_before_any_image_is_read(cli, things, option, value)
 
 def test_images_that_memory_has_no_room_for_are_refused(cli, things, monkeypatch):
     """Before any is made: nothing that could be said is said by a program that the system ends."""
-    monkeypatch.setattr("streamspread.system.memory.free_bytes", lambda device: 1 << 30)
+    monkeypatch.setattr("streamspread.datasets.specs.free_bytes", lambda device: 1 << 30)
     refusal = cli(*argv("run", {"--image-size": "9000"}))
     assert refusal.code == 2
     assert "images at 9,000x9,000 take 2.3 GiB or more, and 1.0 GiB of memory are free" in refusal.err

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,4 +175,44 @@ def test_an_interruption_leaves_nothing_behind(cli, tiny, tmp_path, monkeypatch,
     monkeypatch.setattr(where, interrupt)
     refused = cli("cka", *tiny, "--grams", "g.safetensors", "--out", "o.csv")
     assert refused == (130, "", "interrupted\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_ctrl_c_after_some_layers_compares_prints_and_keeps_them(cli, tiny, tmp_path, monkeypatch):
+    """Each layer has a pass of its own, and the last is interrupted; what is whole is not replaced."""
+    from streamspread.engine import grams
+    from streamspread.observe.passes import Passes
+
+    whole = cli("cka", *tiny, "--grams", "g.safetensors", "--out", "a.csv")
+    content = (tmp_path / "g.safetensors").read_bytes(), (tmp_path / "a.csv").read_bytes()
+    real, planned = Passes.run, grams._planned
+
+    def in_turn(observed, samples):
+        plan = planned(observed, samples)
+        layers = [replace(one, pass_indices=(n,)) for n, one in enumerate(plan.layers)]
+        passes = [replace(plan.passes[0], index=n, layers=[one.layer]) for n, one in enumerate(layers)]
+        return replace(plan, layers=tuple(layers), passes=tuple(passes))
+
+    def run(passes, taps, consume, turn, every=1):
+        if turn.number == 3:
+            raise KeyboardInterrupt
+        return real(passes, taps, consume, turn, every)
+
+    monkeypatch.setattr(grams, "_planned", in_turn)
+    monkeypatch.setattr(Passes, "run", run)
+    code, out, err = cli("cka", *tiny, "--grams", "g.safetensors", "--out", "a.csv")
+    assert (code, err) == (130, "wrote g-2.safetensors\nwrote a-2.csv\ninterrupted\n")
+    assert out.endswith("a partial result: interrupted before gap\n")
+    assert table(out, "debiased")[1]["c1"] == table(whole.out, "debiased")[1]["c1"][:2]
+    assert content == ((tmp_path / "g.safetensors").read_bytes(), (tmp_path / "a.csv").read_bytes())
+    kept = streamspread.read_grams("g-2.safetensors")
+    assert (list(kept), kept.provenance["partial"]) == (["c1", "c2"], ["gap"])
+
+
+def test_ctrl_c_before_any_layer_is_done_leaves_nothing(cli, tiny, tmp_path, monkeypatch):
+    def end(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("streamspread.engine.grams._end_pass", end)
+    assert cli("cka", *tiny, "--grams", "g.safetensors") == (130, "", "interrupted\n")
     assert os.listdir(tmp_path) == []

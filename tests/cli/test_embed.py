@@ -124,3 +124,23 @@ def test_a_picture_that_cannot_be_written_is_said_before_any_image_is_read(cli, 
     assert (code, out) == (2, "")
     assert re.match(rf"error: cannot write 'points\.{suffix}': it is a folder.*\n\Z", err)
     assert os.listdir(tmp_path) == [f"points.{suffix}"]
+
+
+def test_ctrl_c_after_some_layers_keeps_and_draws_them(cli, tmp_path, monkeypatch):
+    from streamspread.api import embed as api
+    from streamspread.api.tsne import Plane
+
+    (tmp_path / "points.arrow").write_text("what was whole")
+
+    def one_alone(scores, *_):
+        yield Plane(scores[0][:, :2], 0.0, 0.0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "to_planes", one_alone)
+    code, out, err = cli("embed", *given(components="3"))
+    assert code == 130
+    assert out.splitlines()[0] == "a partial result: interrupted before c2, gap"
+    assert err.splitlines()[-2:] == ["wrote points-2.arrow, points-2.png and points-2.svg", "interrupted"]
+    assert (tmp_path / "points.arrow").read_text() == "what was whole"
+    embedding = store.read_embedding(tmp_path / "points-2.arrow")
+    assert (list(embedding), embedding.provenance["partial"]) == (["c1"], ["c2", "gap"])

@@ -6,7 +6,7 @@ import pytest
 
 from streamspread import store
 from streamspread.results.spectrum import Spectra
-from tests.histories import history
+from tests.histories import history, reading
 from tests.spectra import equal_layer
 
 
@@ -66,3 +66,20 @@ def test_markdown(cli, stored):
     assert (code, err) == (0, "")
     assert "| 800 | 15…18 (7.50…9.00 %) | – |" in out
     assert "c2, 800: NaN in the activation" in out
+
+
+def test_where_nothing_was_seen_there_is_nothing_to_report(cli, stored):
+    (stored / "empty.jsonl").write_text("")
+    code, out, err = cli("report", "empty.jsonl")
+    assert (code, out) == (2, "")
+    assert "'empty.jsonl' holds no look yet" in err
+    code, out, _ = cli("show", "empty.jsonl")
+    assert (code, out) == (0, "0 looks\nno look yet\n")
+
+
+@pytest.mark.parametrize("low", [0, 3])
+def test_a_page_of_one_look(low, cli, stored):
+    pytest.importorskip("vl_convert", reason="figures need vl-convert")
+    store.Lines(stored / "one.jsonl", [reading(0, "c1", low)])
+    assert cli("report", "one.jsonl", "--out", "page")[0] == 0
+    assert (stored / "page" / "figures").is_dir() == (low > 0)

@@ -15,6 +15,24 @@ class Net(nn.Module):
     def forward(self, x):
         sys.exit(0)
 make = Net""",
+    "leaves_in_forward": """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c1 = nn.Conv2d(3, 4, 1)
+    def forward(self, x):
+        raise GeneratorExit
+make = Net""",
+    "without_numbers": """
+from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c1 = nn.Identity()
+    def forward(self, x):
+        return self.c1(x.to("meta"))
+make = Net""",
     "recurses": "def make():\n    return make()",
     "recurses_in_forward": """
 from torch import nn
@@ -83,6 +101,8 @@ WORDS = {
     "exits": "cannot build the model 'exits:make': SystemExit: 0",
     "exits_when_called": "cannot build the model 'exits_when_called:make': SystemExit: 0",
     "exits_in_forward": "the model or the data ended the program",
+    "leaves_in_forward": "the model or the data ended the program",
+    "without_numbers": "layers 'all' names nothing in this model",
     "recurses": "cannot build the model 'recurses:make': RecursionError",
     "recurses_in_forward": "does not run on a batch of shape",
     "deep": "its modules lie too deep within each other",

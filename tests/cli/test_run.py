@@ -353,3 +353,12 @@ def test_ctrl_c_after_some_layers_keeps_prints_and_writes_them(cli, tiny, tmp_pa
         assert left
         assert f"note: a partial result: interrupted before {', '.join(left)}" in out
         assert spectra.provenance["data_seen"]
+
+
+@pytest.mark.parametrize(("together", "times"), [(True, 1), (False, 2)])
+def test_a_note_stands_once_where_both_outputs_are_read_together(cli, monkeypatch, together, times):
+    monkeypatch.setattr("streamspread.cli.terminal._one_place", lambda: together)
+    line = ("--model", "plan:4", "--weights", "none", "--samples", "20", "--layers", "gap", "--device", "cpu")
+    _, out, err = cli("run", *line)
+    assert (out + err).count("using patches instead") == times
+    assert "using patches instead" in err

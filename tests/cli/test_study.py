@@ -160,3 +160,41 @@ def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, arguments, words):
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert re.search(words, err)
+
+
+def test_ctrl_c_keeps_what_is_done_on_a_page_and_the_same_command_goes_on(cli, tmp_path, monkeypatch):
+    from streamspread.engine.course import Analysis
+    from streamspread.store import keeping
+
+    monkeypatch.setattr(keeping, "LEAST_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "SHARE", 0.0)
+    pages = []  # drawing takes seconds
+    monkeypatch.setattr("streamspread.report.build.write_page", lambda files, *_: pages.append(files) or [])
+    arguments = ("study", *SMALL, "--samples", "600", "--out", "found")
+    real, finished = Analysis._finish, []
+
+    def stop_at_the_ninth(analysis, layer):
+        finished.append(layer.plan.layer)
+        if len(finished) == 9:  # the second of the second step
+            raise KeyboardInterrupt
+        return real(analysis, layer)
+
+    monkeypatch.setattr(Analysis, "_finish", stop_at_the_ninth)
+    code, out, err = cli(*arguments)
+    assert code == 130
+    *_, page, said = out.splitlines()
+    assert page == os.path.join("found", "index.html")
+    assert said.startswith(
+        "a partial study: 1 of 2 results, interrupted in plan-4-M-6-n500; the same command "
+    )
+    assert err.endswith("interrupted\n")
+    assert [path.name for path in pages[0]] == ["plan-4-M-6.arrow"]
+    (kept,) = (tmp_path / "found" / "checkpoints").iterdir()
+    assert kept.name.startswith("plan-4-M-6-n500-")
+    code, _, err = cli(*arguments)
+    assert code == 0
+    assert "1 of 2  plan-4-M-6: kept" in err
+    assert finished[9:] == ["c2", "gap"]  # c1 is not done again
+    assert not (tmp_path / "found" / "checkpoints").exists()
+    result = store.read(tmp_path / "found" / "results" / "plan-4-M-6-n500.arrow")
+    assert result.provenance["notes"][-1].startswith("resumed from a checkpoint, ")

@@ -120,3 +120,11 @@ def test_a_folder_that_may_not_be_looked_into_is_refused(tmp_path, monkeypatch):
         monkeypatch.setattr(os, name, refused(name))
     with pytest.raises(DataError, match=r"locked is not a folder .*Permission denied"):
         load(f"folder:{locked}")
+
+
+def test_a_pipe_among_the_images_is_no_image(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a" / "0.png")
+    os.mkfifo(tmp_path / "a" / "1.png")
+    with pytest.raises(DataError, match=r"1\.png cannot be read: it is not a regular file"):
+        list(load(f"folder:{tmp_path}").batches())

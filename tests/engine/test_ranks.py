@@ -103,6 +103,10 @@ def test_sums_have_the_bits_of_one_process_and_the_eigenvalue_step_agrees(world,
         ("a twin", 2, True),
         ("overflow", 4, True),
         ("batches", 3, False),
+        ("an iterator", 3, True),
+        ("texts", 3, True),
+        ("classes", 3, False),
+        ("scatter of classes", 3, False),
     ],
 )
 def test_every_way_gives_what_one_process_gives(world, kind, size, exactly):

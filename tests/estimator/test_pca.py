@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
 from streamspread.estimator import sums, wide
+from streamspread.estimator.sketch import Sketch
 from streamspread.system.devices import CPU
 from tests import networks
 from tests.matrices import orthogonal
@@ -391,3 +392,22 @@ def test_it_is_an_estimator_of_scikit_learns():
     failed = [result["check_name"] for result in results if result["status"] == "failed"]
     assert failed == []
     assert len([result for result in results if result["status"] == "passed"]) > 40
+
+
+@pytest.mark.parametrize("dim", [100, 3000, 60_000])
+@pytest.mark.parametrize("budget", [1 << 22, 120 << 20, 1 << 32])
+def test_a_sketch_is_as_large_as_rows_and_squares_fit(dim, budget):
+    rank = Sketch.rank_within(budget, dim, torch.device("cpu"))
+    assert 8 * rank * (6 * dim + 16 * rank) <= budget
+    if rank == 0:
+        assert Sketch.least_bytes(dim, 1) > budget
+
+
+def test_rows_do_not_wait_beside_a_sketch():
+    x = np.random.default_rng(0).normal(size=(300, 400)) * np.arange(1, 401) ** -1.0
+    pca = streamspread.PCA(5, method="sketch", memory="2MiB")
+    for part in np.split(x, 15):
+        pca.partial_fit(part)
+        assert not pca._running.blocks
+    with pytest.warns(UserWarning, match="a sketch was asked for"):
+        assert pca.n_samples_ == 300

@@ -55,6 +55,20 @@ def test_what_is_there_is_left_alone(tmp_path):
     assert len(streamspread.read_history(tmp_path / "run-2.jsonl")) == 3
 
 
+def test_a_training_that_fails_before_a_look_leaves_no_file_and_no_hook(tmp_path):
+    net = network()
+
+    def failing():
+        with streamspread.Monitor(net, samples=100, out=tmp_path / "run") as spread:
+            train(net, images(10).split(10), spread)
+            raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        failing()
+    assert list(tmp_path.iterdir()) == []
+    assert not any(module._forward_hooks for module in net.modules())
+
+
 def test_a_training_that_goes_on_writes_what_one_alone_would(tmp_path):
     batches = images(80).split(10)
     whole = observed(tmp_path / "whole", batches)

@@ -211,6 +211,26 @@ def test_a_window_without_room_ends_observation_not_training(caplog):
     assert "ask for fewer samples or layers" in caplog.text
 
 
+class Seldom(nn.Module):
+    """Reaches its second layer in one batch of five."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.seldom, self.count = nn.Linear(128, 3), nn.Linear(3, 3), 0
+
+    def forward(self, x):
+        self.count += 1
+        y = self.fc(x.flatten(1))
+        return y if self.count % 5 else self.seldom(y)
+
+
+def test_a_layer_that_is_seldom_reached_is_said(caplog):
+    with streamspread.Monitor(Seldom(), samples=40, every=100, out=None) as spread:
+        train(spread.model, images(60).split(10), spread)
+    assert spread.history.layers == ("fc",)
+    assert "layer seldom was not reached by the first training batch" in caplog.text
+
+
 def test_a_training_that_ends_early_says_so(caplog):
     net = network()
     with streamspread.Monitor(net, samples=1000, out=None) as spread:

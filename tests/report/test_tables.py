@@ -380,3 +380,14 @@ def test_fractions_have_as_many_digits_as_tell_them_apart():
     assert text.fractions((0.7, 0.7)) == ["0.7", "0.7"]
     close = (0.3, 0.1 + 0.2)
     assert text.fractions(close) == ["0.3", "0.30000000000000004"]
+
+
+def test_notes_that_were_read_already_are_left_out():
+    spectra = Spectra(
+        [closed()], provenance={"title": "no1", "notes": ["said before", "new"], "seconds": 75.0}
+    )
+    said = rendered(lambda what, console: print_spectra(what, console, said=["said before"]), spectra)
+    assert "note: new" in said
+    assert "said before" not in said
+    assert said.rstrip().splitlines()[-1].startswith("took 75 s")
+    assert "note: said before" in rendered(print_spectra, spectra)

@@ -188,7 +188,7 @@ def test_what_is_no_grams_is_refused(tmp_path):
         ("noted.safetensors", "has broken metadata"),
         ("deep.safetensors", "has broken metadata"),
         ("missing.safetensors", "no such file: .*: check the path, or make it with cka --grams"),
-        (".", "is a folder: give a .safetensors file"),
+        (".", "is a folder: give a file"),
         ("x" * 300, "cannot read"),
         ("bad\udcff", "cannot read .*: the name is not UTF-8"),
     ):

@@ -18,6 +18,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+import streamspread
 from streamspread.errors import DataError, OptionError
 from streamspread.streams import Named, as_stream, count, head
 from tests.items import Flow, Items
@@ -382,3 +383,26 @@ def test_batches_that_are_written_over_are_read_before_and_looks_outlive_them(ki
         got = torch.cat([image(batch) for batch in batches])
         assert len(got) >= min(n, 30)
         assert torch.equal(got, x[: len(got)])
+
+
+def test_frames_of_numbers_are_rows():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    columns = {"a": [1.0, 2.0, 3.0], "b": [4, 5, 6]}
+    for frame in (pandas.DataFrame(columns), polars.DataFrame(columns)):
+        stream = as_stream(frame)
+        assert (stream.samples, stream.description) == (3, "DataFrame, 3 rows of 2 columns")
+        (batch,) = stream.batches()
+        assert batch.tolist() == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    found = streamspread.analyze(model, pandas.DataFrame(columns), device="cpu")
+    assert next(iter(found.values())).samples == 3
+
+
+def test_frames_with_other_columns_are_refused_with_what_to_do():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    columns = {"a": [1.0, 2.0], "name": ["x", "y"]}
+    for frame in (pandas.DataFrame(columns), polars.DataFrame(columns)):
+        with pytest.raises(
+            DataError, match=r"DataFrame with columns that are no numbers.*frame\[\['a', 'b'\]\]"
+        ):
+            as_stream(frame)

@@ -203,3 +203,17 @@ def test_batch_size_below_one_is_refused():
     assert resolve_batch_size(None) >= 1
     with pytest.raises(OptionError, match="batch size 0 asked for"):
         resolve_batch_size(0)
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (torch.ones(2, 3, device="meta"), "on the meta device, without its numbers"),
+        (torch.ones(2, 3).to_sparse(), r"sparse \(torch.sparse_coo\)"),
+    ],
+)
+def test_numbers_that_cannot_be_read_as_they_lie_are_refused(batch, words):
+    with pytest.raises(DataError, match=f"these: sample 2 is {words}; give ordinary tensors"):
+        list(checked([torch.ones(2, 3), batch], "these"))
+    with pytest.raises(DataError, match=f"a tensor that is {words} cannot be read"):
+        as_stream(batch)

@@ -180,6 +180,7 @@ def test_sentences_say_which_way_it_came_out():
     assert "test accuracy higher, +10.0 points (standard error 0.8)" in first
     assert "noise's share higher, +20.0 points" in first
     assert "test accuracy unchanged within its error, +0.5 points" in second
+    assert second.endswith("R² of the image unchanged within its error, +0.00 (standard error 0.00).")
     assert "of one seed" in told.found([RECORDS[0], RECORDS[3]])[1]
 
 

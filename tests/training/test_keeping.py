@@ -226,7 +226,7 @@ def test_a_checkpoint_that_is_damaged_is_one_line(tmp_path):
         run(tmp_path / "kept", after(2))
     whole = (tmp_path / "kept").read_bytes()
     (tmp_path / "kept").write_bytes(whole.replace(b'"trainer.generator"', b'"trainer.genexator"'))
-    with pytest.raises(StoreError, match=r"checkpoint '.*kept' is damaged \('generator'\): remove it"):
+    with pytest.raises(StoreError, match=r"kept' is damaged \(its checksum differs\): remove it"):
         run(tmp_path / "kept")
     (tmp_path / "kept").write_bytes(whole[:-100])
     with pytest.raises(StoreError, match="is no whole checkpoint"):

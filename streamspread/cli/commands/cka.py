@@ -10,7 +10,7 @@ import typer
 from streamspread.cli.arguments import OUTPUT, Quiet, Source, images_at_most
 from streamspread.cli.command import Command
 from streamspread.cli.inputs import open_source
-from streamspread.cli.terminal import note, progress_bars
+from streamspread.cli.terminal import note, progress_bars, show_text
 from streamspread.errors import OptionError
 from streamspread.options import Flag, Option, RunOptions
 
@@ -76,21 +76,29 @@ def cka(
             if path.suffix != suffix:
                 raise OptionError(f"cannot write to {str(path)!r}: the name must end in {suffix}")
             store.check_writable(path)
+    kept, partial = output.grams, ""
     if files:
         _check_files(context, files)
         grams, names = [store.read_grams(path) for path in files], [str(path) for path in files]
     else:
-        grams, names = [_streamed(context, source, options, output)], [source.model]
+        one, kept, partial = _streamed(context, source, options, output)
+        grams, names = [one], [source.model]
     similarity = compare(*grams)
+    written = output.out
     if output.out is not None:
-        store.write_text(records.similarity_to_csv(similarity), output.out)
+        with store.place(output.out, replace=not partial) as written:
+            store.write_text(records.similarity_to_csv(similarity), written)
     titles = [one.provenance.get("title") or name for one, name in zip(grams, names, strict=True)]
     if len(titles) > 1:
         titles = [f"{what}: {title}" for what, title in zip(("rows", "columns"), titles, strict=True)]
     print_similarity(similarity, titles, Console())
-    for written in (output.grams, output.out):
-        if written is not None:
-            note(f"wrote {written}", output.quiet)
+    if partial:
+        show_text(f"{partial}\n")
+    for path in (kept, written):
+        if path is not None:
+            note(f"wrote {path}", output.quiet)
+    if partial:
+        raise typer.Exit(130)
 
 
 def _check_files(context: typer.Context, files: list[Path]) -> None:
@@ -106,20 +114,30 @@ def _check_files(context: typer.Context, files: list[Path]) -> None:
             )
 
 
-def _streamed(context: typer.Context, source: CkaSource, options: RunOptions, output: CkaOutput) -> "Grams":
-    """The grams of the network, kept in a file where that was asked for."""
+def _streamed(
+    context: typer.Context, source: CkaSource, options: RunOptions, output: CkaOutput
+) -> tuple["Grams", Path | None, str]:
+    """The grams of the network; where they are kept, if that was asked for; and what is said of them where
+    Ctrl-C left some layers out, which never replaces whole ones."""
     from streamspread import store
     from streamspread.api import grams as api
+    from streamspread.engine.grams import InterruptedGrams
 
+    partial = ""
     with progress_bars(output.quiet) as progress:
         opened = open_source(source, options, output.quiet, most=MOST)
         facts = opened.facts(context.obj, source, options.seed)
-        grams = api.grams(
-            opened.loaded.module, opened.images, **vars(options), progress=progress, provenance=facts
-        )
-    if output.grams is not None:
-        store.write_grams(grams, output.grams)
-    return grams
+        try:
+            grams = api.grams(
+                opened.loaded.module, opened.images, **vars(options), progress=progress, provenance=facts
+            )
+        except InterruptedGrams as stopped:
+            grams, partial = stopped.grams, stopped.grams.provenance["notes"][-1]
+    if output.grams is None:
+        return grams, None, partial
+    with store.place(output.grams, replace=not partial) as written:
+        store.write_grams(grams, written)
+    return grams, written, partial
 
 
 COMMAND = Command(

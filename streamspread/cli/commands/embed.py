@@ -43,6 +43,7 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
     """Draw each layer's images in the plane, from the leading principal components alone, by t-SNE."""
     from streamspread import store
     from streamspread.api import embed as api
+    from streamspread.api.embed import InterruptedEmbedding
     from streamspread.report import build, render
     from streamspread.report.labels import labels
     from streamspread.report.pictures import latent
@@ -56,19 +57,27 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         )
     for suffix in (".arrow", ".png", ".svg"):
         store.check_writable(path.with_suffix(suffix))
+    interrupted = False
     with progress_bars(output.quiet) as progress:
         opened = open_source(source, options, output.quiet, most=MOST)
         facts = opened.facts(context.obj, source, options.seed)
-        embedding = api.embed(
-            opened.loaded.module,
-            opened.images,
-            **vars(options),
-            progress=progress,
-            provenance=facts,
-        )
-    with store.place(path, replace=output.out is not None) as path:
+        try:
+            embedding = api.embed(
+                opened.loaded.module,
+                opened.images,
+                **vars(options),
+                progress=progress,
+                provenance=facts,
+            )
+        except InterruptedEmbedding as stopped:
+            embedding, interrupted = stopped.embedding, True
+    # What is there may be whole: a part of the layers does not replace it.
+    replace = output.out is not None and not interrupted
+    with store.place(path, replace) as path:
         store.write_embedding(embedding, path)
         build.save_figure(latent(embedding, labels(lang)), path.with_suffix(""))
+    if interrupted:
+        show_text(f"{embedding.provenance['notes'][-1]}\n")
     for layer in embedding.values():
         if math.isnan(layer.share):
             show_text(f"{layer.layer}: constant, the same for every image\n")
@@ -78,6 +87,8 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
             "\n"
         )
     note(f"wrote {path}, {path.with_suffix('.png').name} and {path.with_suffix('.svg').name}", output.quiet)
+    if interrupted:
+        raise typer.Exit(130)
 
 
 COMMAND = Command(

@@ -149,13 +149,21 @@ def study(
     work.prepare()
     build.check_folder(output.out)
     began = time.perf_counter()
-    for number, step in enumerate(todo, start=1):
-        first = f"{number} of {len(todo)}: {step.name}"
-        with progress_bars(output.quiet, first) as progress, epoch_lines(output.quiet) as epoch:
-            outcome = work.do(step, progress, epoch, training_bar(progress))
-        note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
-    note(f"{len(todo)} result{'s' * (len(todo) > 1)} in {time.perf_counter() - began:.0f} s", output.quiet)
-    files, apart = work.on_page(todo)
+    done: list[Step] = []
+    interrupted = False
+    try:
+        for number, step in enumerate(todo, start=1):
+            first = f"{number} of {len(todo)}: {step.name}"
+            with progress_bars(output.quiet, first) as progress, epoch_lines(output.quiet) as epoch:
+                outcome = work.do(step, progress, epoch, training_bar(progress))
+            done.append(step)
+            note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        interrupted = True
+    note(f"{len(done)} result{'s' * (len(done) > 1)} in {time.perf_counter() - began:.0f} s", output.quiet)
+    files, apart = work.on_page(done)
     with progress_bars(output.quiet, "writing the page"):
         notes = apart + build.write_page(files, output.out, output.lang.value)
     for line in notes:
@@ -165,6 +173,12 @@ def study(
     if not output.quiet:
         _print_findings(files, output.lang.value)
     print(output.out / build.PAGE)
+    if interrupted:
+        print(
+            f"a partial study: {len(done)} of {len(todo)} results, interrupted in {todo[len(done)].name}; "
+            "the same command goes on from there"
+        )
+        raise typer.Exit(130)
 
 
 def _print_findings(files: Sequence[Path], lang: str) -> None:
