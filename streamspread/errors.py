@@ -65,3 +65,9 @@ def check_whole(what: str, number: object, least: int = 1) -> None:
     """Raises OptionError for what is no whole number, or one below ``least``."""
     if not isinstance(number, Integral) or int(number) < least:
         raise OptionError(f"{what} {number!r} asked for; it must be a whole number, {least} or more")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Raises OptionError for what is neither True nor False, of Python's or NumPy's."""
+    if type(value).__name__ not in ("bool", "bool_"):  # NumPy's, which need not be loaded for it
+        raise OptionError(f"{name} is True or False, not {value!r}")

@@ -16,7 +16,7 @@ from streamspread.engine.checkpoints import remove, twins
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.planning import planned
 from streamspread.engine.whole import half
-from streamspread.errors import DataError, OptionError
+from streamspread.errors import DataError, OptionError, check_flag
 from streamspread.models.twin import Twin, facts_of_twin, given_twin, random_twin, twin_seed
 from streamspread.observe.names import unwrapped
 from streamspread.observe.observed import observing
@@ -71,6 +71,7 @@ def analyze(call: AnalyzeCall) -> Spectra:
         StreamspreadError: one of its subclasses, with one line that says what to do.
         Interrupted: (a KeyboardInterrupt) Ctrl-C when some layers were done, whose ``spectra`` it holds.
     """
+    check_flag("alone", call.alone)
     options, twin = call, None
     if call.twin is not None:
         options, twin = replace(call, with_random=True), given_twin(call.model, call.twin, call.seed)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from streamspread.errors import DataError, DeviceError, OptionError, check_seed
+from streamspread.errors import DataError, DeviceError, OptionError, check_flag, check_seed
 from streamspread.linalg.band import band_eigenvalues_
 from streamspread.linalg.enclosed import enclosed_pairs
 from streamspread.linalg.given import of_packed, of_square
@@ -66,7 +66,9 @@ def eigvalsh(a: Any, *, overwrite: bool = False, progress: Callable[[float], Non
 
     Raises:
         DataError: ``a`` is no finite real symmetric matrix. DeviceError: on another device.
+        OptionError: ``overwrite`` is neither True nor False.
     """
+    check_flag("overwrite", overwrite)
     with torch.no_grad():
         matrix = _panels(a, "eigvalsh", overwrite)
         if matrix.n <= profile(matrix.device).search_limit:
@@ -101,9 +103,10 @@ def eigh_leading(
 
     Raises:
         DataError, DeviceError: as :func:`eigvalsh`.
-        OptionError: k or the tolerance is out of range.
+        OptionError: k or the tolerance is out of range, or ``proof`` is neither True nor False.
     """
     check_seed(seed)
+    check_flag("proof", proof)
     if tolerance is not None and not (isinstance(tolerance, Real) and 0.0 < tolerance < 1.0):
         raise OptionError(f"tolerance {tolerance!r} asked for; it is a share between 0 and 1, such as 1e-6")
     with torch.no_grad():

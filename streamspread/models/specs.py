@@ -12,7 +12,7 @@ from streamspread.errors import ModelError, WeightsError
 from streamspread.models.inputs import accept_uint8
 from streamspread.models.network import Network
 from streamspread.models.plans import did_you_mean
-from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec
+from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec, one_line
 from streamspread.models.weights import apply_weights, hash_of, read_weights
 from streamspread.system.modules import check_made, own
 
@@ -95,7 +95,7 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
         accept_uint8(module, built.mean, built.std)
     own_size = own(module, "image_size", None)
     return LoadedModel(
-        module=module.eval(),
+        module=_in_eval_mode(module),
         name=spec,
         plan=module.plan if isinstance(module, Network) else None,
         image_size=own_size if isinstance(own_size, int) else built.image_size,
@@ -121,6 +121,19 @@ def default_layers(module: nn.Module) -> tuple[str, ...]:
         return named
     kinds = (nn.Linear, nn.modules.conv._ConvNd)
     return tuple(name for name, child in module.named_modules() if name and isinstance(child, kinds))
+
+
+def _in_eval_mode(module: nn.Module) -> nn.Module:
+    """The module after its ``eval()``, which may be one of its own.
+
+    Raises:
+        ModelError: that raises, or ends the program.
+    """
+    try:
+        module.eval()
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"{type(module).__name__}.eval() raised {one_line(error)}") from error
+    return module  # whatever it returned
 
 
 def _choose_weights(

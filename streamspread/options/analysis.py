@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
-from streamspread.errors import OptionError, check_seed, check_whole
+from streamspread.errors import OptionError, check_flag, check_seed, check_whole
 from streamspread.options.reading import read_layers, read_number, read_thresholds, split_names
 from streamspread.options.stated import Flag, Option, documented
 from streamspread.system.registry import Registry, listed
@@ -75,8 +75,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         for one in documented(type(self)):
             value = getattr(self, one.name)
-            if get_args(one.type)[0] is bool and type(value).__name__ not in ("bool", "bool_"):
-                raise OptionError(f"{one.name} is True or False, not {value!r}")
+            if get_args(one.type)[0] is bool:
+                check_flag(one.name, value)
         if self.batch_size is not None:
             check_whole("batch size", self.batch_size)
         check_seed(self.seed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from streamspread.errors import OptionError
+from streamspread.errors import OptionError, check_flag
 from streamspread.training.spreading import (
     FEWEST,
     PREVIOUS,
@@ -59,6 +59,7 @@ class Recipe:
     spread_kind: str = "participation"
 
     def __post_init__(self) -> None:
+        check_flag("average", self.average)
         if self.epochs < 1:
             raise OptionError(f"epochs must be at least 1, not {self.epochs}")
         if self.batch_size < 2:

@@ -88,6 +88,21 @@ class Net(nn.Sequential):
         raise ValueError("no size")
 def make():
     return Net(nn.Conv2d(3, 4, 1))""",
+    "eval_raises": """
+from torch import nn
+class Net(nn.Sequential):
+    def eval(self):
+        raise ValueError("no\\nway")
+def make():
+    return Net(nn.Conv2d(3, 4, 1))""",
+    "eval_exits": """
+import sys
+from torch import nn
+class Net(nn.Sequential):
+    def eval(self):
+        sys.exit(0)
+def make():
+    return Net(nn.Conv2d(3, 4, 1))""",
     "scripted": """
 import torch, warnings
 from torch import nn
@@ -111,6 +126,8 @@ WORDS = {
     "half_made_inside": "Part .* __init__ must begin with super",
     "layers_raise": "Net.default_layers cannot be read: ZeroDivisionError: no layers",
     "size_raises": "Net.image_size cannot be read: ValueError: no size",
+    "eval_raises": r"Net\.eval\(\) raised ValueError: no$",
+    "eval_exits": r"Net\.eval\(\) raised SystemExit: 0$",
     "scripted": "a TorchScript model cannot be observed",
 }
 
