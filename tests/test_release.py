@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from release import check, notes
+from release import check, floors, notes
 from streamspread.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +26,28 @@ def test_the_conda_recipe_needs_what_the_package_needs():
     run["torch"] = run.pop("pytorch")
     assert run == requirements(PROJECT["dependencies"])
     assert f"- streamspread = {PROJECT['scripts']['streamspread']}" in recipe
+
+
+def test_every_requirement_has_a_floor_and_no_package_two():
+    found = floors.of_project()
+    assert {"torch", "numpy", "timm", "datasets", "pytest"} <= set(found)
+    assert "streamspread" not in found
+    assert floors.floors(["a>=1.0.3", "b-c>=2", "a>=1.0.3", "it[x]"], "it") == {"a": "1.0.3", "b-c": "2"}
+
+
+@pytest.mark.parametrize(
+    ("requirements", "said"),
+    [
+        (["a"], "must be NAME>=RELEASE, got 'a'"),
+        (["a==1"], "must be NAME>=RELEASE, got 'a==1'"),
+        (["a>=1,<2"], "must be NAME>=RELEASE, got 'a>=1,<2'"),
+        (["other[x]>=1"], "must be NAME>=RELEASE, got"),
+        (["a>=1", "b>=1", "a>=2"], "a has two floors: 1 and 2"),
+    ],
+)
+def test_a_requirement_without_one_floor_is_refused(requirements, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        floors.floors(requirements, "it")
 
 
 def test_containers_take_extras_that_there_are_and_run_the_command():
