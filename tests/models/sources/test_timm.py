@@ -64,10 +64,10 @@ def test_weights_that_are_nowhere_are_refused_with_the_cache_that_was_looked_at(
         ("test_resnet.r160", "none", ModelError, r"did you mean 'timm:test_resnet\.r160_in1k'"),
         ("", "none", ModelError, r"timm has no model ''$"),
         (
-            "test_coatnet",
+            "test_mambaout",
             "default",
             WeightsError,
-            r"timm has no weights for 'test_coatnet': give --weights PATH",
+            r"timm has no weights for 'test_mambaout': give --weights PATH",
         ),
         (
             SMALL,
