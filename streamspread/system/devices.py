@@ -176,8 +176,9 @@ def resolve_device(
             placed = next((p.device for p in model.parameters()), None)
             if placed is not None and placed.type == "cuda":
                 return placed
-        usable = torch.cuda.is_available() and (_has_cupy() or not needs_cupy)
-        return torch.device("cuda", local_rank % torch.cuda.device_count()) if usable else torch.device("cpu")
+        if not (torch.cuda.is_available() and (_has_cupy() or not needs_cupy)):
+            return torch.device("cpu")
+        return torch.device("cuda", local_rank % max(1, torch.cuda.device_count()))
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):

@@ -26,7 +26,7 @@ if case == "gram":
     model, data = build("64,64", 0), torch.randn(500, 3, 32, 32)
 else:
     options |= {"method": "covariance", "all_eigenvalues": case == "all eigenvalues"}
-    size = {"covariance": 28, "leading eigenvalues": 36, "all eigenvalues": 36}[case]
+    size = {"covariance": 28, "leading eigenvalues": 40, "all eigenvalues": 36}[case]
     model, data = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False)), torch.randn(900, 4, size, size)
 plan = streamspread.plan(model, data, **options)
 spectra = streamspread.analyze(model, data, "all", taus, **options)

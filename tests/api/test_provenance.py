@@ -35,7 +35,7 @@ def test_a_result_from_python_says_as_much_as_one_of_the_command_line(tmp_path, 
     assert set(told) - set(known) == {"weights_note", "split"}
     assert set(known) <= set(told)
     differing = {name for name in known if known[name] != told[name]}
-    assert differing <= {"command", "model", "weights", "title", "time_utc", "budget_bytes"}
+    assert differing <= {"command", "model", "weights", "title", "time_utc", "budget_bytes", "seconds"}
     assert (known["model"], known["plan"], known["command"]) == ("Network", told["plan"], None)
     assert known["title"].startswith("Network (4) · noise")
 

@@ -64,7 +64,7 @@ def test_an_error_of_the_library_is_one_line_even_if_it_has_two(cli, monkeypatch
     def fail(path):
         raise DataError("first\nsecond")
 
-    monkeypatch.setattr(store, "read", fail)
+    monkeypatch.setattr(store, "is_history", fail)
     assert cli("show", "x.arrow") == (2, "", "error: first second\n")
 
 
@@ -72,7 +72,7 @@ def test_a_defect_keeps_its_traceback(cli, monkeypatch):
     def fail(path):
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr(store, "read", fail)
+    monkeypatch.setattr(store, "is_history", fail)
     with pytest.raises(ZeroDivisionError, match="a defect"):
         cli("show", "x.arrow")
 
@@ -90,7 +90,7 @@ def test_what_is_too_much_for_the_machine_is_one_line(cli, monkeypatch, error, w
     def fail(path):
         raise error
 
-    monkeypatch.setattr(store, "read", fail)
+    monkeypatch.setattr(store, "is_history", fail)
     code, out, err = cli("show", "x.arrow")
     assert (code, out) == (2, "")
     assert err.startswith(f"error: {words}")
@@ -104,7 +104,7 @@ def test_other_errors_of_these_kinds_are_defects(cli, monkeypatch, error):
     def fail(path):
         raise error
 
-    monkeypatch.setattr(store, "read", fail)
+    monkeypatch.setattr(store, "is_history", fail)
     with pytest.raises(type(error), match="a defect"):
         cli("show", "x.arrow")
 
@@ -113,7 +113,7 @@ def test_an_interruption_is_one_line_and_exit_code_130(cli, monkeypatch):
     def interrupt(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "read", interrupt)
+    monkeypatch.setattr(store, "is_history", interrupt)
     assert cli("show", "x.arrow") == (130, "", "interrupted\n")
 
 

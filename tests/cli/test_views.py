@@ -73,8 +73,7 @@ def test_a_report_tells_views_apart_as_runs(cli, stored, tmp_path):
     data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page)[1])
     assert [run["name"] for run in data["runs"]] == ["v", "v, position"]
     assert [layer["samples"] for layer in data["runs"][1]["layers"]] == [24 * 1024, 24 * 256, 24]
-    assert [layer["name"] for layer in data["runs"][1]["layers"]] == ["c1", "c2", "gap"]
-    assert [entry["name"] for entry in data["networks"]] == ["plan:4,M,6", "plan:4,M,6, position"]
+    assert [layer["layer"] for layer in data["runs"][1]["layers"]] == ["c1", "c2", "gap"]
 
 
 def test_claims_are_about_whole_outputs_alone(stored, tmp_path):

@@ -42,10 +42,13 @@ def printed(spectra):
 @pytest.mark.parametrize(
     ("changes", "cells"),
     [
-        ({}, ["c1", "3", "12.5 %", "2.50", "2", "1 to 3", "3.00"]),
-        ({"each": ()}, ["c1", "3", "12.5 %", "2.50", "2", "–", "–"]),
-        ({"within": None}, ["c1", "3", "12.5 %", "2.50", "–", "1 to 3", "3.00"]),
-        ({"between_share": math.nan, "nc1": math.nan}, ["c1", "3", "–", "–", "2", "1 to 3", "3.00"]),
+        ({}, ["c1", "3", "12.5 %", "–", "70.0 %", "2.50", "2", "1 to 3", "3.00"]),
+        ({"each": ()}, ["c1", "3", "12.5 %", "–", "70.0 %", "2.50", "2", "–", "–"]),
+        ({"within": None}, ["c1", "3", "12.5 %", "–", "70.0 %", "2.50", "–", "1 to 3", "3.00"]),
+        (
+            {"between_share": math.nan, "nc1": math.nan},
+            ["c1", "3", "–", "–", "70.0 %", "–", "2", "1 to 3", "3.00"],
+        ),
     ],
 )
 def test_a_row(changes, cells):
@@ -54,7 +57,7 @@ def test_a_row(changes, cells):
 
 
 def test_at_other_thresholds_only_k_within_is_known():
-    assert classes.row(layer(classes=split()), (0.9,))[4:] == ["3", "–", "–"]
+    assert classes.row(layer(classes=split()), (0.9,))[6:] == ["3", "–", "–"]
 
 
 def test_a_terminal_shows_them_below_and_says_where_they_are_missing():
@@ -73,7 +76,7 @@ def test_reports_have_a_table_of_them(language):
     assert summary.by_class(run, texts).rows == []
     table = summary.by_class(replace(run, spectra=Spectra([layer(classes=split()), layer("c2")])), texts)
     assert [row[0] for row in table.rows] == ["c1", "c2"]
-    assert table.rows[1][1:] == ["–"] * 6
+    assert table.rows[1][1:] == ["–"] * 8
     assert len(table.notes) == 2
     assert "c2" in table.notes[1]
 
