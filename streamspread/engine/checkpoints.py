@@ -62,10 +62,13 @@ class Keeper(StateKeeper):
                 f"{stream.description}: a checkpoint is of no use where data cannot be read {how}: give data "
                 "that can, or no --checkpoint"
             )
-        self._seekable = stream.seekable
         self._outline: list[list[Any]] = []
         machine = {name: getattr(observed, name) for name in _MACHINE}
         super().__init__(options.checkpoint or "", identity(observed, options), observed.device, machine)
+        with self.reading():
+            mark = self.saved[0]["passes"].get("mark") if self.saved is not None else None
+            known = mark is None or bool(mark["place"])
+        self._skipped = stream.seekable or (stream.stateful is not None and known)
 
     def as_planned(self, observed: Observed) -> Observed:
         """What is observed, with the memory that the plan was made for."""
@@ -81,7 +84,7 @@ class Keeper(StateKeeper):
         self._outline = outline(plan)
 
     def notes(self, again: str = "") -> list[str]:
-        read = "" if self._seekable else "; what came before was read again, as these data cannot be skipped"
+        read = "" if self._skipped else "; what came before was read again, as these data cannot be skipped"
         return super().notes(read)
 
     def _own(self) -> dict[str, Any]:

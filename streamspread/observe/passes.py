@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from streamspread.observe.placement import as_input
 from streamspread.observe.repeats import Repeats
 from streamspread.observe.taps import TapInfo, Watch
 from streamspread.streams import Batch, Seen, prefetch
+from streamspread.streams.stateful import packed, unpacked
 from streamspread.streams.stream import Read
 from streamspread.system.generators import as_before, drawn_seed, seeded
 from streamspread.system.progress import Progress, Report
@@ -34,21 +36,24 @@ class Turn(NamedTuple):
 
 class Mark(NamedTuple):
     """A place between two of the stream's batches: how many of them, and of their samples, went through the
-    network in this pass, what was ``seen`` of them, and whether the pass is the ``first``."""
+    network in this pass, what was ``seen`` of them, and whether the pass is the ``first``; ``place``: what
+    gives the state of a source that knows by itself where it is, or None."""
 
     batches: int
     samples: int
     seen: Seen
     first: bool
+    place: Callable[[], Any] | None = None
 
 
 class _Part(NamedTuple):
     """What belongs to a part of one of the stream's batches: the number of its first sample, whether it is
-    the batch's last, and with that what was read of the batch."""
+    the batch's last, and with that what was read of the batch, and what gives the source's state after it."""
 
     first: int
     last: bool
     read: Read | None
+    place: Callable[[], Any] | None
 
 
 class Passes:
@@ -90,6 +95,7 @@ class Passes:
         self._seed = self.ranks.share(drawn_seed())
         self._after = after
         self._mark: Mark | None = None  # in the middle of a pass
+        self._place: Callable[[], Any] | None = None  # of the batch that was taken last
 
     def run(self, taps: Sequence[TapInfo], consume: Consume, turn: Turn) -> int:
         """One pass: each tap's output of each batch goes to ``consume`` as (n, D), and must be used at once;
@@ -141,7 +147,7 @@ class Passes:
                     del batch  # before the next one is made
                 done, number = done + sum(counts), number + len(counts)
                 if self._after is not None:
-                    self._mark = Mark(number, done, begun.seen, begun.first)
+                    self._mark = Mark(number, done, begun.seen, begun.first, self._place)
                     self._after()
                 report()
         self._mark = None
@@ -169,7 +175,9 @@ class Passes:
         }
         if mark is not None:
             seen, pending = mark.seen.state()
-            facts["mark"] = {**mark._asdict(), "seen": seen}
+            place = None if mark.place is None else packed(mark.place())
+            facts["mark"] = {**mark._asdict(), "seen": seen, "place": place is not None}
+            tensors |= {} if place is None else {"place": place}
             tensors |= {f"seen.{name}": tensor for name, tensor in pending.items()}
         if self._repeats is not None:
             facts["repeats"], known = self._repeats.state()
@@ -182,7 +190,10 @@ class Passes:
         self._seen = list(facts["batches_seen"])
         if "mark" in facts:
             seen = Seen.loaded(facts["mark"]["seen"], below("seen.", tensors))
-            self._mark = Mark(**{**facts["mark"], "seen": seen})
+            known = facts["mark"]["place"]
+            state = unpacked(tensors["place"]) if known else None
+            place = (lambda: state) if known else None
+            self._mark = Mark(**{**facts["mark"], "seen": seen, "place": place})
         if self._repeats is not None:
             self._repeats.load_state(facts["repeats"], below("known.", tensors))
 
@@ -196,7 +207,7 @@ class Passes:
         read = None
         for part, batch in batches:
             mine.append((part.first, batch))
-            read = part.read
+            read, self._place = part.read, part.place
             if part.last:
                 break
         told = self.ranks.tell(len(mine), sum(len(batch) for _, batch in mine))
@@ -246,11 +257,23 @@ class Passes:
             read = Read.of(batch, first) if begun.first or self._compare else None
             # One that is larger than any before would take more memory than was planned.
             parts = list(batch.split(self._most(batch)))
+            place = self._asked_now()
             for index, part in enumerate(parts, 1):
                 last = index == len(parts)
-                places.append(_Part(first, last, read if last else None))
+                places.append(_Part(first, last, read if last else None, place))
                 first += len(part)
                 yield part
+
+    def _asked_now(self) -> Callable[[], Any] | None:
+        """What gives the state of the source after the batch that was read last: asked at once where more is
+        read before it is needed."""
+        stateful = self.observed.stream.stateful
+        if stateful is None or self._after is None:
+            return None
+        if not _reads_ahead(self.observed.device):
+            return stateful.state
+        state = deepcopy(stateful.state())
+        return lambda: state
 
     def _own(self, begun: Mark) -> Iterator[tuple[int, Batch]]:
         """This rank's batches from that place on, each with the number of its first sample."""
@@ -259,6 +282,14 @@ class Passes:
             begin = begun.batches + ranks.rank
             for index, batch in enumerate(stream.batches(size, begin, ranks.size)):
                 yield (begin + index * ranks.size) * size, batch
+            return
+        if stream.stateful is not None and begun.place is not None:
+            first = begun.samples
+            if first == self.observed.samples:
+                return  # torchdata's loaders would be at their end in the next pass too
+            for batch in stream.stateful.resumed(begun.place(), size, first):
+                yield first, batch
+                first += len(batch)
             return
         first, self._all = begun.samples, Seen()
         for number, batch in enumerate(self._from(begun)):
@@ -309,3 +340,8 @@ class Passes:
                 f"{self.observed.stream.description}: batch {number + 1} differs between passes; the data "
                 "must repeat (no shuffling, no random augmentation)"
             )
+
+
+def _reads_ahead(device: torch.device) -> bool:
+    """Whether :func:`prefetch` does."""
+    return device.type == "cuda"

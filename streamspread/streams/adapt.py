@@ -20,6 +20,7 @@ from streamspread.streams.items import batch_of, batched, batches_of, sample_of
 from streamspread.streams.labels import class_names, data_set_labels, sample_labels
 from streamspread.streams.loaders import length, loader_of_some, loader_ordered, loader_samples
 from streamspread.streams.modules import is_data_module, loader_of
+from streamspread.streams.stateful import stateful
 from streamspread.streams.stream import (
     DEFAULT_BATCH_SIZE,
     Stream,
@@ -122,7 +123,7 @@ def _of_batches(data: Any) -> Stream:
         return CallableStream(data)
     table = hasattr(data, "columns")  # iterating would give their names
     if isinstance(data, Iterable) and not isinstance(data, _NO_BATCHES) and not table:
-        return CallableStream(data.__iter__, type(data).__name__)
+        return CallableStream(data.__iter__, type(data).__name__, data)
     meant = ""
     if isinstance(data, str | os.PathLike):
         meant = f"did you mean streamspread.data({str(data)!r})? Else "
@@ -189,18 +190,23 @@ class LoaderStream(Stream):
             self.classes = class_names(loader.dataset)
         known = "" if self.samples is None else f", {self.samples:,} samples"
         self.description = f"DataLoader of {type(loader.dataset).__name__}{known}"
+        self.stateful = None if self.seekable else stateful(loader, self._begun, self.description)
         if self.samples == 0:
             raise DataError(f"{self.description}: no samples in it; at least one is needed")
 
     def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
         if (first, step) == (0, 1):
-            return checked(self._loaded(self._loader), self.description)
+            return self._begun(batch_size, 0)
         loader, size = loader_of_some(self._loader, first, step)
         starts = range(first * size, self.samples or 0, step * size)
         return checked(self._loaded(loader, starts), self.description, starts)
 
-    def _loaded(self, loader: DataLoader[Any], starts: Sequence[int] = ()) -> Iterator[Batch]:
-        seen, by_torch, place = 0, loader.collate_fn is default_collate, iter(starts)
+    def _begun(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+        """What the loader gives now, of which the first sample has that number."""
+        return checked(self._loaded(self._loader, begin=first), self.description, first=first)
+
+    def _loaded(self, loader: DataLoader[Any], starts: Sequence[int] = (), begin: int = 0) -> Iterator[Batch]:
+        seen, by_torch, place = begin, loader.collate_fn is default_collate, iter(starts)
         source = iter(loader)
         while True:
             seen = next(place, seen)
@@ -227,8 +233,9 @@ class LoaderStream(Stream):
 class CallableStream(Stream):
     """The batches of the iterator that a callable returns; it is called once in every pass."""
 
-    def __init__(self, make: Callable[[], Iterable[Any]], name: str = "") -> None:
-        """``name``: of what the batches are from; made from the callable's where it is not given."""
+    def __init__(self, make: Callable[[], Iterable[Any]], name: str = "", source: Any = None) -> None:
+        """``name``: of what the batches are from; made from the callable's where it is not given. ``source``:
+        what may know where reading is."""
         name = name or getattr(make, "__name__", type(make).__name__)
         try:
             inspect.signature(make).bind()
@@ -241,8 +248,13 @@ class CallableStream(Stream):
         self._make = make
         self._last: object = None
         self.description = f"batches from {name}"
+        self.stateful = stateful(source, self._begun, self.description)
 
     def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
+        return some(self._begun(batch_size, 0), first, step)
+
+    def _begun(self, batch_size: int | None, first: int) -> Iterator[Batch]:
+        """What the iterator gives now, of which the first sample has that number."""
         returned = self._make()
         if not isinstance(returned, Iterable):
             raise DataError(
@@ -256,7 +268,7 @@ class CallableStream(Stream):
             )
         self._last = returned
         batches = batches_of(returned, resolve_batch_size(batch_size), f"{self.description}: a batch")
-        return some(checked(batches, self.description), first, step)
+        return checked(batches, self.description, first=first)
 
 
 class OneShotStream(Stream):

@@ -13,6 +13,7 @@ import torch
 
 from streamspread.errors import DataError, OptionError
 from streamspread.streams.batch import MASK, TOKENS, Batch, Named, joined, tensors_of, unusual
+from streamspread.streams.stateful import Stateful
 
 DEFAULT_BATCH_SIZE = 256  # samples
 _MOST_IN_BATCH = 2**31 - 1  # samples
@@ -39,6 +40,7 @@ class Stream(ABC):
         resident_bytes: of memory that was taken for the data, which a budget counts; 0 for a caller's own.
         seekable: whether batches() reads nothing of what it leaves out; all batches but the last are then of
             one size.
+        stateful: what knows where reading is, and goes on there; None where nothing does.
         labels: int64 (N,), the class of every sample by its place, below 0 where it has none; None where the
             data do not say. ``classes``: the names of the classes 0, 1, …, or None.
     """
@@ -50,6 +52,7 @@ class Stream(ABC):
     tensor: Batch | None = None
     resident_bytes: int = 0
     seekable: bool = False
+    stateful: Stateful | None = None
     labels: torch.Tensor | None = None
     classes: tuple[str, ...] | None = None
 
@@ -289,16 +292,18 @@ def resolve_batch_size(batch_size: int | None) -> int:
     return batch_size
 
 
-def checked(batches: Iterable[Batch], what: str, starts: Iterable[int] | None = None) -> Iterator[Batch]:
+def checked(
+    batches: Iterable[Batch], what: str, starts: Iterable[int] | None = None, first: int = 0
+) -> Iterator[Batch]:
     """The same batches without empty ones. ``starts``: the number of each one's first sample, where some are
-    left out, which may be all; None: they follow each other.
+    left out, which may be all; None: they follow each other from sample ``first`` on, of which 0 must come.
 
     Raises:
         DataError: a batch without a sample axis, a change of shape or dtype (the message names the sample and
             both), or, at the end, no sample at all.
     """
     kinds: dict[str, tuple[torch.Size, torch.dtype]] = {}
-    seen, begun, place = 0, 0, iter(starts or ())
+    seen, begun, place = first, first, iter(starts or ())
     for batch in batches:
         if starts is not None:
             seen = next(place)

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import streamspread
 from streamspread.errors import DataError, StoreError
@@ -176,6 +177,116 @@ class InBatches:
         return iter(self.x.split(45))
 
 
+class Stateful(InBatches):
+    """As torchdata's loaders: it says where it is, and goes on there; ``read``: the batches that it gave."""
+
+    def __init__(self, x):
+        super().__init__(x)
+        self.at, self.begun, self.read = 0, 0, []
+
+    def __iter__(self):
+        parts = self.x.split(45)
+        self.at, self.begun = self.begun, 0
+        while self.at < len(parts):
+            self.at += 1
+            self.read.append(self.at)
+            yield parts[self.at - 1]
+
+    def state_dict(self):
+        return {"at": self.at, "of": "batches", "more": [None, torch.tensor(self.at)]}
+
+    def load_state_dict(self, state):
+        assert int(state["more"][1]) == state["at"]
+        self.begun = state["at"]
+
+
+def torchdatas(data, **options):
+    loaders = pytest.importorskip("torchdata.stateful_dataloader")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's, about what torchdata calls
+        return loaders.StatefulDataLoader(data, batch_size=40, **options)
+
+
+class Streamed(IterableDataset):
+    def __init__(self, x):
+        self.x, self.at, self.begun = x, 0, 0
+
+    def __iter__(self):
+        self.at, self.begun = self.begun, 0
+        while self.at < len(self.x):
+            self.at += 1
+            yield self.x[self.at - 1]
+
+    def state_dict(self):
+        return {"at": self.at}
+
+    def load_state_dict(self, state):
+        self.begun = state["at"]
+
+
+@pytest.mark.parametrize("make", [Stateful, lambda x: torchdatas(Streamed(x))])
+def test_loaders_that_know_where_they_are_go_on_there(make, tmp_path):
+    model, x, layers, options = several("gram")
+    whole = streamspread.analyze(model, make(x), layers, **options)
+    done, ends = resumed(model, make(x), layers, tmp_path / "run", **options)
+    assert ends > 4
+    assert bits(done) == bits(whole)
+    assert not any("was read again" in note for note in done.provenance["notes"])
+
+
+class Plain(IterableDataset):
+    def __init__(self, x):
+        self.x = x
+
+    def __iter__(self):
+        return iter(self.x)
+
+
+class Opaque(Stateful):
+    """Its state is of a kind of its own, which is not read from a file."""
+
+    def state_dict(self):
+        return {"at": self.at, "own": Plain(None)}
+
+
+@pytest.mark.parametrize("make", [Opaque, lambda x: torchdatas(Plain(x))])
+def test_what_does_not_know_where_it_is_is_read_again(make, tmp_path):
+    model, x, layers, options = several("gram")
+    whole = streamspread.analyze(model, make(x), layers, **options)
+    data = make(x)
+    options["checkpoint"] = tmp_path / "run"
+    for _ in range(2):  # torchdata would skip too much after the second
+        with pytest.raises(Stop):
+            streamspread.analyze(model, data, layers, progress=stopping(2), **options)
+    done = streamspread.analyze(model, data, layers, **options)
+    assert bits(done) == bits(whole)
+    assert any("was read again" in note for note in done.provenance["notes"])
+
+
+def test_several_processes_of_a_loader_go_on_and_another_number_of_them_is_one_line(tmp_path):
+    model, x = network("mlp", 170)
+    whole = streamspread.analyze(model, torchdatas(Streamed(x), num_workers=1), "*")
+
+    data = torchdatas(Streamed(x), num_workers=1)
+    with pytest.raises(Stop):
+        streamspread.analyze(model, data, "*", checkpoint=tmp_path / "run", progress=stopping(4))
+    with pytest.raises(DataError, match="it does not go on at sample 120, where the checkpoint was made"):
+        streamspread.analyze(model, torchdatas(Streamed(x)), "*", checkpoint=tmp_path / "run")
+    data = torchdatas(Streamed(x), num_workers=1)
+    done = streamspread.analyze(model, data, "*", checkpoint=tmp_path / "run")
+    assert bits(done) == bits(whole)
+    assert not any("was read again" in note for note in done.provenance["notes"])
+
+
+def test_what_a_loader_knows_is_not_read_again(tmp_path):
+    model, x = network("mlp", 170)
+    with pytest.raises(Stop):
+        streamspread.analyze(model, Stateful(x), "*", checkpoint=tmp_path / "run", progress=stopping(4))
+    data = Stateful(x)
+    streamspread.analyze(model, data, "*", checkpoint=tmp_path / "run")
+    assert data.read[-2:] == [1, 4]  # the first one, to tell other data by
+
+
 @pytest.mark.parametrize("every", [1, 4])
 @pytest.mark.parametrize("kind", DATA)
 def test_data_of_every_kind_begin_again_where_the_run_was_ended(kind, every, tmp_path):
@@ -311,6 +422,7 @@ DAMAGES = {
     "a short shift": lambda header, tensors: tensors.update({"layer.0.sums.shift": torch.ones(2)}),
     "a short panel": lambda header, tensors: tensors.update({"layer.0.sums.panels.0": torch.ones(2)}),
     "more rows": lambda header, tensors: tensors.update({"layer.0.sums.rows": torch.ones(10**4, 90)}),
+    "a place that is not there": lambda header, tensors: header["passes"]["mark"].update(place=True),
     "seen of no kind": lambda header, tensors: header["passes"]["mark"]["seen"].update(kinds=3),
 }
 
@@ -451,7 +563,8 @@ def test_batches_that_were_read_ahead_are_not_yet_seen(tmp_path, monkeypatch):
     )
     model, x, layers, options = several("gram")
     whole = streamspread.analyze(model, Labelled(x), layers, **options)
-    for data in (Labelled(x), in_batches(x)):
+    monkeypatch.setattr("streamspread.observe.passes._reads_ahead", lambda device: True)
+    for data in (Labelled(x), in_batches(x), Stateful(x)):
         done, ends = resumed(model, data, layers, tmp_path / "run", 3, **options)
         assert ends > 1
         if isinstance(data, Labelled):
