@@ -27,7 +27,7 @@ if case == "gram":
 else:
     options |= {"method": "covariance", "all_eigenvalues": case == "all eigenvalues"}
     size = {"covariance": 28, "leading eigenvalues": 40, "all eigenvalues": 36}[case]
-    model, data = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False)), torch.randn(900, 4, size, size)
+    model, data = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False)), torch.randn(1200, 4, size, size)
 plan = streamspread.plan(model, data, **options)
 spectra = streamspread.analyze(model, data, "all", taus, **options)
 first = next(iter(spectra.values()))
@@ -48,7 +48,8 @@ def test_the_peak_is_what_the_plan_promised(case):
     assert found == known_k  # by the method that keeps all eigenvalues
     assert measured > 150e6
     assert measured <= 1.1 * planned
-    assert planned <= 1.5 * measured
+    # A search may end with fewer vectors than the largest basis that was planned.
+    assert planned <= (1.8 if case == "leading eigenvalues" else 1.5) * measured
 
 
 GRAMS = """

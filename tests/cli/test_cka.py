@@ -193,10 +193,10 @@ def test_ctrl_c_after_some_layers_compares_prints_and_keeps_them(cli, tiny, tmp_
         passes = [replace(plan.passes[0], index=n, layers=[one.layer]) for n, one in enumerate(layers)]
         return replace(plan, layers=tuple(layers), passes=tuple(passes))
 
-    def run(passes, taps, consume, turn, every=1):
+    def run(passes, taps, consume, turn):
         if turn.number == 3:
             raise KeyboardInterrupt
-        return real(passes, taps, consume, turn, every)
+        return real(passes, taps, consume, turn)
 
     monkeypatch.setattr(grams, "_planned", in_turn)
     monkeypatch.setattr(Passes, "run", run)
