@@ -2,6 +2,8 @@
 
 import math
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,13 @@ import torch
 
 from streamspread import kernels
 from tests import emulation
+
+
+def pytest_configure() -> None:
+    """Tests send signals, which nohup and the background of a shell have ignored."""
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
