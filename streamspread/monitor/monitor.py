@@ -66,7 +66,7 @@ class Monitor:
         model: nn.Module,
         layers: Any = "all",
         *,
-        every: Every = 500,
+        every: Every = 1000,
         samples: int | None = None,
         probe: Any = None,
         out: str | os.PathLike[str] | None = "spread",
@@ -77,7 +77,7 @@ class Monitor:
         Args:
             model: that is trained; also compiled, or in DistributedDataParallel or FSDP.
             layers: names and globs, or modules, as of :func:`streamspread.analyze`.
-            every: a look begins at step 0 and after every so many steps; or the steps themselves, or a
+            every: a look begins at step 0 and after every so many steps, 1,000 unless given; or the steps themselves, or a
                 function of the step.
             samples: in a window, of all processes together; 1,024 unless given. More take more time.
             probe: data to look at in place of the training batches, as :func:`streamspread.analyze` takes
