@@ -77,8 +77,8 @@ class Monitor:
         Args:
             model: that is trained; also compiled, or in DistributedDataParallel or FSDP.
             layers: names and globs, or modules, as of :func:`streamspread.analyze`.
-            every: a look begins at step 0 and after every so many steps, 1,000 unless given; or the steps themselves, or a
-                function of the step.
+            every: a look begins at step 0 and after every so many steps, 1,000 unless given; or the steps
+                themselves, or a function of the step.
             samples: in a window, of all processes together; 1,024 unless given. More take more time.
             probe: data to look at in place of the training batches, as :func:`streamspread.analyze` takes
                 it, all of it at each look; the model, its gradients and the random generators are as before
