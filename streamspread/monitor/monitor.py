@@ -120,7 +120,7 @@ class Monitor:
         self._taps: list[TapInfo] = []
         self._window: Window | None = None
         self._began = 0
-        self._running = self._off = False
+        self._running = self._off = self._resume = False
         self._own = ""
         self._said: set[str] = set()
 
@@ -232,8 +232,6 @@ class Monitor:
             self._resume = bool(state["open"])
         except (KeyError, TypeError, ValueError) as error:
             raise OptionError(f"no state of a Monitor ({error}): give what state_dict() gave") from error
-
-    _resume = False
 
     @property
     def _share(self) -> int:

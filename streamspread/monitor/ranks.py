@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import distributed
 
+from streamspread.system.packing import bytes_of
+
 
 class Ranks(Protocol):
     """``rank`` of ``world`` processes."""
@@ -61,7 +63,7 @@ class Together:
         told = self.of_all([(tuple(part.shape), part.dtype) for part in parts])
         if self.rank != owner:
             for part in parts:
-                distributed.send(_as_bytes(part.cpu()), owner, self._group)
+                distributed.send(bytes_of(part.cpu()), owner, self._group)
             return []
         every: list[torch.Tensor] = []
         for source, shapes in enumerate(told):
@@ -70,7 +72,7 @@ class Together:
                 continue
             for shape, dtype in shapes:
                 part = torch.empty(shape, dtype=dtype)
-                distributed.recv(_as_bytes(part), source, self._group)
+                distributed.recv(bytes_of(part), source, self._group)
                 every.append(part)
         device = parts[0].device if parts else torch.device("cpu")
         return [part.to(device) for part in every]
@@ -80,8 +82,3 @@ def ranks() -> Ranks:
     """Those of the training that runs; every one of them must ask."""
     several = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
     return Together() if several else Alone()
-
-
-def _as_bytes(part: torch.Tensor) -> torch.Tensor:
-    """A contiguous tensor as bytes, in its own memory: not every dtype is sent as it is."""
-    return part.view(-1).view(torch.uint8)

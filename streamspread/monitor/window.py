@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -51,7 +51,7 @@ class Kept:
         else:
             shape = LayerShape(tap.name, tap.shape, tap.dim, 0.0, view=view.name, places=view.rows_each)
         if self.uneven and view is not None and view.by_token:
-            shape = LayerShape(**{**vars(shape), "uneven": True})
+            shape = replace(shape, uneven=True)
         return Rows(shape, self.parts, self.images)
 
 
