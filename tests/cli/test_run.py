@@ -226,10 +226,10 @@ def test_without_data_the_substitute_is_named_in_notes_title_and_file(cli, tmp_p
 
 def test_a_terminal_gets_progress_on_stderr_and_a_table_that_fits(tiny, tmp_path):
     # A pseudo-terminal of 80 columns for both: what a person sees.
-    output, code = on_terminal(["run", *tiny, "--samples", "500", "--out", "tiny.arrow"], tmp_path)
+    output, code = on_terminal(["run", *tiny, "--samples", "4000", "--out", "tiny.arrow"], tmp_path)
     assert code == 0, output
     assert "images/s" in output
-    assert "/500 images" in output
+    assert "/4,000 images" in output
     assert "the whole run" in output
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output)
     table = plain[plain.index("layer ") :].splitlines()
