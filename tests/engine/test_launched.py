@@ -77,7 +77,7 @@ def test_other_commands_are_of_one_process(tmp_path):
     several = launched(tmp_path, "layers", "--model", "no1")
     said = [one.communicate(timeout=60)[1] for one in several]
     assert [one.returncode for one in several] == [2, 2]
-    assert said[0].startswith("error: a launcher started 2 processes, which only run shares its work among")
+    assert said[0].startswith("error: a launcher started 2 processes, and only run and plan are of several")
     assert said[1] == ""
     assert time.monotonic() - began < 60
 

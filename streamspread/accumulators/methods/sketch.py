@@ -25,6 +25,7 @@ from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR, Step
 from streamspread.accumulators.shares import of_all_columns
 from streamspread.accumulators.sketching import First, Sizes, Stage, Waiting, rows_to_stage
 from streamspread.accumulators.staging import Precision, Staging
+from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.linalg.chunks import chunk_nbytes
 from streamspread.options import Options
@@ -133,6 +134,7 @@ class Sketch(Accumulator):
                 step=Step(rank, setting.profile, directions=setting.directions, ranks=setting.ranks),
             ),
             rounding=setting.rounding,
+            travels=cls._travels(dim, rank, staging, passes, setting),
         )
 
     @staticmethod
@@ -158,7 +160,18 @@ class Sketch(Accumulator):
         products = (8.0 + 4.0 * again) * rank * layer.dim * n / setting.ranks.size
         rate = 1.0 if setting.rounding == "fp64" else constants.float64_cost
         solves = n / rank * DENSE_SOLVE_FACTOR * 4 * (2.0 * rank) ** 3
-        return rate * products + solves + constants.forward_cost * again * layer.operations * n
+        forwards = constants.forward_cost * again * layer.operations * n / setting.ranks.size
+        return rate * products + solves + forwards
+
+    @staticmethod
+    def _travels(dim: int, rank: int, staging_rows: int, passes: int, setting: Setting) -> Travels:
+        """Columns, inner products of the rows of each group and their eigenvectors, which go one way, and the
+        products with a basis."""
+        if setting.ranks.size == 1:
+            return NOTHING
+        n, again, height = float(setting.samples or _SAMPLES), min(1, passes - 1), rank + staging_rows
+        sums = n / staging_rows * 1.5 * 8 * height**2 + again * n * 8 * rank
+        return Travels(columns=(1 + again) * n * dim * setting.itemsize, sums=sums)
 
     @property
     def samples(self) -> int:
