@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import torch
 
+from streamspread.errors import RanksError
 from streamspread.system.packing import error_packed, kind, lost, packed, unpacked
 from streamspread.system.ranks import Ranks
 from streamspread.system.wire import Wire
@@ -56,6 +57,7 @@ class Group(Ranks):
         self._depth = 0
         self._failed = self._leading = self._busy = self._pending = False
         self._interrupted = -_SAME_SIGNAL
+        self._gone: RanksError | None = None
         with self._reaching():
             self._wire = Wire(members, PATIENCE)
         self.rank, self.size = self._wire.rank, self._wire.size
@@ -273,6 +275,8 @@ class Group(Ranks):
     @contextmanager
     def _asking(self) -> Iterator[None]:
         """Within it an interrupt waits, or the others would wait for the rest of what was begun."""
+        if self._gone is not None:  # nor can it be now
+            raise self._gone
         self._busy = True
         try:
             with self._reaching():
@@ -295,9 +299,10 @@ class Group(Ranks):
 
     def _lost(self, error: BaseException) -> NoReturn:
         self._failed = True
-        if hasattr(self, "_wire"):
+        if hasattr(self, "_wire"):  # those that wait for this one wait no longer
             self._wire.close()
-        raise lost(self.size, error) from error
+        self._gone = lost(self.size, error)
+        raise self._gone from error
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

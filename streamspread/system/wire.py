@@ -27,7 +27,7 @@ class Wire:
         self._by_nccl = "nccl" in str(dist.get_backend_config())
 
     def close(self) -> None:
-        """Those that wait for this one wait no longer."""
+        """Nothing goes by it any more, also for those that wait."""
         with suppress(RuntimeError, ValueError):
             dist.destroy_process_group(self._group)
 
