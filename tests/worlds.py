@@ -21,13 +21,14 @@ from torch import nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from streamspread.accumulators.methods.covariance import Covariance
-from streamspread.api.analyze import analyze_with
+from streamspread.api.analyze import analyze_with, plan_with
 from streamspread.api.doors import Subject
 from streamspread.models.network import build
 from streamspread.options import Options
 from streamspread.system import devices
 from streamspread.system.group import Group
 from streamspread.system.ranks import ALONE
+from streamspread.system.wire import Wire
 
 PLAN = "plan:8,8,M,16,16,M,32,32"
 BATCH = 16
@@ -180,6 +181,39 @@ def run(ranks, model=None, data=X, constants=SMALL, layers=("c3", "c5"), batch_s
     return {"seen": seen(spectra), "hashes": dict(HASHES), "facts": facts, "twin": spectra.twin is not None}
 
 
+def sent(ranks, **given):
+    """Bytes that a plan says this rank is sent, and those that it was."""
+    came = [0.0]
+
+    def counting(name, share):
+        usual = getattr(Wire, name)
+
+        def counted(self, x, *where):
+            came[0] += share(where) * x.nbytes
+            return usual(self, x, *where)
+
+        return name, counted
+
+    others = 1.0 - 1.0 / ranks.size
+    subject, options = Subject(network(), X), Options(batch_size=BATCH, layers=("c3", "c5"), **given)
+    plan = plan_with(subject, options, WHOLE, timed=True, ranks=ranks)
+    ways = (
+        counting("broadcast", lambda where: where[0] != ranks.rank),
+        counting("receive", lambda where: 1),
+        counting("add_", lambda where: 2 * others),
+        counting("add_at_", lambda where: others),
+    )
+    usual = {name: getattr(Wire, name) for name, _ in ways}
+    try:
+        for name, counted in ways:
+            setattr(Wire, name, counted)
+        analyze_with(subject, options, constants=WHOLE, ranks=ranks)
+    finally:
+        for name, way in usual.items():
+            setattr(Wire, name, way)
+    return {"foretold": plan.sent_bytes, "came": came[0], "waits": plan.outlook.waits}
+
+
 def shuffled(ranks):
     torch.manual_seed(5)
     return DataLoader(TensorDataset(X), batch_size=BATCH, shuffle=True)
@@ -267,6 +301,10 @@ CASES = {
                 r, data=at_one_place(float("nan"), 4, 150), **ON_ITS_OWN, **given
             ),
         )
+        for method, given in METHODS.items()
+    },
+    **{
+        f"the wire of {method}": (4, lambda r, given=given | {"method": method}: sent(r, **given))
         for method, given in METHODS.items()
     },
     "other weights": (3, lambda r: run(r, network(seed=int(r.rank == 1)))),

@@ -195,6 +195,13 @@ def test_what_fails_on_one_rank_fails_on_all_with_one_line(world, name, error, l
     assert line in came[1]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_plan_foretells_what_travels(world, method):
+    for one in results(world, f"the wire of {method}"):
+        assert 0.5 < one["came"] / one["foretold"] < 1.5
+        assert one["waits"] > 0.0
+
+
 def test_all_goes_on_after_errors(world):
     (one,) = results(world, "served on 1")
     assert results(world, "after all errors")[0]["hashes"] == one["hashes"]
