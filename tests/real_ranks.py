@@ -1,6 +1,6 @@
 """Do several processes say of real layers what one says? ``python -m tests.real_ranks [--data parquet:PATH]``
 
-Each number of processes is started by torchrun, with one thread each: ``streamspread run`` of a network by each
+Each number of processes is started by torchrun, one thread each: ``streamspread run`` of a network by each
 method. Files are compared with that of one process: K alike everywhere, eigenvalues but for rounding. It ends
 with 1 where something differs, and takes some minutes, so it is no part of the tests.
 """
