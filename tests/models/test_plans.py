@@ -49,7 +49,7 @@ def test_a_plan_needs_a_convolution(plan):
 @pytest.mark.parametrize("plan", [3, 1.5, None, torch.device("cpu"), object()])
 def test_what_is_neither_a_text_nor_a_sequence_is_no_plan(plan):
     kind = type(plan).__name__
-    with pytest.raises(ModelError, match=rf"a plan is a text or a sequence of channels .*not of type {kind}\Z"):
+    with pytest.raises(ModelError, match=rf"a plan is a text or a sequence .*not of type {kind}\Z"):
         parse_plan(plan)
 
 
