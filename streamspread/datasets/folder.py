@@ -16,7 +16,8 @@ _VALIDATION = ("val", "valid", "validation")  # what that split's folder may be 
 class FolderImages:
     """The image files of a folder whose subfolders are the classes, in order of class and path.
 
-    They are the files that torchvision's ImageFolder lists, but that links may lead in circles. Where the folder has a subfolder named after the split, that one is read instead.
+    They are the files that torchvision's ImageFolder lists, but that links may lead in circles. Where the
+    folder has a subfolder named after the split, that one is read instead.
 
     Attributes:
         labels: int64 (rows,), the class's number. ``classes``: the subfolders' names.
