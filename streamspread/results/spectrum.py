@@ -41,9 +41,10 @@ def check_thresholds(thresholds: float | str | Iterable[float | str]) -> tuple[f
         OptionError: none given, or one outside (0, 1].
     """
     values = []
-    single = isinstance(thresholds, str) or not isinstance(thresholds, Iterable)
-    if single or getattr(thresholds, "ndim", 1) == 0:  # a tensor of one number counts as Iterable
+    if isinstance(thresholds, str) or not isinstance(thresholds, Iterable):
         thresholds = [thresholds]
+    elif not getattr(thresholds, "ndim", 1):  # an array of one number counts as Iterable
+        thresholds = [thresholds]  # type: ignore[list-item]
     for threshold in thresholds:
         try:
             value = float(threshold)
