@@ -107,6 +107,11 @@ def network(seed=0):
     return build(PLAN.removeprefix("plan:").split(","), seed)
 
 
+def few():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+
+
 class Reads(nn.Module):
     """Takes texts of any length."""
 
@@ -261,7 +266,7 @@ BY_TOKEN = {"layers": ("linear",), "view": ("position",)}
 OF_ALL = {"method": "covariance", "constants": WHOLE}
 OF_CLASSES = {"classes": True, "method": "covariance"}
 ON_ITS_OWN = {"model": nn.Sequential(nn.Flatten()), "layers": ("0",), "constants": WHOLE}
-FEW = {"model": nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), "layers": ("1",), "constants": WHOLE}
+FEW = {"model": few(), "layers": ("1",), "constants": WHOLE}
 METHODS = {"covariance": {}, "gram": {}, "sketch": {"rank": 64}}
 FAULTS = {"layers": ("inner.0", "inner.3"), "constants": SERVED, "method": "covariance"}
 
