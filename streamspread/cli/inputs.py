@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamspread.cli.arguments import Data, Source
 from streamspread.cli.terminal import note
-from streamspread.datasets import Side
 from streamspread.errors import ModelError
 from streamspread.options import RunOptions
 from streamspread.system.files import file_stem
@@ -77,22 +76,13 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
             f"{loaded.name} takes {loaded.takes}, and --data gives images: from Python, "
             "streamspread.analyze(model, data) takes tensors of any kind"
         )
-    size = _side(loaded, source.image_size)
+    size = loaded.image_size if source.image_size is None else loaded.image_size.at(source.image_size)
     images, notes, _, total = open_data(source, options.seed, size, device, most, options.memory)
     if missing := (loaded.note or {}).get("random"):
         notes.append(f"random, since the published weights have none of them: {missing}")
     for line in notes:
         note(line, quiet)
     return Opened(loaded, images, device, notes, total)
-
-
-def _side(loaded: LoadedModel, asked: int | None) -> Side:
-    """The size of the images, and how they are brought to it: as the model's own evaluation does, in the same
-    proportion where another size is asked for."""
-    size, scaled_to = asked or loaded.image_size, loaded.scaled_to
-    if asked is not None and loaded.image_size:
-        scaled_to = asked * loaded.scaled_to // loaded.image_size
-    return Side(size, scaled_to, loaded.interpolation)
 
 
 def open_data(

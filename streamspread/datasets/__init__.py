@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamspread.datasets.images import ImageData, StreamedImages, nested
     from streamspread.datasets.labelled import Labelled, load_labelled
-    from streamspread.datasets.source import SOURCES, DataSource, Side, data_forms
+    from streamspread.datasets.source import SOURCES, DataSource, data_forms
     from streamspread.datasets.specs import default, load
 
 # Public name → module that defines it, imported when the name is first asked for: importing this room, and
@@ -16,7 +16,6 @@ _HOMES = {
     "DataSource": "source",
     "ImageData": "images",
     "Labelled": "labelled",
-    "Side": "source",
     "StreamedImages": "images",
     "data_forms": "source",
     "default": "specs",
@@ -30,7 +29,6 @@ __all__ = [
     "DataSource",
     "ImageData",
     "Labelled",
-    "Side",
     "StreamedImages",
     "data_forms",
     "default",

@@ -18,20 +18,6 @@ if TYPE_CHECKING:
 SPLITS = ("train", "test", "val")
 
 
-class Side(int):
-    """A side in pixels of square images, and how images of another size are brought to it: the shorter side
-    is scaled to ``shorter`` pixels, by ``mode`` as torch.nn.functional.interpolate names it, and the middle
-    cut out. A plain number stands for itself and "bilinear"."""
-
-    shorter: int
-    mode: str
-
-    def __new__(cls, size: int, shorter: int = 0, mode: str = "bilinear") -> Side:
-        self = super().__new__(cls, size)
-        self.shorter, self.mode = max(int(size), shorter), mode
-        return self
-
-
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """The images that are asked of a source.
@@ -42,7 +28,8 @@ class Request:
         samples: how many images will be used; None: all. Only a source that generates its images needs it;
             rows are drawn from what the source opens by whoever asked.
         seed: for a source that generates its images.
-        image_size: side in pixels of the square images; None: as they are.
+        image_size: side in pixels of the square images, which may say how others are brought to it
+            (:class:`streamspread.streams.side.Side`); None: as they are.
     """
 
     argument: str

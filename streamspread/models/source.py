@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamspread.models.plans import nearest
+from streamspread.streams.side import Side
 from streamspread.system.registry import Registry
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ class Built:
     Attributes:
         module: on the CPU.
         mean, std: of a channel, with which uint8 images are normalised unless the module does so itself.
-        image_size: side in pixels of the square images it is meant for.
-        scaled_to: pixels to which the shorter side of larger or smaller images is scaled before the middle is
-            cut out; 0: to ``image_size``. ``interpolation``: "bilinear" or "bicubic".
+        image_size: side in pixels of the square images it is meant for, and how others are brought to it.
         has_weights: it may have its weights already, so none need be given.
         shipped: the file of weights that the package has for it; None where there is none.
         takes: "images", or the name of the argument that it takes instead, such as ``input_ids``.
@@ -36,9 +35,7 @@ class Built:
     module: nn.Module
     mean: Constants
     std: Constants
-    image_size: int
-    scaled_to: int = 0
-    interpolation: str = "bilinear"
+    image_size: Side
     has_weights: bool = False
     shipped: Path | None = None
     takes: str = "images"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
 from streamspread.models.source import Built, ModelSource, one_line
+from streamspread.streams.side import Side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -124,18 +125,17 @@ def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
     takes = str(module.main_input_name)
     if takes != "pixel_values":
         example = _example(takes, module)
-        return Built(module=module, mean=(), std=(), image_size=0, takes=takes, example=example, note=note)
+        return Built(
+            module=module, mean=(), std=(), image_size=Side(0), takes=takes, example=example, note=note
+        )
     processor = _processor(name)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if processor is None else _constants(processor)
-    size = (None if processor is None else _size(processor)) or _side(getattr(module.config, "image_size", 0))
-    resample = getattr(processor, "resample", None)
+    usual = _side(getattr(module.config, "image_size", 0)) or _USUAL_SIZE
     return Built(
         module=module,
         mean=mean,
         std=std,
-        image_size=size or _USUAL_SIZE,
-        scaled_to=_scaled(processor),
-        interpolation="bicubic" if resample is not None and int(resample) == _BICUBIC else "bilinear",
+        image_size=Side(usual) if processor is None else _brought(processor, usual),
         note=note,
     )
 
@@ -162,18 +162,15 @@ def _constants(processor: Any) -> tuple[Constants, Constants]:
     return tuple(value / unit for value in mean), tuple(value / unit for value in std)
 
 
-def _size(processor: Any) -> int:
-    """Side of the images that the processor makes; 0 where it leaves their size."""
-    if getattr(processor, "do_center_crop", False):
-        return _side(processor.crop_size)
-    return _side(processor.size) if getattr(processor, "do_resize", True) else 0
-
-
-def _scaled(processor: Any) -> int:
-    """Pixels to which the processor scales the shorter side before it cuts out the middle; 0: it does not."""
-    crops = getattr(processor, "do_center_crop", False) and getattr(processor, "do_resize", True)
-    shortest = processor.size.get("shortest_edge") if crops and hasattr(processor.size, "get") else None
-    return int(shortest or 0)
+def _brought(processor: Any, usual: int) -> Side:
+    """The side of the images that the processor makes, ``usual`` where it leaves their size, and how it does
+    that: where it has a height and a width, both are scaled."""
+    resample = getattr(processor, "resample", None)
+    mode = "bicubic" if resample is not None and int(resample) == _BICUBIC else "bilinear"
+    scaled = processor.size if getattr(processor, "do_resize", True) else {}
+    crop = "squash" if hasattr(scaled, "get") and scaled.get("height") else "center"
+    cut = processor.crop_size if getattr(processor, "do_center_crop", False) else {}
+    return Side(_side(cut) or _side(scaled) or usual, _side(scaled), mode, crop)
 
 
 def _side(size: Any) -> int:
