@@ -1,4 +1,4 @@
-"""Named sets of images: what ``--data`` means."""
+"""Named sets of images and texts: what ``--data`` means."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from streamspread.datasets.images import ImageData, StreamedImages, nested
     from streamspread.datasets.labelled import Labelled, load_labelled
     from streamspread.datasets.source import SOURCES, DataSource, data_forms
-    from streamspread.datasets.specs import default, load
+    from streamspread.datasets.specs import default, load, load_texts
 
 # Public name → module that defines it, imported when the name is first asked for: importing this room, and
 # `source`, loads no library.
@@ -21,6 +21,7 @@ _HOMES = {
     "default": "specs",
     "load": "specs",
     "load_labelled": "labelled",
+    "load_texts": "specs",
     "nested": "images",
 }
 
@@ -34,6 +35,7 @@ __all__ = [
     "default",
     "load",
     "load_labelled",
+    "load_texts",
     "nested",
 ]
 

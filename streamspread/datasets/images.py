@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError, OptionError, check_seed
-from streamspread.streams.side import Side
 from streamspread.streams.stream import Stream, resolve_batch_size
 from streamspread.system.progress import Progress, tell
+from streamspread.system.side import Side
 
 #: Decoded images that take more are read while they are used.
 RESIDENT_BYTES = 4 * 2**30
@@ -194,7 +194,7 @@ def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
     """
     check_samples(samples, seed)
     if total == 0:
-        raise DataError(f"{name}: no images in it; at least one is needed")
+        raise DataError(f"{name}: nothing in it; one sample or more is needed")
     if samples is None:
         return np.arange(total)
     if samples > total:

@@ -12,6 +12,7 @@ from streamspread.system.registry import Registry
 
 if TYPE_CHECKING:
     from streamspread.datasets.images import PixelSource
+    from streamspread.datasets.texts import TextSource
 
 
 #: The parts of data that there are; a source may have fewer.
@@ -29,7 +30,7 @@ class Request:
             rows are drawn from what the source opens by whoever asked.
         seed: for a source that generates its images.
         image_size: side in pixels of the square images, which may say how others are brought to it
-            (:class:`streamspread.streams.side.Side`); None: as they are.
+            (:class:`streamspread.system.side.Side`); None: as they are.
     """
 
     argument: str
@@ -47,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """Images that a data spec can name: a file of ``datasets/sources/`` defines one as ``SOURCE``.
+    """Images or texts that a data spec can name: a file of ``datasets/sources/`` defines one as ``SOURCE``.
 
     Attributes:
         form: how a spec is written: ``name`` where nothing follows, ``name:WHAT`` where something must,
@@ -55,6 +56,7 @@ class DataSource:
         about: one line for help texts.
         open: gives the pixels, and their name for descriptions and messages. Raises DataError where they are
             missing or broken. It imports what it needs itself: this file is read to print help.
+        texts: the like for texts; None: it has none.
         fits: whether a bare path looks as if it were meant for this source; None: none does.
         holds: whether what lies at a path is this source's and no other's; None: it is no path's.
         splits: those that it has.
@@ -63,6 +65,7 @@ class DataSource:
     form: str
     about: str
     open: Callable[[Request], tuple[PixelSource, str]]
+    texts: Callable[[Request], tuple[TextSource, str]] | None = None
     fits: Callable[[str], bool] | None = None
     holds: Callable[[str], bool] | None = None
     splits: tuple[str, ...] = ("train", "test")

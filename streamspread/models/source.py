@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamspread.models.plans import nearest
-from streamspread.streams.side import Side
 from streamspread.system.registry import Registry
+from streamspread.system.side import Side
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,6 +29,7 @@ class Built:
         shipped: the file of weights that the package has for it; None where there is none.
         takes: "images", or the name of the argument that it takes instead, such as ``input_ids``.
         example: a batch of what it takes, where that is no image, to tell the shapes of its layers.
+        tokenizer: makes of texts what it takes, by name, a list for each; None where that is not known.
         note: which published weights it has, where it has those; ``random`` names those it has not.
     """
 
@@ -40,6 +41,7 @@ class Built:
     shipped: Path | None = None
     takes: str = "images"
     example: Tensor | dict[str, Tensor] | None = None
+    tokenizer: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
     note: dict[str, str] | None = None
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +16,8 @@ from streamspread.models.network import Network
 from streamspread.models.plans import did_you_mean
 from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec, one_line
 from streamspread.models.weights import apply_weights, hash_of, read_weights
-from streamspread.streams.side import Side
 from streamspread.system.modules import check_made, own
+from streamspread.system.side import Side
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class LoadedModel:
             None where nothing is said.
         takes: "images", or the name of the argument that it takes instead, such as ``input_ids``.
         example: a batch of what it takes, where that is no image and is known.
+        tokenizer: makes of texts what it takes, by name, a list for each, or raises ModelError where nothing
+            that does so lies with the model; None where it takes no texts.
     """
 
     module: nn.Module
@@ -46,6 +50,7 @@ class LoadedModel:
     note: dict[str, str] | None
     takes: str = "images"
     example: Tensor | dict[str, Tensor] | None = None
+    tokenizer: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
 
 
 def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0) -> LoadedModel:
@@ -102,6 +107,7 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
         note=note,
         takes=built.takes,
         example=built.example,
+        tokenizer=built.tokenizer,
     )
 
 

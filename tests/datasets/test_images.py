@@ -13,7 +13,7 @@ from streamspread.datasets import ImageData, StreamedImages
 from streamspread.datasets.images import TensorPixels, choose, describe, gather, resize_and_crop
 from streamspread.errors import DataError, OptionError
 from streamspread.streams import as_stream, head
-from streamspread.streams.side import Side
+from streamspread.system.side import Side
 
 
 def pixels(n, height=4, width=5):

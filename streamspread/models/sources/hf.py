@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
 from streamspread.models.source import Built, ModelSource, one_line
-from streamspread.streams.side import Side
+from streamspread.system.side import Side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +23,7 @@ T = TypeVar("T")
 _USUAL_SIZE = 224  # pixels, where neither the image processor nor the configuration says another
 _BICUBIC = 3  # as Pillow numbers what images are scaled by
 _TOKENS = 8  # of an example text
+_NO_END = 10**9  # tokens: where texts may have any number
 _AUDIO = 16_000  # samples of an example sound: a second of it
 
 
@@ -53,7 +54,7 @@ def _published(name: str) -> Built:
     return _made(name, build)
 
 
-def _made(name: str, build: Callable[[], Built]) -> Built:
+def _made(name: str, build: Callable[[], T]) -> T:
     """What ``build`` makes, in silence; any failure of transformers as one line.
 
     Raises:
@@ -124,9 +125,15 @@ def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
 
     takes = str(module.main_input_name)
     if takes != "pixel_values":
-        example = _example(takes, module)
         return Built(
-            module=module, mean=(), std=(), image_size=Side(0), takes=takes, example=example, note=note
+            module=module,
+            mean=(),
+            std=(),
+            image_size=Side(0),
+            takes=takes,
+            example=_example(takes, module),
+            tokenizer=_Tokenizer(name, module.config) if takes == "input_ids" else None,
+            note=note,
         )
     processor = _processor(name)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if processor is None else _constants(processor)
@@ -138,6 +145,43 @@ def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
         image_size=Side(usual) if processor is None else _brought(processor, usual),
         note=note,
     )
+
+
+class _Tokenizer:
+    """A model's own tokenizer, which is loaded when the first texts come. Of texts that are longer than the
+    model takes, what is beyond that is cut off.
+
+    Raises:
+        ModelError: there is none with the model.
+    """
+
+    def __init__(self, name: str, config: Any) -> None:
+        self._name, self._most = name, getattr(config, "max_position_embeddings", None) or _NO_END
+        self._loaded: Any = None
+
+    def __call__(self, texts: Sequence[str]) -> Mapping[str, Any]:
+        if self._loaded is None:
+            self._loaded = _made(self._name, self._load)
+        most = min(self._most, self._loaded.model_max_length)
+        with _quiet():
+            found = self._loaded(
+                list(texts),
+                truncation=most < _NO_END,
+                max_length=most if most < _NO_END else None,
+                return_attention_mask=True,
+            )
+        return dict(found)
+
+    def _load(self) -> Any:
+        from transformers import AutoTokenizer
+
+        what = f"the tokenizer of {self._name!r}"
+        found = _found(self._name, what, ModelError, AutoTokenizer.from_pretrained)
+        if set(found.get_vocab()) <= set(
+            found.all_special_tokens
+        ):  # transformers makes one that knows no word
+            raise ModelError(f"{what}: no vocabulary lies with the model")
+        return found
 
 
 def _processor(name: str) -> Any:
