@@ -35,7 +35,7 @@ def _name(request: Request) -> str:
 
 SOURCE = DataSource(
     form="hf:NAME",
-    about="images or texts of Hugging Face's: a folder that save_to_disk wrote, or a name, cached or on the hub",
+    about="images or texts of Hugging Face's: a folder of save_to_disk, or a name, cached or on the hub",
     open=_open,
     texts=_texts,
     splits=SPLITS,
