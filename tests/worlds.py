@@ -187,7 +187,7 @@ def run(ranks, model=None, data=X, constants=SMALL, layers=("c3", "c5"), batch_s
 
 
 def sent(ranks, **given):
-    """Bytes that a plan says this rank is sent, and those of numbers that it was, beside words and objects."""
+    """Bytes that a plan says this rank is sent, and those of numbers that came, without words and objects."""
     came = [0.0]
 
     def counting(name, share):
