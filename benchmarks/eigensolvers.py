@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks.environment import environment, save
+from benchmarks.environment import environment, save, with_stored
 from benchmarks.full_spectrum import reflected
 from benchmarks.processes import measured
 
@@ -102,15 +102,21 @@ def main() -> None:
     parser.add_argument("--orders", type=int, nargs="*", default=ORDERS)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", help="solvers, such as `torch.linalg.eigh;scipy.linalg.eigvalsh`")
+    parser.add_argument("--add", action="store_true", help="to what is stored, of other solvers or orders")
     options = parser.parse_args()
     rows = []
     for order in options.orders:
         for name in (*ALL, *LEADING):
             if options.device != "cpu" and name not in ON_CARDS:
                 continue
+            if options.only and name not in options.only.split(";"):
+                continue
             print(f"{order}: {name} …", file=sys.stderr, flush=True)
             found = measured(solve, name, order, options.pairs, options.device)
             rows.append({"order": order, "what": name, **found})
+    if options.add:
+        rows = with_stored("eigensolvers", rows, ("order", "what"))
     show(rows, options.pairs)
     print("written:", save("eigensolvers", device=options.device, pairs=options.pairs, rows=rows))
 
