@@ -11,7 +11,7 @@ What is true is found in float64 by NumPy, from the smaller of both matrices.
     python -m benchmarks.against_pca --shapes 4000x64,400x4000 --samples 0 --add
     python -m benchmarks.against_pca --shapes 2000x200000 --samples 0 --only "sklearn full" --add
 
-``--add`` keeps the stored rows that the run does not replace. Short fits are repeated, and the fastest counts.
+``--add`` keeps the stored rows that the run does not replace. Short fits are repeated; the fastest counts.
 """
 
 from __future__ import annotations
@@ -219,8 +219,8 @@ def show(rows: list[dict[str, Any]]) -> None:
             *cells,
             str(row["found"]),
             str(row["k"]) if row["asked"] == SHARE else "",
-            f"{row['seconds']:.2f}",
-            f"{row['seconds'] / ours[case]:.2f}",
+            f"{row['seconds']:.3g}",
+            f"{row['seconds'] / ours[case]:.2f}" if case in ours else "",
             f"{row['peak_bytes'] / 2**20:,.0f} MiB",
             f"{row['value_error']:.0e}",
             f"{row['vector_error']:.0e}",
