@@ -4,7 +4,7 @@ The float32 matrix has known eigenvalues 1/i, turned by reflections, and each co
 of its own, where it may use it up. Seconds are of the solver alone; the peak holds the matrix too.
 
     python -m benchmarks.eigensolvers [--orders 8192 16384] [--pairs 64] [--device cpu]
-    python -m benchmarks.eigensolvers --orders 16384 --only "torch.linalg.eigh;scipy.linalg.eigh, subset" --add
+    python -m benchmarks.eigensolvers --orders 16384 --only "scipy.linalg.eigh, subset" --add
 """
 
 from __future__ import annotations
