@@ -6,7 +6,7 @@ import pytest
 
 from streamspread.system import progress
 from streamspread.system.lines import lines
-from streamspread.system.progress import Left, Progress, doing, is_heard, silent, speed, telling
+from streamspread.system.progress import Left, Progress, doing, heard, silent, speed, telling
 
 
 class Clock:
@@ -101,12 +101,12 @@ def test_what_is_left_is_told_by_what_went_before(clock):
 
 
 def test_what_is_done_is_told_to_whoever_listens():
-    heard = []
+    told = []
     doing("nothing")
-    assert not is_heard()
-    with telling(heard.append):
-        assert is_heard()
+    assert heard() is silent
+    with telling(told.append):
+        assert heard() is not silent
         doing("opening no1")
     with telling(silent):
-        assert not is_heard()
-    assert [one.stage for one in heard] == ["opening no1"]
+        assert heard() is silent
+    assert [one.stage for one in told] == ["opening no1"]
