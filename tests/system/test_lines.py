@@ -56,7 +56,7 @@ def test_nothing_is_said_before_anything_is_known():
 def test_a_line_has_what_is_done_how_fast_and_what_is_left(clock):
     from streamspread.system.lines import _Log
 
-    log = _Log()
+    log = _Log(Left())
     log.see(event(0, 0.1))
     clock.now += 20
     log.see(event(100, 0.2))
