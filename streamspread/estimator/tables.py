@@ -127,6 +127,8 @@ def check_finite(part: Any, estimator: Any) -> None:
 
 def _of_tensor(estimator: Any, x: torch.Tensor, reset: bool) -> Table:
     x = x.detach()
+    if x.is_meta:
+        raise ValueError("Input X is a tensor on the meta device, which holds no numbers.")
     if x.is_complex():
         raise ValueError(f"Complex data not supported\n{x}\n")
     # One number stands for each where the shape is right; else scikit-learn shows them.
