@@ -54,7 +54,7 @@ class _Files:
 def _telling(kind: Any, files: _Files) -> Any:
     """A class of bars that tells of those that count bytes, and draws none."""
 
-    class Telling(kind):  # type: ignore[misc]
+    class Telling(kind):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **{**options, "disable": True})
             self.n, self._is_file = options.get("initial", 0), options.get("unit") == "B"

@@ -150,13 +150,13 @@ def study(
     work.prepare()
     build.check_folder(output.out)
     began = time.perf_counter()
-    agenda, left = work.agenda(todo), Left()
+    agenda, remaining = work.agenda(todo), Left()
     done: list[Step] = []
     interrupted = False
     try:
         for number, step in enumerate(todo, start=1):
             first = f"{number} of {len(todo)}: {step.name}"
-            with progress_bars(output.quiet, first, left) as show, epoch_lines(output.quiet) as epoch:
+            with progress_bars(output.quiet, first, remaining) as show, epoch_lines(output.quiet) as epoch:
                 learning, progress = agenda.of(number - 1, show) if show else (None, None)
                 outcome = work.do(step, progress, epoch, training_bar(learning))
             done.append(step)
