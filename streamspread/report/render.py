@@ -42,9 +42,10 @@ def check(lang: str) -> None:
     _library()
 
 
-def svg(spec: Spec) -> str:
-    """The chart as SVG, with its texts as text. The same description gives the same text."""
-    return str(_library().vegalite_to_svg(_whole(spec)))
+def svg(spec: Spec, dark: bool = False) -> str:
+    """The chart as SVG, with its texts as text; ``dark``: for a dark ground. The same description gives the
+    same text."""
+    return str(_library().vegalite_to_svg(_whole(spec, dark)))
 
 
 def png(drawn: str) -> bytes:
@@ -58,8 +59,10 @@ def bundle() -> str:
     return re.sub(r"<(?=/script|!--)", r"\\x3c", _library().javascript_bundle(), flags=re.IGNORECASE)
 
 
-def _whole(spec: Spec) -> dict[str, Any]:
-    config = theme.config()
+def _whole(spec: Spec, dark: bool) -> dict[str, Any]:
+    config = theme.config(dark)
+    if dark:  # where the dark end of the colours would not be seen
+        spec = json.loads(json.dumps(spec).replace('"extent": [0, 0.85]', '"extent": [0.3, 1]'))
     if _JAPANESE.search(json.dumps(spec, ensure_ascii=False, default=str)):
         # Else its letters come from whichever font has them, one with serifs among them.
         config["font"] = f"{theme.JAPANESE}, {theme.FONT}, sans-serif"
