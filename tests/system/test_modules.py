@@ -38,7 +38,7 @@ def chain(length):
         (HalfMade(), r"HalfMade is half made: its __init__ must begin with super\(\)\.__init__\(\)"),
         (nn.ModuleList([HalfMade()]), "HalfMade is half made"),
         (Unlisted(), r"Unlisted: its modules cannot be listed: ValueError: not\Z"),
-        (nn.ModuleDict({"caf\udce9": nn.ReLU()}), "ModuleDict: its modules cannot be listed: UnicodeEncodeError"),
+        (nn.ModuleDict({"caf\udce9": nn.ReLU()}), "its modules cannot be listed: UnicodeEncode"),
         (chain(3000), "Sequential: its modules lie too deep within each other"),
     ],
     ids=["half made", "half made within", "raises", "no text", "deep"],
