@@ -107,6 +107,11 @@ def network(seed=0):
     return build(PLAN.removeprefix("plan:").split(","), seed)
 
 
+def few():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+
+
 class Reads(nn.Module):
     """Takes texts of any length."""
 
@@ -214,6 +219,28 @@ def sent(ranks, **given):
     return {"foretold": plan.sent_bytes, "came": came[0], "waits": plan.outlook.waits}
 
 
+def sendings(ranks):
+    """What every way to send things gives on this rank, of what each rank has."""
+    mine = torch.arange(6.0).view(3, 2) + 10 * ranks.rank
+    parts = [mine[: ranks.rank].bfloat16(), torch.full((1, 2), ranks.rank)]
+    bounds = [0, 0, 1, *[2] * (ranks.size - 1)][: ranks.size + 1]  # some have no columns
+    own = torch.empty(3, bounds[ranks.rank + 1] - bounds[ranks.rank])
+    ranks.tell()
+    whole = ranks.broadcast(mine.T.clone() if ranks.rank == 1 else torch.empty(2, 3), 1)
+    ranks.tell()
+    return {
+        "told": [tuple(one) for one in ranks.tell(ranks.rank, 5)],
+        "gathered": ranks.gather({"rank": ranks.rank, "x": mine[:1]}),
+        "collected": ranks.collect(parts, 1),
+        "added": ranks.sum_(mine.clone().T),
+        "number": ranks.sum_(torch.tensor(float(ranks.rank), dtype=torch.float64)),
+        "broadcast": whole,
+        "dealt": ranks.scatter(mine if ranks.rank == 0 else own, bounds, 0),
+        "shared": ranks.share(ranks.rank),
+        "led": ranks.led(lambda: ranks.rank),
+    }
+
+
 def shuffled(ranks):
     torch.manual_seed(5)
     return DataLoader(TensorDataset(X), batch_size=BATCH, shuffle=True)
@@ -239,7 +266,7 @@ BY_TOKEN = {"layers": ("linear",), "view": ("position",)}
 OF_ALL = {"method": "covariance", "constants": WHOLE}
 OF_CLASSES = {"classes": True, "method": "covariance"}
 ON_ITS_OWN = {"model": nn.Sequential(nn.Flatten()), "layers": ("0",), "constants": WHOLE}
-FEW = {"model": nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), "layers": ("1",), "constants": WHOLE}
+FEW = {"model": few(), "layers": ("1",), "constants": WHOLE}
 METHODS = {"covariance": {}, "gram": {}, "sketch": {"rank": 64}}
 FAULTS = {"layers": ("inner.0", "inner.3"), "constants": SERVED, "method": "covariance"}
 
@@ -307,6 +334,7 @@ CASES = {
         f"the wire of {method}": (4, lambda r, given=given | {"method": method}: sent(r, **given))
         for method, given in METHODS.items()
     },
+    "sendings": (3, lambda r: sendings(r)),
     "other weights": (3, lambda r: run(r, network(seed=int(r.rank == 1)))),
     "other data": (3, lambda r: run(r, data=X + (r.rank == 1))),
     "fewer data": (3, lambda r: run(r, data=X[: 130 - (r.rank == 2)])),
