@@ -114,7 +114,7 @@ def compare(
     """
     if not isinstance(b, type(a)):
         raise DataError(
-            f"a result is compared with another one, as analyze and read give it, not with {str(b):.60}"
+            f"a result is compared with another one, as analyze and read give it, not with {b!s:.60}"
         )
     shared = [name for name in a if name in b]
     if not shared:
