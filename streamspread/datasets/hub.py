@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError, MissingError
+from streamspread.system.downloads import downloads
 from streamspread.system.files import storable
 from streamspread.system.network import expect_answer
 
@@ -20,6 +21,7 @@ _CALLED = {"train": ("train",), "test": ("test",), "val": ("validation", "val", 
 _LABEL_NAMES = ("label", "labels", "fine_label")
 _TEXT_NAMES = ("text", "sentence", "content")
 _NO_LABEL = -1
+_BARS = ("datasets.utils.tqdm", "huggingface_hub.utils.tqdm")  # modules of the classes that draw them
 _ANSWER_SECONDS = 5.0  # for the hub's first answer: a user without a network waits no longer
 _SAVED = ("dataset_dict.json", "state.json")  # one of these is in a folder that save_to_disk wrote
 
@@ -143,7 +145,7 @@ def _cached(name: str, split: str) -> Any:
     import datasets
 
     known, _, config = name.partition(":")
-    with _asked_once() as silence:
+    with _asked_once() as silence, downloads(*_BARS), _without_bars():
         for called in _CALLED[split]:
             try:
                 return datasets.load_dataset(known, config or None, split=called)
@@ -154,6 +156,20 @@ def _cached(name: str, split: str) -> Any:
             except Exception as error:  # network, rights, names, disk: the user can do the same about each
                 raise _not_to_be_had(name, silence or _reason(error)) from error
     raise DataError(f"data set {name!r}: {_reason(unknown)}")
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The library draws no bars, which would cross the program's own, of what it makes of a download."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
 
 
 @contextmanager
