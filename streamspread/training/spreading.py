@@ -62,7 +62,7 @@ class SpreadLoss:
 
     Raises:
         LayerError: a pattern that matches nothing, or a module of another network.
-        OptionError: another argument outside its range.
+        OptionError: another argument outside its range, or a DataParallel on several devices.
     """
 
     def __init__(
