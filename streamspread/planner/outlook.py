@@ -103,6 +103,6 @@ def _own(row: LayerPlan, samples: int, profile: Profile) -> float:
     forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples
     dim = row.summed_dim or row.dim
     longer = (profile.search_cost - 1.0) * row.candidate.step
-    if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint, of every unit vector
-        longer += _MADE * 2 * row.summed_dim * row.of.narrow.operations
+    if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint
+        longer += _MADE * 2 * row.of.narrow.products * row.of.narrow.operations
     return max(0.0, row.operations - forwards) + longer + _STAGED * samples * row.of.places * dim
