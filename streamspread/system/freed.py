@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -39,6 +39,14 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST_BEFORE)
         libc.mallopt(_TRIM_THRESHOLD, _KEPT_BEFORE)
         libc.malloc_trim(0)
+
+
+def spare_bytes(blocks: Iterable[int]) -> int:
+    """Bytes that such blocks take beside their own where they are kept: an aligned block does not fit into
+    the very place that one of its size left, so that there are two more of the largest."""
+    if _glibc() is None:
+        return 0
+    return 2 * max((block for block in blocks if block < _LARGEST), default=0)
 
 
 def _glibc() -> ctypes.CDLL | None:
