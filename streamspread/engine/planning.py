@@ -85,6 +85,7 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
         labels=labels_of(observed.stream) if options.classes else None,
         profile=observed.profile,
         ranks=observed.ranks,
+        itemsize=observed.dtype.itemsize,
     )
 
 

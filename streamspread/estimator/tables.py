@@ -92,7 +92,12 @@ def is_stream(x: Any) -> bool:
 def batches_of(x: Any, batch_size: int | None) -> Iterator[Any]:
     """The batches of such, as matrices. Of a tuple, list or dict the first element counts, and a sample of
     more axes than one is flattened."""
-    batches = x if isinstance(x, Iterator) else as_stream(x).batches(batch_size)
+    batches = x
+    if not isinstance(x, Iterator):
+        stream = as_stream(x)  # which says what is wrong with it
+        made = None if isinstance(x, (Dataset, DataLoader)) else x()
+        # As they are given: a stream makes tensors of arrays.
+        batches = made if isinstance(made, Iterator) else stream.batches(batch_size)
     return (_matrix(batch) for batch in batches)
 
 
@@ -127,6 +132,8 @@ def check_finite(part: Any, estimator: Any) -> None:
 
 def _of_tensor(estimator: Any, x: torch.Tensor, reset: bool) -> Table:
     x = x.detach()
+    if x.is_meta:
+        raise ValueError("Input X is a tensor on the meta device, which holds no numbers.")
     if x.is_complex():
         raise ValueError(f"Complex data not supported\n{x}\n")
     # One number stands for each where the shape is right; else scikit-learn shows them.

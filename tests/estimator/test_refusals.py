@@ -63,6 +63,12 @@ def test_data_are_refused_as_scikit_learn_does(given):
         assert str(refused(streamspread.PCA(), torch.from_numpy(given))) == str(theirs)
 
 
+@pytest.mark.parametrize("shape", [(40, 6), (6, 40), (3,)])
+def test_a_tensor_without_numbers_is_refused(shape):
+    with pytest.raises(ValueError, match="tensor on the meta device, which holds no numbers"):
+        streamspread.PCA().fit(torch.zeros(shape, device="meta"))
+
+
 @pytest.mark.parametrize("solver", ["auto", "full", "arpack", "randomized"])
 @pytest.mark.parametrize("count", [7, 41, -1, 1.5, "many", "mle", 0])
 @pytest.mark.parametrize("shape", [(40, 6), (6, 40)])
