@@ -95,7 +95,12 @@ def is_stream(x: Any) -> bool:
 def batches_of(x: Any, batch_size: int | None) -> Iterator[Any]:
     """The batches of such, as matrices. Of a tuple, list or dict the first element counts, and a sample of
     more axes than one is flattened."""
-    batches = x if isinstance(x, Iterator) else as_stream(x).batches(batch_size)
+    batches = x
+    if not isinstance(x, Iterator):
+        stream = as_stream(x)  # which says what is wrong with it
+        made = None if isinstance(x, (Dataset, DataLoader)) else x()
+        # As they are given: a stream makes tensors of arrays.
+        batches = made if isinstance(made, Iterator) else stream.batches(batch_size)
     return (_matrix(batch) for batch in batches)
 
 

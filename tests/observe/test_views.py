@@ -187,6 +187,14 @@ def test_types_tell_where_features_are():
     assert axes_of(nn.Sequential(Mixed()), 3, 5, 5)["0"] == ""
 
 
+def test_linear_layers_of_gpt2_have_their_features_last():
+    pytest.importorskip("transformers")
+    from transformers.pytorch_utils import Conv1D
+
+    for features in (4, 7):  # 4 as there are tokens
+        assert axes_of(nn.Sequential(Conv1D(features, 3)), 4, 3)["0"] == "NTC"
+
+
 @pytest.mark.parametrize("tokens", [2, 5])
 def test_modules_say_whether_samples_or_tokens_come_first(tokens):
     assert axes_of(Recurrent(batch_first=True), tokens, 4)["rnn"] == "NTC"
