@@ -251,7 +251,7 @@ def test_one_forward_hands_over_all_views():
         ("0=NTC", r"layer '0': axes NTC are given, and its output \(N, 3, 5, 5\) has 4"),
         ("NTC", "axes NTC are given, and no layer that was asked for has 3 axes"),
         ("head=NTC", "axes NTC are given, and no layer that was asked for is called 'head'"),
-        ("HNWC", "cannot be analysed: its output, read as HNWC is not a dense"),
+        ("HNWC", "cannot be analysed: its output, read as HNWC, is not a dense"),
     ],
 )
 def test_axes_that_are_not_known_or_do_not_fit_are_refused(rules, message):
