@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -81,9 +81,10 @@ class Learner(Parameters, BaseEstimator):
             first = self.__dict__.get("n_features_in_") is None
             self._add(tables.table_of(self, batch, reset=first, sparse_too=False))
         if self._running is None:
-            raise ValueError(
-                f"Found array with 0 sample(s) while a minimum of 1 is required by {self._name}."
-            )
+            self._refuse_nothing()
+
+    def _refuse_nothing(self) -> NoReturn:
+        raise ValueError(f"Found array with 0 sample(s) while a minimum of 1 is required by {self._name}.")
 
     def _add(self, table: Table) -> None:
         if self._running is None:

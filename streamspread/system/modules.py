@@ -14,8 +14,8 @@ def check_made(model: nn.Module) -> None:
     """Refuse a module, or one within it, on which ``nn.Module.__init__`` has not run.
 
     Raises:
-        ModelError: there is one, or its modules cannot be listed: they lie too deep within each other, or its
-            own ``named_modules`` raises.
+        ModelError: there is one, or its modules cannot be listed: they lie too deep within each other, a
+            name is no text, or its own ``named_modules`` raises.
     """
     todo = [model]
     seen = {id(model)}
@@ -32,8 +32,8 @@ def check_made(model: nn.Module) -> None:
         todo += [one for one in inside if one is not None and id(one) not in seen]
         seen |= {id(one) for one in inside}
     try:
-        for _ in model.modules():
-            pass
+        for name, _ in model.named_modules():
+            name.encode()  # or no file could hold it
     except RecursionError:
         raise ModelError(f"{type(model).__name__}: its modules lie too deep within each other") from None
     except Exception as error:

@@ -216,9 +216,11 @@ def test_what_is_sent_comes(world):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_plan_foretells_what_travels(world, method):
-    for one in results(world, f"the wire of {method}"):
-        assert 0.5 < one["came"] / one["foretold"] < 1.5
-        assert one["waits"] > 0.0
+    each = results(world, f"the wire of {method}")
+    assert all(one["waits"] > 0.0 for one in each)
+    came, foretold = (np.mean([one[name] for one in each]) for name in ("came", "foretold"))
+    # Of a sketch the most is foretold, which keeps fewer rows where fewer will do.
+    assert (0.3 if method == "sketch" else 0.6) < came / foretold < 1.4
 
 
 def test_all_goes_on_after_errors(world):

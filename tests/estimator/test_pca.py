@@ -412,3 +412,13 @@ def test_rows_do_not_wait_beside_a_sketch():
         assert not pca._running.blocks
     with pytest.warns(UserWarning, match="a sketch was asked for"):
         assert pca.n_samples_ == 300
+
+
+def test_a_callable_of_arrays_gives_arrays_and_of_tensors_tensors():
+    x = samples(TALL)
+    ours = streamspread.PCA(3).fit(lambda: iter(np.array_split(x, 4)))
+    assert isinstance(ours.components_, np.ndarray)
+    agree(ours, Reference(3, svd_solver="full").fit(x))
+    assert isinstance(streamspread.PCA(3).fit(lambda: iter([torch.from_numpy(x)])).components_, torch.Tensor)
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\) while a minimum of 1 is required"):
+        ours.transform(iter([]))

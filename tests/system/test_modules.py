@@ -38,9 +38,10 @@ def chain(length):
         (HalfMade(), r"HalfMade is half made: its __init__ must begin with super\(\)\.__init__\(\)"),
         (nn.ModuleList([HalfMade()]), "HalfMade is half made"),
         (Unlisted(), r"Unlisted: its modules cannot be listed: ValueError: not\Z"),
+        (nn.ModuleDict({"caf\udce9": nn.ReLU()}), "its modules cannot be listed: UnicodeEncode"),
         (chain(3000), "Sequential: its modules lie too deep within each other"),
     ],
-    ids=["half made", "half made within", "raises", "deep"],
+    ids=["half made", "half made within", "raises", "no text", "deep"],
 )
 def test_a_module_that_cannot_be_looked_at_is_refused(model, said):
     with pytest.raises(ModelError, match=said):
