@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import torch
 
 from streamspread.accumulators.staging import Precision
+from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.options import METHODS, Options
 from streamspread.results.spectrum import Spectrum
@@ -33,11 +34,13 @@ class NarrowSide:
 
     Attributes:
         dim: S, how many. ``operations``: of Wx. ``making_bytes``: that it takes once, before data stream.
+        products: by W and its adjoint that make such rows, as many as vectors tell all of WᵀW.
     """
 
     dim: int
     operations: float
-    making_bytes: int = 0
+    making_bytes: int
+    products: int
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Setting:
         eigenvalues: whether they are wanted of the sums; without, the sums are only read.
         profile: of the device.
         part: what comes at a time of a layer, in a word.
-        ranks: that share the run.
+        ranks: that share the run. ``itemsize``: bytes of each number that goes between them.
     """
 
     samples: int | None
@@ -95,6 +98,7 @@ class Setting:
     profile: Profile
     part: str = "batch"
     ranks: Ranks = ALONE
+    itemsize: int = 4
 
     def of_layer(self, layer: LayerShape) -> tuple[LayerShape, Setting]:
         """The layer and its setting, with counts and operations of its own samples. Where images differ in
@@ -160,6 +164,7 @@ class Candidate:
         rounding: of the values, where it is not the setting's.
         scores: whether the samples' scores come with its directions.
         scoring: whether the last of its passes is one for scores alone.
+        travels: what goes between the ranks for it, in all passes.
     """
 
     method: str
@@ -177,6 +182,7 @@ class Candidate:
     rounding: str = ""
     scores: bool = False
     scoring: bool = False
+    travels: Travels = NOTHING
 
     @property
     def label(self) -> str:

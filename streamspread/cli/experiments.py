@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 from streamspread.system.files import file_stem
+from streamspread.system.progress import Left
 
 if TYPE_CHECKING:
     import torch
 
+    from streamspread.study.agenda import Agenda
     from streamspread.study.spreading import Experiment, Setting
 
 Record = dict[str, Any]
@@ -102,14 +104,17 @@ def _last_two(model: str) -> list[str]:
 def _compared(given: dict[str, Any], ways: Sequence[Setting], folder: Path, quiet: bool) -> Told:
     """Train in each of the ways, and write what came of it beside the folder of the trainings."""
     from streamspread.report.experiments import write_spreading
+    from streamspread.study.agenda import Agenda, Work
     from streamspread.study.spreading import Experiment
 
     experiment = Experiment(folder, **given)
     trainings = list(experiment.trainings(ways))
+    agenda, left = Agenda([Work(1.0, 0.0)] * len(trainings)), Left()
 
     def records() -> Iterator[Record]:
-        for number, (way, seed) in enumerate(trainings, start=1):
-            yield _trained(experiment, way, seed, f"{number} of {len(trainings)}  {way}", quiet)
+        for number, (way, seed) in enumerate(trainings):
+            what = f"{number + 1} of {len(trainings)}  {way}"
+            yield _trained(experiment, way, seed, what, quiet, (agenda, number, left))
 
     found, partial = _until_interrupted(records())
     return Told(*write_spreading(found, folder.parent, folder.name), partial)
@@ -133,12 +138,21 @@ def _depths(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told
     return Told(*write_depths(found, folder, stem), partial)
 
 
-def _trained(experiment: Experiment, way: Setting, seed: int, what: str, quiet: bool) -> Record:
-    """Do one training, and say what came of it."""
+def _trained(
+    experiment: Experiment,
+    way: Setting,
+    seed: int,
+    what: str,
+    quiet: bool,
+    place: tuple[Agenda, int, Left] | None = None,
+) -> Record:
+    """Do one training, and say what came of it. ``place``: it has this number among all on an agenda."""
     from streamspread.study.trials import Looks
 
-    with progress_bars(quiet) as bars, epoch_lines(quiet) as epoch:
-        record, kept = experiment.do(way, seed, Looks(epoch=epoch, batch=training_bar(bars)))
+    agenda, number, left = place or (None, 0, None)
+    with progress_bars(quiet, left=left) as show, epoch_lines(quiet) as epoch:
+        learning = agenda.of(number, show)[0] if agenda and show else show
+        record, kept = experiment.do(way, seed, Looks(epoch=epoch, batch=training_bar(learning)))
     said = "kept" if kept else f"{record['accuracy']:.2%} right, {record['seconds']:.0f} s of training"
     note(f"{what}, seed {seed}: {said}", quiet)
     return record

@@ -48,6 +48,7 @@ class Refining:
         self.staging.fill(x_ND, self._flush)
 
     def ended(self) -> Refined:
+        finite(self.staging, self.sizes.ranks)
         self.staging.check()
         self._flush()
         self._check_repeated()
@@ -84,13 +85,14 @@ class Refining:
         facts = SketchFacts(values_M=values["values_M"].clone().numpy(), **numbers)
         earlier, sums = below("earlier.", tensors), below("ritz.", tensors)
         before = Earlier(int(earlier["samples"]), int(earlier["passes"]), float(earlier["reread"]))
-        ritz = RitzPass(sums["q"].clone(), float(sums["missed"]), sums["mean"].clone())
+        missed = float(sums["missed"])
+        ritz = RitzPass(sums["q"].clone(), missed, sums["mean"].clone(), ranks=sizes.ranks)
         ritz.load_state(sums)
         return Refining(sizes, staging, facts, ritz, before)
 
     def _flush(self) -> None:
         rows_ND = self.staging.staged()
-        if finite(self.staging):
+        if finite(self.staging, self.sizes.ranks):
             self.ritz.add(rows_ND)
 
     def _check_repeated(self) -> None:
