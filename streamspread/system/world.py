@@ -47,9 +47,12 @@ def joined(device: str) -> Iterator[Ranks]:
     except (RuntimeError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise RanksError(f"the other processes cannot be reached ({first}): see the launcher") from error
+    ranks: Ranks = ALONE
     try:
-        yield ranks_here()
+        ranks = ranks_here()
+        yield ranks
     finally:
         _known = None
+        ranks.leave()
         with suppress(RuntimeError):
             dist.destroy_process_group()
