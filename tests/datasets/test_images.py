@@ -141,7 +141,7 @@ def test_numbers_of_samples_that_cannot_be():
         choose(10, 2, -1, "set")
     with pytest.raises(DataError, match="set: 11 samples asked for, but there are 10"):
         choose(10, 11, 0, "set")
-    with pytest.raises(DataError, match="set: nothing in it"):
+    with pytest.raises(DataError, match="set: no images"):
         choose(0, None, 0, "set")
 
 

@@ -211,7 +211,7 @@ def test_fewer_labels_than_rows(tmp_path, monkeypatch):
 
 def test_a_file_without_rows(tmp_path):
     path = write(tmp_path / "x.parquet", [], label=None)
-    with pytest.raises(DataError, match=r"x.parquet: nothing in it"):
+    with pytest.raises(DataError, match=r"x.parquet: no images in it"):
         load(f"parquet:{path}")
 
 
