@@ -76,7 +76,8 @@ class Setting:
         eigenvalues: whether they are wanted of the sums; without, the sums are only read.
         profile: of the device.
         part: what comes at a time of a layer, in a word.
-        ranks: that share the run.
+        ranks: that share the run. ``shares``: among how many its memory and work are divided: the ranks, or
+            those that began it, where it is resumed.
     """
 
     samples: int | None
@@ -95,6 +96,7 @@ class Setting:
     profile: Profile
     part: str = "batch"
     ranks: Ranks = ALONE
+    shares: int = 1
 
     def of_layer(self, layer: LayerShape) -> tuple[LayerShape, Setting]:
         """The layer and its setting, with counts and operations of its own samples. Where images differ in

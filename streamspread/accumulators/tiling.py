@@ -25,7 +25,7 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
             "give data that tells it, as a tensor, Dataset or DataLoader does, or ",
         )
     dim, samples, constants = layer.dim, setting.samples, setting.profile
-    share = -(-dim // setting.ranks.size)  # of each rank
+    share = -(-dim // setting.shares)  # of each rank
     count = min(setting.directions, dim, samples - 1)
     if count > 0 and not setting.same_again:
         return Impossible(

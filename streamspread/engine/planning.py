@@ -69,7 +69,7 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
     # The first batch gives the origin of every layer, which takes some memory once.
     first_bytes = Staging.first_bytes(observed.largest_dim, observed.batch_size)
     first_bytes = max([first_bytes, *(_slice_bytes(observed, tap) for tap in observed.taps)])
-    if observed.ranks.size > 1:  # rows of another rank, in float64 at a narrow side
+    if observed.shares > 1:  # rows of another rank, in float64 at a narrow side
         first_bytes += 8 * observed.batch_size * max(tap.dim for tap in observed.taps)
     return Setting(
         samples=observed.samples,
@@ -85,6 +85,7 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
         labels=labels_of(observed.stream) if options.classes else None,
         profile=observed.profile,
         ranks=observed.ranks,
+        shares=observed.shares,
     )
 
 

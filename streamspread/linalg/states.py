@@ -1,4 +1,9 @@
-"""States as named tensors, for checkpoints: numbers as 0-d tensors, and tensors copied back in place."""
+"""States as named tensors, for checkpoints: numbers as 0-d tensors, and tensors copied back in place.
+
+Of several ranks each has a state of its own. Under names that all of them have is what is alike on all; what
+is one rank's own has a name that no other one has, and is found under it in the states of all together,
+however many ranks read them.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +38,37 @@ def load(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> 
 def below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The parts of a state whose names begin with the prefix, without it; no other one is read."""
     return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+
+
+def numbered(prefix: str, state: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+    """The parts of a state whose names begin with the prefix and a number, 0, 1, 2, …, each without these."""
+    found: list[dict[str, torch.Tensor]] = []
+    while part := below(f"{prefix}{len(found)}.", state):
+        found.append(part)
+    return found
+
+
+def own_columns(name: str, x: torch.Tensor, first: int) -> dict[str, torch.Tensor]:
+    """One rank's part of a tensor whose first axis is shared among the ranks: it begins at that place."""
+    return {f"{name}@{first}": x} if len(x) else {}
+
+
+def columns_in(name: str, state: Mapping[str, torch.Tensor], begin: int, end: int) -> torch.Tensor:
+    """Places ``begin`` to ``end`` of what :func:`own_columns` named, whichever parts hold them.
+
+    Raises:
+        KeyError: they are not there.
+    """
+    starts = sorted(int(one.partition("@")[2]) for one in state if one.startswith(f"{name}@"))
+    found = []
+    for first, following in zip(starts, [*starts[1:], end], strict=True):
+        if first < end and begin < following:
+            found.append(state[f"{name}@{first}"][max(0, begin - first) : end - first])
+    if begin == end and starts:
+        return state[f"{name}@{starts[0]}"][:0].clone()
+    if sum(len(part) for part in found) != end - begin:
+        raise KeyError(f"{name}, {begin} to {end}")
+    return torch.cat(found)
 
 
 def _described(tensor: torch.Tensor | None) -> str:

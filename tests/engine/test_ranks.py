@@ -221,10 +221,9 @@ class Several(Ranks):
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (7, 3), (16, 8), (3, 8)])
 def test_panels_are_dealt_back_and_forth(count, size):
-    ranks = Several(size)
-    owners = dealt(count, ranks)
+    owners = dealt(count, size)
     assert owners == [min(i % (2 * size), 2 * size - 1 - i % (2 * size)) for i in range(count)]
-    bounds = bounds_of(count, ranks)
+    bounds = bounds_of(count, Several(size))
     assert (bounds[0], bounds[-1], len(bounds)) == (0, count, size + 1)
     assert max(np.diff(bounds)) - min(np.diff(bounds)) <= 1
 

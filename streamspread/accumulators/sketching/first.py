@@ -160,7 +160,7 @@ class First:
 
     @staticmethod
     def loaded(sizes: Sizes, tensors: Tensors) -> First:
-        first = First(sizes, origin_in(tensors))
+        first = First(sizes, origin_in(tensors, sizes.device))
         first.staging.load_state(tensors)
         first.reread = float(tensors["reread"])
         first.sketch.load_state(below("sketch.", tensors))

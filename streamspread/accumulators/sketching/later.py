@@ -77,14 +77,18 @@ class Refining:
 
     @staticmethod
     def loaded(sizes: Sizes, tensors: Tensors) -> Refining:
-        staging = Staging(origin_in(tensors), sizes.staging_rows, sizes.precision)
+        staging = Staging(origin_in(tensors, sizes.device), sizes.staging_rows, sizes.precision)
         staging.load_state(tensors)
         values = below("facts.", tensors)
         numbers = {name: float(tensor) for name, tensor in values.items() if tensor.ndim == 0}
         facts = SketchFacts(values_M=values["values_M"].clone().numpy(), **numbers)
         earlier, sums = below("earlier.", tensors), below("ritz.", tensors)
         before = Earlier(int(earlier["samples"]), int(earlier["passes"]), float(earlier["reread"]))
-        ritz = RitzPass(sums["q"].clone(), float(sums["missed"]), sums["mean"].clone())
+        ritz = RitzPass(
+            sums["q"].to(sizes.device, copy=True),
+            float(sums["missed"]),
+            sums["mean"].to(sizes.device, copy=True),
+        )
         ritz.load_state(sums)
         return Refining(sizes, staging, facts, ritz, before)
 
