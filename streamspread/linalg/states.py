@@ -7,7 +7,7 @@ however many ranks read them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
@@ -25,24 +25,43 @@ def load(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> 
     Raises:
         OptionError: one is missing, or has another shape or dtype; nothing was copied then.
     """
+    fitting = []  # as maps of a file these take no memory
     for name, tensor in own.items():
         given = state.get(name)
         if given is None or given.shape != tensor.shape or given.dtype != tensor.dtype:
             raise OptionError(
                 f"this state does not fit: {name!r} should be {_described(tensor)}, got {_described(given)}"
             )
-    for name, tensor in own.items():
-        tensor.copy_(state[name])
+        fitting.append((tensor, given))
+    for tensor, given in fitting:
+        tensor.copy_(given)
 
 
-def below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The parts of a state whose names begin with the prefix, without it; no other one is read."""
-    return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+class Below(Mapping[str, torch.Tensor]):
+    """The parts of a state whose names begin with a prefix, without it; each is read when it is asked for."""
+
+    def __init__(self, prefix: str, state: Mapping[str, torch.Tensor]) -> None:
+        self._state = state
+        self._names = {name.removeprefix(prefix): name for name in state if name.startswith(prefix)}
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._state[self._names[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
-def numbered(prefix: str, state: Mapping[str, torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+def below(prefix: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """As :class:`Below`."""
+    return Below(prefix, state)
+
+
+def numbered(prefix: str, state: Mapping[str, torch.Tensor]) -> list[Mapping[str, torch.Tensor]]:
     """The parts of a state whose names begin with the prefix and a number, 0, 1, 2, …, each without these."""
-    found: list[dict[str, torch.Tensor]] = []
+    found: list[Mapping[str, torch.Tensor]] = []
     while part := below(f"{prefix}{len(found)}.", state):
         found.append(part)
     return found

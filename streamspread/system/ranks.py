@@ -83,6 +83,16 @@ class Ranks:
 ALONE = Ranks()
 
 
+def errors_of(ranks: Ranks, work: Callable[[], None]) -> list[Exception]:
+    """Do the work on every rank; what it raised, of those where it failed."""
+    error: Exception | None = None
+    try:
+        work()
+    except Exception as raised:
+        error = raised
+    return [one for one in ranks.gather(error) if one is not None]
+
+
 def dealt(count: int, size: int) -> list[int]:
     """The owner, among ``size`` ranks, of each of so many panels, each larger than the one before: dealt back
     and forth, 0 1 1 0."""
