@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 import torch
 
 from streamspread.accumulators.staging import Precision
+from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.options import METHODS, Options
 from streamspread.results.spectrum import Spectrum
@@ -77,7 +78,8 @@ class Setting:
         profile: of the device.
         part: what comes at a time of a layer, in a word.
         ranks: that share the run. ``shares``: among how many its memory and work are divided: the ranks, or
-            those that began it, where it is resumed.
+            those that began it, where it is resumed. ``itemsize``: bytes of each number that goes between
+            them.
     """
 
     samples: int | None
@@ -97,6 +99,7 @@ class Setting:
     part: str = "batch"
     ranks: Ranks = ALONE
     shares: int = 1
+    itemsize: int = 4
 
     def of_layer(self, layer: LayerShape) -> tuple[LayerShape, Setting]:
         """The layer and its setting, with counts and operations of its own samples. Where images differ in
@@ -162,6 +165,7 @@ class Candidate:
         rounding: of the values, where it is not the setting's.
         scores: whether the samples' scores come with its directions.
         scoring: whether the last of its passes is one for scores alone.
+        travels: what goes between the ranks for it, in all passes.
     """
 
     method: str
@@ -179,6 +183,7 @@ class Candidate:
     rounding: str = ""
     scores: bool = False
     scoring: bool = False
+    travels: Travels = NOTHING
 
     @property
     def label(self) -> str:
@@ -265,7 +270,8 @@ class Accumulator(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Part]:
-        """All that the accumulator knows."""
+        """All that the accumulator knows; of several ranks each has a state, as
+        :mod:`streamspread.linalg.states` says, and all ask for it at the same place."""
 
     @abstractmethod
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:

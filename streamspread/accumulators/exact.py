@@ -11,6 +11,7 @@ import torch
 
 from streamspread.accumulators.base import Setting
 from streamspread.accumulators.staging import Overflow, variance_unit
+from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import DataError
 from streamspread.kernels import LARGEST_SUM, SUM_DTYPES
 from streamspread.linalg.band import band_bytes
@@ -116,6 +117,16 @@ def _values_operations(order: int, max_block: int, setting: Setting) -> float:
         return cost * _BAND_FACTOR * 4 / 3 * float(order) ** 3
     # Exact sums are searched in float32 too, in a copy.
     return profile.float32_cost * (2.0 * _BASIS * float(order) ** 2 + _INNER * float(order) * _BASIS**2)
+
+
+def step_travels(order: int, max_block: int, setting: Setting) -> Travels:
+    """What goes between ranks in the eigenvalue step: all panels to the first one, or vectors, and back."""
+    itemsize = SUM_DTYPES[setting.rounding].itemsize
+    if setting.shares == 1 or not setting.eigenvalues:
+        return NOTHING
+    if order <= setting.profile.dense_limit:
+        return Travels(sums=itemsize * float(order) ** 2 / 4)  # there, and not back
+    return Travels(sums=float(_PRODUCTS) * order * min(max_block, _BASIS) * itemsize)
 
 
 def check_sums(panels: SymmetricPanels, layer: str, scale: float) -> None:

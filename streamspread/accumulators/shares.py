@@ -1,5 +1,4 @@
-"""Inner products of which each rank sums those of its own columns: what it has of them, and how all become
-one."""
+"""What each rank has of its own columns, of inner products and of directions, and how all become one."""
 
 from __future__ import annotations
 
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from streamspread.accumulators.staging import Overflow
+from streamspread.accumulators.directions import Scaled
+from streamspread.accumulators.staging import Origin, Overflow
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.system.ranks import Ranks
 
@@ -48,6 +48,17 @@ def join(gram: Gram) -> None:
         ranks.sum_(sums_N)
     gram.panels = _dealt(gram.panels, ranks)
     gram.panels.unit, gram.panels.taken_off = min(units), math.fsum(taken_off)
+
+
+def of_all_columns(found: Scaled, origin: Origin, ranks: Ranks) -> tuple[Scaled, Origin]:
+    """Directions of all ranks' columns, on the CPU, where each rank has them of its own."""
+    if ranks.size == 1:
+        return found, origin
+    parts = (found.vectors_KD, found.mean_D, origin.shift_D)
+    of_each = ranks.gather([part.cpu() for part in parts])
+    vectors_KD, mean_D, shift_D = (torch.cat(own, dim=-1) for own in zip(*of_each, strict=True))
+    values_K, residuals_K = found.values_K.cpu(), found.residuals_K.cpu()
+    return Scaled(vectors_KD, values_K, residuals_K, mean_D), Origin(shift_D, origin.scale)
 
 
 def _dealt(whole: SymmetricPanels, ranks: Ranks) -> SymmetricPanels:

@@ -12,6 +12,7 @@ from streamspread import kernels
 from streamspread.errors import ActivationError
 from streamspread.linalg.chunks import summation_error
 from streamspread.linalg.states import as_tensor
+from streamspread.system.ranks import ALONE, Ranks
 
 # fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches
 # 128 times as much, and what is 2²³ times smaller than that maximum still has full precision.
@@ -94,11 +95,14 @@ class Precision(NamedTuple):
         return torch.where((narrow_D - whole_D).abs() <= _NEAR, narrow_D, whole_D) / scale
 
 
-def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = math.inf) -> Origin:
+def origin_of(
+    x_ND: torch.Tensor, precision: Precision, largest_scale: float = math.inf, ranks: Ranks = ALONE
+) -> Origin:
     """The origin that suits a first batch.
 
     Args:
         largest_scale: of values that will be added to others, scaled by so much.
+        ranks: each of which has some of the columns: the scale is that of all.
 
     Raises:
         ActivationError: the batch holds NaN or Inf.
@@ -116,7 +120,8 @@ def origin_of(x_ND: torch.Tensor, precision: Precision, largest_scale: float = m
         from_mean = (block - mean).abs().max()
         largest = torch.maximum(largest, torch.stack([deviation, block.abs().max(), from_mean]))
     shift_D = mean_D.to(dtype)
-    farthest, value, farthest_from_mean = largest.tolist()
+    of_all = torch.tensor(ranks.gather(largest.tolist()), dtype=torch.float64)
+    farthest, value, farthest_from_mean = of_all.amax(0).tolist()  # NaN where there is one
     if not math.isfinite(value):
         raise _not_finite(precision, 0)
     if not math.isfinite(farthest):  # float64 values beyond float32's range: staging will find an overflow

@@ -6,8 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from streamspread.accumulators.base import Candidate, Impossible, LayerShape, Setting
-from streamspread.accumulators.exact import LEAST_BLOCK, Step, largest_block, step_bytes, step_operations
+from streamspread.accumulators.exact import (
+    LEAST_BLOCK,
+    Step,
+    largest_block,
+    step_bytes,
+    step_operations,
+    step_travels,
+)
+from streamspread.accumulators.travels import Travels
 from streamspread.accumulators.turning import Turning
+from streamspread.kernels import SUM_DTYPES
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.gram import Gram
@@ -63,7 +72,13 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     if count > 0:
         operations += constants.float64_cost * 2.0 * samples * float(share) * count
     more = int(count > 0)
-    operations += constants.forward_cost * (passes - 1 + more) * layer.operations * samples
+    ranks = setting.shares
+    operations += constants.forward_cost * (passes - 1 + more) * layer.operations * samples / ranks
+    travels = step_travels(samples, max_block, setting)
+    if ranks > 1:  # the panels, each to its owner
+        columns = float(passes + more) * samples * dim * setting.itemsize
+        panels = SUM_DTYPES[setting.rounding].itemsize * float(samples) ** 2 / 2
+        travels = travels.more(Travels(columns=columns, sums=panels / 2))
     return Candidate(
         method=gram.method,
         passes=passes + more,
@@ -75,6 +90,7 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
         why=f"inner products of {samples:,} samples from "
         f"{passes} tile{'s' * (passes > 1)} of {tile:,} features" + more * ", and a pass for its directions",
         step=last,
+        travels=travels,
         estimates=setting.options.estimate,
         scores=True,
         make=partial(

@@ -112,7 +112,7 @@ class Turning:
 
     def state(self, first: int) -> dict[str, torch.Tensor]:
         """Everything that :meth:`loaded` needs, as references; ``first``: the number of the first feature."""
-        own = own_columns("y", self.y_DK, first)
+        own = own_columns("y", self.y_DK, first, 0)
         return {**self.known._asdict(), **own, "seen": as_tensor(self.seen)}
 
     @staticmethod
@@ -127,7 +127,7 @@ class Turning:
 
     def load_columns(self, state: Mapping[str, torch.Tensor], begin: int, end: int) -> None:
         """Copy in Y of features ``begin`` to ``end``."""
-        self.y_DK.copy_(columns_in("y", state, begin, end))
+        self.y_DK.copy_(columns_in("y", state, begin, end, 0))
 
     def joined(self, ranks: Ranks) -> Turning:
         """That of all ranks' columns, where each had its own; itself where there is one rank."""

@@ -14,7 +14,7 @@ from streamspread.api.facts import with_facts
 from streamspread.engine.analysis import Interrupted, analyzed
 from streamspread.engine.checkpoints import remove, twins
 from streamspread.engine.pace import Announce, foreseen
-from streamspread.engine.planning import planned
+from streamspread.engine.sharing import agreed, planned_alike
 from streamspread.engine.whole import half
 from streamspread.errors import DataError, OptionError, check_flag
 from streamspread.models.twin import Twin, facts_of_twin, given_twin, random_twin, twin_seed
@@ -34,6 +34,9 @@ from streamspread.system.world import ranks_here
 @dataclass(frozen=True)
 class PlanCall(Options, Subject):
     """The arguments of :func:`plan`."""
+
+    _: KW_ONLY
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,24 +186,34 @@ def plan(call: PlanCall) -> Plan:
     Args:
         model, data, forward: as of :func:`analyze`.
         {options}
+        alone: where torch.distributed is initialised, all its processes call this with the same arguments,
+            and the plan is that of a work that they share; this one asks for itself.
 
     Raises:
         StreamspreadError: as :func:`analyze`, and for an iterator that can be read once.
     """
-    return plan_with(call, call)
+    check_flag("alone", call.alone)
+    return plan_with(call, call, ranks=ranks_here(call.alone))
 
 
 def plan_with(
-    subject: Subject, options: Options, constants: Profile | None = None, *, timed: bool = False
+    subject: Subject,
+    options: Options,
+    constants: Profile | None = None,
+    *,
+    timed: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Plan:
     """As :func:`plan`, with all options in one object; ``timed``: with how long it will take, for which some
-    products and forwards are run."""
+    products and forwards are run; ``ranks``: that share the work."""
     if not (stream := as_stream(subject.data)).repeatable:
         raise OptionError(
             f"a plan would use up the first samples of the {stream.description}: give a callable that "
             "returns a fresh iterator of batches"
         )
     doing("a first look at network and data")
-    with observing(subject.model, stream, options, constants, subject.forward) as observed:
+    looked = observing(subject.model, stream, options, constants, subject.forward, ranks)
+    with ranks.together(), looked as observed:
         doing("planning, and measuring this machine")
-        return foreseen(observed, options) if timed else planned(observed, options)
+        observed = agreed(observed, options)
+        return foreseen(observed, options) if timed else planned_alike(observed, options)

@@ -122,15 +122,16 @@ def _check_text(arguments: Sequence[str]) -> None:
 
 
 def _check_launcher(arguments: Sequence[str]) -> None:
-    """Several processes share a run; of any other command each would do, and write, the same."""
+    """Several processes share a run, and plan one; of any other command each would do, and write, the
+    same."""
     from streamspread.errors import OptionError
     from streamspread.system.launch import launched
 
     size = launched()[1]
     named = [argument for argument in arguments if not argument.startswith("-")][:1]
-    if size > 1 and named and named != ["run"]:
+    if size > 1 and named and named[0] not in ("run", "plan"):
         raise OptionError(
-            f"a launcher started {size} processes, which only run shares its work among: start {named[0]} by "
+            f"a launcher started {size} processes, and only run and plan are of several: start {named[0]} by "
             "itself"
         )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from streamspread.datasets import ImageData, StreamedImages
     from streamspread.models import LoadedModel
+    from streamspread.system.ranks import Ranks
 
 CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half an hour
 _HELD_SHARE, _ALWAYS_HELD = 8, 16 << 20  # decoded images stay in memory up to an 8th of it, or 16 MiB
@@ -84,6 +85,17 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
     for line in notes:
         note(line, quiet)
     return Opened(loaded, images, device, notes, total)
+
+
+def open_first(source: Source, options: RunOptions, quiet: bool, ranks: Ranks) -> Opened:
+    """As :func:`open_source`, on several ranks by the first one before the others, for which all that must be
+    fetched is there then."""
+    if not ranks.leads:
+        ranks.tell()
+    opened = open_source(source, options, quiet or not ranks.leads)
+    if ranks.leads:
+        ranks.tell()
+    return opened
 
 
 def _side(loaded: LoadedModel, asked: int | None) -> Side:

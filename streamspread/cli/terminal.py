@@ -132,14 +132,19 @@ def progress_bars(quiet: bool, first: str = "starting") -> Iterator[Callable[[Ev
 
 def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False) -> None:
     """How long a run will take, on stderr, and what all images would; ``twice``: for a random twin too."""
-    from streamspread.report.text import duration
+    from streamspread.report.naming import listed
+    from streamspread.report.text import duration, outweighed
 
     line = f"about {duration(now.seconds)}{', and as long again for the random twin' if twice else ''}"
+    if now.wire:
+        line += f", of which the processes wait about {duration(now.waits)} for each other's rows"
     if more is not None:
         line += (
             f"; all {more.samples:,} images: about {duration(more.seconds)}, with --samples {more.samples}"
         )
     note(line, quiet=False)
+    if now.outweighed:
+        note(outweighed(listed(now.outweighed, tuple(now.layers))), quiet=False)
 
 
 def begins(

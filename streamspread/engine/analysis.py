@@ -17,7 +17,7 @@ from streamspread.accumulators.staging import Origin, Precision, Staging
 from streamspread.engine.checkpoints import Keeper
 from streamspread.engine.course import Analysis
 from streamspread.engine.layer import WIDER
-from streamspread.engine.pace import Announce
+from streamspread.engine.pace import Announce, announced
 from streamspread.engine.planning import check_fewer, check_room, plan_for
 from streamspread.engine.sharing import agreed, planned_alike
 from streamspread.kernels import SUM_DTYPES, for_device, thread_limit
@@ -64,8 +64,7 @@ def analyzed(
         check_fewer(observed, options, plan, now.budget)
     if keeper is not None:
         keeper.check_plan(plan)
-    if announce is not None and ranks.size == 1:  # it knows of one process
-        announce(observed, options, plan)
+    announced(announce, observed, options, plan)
     check_room(plan, observed.device)
     with _threads(ranks):
         _load_kernels(plan, observed, options)

@@ -1,4 +1,5 @@
-"""How fast this machine is, measured in a moment, and so how long an analysis will take."""
+"""How fast this machine is, and the wire between ranks, measured in a moment, and so how long an analysis
+will take."""
 
 from __future__ import annotations
 
@@ -9,16 +10,20 @@ from typing import NamedTuple
 
 import torch
 
+from streamspread.accumulators.travels import Wire
 from streamspread.engine.planning import planned
+from streamspread.engine.sharing import planned_alike
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.taps import forward
 from streamspread.options import Options
 from streamspread.planner import Outlook, Pace, Plan, outlook
 from streamspread.streams import head
+from streamspread.system.ranks import Ranks, bounds_of
 
 _IMAGES = 128
 _WORTH_A_WORD = 2e11  # operations; fewer take a few seconds on any machine
+_SENT_ROWS, _SENT_COLUMNS = 256, 8192  # float32 numbers: 8 MiB of each rank
 
 
 def measured(observed: Observed) -> Pace | None:
@@ -34,7 +39,29 @@ def measured(observed: Observed) -> Pace | None:
         torch.ones(shape, dtype=dtype, device=observed.device) for shape in ((rows, terms), (terms, columns))
     )
     products = 2.0 * rows * terms * columns / _shortest(lambda: a @ b, observed.device)
-    return Pace(products, taken / len(x), observed.operations)
+    wire = _wire(observed.ranks, observed.device) if observed.ranks.size > 1 else None
+    return Pace(products, taken / len(x), observed.operations, wire)
+
+
+def _wire(ranks: Ranks, device: torch.device) -> Wire:
+    """How fast rows and sums go between the ranks, as an analysis sends them; all of them ask."""
+    x_ND = torch.zeros(_SENT_ROWS, _SENT_COLUMNS, device=device)
+    bounds, sources = bounds_of(_SENT_COLUMNS, ranks), range(ranks.size)
+    own_ND = x_ND[:, bounds[ranks.rank] : bounds[ranks.rank + 1]].contiguous()
+
+    def rows() -> None:
+        for source in sources:
+            ranks.tell()
+            ranks.broadcast(x_ND, source)
+
+    def columns() -> None:
+        for source in sources:
+            ranks.tell()
+            ranks.scatter(x_ND if source == ranks.rank else own_ND, bounds, source)
+
+    of_all = float(ranks.size * x_ND.nbytes)
+    taken = [_shortest(call, device) for call in (rows, columns, lambda: ranks.sum_(x_ND))]
+    return Wire(of_all / taken[0], of_all / taken[1], x_ND.nbytes / taken[2])
 
 
 def _shortest(call: Callable[[], object], device: torch.device) -> float:
@@ -50,8 +77,8 @@ def _shortest(call: Callable[[], object], device: torch.device) -> float:
 
 
 def foreseen(observed: Observed, options: Options) -> Plan:
-    """The plan for the observed layers, with how long it will take."""
-    plan, pace = planned(observed, options), measured(observed)
+    """The plan for the observed layers, with how long it will take; all ranks that share it ask."""
+    plan, pace = planned_alike(observed, options), measured(observed)
     return plan if pace is None else replace(plan, outlook=outlook(plan, pace, observed.profile))
 
 
@@ -66,12 +93,20 @@ class Announce(NamedTuple):
     tell: Callable[[Outlook, Outlook | None], None]
     total: int | None = None
 
-    def __call__(self, observed: Observed, options: Options, plan: Plan) -> None:
-        if sum(row.operations for row in plan.layers) < _WORTH_A_WORD or (pace := measured(observed)) is None:
-            return
+    def __call__(self, observed: Observed, options: Options, plan: Plan, pace: Pace) -> None:
         more = None
         if self.total is not None and self.total != plan.samples:
             whole = planned(replace(observed, samples=self.total), options)
             more = outlook(whole, pace, observed.profile)
         if (now := outlook(plan, pace, observed.profile)) is not None:
             self.tell(now, more)
+
+
+def announced(announce: Announce | None, observed: Observed, options: Options, plan: Plan) -> None:
+    """Tell whoever wants to be told of this rank; all of them measure, where one is to tell."""
+    wanted = any(observed.ranks.gather(announce is not None))
+    if not wanted or sum(row.operations for row in plan.layers) < _WORTH_A_WORD:
+        return
+    pace = measured(observed)
+    if announce is not None and pace is not None:
+        announce(observed, options, plan, pace)

@@ -86,6 +86,7 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
         profile=observed.profile,
         ranks=observed.ranks,
         shares=observed.shares,
+        itemsize=observed.dtype.itemsize,
     )
 
 

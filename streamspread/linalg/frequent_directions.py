@@ -24,6 +24,7 @@ from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summa
 from streamspread.linalg.products import add_gram, product
 from streamspread.linalg.states import as_tensor, load
 from streamspread.results.spectrum import components_for
+from streamspread.system.ranks import ALONE, Ranks, bounds_of
 
 _SHRINKAGE_SHARE = 0.6  # of the K-th eigenvalue: with no more, the second pass nearly always closes K
 
@@ -56,12 +57,6 @@ class Stack:
     def columns(self) -> int:
         return self.x_ND.shape[1]
 
-    @property
-    def terms(self) -> int:
-        """Roundings that a term of a sum over all columns goes through: in its chunk, then between chunks."""
-        step = chunk_columns(self.height, self.columns, self.x_ND.device)
-        return step + -(-self.columns // step)
-
     def chunks(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(first column, one past the last, (M, columns) float64), one buffer for all."""
         old, new = self.rows_LD.shape[0], self.x_ND.shape[0]
@@ -76,7 +71,7 @@ class Stack:
             yield begin, end, buffer
 
     def gram(self) -> torch.Tensor:
-        """(M, M) float64: the inner products of the rows, lower triangle."""
+        """(M, M) float64: the inner products of the rows' columns here, lower triangle."""
         count = self.height
         gram_MM = torch.zeros(count, count, dtype=torch.float64, device=self.x_ND.device)
         for _, _, chunk in self.chunks():
@@ -87,7 +82,7 @@ class Stack:
         """``out = transform @ stack``, rounded once; ``out`` may be the stack's own rows.
 
         Returns:
-            (K,) float64: the squared norm of each row's rounding errors.
+            (K,) float64: the squared norm of the rounding errors of each row's columns here.
         """
         lost_K = torch.zeros(transform_KM.shape[0], dtype=torch.float64, device=self.x_ND.device)
         for begin, end, chunk in self.chunks():
@@ -126,8 +121,12 @@ class FrequentDirections:
     With ``enough``, a share τ of the trace, it keeps fewer rows where fewer will do: as few as keep the
     shrinkage small against the eigenvalue at which the sum reaches τ, but no fewer than ``least``.
 
+    Several ranks hold some columns each, of the rows and of all that is absorbed. Inner products are added
+    up, and the first rank's eigenvectors are everyone's: so all keep the same rows, and all numbers below but
+    ``rows_LD`` and ``mean_D`` are alike.
+
     Attributes:
-        rows_LD: (rank, D) of ``dtype``; the first ``filled`` are in use.
+        rows_LD: (rank, D) of ``dtype``, or this rank's columns; the first ``filled`` are in use.
         count: samples. ``mean_D``: (D,) float64. ``total``: the scatter's trace, float64.
         shrinkage, rounding_norm, rounding_trace: the bounds of the module's docstring.
     """
@@ -140,10 +139,13 @@ class FrequentDirections:
         device: torch.device,
         enough: float | None = None,
         least: int = 0,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.dim, self.rank, self.enough, self.least = dim, rank, enough, least
-        self.rows_LD = torch.empty(rank, dim, dtype=dtype, device=device)
-        self.mean_D = torch.zeros(dim, dtype=torch.float64, device=device)
+        self.ranks, bounds = ranks, bounds_of(dim, ranks)
+        columns = bounds[ranks.rank + 1] - bounds[ranks.rank]
+        self.rows_LD = torch.empty(rank, columns, dtype=dtype, device=device)
+        self.mean_D = torch.zeros(columns, dtype=torch.float64, device=device)
         self.filled = self.count = 0
         self.total = self.shrinkage = self.rounding_norm = self.rounding_trace = 0.0
 
@@ -212,11 +214,13 @@ class FrequentDirections:
         count = min(directions, worth, self.rank)
         if count == 0:  # all samples were equal: any direction will do
             q_LD = self.rows_LD[:1].zero_()
-            q_LD[0, 0] = 1.0
+            if self.ranks.rank == self.ranks.size - 1:  # who has a column in any case
+                q_LD[0, -1] = 1.0
             return q_LD, self.shrinkage + self.rounding_norm
         scale_K = squares_M[:count].rsqrt()
         q_LD = self.rows_LD[:count]
-        lost_K = svd.stack.rotate_into(q_LD, svd.vectors_MM[:, :count].T * scale_K[:, None])
+        turn_KM = svd.vectors_MM[:, :count].T * scale_K[:, None]
+        lost_K = self.ranks.sum_(svd.stack.rotate_into(q_LD, turn_KM))
         # A direction q of square σ² is stored as q + f: P leaves at most σ‖f‖ of its row of the stack.
         missed = float((lost_K * squares_M[:count]).sum())
         if count < len(squares_M):
@@ -245,17 +249,17 @@ class FrequentDirections:
         if self.count and count:
             link_D = (mean_D - self.mean_D).mul_((self.count / together * count) ** 0.5)
         stack = Stack(self.rows_LD[: self.filled], x_ND, centre_D, link_D)
-        gram_MM = stack.gram()
+        gram_MM = self.ranks.sum_(stack.gram())
         diagonal_M = gram_MM.diagonal()[self.filled :]
         total = self.total
         if scatter is None:
             total += float(diagonal_M.sum())
         else:
             total += scatter + (float(diagonal_M[-1]) if link_D is not None else 0.0)
-        squares_M, vectors_MM = torch.linalg.eigh(gram_MM)  # reads the lower triangle
+        squares_M, vectors_MM = self._solved(gram_MM)
         trace = float(gram_MM.diagonal().sum())
         # Of the Gram matrix, and of a backward stable eigenvalue solver (LAPACK Users' Guide, 4.7).
-        error = trace * (2 * summation_error(stack.terms + count) + 8 * UNIT * stack.height)
+        error = trace * (2 * summation_error(self._terms(stack) + count) + 8 * UNIT * stack.height)
         if together:
             mean_D = self.mean_D + (mean_D - self.mean_D) * (count / together)
         return Decomposition(
@@ -269,13 +273,30 @@ class FrequentDirections:
             error,
         )
 
+    def _solved(self, gram_MM: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eigenvalues, ascending, and eigenvectors, as columns: the first rank's on all of them."""
+        if self.ranks.leads:
+            squares_M, vectors_MM = torch.linalg.eigh(gram_MM)  # reads the lower triangle
+        else:
+            squares_M, vectors_MM = gram_MM.new_empty(len(gram_MM)), torch.empty_like(gram_MM)
+        self.ranks.tell()
+        return self.ranks.broadcast(squares_M, 0), self.ranks.broadcast(vectors_MM, 0)
+
+    def _terms(self, stack: Stack) -> int:
+        """Roundings that a term of a sum over all columns goes through: in its chunk, between chunks, and
+        between ranks."""
+        columns = -(-self.dim // self.ranks.size)
+        step = chunk_columns(stack.height, columns, stack.x_ND.device)
+        return step + -(-columns // step) + (self.ranks.size - 1)
+
     def _compress(self, svd: Decomposition) -> None:
         squares_M = svd.squares_M
         kept = self._worth_keeping(squares_M, svd.total)
         shrinkage = float(squares_M[kept]) if kept < len(squares_M) else 0.0
         left_K = squares_M[:kept] - shrinkage
         weights_K = (left_K / squares_M[:kept]).nan_to_num_(0.0).sqrt_()
-        lost_K = svd.stack.rotate_into(self.rows_LD[:kept], svd.vectors_MM[:, :kept].T * weights_K[:, None])
+        turn_KM = svd.vectors_MM[:, :kept].T * weights_K[:, None]
+        lost_K = self.ranks.sum_(svd.stack.rotate_into(self.rows_LD[:kept], turn_KM))
         self.filled, self.count, self.mean_D, self.total = kept, svd.count, svd.mean_D, svd.total
         # Rows r are stored as r + f: E grows by 2 rᵀf, in norm and (Cauchy and Schwarz) in trace.
         lost = float(lost_K.sum()) ** 0.5

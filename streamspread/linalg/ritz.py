@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,6 +11,7 @@ from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summa
 from streamspread.linalg.products import add_gram, add_product, product
 from streamspread.linalg.states import as_tensor, load
 from streamspread.results.enclosure import RitzFacts
+from streamspread.system.ranks import ALONE, Ranks
 
 _NEGLIGIBLE = 1e-13  # of the largest Ritz value: smaller ones are noise in float64
 _COLUMNS = 4096  # of the next basis, computed at a time
@@ -32,9 +33,15 @@ class RitzSolution:
     ritz_KL: torch.Tensor
     dropped: float
 
+    def to(self, device: torch.device) -> RitzSolution:
+        return replace(self, next_KL=self.next_KL.to(device), ritz_KL=self.ritz_KL.to(device))
+
 
 class RitzPass:
     """Sums over one pass of the data: H = QCQᵀ and Y = QC for a basis of L rows Q; all products in float64.
+
+    Several ranks hold some columns each, of Q and Y and of the samples; H, ``total``, ``count`` and
+    ``missed`` are alike on all.
 
     Attributes:
         q_LD: the basis, nearly orthonormal, in the dtype in which sketches are stored.
@@ -46,10 +53,15 @@ class RitzPass:
     """
 
     def __init__(
-        self, q_LD: torch.Tensor, missed: float, mean_D: torch.Tensor, y_LD: torch.Tensor | None = None
+        self,
+        q_LD: torch.Tensor,
+        missed: float,
+        mean_D: torch.Tensor,
+        y_LD: torch.Tensor | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """``y_LD``: float64 zeros (L, D) to sum into, where such memory is there already."""
-        self.q_LD, self.missed, self.mean_D = q_LD, missed, mean_D
+        self.q_LD, self.missed, self.mean_D, self.ranks = q_LD, missed, mean_D, ranks
         size, dim = q_LD.shape
         if y_LD is None:
             y_LD = torch.zeros(size, dim, dtype=torch.float64, device=q_LD.device)
@@ -83,8 +95,8 @@ class RitzPass:
             add_product(p_NL, x, q.T)
             self.drift_D[begin:end] += x.sum(0)
             squares += torch.linalg.vector_norm(x) ** 2
-        self.total += float(squares)
-        return p_NL
+        self.total += float(self.ranks.sum_(squares))
+        return self.ranks.sum_(p_NL)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that :meth:`load_state` needs, as references. Of passes over other samples with the same
@@ -111,15 +123,24 @@ class RitzPass:
         self.count = int(state["count"])
 
     def solve(self) -> RitzSolution:
-        """Ritz values, residuals and the next basis; changes nothing."""
+        """Ritz values, residuals and the next basis, of several ranks as the first computes them; changes
+        nothing."""
         size, dim = self.q_LD.shape
-        device = self.q_LD.device
+        device, ranks = self.q_LD.device, self.ranks
         metric_LL, squares_LL = torch.zeros_like(self.h_LL), torch.zeros_like(self.h_LL)
         for begin, end, chunk in column_chunks(size, dim, device):
             chunk.copy_(self.q_LD[:, begin:end])
             add_gram(metric_LL, chunk)
             add_gram(squares_LL, chunk.copy_(self.y_LD[:, begin:end]))
         squares_LL = squares_LL.tril() + squares_LL.tril(-1).T
+        metric_LL, squares_LL = ranks.sum_(metric_LL), ranks.sum_(squares_LL)
+        # The sums exceed C by N·δδᵀ, with δ the mean of the centred samples, which is 0 but for rounding.
+        drift = float(ranks.sum_(self.drift_D.square().sum())) / max(1, self.count)
+        solution = ranks.led(lambda: self._solution(metric_LL, squares_LL, drift).to(torch.device("cpu")))
+        return solution.to(device)
+
+    def _solution(self, metric_LL: torch.Tensor, squares_LL: torch.Tensor, drift: float) -> RitzSolution:
+        """From Q·Qᵀ (lower triangle), Y·Yᵀ and ‖drift‖²/N."""
         # The basis is orthonormal to storage precision only: solve H v = θ G v with its metric G.
         factor_LL = torch.linalg.cholesky(metric_LL)
         h_LL = torch.linalg.solve_triangular(factor_LL, self.h_LL, upper=False)
@@ -139,9 +160,9 @@ class RitzPass:
         kept = max(1, int((improved_K > _NEGLIGIBLE * float(improved_K[0])).sum()))
         next_KL = (improved_KK[:, :kept].T * root_K) @ rotation_KL
         next_KL *= improved_K[:kept].clamp(min=torch.finfo(torch.float64).tiny).rsqrt()[:, None]
-        terms = chunk_columns(size, dim, device) + dim // 256 + self.count + size
-        # The sums exceed C by N·δδᵀ, with δ the mean of the centred samples, which is 0 but for rounding.
-        drift = float(self.drift_D.square().sum()) / max(1, self.count)
+        several = self.ranks.size - 1
+        dim = self.q_LD.shape[1] + min(1, several)  # no rank has more columns
+        terms = chunk_columns(size, dim, self.q_LD.device) + dim // 256 + self.count + size + several
         facts = RitzFacts(
             ritz_K=ritz_K.cpu().numpy(),
             residual_KK=(squares_KK - torch.diag(ritz_K.square())).cpu().numpy(),
@@ -166,6 +187,8 @@ class RitzPass:
             vectors_KD[:, columns] = exact_KC
             off_K += (product(ritz_KL, self.y_LD[:, columns]) - values_K * exact_KC).square().sum(1)
             lost_K += (exact_KC - vectors_KD[:, columns]).square().sum(1)
+        self.ranks.sum_(off_K)
+        self.ranks.sum_(lost_K)
         # C − θ is no larger in norm than the trace.
         return vectors_KD, off_K.sqrt() + facts.error + 2 * self.total * lost_K.sqrt()
 
@@ -178,7 +201,7 @@ class RitzPass:
         """
         facts, next_KL = solution.facts, solution.next_KL
         if not facts.improved_K[0] > 0.0:  # C vanishes on the basis: there is nothing to turn it to
-            return RitzPass(self.q_LD, facts.missed, self.mean_D, self.y_LD.zero_())
+            return RitzPass(self.q_LD, facts.missed, self.mean_D, self.y_LD.zero_(), self.ranks)
         lost = torch.zeros((), dtype=torch.float64, device=self.q_LD.device)  # not read before the end
         rows = next_KL.shape[0]
         improved_K = torch.as_tensor(facts.improved_K[:rows], device=self.q_LD.device)
@@ -187,5 +210,6 @@ class RitzPass:
             stored = self.q_LD[:rows, begin : begin + _COLUMNS]
             stored.copy_(exact)
             lost += (exact.sub_(stored).square_().sum(1) * improved_K).sum()
-        missed = facts.missed + solution.dropped + 2 * float(lost) + facts.error  # twice: with Y's own error
-        return RitzPass(self.q_LD[:rows], missed, self.mean_D, self.y_LD[:rows].zero_())
+        lost_sum = float(self.ranks.sum_(lost))
+        missed = facts.missed + solution.dropped + 2 * lost_sum + facts.error  # twice: with Y's own error
+        return RitzPass(self.q_LD[:rows], missed, self.mean_D, self.y_LD[:rows].zero_(), self.ranks)

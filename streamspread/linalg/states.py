@@ -67,27 +67,31 @@ def numbered(prefix: str, state: Mapping[str, torch.Tensor]) -> list[Mapping[str
     return found
 
 
-def own_columns(name: str, x: torch.Tensor, first: int) -> dict[str, torch.Tensor]:
-    """One rank's part of a tensor whose first axis is shared among the ranks: it begins at that place."""
-    return {f"{name}@{first}": x} if len(x) else {}
+def own_columns(name: str, x: torch.Tensor, first: int, axis: int = -1) -> dict[str, torch.Tensor]:
+    """One rank's part of a tensor of which the ranks share an axis: that from the place ``first`` on."""
+    return {f"{name}@{first}": x} if x.shape[axis] else {}
 
 
-def columns_in(name: str, state: Mapping[str, torch.Tensor], begin: int, end: int) -> torch.Tensor:
-    """Places ``begin`` to ``end`` of what :func:`own_columns` named, whichever parts hold them.
+def columns_in(
+    name: str, state: Mapping[str, torch.Tensor], begin: int, end: int, axis: int = -1
+) -> torch.Tensor:
+    """Places ``begin`` to ``end`` of what :func:`own_columns` named, whichever parts hold them; of one part
+    a view.
 
     Raises:
         KeyError: they are not there.
     """
     starts = sorted(int(one.partition("@")[2]) for one in state if one.startswith(f"{name}@"))
-    found = []
-    for first, following in zip(starts, [*starts[1:], end], strict=True):
-        if first < end and begin < following:
-            found.append(state[f"{name}@{first}"][max(0, begin - first) : end - first])
-    if begin == end and starts:
-        return state[f"{name}@{starts[0]}"][:0].clone()
-    if sum(len(part) for part in found) != end - begin:
+    found, done = [], begin
+    for first, following in zip(starts, [*starts[1:], None], strict=True):
+        if first <= done and (following is None or done < following):
+            part = state[f"{name}@{first}"]
+            here = max(0, min(end, first + part.shape[axis]) - done)
+            found.append(part.narrow(axis, min(done - first, part.shape[axis]), here))
+            done += here
+    if done != end:
         raise KeyError(f"{name}, {begin} to {end}")
-    return torch.cat(found)
+    return found[0] if len(found) == 1 else torch.cat(found, axis)
 
 
 def _described(tensor: torch.Tensor | None) -> str:

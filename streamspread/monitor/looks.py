@@ -13,7 +13,6 @@ from torch import nn
 from streamspread.engine.analysis import analyzed
 from streamspread.engine.rows import spectrum_of_rows
 from streamspread.errors import StreamspreadError
-from streamspread.monitor.ranks import Ranks
 from streamspread.monitor.window import Kept
 from streamspread.observe.observed import observing
 from streamspread.observe.placement import arithmetic
@@ -24,6 +23,7 @@ from streamspread.results.views import WHOLE
 from streamspread.streams import Stream
 from streamspread.system.memory import free_bytes, parse_bytes
 from streamspread.system.progress import silent
+from streamspread.system.ranks import Ranks
 
 #: What a layer gave: its spectrum, or a reading that says why there is none.
 Found = LayerSpectrum | Reading
@@ -66,13 +66,13 @@ def joined(kept: Mapping[str, Kept], ranks: Ranks, options: Options, steps: tupl
         steps: of the window, the first and the last.
     """
     mine: dict[str, Found] = {}
-    names = list(dict.fromkeys(name for given in ranks.of_all(list(kept)) for name in given))
+    names = list(dict.fromkeys(name for given in ranks.gather(list(kept)) for name in given))
     for number, name in enumerate(names):
         one = kept.get(name)
-        told = ranks.of_all(None if one is None else _Told(one.images, one.uneven, one.why))
+        told = ranks.gather(None if one is None else _Told(one.images, one.uneven, one.why))
         having = [rank for rank, each in enumerate(told) if each is not None]
         owner = having[number % len(having)]
-        parts = ranks.brought([] if one is None else one.parts, owner)
+        parts = ranks.collect([] if one is None else one.parts, owner)
         if one is None:
             continue
         one.parts = []
@@ -87,7 +87,7 @@ def joined(kept: Mapping[str, Kept], ranks: Ranks, options: Options, steps: tupl
             )
             del parts
             mine[name] = _analysed(whole, options, steps)
-    every = {name: found for given in ranks.of_all(mine) for name, found in given.items()}
+    every = {name: found for given in ranks.gather(mine) for name, found in given.items()}
     return [every[name] for name in names]
 
 
@@ -132,7 +132,7 @@ def probed(
     all of these run it; else rank 0 does, and the others are told."""
     spectra: list[LayerSpectrum] = []
     why = ""
-    if ranks.rank == 0 or _is_sharded(network):
+    if ranks.leads or _is_sharded(network):
         first = next(network.parameters(), None)
         here = replace(options, device="cpu" if first is None else str(first.device))
         try:
@@ -140,8 +140,7 @@ def probed(
                 spectra = list(analyzed(observed, here, silent).values())
         except Exception as error:
             why = line_of(error)
-    found: tuple[list[LayerSpectrum], str] = ranks.of_all((spectra, why))[0]
-    return found
+    return ranks.share((spectra, why))
 
 
 def line_of(error: Exception) -> str:

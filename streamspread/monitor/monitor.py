@@ -16,7 +16,6 @@ from streamspread.monitor.asked import OPTIONS, SAMPLES, options_of, probe_of, s
 from streamspread.monitor.files import Files
 from streamspread.monitor.loggers import Log, log_of, numbers_of
 from streamspread.monitor.looks import Look, joined, probed
-from streamspread.monitor.ranks import Alone, Ranks, ranks
 from streamspread.monitor.schedule import Every, Schedule
 from streamspread.monitor.window import Window
 from streamspread.observe.names import layer_patterns, unwrapped
@@ -29,8 +28,10 @@ from streamspread.results.views import axes_rules
 from streamspread.streams import Stream
 from streamspread.system.generators import as_before
 from streamspread.system.modules import check_made
+from streamspread.system.ranks import ALONE, Ranks
 from streamspread.system.turns import turn
 from streamspread.system.version import __version__
+from streamspread.system.world import ranks_here
 
 _LOG = logging.getLogger("streamspread")
 
@@ -116,7 +117,7 @@ class Monitor:
         self.latest: Look | None = None
         self.files: Files | None = None
         self._readings: list[Reading] = []
-        self._ranks: Ranks = Alone()
+        self._ranks: Ranks = ALONE
         self._taps: list[TapInfo] = []
         self._window: Window | None = None
         self._began = 0
@@ -159,8 +160,8 @@ class Monitor:
         """
         if self._running:
             return
-        self._ranks = ranks()
-        if self._out is not None and self._ranks.rank == 0:
+        self._ranks = ranks_here()
+        if self._out is not None and self._ranks.leads:
             self.files = Files(self._out, self._readings, self._provenance(), self._own)
             self._own = str(self.files.stem)
         self._running = True
@@ -235,7 +236,8 @@ class Monitor:
 
     @property
     def _share(self) -> int:
-        return self._ranks.share(self._samples)
+        """Of a window's samples, those of this process: the first ones have one more where they must."""
+        return -((self._ranks.rank - self._samples) // self._ranks.size)
 
     def _begin_if_due(self) -> Look | None:
         """Look where the schedule says so; a look at a probe set is over at once."""
@@ -268,7 +270,7 @@ class Monitor:
         if window.broken:
             self._off = True
             self._say("window", f"{window.broken}: nothing is observed")
-        told = self._ranks.of_all((window.full, self._off))
+        told = self._ranks.gather((window.full, self._off))
         self._off = any(off for _, off in told)
         if not self._off and not all(full for full, _ in told):
             return None
@@ -308,7 +310,7 @@ class Monitor:
                 self._say(f"layer {one.layer}", f"steps {began:,} to {until:,}: {one.note}")
         if self.files is not None:
             self._guarded("files", lambda files: files.add(readings, self._readings), self.files)
-        if self._ranks.rank == 0 and (numbers := numbers_of(readings)):
+        if self._ranks.leads and (numbers := numbers_of(readings)):
             for number, log in enumerate(self._logs):
                 self._guarded(f"logger {number}", lambda log: log(numbers, began), log)
         return self.latest
@@ -342,7 +344,7 @@ class Monitor:
             "data": "training batches" if self._probe is None else self._probe.description,
             "samples": self._samples if self._probe is None else self._probe.samples,
             "schedule": str(self._schedule),
-            "processes": self._ranks.world,
+            "processes": self._ranks.size,
             "options": {name: self._options.asked()[name] for name in OPTIONS},
             "notes": [],
         }

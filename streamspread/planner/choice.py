@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from streamspread.accumulators.base import ACCUMULATORS, Candidate, Impossible, LayerShape, Setting
 from streamspread.accumulators.scoring import Scoring
+from streamspread.accumulators.travels import Travels
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.planner.plans import LayerPlan, PassPlan, Plan
 from streamspread.planner.sides import at_the_narrow_side
@@ -74,11 +75,16 @@ def _with_scores(offer: Candidate, layer: LayerShape, setting: Setting) -> Candi
     count = min(setting.directions, layer.dim)
     products = constants.float64_cost * 2.0 * samples * layer.dim * count
     needed = Scoring.nbytes(layer.dim, count, samples, setting.batch_size)
+    forwards = constants.forward_cost * layer.operations * samples / setting.shares
+    travels = offer.travels
+    if setting.shares > 1:
+        travels = travels.more(Travels(rows=float(samples) * layer.dim * setting.itemsize))
     return replace(
         offer,
+        travels=travels,
         passes=offer.passes + 1,
         state_bytes=max(offer.state_bytes, needed),
-        operations=offer.operations + constants.forward_cost * layer.operations * samples + products,
+        operations=offer.operations + forwards + products,
         why=f"{offer.why}; and a pass for scores",
         scoring=True,
     )
@@ -182,4 +188,5 @@ def _pack(chosen: Sequence[LayerPlan], setting: Setting) -> Plan:
         setting.batch_size,
         setting.samples,
         setting.rounding,
+        setting.shares,
     )

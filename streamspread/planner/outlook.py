@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from streamspread.accumulators.travels import Wire
 from streamspread.planner.plans import LayerPlan, Plan
 from streamspread.system.devices import Profile
 
@@ -20,11 +21,13 @@ class Pace:
         products: operations a second, of products at the device's usual precision.
         forward: seconds that a sample takes through the whole network, in a batch of others.
         operations: that the network takes for a sample.
+        wire: between the ranks that share the analysis; None where there is one.
     """
 
     products: float
     forward: float
     operations: float
+    wire: Wire | None = None
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,23 @@ class Outlook:
     """The seconds that a plan will take, as far as the pace tells.
 
     Attributes:
-        layers: of each layer's own sums and eigenvalues. ``forwards``: of all passes through the network.
+        layers: of each layer's own sums and eigenvalues, with what travels for it. ``forwards``: of all
+            passes through the network.
         samples: N.
+        wire: what travels between processes, of each layer; of one process nothing does.
+        outweighed: the layers for which more time goes by on the wire than is taken by the sums.
     """
 
     layers: Mapping[str, float]
     forwards: float
     samples: int
+    wire: Mapping[str, float] = field(default_factory=dict)
+    outweighed: tuple[str, ...] = ()
+
+    @property
+    def waits(self) -> float:
+        """Seconds on the wire, in all."""
+        return sum(self.wire.values())
 
     @property
     def seconds(self) -> float:
@@ -56,10 +69,16 @@ def outlook(plan: Plan, pace: Pace, profile: Profile) -> Outlook | None:
         step.index: max(_reach(rows[layer]) for layer in step.layers) / (pace.operations or 1.0)
         for step in plan.passes
     }
+    own = {row.layer: _own(row, plan, profile) / pace.products for row in plan.layers}
+    between = pace.wire
+    wire = {n: one.candidate.travels.seconds(between) for n, one in rows.items()} if between else {}
+    sums = {n: own[n] - profile.search_cost * rows[n].candidate.step / pace.products for n in wire}
     return Outlook(
-        layers={row.layer: _own(row, samples, profile) / pace.products for row in plan.layers},
-        forwards=samples * pace.forward * sum(min(1.0, part) for part in share.values()),
+        layers={name: seconds + wire.get(name, 0.0) for name, seconds in own.items()},
+        forwards=samples * pace.forward * sum(min(1.0, part) for part in share.values()) / plan.ranks,
         samples=samples,
+        wire=wire,
+        outweighed=tuple(name for name, seconds in wire.items() if seconds > sums[name]),
     )
 
 
@@ -69,8 +88,8 @@ def work(plan: Plan, profile: Profile) -> float:
     samples = plan.samples or 1
     rows = {row.layer: row for row in plan.layers}
     reach = sum(max(_reach(rows[layer]) for layer in step.layers) for step in plan.passes)
-    own = sum(_own(row, samples, profile) for row in plan.layers)
-    return own + profile.forward_cost * samples * reach
+    own = sum(_own(row, plan, profile) for row in plan.layers)
+    return own + profile.forward_cost * samples * reach / plan.ranks
 
 
 def parts(plan: Plan, profile: Profile) -> tuple[list[float], list[dict[str, float]]]:
@@ -79,12 +98,12 @@ def parts(plan: Plan, profile: Profile) -> tuple[list[float], list[dict[str, flo
     samples = plan.samples or 1
     rows = {row.layer: row for row in plan.layers}
     steps = {name: profile.search_cost * row.candidate.step for name, row in rows.items()}
-    sums = {name: max(0.0, _own(row, samples, profile) - steps[name]) for name, row in rows.items()}
+    sums = {name: max(0.0, _own(row, plan, profile) - steps[name]) for name, row in rows.items()}
     passes, spectra = [], []
     for step in plan.passes:
         reach = max(_reach(rows[layer]) for layer in step.layers)
         own = sum(sums[layer] / len(rows[layer].pass_indices) for layer in step.layers)
-        passes.append(profile.forward_cost * samples * reach + own)
+        passes.append(profile.forward_cost * samples * reach / plan.ranks + own)
         ending = [layer for layer in step.layers if rows[layer].pass_indices[-1] == step.index]
         spectra.append({layer: steps[layer] for layer in ending})
     return passes, spectra
@@ -96,13 +115,14 @@ def _reach(row: LayerPlan) -> float:
     return row.of.operations - (narrow.operations if narrow is not None else 0.0)
 
 
-def _own(row: LayerPlan, samples: int, profile: Profile) -> float:
+def _own(row: LayerPlan, plan: Plan, profile: Profile) -> float:
     """Operations of a layer's sums and eigenvalues: without those of the forwards that its passes take, and
     with what staging takes."""
-    passes = len(row.pass_indices)
-    forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples
+    passes, samples = len(row.pass_indices), plan.samples or 1
+    forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples / plan.ranks
     dim = row.summed_dim or row.dim
     longer = (profile.search_cost - 1.0) * row.candidate.step
     if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint, of every unit vector
         longer += _MADE * 2 * row.summed_dim * row.of.narrow.operations
-    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * row.of.places * dim
+    columns = dim / plan.ranks if row.candidate.travels.columns else dim  # that are staged here
+    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * row.of.places * columns

@@ -109,7 +109,8 @@ class PassPlan:
 @dataclass(frozen=True, repr=False)
 class Plan(Shown):
     """What would run: layers in network order, passes in order, and the most bytes in use at once; how long
-    it will take, where that was asked for; ``rounding``: that was planned with."""
+    it will take, where that was asked for; ``rounding``: that was planned with; ``ranks``: how many processes
+    share it."""
 
     layers: tuple[LayerPlan, ...]
     passes: tuple[PassPlan, ...]
@@ -118,6 +119,7 @@ class Plan(Shown):
     batch_size: int
     samples: int | None
     rounding: str = ""
+    ranks: int = 1
     outlook: Outlook | None = None
 
     printer = "print_plan"
@@ -125,6 +127,11 @@ class Plan(Shown):
     def __repr__(self) -> str:
         peak, budget = format_bytes(self.peak_bytes), format_bytes(self.budget)
         return f"Plan(layers: {len(self.layers)}, passes: {len(self.passes)}, peak {peak} of {budget})"
+
+    @property
+    def sent_bytes(self) -> float:
+        """That each process is sent by the others."""
+        return sum(row.candidate.travels.to_each(self.ranks) for row in self.layers)
 
     @property
     def peak_bytes(self) -> int:

@@ -30,6 +30,7 @@ def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidat
         setting,
         budget=max(0, setting.budget - factor_bytes),
         forward_bytes=max(setting.forward_bytes, side.making_bytes),
+        itemsize=8,
     )
     for method in dict(ACCUMULATORS.items()).values():
         offer = method.candidate(shape, beside)

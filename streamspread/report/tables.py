@@ -150,6 +150,13 @@ def print_plan(plan: Plan, console: Surface) -> None:
         f"peak {text.size(plan.peak_bytes)} of a budget of {text.size(plan.budget)}",
         style="bold",
     )
+    if plan.ranks > 1:
+        sent = text.size(round(plan.sent_bytes))
+        takes = "" if ahead is None else f", for which it waits about {text.duration(ahead.waits)}"
+        said = f"{plan.ranks} processes share it: each is sent {sent} by the others{takes}"
+        print_line(console, said, style="bold")
+    if ahead is not None and ahead.outweighed:
+        print_line(console, text.outweighed(listed(ahead.outweighed, everyone)))
     if ahead is not None:
         own, forwards = text.duration(ahead.seconds), text.duration(ahead.forwards)
         print_line(console, f"about {own}, of which the network's forward takes {forwards}", style="bold")

@@ -1,8 +1,7 @@
 """Several processes on torch.distributed: a word of status before whatever travels, so that none waits for
 one that has failed.
 
-The word goes by a gloo group of the project's own, on the CPU. What follows it goes by NCCL where it lies on
-a card and the caller's group has that, else by gloo too.
+The word goes by gloo; what follows it as :mod:`streamspread.system.wire` says.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from itertools import pairwise
 from operator import attrgetter
@@ -20,11 +19,12 @@ from types import FrameType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import torch
-import torch.distributed as dist
 
-from streamspread.system.packing import bytes_of, error_packed, kind, lost, packed, unpacked
+from streamspread.errors import RanksError
+from streamspread.system.packing import error_packed, kind, lost, packed, unpacked
 from streamspread.system.ranks import Ranks
 from streamspread.system.signals import SAME_SIGNAL
+from streamspread.system.wire import Wire
 
 T = TypeVar("T")
 
@@ -57,13 +57,12 @@ class Group(Ranks):
         self._depth = 0
         self._failed = self._leading = self._busy = self._pending = False
         self._interrupted = -SAME_SIGNAL
+        self._gone: RanksError | None = None
         with self._reaching():
-            self._words: Any = None
-            self._words = dist.new_group(members, backend="gloo", timeout=PATIENCE)
-        self.rank, self.size = dist.get_rank(self._words), dist.get_world_size(self._words)
+            self._wire = Wire(members, PATIENCE)
+        self.rank, self.size = self._wire.rank, self._wire.size
         if self.rank < 0:  # no member
             return
-        self._by_nccl = "nccl" in str(dist.get_backend_config())
         hosts = self.gather(socket.gethostname())
         here = [rank for rank, host in enumerate(hosts) if host == hosts[self.rank]]
         self.local_rank, self.local_size = here.index(self.rank), len(here)
@@ -101,37 +100,46 @@ class Group(Ranks):
         mine = packed(value)
         with self._asking():
             sizes = [numbers[0] for numbers in self._word((len(mine),))]
-            padded = torch.zeros(max(sizes), dtype=torch.uint8)
-            padded[: len(mine)] = mine
-            parts = [torch.empty_like(padded) for _ in sizes]
-            dist.all_gather(parts, padded, group=self._words)
-        return [unpacked(part[:size]) for part, size in zip(parts, sizes, strict=True)]
+            parts = self._wire.gather(mine, sizes)
+        return [unpacked(part) for part in parts]
+
+    def collect(self, parts: Sequence[torch.Tensor], owner: int) -> list[torch.Tensor]:
+        told = self.gather([kind(part) for part in parts])
+        device = parts[0].device if parts else torch.device("cpu")
+        with self._asking():
+            if self.rank != owner:
+                for part in parts:
+                    self._wire.send(part, owner)
+                return []
+            every: list[torch.Tensor] = []
+            for source, kinds in enumerate(told):
+                there = [torch.empty(one[0], dtype=one[1], device=device) for one in kinds if one]
+                every += parts if source == owner else [self._wire.receive(one, source) for one in there]
+        return every
 
     def broadcast(self, x: torch.Tensor, source: int) -> torch.Tensor:
         with self._asking():
-            return self._broadcast(x, source)
+            return self._wire.broadcast(x, source)
 
     def scatter(self, x_ND: torch.Tensor, bounds: Sequence[int], source: int) -> torch.Tensor:
         with self._asking():
             if self.rank != source:
-                return self._received(x_ND, source)
+                return self._wire.receive(x_ND, source)
             for rank, (begin, end) in enumerate(pairwise(bounds)):
                 if rank != source:
-                    self._send(x_ND[:, begin:end], rank)
+                    self._wire.send(x_ND[:, begin:end], rank)
             return x_ND[:, bounds[source] : bounds[source + 1]]
 
     def add_to_owners_(self, parts: Sequence[tuple[torch.Tensor, int]]) -> None:
         with self._asking():
             self._word()
             for part, owner in parts:
-                self._reduce(part, owner)
+                self._wire.add_at_(part, owner)
 
-    def sum_(self, x: torch.Tensor) -> None:
+    def sum_(self, x: torch.Tensor) -> torch.Tensor:
         with self._asking():
             self._word()
-            on_cpu = x.cpu() if x.is_cuda else x.contiguous()
-            dist.all_reduce(on_cpu, group=self._words)
-            x.copy_(on_cpu)
+            return self._wire.add_(x)
 
     def led(self, work: Callable[[], T], served: Any = None) -> T:
         if self._leading:  # asked for by work that is led already
@@ -178,16 +186,17 @@ class Group(Ranks):
                 self._word()
                 if mine is not None:
                     mine = mine.contiguous()
-                    self._reduce(mine, 0)
+                    self._wire.add_at_(mine, 0)
                 return mine
             rows, columns, code = 0, 0, 0
             if mine is not None:
                 rows, columns, code = *mine.shape, _DTYPES.index(mine.dtype)
             rows, columns, code = self._word((rows, columns, code))[owner]
             if mine is not None:
-                self._send(mine, 0)
+                self._wire.send(mine, 0)
                 return None
-            return self._received(torch.empty(rows, columns, dtype=_DTYPES[code], device=self._device), owner)
+            there = torch.empty(rows, columns, dtype=_DTYPES[code], device=self._device)
+            return self._wire.receive(there, owner)
 
     def _send_out(self, asked: _Asked) -> None:
         tensors: list[torch.Tensor] = []
@@ -199,7 +208,7 @@ class Group(Ranks):
         with self._asking():
             self._shared(asked)
             for one in tensors:
-                self._broadcast(one, 0)
+                self._wire.broadcast(one, 0)
 
     def _taken_in(self) -> _Asked:
         with self._asking():
@@ -211,21 +220,21 @@ class Group(Ranks):
                 if one is not None:
                     shape, dtype = one
                     there = torch.empty(shape, dtype=dtype, device=self._device)
-                    given[index] = self._broadcast(there, 0)
+                    given[index] = self._wire.broadcast(there, 0)
         return asked._replace(value=given)
 
     def _shared(self, value: Any) -> Any:
         mine = packed(value) if self.leads else torch.empty(0, dtype=torch.uint8)
         (size, *_), *_ = self._word((len(mine),))
         sent = mine if self.leads else torch.empty(size, dtype=torch.uint8)
-        dist.broadcast(sent, dist.get_global_rank(self._words, 0), group=self._words)
+        self._wire.broadcast(sent, 0)
         return value if self.leads else unpacked(sent)
 
     def _word(self, numbers: Sequence[int] = ()) -> list[Sequence[int]]:
         """What each rank tells, all of it well; raises what one that failed says."""
         mine = torch.zeros(self.size, _NUMBERS, dtype=torch.int64)
         mine[self.rank, 1 : 1 + len(numbers)] = torch.tensor(numbers, dtype=torch.int64)
-        dist.all_reduce(mine, group=self._words)
+        self._wire.add_(mine)
         told: list[list[int]] = mine.tolist()
         if any(status for status, *_ in told):
             self._failed = True
@@ -241,7 +250,7 @@ class Group(Ranks):
         try:
             mine = torch.zeros(self.size, _NUMBERS, dtype=torch.int64)
             mine[self.rank, :2] = torch.tensor([_FAILED, len(whole)])
-            dist.all_reduce(mine, group=self._words)
+            self._wire.add_(mine)
             agreed = self._error_in(mine.tolist(), (error, whole))
         except RuntimeError:  # the others are gone: there is nobody to agree with
             raise error from None
@@ -257,49 +266,17 @@ class Group(Ranks):
         source = failing[0]
         own = mine if source == self.rank else None
         sent = own[1] if own else torch.empty(told[source][1], dtype=torch.uint8)
-        dist.broadcast(sent, dist.get_global_rank(self._words, source), group=self._words)
+        self._wire.broadcast(sent, source)
         error: BaseException = own[0] if own else unpacked(sent)
         if len(failing) < self.size and isinstance(error, Exception):
             error.args = (f"{error} (on rank {source} of {self.size})", *error.args[1:])
         return error
 
-    def _broadcast(self, x: torch.Tensor, source: int) -> torch.Tensor:
-        origin = dist.get_global_rank(self._words, source)
-        if x.is_cuda and self._by_nccl:
-            whole = x.contiguous()
-            dist.broadcast(whole, origin)
-        else:
-            whole = x.contiguous().cpu()
-            dist.broadcast(bytes_of(whole), origin, group=self._words)
-        if whole is not x and self.rank != source:
-            return x.copy_(whole)
-        return x
-
-    def _reduce(self, x: torch.Tensor, owner: int) -> None:
-        """The sum of all, at the owner, in place of its own."""
-        if x.is_cuda and self._by_nccl:
-            dist.reduce(x, dist.get_global_rank(self._words, owner))
-            return
-        on_cpu = x.cpu()
-        dist.reduce(on_cpu, dist.get_global_rank(self._words, owner), group=self._words)
-        if self.rank == owner and on_cpu is not x:
-            x.copy_(on_cpu)
-
-    def _send(self, x: torch.Tensor, rank: int) -> None:
-        if x.numel():
-            whole = x.contiguous().cpu()
-            dist.send(bytes_of(whole), dist.get_global_rank(self._words, rank), group=self._words)
-
-    def _received(self, x: torch.Tensor, source: int) -> torch.Tensor:
-        if x.numel():
-            whole = torch.empty_like(x, device="cpu")
-            dist.recv(bytes_of(whole), dist.get_global_rank(self._words, source), group=self._words)
-            x.copy_(whole)
-        return x
-
     @contextmanager
     def _asking(self) -> Iterator[None]:
         """Within it an interrupt waits, or the others would wait for the rest of what was begun."""
+        if self._gone is not None:  # nor can it be now
+            raise self._gone
         self._busy = True
         try:
             with self._reaching():
@@ -322,10 +299,10 @@ class Group(Ranks):
 
     def _lost(self, error: BaseException) -> NoReturn:
         self._failed = True
-        words, self._words = self._words, None
-        with suppress(RuntimeError, ValueError):  # those that wait for this one must not go on doing so
-            dist.destroy_process_group(words)
-        raise lost(self.size, error) from error
+        if hasattr(self, "_wire"):  # those that wait for this one wait no longer
+            self._wire.close()
+        self._gone = lost(self.size, error)
+        raise self._gone from error
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

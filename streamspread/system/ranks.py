@@ -53,6 +53,10 @@ class Ranks:
         """Everyone's value, in their order; tensors come on the CPU."""
         return [value]
 
+    def collect(self, parts: Sequence[torch.Tensor], owner: int) -> list[torch.Tensor]:
+        """Everyone's tensors, in their order, at the owner, where its own lie; none at the others."""
+        return list(parts)
+
     def broadcast(self, x: torch.Tensor, source: int) -> torch.Tensor:
         """The source's tensor, in the memory of those that the others give; after :meth:`tell`."""
         return x
@@ -65,8 +69,9 @@ class Ranks:
     def add_to_owners_(self, parts: Sequence[tuple[torch.Tensor, int]]) -> None:
         """Each tensor's sum over all ranks, in place, at its owner alone."""
 
-    def sum_(self, x: torch.Tensor) -> None:
-        """The sum over all ranks, in place, at all of them."""
+    def sum_(self, x: torch.Tensor) -> torch.Tensor:
+        """The sum over all ranks, in place, at all of them, which have the same bits; and the tensor."""
+        return x
 
     def led(self, work: Callable[[], T], served: Any = None) -> T:
         """What the leader's ``work`` gives, or raises, on all ranks. The others meanwhile do what it asks of

@@ -1,18 +1,13 @@
 """Several processes share an analysis: the sums and answers of one, one line for every error, no hang."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
+import pickle
 
 import numpy as np
 import pytest
 
 from streamspread.results.directions import Directions
 from streamspread.system.ranks import ALONE, Ranks, bounds_of, dealt
-from tests.fresh import environment
-from tests.worlds import CASES, THREADS, assert_same, came, one_line, results
+from tests.worlds import CASES, METHODS, assert_same, came, one_line, results
 
 SIZE = 8
 
@@ -42,11 +37,18 @@ def test_sums_have_the_bits_of_one_process_and_the_eigenvalue_step_agrees(world,
 @pytest.mark.parametrize(
     ("kind", "size", "exactly"),
     [
-        ("int16", 3, True),
+        *(("int16", size, True) for size in (2, 3, 4, 8)),
         ("gram", 4, False),
         ("gram int16", 3, True),
         ("served grams", 3, False),
-        ("sketch", 4, False),
+        *(("sketch", size, False) for size in (2, 3, 4, 8)),
+        *(("open sketch", size, False) for size in (2, 3, 4, 8)),
+        ("directions of sketches", 4, False),
+        *(
+            (f"{kind} of {method}", 4, False)
+            for kind in ("ranks without a batch", "fewer columns than ranks", "overflow in one column")
+            for method in METHODS
+        ),
         ("places", 4, True),
         ("directions", 4, True),
         ("directions of grams", 4, False),
@@ -75,6 +77,26 @@ def test_every_way_gives_what_one_process_gives(world, kind, size, exactly):
                 )
 
 
+@pytest.mark.parametrize("kind", ["sketch", "open sketch", "directions of sketches"])
+def test_intervals_of_shared_columns_hold_the_true_number_and_are_one_on_all_ranks(world, kind):
+    (exact,) = results(world, "served on 1")
+    for size in (1, 2, 3, 4, 8):
+        if (name := f"{kind} on {size}") not in CASES:
+            continue
+        first, *others = results(world, name)
+        assert all(pickle.dumps(other["seen"]) == pickle.dumps(first["seen"]) for other in others)
+        for layer, one in first["seen"].items():
+            bounds = zip(one["K"], exact["seen"][layer]["K"], strict=True)
+            assert all(low <= true <= high for (low, high), (true, _) in bounds)
+            assert kind != "open sketch" or any(low < high for low, high in one["K"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_overflow_in_the_columns_of_one_rank_is_one_of_all(world, method):
+    for one in results(world, f"overflow in one column of {method} on 4"):
+        assert {layer["rounding"] for layer in one["seen"].values()} == {"bf16"}
+
+
 def test_a_layer_that_overflows_on_one_rank_is_summed_again_on_all(world):
     for one in results(world, "overflow on 4"):
         assert {layer["rounding"] for layer in one["seen"].values()} == {"bf16"}
@@ -84,12 +106,22 @@ def test_a_layer_that_overflows_on_one_rank_is_summed_again_on_all(world):
     ("name", "error", "line"),
     [
         *(
-            (f"a broken layer in batch {n}", "ModelError", f"broken (on rank {n % 3} of 3)")
-            for n in range(1, 6)
+            (f"{name} in batch {n}", error, line.format(n % 3))
+            for name, error, line in (
+                ("a broken layer", "ModelError", "broken (on rank {} of 3)"),
+                ("out of memory", "DeviceError", "ran out of memory"),
+                ("an interrupt", "KeyboardInterrupt", ""),
+            )
+            for n in range(6)
         ),
-        ("out of memory", "DeviceError", "ran out of memory"),
-        ("NaN", "ActivationError", "NaN or Inf in the activation in batch 5"),
-        ("interrupted", "KeyboardInterrupt", ""),
+        *(
+            (f"NaN in batch {n}", "ActivationError", f"NaN or Inf in the activation in batch {n + 1}")
+            for n in range(6)
+        ),
+        *(
+            (f"NaN in one column of {method}", "ActivationError", "NaN or Inf in the activation in batch 5")
+            for method in METHODS
+        ),
         (
             "other weights",
             "RanksError",
@@ -110,6 +142,13 @@ def test_what_fails_on_one_rank_fails_on_all_with_one_line(world, name, error, l
     assert line in said
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_plan_foretells_what_travels(world, method):
+    for one in results(world, f"the wire of {method}"):
+        assert 0.5 < one["came"] / one["foretold"] < 1.5
+        assert one["waits"] > 0.0
+
+
 def test_all_goes_on_after_errors(world):
     (one,) = results(world, "served on 1")
     assert results(world, "after all errors")[0]["hashes"] == one["hashes"]
@@ -120,47 +159,6 @@ def test_a_rank_that_is_killed_ends_all(world):
     assert len(left) == SIZE - 1
     assert {one["error"] for one in left} == {"RanksError"}
     assert all("one of the 8 processes has ended, or cannot be reached" in one["line"] for one in left)
-
-
-def launched(folder, *arguments, size=2):
-    """Processes of the command, as a launcher starts them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "streamspread", *arguments]
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)} | THREADS
-    return [
-        subprocess.Popen(
-            command,
-            env=environment(**where, RANK=str(rank), LOCAL_RANK=str(rank)),
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-
-
-def test_the_first_process_of_a_run_prints_and_writes(tmp_path):
-    options = "--model plan:4,M,8 --weights none --data noise --samples 40 --image-size 8 --out r.arrow"
-    first, second = launched(tmp_path, "run", *options.split())
-    printed, said = first.communicate(timeout=120)
-    assert (first.returncode, second.wait(timeout=30)) == (0, 0), said
-    assert "c1" in printed
-    assert "wrote r.arrow" in said
-    assert second.communicate() == ("", "")
-    assert os.listdir(tmp_path) == ["r.arrow"]
-
-
-def test_other_commands_are_of_one_process(tmp_path):
-    began = time.monotonic()
-    several = launched(tmp_path, "layers", "--model", "no1")
-    said = [one.communicate(timeout=60)[1] for one in several]
-    assert [one.returncode for one in several] == [2, 2]
-    assert said[0].startswith("error: a launcher started 2 processes, which only run shares its work among")
-    assert said[1] == ""
-    assert time.monotonic() - began < 60
 
 
 class Several(Ranks):

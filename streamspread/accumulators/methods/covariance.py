@@ -28,6 +28,7 @@ from streamspread.accumulators.exact import (
     spectrum_of,
     step_bytes,
     step_operations,
+    step_travels,
 )
 from streamspread.accumulators.growth import Eighths, with_whole
 from streamspread.accumulators.moments import per_sample
@@ -104,7 +105,9 @@ class Covariance(Accumulator):
         state, step = need()
         operations = setting.sum_cost * (setting.samples or _SAMPLES) * float(dim) ** 2 / setting.shares
         shared = f", of which each of {setting.shares} ranks holds a share" * (setting.shares > 1)
-        last = step_operations(dim, max_block, setting)
+        last, travels = step_operations(dim, max_block, setting), step_travels(dim, max_block, setting)
+        if setting.shares > 1:
+            travels = travels._replace(rows=float(setting.samples or _SAMPLES) * dim * setting.itemsize)
         operations += last
         return Candidate(
             method=cls.method,
@@ -116,6 +119,7 @@ class Covariance(Accumulator):
             order=dim,
             why=f"the triangle of {dim:,}² and its staging take {format_bytes(state)}{shared}, in one pass",
             step=last,
+            travels=travels,
             estimates=in_eighths,
             make=partial(
                 cls,

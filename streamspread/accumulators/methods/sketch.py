@@ -22,18 +22,25 @@ from streamspread.accumulators.base import (
 )
 from streamspread.accumulators.directions import in_own_units
 from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR, Step
+from streamspread.accumulators.shares import of_all_columns
 from streamspread.accumulators.sketching import First, Sizes, Stage, Waiting, rows_to_stage
 from streamspread.accumulators.staging import Precision, Staging
+from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.linalg.chunks import chunk_nbytes
+from streamspread.linalg.states import columns_in, own_columns
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum, components_for
 from streamspread.system.devices import profile
+from streamspread.system.ranks import bounds_of
 
 #: Directions that are kept at the most where no number is asked for: the first that fits into its share of
 #: the budget.
 _RANKS = (1024, 768, 512, 384, 256, 192, 128, 96, 64)
 _LEAST_STAGED = 16
+# Parts of a state, of which each rank has some columns.
+_SUMS = ("sum_D", "squares_D", "sketch.rows", "sketch.mean", "ritz.q", "ritz.mean", "ritz.y", "ritz.drift")
+_BY_COLUMNS = ("rows", "shift", *_SUMS)
 _SHARE = 4  # layers that should fit into the budget together: else every layer takes passes of its own
 _SAMPLES = 50_000  # where their number is not known
 
@@ -43,7 +50,7 @@ class Sketch(Accumulator):
 
     The first pass alone gives an interval. Every later pass over the same samples narrows it:
     :meth:`end_pass` ends a pass, and the next :meth:`update` begins another one. States over other samples
-    merge as long as only the first pass was made.
+    merge as long as only the first pass was made. Of several ranks each has some of the columns.
     """
 
     method = "sketch"
@@ -69,7 +76,8 @@ class Sketch(Accumulator):
         most = max(self.thresholds)
         step, enough = step or Step.usual(rank, profile(device)), most if adaptive else None
         sizes = (dim, self.rank, most, staging_rows, precision, device, step.profile, enough)
-        self._sizes = Sizes(*sizes, directions=min(step.directions, dim))
+        self._sizes = Sizes(*sizes, directions=min(step.directions, dim), ranks=step.ranks)
+        self.bounds = None if step.ranks.size == 1 else bounds_of(dim, step.ranks)
         self._stage: Stage = Waiting(self._sizes)
         self._spectra: dict[float, Spectrum] = {}  # of the stage at hand, by threshold
 
@@ -107,6 +115,8 @@ class Sketch(Accumulator):
             staging //= 2
         state, step = cls.nbytes(dim, rank, staging, passes, setting)
         in_words = f"{passes} passes" if passes > 1 else "one pass"
+        size = setting.shares
+        shared = f", of which each of {size} ranks holds a share" * (size > 1)
         return Candidate(
             method=cls.method,
             passes=passes,
@@ -115,7 +125,7 @@ class Sketch(Accumulator):
             operations=cls._operations(layer, rank, passes, setting),
             exact=False,
             order=0,
-            why=f"at most {rank:,} directions of {dim:,}, in at most {in_words}: a proved interval",
+            why=f"at most {rank:,} directions of {dim:,}{shared}, in at most {in_words}: a proved interval",
             make=partial(
                 cls,
                 dim,
@@ -125,21 +135,22 @@ class Sketch(Accumulator):
                 device=setting.device,
                 staging_rows=staging,
                 adaptive=adaptive,
-                step=Step(rank, setting.profile, directions=setting.directions),
+                step=Step(rank, setting.profile, directions=setting.directions, ranks=setting.ranks),
             ),
             rounding=setting.rounding,
+            travels=cls._travels(dim, rank, staging, passes, setting),
         )
 
     @staticmethod
     def nbytes(dim: int, rank: int, staging_rows: int, passes: int, setting: Setting) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         rank, rounding, device = min(rank, dim), setting.rounding, setting.device
-        height = rank + staging_rows + 1
-        state = rank * dim * kernels.SUM_DTYPES[rounding].itemsize
-        state += Staging.nbytes(dim, staging_rows, rounding, device) + 5 * 8 * dim
+        height, columns = rank + staging_rows + 1, -(-dim // setting.shares)
+        state = rank * columns * kernels.SUM_DTYPES[rounding].itemsize
+        state += Staging.nbytes(columns, staging_rows, rounding, device) + 5 * 8 * columns
         if passes > 1:
-            state += 8 * rank * dim  # Y
-        state += 2 * chunk_nbytes(height, dim, device)
+            state += 8 * rank * columns  # Y
+        state += 2 * chunk_nbytes(height, columns, device)
         # A Gram matrix, its eigenvectors and LAPACK's workspace; the last bound takes twice the rank.
         state += 6 * 8 * height**2
         # Directions are made some columns at a time, in float32.
@@ -150,10 +161,21 @@ class Sketch(Accumulator):
         n, constants = float(setting.samples or _SAMPLES), setting.profile
         again = min(1, passes - 1)  # a third pass is seldom needed
         # A buffer of r + r rows takes 8r·D operations a sample, a later pass over r directions 4r·D.
-        products = (8.0 + 4.0 * again) * rank * layer.dim * n
+        products = (8.0 + 4.0 * again) * rank * layer.dim * n / setting.shares
         rate = 1.0 if setting.rounding == "fp64" else constants.float64_cost
         solves = n / rank * DENSE_SOLVE_FACTOR * 4 * (2.0 * rank) ** 3
-        return rate * products + solves + constants.forward_cost * again * layer.operations * n
+        forwards = constants.forward_cost * again * layer.operations * n / setting.shares
+        return rate * products + solves + forwards
+
+    @staticmethod
+    def _travels(dim: int, rank: int, staging_rows: int, passes: int, setting: Setting) -> Travels:
+        """Columns, inner products of the rows of each group and their eigenvectors, which go one way, and the
+        products with a basis."""
+        if setting.shares == 1:
+            return NOTHING
+        n, again, height = float(setting.samples or _SAMPLES), min(1, passes - 1), rank + staging_rows
+        sums = n / staging_rows * 1.5 * 8 * height**2 + again * n * 8 * rank
+        return Travels(columns=(1 + again) * n * dim * setting.itemsize, sums=sums)
 
     @property
     def samples(self) -> int:
@@ -179,6 +201,9 @@ class Sketch(Accumulator):
         if self._sizes.directions and self.passes_done < 2:
             return False
         spectrum = self.spectrum(options)
+        return self._sizes.ranks.led(lambda: self._closed(spectrum, options))
+
+    def _closed(self, spectrum: Spectrum, options: Options) -> bool:
         still_open = [
             tau for tau in options.thresholds if (k := spectrum.components(tau)).high - k.low > options.width
         ]
@@ -191,21 +216,34 @@ class Sketch(Accumulator):
     def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
         """What is proved so far; the state stays usable for another pass."""
         self.end_pass()
-        threshold = max(options.thresholds)
+        threshold, ranks = max(options.thresholds), self._sizes.ranks
         if threshold not in self._spectra:
-            spectrum, leading = self._stage.spectrum(threshold), None
+            spectrum = ranks.led(lambda: self._stage.spectrum(threshold))
             if self._sizes.directions:
-                found, origin = self._stage.leading(min(self._sizes.directions, self.samples - 1))
-                leading = in_own_units(found, origin, self.samples)
-            self._spectra[threshold] = replace(spectrum, leading=leading)
+                count = min(self._sizes.directions, self.samples - 1)
+                found, origin = of_all_columns(*self._stage.leading(count), ranks)
+                spectrum = replace(spectrum, leading=in_own_units(found, origin, self.samples))
+            self._spectra[threshold] = spectrum
         return self._spectra[threshold]
 
     def state(self) -> dict[str, Part]:
-        return {name: Part(tensor, Combine.OWN) for name, tensor in self._stage.state().items()}
+        parts: dict[str, torch.Tensor] = {}
+        for name, tensor in self._stage.state().items():
+            parts |= own_columns(name, tensor, self._own[0]) if name in _BY_COLUMNS else {name: tensor}
+        return {name: Part(tensor, Combine.OWN) for name, tensor in parts.items()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._spectra.clear()
-        self._stage = sketching.loaded(self._sizes, tensors)
+        alike = {name: tensors[name] for name in tensors if "@" not in name}
+        names = {name.partition("@")[0] for name in tensors if "@" in name}
+        here = {name: columns_in(name, tensors, *self._own) for name in names}
+        self._stage = sketching.loaded(self._sizes, alike | here)
+
+    @property
+    def _own(self) -> tuple[int, int]:
+        """The first of this rank's columns, and one past the last."""
+        rank = self._sizes.ranks.rank
+        return (0, self.dim) if self.bounds is None else (self.bounds[rank], self.bounds[rank + 1])
 
     def merge(self, other: Sketch) -> None:
         """Add another state over other samples of the same layer, neither past its first pass; ``other`` is

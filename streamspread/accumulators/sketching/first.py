@@ -46,7 +46,8 @@ class Waiting:
         self.sizes = sizes
 
     def begun(self, x_ND: torch.Tensor) -> First:
-        return First(self.sizes, origin_of(x_ND, self.sizes.precision))
+        sizes = self.sizes
+        return First(sizes, origin_of(x_ND, sizes.precision, ranks=sizes.ranks))
 
     def ended(self) -> Waiting:
         return self
@@ -77,7 +78,7 @@ class First:
         self.staging = Staging(origin, sizes.staging_rows, sizes.precision)
         dtype = sizes.precision.sum_dtype
         self.sketch = FrequentDirections(
-            sizes.dim, sizes.rank, dtype, sizes.device, sizes.enough, sizes.least
+            sizes.dim, sizes.rank, dtype, sizes.device, sizes.enough, sizes.least, sizes.ranks
         )
         self.reread = 0.0
 
@@ -94,12 +95,13 @@ class First:
     def flush(self) -> None:
         """Let the sketch take in what is staged."""
         rows_ND = self.staging.staged()
-        if finite(self.staging):
+        if finite(self.staging, self.sizes.ranks):
             self.sketch.absorb(rows_ND)
             wanted = rows_to_stage(self.sizes.dim, self.sketch.filled, self.sizes.profile)
             self.staging.wanted = min(self.staging.rows, wanted)
 
     def ended(self) -> Sketched:
+        finite(self.staging, self.sizes.ranks)
         self.staging.check()
         return Sketched(self)
 
@@ -130,8 +132,9 @@ class First:
         count, moved_D = sketch.count, sketch.mean_D * ratio
         if shift_D is not None:
             moved_D = moved_D + shift_D
-        now = (sketch.total + count * float(sketch.mean_D.square().sum())) ** 0.5 * ratio
-        then = (sketch.total * ratio**2 + count * float(moved_D.square().sum())) ** 0.5
+        sum_ = self.sizes.ranks.sum_
+        now = (sketch.total + count * float(sum_(sketch.mean_D.square().sum()))) ** 0.5 * ratio
+        then = (sketch.total * ratio**2 + count * float(sum_(moved_D.square().sum()))) ** 0.5
         subnormal = 2.0**-24 * (count * self.sizes.dim) ** 0.5 if rounding == "fp16" else 0.0
         return unit * (now + then) + subnormal * (1.0 + ratio)
 
@@ -143,7 +146,7 @@ class First:
         other.rescale(scale)
         mine, theirs = self.staging, other.staging
         shift_D = (theirs.origin.shift_D.double() - mine.origin.shift_D.double()) * scale
-        if bool(shift_D.any()):
+        if any(self.sizes.ranks.gather(bool(shift_D.any()))):
             self.reread += other.rounded_otherwise(1.0, shift_D)
         self.reread += other.reread
         self.sketch.merge(other.sketch, 1.0, shift_D)
@@ -151,6 +154,7 @@ class First:
         mine.count += theirs.count
 
     def state(self) -> dict[str, torch.Tensor]:
+        finite(self.staging, self.sizes.ranks)
         return {
             "stage": as_tensor(1),
             **self.staging.state(),
@@ -196,7 +200,7 @@ class Sketched:
             rounding_norm=facts.rounding_norm + moved,
             rounding_trace=facts.rounding_trace + moved,
         )
-        ritz = RitzPass(q_LD, missed + moved, self.decomposition.mean_D)
+        ritz = RitzPass(q_LD, missed + moved, self.decomposition.mean_D, ranks=self.sizes.ranks)
         first.staging.restart()
         return Refining(first.sizes, first.staging, facts, ritz, Earlier(self.samples, 1, first.reread))
 
@@ -215,9 +219,9 @@ class Sketched:
         svd, facts = self.decomposition, self.facts
         worth = int((svd.squares_M > NEGLIGIBLE * float(svd.squares_M[:1].sum())).sum())
         squares_K = svd.squares_M[: min(count, worth)]
-        vectors_KD = torch.empty(len(squares_K), self.sizes.dim, device=self.sizes.device)
+        vectors_KD = torch.empty(len(squares_K), svd.stack.columns, device=self.sizes.device)
         turn_KM = svd.vectors_MM[:, : len(squares_K)].T * squares_K.rsqrt()[:, None]
-        lost_K = svd.stack.rotate_into(vectors_KD, turn_KM)
+        lost_K = self.sizes.ranks.sum_(svd.stack.rotate_into(vectors_KD, turn_KM))
         # An error of the rows' inner products reaches v by way of Bᵀ, which is at most √total in norm.
         inner_K = facts.error * (1.0 + (facts.total / squares_K).sqrt())
         residuals_K = facts.shrinkage + facts.rounding_norm + inner_K + 2 * facts.total * lost_K.sqrt()

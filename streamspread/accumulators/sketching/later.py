@@ -48,6 +48,7 @@ class Refining:
         self.staging.fill(x_ND, self._flush)
 
     def ended(self) -> Refined:
+        finite(self.staging, self.sizes.ranks)
         self.staging.check()
         self._flush()
         self._check_repeated()
@@ -63,6 +64,7 @@ class Refining:
         return self.ended().leading(count)
 
     def state(self) -> dict[str, torch.Tensor]:
+        finite(self.staging, self.sizes.ranks)
         facts = {
             name: torch.from_numpy(value) if isinstance(value, np.ndarray) else as_tensor(value)
             for name, value in vars(self.facts).items()
@@ -84,17 +86,14 @@ class Refining:
         facts = SketchFacts(values_M=values["values_M"].clone().numpy(), **numbers)
         earlier, sums = below("earlier.", tensors), below("ritz.", tensors)
         before = Earlier(int(earlier["samples"]), int(earlier["passes"]), float(earlier["reread"]))
-        ritz = RitzPass(
-            sums["q"].to(sizes.device, copy=True),
-            float(sums["missed"]),
-            sums["mean"].to(sizes.device, copy=True),
-        )
+        q_LD, mean_D = (sums[name].to(sizes.device, copy=True) for name in ("q", "mean"))
+        ritz = RitzPass(q_LD, float(sums["missed"]), mean_D, ranks=sizes.ranks)
         ritz.load_state(sums)
         return Refining(sizes, staging, facts, ritz, before)
 
     def _flush(self) -> None:
         rows_ND = self.staging.staged()
-        if finite(self.staging):
+        if finite(self.staging, self.sizes.ranks):
             self.ritz.add(rows_ND)
 
     def _check_repeated(self) -> None:

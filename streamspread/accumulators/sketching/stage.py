@@ -16,6 +16,7 @@ from streamspread.linalg.leading import kept
 from streamspread.results.enclosure import RitzFacts, SketchFacts, enclose
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile
+from streamspread.system.ranks import ALONE, Ranks
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -23,7 +24,7 @@ Tensors = Mapping[str, torch.Tensor]
 class Sizes(NamedTuple):
     """What stays the same over all stages. ``threshold``: the largest that is asked for. ``enough``: the
     share of the trace that the rows must hold where fewer than ``rank`` may do; None: all are kept.
-    ``directions``: how many eigenvectors are wanted."""
+    ``directions``: how many eigenvectors are wanted. ``ranks``: of which each has some of the columns."""
 
     dim: int
     rank: int
@@ -34,6 +35,7 @@ class Sizes(NamedTuple):
     profile: Profile
     enough: float | None
     directions: int = 0
+    ranks: Ranks = ALONE
 
     @property
     def least(self) -> int:
@@ -105,6 +107,10 @@ def proved(
     )
 
 
-def finite(staging: Staging) -> bool:
-    """Whether all came finite; the end of the pass says what did not, and until then none of it may go on."""
-    return min(staging.sums.first_bad.tolist()) == kernels.NEVER
+def finite(staging: Staging, ranks: Ranks) -> bool:
+    """Whether all came finite, in the columns of all ranks; the end of the pass says what did not, and until
+    then none of it may go on."""
+    first_bad = staging.sums.first_bad
+    told = ranks.tell(*first_bad.tolist())
+    first_bad.copy_(torch.tensor([min(batches) for batches in zip(*told, strict=True)]))
+    return min(first_bad.tolist()) == kernels.NEVER

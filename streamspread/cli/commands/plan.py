@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from streamspread.cli.arguments import Source, UnusedOutput
 from streamspread.cli.command import Command
-from streamspread.cli.inputs import open_source
+from streamspread.cli.inputs import open_first
 from streamspread.cli.terminal import progress_bars
 from streamspread.options import Options
+from streamspread.system.launch import speaks
 
 
 def plan(source: Source, options: Options, output: UnusedOutput) -> None:
     """Say what run would do: method, passes, memory and time of each layer, and why."""
-    with progress_bars(output.quiet):
+    with progress_bars(output.quiet or not speaks()):
         from streamspread.api import analyze
         from streamspread.api.doors import Subject
+        from streamspread.system.world import joined
 
-        opened = open_source(source, options, output.quiet)
-        found = analyze.plan_with(Subject(opened.loaded.module, opened.images), options, timed=True)
+        with joined(str(options.device)) as ranks, ranks.together():
+            opened = open_first(source, options, output.quiet, ranks)
+            subject = Subject(opened.loaded.module, opened.images)
+            found = analyze.plan_with(subject, options, timed=True, ranks=ranks)
+    if not ranks.leads:
+        return
     from rich.console import Console
 
     from streamspread.report.tables import print_plan

@@ -12,7 +12,7 @@ import typer
 
 from streamspread.cli.arguments import Output, Source
 from streamspread.cli.command import Command
-from streamspread.cli.inputs import Opened, dated_name, open_source
+from streamspread.cli.inputs import Opened, dated_name, open_first
 from streamspread.cli.terminal import check_printed, note, outlook_line, print_result, progress_bars
 from streamspread.errors import OptionError
 from streamspread.options import Options
@@ -71,11 +71,7 @@ def _analyzed(
         raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
     if options.checkpoint is not None:
         check_apart(options.checkpoint, path)
-    if not ranks.leads:
-        ranks.tell()  # what must be fetched is there once the first one has it
-    opened = open_source(source, options, quiet)
-    if ranks.leads:
-        ranks.tell()
+    opened = open_first(source, options, quiet, ranks)
     facts = opened.facts(command, source, options.seed)
     subject, twin = Subject(opened.loaded.module, opened.images), _twin(opened, source, options)
     say = partial(outlook_line, twice=options.with_random)

@@ -1,0 +1,86 @@
+"""How tensors go between processes: by NCCL where they lie on a card and the caller's group has that, else by
+a gloo group of the project's own, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from streamspread.system.packing import bytes_of
+
+
+class Wire:
+    """Between all of the default group, or some ``members`` of it; all of that group make it at the same
+    place. Whoever is asked for the same by all, in the same order, is given it; errors are torch's.
+
+    Attributes:
+        rank: this one's number among the members, negative where it is none. ``size``: how many there are.
+    """
+
+    def __init__(self, members: Sequence[int] | None, patience: timedelta) -> None:
+        self._group = dist.new_group(members, backend="gloo", timeout=patience)
+        self.rank, self.size = dist.get_rank(self._group), dist.get_world_size(self._group)
+        self._by_nccl = "nccl" in str(dist.get_backend_config())
+
+    def close(self) -> None:
+        """Nothing goes by it any more, also for those that wait."""
+        with suppress(RuntimeError, ValueError):
+            dist.destroy_process_group(self._group)
+
+    def broadcast(self, x: torch.Tensor, source: int) -> torch.Tensor:
+        """The source's, in the memory of those that the others give."""
+        if x.is_cuda and self._by_nccl:
+            whole = x.contiguous()
+            dist.broadcast(whole, self._global(source))
+        else:
+            whole = x.contiguous().cpu()
+            dist.broadcast(bytes_of(whole), self._global(source), group=self._group)
+        if whole is not x and self.rank != source:
+            return x.copy_(whole)
+        return x
+
+    def add_(self, x: torch.Tensor) -> torch.Tensor:
+        """The sum of all, in place, at all."""
+        if x.is_cuda and self._by_nccl:
+            dist.all_reduce(x)
+            return x
+        on_cpu = x.contiguous().cpu()
+        dist.all_reduce(on_cpu, group=self._group)
+        return x if on_cpu is x else x.copy_(on_cpu)
+
+    def add_at_(self, x: torch.Tensor, owner: int) -> None:
+        """The sum of all, in place, at the owner alone."""
+        if x.is_cuda and self._by_nccl:
+            dist.reduce(x, self._global(owner))
+            return
+        on_cpu = x.cpu()
+        dist.reduce(on_cpu, self._global(owner), group=self._group)
+        if self.rank == owner and on_cpu is not x:
+            x.copy_(on_cpu)
+
+    def gather(self, whole: torch.Tensor, sizes: Sequence[int]) -> list[torch.Tensor]:
+        """The bytes of each, of which there are so many."""
+        padded = torch.zeros(max(sizes), dtype=torch.uint8)
+        padded[: len(whole)] = whole
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded, group=self._group)
+        return [part[:size] for part, size in zip(parts, sizes, strict=True)]
+
+    def send(self, x: torch.Tensor, rank: int) -> None:
+        if x.numel():
+            dist.send(bytes_of(x.contiguous().cpu()), self._global(rank), group=self._group)
+
+    def receive(self, x: torch.Tensor, source: int) -> torch.Tensor:
+        """What the source sends, in the memory of ``x``, which is contiguous where it lies on the CPU."""
+        if x.numel():
+            whole = torch.empty_like(x, device="cpu")
+            dist.recv(bytes_of(whole), self._global(source), group=self._group)
+            x.copy_(whole)
+        return x
+
+    def _global(self, rank: int) -> int:
+        return dist.get_global_rank(self._group, rank)
