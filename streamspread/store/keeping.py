@@ -104,9 +104,15 @@ class StateKeeper(Held):
         if self.saved is not None:
             self.saved = self.saved[0], {}
 
-    def offer(self, state: Callable[[], State], end: bool = False) -> None:
-        """Keep the state if it is time to, or the ``end``, or a signal came; all ranks at the same place."""
-        due = end or time.monotonic() - self._last >= max(LEAST_SECONDS, SHARE * self._cost)
+    def offer(self, state: Callable[[], State]) -> None:
+        """Keep the state if it is time to, or a signal came; all ranks at the same place."""
+        self._keep_if(time.monotonic() - self._last >= max(LEAST_SECONDS, SHARE * self._cost), state)
+
+    def end(self, state: Callable[[], State]) -> None:
+        """Keep the last state."""
+        self._keep_if(True, state)
+
+    def _keep_if(self, due: bool, state: Callable[[], State]) -> None:
         mine = int(due and self.ranks.leads) if self.came is None else _FIRST_SIGNAL + self.came
         wanted = max(number for (number,) in self.ranks.tell(mine))
         if wanted:

@@ -8,6 +8,7 @@ from streamspread.engine.planning import check_fewer, plan_for
 from streamspread.errors import BudgetError
 from streamspread.observe.observed import observing
 from streamspread.options import Options
+from streamspread.system.devices import CPU
 from tests.kept import CASES, SIZE
 from tests.networks import network
 from tests.worlds import assert_same, came, one_line, results
@@ -122,7 +123,7 @@ def test_a_signal_at_one_rank_keeps_all_and_has_its_effect_on_all(world, name):
 def test_fewer_ranks_than_began_need_the_memory():
     model, x = network("mlp", 100)
     options = Options(layers="*", method="covariance", batch_size=10)
-    with observing(model, x, options) as alone:
+    with observing(model, x, options, replace(CPU, panel_rows=8)) as alone:
         of_eight = replace(alone, shares=8)
         plan = plan_for(of_eight, options, alone.taps, "fp32")
         check_fewer(alone, options, plan, 0)  # no fewer than began
