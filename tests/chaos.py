@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -89,10 +90,12 @@ def child(case, path, rank, size, meeting):
             found = trained(path) if case == TRAINING else analyzed(case, path)
         except KeyboardInterrupt:  # Python's exit code is that of the signal for this very class alone
             raise KeyboardInterrupt from None
+        finally:
+            if size > 1:  # or gloo's threads may abort at the end
+                with suppress(RuntimeError):
+                    dist.destroy_process_group()
     if rank == 0:
         print(found, flush=True)
-    if size > 1:
-        dist.destroy_process_group()
 
 
 def analyzed(case, path):

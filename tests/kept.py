@@ -55,13 +55,15 @@ def group(size):
 
 
 def ended(after):
-    """A progress callback that ends the run at its so many-th call."""
+    """A progress callback that ends the run at its so many-th call, but in no eigenvalue step, which begins
+    anew."""
     calls = []
 
     def report(event):
-        calls.append(event)
-        if len(calls) == after:
-            raise Ended
+        if event.stage != "all eigenvalues":
+            calls.append(event)
+            if len(calls) == after:
+                raise Ended
 
     return report
 
@@ -96,7 +98,8 @@ def left(all_ranks, path):
     names = sorted(one.name for one in path.parent.iterdir())
     all_ranks.tell()
     if all_ranks.leads:
-        parts.remove_checkpoint(path)
+        for one in (path, path.with_name("run.twin")):
+            parts.remove_checkpoint(one)
         path.parent.rmdir()
     all_ranks.tell()
     return names
