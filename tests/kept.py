@@ -13,8 +13,6 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from torch.utils.data import IterableDataset
-
 from streamspread.store import keeping, parts
 from streamspread.system.group import Group
 from streamspread.system.ranks import ALONE
@@ -30,7 +28,7 @@ class Ended(Exception):
     """Ends a run, on all ranks."""
 
 
-class Streamed(IterableDataset):
+class Streamed:
     """Batches that can be iterated anew, of what says where it is and goes on there."""
 
     def __init__(self):
@@ -79,7 +77,7 @@ def folder_of(all_ranks):
 
 def resumed(all_ranks, sizes, every, made=dict, **given):
     """The result, how often the run was ended, and the files that were there at the end."""
-    path = folder_of(all_ranks) / "run"
+    path, hashes = folder_of(all_ranks) / "run", {}
     for turn in count():
         assert turn < 200
         size, done = sizes[turn % len(sizes)], None
@@ -88,9 +86,14 @@ def resumed(all_ranks, sizes, every, made=dict, **given):
                 done = run(group(size), progress=ended(1 + every), checkpoint=path, **made(), **given)
             except Ended:
                 assert path.is_file()
+            except Exception as error:  # the others wait for what comes of it
+                done = error
+        hashes |= worlds.HASHES
         done = all_ranks.gather(done)[0]
+        if isinstance(done, Exception):
+            raise done
         if done is not None:
-            return {**done, "ends": turn, "files": left(all_ranks, path)}
+            return {**done, "hashes": hashes, "ends": turn, "files": left(all_ranks, path)}
 
 
 def left(all_ranks, path):
@@ -134,7 +137,7 @@ def gone_on(change=None, **others):
         begun(all_ranks, path, 2, **OF_ALL)
         changed = (change(all_ranks, path) if change else None) or {}
         all_ranks.tell()
-        return run(all_ranks, checkpoint=path, **{**OF_ALL, **others, **changed})
+        return run(all_ranks, **{"checkpoint": path, **OF_ALL, **others, **changed})
 
     return SIZE, case
 
