@@ -36,7 +36,8 @@ fuzz: $(VENV)/.installed ## 5,000 malformed inputs by group (ARGS="--count 500 -
 soak: $(VENV)/.installed ## 1,000 analyses in one process: memory, files, threads and hooks flat
 	$(PY) -m tests.soak $(ARGS)
 
-ranks: $(VENV)/.installed ## two processes of one thread against one, on a real layer (ARGS="--data parquet:PATH")
+ranks: $(VENV)/.installed ## several processes against one, on real layers: the same, and faster (ARGS="--data parquet:PATH")
+	$(PY) -m tests.real_ranks $(ARGS)
 	$(PY) -m benchmarks.ranks $(ARGS)
 
 lint: $(VENV)/.installed ## ruff and mypy

@@ -4,6 +4,7 @@ The float32 matrix has known eigenvalues 1/i, turned by reflections, and each co
 of its own, where it may use it up. Seconds are of the solver alone; the peak holds the matrix too.
 
     python -m benchmarks.eigensolvers [--orders 8192 16384] [--pairs 64] [--device cpu]
+    python -m benchmarks.eigensolvers --orders 16384 --only "scipy.linalg.eigh, subset" --add
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks.environment import environment, save
+from benchmarks.environment import environment, save, with_stored
 from benchmarks.full_spectrum import reflected
 from benchmarks.processes import measured
 
@@ -102,15 +103,21 @@ def main() -> None:
     parser.add_argument("--orders", type=int, nargs="*", default=ORDERS)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", help="solvers, such as `torch.linalg.eigh;scipy.linalg.eigvalsh`")
+    parser.add_argument("--add", action="store_true", help="to what is stored, of other solvers or orders")
     options = parser.parse_args()
     rows = []
     for order in options.orders:
         for name in (*ALL, *LEADING):
             if options.device != "cpu" and name not in ON_CARDS:
                 continue
+            if options.only and name not in options.only.split(";"):
+                continue
             print(f"{order}: {name} …", file=sys.stderr, flush=True)
             found = measured(solve, name, order, options.pairs, options.device)
             rows.append({"order": order, "what": name, **found})
+    if options.add:
+        rows = with_stored("eigensolvers", rows, ("order", "what"))
     show(rows, options.pairs)
     print("written:", save("eigensolvers", device=options.device, pairs=options.pairs, rows=rows))
 
@@ -139,7 +146,11 @@ def solve(name: str, order: int, pairs: int, device: str) -> dict[str, Any]:
         return {"failed": "does not fit"}
     del matrix
     expected = 1.0 / np.arange(1, order + 1)
-    result = {"seconds": seconds, "error": float(np.abs(found.values - expected[: len(found.values)]).max())}
+    result = {
+        "seconds": seconds,
+        "threads": torch.get_num_threads(),
+        "error": float(np.abs(found.values - expected[: len(found.values)]).max()),
+    }
     if found.vectors is not None:
         true = true_vectors(order, pairs)
         mine = np.linalg.qr(found.vectors.astype(np.float64))[0]
@@ -187,7 +198,17 @@ def show(rows: list[dict[str, Any]], pairs: int) -> None:
     facts = environment()
     place = facts.get("card") or f"{facts['processor']}, {facts['cores']} cores"
     table = Table(title=f"All eigenvalues, and {pairs} leading pairs, of a float32 matrix — {place}")
-    headings = ("order", "", "seconds", "peak", "in matrices", "error of values", "sine of angle", "interval")
+    headings = (
+        "order",
+        "",
+        "seconds",
+        "threads",
+        "peak",
+        "in matrices",
+        "error of values",
+        "sine of angle",
+        "interval",
+    )
     for heading in headings:
         table.add_column(heading, justify="right")
     for row in rows:
@@ -200,6 +221,7 @@ def show(rows: list[dict[str, Any]], pairs: int) -> None:
             f"{row['order']:,}",
             row["what"],
             f"{found['seconds']:.2f}",
+            str(found.get("threads", "")),
             f"{row['peak_bytes'] / 2**30:.2f} GiB",
             f"{row['peak_bytes'] / (4 * row['order'] ** 2):.2f}",
             f"{found['error']:.1e}",

@@ -52,10 +52,25 @@ def hardware() -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
+def path_of(theme: str) -> Path:
+    """Where a result of this hardware and month is kept."""
+    return RESULTS / f"{theme}-{hardware()}-{datetime.now(UTC):%Y%m}.json"
+
+
+def with_stored(theme: str, rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The rows of a run, each with its commit and time, after those of the stored result that they do not
+    replace, as told by what ``keys`` name: so that what takes long can be run in parts."""
+    facts = {key: value for key, value in environment().items() if key in ("commit", "time_utc")}
+    new = {tuple(row[key] for key in keys): row | facts for row in rows}
+    path = path_of(theme)
+    stored = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [row for row in stored if tuple(row[key] for key in keys) not in new] + list(new.values())
+
+
 def save(theme: str, **numbers: Any) -> Path:
     """Write ``results/<theme>-<hardware>-<yyyymm>.json`` (beside and renamed), the environment inside."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{theme}-{hardware()}-{datetime.now(UTC):%Y%m}.json"
+    path = path_of(theme)
     beside = path.with_suffix(".tmp")
     beside.write_text(json.dumps({"environment": environment(), **numbers}, indent=1) + "\n")
     os.replace(beside, path)

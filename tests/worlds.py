@@ -28,7 +28,7 @@ from streamspread.api.analyze import analyze_with, plan_with
 from streamspread.api.doors import Subject
 from streamspread.models.network import build
 from streamspread.options import Options
-from streamspread.system import devices
+from streamspread.system import devices, group
 from streamspread.system.group import Group
 from streamspread.system.ranks import ALONE
 from streamspread.system.wire import Wire
@@ -112,6 +112,11 @@ def network(seed=0):
     return build(PLAN.removeprefix("plan:").split(","), seed)
 
 
+def few():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+
+
 class Reads(nn.Module):
     """Takes texts of any length."""
 
@@ -188,14 +193,14 @@ def run(ranks, model=None, data=X, constants=SMALL, layers=("c3", "c5"), progres
 
 
 def sent(ranks, **given):
-    """Bytes that a plan says this rank is sent, and those that it was."""
+    """Bytes that a plan says this rank is sent, and those of numbers that came, without words and objects."""
     came = [0.0]
 
     def counting(name, share):
         usual = getattr(Wire, name)
 
         def counted(self, x, *where):
-            came[0] += share(where) * x.nbytes
+            came[0] += share(where) * x.nbytes * x.is_floating_point()
             return usual(self, x, *where)
 
         return name, counted
@@ -218,6 +223,28 @@ def sent(ranks, **given):
         for name, way in usual.items():
             setattr(Wire, name, way)
     return {"foretold": plan.sent_bytes, "came": came[0], "waits": plan.outlook.waits}
+
+
+def sendings(ranks):
+    """What every way to send things gives on this rank, of what each rank has."""
+    mine = torch.arange(6.0).view(3, 2) + 10 * ranks.rank
+    parts = [mine[: ranks.rank].bfloat16(), torch.full((1, 2), ranks.rank)]
+    bounds = [0, 0, 1, *[2] * (ranks.size - 1)][: ranks.size + 1]  # some have no columns
+    own = torch.empty(3, bounds[ranks.rank + 1] - bounds[ranks.rank])
+    ranks.tell()
+    whole = ranks.broadcast(mine.T.clone() if ranks.rank == 1 else torch.empty(2, 3), 1)
+    ranks.tell()
+    return {
+        "told": [tuple(one) for one in ranks.tell(ranks.rank, 5)],
+        "gathered": ranks.gather({"rank": ranks.rank, "x": mine[:1]}),
+        "collected": ranks.collect(parts, 1),
+        "added": ranks.sum_(mine.clone().T),
+        "number": ranks.sum_(torch.tensor(float(ranks.rank), dtype=torch.float64)),
+        "broadcast": whole,
+        "dealt": ranks.scatter(mine if ranks.rank == 0 else own, bounds, 0),
+        "shared": ranks.share(ranks.rank),
+        "led": ranks.led(lambda: ranks.rank),
+    }
 
 
 def shuffled(ranks):
@@ -245,7 +272,7 @@ BY_TOKEN = {"layers": ("linear",), "view": ("position",)}
 OF_ALL = {"method": "covariance", "constants": WHOLE}
 OF_CLASSES = {"classes": True, "method": "covariance"}
 ON_ITS_OWN = {"model": nn.Sequential(nn.Flatten()), "layers": ("0",), "constants": WHOLE}
-FEW = {"model": nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), "layers": ("1",), "constants": WHOLE}
+FEW = {"model": few(), "layers": ("1",), "constants": WHOLE}
 METHODS = {"covariance": {}, "gram": {}, "sketch": {"rank": 64}}
 FAULTS = {"layers": ("inner.0", "inner.3"), "constants": SERVED, "method": "covariance"}
 
@@ -313,6 +340,7 @@ CASES = {
         f"the wire of {method}": (4, lambda r, given=given | {"method": method}: sent(r, **given))
         for method, given in METHODS.items()
     },
+    "sendings": (3, lambda r: sendings(r)),
     "other weights": (3, lambda r: run(r, network(seed=int(r.rank == 1)))),
     "other data": (3, lambda r: run(r, data=X + (r.rank == 1))),
     "fewer data": (3, lambda r: run(r, data=X[: 130 - (r.rank == 2)])),
@@ -338,6 +366,7 @@ def outcome(case, ranks):
 def join(rank, size, folder):
     """Be one of so many processes."""
     torch.set_num_threads(1)
+    group._SAME_SIGNAL = 0.0  # cases that are interrupted follow each other within seconds
     store = dist.FileStore(str(folder / "store"), size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(minutes=5))
 

@@ -80,17 +80,16 @@ def _networks(found: Numbers) -> str:
 
 
 def _spread(found: Numbers) -> str:
-    header = ["network", "layer", "D", f"K of {found['made']['compared']:,} images", "random weights"]
-    for images in found["earlier"]:
-        header += [f"K of {int(images):,}", "K/D"]
+    images, every = f"{found['made']['images']:,}", f"{found['made']['all']:,}"
+    header = ["network", "layer", "D", f"K of {images}", "K/D", "random weights", f"K of {every}", "K/D"]
     rows = []
     for name, network in found["networks"].items():
         for layer, one in network["layers"].items():
-            row = [name if layer == "c1" else "", layer]
-            row += [FORMATS["count"](value) for value in (one["dim"], one["k"], one["random"]["k"])]
-            for known in found["earlier"].values():
-                k = known.get(name, {}).get(layer)
-                row += ["–", "–"] if k is None else [FORMATS["count"](k), FORMATS["percent"](k / one["dim"])]
+            k = found["all"].get(name, {}).get(layer)
+            row = [name if layer == "c1" else "", layer, FORMATS["count"](one["dim"])]
+            row += [FORMATS["count"](one["k"]), FORMATS["percent"](one["spread"])]
+            row += [FORMATS["count"](one["random"]["k"])]
+            row += ["–", "–"] if k is None else [FORMATS["count"](k), FORMATS["percent"](k / one["dim"])]
             rows.append(row)
     return _markdown(header, rows, 2)
 
@@ -107,7 +106,7 @@ def _ceilings(found: Numbers) -> str:
             FORMATS["percent"](one["of_ceiling"]),
             FORMATS["number"](one["participation_ratio"]),
         ]
-        for layer, one in found["base"]["layers"].items()
+        for layer, one in found["networks"]["no1"]["layers"].items()
     ]
     header = [
         "layer",
@@ -124,8 +123,7 @@ def _ceilings(found: Numbers) -> str:
 
 def _classes(found: Numbers) -> str:
     rows = []
-    several = {f"no1, {found['made']['images']:,} images": found["base"], **found["networks"]}
-    for name, network in several.items():
+    for name, network in found["networks"].items():
         for layer, one in network["layers"].items():
             random = one["random"]
             rows.append(

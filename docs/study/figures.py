@@ -18,8 +18,8 @@ _PERCENT = "format(100 * datum.value, '~r') + ' %'"
 #: How the rows of the figure of circumstances are called, from its numbers' keys.
 CIRCUMSTANCES = {
     "whole": "as they are, {images} training images",
-    "compared": "{compared} training images",
-    "relu": "after ReLU, {compared} training images",
+    "n1000": "{fewer} training images",
+    "relu": "after ReLU, {fewer} training images",
     "test": "{test} test images",
     "random": "random weights",
     "within": "class means taken out",
@@ -178,8 +178,7 @@ def shares(found: Numbers) -> Spec:
 
 def in_circumstances(found: Numbers) -> dict[str, dict[str, int]]:
     """K(0.7) of c5 and c6 of no1 by circumstance."""
-    layers, other = found["base"]["layers"], found["conditions"]
-    fewer = found["networks"]["no1"]["layers"]
+    layers, other = found["networks"]["no1"]["layers"], found["conditions"]
     pairs = {
         "whole": [layers[name]["k"] for name in ("c5", "c6")],
         "within": [layers[name]["within"] for name in ("c5", "c6")],
@@ -187,8 +186,8 @@ def in_circumstances(found: Numbers) -> dict[str, dict[str, int]]:
         "position": [found["position"][name]["k"] for name in ("c5", "c6")],
         "relu": [other["no1-relu"]["layers"][f"{name}_relu"]["k"] for name in ("c5", "c6")],
     }
-    pairs["compared"] = [fewer[name]["k"] for name in ("c5", "c6")]
-    pairs["test"] = [other["no1-test"]["layers"][name]["k"] for name in ("c5", "c6")]
+    for key in ("n1000", "test"):
+        pairs[key] = [other[f"no1-{key}"]["layers"][name]["k"] for name in ("c5", "c6")]
     for key in ("differences", "standardised", "centre"):
         pairs[key] = [other["no1-variants"]["layers"][f"{key}_{name}"]["k"] for name in ("c5", "c6")]
     return {key: dict(zip(("c5", "c6"), pairs[key], strict=True)) for key in CIRCUMSTANCES}
@@ -197,7 +196,7 @@ def in_circumstances(found: Numbers) -> dict[str, dict[str, int]]:
 def circumstance(key: str, found: Numbers) -> str:
     """What a row is called."""
     made, test = found["made"], found["conditions"]["no1-test"]["images"]
-    counts = {"images": made["images"], "compared": made["compared"], "test": test}
+    counts = {"images": made["images"], "fewer": made["fewer"], "test": test}
     return CIRCUMSTANCES[key].format(**{name: f"{count:,}" for name, count in counts.items()})
 
 

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 import streamspread
-from benchmarks.beyond_the_sample import IMAGES, KNOWN
+from benchmarks.beyond_the_sample import IMAGES as ALL
+from benchmarks.beyond_the_sample import KNOWN
 from benchmarks.environment import environment
-from docs.study.runs import BASE, COMPARED, COMPARED_NAME, CONDITIONS, NETWORKS
+from docs.study.runs import BASE, CONDITIONS, FEWER, IMAGES, NETWORKS
 from streamspread.report.claims import EARLY_SHARE, TAU, evaluate
 from streamspread.report.runs import collect
 from streamspread.results.spectrum import LayerSpectrum, Spectra
-
-HERE = Path(__file__).parent
 
 _CURVE = 60  # eigenvalues of a figure
 _EQUAL = {"no3": ("c3", "c4", "c5", "c6")}  # of the same D, by network
@@ -27,55 +26,42 @@ _EQUAL = {"no3": ("c3", "c4", "c5", "c6")}  # of the same D, by network
 
 def numbers(folder: Path) -> dict[str, Any]:
     """What the article says, of the results in a folder that :mod:`docs.study.runs` made."""
-    files = {name: folder / f"{name}-{COMPARED_NAME}.arrow" for name in NETWORKS}
+    files = {name: folder / f"{name}.arrow" for name in NETWORKS}
     found = {name: streamspread.read(path) for name, path in files.items()}
-    base = streamspread.read(folder / f"{BASE}.arrow")
-    first, facts = base["c1"], environment()
+    base, facts = found[BASE], environment()
     networks = {name: _network(spectra) for name, spectra in found.items()}
     dims = {name: {layer: one.dim for layer, one in spectra.items()} for name, spectra in found.items()}
-    earlier = {5_000: _earlier(HERE / "tables.md"), IMAGES: KNOWN}
-    made = {
-        "processor": f"{facts['cores']}-core {facts['processor']}",
-        "date": facts["time_utc"][:10],
-        "compared": COMPARED,
-        "images": first.samples,
-        "input": first.ceiling,
-        "all": IMAGES,
-        "fullest": max(
-            one["of_ceiling"] for network in networks.values() for one in network["layers"].values()
-        ),
-        "ceiling": min(COMPARED - 1, first.ceiling),
+    own = {
+        name: {layer: one["k"] for layer, one in network["layers"].items()}
+        for name, network in networks.items()
     }
+    every = [one["of_ceiling"] for network in networks.values() for one in network["layers"].values()]
     return {
-        "made": made,
+        "made": {
+            "processor": f"{facts['cores']}-core {facts['processor']}",
+            "date": facts["time_utc"][:10],
+            "images": base["c1"].samples,
+            "fewer": FEWER,
+            "input": base["c1"].ceiling,
+            "all": ALL,
+            "fullest": max(every),
+            "ceiling": base["c2"].ceiling,
+        },
         "networks": networks,
-        "base": _network(base),
         "position": _position(base),
         "curves": {layer: _curves(base[layer]) for layer in ("c5", "c6")},
         "conditions": {
-            f"{name}-{condition}": _spectra(folder / f"{name}-{condition}.arrow")
-            for condition, names in CONDITIONS.items()
-            for name in names
+            f"{BASE}-{condition}": _spectra(folder / f"{BASE}-{condition}.arrow") for condition in CONDITIONS
         },
         "cka": {name: _similarity(folder / f"{name}-cka.csv") for name in NETWORKS},
         "range": {layer: _range(networks, layer) for layer in ("c1", "c5", "c6")},
-        "fall": {"base": _fall(_network(base)), **{name: _fall(one) for name, one in networks.items()}},
-        "earlier": {str(images): known for images, known in earlier.items()},
+        "fall": {name: _fall(one) for name, one in networks.items()},
+        "all": KNOWN,
         "claims": {
-            f"{COMPARED:,} images": _claims(list(files.values())),
-            **{f"{images:,} images": _claims_of_known(known, dims) for images, known in earlier.items()},
+            f"{IMAGES:,} images": _claims_of_known(own, dims),
+            f"as these {IMAGES:,} tell of more": _claims(list(files.values())),
+            f"all {ALL:,} images": _claims_of_known(KNOWN, dims),
         },
-    }
-
-
-def _earlier(page: Path) -> dict[str, dict[str, int]]:
-    """K(0.7) of each network's layers in the first table of K on a page of earlier results."""
-    table = page.read_text(encoding="utf-8").partition("### K(0.7) / D")[2].strip().split("\n\n")[0]
-    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
-    return {
-        name: {row[0]: int(row[column].split()[0].replace(",", "")) for row in rows}
-        for column, name in enumerate(header)
-        if column
     }
 
 

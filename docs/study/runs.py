@@ -4,46 +4,39 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 NETWORKS = ("no1", "no2", "no3", "no4")
-BASE = "no1"  # is looked at over more images, and in more ways
+BASE = "no1"  # is looked at in more ways
 
-#: What else was looked at than the whole outputs over the usual images, and for which networks.
-CONDITIONS: dict[str, Sequence[str]] = {
-    "test": ("no1",),
-    "relu": ("no1",),
-    "variants": ("no1",),
-}
+#: Images of the four networks, and of those circumstances in which fewer were used.
+IMAGES, FEWER = 5_000, 1_000
 
-#: Images over which all networks are compared, and the file's name behind the network's.
-COMPARED, COMPARED_NAME = 1_000, "n1000"
-
-_ALL = "run --layers all --classes --with-random --thresholds 0.5,0.7,0.9 --view"
+_ALL = f"run --samples {IMAGES} --layers all --classes --with-random --thresholds 0.5,0.7,0.9 --view"
 _ONE = "--thresholds 0.7"
-_OF_CONDITION = {
-    "test": f"run --split test --samples 5000 --layers c5,c6,gap --classes {_ONE}",
-    "relu": f"run --samples {COMPARED} --layers c4.relu,c5.relu,c6.relu {_ONE}",
+
+#: What else was looked at of no1, beside the whole outputs over the usual images.
+CONDITIONS = {
+    "n1000": f"streamspread run --samples {FEWER} --layers c5,c6 {_ONE}",
+    "test": f"streamspread run --split test --samples {IMAGES} --layers c5,c6,gap --classes {_ONE}",
+    "relu": f"streamspread run --samples {FEWER} --layers c4.relu,c5.relu,c6.relu {_ONE}",
+    "variants": "docs.study.variants",
 }
 
 
 def commands(data: str, folder: str) -> Iterator[tuple[str, list[str]]]:
     """The name of each file and what makes it, as arguments behind ``python -m``."""
     for model in NETWORKS:
-        name = f"{model}-{COMPARED_NAME}.arrow"
-        run = f"{_ALL} whole,pooled --samples {COMPARED}"
-        yield name, _line("streamspread", run, model, data, f"{folder}/{name}")
-    run = f"{_ALL} whole,position,pooled"
-    yield f"{BASE}.arrow", _line("streamspread", run, BASE, data, f"{folder}/{BASE}.arrow")
-    for condition, models in CONDITIONS.items():
-        for model in models:
-            name = f"{model}-{condition}.arrow"
-            module = "streamspread" if condition in _OF_CONDITION else f"docs.study.{condition}"
-            yield name, _line(module, _OF_CONDITION.get(condition, ""), model, data, f"{folder}/{name}")
+        view = "whole,position,pooled" if model == BASE else "whole,pooled"
+        name = f"{model}.arrow"
+        yield name, _line(f"streamspread {_ALL} {view}", model, data, f"{folder}/{name}")
+    for condition, command in CONDITIONS.items():
+        name = f"{BASE}-{condition}.arrow"
+        yield name, _line(command, BASE, data, f"{folder}/{name}")
     for model in NETWORKS:
         name = f"{model}-cka.csv"
-        yield name, _line("streamspread", "cka --samples 2000", model, data, f"{folder}/{name}")
+        yield name, _line("streamspread cka --samples 2000", model, data, f"{folder}/{name}")
 
 
 def make(data: str, folder: Path) -> None:
@@ -65,15 +58,8 @@ def typed(data: str, folder: str) -> str:
     return "\n".join(lines)
 
 
-def _line(module: str, options: str, model: str, data: str, out: str) -> list[str]:
-    command, *rest = options.split() or [""]
-    return [
-        *([module, command] if command else [module]),
-        "--model",
-        model,
-        "--data",
-        data,
-        *rest,
-        "--out",
-        out,
-    ]
+def _line(command: str, model: str, data: str, out: str) -> list[str]:
+    """The arguments of a command; the network and its data come first among its options."""
+    words = command.split()
+    first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+    return [*words[:first], "--model", model, "--data", data, *words[first:], "--out", out]

@@ -34,11 +34,13 @@ class NarrowSide:
 
     Attributes:
         dim: S, how many. ``operations``: of Wx. ``making_bytes``: that it takes once, before data stream.
+        products: by W and its adjoint that make such rows, as many as vectors tell all of WᵀW.
     """
 
     dim: int
     operations: float
-    making_bytes: int = 0
+    making_bytes: int
+    products: int
 
 
 @dataclass(frozen=True)

@@ -192,15 +192,16 @@ class Staging:
     def push(self, x_ND: torch.Tensor) -> None:
         """Stage a batch that fits into the rows left."""
         rows = x_ND.shape[0]
-        kernels.for_device(self.buffer_ND.device).stage(
-            x_ND,
-            self.origin.shift_D,
-            self.origin.scale,
-            self.precision.rounding,
-            self.buffer_ND[..., self.filled : self.filled + rows, :],
-            self.sums,
-            self.batches,
-        )
+        if self.columns:  # of more ranks than columns some have none
+            kernels.for_device(self.buffer_ND.device).stage(
+                x_ND,
+                self.origin.shift_D,
+                self.origin.scale,
+                self.precision.rounding,
+                self.buffer_ND[..., self.filled : self.filled + rows, :],
+                self.sums,
+                self.batches,
+            )
         self.filled += rows
         self.count += rows
         self.batches += 1

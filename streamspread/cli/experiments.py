@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 from streamspread.system.files import file_stem
+from streamspread.system.progress import Left
 
 if TYPE_CHECKING:
     import torch
@@ -63,16 +64,18 @@ def _spreading(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> t
     from streamspread.models.network import Network
     from streamspread.models.plans import find_plan
     from streamspread.report.experiments import write_spreading
+    from streamspread.study.agenda import Agenda, Work
     from streamspread.study.spreading import Experiment, settings
     from streamspread.study.trials import Looks
 
     *_, before, last, _ = Network(find_plan(given["model"])).default_layers
     experiment = Experiment(folder / stem, **given)
     trainings = list(experiment.trainings(settings(last, before)))
-    records = []
+    agenda, left, records = Agenda([Work(1.0, 0.0)] * len(trainings)), Left(), []
     for number, (way, seed) in enumerate(trainings, start=1):
-        with progress_bars(quiet) as bars, epoch_lines(quiet) as epoch:
-            looks = Looks(epoch=epoch, batch=training_bar(bars))
+        with progress_bars(quiet, left=left) as show, epoch_lines(quiet) as epoch:
+            learning = agenda.of(number - 1, show)[0] if show else None
+            looks = Looks(epoch=epoch, batch=training_bar(learning))
             record, kept = experiment.do(way, seed, looks)
         records.append(record)
         said = "kept" if kept else f"{record['accuracy']:.2%} right, {record['seconds']:.0f} s of training"

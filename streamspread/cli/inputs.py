@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from streamspread.cli.arguments import Data, Source
 from streamspread.cli.terminal import note
-from streamspread.datasets import Side
-from streamspread.errors import ModelError
+from streamspread.errors import ModelError, OptionError
 from streamspread.options import RunOptions
 from streamspread.system.files import file_stem
 from streamspread.system.progress import doing
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from streamspread.datasets import ImageData, StreamedImages
+    from streamspread.datasets.texts import Texts
     from streamspread.models import LoadedModel
     from streamspread.system.ranks import Ranks
 
@@ -29,10 +29,10 @@ _HELD_SHARE, _ALWAYS_HELD = 8, 16 << 20  # decoded images stay in memory up to a
 
 class Opened(NamedTuple):
     """Model and data, ready. ``notes``: what must be said about their choice, a line each; ``total``: how
-    many images there are, where that had to be counted."""
+    many samples there are, where that had to be counted."""
 
     loaded: LoadedModel
-    images: ImageData | StreamedImages
+    data: ImageData | StreamedImages | Texts
     device: torch.device
     notes: list[str]
     total: int | None = None
@@ -42,7 +42,7 @@ class Opened(NamedTuple):
         from streamspread import store
 
         return store.run_facts(
-            self.loaded, self.images, self.device, command, self.notes, seed=seed, split=source.split.value
+            self.loaded, self.data, self.device, command, self.notes, seed=seed, split=source.split.value
         )
 
 
@@ -66,25 +66,25 @@ def dated_name(model: str, suffix: str) -> Path:
 
 
 def open_source(source: Source, options: RunOptions, quiet: bool, most: int | None = None) -> Opened:
-    """The network and the images that the options name; errors as models.load and :func:`open_data`."""
+    """The network and the images or texts that the options name; errors as models.load, :func:`open_data` and
+    datasets.load_texts."""
     from streamspread import models
     from streamspread.system.devices import resolve_device
 
     device = resolve_device(options.device)
     doing(f"opening {source.model}")
     loaded = models.load(source.model, source.weights, options.seed)
-    if loaded.takes != "images":
-        raise ModelError(
-            f"{loaded.name} takes {loaded.takes}, and --data gives images: from Python, "
-            "streamspread.analyze(model, data) takes tensors of any kind"
-        )
-    size = _side(loaded, source.image_size)
-    images, notes, _, total = open_data(source, options.seed, size, device, most, options.memory)
+    data: ImageData | StreamedImages | Texts
+    if loaded.takes == "images":
+        size = loaded.image_size if source.image_size is None else loaded.image_size.at(source.image_size)
+        data, notes, _, total = open_data(source, options.seed, size, device, most, options.memory)
+    else:
+        data, notes, total = _open_texts(loaded, source, options.seed, device, most)
     if missing := (loaded.note or {}).get("random"):
         notes.append(f"random, since the published weights have none of them: {missing}")
     for line in notes:
         note(line, quiet)
-    return Opened(loaded, images, device, notes, total)
+    return Opened(loaded, data, device, notes, total)
 
 
 def open_first(source: Source, options: RunOptions, quiet: bool, ranks: Ranks) -> Opened:
@@ -98,13 +98,32 @@ def open_first(source: Source, options: RunOptions, quiet: bool, ranks: Ranks) -
     return opened
 
 
-def _side(loaded: LoadedModel, asked: int | None) -> Side:
-    """The size of the images, and how they are brought to it: as the model's own evaluation does, in the same
-    proportion where another size is asked for."""
-    size, scaled_to = asked or loaded.image_size, loaded.scaled_to
-    if asked is not None and loaded.image_size:
-        scaled_to = asked * loaded.scaled_to // loaded.image_size
-    return Side(size, scaled_to, loaded.interpolation)
+def _open_texts(
+    loaded: LoadedModel, source: Source, seed: int, device: torch.device, most: int | None
+) -> tuple[Texts, list[str], int]:
+    """The texts that the options name, as the model's tokens, what must be said of them, and how many there
+    are."""
+    from streamspread import datasets
+
+    if loaded.tokenizer is None:
+        raise ModelError(
+            f"{loaded.name} takes {loaded.takes}, and --data gives images or texts: from Python, "
+            "streamspread.analyze(model, data) takes tensors of any kind"
+        )
+    if source.data is None or source.image_size is not None:
+        what = "a data set of texts is given by --data hf:NAME" if source.data is None else "not --image-size"
+        raise OptionError(f"{loaded.name} takes texts: {what}")
+    doing("opening the texts")
+    limit = most or (CPU_SAMPLES if device.type == "cpu" else None)
+    texts, total = datasets.load_texts(
+        source.data, loaded.tokenizer, source.split.value, source.samples, seed, most=limit
+    )
+    cut = source.samples is None and most is None and limit is not None and total > limit
+    return texts, [_at_most("texts")] if cut else [], total
+
+
+def _at_most(what: str) -> str:
+    return f"on the CPU at most {CPU_SAMPLES:,} {what} are used; --samples takes more"
 
 
 def open_data(
@@ -137,7 +156,7 @@ def open_data(
             total = datasets.load(spec, split, None, seed, image_size, resident_bytes=0).samples or 0
             samples = min(total, limit) if total >= 2 else None
         if samples == limit and most is None:
-            notes.append(f"on the CPU at most {CPU_SAMPLES:,} images are used; --samples takes more")
+            notes.append(_at_most("images"))
     if spec is not None:
         images = datasets.load(spec, split, samples, seed, image_size, resident_bytes=held)
         return OpenedData(images, notes, spec, total)

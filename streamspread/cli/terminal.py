@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streamspread.planner import Outlook
     from streamspread.results.history import History
     from streamspread.results.spectrum import Spectra
+    from streamspread.system.progress import Left
     from streamspread.system.progress import Progress as Event
     from streamspread.training import EpochReport, Recipe
     from streamspread.training.start import Start
@@ -108,10 +109,13 @@ def print_history(history: History, thresholds: Sequence[float], form: Format) -
 
 
 @contextmanager
-def progress_bars(quiet: bool, first: str = "starting") -> Iterator[Callable[[Event], None] | None]:
+def progress_bars(
+    quiet: bool, first: str = "starting", left: Left | None = None
+) -> Iterator[Callable[[Event], None] | None]:
     """A callback that shows progress on stderr, which code that is handed none of it reaches too: as bars, or
     off a terminal as a line every half minute; None where ``quiet``. Standard output is not to be written to
-    within it. ``first``: what is being done before anything is told."""
+    within it. ``first``: what is being done before anything is told. ``left``: how
+    long the whole will take, where this is a part of it."""
     if quiet:
         yield None
         return
@@ -120,11 +124,11 @@ def progress_bars(quiet: bool, first: str = "starting") -> Iterator[Callable[[Ev
     if sys.stderr.isatty():
         from streamspread.system.bars import bars
 
-        showing = bars()
+        showing = bars(left)
     else:
         from streamspread.system.lines import lines
 
-        showing = lines(say)
+        showing = lines(say, left=left)
     with showing as show, telling(show):
         doing(first)
         yield show

@@ -1,4 +1,4 @@
-"""Named sets of images: what ``--data`` means."""
+"""Named sets of images and texts: what ``--data`` means."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamspread.datasets.images import ImageData, StreamedImages, nested
     from streamspread.datasets.labelled import Labelled, load_labelled
-    from streamspread.datasets.source import SOURCES, DataSource, Side, data_forms
-    from streamspread.datasets.specs import default, load
+    from streamspread.datasets.source import SOURCES, DataSource, data_forms
+    from streamspread.datasets.specs import default, load, load_texts
 
 # Public name → module that defines it, imported when the name is first asked for: importing this room, and
 # `source`, loads no library.
@@ -16,12 +16,12 @@ _HOMES = {
     "DataSource": "source",
     "ImageData": "images",
     "Labelled": "labelled",
-    "Side": "source",
     "StreamedImages": "images",
     "data_forms": "source",
     "default": "specs",
     "load": "specs",
     "load_labelled": "labelled",
+    "load_texts": "specs",
     "nested": "images",
 }
 
@@ -30,12 +30,12 @@ __all__ = [
     "DataSource",
     "ImageData",
     "Labelled",
-    "Side",
     "StreamedImages",
     "data_forms",
     "default",
     "load",
     "load_labelled",
+    "load_texts",
     "nested",
 ]
 

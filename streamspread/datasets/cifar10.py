@@ -13,6 +13,7 @@ import torch
 
 from streamspread.datasets.images import TensorPixels
 from streamspread.errors import DataError
+from streamspread.system.downloads import downloads
 from streamspread.system.network import expect_answer
 
 _FOLDER = "cifar-10-batches-py"
@@ -84,18 +85,16 @@ def _download(root: Path) -> None:
         if has_archive:
             extract_archive(archive, beside)
         else:
-            with _quiet(), _socket_timeout(_STALL_SECONDS):
+            with downloads("torchvision.datasets.utils"), _silent(), _socket_timeout(_STALL_SECONDS):
                 CIFAR10(beside, download=True)
         os.replace(Path(beside) / _FOLDER, root / _FOLDER)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar, and nothing else, on stdout and stderr."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
+def _silent() -> contextlib.redirect_stdout[io.StringIO]:
+    """Results go to standard output, and nothing else."""
+    return contextlib.redirect_stdout(io.StringIO())
 
 
 @contextlib.contextmanager

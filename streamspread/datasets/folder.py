@@ -16,7 +16,8 @@ _VALIDATION = ("val", "valid", "validation")  # what that split's folder may be 
 class FolderImages:
     """The image files of a folder whose subfolders are the classes, in order of class and path.
 
-    Where the folder has a subfolder named after the split, that one is read instead.
+    They are the files that torchvision's ImageFolder lists, but that links may lead in circles. Where the
+    folder has a subfolder named after the split, that one is read instead.
 
     Attributes:
         labels: int64 (rows,), the class's number. ``classes``: the subfolders' names.
@@ -26,19 +27,21 @@ class FolderImages:
     """
 
     def __init__(self, path: Path, split: str) -> None:
-        from torchvision.datasets import ImageFolder
+        from torchvision.datasets.folder import find_classes
 
         self.root = _split_folder(path, split)
         try:
-            listing = ImageFolder(str(self.root))
+            names, _ = find_classes(str(self.root))
+            listing = [_images_in(self.root / name) for name in names]
         except OSError as error:
             reason = " ".join(str(error).split())
             raise DataError(
                 f"{self.root} is not a folder with one folder of images per class ({reason})"
             ) from error
-        self._paths = [Path(file) for file, _ in listing.samples]
-        self.labels: torch.Tensor | None = torch.tensor(listing.targets, dtype=torch.int64)
-        self.classes: tuple[str, ...] | None = tuple(storable(name) for name in listing.classes)
+        self._paths = [file for files in listing for file in files]
+        counts = torch.tensor([len(files) for files in listing])
+        self.labels: torch.Tensor | None = torch.arange(len(listing)).repeat_interleave(counts)
+        self.classes: tuple[str, ...] | None = tuple(storable(name) for name in names)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -55,6 +58,29 @@ class FolderImages:
     def where(self, row: int) -> str:
         """The file's path."""
         return str(self._paths[row])
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The images in and below a folder, in order; of what links lead to more than once, the first.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    found: list[Path] = []
+    seen = set()
+    for place, inside, files in os.walk(folder, followlinks=True):
+        itself = os.stat(place)
+        if (itself.st_dev, itself.st_ino) in seen:
+            inside.clear()
+            continue
+        seen.add((itself.st_dev, itself.st_ino))
+        inside.sort()
+        found += [Path(place, name) for name in sorted(files) if name.lower().endswith(IMG_EXTENSIONS)]
+    if not found:
+        raise FileNotFoundError(f"no image in {folder}, which end in {', '.join(IMG_EXTENSIONS)}")
+    return sorted(found, key=lambda file: (str(file.parent), file.name))
 
 
 def _content(path: Path) -> bytes:

@@ -1,9 +1,9 @@
-"""Images of Hugging Face's data sets, saved in a folder, cached or from the hub; the only file that imports
-their library."""
+"""Images and texts of Hugging Face's data sets, saved in a folder, cached or from the hub; the only file that
+imports their library."""
 
 import os
 import urllib.error
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,27 +12,30 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError, MissingError
+from streamspread.system.downloads import downloads
 from streamspread.system.files import storable
 from streamspread.system.network import expect_answer
 
 #: What splits are called, by what they are called here.
 _CALLED = {"train": ("train",), "test": ("test",), "val": ("validation", "val", "valid", "dev")}
 _LABEL_NAMES = ("label", "labels", "fine_label")
+_TEXT_NAMES = ("text", "sentence", "content")
 _NO_LABEL = -1
+_BARS = ("datasets.utils.tqdm", "huggingface_hub.utils.tqdm")  # modules of the classes that draw them
 _ANSWER_SECONDS = 5.0  # for the hub's first answer: a user without a network waits no longer
 _SAVED = ("dataset_dict.json", "state.json")  # one of these is in a folder that save_to_disk wrote
 
 
-class HubImages:
-    """The encoded images and labels of a split: the first column of images, and the label column, which is
-    the one named label, labels or fine_label, else the first of classes.
+class _Split:
+    """A split's rows, and its labels, of the column that is named label, labels or fine_label, else of the
+    first one of classes.
 
     Attributes:
         labels: int64 (rows,), -1 where a row has none; None where there is no label column.
         classes: the labels' names; None where there are none.
 
     Raises:
-        DataError: no such data set or split, or one without images. MissingError: the library is missing.
+        DataError: no such data set or split. MissingError: the library is missing.
     """
 
     def __init__(self, name: str, split: str) -> None:
@@ -44,33 +47,75 @@ class HubImages:
             ) from error
 
         self.name = name
-        rows = _saved(name, split) if os.path.isdir(os.path.expanduser(name)) else _cached(name, split)
-        images = [key for key, kind in rows.features.items() if isinstance(kind, datasets.Image)]
-        if not images:
-            columns = ", ".join(rows.features) or "no columns"
-            raise DataError(
-                f"data set {name!r} has no column of images, but {columns}; texts are given from Python: "
-                "streamspread.analyze(model, rows.map(lambda each: tokenizer(each['text'])).select_columns("
-                "['input_ids', 'attention_mask']))"
-            )
-        known = [key for key, kind in rows.features.items() if isinstance(kind, datasets.ClassLabel)]
-        label = next((key for key in (*_LABEL_NAMES, *known) if key in rows.features), None)
-        self._column = images[0]
-        self._rows = rows.cast_column(self._column, datasets.Image(decode=False)).select_columns(self._column)
-        self.labels = None if label is None else _labels(rows, label)
-        names = getattr(rows.features.get(label), "names", None) if self.labels is not None else None
+        self._rows = _saved(name, split) if os.path.isdir(os.path.expanduser(name)) else _cached(name, split)
+        self._kinds = self._rows.features
+        known = [key for key, kind in self._kinds.items() if isinstance(kind, datasets.ClassLabel)]
+        label = next((key for key in (*_LABEL_NAMES, *known) if key in self._kinds), None)
+        self.labels = None if label is None else _labels(self._rows, label)
+        names = getattr(self._kinds.get(label), "names", None) if self.labels is not None else None
         self.classes = tuple(storable(str(each)) for each in names) if names else None
 
     def __len__(self) -> int:
         return len(self._rows)
 
+    def where(self, row: int) -> str:
+        """The data set, and the row's number in it, from 0."""
+        return f"row {row} of data set {self.name!r}"
+
+    def _column_of(self, fits: Callable[[Any], bool], what: str, hint: str) -> str:
+        """The column named as such data usually are, else the first, of those that fit. DataError: none
+        does."""
+        fitting = [key for key, kind in self._kinds.items() if fits(kind)]
+        if not fitting:
+            columns = ", ".join(self._kinds) or "no columns"
+            raise DataError(f"data set {self.name!r} has no column of {what}, but {columns}; {hint}")
+        return next((name for name in _TEXT_NAMES if name in fitting), fitting[0])
+
+
+class HubImages(_Split):
+    """The encoded images and labels of a split, of its first column of images.
+
+    Raises:
+        DataError: one without images, and what :class:`_Split` raises.
+    """
+
+    def __init__(self, name: str, split: str) -> None:
+        super().__init__(name, split)
+        from datasets import Image
+
+        hint = (
+            "texts are for models that take them, such as hf:gpt2; from Python, streamspread.analyze(model, "
+            "rows.map(lambda each: tokenizer(each['text'])).select_columns(['input_ids', 'attention_mask']))"
+        )
+        self._column = self._column_of(lambda kind: isinstance(kind, Image), "images", hint)
+        rows = self._rows.cast_column(self._column, Image(decode=False))
+        self._rows = rows.select_columns(self._column)
+
     def read_encoded(self, rows: np.ndarray) -> Sequence[bytes | None]:
         """The encoded images of some rows; None where a row has none."""
         return [_bytes(image) for image in self._rows[rows.tolist()][self._column]]
 
-    def where(self, row: int) -> str:
-        """The data set, and the row's number in it, from 0."""
-        return f"row {row} of data set {self.name!r}"
+
+class HubTexts(_Split):
+    """The texts of a split: of the column named text, sentence or content, else the first one of texts.
+
+    Raises:
+        DataError: one without texts, and what :class:`_Split` raises.
+    """
+
+    def __init__(self, name: str, split: str) -> None:
+        super().__init__(name, split)
+        hint = "a model that takes texts needs one"
+        self._column = self._column_of(_is_text, "texts", hint)
+        self._rows = self._rows.select_columns(self._column)
+
+    def read(self, rows: np.ndarray) -> list[str]:
+        """Some rows; empty where one has none."""
+        return [text or "" for text in self._rows[rows.tolist()][self._column]]
+
+
+def _is_text(kind: Any) -> bool:
+    return getattr(kind, "dtype", None) in ("string", "large_string")
 
 
 def _saved(name: str, split: str) -> Any:
@@ -100,7 +145,7 @@ def _cached(name: str, split: str) -> Any:
     import datasets
 
     known, _, config = name.partition(":")
-    with _asked_once() as silence:
+    with _asked_once() as silence, downloads(*_BARS), _without_bars():
         for called in _CALLED[split]:
             try:
                 return datasets.load_dataset(known, config or None, split=called)
@@ -111,6 +156,20 @@ def _cached(name: str, split: str) -> Any:
             except Exception as error:  # network, rights, names, disk: the user can do the same about each
                 raise _not_to_be_had(name, silence or _reason(error)) from error
     raise DataError(f"data set {name!r}: {_reason(unknown)}")
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """The library draws no bars, which would cross the program's own, of what it makes of a download."""
+    from datasets.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from streamspread.datasets.source import Side
 from streamspread.errors import DataError, OptionError, check_seed
 from streamspread.streams.stream import Stream, resolve_batch_size
 from streamspread.system.progress import Progress, tell
+from streamspread.system.side import Side
 
 #: Decoded images that take more are read while they are used.
 RESIDENT_BYTES = 4 * 2**30
@@ -186,7 +186,7 @@ def gather(
     return held
 
 
-def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
+def choose(total: int, samples: int | None, seed: int, name: str, what: str = "images") -> np.ndarray:
     """Row numbers, int64, ascending: all ``total``, or ``samples`` of them drawn without replacement.
 
     Raises:
@@ -194,7 +194,7 @@ def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
     """
     check_samples(samples, seed)
     if total == 0:
-        raise DataError(f"{name}: no images in it; at least one is needed")
+        raise DataError(f"{name}: no {what} in it; at least one is needed")
     if samples is None:
         return np.arange(total)
     if samples > total:
@@ -231,28 +231,35 @@ def nested(images: ImageData | StreamedImages, samples: int, seed: int) -> Image
 def describe(name: str, chosen: int, total: int, seed: int, image_size: int | None = None) -> str:
     """A set in a few words, such as "CIFAR-10 train, 5,000 of 50,000 images (seed 0)"."""
     counted = f"{total:,} images" if chosen == total else f"{chosen:,} of {total:,} images (seed {seed})"
-    if image_size is None:
-        return f"{name}, {counted}"
-    how = image_size if isinstance(image_size, Side) else Side(image_size)
-    cut = f" of {how.shorter}" if how.shorter != how else ""
-    scaled = f" ({how.mode})" if how.mode != "bilinear" else ""
-    return f"{name}, {counted}, at {how:d}x{how:d}{cut}{scaled}"
+    return f"{name}, {counted}" + ("" if image_size is None else f", at {Side.of(image_size)}")
 
 
 def resize_and_crop(images: torch.Tensor, size: int) -> torch.Tensor:
-    """uint8 (n, C, H, W) → (n, C, size, size), as torchvision's Resize and CenterCrop do it.
+    """uint8 (n, 3, H, W) → (n, 3, size, size), as torchvision's Resize and CenterCrop do it, and timm's.
 
     The shorter side is scaled to ``size`` (bilinear, antialiased), or as a :class:`Side` says, then the
-    middle is cut out. Images that have the size already are returned uncopied.
+    middle is cut out. Images of which nothing would be changed are returned uncopied.
     """
-    how = size if isinstance(size, Side) else Side(size)
-    height, width = images.shape[-2:]
-    if (height, width) == (size, size):
+    how, (height, width) = Side.of(size), images.shape[-2:]
+    if height == width == size == how.scaled:
         return images
-    shorter = min(height, width)
-    scaled = tuple(max(how.shorter, side * how.shorter // shorter) for side in (height, width))
+    scaled = how.scaled_to(height, width)
     if min(scaled) == 1:  # torch scales to a single row or column only what lies with its channels last
         images = images.contiguous(memory_format=torch.channels_last)
     images = torch.nn.functional.interpolate(images, size=scaled, mode=how.mode, antialias=True)
-    top, left = (round((side - size) / 2) for side in scaled)
+    images = _bordered(images, how)
+    top, left = (round((side - size) / 2) for side in images.shape[-2:])
     return images[..., top : top + size, left : left + size].contiguous()
+
+
+def _bordered(images: torch.Tensor, side: Side) -> torch.Tensor:
+    """Images at least as high and wide as that: what they lack is a border, half of it on either side, an odd
+    pixel below or to the right."""
+    height, width = images.shape[-2:]
+    if height >= side and width >= side:
+        return images
+    fill = torch.tensor(side.fill, dtype=images.dtype)[:, None, None]
+    whole = fill.repeat(len(images), 1, max(side, height), max(side, width))
+    top, left = max(0, side - height) // 2, max(0, side - width) // 2
+    whole[..., top : top + height, left : left + width] = images
+    return whole

@@ -50,7 +50,7 @@ class ParquetImages:
         # Group g holds the rows from starts[g] up to, but without, starts[g + 1].
         self._starts = np.cumsum([0, *(rows for _, _, rows in groups)])
         label = _label_column(schemas[0])
-        self.labels = None if label is None else self._read_labels(label, schemas)
+        self.labels = None if label is None else self._read_labels(label, footers)
         self.classes = None if label is None else _class_names(schemas[0], label)
         if self.labels is not None and self.classes is not None and (self.labels >= len(self.classes)).any():
             self.classes = None
@@ -82,13 +82,16 @@ class ParquetImages:
         table = _guarded(self._paths[file], lambda f: f.read_row_group(inside, columns=[f"{name}.bytes"]))
         return pc.struct_field(table.column(name), "bytes")
 
-    def _read_labels(self, name: str, schemas: list[pa.Schema]) -> torch.Tensor:
+    def _read_labels(self, name: str, footers: list[tuple[pa.Schema, pq.FileMetaData]]) -> torch.Tensor:
         parts = []
-        for path, schema in zip(self._paths, schemas, strict=True):
+        for path, (schema, meta) in zip(self._paths, footers, strict=True):
+            rows = meta.num_rows
             if name not in (field.name for field in schema if pa.types.is_integer(field.type)):
                 raise DataError(f"{path} has no integer column {name}, which {self._paths[0]} has")
             _check_unique(schema, name, path)
             column = _guarded(path, lambda f: f.read(columns=[name])).column(name)
+            if len(column) != rows:
+                raise DataError(f"{path} is damaged: its column {name} has {len(column)} of {rows} values")
             parts.append(pc.fill_null(column.cast(pa.int64(), safe=False), _NO_LABEL).to_numpy())
         return torch.from_numpy(np.concatenate(parts).astype(np.int64))
 
@@ -112,7 +115,7 @@ def _guarded(path: Path, read: Callable[[pq.ParquetFile], Any]) -> Any:
     try:
         with pq.ParquetFile(path) as file:
             return read(file)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as a Parquet file ({reason})") from error
 

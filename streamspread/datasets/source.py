@@ -12,24 +12,11 @@ from streamspread.system.registry import Registry
 
 if TYPE_CHECKING:
     from streamspread.datasets.images import PixelSource
+    from streamspread.datasets.texts import TextSource
 
 
 #: The parts of data that there are; a source may have fewer.
 SPLITS = ("train", "test", "val")
-
-
-class Side(int):
-    """A side in pixels of square images, and how images of another size are brought to it: the shorter side
-    is scaled to ``shorter`` pixels, by ``mode`` as torch.nn.functional.interpolate names it, and the middle
-    cut out. A plain number stands for itself and "bilinear"."""
-
-    shorter: int
-    mode: str
-
-    def __new__(cls, size: int, shorter: int = 0, mode: str = "bilinear") -> Side:
-        self = super().__new__(cls, size)
-        self.shorter, self.mode = max(int(size), shorter), mode
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +29,8 @@ class Request:
         samples: how many images will be used; None: all. Only a source that generates its images needs it;
             rows are drawn from what the source opens by whoever asked.
         seed: for a source that generates its images.
-        image_size: side in pixels of the square images; None: as they are.
+        image_size: side in pixels of the square images, which may say how others are brought to it
+            (:class:`streamspread.system.side.Side`); None: as they are.
     """
 
     argument: str
@@ -60,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """Images that a data spec can name: a file of ``datasets/sources/`` defines one as ``SOURCE``.
+    """Images or texts that a data spec can name: a file of ``datasets/sources/`` defines one as ``SOURCE``.
 
     Attributes:
         form: how a spec is written: ``name`` where nothing follows, ``name:WHAT`` where something must,
@@ -68,6 +56,7 @@ class DataSource:
         about: one line for help texts.
         open: gives the pixels, and their name for descriptions and messages. Raises DataError where they are
             missing or broken. It imports what it needs itself: this file is read to print help.
+        texts: the like for texts; None: it has none.
         fits: whether a bare path looks as if it were meant for this source; None: none does.
         holds: whether what lies at a path is this source's and no other's; None: it is no path's.
         splits: those that it has.
@@ -76,6 +65,7 @@ class DataSource:
     form: str
     about: str
     open: Callable[[Request], tuple[PixelSource, str]]
+    texts: Callable[[Request], tuple[TextSource, str]] | None = None
     fits: Callable[[str], bool] | None = None
     holds: Callable[[str], bool] | None = None
     splits: tuple[str, ...] = ("train", "test")

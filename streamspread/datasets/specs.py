@@ -1,9 +1,11 @@
-"""Reads a data spec, such as ``cifar10`` or ``parquet:PATH``, into a set of images."""
+"""Reads a data spec, such as ``cifar10`` or ``parquet:PATH``, into a set of images or texts."""
 
 from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
@@ -20,6 +22,11 @@ from streamspread.datasets.images import (
 from streamspread.datasets.source import SOURCES, SPLITS, DataSource, Request, data_forms
 from streamspread.errors import BudgetError, DataError, OptionError, check_whole
 from streamspread.system.memory import format_bytes, free_bytes
+
+if TYPE_CHECKING:
+    from streamspread.datasets.texts import Texts, Tokenizer
+
+T = TypeVar("T")
 
 MOST_PIXELS = 65_535  # of a side: JPEG's limit
 _FIRST_LOOK = 2 * (1 + 4)  # bytes for each number of an image: of two, as uint8 and as float32
@@ -49,28 +56,48 @@ def load(
         DataError: the spec is unknown, or the data is missing, broken, of differing sizes or too few.
         OptionError: an option out of range. BudgetError: there is no room for images of that size.
     """
-    if not isinstance(split, str) or split not in SPLITS:
-        raise OptionError(f"split {split!r} asked for; there are {', '.join(SPLITS)}")
     if image_size is not None:
         check_whole("image size", image_size)
         if image_size > MOST_PIXELS:
             raise OptionError(f"image size {image_size:,} asked for; it must be from 1 to {MOST_PIXELS:,}")
-    check_samples(samples, seed)
-    source, argument = _source(spec)
+    source, request = _asked(spec, split, samples, seed, image_size)
     if image_size is not None:
         _check_room(image_size)
-    if split not in source.splits:
-        raise DataError(f"data {spec!r} has no split {split}; it has {' and '.join(source.splits)}")
-    request = Request(argument=argument, split=split, samples=samples, seed=seed, image_size=image_size)
-    try:
-        pixels, name = source.open(request)
-    except DataError as error:
-        if (other := _meant(spec, argument)) and other not in str(error):
-            raise DataError(f"{error}; did you mean {other}?") from error
-        raise
+    pixels, name = _opened(spec, source.open, request)
     rows = choose(len(pixels), samples, seed, name)
     description = describe(name, len(rows), len(pixels), seed, image_size)
     return gather(pixels, rows, name, description, resident_bytes)
+
+
+def load_texts(
+    spec: str,
+    tokenizer: Tokenizer,
+    split: str = "train",
+    samples: int | None = None,
+    seed: int = 0,
+    *,
+    most: int | None = None,
+) -> tuple[Texts, int]:
+    """The texts that a spec names, as tokens, and how many there are before ``samples`` of them are drawn.
+
+    Args:
+        tokenizer: of the model that is to read them. Others as of :func:`load`.
+        most: where ``samples`` is None, so many at the most.
+
+    Raises:
+        DataError: the spec is unknown or has no texts, or these are missing, broken or too few.
+        OptionError: an option out of range.
+    """
+    from streamspread.datasets.texts import chosen
+
+    source, request = _asked(spec, split, samples, seed, None)
+    if source.texts is None:
+        having = ", ".join(one.form for _, one in SOURCES.items() if one.texts is not None)
+        raise DataError(f"data {spec!r} has images, and texts are needed, as of {having}")
+    texts, name = _opened(spec, source.texts, request)
+    if samples is None and most is not None and len(texts) > most:
+        samples = most
+    return chosen(texts, tokenizer, samples, seed, name)
 
 
 def default(
@@ -101,6 +128,30 @@ def _check_room(size: int) -> None:
             f"images at {size:,}x{size:,} take {format_bytes(needed)} or more, and {format_bytes(free)} of "
             "memory are free: lower --image-size"
         )
+
+
+def _asked(
+    spec: str, split: str, samples: int | None, seed: int, image_size: int | None
+) -> tuple[DataSource, Request]:
+    """The source of a spec, and what is asked of it. Errors as of :func:`load`."""
+    if not isinstance(split, str) or split not in SPLITS:
+        raise OptionError(f"split {split!r} asked for; there are {', '.join(SPLITS)}")
+    check_samples(samples, seed)
+    source, argument = _source(spec)
+    if split not in source.splits:
+        raise DataError(f"data {spec!r} has no split {split}; it has {' and '.join(source.splits)}")
+    asked = Request(argument=argument, split=split, samples=samples, seed=seed, image_size=image_size)
+    return source, asked
+
+
+def _opened(spec: str, opening: Callable[[Request], T], request: Request) -> T:
+    """What a source opens. DataError where it cannot, with the spec of another that can."""
+    try:
+        return opening(request)
+    except DataError as error:
+        if (other := _meant(spec, request.argument)) and other not in str(error):
+            raise DataError(f"{error}; did you mean {other}?") from error
+        raise
 
 
 def _source(spec: str) -> tuple[DataSource, str]:

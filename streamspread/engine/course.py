@@ -28,6 +28,7 @@ from streamspread.results.spectrum import LayerSpectrum
 from streamspread.store.checkpoints import put_together, taken_apart
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
+from streamspread.system.switches import side_by_side
 
 
 class Analysis:
@@ -165,20 +166,43 @@ class Analysis:
         ending = self.ending or []
         count, last = len(ending), ending[-1] if ending else ""
         while ending:
-            name = ending[0]
-            self._report_step(plan, count - len(ending), count, name)
-            layer = self.running[name]
-            spectrum = self._finish(layer) if layer.scoring is None else layer.scored()
-            if not layer.begin_scoring(spectrum, self.observed.device):
-                self.spectra[name] = self._kept(spectrum)
-                del self.running[name]
-            del layer, ending[0]
+            self._report_step(plan, count - len(ending), count, ending[0])
+            together = [self.running[name] for name in self._together(plan, ending)]
+            for layer, spectrum in zip(together, self._spectra(together), strict=True):
+                if not layer.begin_scoring(spectrum, self.observed.device):
+                    self.spectra[ending[0]] = self._kept(spectrum)
+                    del self.running[ending[0]]
+                del ending[0]
+            del layer, together
             self._offer()
         peak = self.meter.read()
         for layer in self.running.values():
             layer.peak = max(layer.peak, peak)
         if count:
             self._report_step(plan, count, count, last)
+
+    def _together(self, plan: Plan, ending: Sequence[str]) -> list[str]:
+        """The next layers whose spectra are computed side by side, each on one thread: small products of one
+        leave most of several threads waiting. As many as there are threads, where they take no more memory
+        than one after the other may, and none uses its sums up."""
+        observed, step = self.observed, plan.passes[self.index]
+        if observed.device.type != "cpu" or observed.ranks.size > 1:
+            return list(ending[:1])
+        states = sum(self.plans[name].state_bytes for name in step.layers)
+        room = step.bytes - observed.resident_bytes - states
+        together: list[str] = []
+        for name in ending[: torch.get_num_threads()]:
+            room -= self.plans[name].finish_bytes
+            if room < 0 or self.plans[name].candidate.order > observed.profile.dense_limit:
+                break
+            together.append(name)
+        return together or list(ending[:1])
+
+    def _spectra(self, together: Sequence[RunningLayer]) -> list[LayerSpectrum]:
+        def found(layer: RunningLayer) -> LayerSpectrum:
+            return self._finish(layer, len(together)) if layer.scoring is None else layer.scored()
+
+        return side_by_side(found, together) if len(together) > 1 else [found(layer) for layer in together]
 
     def _offer(self) -> None:
         if self.keeper is not None:
@@ -233,13 +257,13 @@ class Analysis:
             return tap
         return replace(source.tap, name=tap.name)
 
-    def _finish(self, layer: RunningLayer) -> LayerSpectrum:
+    def _finish(self, layer: RunningLayer, among: int) -> LayerSpectrum:
         name = layer.plan.layer
 
         def share(done: float) -> None:
             self.report(Progress("all eigenvalues", 0, 1, round(100 * done), 100, "%", name))
 
-        spectrum = self.observed.ranks.share(layer.spectrum(share, self.meter.read))
+        spectrum = self.observed.ranks.share(layer.spectrum(share, self.meter.read, among))
         if advice := layer.accumulator.advice(spectrum, self.options):
             self.notes[name] = advice
         return spectrum

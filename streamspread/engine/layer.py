@@ -142,9 +142,12 @@ class RunningLayer:
         if "narrow" in tensors:
             self.narrow = Narrow.of(tensors["narrow"].to(self.clock.device, copy=True))
 
-    def spectrum(self, progress: Callable[[float], None], peak: Callable[[], int]) -> LayerSpectrum:
+    def spectrum(
+        self, progress: Callable[[float], None], peak: Callable[[], int], among: int = 1
+    ) -> LayerSpectrum:
         """The spectrum with what is known of its making; ``peak`` is read after the eigenvalue step, which is
-        the layer's own."""
+        the layer's own, or one of so many side by side."""
+        self.clock.among = among
         with self.clock:
             spectrum = self.accumulator.spectrum(self.options, progress)
         self.peak = max(self.peak, peak())
@@ -185,10 +188,11 @@ def again_at(plan: LayerPlan, options: Options, error: Overflow) -> Precision:
 
 
 class _Clock:
-    """Adds up the seconds spent inside its contexts; on CUDA by events, without waiting for the device."""
+    """Adds up the seconds spent inside its contexts; on CUDA by events, without waiting for the device.
+    ``among``: how many such contexts are entered side by side, each of which has its share of the time."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
+        self.device, self.among = device, 1
         self._seconds = 0.0
         self._began = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
@@ -205,7 +209,7 @@ class _Clock:
         if self.device.type == "cuda":
             self._events[-1][1].record(torch.cuda.current_stream(self.device))
         else:
-            self._seconds += time.perf_counter() - self._began
+            self._seconds += (time.perf_counter() - self._began) / self.among
 
     def set(self, seconds: float) -> None:
         """So many were spent before."""

@@ -151,7 +151,7 @@ def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
         return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
     # In 16 bits the layer's own roundings are large enough to count.
     operations = tap.operations - source.tap.operations
-    side = NarrowSide(source.dim, operations, Narrow.making_bytes(source))
+    side = NarrowSide(source.dim, operations, Narrow.making_bytes(source), Narrow.products(source))
     narrow = side if observed.dtype in (torch.float32, torch.float64) else None
     return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, source.dim, narrow)
 

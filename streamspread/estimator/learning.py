@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from streamspread.estimator import tables
 from streamspread.estimator.count import Choice, check_count, ratio
 from streamspread.estimator.parameters import Parameters
 from streamspread.estimator.running import Resources, Running, whole
-from streamspread.estimator.sums import NotFinite, Solved, check_sum, usual_rows
+from streamspread.estimator.sums import TOO_LARGE, NotFinite, Solved, check_sum, usual_rows
 from streamspread.estimator.tables import Table
 from streamspread.system.devices import resolve_device
 from streamspread.system.memory import free_bytes, parse_bytes
@@ -81,9 +81,10 @@ class Learner(Parameters, BaseEstimator):
             first = self.__dict__.get("n_features_in_") is None
             self._add(tables.table_of(self, batch, reset=first, sparse_too=False))
         if self._running is None:
-            raise ValueError(
-                f"Found array with 0 sample(s) while a minimum of 1 is required by {self._name}."
-            )
+            self._refuse_nothing()
+
+    def _refuse_nothing(self) -> NoReturn:
+        raise ValueError(f"Found array with 0 sample(s) while a minimum of 1 is required by {self._name}.")
 
     def _add(self, table: Table) -> None:
         if self._running is None:
@@ -203,7 +204,7 @@ class Learner(Parameters, BaseEstimator):
             yield
         except NotFinite as error:
             tables.check_finite(error.part, self)
-            raise ValueError("Input X is too large: its sums of squares overflow float64") from None
+            raise ValueError(TOO_LARGE) from None
 
 
 def signs(components_KD: torch.Tensor) -> torch.Tensor:

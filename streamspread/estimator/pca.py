@@ -173,6 +173,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             return make(tables.table_of(self, x, reset=False))
         batches = tables.batches_of(x, self.batch_size)
         made = [make(tables.table_of(self, batch, reset=False)) for batch in batches]
+        if not made:
+            self._refuse_nothing()
         return torch.cat(made) if made and isinstance(made[0], torch.Tensor) else np.concatenate(made)
 
     def _scores(self, table: Table) -> Any:

@@ -87,7 +87,11 @@ def whole(table: Table, resources: Resources, choice: Choice) -> tuple[Running |
 
 
 def _add_all(sums: Scatter | Sketch, table: Table, resources: Resources) -> None:
-    for _, _, part in table.parts(resources.rows or usual_rows(table.dim)):
+    parts = (part for _, _, part in table.parts(resources.rows or usual_rows(table.dim)))
+    if isinstance(sums, Scatter):
+        sums.add_all(parts)
+        return
+    for part in parts:
         sums.add(part)
 
 

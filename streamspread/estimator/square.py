@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.linalg import blas, eigh_tridiagonal, lapack, solve_triangular
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from streamspread.errors import OptionError
-from streamspread.linalg.panels import SymmetricPanels
 
 _MOST_PARTIAL = 0.3  # of all vectors: with more, divide and conquer makes all of them sooner (n = 2,000)
-_PANEL_ROWS = 1024
+_COLUMNS = 256  # of a triangle that are squared at a time
 _BLOCK = 64  # columns that LAPACK reduces at a time
+_MOST_RESTARTS = 20  # of a search: what takes more is found sooner by reducing the matrix (n = 2,000)
+_CONVERGED = 2.0**-44  # residuals of what a search finds, as a share of the largest eigenvalue
+_ROUGHLY = 2.0**-10  # the like of what is left, of which only the size is asked
+_SEED = 0
 
 
 class Square:
@@ -50,6 +55,14 @@ class Square:
     def trace(self) -> float:
         return float(self.a_NN.diagonal().sum())
 
+    def squared_norm(self) -> float:
+        """‖A‖²_F, from the triangle."""
+        total = -float(self.a_NN.diagonal().square().sum())
+        for begin in range(0, len(self.a_NN), _COLUMNS):
+            columns = self.a_NN[begin:, begin : begin + _COLUMNS]
+            total += 2.0 * float(columns[:_COLUMNS].tril().square().sum() + columns[_COLUMNS:].square().sum())
+        return total
+
     def eigenpairs_(self, choose: Callable[[np.ndarray], int]) -> tuple[np.ndarray, torch.Tensor]:
         """All eigenvalues, descending, and the vectors of as many leading ones as ``choose`` says of them.
 
@@ -66,15 +79,44 @@ class Square:
             return values, vectors[:, n - choose(values) :].flip(1)
         return _partial(self.a_NN.numpy(), choose)
 
-    def panels(self) -> SymmetricPanels:
-        """A copy as packed panels, that searches are made in; it measures nothing."""
-        n = len(self.a_NN)
-        panels = SymmetricPanels(n, _PANEL_ROWS, torch.float64, self.a_NN.device, exact=True)
-        for begin, end, panel in panels.spans():
-            panel.copy_(self.a_NN[begin:end, :end])
-            block = panel[:, begin:]
-            block.copy_(block.tril() + block.tril(-1).T)
-        return panels
+    def leading_pairs(self, count: int) -> tuple[np.ndarray, torch.Tensor] | None:
+        """So many of the largest eigenvalues, descending, and their vectors, on the CPU: by Lanczos's method
+        (ARPACK, Lehoucq, Sorensen & Yang 1998), which reads the triangle once a step and keeps it.
+
+        By itself the method may pass over an eigenvalue that is there twice. So what is left without the
+        pairs found is searched once more, from a random start of its own.
+
+        Returns:
+            (count,) and (n, count) float64, to the last digits; None where the search does not end or passed
+            over one.
+        """
+        n, a_NN = len(self.a_NN), self.a_NN.numpy()
+        random = np.random.default_rng(_SEED)
+
+        def times(x_N: np.ndarray) -> np.ndarray:
+            return blas.dsymv(1.0, a_NN, x_N, lower=1)
+
+        def rest(x_N: np.ndarray) -> np.ndarray:
+            return times(x_N) - vectors_NK @ (values_K * (vectors_NK.T @ x_N))
+
+        def search(of: Callable[[np.ndarray], np.ndarray], count: int, tol: float, vectors: bool) -> Any:
+            operator = LinearOperator((n, n), matvec=of, dtype=np.float64)
+            start_N = random.standard_normal(n)
+            return eigsh(
+                operator, count, v0=start_N, tol=tol, maxiter=_MOST_RESTARTS, return_eigenvectors=vectors
+            )
+
+        try:
+            values_K, vectors_NK = search(times, count, 0.0, True)
+            following = float(search(rest, 1, _ROUGHLY, False)[0])
+        except ArpackError:
+            return None
+        off_NK = blas.dsymm(1.0, a_NN, vectors_NK, lower=1) - vectors_NK * values_K
+        allowed = _CONVERGED * values_K[-1]
+        if not (np.linalg.norm(off_NK, axis=0).max() <= allowed and following <= values_K[0] + allowed):
+            return None
+        vectors_NK = _orthonormal(vectors_NK)
+        return values_K[::-1].copy(), torch.from_numpy(vectors_NK[:, ::-1].copy())
 
 
 def _partial(a_NN: np.ndarray, choose: Callable[[np.ndarray], int]) -> tuple[np.ndarray, torch.Tensor]:
@@ -112,9 +154,13 @@ def _of_tridiagonal(diagonal: np.ndarray, beside: np.ndarray, count: int) -> np.
     _, vectors = eigh_tridiagonal(
         diagonal, beside, select="i", select_range=chosen, lapack_driver="stemr", check_finite=False
     )
-    # They are orthonormal to some 1e-13, and after this to 1e-15.
-    factor = np.linalg.cholesky(vectors.T @ vectors)
-    return solve_triangular(factor, vectors.T, lower=True, check_finite=False).T
+    return _orthonormal(vectors)
+
+
+def _orthonormal(vectors_NK: np.ndarray) -> np.ndarray:
+    """Vectors that are orthonormal to some 1e-13, to 1e-15."""
+    factor = np.linalg.cholesky(vectors_NK.T @ vectors_NK)
+    return solve_triangular(factor, vectors_NK.T, lower=True, check_finite=False).T
 
 
 def _check(info: int) -> None:

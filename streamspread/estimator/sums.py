@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,10 +23,14 @@ from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
 
 _ROWS, _MOST_ROWS = 1024, 4096  # staged before they are added
-_STAGED = 1 << 17  # numbers that stay in the cache, where so few make enough rows
+_STAGED = 1 << 18  # numbers that stay in the cache, where so few make enough rows
 _PANEL_ROWS = 1024
 
-_SEARCHED = 40  # a search is worth it for less than this part of all vectors (n = 4,000)
+#: What is said of finite numbers whose squares are not.
+TOO_LARGE = "Input X is too large: its sums of squares overflow float64"
+
+_SEARCHED = 40  # a search is worth it for less than this part of all vectors
+_LEAST_SEARCHED = 1024  # order: a dense solve of a smaller one is a moment
 _CONVERGED = 2.0**-46  # residuals of eigenvectors, as a share of the largest eigenvalue
 
 
@@ -118,26 +123,33 @@ class Scatter:
         return sums + max(added, leading_bytes(dim, vectors, torch.float64, constants))
 
     def add(self, part: Any) -> None:
-        """Add rows (n, D).
+        """:meth:`add_all` of one part."""
+        self.add_all([part])
+
+    def add_all(self, parts: Iterable[Any]) -> None:
+        """Add the rows of parts (n, D), in one buffer.
 
         Raises:
-            NotFinite: they are not; what was added of them stays.
+            NotFinite: some are not; what was added of them stays.
         """
-        stage = Stage(min(len(part), self._rows) * self.dim, self.shift_D.device)
-        for begin in range(0, len(part), self._rows):
-            rows = part[begin : begin + self._rows]
-            if not self.count:
-                self.shift_D = first_mean(rows, stage, self.shift_D)
-            x_ND = stage.centred(rows, self.shift_D)
-            sum_D = _column_sums(x_ND)
-            if not bool(torch.isfinite(sum_D).all()):
-                raise NotFinite(rows)
-            if isinstance(self.matrix, Square):
-                self.matrix.add_outer(x_ND)
-            else:
-                self.matrix.add_outer(x_ND.T)
-            self.sum_D += sum_D
-            self.count += len(rows)
+        stage = Stage(self._rows * self.dim, self.shift_D.device)
+        for part in parts:
+            for begin in range(0, len(part), self._rows):
+                self._add(part[begin : begin + self._rows], stage)
+
+    def _add(self, rows: Any, stage: Stage) -> None:
+        if not self.count:
+            self.shift_D = first_mean(rows, stage, self.shift_D)
+        x_ND = stage.centred(rows, self.shift_D)
+        sum_D = _column_sums(x_ND)
+        if not np.isfinite(sum_D.cpu().numpy()).all():  # torch's own takes 20 times as long on a CPU
+            raise NotFinite(rows)
+        if isinstance(self.matrix, Square):
+            self.matrix.add_outer(x_ND)
+        else:
+            self.matrix.add_outer(x_ND.T)
+        self.sum_D += sum_D
+        self.count += len(rows)
 
     def mean(self) -> torch.Tensor:
         return self.shift_D + self.sum_D / self.count
@@ -153,7 +165,7 @@ class Scatter:
             facts = Facts(self.dim, self.count, self.matrix.trace(), self.matrix.summed())
             spectrum, vectors_DK = of_panels(self.matrix, facts, choice)
         else:
-            spectrum, vectors_DK = of_square(*self._centred(self.matrix), choice)
+            spectrum, vectors_DK = of_square(*self._centred(self.matrix), choice, _LEAST_SEARCHED)
         return Solved(self.mean(), vectors_DK.T, spectrum, leading(spectrum, vectors_DK.shape[1]))
 
     def whole_spectrum(self) -> Spectrum | None:
@@ -171,22 +183,38 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known beside a matrix of sums: D, N, its trace, and the trace of all that was added to it."""
+    """What is known beside a matrix of sums: D, N, its trace, and the trace of all that was added to it.
+
+    Raises:
+        ValueError: the trace is not finite.
+    """
 
     dim: int
     samples: int
     trace: float
     summed: float
 
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.summed):
+            raise ValueError(TOO_LARGE)
 
-def of_square(matrix: Square, facts: Facts, choice: Choice) -> tuple[Spectrum, torch.Tensor]:
-    """All eigenvalues of the covariance and the leading vectors; uses up the matrix. Of a large one, of which
-    few vectors are wanted, the leading eigenvalues alone, where a search for them converges."""
+    @property
+    def rank_limit(self) -> int:
+        """Eigenvalues that can differ from 0."""
+        return min(self.dim, self.samples - 1)
+
+
+def of_square(matrix: Square, facts: Facts, choice: Choice, least: int) -> tuple[Spectrum, torch.Tensor]:
+    """All eigenvalues of the covariance and the leading vectors; uses up the matrix. Of one of an order above
+    ``least``, of which few vectors are wanted, the leading eigenvalues alone, where a search finds them."""
     order, known = len(matrix.a_NN), choice.known
-    if known and _SEARCHED * known <= order and order > profile(matrix.a_NN.device).search_limit:
-        found = _searched(matrix.panels(), facts, known)
+    if known and _SEARCHED * known <= order and order > least and not matrix.a_NN.is_cuda:
+        found = matrix.leading_pairs(known)
         if found is not None:
-            return found
+            squares = matrix.squared_norm()
+            slack = _slack(squares**0.5, order, facts)
+            goal = Goal([], facts.trace, facts.trace, squares, facts.rank_limit, slack, order)
+            return _of_leading(found[0], facts, slack, goal), found[1]
     made: list[Spectrum] = []
 
     def number(values: np.ndarray) -> int:
@@ -210,41 +238,30 @@ def _slack(size: float, order: int, facts: Facts) -> Slack:
     return Slack(terms * UNIT * 2 * facts.summed + 2 * UNIT * order * size, 0.0)
 
 
-def _searched(matrix: SymmetricPanels, facts: Facts, count: int) -> tuple[Spectrum, torch.Tensor] | None:
-    """So many leading eigenpairs; None where the search did not come near enough."""
-    pairs = leading_pairs(matrix, count, tolerance=_CONVERGED)
-    vectors_NK, values_K = pairs.vectors_NK, torch.as_tensor(pairs.values_K).to(pairs.vectors_NK)
-    off_NK = matrix.exact_product(vectors_NK) - vectors_NK * values_K
-    if float(torch.linalg.vector_norm(off_NK, dim=0).max()) > 4 * _CONVERGED * float(values_K[0]):
-        return None
-    slack = _slack(matrix.squared_norm() ** 0.5, matrix.n, facts)
-    return _of_leading(pairs.values_K, matrix, facts, slack), pairs.vectors_NK
-
-
 def of_panels(matrix: SymmetricPanels, facts: Facts, choice: Choice) -> tuple[Spectrum, torch.Tensor]:
     """As many leading eigenvalues of the covariance as are wanted, and their vectors; the matrix stays."""
     spectrum = _nothing_known(facts)
     while not spectrum.complete and len(spectrum.eigenvalues) < (wanted := max(1, choice.of(spectrum))):
         pairs = leading_pairs(matrix, min(matrix.n, wanted), tolerance=_CONVERGED)
         slack = float64_slack(matrix, matrix.squared_norm())
-        spectrum = _of_leading(pairs.values_K, matrix, facts, slack)
+        goal = Goal.of(matrix, facts.trace, (), facts.rank_limit, matrix.n)
+        spectrum = _of_leading(pairs.values_K, facts, slack, goal)
         vectors_NK = pairs.vectors_NK
     return spectrum, vectors_NK[:, : choice.of(spectrum)]
 
 
-def _of_leading(values_K: np.ndarray, matrix: SymmetricPanels, facts: Facts, slack: Slack) -> Spectrum:
+def _of_leading(values_K: np.ndarray, facts: Facts, slack: Slack, goal: Goal) -> Spectrum:
     """That a search missed none is not proved, so that bounds from above are the norm's."""
     spectrum = _spectrum(values_K, facts, slack)
     if spectrum.complete or facts.trace <= 0.0:
         return spectrum
-    goal = Goal.of(matrix, facts.trace, (), spectrum.rank_limit, matrix.n)
     upper = np.maximum.accumulate(goal.upper_sums_by_norm(values_K)) / (facts.samples - 1)
     return replace(spectrum, upper_sums=upper, proof="Frobenius norm")
 
 
 def _spectrum(values_K: np.ndarray, facts: Facts, slack: Slack) -> Spectrum:
     """Of the sample covariance, from eigenvalues of the scatter, all or leading ones."""
-    limit = min(facts.dim, facts.samples - 1)
+    limit = facts.rank_limit
     trace = max(facts.trace, 0.0)
     complete = len(values_K) >= limit
     if complete:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from streamspread.errors import DataError
 from streamspread.streams.adapt import as_stream
+from streamspread.streams.batch import unusual
 
 _NUMBERS = "fiub"  # kinds of NumPy's dtypes that slices are taken of as they are
 _FLOATS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "float32"}
@@ -60,6 +61,8 @@ def table_of(estimator: Any, x: Any, *, reset: bool, sparse_too: bool = True) ->
         return _of_tensor(estimator, x, reset)
     if sparse.issparse(x) and sparse_too:
         return _of_sparse(estimator, x, reset)
+    if hasattr(x, "collect_schema") and hasattr(x, "collect"):  # a frame of Polars too, but for rows
+        raise ValueError(f"Input X is a {type(x).__name__}, whose rows are not there yet: give X.collect().")
     if _is_frame(x):
         return _of_frame(estimator, x, reset)
     if _is_chunked(x):
@@ -92,7 +95,12 @@ def is_stream(x: Any) -> bool:
 def batches_of(x: Any, batch_size: int | None) -> Iterator[Any]:
     """The batches of such, as matrices. Of a tuple, list or dict the first element counts, and a sample of
     more axes than one is flattened."""
-    batches = x if isinstance(x, Iterator) else as_stream(x).batches(batch_size)
+    batches = x
+    if not isinstance(x, Iterator):
+        stream = as_stream(x)  # which says what is wrong with it
+        made = None if isinstance(x, (Dataset, DataLoader)) else x()
+        # As they are given: a stream makes tensors of arrays.
+        batches = made if isinstance(made, Iterator) else stream.batches(batch_size)
     return (_matrix(batch) for batch in batches)
 
 
@@ -127,6 +135,9 @@ def check_finite(part: Any, estimator: Any) -> None:
 
 def _of_tensor(estimator: Any, x: torch.Tensor, reset: bool) -> Table:
     x = x.detach()
+    eight_bits = x.is_floating_point() and x.element_size() == 1  # which torch does not add
+    if kind := unusual(x) or ("of 8-bit floats" if eight_bits else ""):
+        raise ValueError(f"Input X is a tensor that is {kind}: give an ordinary one.")
     if x.is_complex():
         raise ValueError(f"Complex data not supported\n{x}\n")
     # One number stands for each where the shape is right; else scikit-learn shows them.

@@ -64,7 +64,9 @@ def solve(table: Table, device: torch.device, choice: Choice) -> Solved:
             matrix.add_outer(tile_NT)
     facts = Facts(table.dim, samples, matrix.trace(), matrix.trace())
     if isinstance(matrix, Square):
-        spectrum, left_NK = of_square(matrix, facts, choice)
+        # Inner products are not kept, and with them goes what could tell of the other eigenvalues.
+        least = profile(device).search_limit
+        spectrum, left_NK = of_square(matrix, facts, choice, least)
     else:
         spectrum, left_NK = of_panels(matrix, facts, choice)
     del matrix

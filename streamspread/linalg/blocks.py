@@ -68,12 +68,16 @@ def rest(y_NB: torch.Tensor, q_NL: torch.Tensor, random: Callable[[int], torch.T
     ``random`` makes so many, where nothing is."""
     nothing = _NOTHING * torch.finfo(y_NB.dtype).eps
     least_B = nothing * torch.linalg.vector_norm(y_NB, dim=0)
-    for _ in range(3):  # one is not enough in the panels' precision, and of random directions two are not
+    kept = 0  # how often in a row; once is not enough in the panels' precision, nor right after random ones
+    for _ in range(3):
         y_NB = y_NB - q_NL @ (q_NL.T @ y_NB)
         lost_B = ~(torch.linalg.vector_norm(y_NB, dim=0) > least_B)
+        kept += 1
         if bool(lost_B.any()):
-            y_NB = torch.where(lost_B, random(y_NB.shape[1]), y_NB)
+            y_NB, kept = torch.where(lost_B, random(y_NB.shape[1]), y_NB), 0
         y_NB, least_B = orthonormal(y_NB), torch.full_like(least_B, nothing)
+        if kept == 2:
+            break
     return y_NB
 
 

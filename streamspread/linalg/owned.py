@@ -10,7 +10,7 @@ import torch
 
 from streamspread import kernels
 from streamspread.linalg.chunks import CHUNK
-from streamspread.linalg.products import product
+from streamspread.linalg.products import THIN, product
 from streamspread.linalg.triangle import Triangle
 from streamspread.system.devices import profile
 from streamspread.system.ranks import Ranks, dealt
@@ -99,25 +99,25 @@ class OwnedPanels:
 
     def wide_product(self, q_NL: torch.Tensor) -> torch.Tensor:
         """P·q (n, L) for q in float64; all sums are float64."""
-        y_NL = torch.zeros_like(q_NL)
+        q_NL, y_NL = _laid_out(q_NL)
         for begin, end, panel in self.held():
             for top in range(begin, end, CHUNK):
                 chunk = panel[top - begin : top - begin + CHUNK].double()
                 bottom = top + chunk.shape[0]
-                y_NL[top:bottom] += product(chunk, q_NL[:end])
+                y_NL[top:bottom] += _product(chunk, q_NL[:end])
                 if begin:
-                    y_NL[:begin] += product(chunk[:, :begin].T, q_NL[top:bottom])
-        return y_NL
+                    y_NL[:begin] += _product(chunk[:, :begin].T, q_NL[top:bottom])
+        return y_NL.contiguous()
 
     def product(self, q_NL: torch.Tensor, rough: bool) -> torch.Tensor:
         """P·q (n, L) in the panels' dtype; ``rough``: in TF32."""
-        y_NL = torch.zeros_like(q_NL)
+        q_NL, y_NL = _laid_out(q_NL)
         with switched(matrices=True) if rough else nullcontext():
             for begin, end, panel in self.held():
                 y_NL[begin:end].addmm_(panel, q_NL[:end])
                 if begin:
                     y_NL[:begin].addmm_(panel[:, :begin].T, q_NL[begin:end])
-        return y_NL
+        return y_NL.contiguous()
 
     def squares(self, u_NR: torch.Tensor | None, m_RR: torch.Tensor | None) -> torch.Tensor:
         """(panels,) float64: what each adds to ‖P + U M Uᵀ‖²_F."""
@@ -139,6 +139,20 @@ class OwnedPanels:
     def use_up(self, height: int) -> None:
         """:attr:`triangle` ← the panels, which it overwrites, some rows at a time."""
         self.triangle = Triangle(self.held(), self.n, height, self.dtype, self.device)
+
+
+def _laid_out(q_NL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Thin factors column by column, which BLAS multiplies two to four times as fast; and zeros like them."""
+    if not q_NL.is_cuda and q_NL.shape[1] <= THIN:
+        q_NL = q_NL.T.contiguous().T
+    return q_NL, torch.zeros_like(q_NL)
+
+
+def _product(a_MK: torch.Tensor, b_KL: torch.Tensor) -> torch.Tensor:
+    """``a @ b``, which lies as b does."""
+    if b_KL.stride(0) == 1 and b_KL.shape[1] > 1:
+        return product(b_KL.T, a_MK.T).T
+    return product(a_MK, b_KL)
 
 
 Correction = tuple[torch.Tensor, torch.Tensor] | None

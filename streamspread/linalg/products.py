@@ -7,14 +7,15 @@ import torch
 
 from streamspread import kernels
 
-_FEW = 64
+#: Rows or columns of a product that is a thin one.
+THIN = 64
 _BLOCK = 256  # rows of a Gram matrix formed at a time on CUDA: only its lower triangle is computed
 
 
 def product(a_MK: torch.Tensor, b_KN: torch.Tensor) -> torch.Tensor:
     """``a @ b``."""
     # Of few columns NumPy's BLAS makes a product a fifth as fast as torch's.
-    if a_MK.is_cuda or b_KN.shape[1] <= _FEW:
+    if a_MK.is_cuda or min(a_MK.shape[0], b_KN.shape[1]) <= THIN:
         return a_MK @ b_KN
     with np.errstate(all="ignore"):  # whoever summed numbers that are not finite says so by name
         return torch.from_numpy(np.matmul(a_MK.numpy(), b_KN.numpy()))
@@ -22,7 +23,7 @@ def product(a_MK: torch.Tensor, b_KN: torch.Tensor) -> torch.Tensor:
 
 def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
     """``c += a @ b`` in place; ``c`` may have strided rows."""
-    if b_KN.shape[1] <= _FEW and c_MN.dtype == a_MK.dtype:
+    if b_KN.shape[1] <= THIN and c_MN.dtype == a_MK.dtype:
         c_MN.addmm_(a_MK, b_KN)
         return
     kernels.for_device(c_MN.device).add_product(c_MN, a_MK, b_KN)

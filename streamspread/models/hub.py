@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from streamspread.errors import StreamspreadError
 from streamspread.models.plans import did_you_mean, nearest
+from streamspread.system.downloads import downloads
 from streamspread.system.network import expect_answer
 
 T = TypeVar("T")
@@ -45,7 +46,8 @@ def from_hub(load: Callable[[], T], what: str, kind: type[StreamspreadError], na
         reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
         raise kind(f"{refuse}, and {constants.ENDPOINT} cannot be reached ({reason}){meant}") from error
     try:
-        return load()
+        with downloads("huggingface_hub.utils.tqdm"):
+            return load()
     except OSError as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise kind(f"{refuse}, and {constants.ENDPOINT} does not give it ({reason}){meant}") from error

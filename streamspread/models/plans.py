@@ -29,9 +29,15 @@ def parse_plan(plan: str | Sequence[int | str], image_size: int = IMAGE_SIZE) ->
     A text separates its steps by commas or spaces.
 
     Raises:
-        ModelError: a step that is neither M nor a whole number from 1 to MOST_CHANNELS, no convolution, or so
-            many max-pools that nothing is left of an image of ``image_size`` pixels.
+        ModelError: neither a text nor a sequence, a step that is neither M nor a whole number from 1 to
+            MOST_CHANNELS, no convolution, or so many max-pools that nothing is left of an image of
+            ``image_size`` pixels.
     """
+    if not isinstance(plan, Sequence):
+        raise ModelError(
+            f"a plan is a text or a sequence of channels and M, such as 64,64,M,128,128, "
+            f"not of type {type(plan).__name__}"
+        )
     steps: Iterable[object] = re.split(r"[,\s]+", plan.strip()) if isinstance(plan, str) else plan
     parsed = tuple(_parse_step(step, plan) for step in steps)
     if all(step == POOL for step in parsed):

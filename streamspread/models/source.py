@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamspread.models.plans import nearest
 from streamspread.system.registry import Registry
+from streamspread.system.side import Side
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,26 +24,24 @@ class Built:
     Attributes:
         module: on the CPU.
         mean, std: of a channel, with which uint8 images are normalised unless the module does so itself.
-        image_size: side in pixels of the square images it is meant for.
-        scaled_to: pixels to which the shorter side of larger or smaller images is scaled before the middle is
-            cut out; 0: to ``image_size``. ``interpolation``: "bilinear" or "bicubic".
+        image_size: side in pixels of the square images it is meant for, and how others are brought to it.
         has_weights: it may have its weights already, so none need be given.
         shipped: the file of weights that the package has for it; None where there is none.
         takes: "images", or the name of the argument that it takes instead, such as ``input_ids``.
         example: a batch of what it takes, where that is no image, to tell the shapes of its layers.
+        tokenizer: makes of texts what it takes, by name, a list for each; None where that is not known.
         note: which published weights it has, where it has those; ``random`` names those it has not.
     """
 
     module: nn.Module
     mean: Constants
     std: Constants
-    image_size: int
-    scaled_to: int = 0
-    interpolation: str = "bilinear"
+    image_size: Side
     has_weights: bool = False
     shipped: Path | None = None
     takes: str = "images"
     example: Tensor | dict[str, Tensor] | None = None
+    tokenizer: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
     note: dict[str, str] | None = None
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ from streamspread.models.plans import did_you_mean
 from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec, one_line
 from streamspread.models.weights import apply_weights, hash_of, read_weights
 from streamspread.system.modules import check_made, own
+from streamspread.system.side import Side
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,7 @@ class LoadedModel:
     Attributes:
         module: in eval mode, on the CPU; takes images (N, 3, H, W), uint8 or normalised floats.
         name: the spec. ``plan``: of a reference network, else None.
-        image_size: side in pixels of the square images it is meant for.
-        scaled_to, interpolation: how images of another size are brought to it, as
-            :class:`streamspread.models.source.Built` says.
+        image_size: side in pixels of the square images it is meant for, and how others are brought to it.
         default_layers: the layers that are observed unless others are named.
         weights: "shipped", the file's path, "default" (those that its makers publish), "none" (random), or
             "as built" (by the user's callable).
@@ -35,20 +36,21 @@ class LoadedModel:
             None where nothing is said.
         takes: "images", or the name of the argument that it takes instead, such as ``input_ids``.
         example: a batch of what it takes, where that is no image and is known.
+        tokenizer: makes of texts what it takes, by name, a list for each, or raises ModelError where nothing
+            that does so lies with the model; None where it takes no texts.
     """
 
     module: nn.Module
     name: str
     plan: str | None
-    image_size: int
+    image_size: Side
     default_layers: tuple[str, ...]
     weights: str
     weights_sha256: str | None
     note: dict[str, str] | None
     takes: str = "images"
     example: Tensor | dict[str, Tensor] | None = None
-    scaled_to: int = 0
-    interpolation: str = "bilinear"
+    tokenizer: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
 
 
 def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0) -> LoadedModel:
@@ -98,15 +100,14 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
         module=_in_eval_mode(module),
         name=spec,
         plan=module.plan if isinstance(module, Network) else None,
-        image_size=own_size if isinstance(own_size, int) else built.image_size,
+        image_size=Side(own_size) if isinstance(own_size, int) else built.image_size,
         default_layers=default_layers(module),
         weights=origin,
         weights_sha256=sha256,
         note=note,
         takes=built.takes,
         example=built.example,
-        scaled_to=built.scaled_to,
-        interpolation=built.interpolation,
+        tokenizer=built.tokenizer,
     )
 
 

@@ -121,12 +121,18 @@ def _side(module: nn.Module) -> tuple[str, int | None] | None:
     if isinstance(module, (*_SEQUENCES, *_ENCODERS)):
         attention = module.self_attn if isinstance(module, _ENCODERS) else module
         return "last", _SAMPLES_FIRST if attention.batch_first else _TOKENS_FIRST
-    return ("last", None) if isinstance(module, _FEATURES_LAST) else None
+    return ("last", None) if isinstance(module, _FEATURES_LAST) or _is_conv1d(module) else None
+
+
+def _is_conv1d(module: nn.Module) -> bool:
+    """Whether it is what transformers calls a Conv1D in models such as GPT-2: a linear layer, whose weights
+    lie the other way round."""
+    return (type(module).__module__, type(module).__name__) == ("transformers.pytorch_utils", "Conv1D")
 
 
 def _turned(module: nn.Module) -> bool:
     """Whether its forward is not torch's own, as that of a LayerNorm which is made for (N, C, H, W)."""
-    return not type(module).forward.__module__.startswith("torch.")
+    return not (type(module).forward.__module__.startswith("torch.") or _is_conv1d(module))
 
 
 def _by_size(module: nn.Module, x: torch.Tensor) -> tuple[str, None] | None:

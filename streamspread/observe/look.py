@@ -13,6 +13,7 @@ from streamspread.observe.calling import Call, given
 from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.results.views import AxesRule
 from streamspread.streams import Batch, Stream, kept
+from streamspread.system.freed import spare_bytes
 from streamspread.system.memory import LiveBytes, PeakMeter
 
 _TapsOf = Callable[[Batch], list[TapInfo]]
@@ -60,6 +61,7 @@ def forward_needs(
         return needed, taps
     forward_bytes, taps = _first_look(taps_of, batch, batch_size)
     needed = forward_bytes + copies * input_bytes
+    needed += spare_bytes(batch_size * t.dim * t.itemsize for t in taps)
     # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
     return needed + batch_size * max((4 * t.dim for t in taps if t.itemsize == 2), default=0), taps
 

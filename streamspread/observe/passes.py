@@ -20,6 +20,7 @@ from streamspread.observe.taps import TapInfo, Watch
 from streamspread.streams import Batch, Seen, prefetch
 from streamspread.streams.stateful import packed, unpacked
 from streamspread.streams.stream import Read
+from streamspread.system.freed import freed_memory_kept
 from streamspread.system.generators import as_before, drawn_seed, seeded
 from streamspread.system.progress import Progress, Report
 
@@ -134,6 +135,7 @@ class Passes:
         report()
         with (
             as_before(observed.device),
+            freed_memory_kept(observed.device),
             closing(self._batches(begun)) as batches,
         ):  # at once, also after an error
             while told := self._next(batches, begun.seen, number):

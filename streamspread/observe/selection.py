@@ -89,10 +89,10 @@ class Wanted(NamedTuple):
 def check_observable(tap: TapInfo) -> None:
     """Raise LayerError for a tap that cannot be observed."""
     if not tap.observable:
-        read = f", read as {tap.axes}" if len(tap.axes) > 2 else ""
+        read = f", read as {tap.axes}," if len(tap.axes) > 2 else ""
         raise LayerError(
             f"layer {tap.name!r} ({tap.kind}) cannot be analysed: its output{read} is not a dense "
-            "floating-point tensor with one row per sample"
+            "floating-point tensor with one row per sample in every forward"
         )
 
 

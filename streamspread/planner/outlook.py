@@ -122,7 +122,7 @@ def _own(row: LayerPlan, plan: Plan, profile: Profile) -> float:
     forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples / plan.ranks
     dim = row.summed_dim or row.dim
     longer = (profile.search_cost - 1.0) * row.candidate.step
-    if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint, of every unit vector
-        longer += _MADE * 2 * row.summed_dim * row.of.narrow.operations
+    if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint
+        longer += _MADE * 2 * row.of.narrow.products * row.of.narrow.operations
     columns = dim / plan.ranks if row.candidate.travels.columns else dim  # that are staged here
     return max(0.0, row.operations - forwards) + longer + _STAGED * samples * row.of.places * columns

@@ -21,7 +21,7 @@ def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidat
         return
     cost, samples = setting.profile.float64_cost, setting.samples or _SAMPLES
     dim = float(side.dim)
-    factor = cost * (_PASSES * dim * side.operations + dim**3 / 3)
+    factor = cost * (_PASSES * side.products * side.operations + dim**3 / 3)
     factor_bytes = _COPIES * 8 * side.dim**2
     shape = replace(layer, dim=side.dim, narrow=None)
     # The factor is there while data streams, so that much less is left to the method; and while it is made,

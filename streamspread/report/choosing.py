@@ -98,7 +98,7 @@ def _share_of_whole(spectrum: LayerSpectrum) -> str:
 
 
 def _metric(name: str) -> tuple[str, Callable[[LayerSpectrum], str], bool]:
-    return name.replace("_", " "), lambda layer: text.number(metrics_of(layer)[name]), False
+    return name.replace("_", " "), lambda layer: text.metric(name, metrics_of(layer)[name]), False
 
 
 _OF_LAYER: Mapping[str, tuple[str, Callable[[LayerSpectrum], str], bool]] = {

@@ -30,6 +30,11 @@ EN = {
     "over_samples_title": "Components over the number of images",
     "figures": "Figures",
     "over_training_title": "Share of the dimensions over the training",
+    "training_finding": "At τ = {tau}, from step {first} to step {last}: {found}.",
+    "training_rises": "the share rises at {layers}",
+    "training_falls": "the share falls at {layers}",
+    "training_stays": "it is the same at {layers}",
+    "looks": "looked at",
     "steps_axis": "steps",
     "step": "step",
     "settled_axis": "K(N) as a share of K at the largest N",
@@ -167,6 +172,7 @@ EN = {
     "section_summary": "Networks",
     "section_claims": "The paper's claims",
     "section_figures": "Figure 3",
+    "section_dimensions": "Dimensions",
     "section_explore": "One layer",
     "section_beyond": "Images, parts, depth, training",
     "section_latent": "Latent space",
@@ -174,7 +180,7 @@ EN = {
     "section_tables": "All numbers",
     "section_provenance": "How every number was made",
     "figure_3": "Figure 3. Dimensions of the vectorised feature map",
-    "figure_4": "Figure 4. K(τ)/D by layer",
+    "figure_4": "Figure 4. K(τ)/D by layer, and in grey the most that it can be",
     "threshold": "threshold τ",
     "part": "observed after",
     "choose_layer": "layer",
@@ -188,7 +194,7 @@ EN = {
     "over_samples": "K over the number of images",
     "growth": "growth of K per doubling of N, at the end",
     "growth_note": (
-        "K cannot exceed N − 1; where a doubling of N still adds more than a few percent it has not settled."
+        "K cannot exceed N − 1; where a doubling of N still adds more than a few per cent it has not settled."
     ),
     "depth": "Depth",
     "training": "Training",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from streamspread.report import text
+from streamspread.report import summary, text
 from streamspread.report.claims import TAU
 from streamspread.report.figure import Texts
-from streamspread.report.runs import Collection, Run, growth, layer_names, short_names
+from streamspread.report.runs import Collection, Run, layer_names, short_names
 from streamspread.report.summary import Table
 from streamspread.results.spectrum import LayerSpectrum
 
@@ -50,39 +50,21 @@ def shares(collection: Collection, texts: Texts) -> Table:
 
 def numbers(run: Run, texts: Texts) -> Table:
     """K(τ) of a run, what it is out of, and how it was summed: a row per layer."""
-    whats = ("k", "spread", "filled", "estimate")
-    rows = [
-        [
-            layer.layer,
-            text.shape(layer.shape),
-            text.count(layer.dim),
-            text.count(layer.seen),
-            text.count(layer.samples),
-            text.count(layer.ceiling),
-            *(_cell(what, run, layer) for what in whats),
-            text.method(layer),
-        ]
-        for layer in run.spectra.values()
-    ]
-    header = [texts["layer"], texts["shape"], "D", texts["images"], texts["samples"], texts["ceiling"]]
-    header += ["K(τ)", "K(τ)/D", texts["filled"], texts["estimate"], texts["method"]]
-    notes = [texts["live_note"], texts["estimate_means"]]
-    if all(layer.seen == layer.samples for layer in run.spectra.values()):
-        header.remove(texts["samples"])
-        rows = [[*row[:4], *row[5:]] for row in rows]
-    return Table(header, rows, frozenset(range(2, len(header) - 1)), notes)
+    heads = {"k": "K(τ)", "spread": "K(τ)/D", "filled": texts["filled"], "estimate": texts["estimate"]}
+    columns = {
+        head: [_cell(what, run, layer) for layer in run.spectra.values()] for what, head in heads.items()
+    }
+    return summary.by_layer(run, texts, columns, [texts["live_note"], texts["estimate_means"]])
 
 
 def over_samples(runs: Sequence[Run], texts: Texts) -> Table:
     """K(τ) of every layer for every number of images, and its growth per doubling at the end."""
-    rows: list[list[str]] = []
+    names, rows = [run.name for run in runs], []
     for layer in layer_names(run.layers() for run in runs):
         found = [(run, run.layers().get(layer)) for run in runs]
         cells = ["–" if one is None else _cell("k", run, one) for run, one in found]
-        grown = growth(runs, layer, TAU)
-        written = "–" if grown is None else text.growth(grown)
-        rows.append([layer, *cells, Live.of_layer("growth", [run.name for run in runs], layer, written)])
-    header = [texts["layer"], *(f"N = {text.count(run.samples)}" for run in runs), texts["growth"]]
+        rows.append([layer, *cells, Live.of_layer("growth", names, layer, summary.grown(runs, layer, TAU))])
+    header = [texts["layer"], *summary.over_images(runs, texts)]
     return Table(header, rows, frozenset(range(1, len(header))), [texts["live_note"]])
 
 

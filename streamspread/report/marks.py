@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamspread.report.claims import EARLY_SHARE
-from streamspread.report.figure import Spec, Texts
+from streamspread.report.figure import Form, Spec, Texts
 
 Encoding = Mapping[str, Any]
+
+_PLAIN = Form()
 
 _MOST = 28  # characters of a name on an axis or in a legend; a longer one loses its middle
 _NAME = (
@@ -94,7 +96,12 @@ def _colored(field: str, scale: Encoding) -> Encoding:
 
 
 def curves(
-    y: str, axis: Encoding, texts: Texts, detail: Sequence[str] = ("series",), field: str = "series"
+    y: str,
+    axis: Encoding,
+    texts: Texts,
+    detail: Sequence[str] = ("series",),
+    field: str = "series",
+    pale: bool = False,
 ) -> list[Spec]:
     """Curves through what is known of ``y``; where that is an interval, a bar from bound to bound, no point,
     and a band between bars and points, as any place of it may be the value.
@@ -102,7 +109,9 @@ def curves(
     Args:
         y: a column; with ``_low`` and ``_high`` behind it, its bounds.
         detail: columns that tell one curve from another. ``field``: the one that a click in the legend picks.
+        pale: curves cross so often that the points are to be seen first.
     """
+    line = {"strokeWidth": 1, "strokeOpacity": 0.35} if pale else {"strokeWidth": 1.8}
     split = [{"field": name} for name in detail]
     pick = {"name": "picked", "select": {"type": "point", "fields": [field]}, "bind": "legend"}
     faded = {"condition": {"param": "picked", "value": 1}, "value": 0.1}
@@ -121,7 +130,7 @@ def curves(
         {
             "params": [pick],
             "transform": [{"filter": f"datum.{low} > 0"}],
-            "mark": {"type": "line", "invalid": "break-paths-show-domains", "strokeWidth": 1.8},
+            "mark": {"type": "line", "invalid": "break-paths-show-domains", **line},
             "encoding": {"y": {"field": y, **axis}, "detail": split, "opacity": faded, "strokeDash": dash},
         },
         {
@@ -162,14 +171,14 @@ def share_by_layer(
     texts: Texts,
     color: Encoding,
     detail: Sequence[str] = ("series", "line"),
-    paper: bool = False,
+    form: Form = _PLAIN,
     ceiling: bool = False,
 ) -> Spec:
     """K(τ)/D by layer. Only layers of one kind are joined: one with another name beside its numbers, such as
     a shortcut, or one of another shape, such as a pooled vector, is no next step."""
-    layers = curves("share", share_axis(texts), texts, detail, str(color["field"]))
+    layers = curves("share", share_axis(texts), texts, detail, str(color["field"]), pale=form.many)
     layers = [*([_ceilings()] if ceiling else []), *layers]
     layers = drawn(layers, x=layer_axis(texts), color=color)
-    if paper:
+    if form.paper:
         layers += line_at("y", EARLY_SHARE, f"{100 * EARLY_SHARE:g} %")
     return {"transform": list(SHARES), "layer": layers}

@@ -46,9 +46,10 @@ def charts(shown: Sequence[Chart], texts: Texts, paper: bool) -> str:
     return f'<div class="charts">{"".join(chart(one, texts, paper) for one in shown)}</div>'
 
 
-def details(title: str, content: str) -> str:
-    """A block that is folded up to its title."""
-    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+def details(title: str, content: str, *follows: str) -> str:
+    """A block that is folded up to its title, behind which stands what the reader chose."""
+    heading = " · ".join(filter(None, [escape(title), chosen(*follows)]))
+    return f"<details><summary>{heading}</summary>{content}</details>"
 
 
 def table(content: Table, name: str, kind: str = "", arrow: str = "") -> str:

@@ -44,7 +44,7 @@ def print_spectrum(spectrum: Spectrum, surface: Surface) -> None:
     print_first_that_fits(surface, [columns])
     known = {name: value for name, value in metrics_of(spectrum).items() if not math.isnan(value)}
     named = [name.replace("_", " ") for name in known]
-    values = [text.number(value) for value in known.values()]
+    values = [text.metric(name, value) for name, value in known.items()]
     print_first_that_fits(surface, [[Column("metric", named, left=True), Column("value", values)]])
 
 

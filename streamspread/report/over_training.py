@@ -1,4 +1,4 @@
-"""Spread over a training: the table, the figure, and a page of these two."""
+"""Spread over a training: the finding, the table and the figure; :mod:`training_page` is their page."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from streamspread.report.figure import Spec, Texts
 from streamspread.report.markdown import escaped as escape_markdown
 from streamspread.report.markdown import render
 from streamspread.report.marks import SHARES, curves, drawn, ordered, share_axis
-from streamspread.report.markup import escape, table
 from streamspread.report.pictures import finish
 from streamspread.report.summary import Table
 from streamspread.results.history import History, Reading
-from streamspread.system.files import file_stem
 
 _WIDE = 100  # times the first step that is not 0: beyond, steps are spaced by their logarithm
+_NAMED = 6  # layers of a sentence, at the most
 _METRICS = ("participation_ratio", "effective_rank", "power_law_10_100")
 
 
@@ -57,8 +56,32 @@ def drawable(history: History) -> bool:
     return any(one.told and one.components(tau).high > 0 for one in history.readings)
 
 
-def draw(history: History, texts: Texts) -> Spec:
-    """K(τ)/D of each layer over the steps; a reading that tells nothing is left out."""
+def finding(history: History, texts: Texts) -> str:
+    """At which layers the share rises or falls, from the first look to the last, in a sentence."""
+    tau = tau_of(history)
+    found: dict[str, list[str]] = {"training_rises": [], "training_falls": [], "training_stays": []}
+    rises, falls, stays = found.values()
+    for layer in history.layers:
+        told = [one.components(tau) for one in history.readings if one.layer == layer and one.told]
+        if len(told) > 1:
+            first, last = told[0], told[-1]
+            (rises if last.low > first.high else falls if last.high < first.low else stays).append(layer)
+    said = [
+        texts[how].format(layers=", ".join(layers) if len(layers) <= _NAMED else len(layers))
+        for how, layers in found.items()
+        if layers
+    ]
+    if not said:
+        return ""
+    steps = [text.count(history.steps[place]) for place in (0, -1)]
+    return texts["training_finding"].format(
+        tau=f"{tau:g}", first=steps[0], last=steps[1], found="; ".join(said)
+    )
+
+
+def draw(history: History, texts: Texts, titled: bool = True) -> Spec:
+    """K(τ)/D of each layer over the steps; a reading that tells nothing is left out. ``titled``: with its
+    title in it."""
     tau = tau_of(history)
     rows = [
         {
@@ -87,7 +110,12 @@ def draw(history: History, texts: Texts) -> Spec:
         x["axis"] = {"values": marked, "format": "~s"}
     layers = curves("share", share_axis(texts), texts, ("place",), "key")
     spec = {"transform": list(SHARES), "layer": drawn(layers, x=x, color=ordered("key"))}
-    return finish(spec, rows, [f"{texts['over_training_title']}, τ = {tau:g}"], tau=tau)
+    return finish(spec, rows, [title(history, texts)] if titled else [], tau=tau)
+
+
+def title(history: History, texts: Texts) -> str:
+    """What the figure shows."""
+    return f"{texts['over_training_title']}, τ = {tau_of(history):g}"
 
 
 def table_of(history: History, texts: Texts) -> Table:
@@ -159,22 +187,6 @@ def to_csv(history: History) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return file.getvalue()
-
-
-def page(histories: Mapping[str, History], svgs: Mapping[str, str], texts: Texts, lang: str) -> str:
-    """A page of histories alone, which opens from disk and needs no script; ``svgs``: its figures."""
-    figures = "".join(f"<figure>{svg}</figure>" for svg in svgs.values())
-    tables = "".join(
-        f"<h2>{escape(name)}</h2>{table(table_of(history, texts), file_stem(name))}"
-        for name, history in histories.items()
-    )
-    title = escape(texts["over_training_title"])
-    return (
-        f'<!doctype html>\n<html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title><style>'
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-        "svg{max-width:100%;height:auto}.scroll{overflow-x:auto}td,th{padding:.1rem .6rem}"
-        f".number{{text-align:right}}</style></head><body><h1>{title}</h1>{figures}{tables}</body></html>\n"
-    )
 
 
 def markdown(histories: Mapping[str, History], texts: Texts, figures: Sequence[str] = ()) -> str:

@@ -63,7 +63,7 @@ def _sections(collection: Collection, texts: Texts) -> list[tuple[str, str, str]
     if paper:
         sections.append(("claims", texts["section_claims"], _claims(collection, texts)))
     titles = {
-        "figures": texts["section_figures"] if paper else texts["dimensions"],
+        "figures": texts["section_figures" if paper else "section_dimensions"],
         "explore": texts["section_explore"],
         "beyond": texts["section_beyond"],
         "latent-space": texts["section_latent"],
@@ -96,16 +96,16 @@ def _answer(collection: Collection, texts: Texts, paper: bool) -> str:
     first = (collection.networks or collection.runs)[0]
     said = finding(first.name, first.layers(), TAU, texts)
     shares = live.shares(collection, texts)
-    below = table(shares, "spread", arrow="layers")
+    title, below = texts["shares_title"].format(tau="τ"), table(shares, "spread", arrow="layers")
     if len(shares.rows) > _MOST_ROWS:
-        below = details(texts["shares_title"].format(tau="τ"), below)
+        below = details(title, below, "tau")
+    elif shares.rows:
+        below = f"<h3>{escape(title)} · {chosen('tau')}</h3>{below}"
     picture = "".join(chart(shown, texts, paper) for shown in figures.charts(collection, "result"))
     return (
         f'<p class="finding" id="finding">{escape(said)}</p><div class="first">{picture}'
         '<dl class="facts" id="run-facts"></dl></div>'
-        f'<p class="soft">{escape(texts["lead"])}</p>'
-        f"<h3>{escape(texts['shares_title'].format(tau='τ'))} · {chosen('tau')}</h3>"
-        + (below if shares.rows else "")
+        f'<p class="soft">{escape(texts["lead"])}</p>' + (below if shares.rows else "")
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 from streamspread.errors import MissingError
 from streamspread.report import theme
 from streamspread.report.figure import Spec
+from streamspread.system.printable import printable
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 _JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+_NO_XML = dict.fromkeys((0xFFFE, 0xFFFF), "\N{REPLACEMENT CHARACTER}")  # beside control characters
 _SCALE = 2.2  # pixels of a PNG for each of the description's
 _FONT = "apt install fonts-noto-cjk (Debian, Ubuntu), or use --lang en"
 
@@ -39,9 +42,10 @@ def check(lang: str) -> None:
     _library()
 
 
-def svg(spec: Spec) -> str:
-    """The chart as SVG, with its texts as text. The same description gives the same text."""
-    return str(_library().vegalite_to_svg(_whole(spec)))
+def svg(spec: Spec, dark: bool = False) -> str:
+    """The chart as SVG, with its texts as text; ``dark``: for a dark ground. The same description gives the
+    same text."""
+    return str(_library().vegalite_to_svg(_whole(spec, dark)))
 
 
 def png(drawn: str) -> bytes:
@@ -55,12 +59,24 @@ def bundle() -> str:
     return re.sub(r"<(?=/script|!--)", r"\\x3c", _library().javascript_bundle(), flags=re.IGNORECASE)
 
 
-def _whole(spec: Spec) -> dict[str, Any]:
-    config = theme.config()
+def _whole(spec: Spec, dark: bool) -> dict[str, Any]:
+    config = theme.config(dark)
+    if dark:  # where the dark end of the colours would not be seen
+        spec = json.loads(json.dumps(spec).replace('"extent": [0, 0.85]', '"extent": [0.3, 1]'))
     if _JAPANESE.search(json.dumps(spec, ensure_ascii=False, default=str)):
         # Else its letters come from whichever font has them, one with serifs among them.
         config["font"] = f"{theme.JAPANESE}, {theme.FONT}, sans-serif"
-    return {"$schema": SCHEMA, "config": config, **spec}
+    return {"$schema": SCHEMA, "config": config, **_drawable(spec)}
+
+
+def _drawable(part: Any) -> Any:
+    """A part of a description in which control characters are written out: no XML, so no SVG, can hold
+    them, and vl-convert ends the process at the first."""
+    if isinstance(part, str):
+        return printable(part, keep="\n").translate(_NO_XML)
+    if isinstance(part, Mapping):
+        return {_drawable(name): _drawable(inside) for name, inside in part.items()}
+    return [_drawable(one) for one in part] if isinstance(part, (list, tuple)) else part
 
 
 def _picture(letter: str) -> bytes:

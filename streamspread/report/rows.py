@@ -140,7 +140,7 @@ def _of_layer(run: Run, stem: str, layer: LayerSpectrum, grid: Sequence[float]) 
         "limited": [index for index, tau in enumerate(grid) if layer.limited_by_samples(tau)],
         "estimates": {index: str(found) for index, found in estimates.items() if found is not None},
         "scree": _scree(layer),
-        "metrics": [text.number(value) for value in metrics_of(layer).values()],
+        "metrics": [text.metric(name, value) for name, value in metrics_of(layer).items()],
         "method": text.method(layer),
         "proof": layer.proof,
     }

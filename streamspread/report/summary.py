@@ -57,7 +57,15 @@ def networks(collection: Collection, texts: Texts) -> Table:
             ]
         )
     keys = ("network", "plan", "training_note", "accuracy", "images", "data", "device")
-    return Table([texts[key] for key in keys], rows, frozenset({3, 4}))
+    numbers = {texts[key] for key in ("accuracy", "images")}
+    columns = {texts[key]: [row[place] for row in rows] for place, key in enumerate(keys)}
+    # A plan is of networks that are built from one, and an accuracy of those that were trained here.
+    columns = {head: cells for head, cells in columns.items() if {*cells} - {"–", texts["unknown"]}}
+    return Table(
+        list(columns),
+        list(zip(*columns.values(), strict=True)),
+        frozenset(place for place, head in enumerate(columns) if head in numbers),
+    )
 
 
 def conflicts(collection: Collection, texts: Texts) -> list[str]:
@@ -116,47 +124,61 @@ def over_samples(runs: Sequence[Run], texts: Texts) -> Table:
     """K(τ) of every layer for every number of images, and its growth per doubling at the end, for every
     threshold that they were run for."""
     thresholds = sorted({tau for run in runs for tau in run.spectra.thresholds})
-    layers = layer_names(run.layers() for run in runs)
     rows = []
     for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
-        for layer in layers:
+        for layer in layer_names(run.layers() for run in runs):
             found = [run.layers().get(layer) for run in runs]
             cells = ["–" if s is None else text.interval(s.components(tau)) for s in found]
-            grown = growth(runs, layer, tau)
-            rows.append([layer, written, *cells, "–" if grown is None else text.growth(grown)])
-    header = [texts["layer"], "τ", *(f"N = {text.count(run.samples)}" for run in runs), texts["growth"]]
+            rows.append([layer, written, *cells, grown(runs, layer, tau)])
+    header = [texts["layer"], "τ", *over_images(runs, texts)]
     return Table(header, rows, frozenset(range(1, len(header))))
+
+
+def over_images(runs: Sequence[Run], texts: Texts) -> list[str]:
+    """The heads of columns of K for each number of images, and of its growth."""
+    return [*(f"N = {text.count(run.samples)}" for run in runs), texts["growth"]]
+
+
+def grown(runs: Sequence[Run], layer: str, tau: float) -> str:
+    """By how much K of a layer grows per doubling of the images, at the end."""
+    share = growth(runs, layer, tau)
+    return "–" if share is None else text.growth(share)
 
 
 def numbers(run: Run, texts: Texts) -> Table:
     """K of a run at every threshold, and what it is out of: a row per layer."""
-    thresholds = run.spectra.thresholds
-    estimated = {tau: _has_estimates(run.spectra.values(), tau) for tau in thresholds}
-    rows = [
-        [
-            layer.layer,
-            text.shape(layer.shape),
-            text.count(layer.dim),
-            text.count(layer.samples),
-            text.count(layer.ceiling),
-            *(cell for tau in thresholds for cell in _answers(layer, tau, estimated[tau])),
-            text.method(layer),
-        ]
-        for layer in run.spectra.values()
-    ]
-    per_tau = []
+    thresholds, columns = run.spectra.thresholds, {}
     for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
-        per_tau += [f"K({written})", f"K({written})/D"]
-        per_tau += [f"K({written}), {texts['estimate']}"] if estimated[tau] else []
-    header = [texts["layer"], texts["shape"], "D", "N", texts["ceiling"], *per_tau, texts["method"]]
+        columns[f"K({written})"] = [text.interval(layer.components(tau)) for layer in run.spectra.values()]
+        columns[f"K({written})/D"] = [_percent(layer, tau) for layer in run.spectra.values()]
+        if _has_estimates(run.spectra.values(), tau):
+            estimates = [_estimate(layer, tau) for layer in run.spectra.values()]
+            columns[f"K({written}), {texts['estimate']}"] = estimates
     notes = _how_sure({run.name: list(run.spectra.values())}, thresholds, texts)
-    return Table(header, rows, frozenset(range(2, len(header) - 1)), notes)
+    return by_layer(run, texts, columns, notes)
+
+
+def by_layer(run: Run, texts: Texts, columns: Mapping[str, Sequence[str]], notes: Sequence[str]) -> Table:
+    """A row for each layer: what it is, these columns, and how it was summed."""
+    layers = list(run.spectra.values())
+    first = {
+        texts["layer"]: [layer.layer for layer in layers],
+        texts["shape"]: [text.shape(layer.shape) for layer in layers],
+        "D": [text.count(layer.dim) for layer in layers],
+        texts["images"]: [text.count(layer.seen) for layer in layers],
+    }
+    if any(layer.seen != layer.samples for layer in layers):
+        first[texts["samples"]] = [text.count(layer.samples) for layer in layers]
+    first[texts["ceiling"]] = [text.count(layer.ceiling) for layer in layers]
+    whole = {**first, **columns, texts["method"]: [text.method(layer) for layer in layers]}
+    rows = list(zip(*whole.values(), strict=True))
+    return Table(list(whole), rows, frozenset(range(2, len(whole) - 1)), notes)
 
 
 def metrics(run: Run, texts: Texts) -> Table:
     """All metrics of a run: a row per layer."""
     rows = [
-        [layer.layer, *(text.number(value) for value in metrics_of(layer).values())]
+        [layer.layer, *(text.metric(name, value) for name, value in metrics_of(layer).items())]
         for layer in run.spectra.values()
     ]
     header = [texts["layer"], *metric_labels(texts).values()]
@@ -215,11 +237,6 @@ def _listed(
         if found:
             listed.append(f"{name}: {found}" if len(runs) > 1 else found)
     return "; ".join(listed)
-
-
-def _answers(layer: LayerSpectrum, tau: float, estimated: bool) -> list[str]:
-    cells = [text.interval(layer.components(tau)), _percent(layer, tau)]
-    return [*cells, _estimate(layer, tau)] if estimated else cells
 
 
 def _has_estimates(layers: Iterable[LayerSpectrum], tau: float) -> bool:

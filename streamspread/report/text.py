@@ -13,6 +13,7 @@ from streamspread.system.progress import duration as duration
 if TYPE_CHECKING:
     from streamspread.planner import LayerPlan
 
+_SHARES = {"saturation", "share_of_nine"}  # metrics
 _THREE = Context(prec=3, rounding=ROUND_HALF_UP)
 
 
@@ -43,6 +44,13 @@ def number(value: float) -> str:
     if math.isnan(value):
         return "–"
     return count(round(value)) if abs(value) >= 1000 else _significant(value)
+
+
+def metric(name: str, value: float) -> str:
+    """A metric of :mod:`streamspread.results.metrics`; one that is a share, in per cent."""
+    if name in _SHARES and not math.isnan(value):
+        return percent(Interval(value, value))
+    return number(value)
 
 
 def cosine(value: float) -> str:

@@ -109,9 +109,13 @@ def compare(
             is there too.
 
     Raises:
-        DataError: no layer has a name in both, or the grams are of other samples.
+        DataError: ``b`` is no result, no layer has a name in both, or the grams are of other samples.
         OptionError: a threshold outside (0, 1].
     """
+    if not isinstance(b, type(a)):
+        raise DataError(
+            f"a result is compared with another one, as analyze and read give it, not with {b!s:.60}"
+        )
     shared = [name for name in a if name in b]
     if not shared:
         raise DataError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,10 +43,12 @@ def check_thresholds(thresholds: float | str | Iterable[float | str]) -> tuple[f
     values = []
     if isinstance(thresholds, str) or not isinstance(thresholds, Iterable):
         thresholds = [thresholds]
+    elif not getattr(thresholds, "ndim", 1):  # an array of one number counts as Iterable
+        thresholds = [thresholds]  # type: ignore[list-item]
     for threshold in thresholds:
         try:
             value = float(threshold)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError, RuntimeError):  # the last of a tensor without numbers
             value = math.nan
         if not 0.0 < value <= 1.0:
             raise OptionError(f"thresholds must lie in (0, 1], got {threshold!r}: try 0.7 or 0.5,0.7,0.9")
@@ -186,10 +189,10 @@ class Spectrum(Metrics, SpectrumObject):
         (λ₁ + … + λ_count)/T; NaN at both ends for a constant layer.
 
         Raises:
-            OptionError: a number below 0.
+            OptionError: no whole number, or one below 0.
         """
-        if count < 0:
-            raise OptionError(f"the share of {count} components was asked for: give 0 or more")
+        if not isinstance(count, Integral) or count < 0:
+            raise OptionError(f"the share of {count!r} components was asked for: give 0 or more")
         if self.total_variance <= 0.0:
             return Interval(math.nan, math.nan)
         lower = self.lower_sums if len(self.lower_sums) else np.cumsum(self.eigenvalues)

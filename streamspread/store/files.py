@@ -176,7 +176,7 @@ def _open(path: Path) -> tuple[pa.Table, bytes]:
     try:
         check_name(path)
         with open_regular(path) as file:
-            content = file.read()
+            content = file.read() if _is_framed(file) else b""
         with pa.ipc.open_file(pa.BufferReader(content)) as reader:
             table = reader.read_all()
             table.validate(full=True)
@@ -186,6 +186,15 @@ def _open(path: Path) -> tuple[pa.Table, bytes]:
         raise StoreError(f"no such file: {str(path)!r}: check the path, or make it with run --out") from error
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise StoreError(_why_unreadable(path, error)) from error
+
+
+def _is_framed(file: BinaryIO) -> bool:
+    """Whether it begins and ends as Arrow files do; what does not may be of any size, and is not read."""
+    begin = file.read(len(_MAGIC))
+    file.seek(-len(begin), os.SEEK_END)
+    end = file.read()
+    file.seek(0)
+    return begin == end == _MAGIC
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:

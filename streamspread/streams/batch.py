@@ -247,6 +247,8 @@ def unusual(tensor: torch.Tensor) -> str:
     """Why a tensor's numbers cannot be read as they lie; empty where they can."""
     if tensor.is_meta:
         return "on the meta device, without its numbers"
+    if tensor.is_nested:
+        return "nested"
     if tensor.is_quantized:
         return f"quantized ({tensor.dtype})"
     return "" if tensor.layout == torch.strided else f"sparse ({tensor.layout})"

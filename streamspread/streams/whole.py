@@ -26,10 +26,10 @@ class TensorStream(Stream):
             shape = data.describe()
             self.samples, self.labels = len(data), column_labels(data.tensors, len(data))
         else:
-            shape = str(tuple(data.shape))
-            self.samples = data.shape[0] if data.ndim else 0
             if kind := unusual(data):
                 raise DataError(f"a tensor that is {kind} cannot be read: give an ordinary one")
+            shape = str(tuple(data.shape))
+            self.samples = data.shape[0] if data.ndim else 0
             if data.is_complex():
                 raise DataError(f"a tensor of complex numbers {shape} cannot be read; give real numbers")
         if not self.samples:

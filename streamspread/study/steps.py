@@ -44,7 +44,8 @@ FEWEST = 500  # images from which K over N begins
 LATENT_SAMPLES = 10_000  # images of a t-SNE at the most
 
 _LAYERS = ("all",)
-_EVERY_TAP = ("all", "*.bn", "*.relu")
+#: Of each convolution three: itself, batch norm, ReLU.
+EVERY_TAP = ("all", "*.bn", "*.relu")
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _check_names(models: Sequence[str], parts: Sequence[str]) -> None:
 
 def _networks(models: Sequence[str]) -> Iterator[Step]:
     for model in models:
-        yield Step(_slug(model), "networks", model, _EVERY_TAP)
+        yield Step(_slug(model), "networks", model, EVERY_TAP)
 
 
 def _samples(models: Sequence[str], numbers: Sequence[int]) -> Iterator[Step]:

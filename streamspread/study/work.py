@@ -25,7 +25,9 @@ from streamspread.errors import DataError, StoreError, StreamspreadError
 from streamspread.models.plans import find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
 from streamspread.streams import checksum
+from streamspread.study.agenda import Agenda, works
 from streamspread.study.steps import Step, TrainingSpec
+from streamspread.system.devices import profile
 from streamspread.system.files import check_name, file_stem, storable, why
 from streamspread.system.progress import Progress
 from streamspread.system.version import __version__
@@ -127,6 +129,12 @@ class Study:
             raise DataError(
                 f"{error} (needed by --parts {','.join(parts)}; --epochs 0 leaves weights random)"
             ) from error
+
+    def agenda(self, steps: Sequence[Step]) -> Agenda:
+        """What the steps take, relative to each other."""
+        trainings = [self._training(step) for step in steps]
+        learnt = len(self._labelled[0].labels) if any(one and one.epochs for one in trainings) else 0
+        return Agenda(works(steps, trainings, self.images.samples, learnt, profile(self.device)))
 
     def prepare(self) -> None:
         """Make the folders of results and weights.

@@ -42,9 +42,10 @@ def shown(progress: Shown) -> Iterator[Report]:
 
 
 @contextmanager
-def bars() -> Iterator[Report]:
+def bars(left: Left | None = None) -> Iterator[Report]:
     """A function that draws bars, on stderr or in a notebook, and takes them away at the end: one for what is
-    being done, and where it is known how much of the whole run is done, one for that, with the time left."""
+    being done, and where it is known how much of the whole run is done, one for that, with the time left.
+    ``left``: of a whole that began before."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
@@ -58,11 +59,11 @@ def bars() -> Iterator[Report]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), Told(""))
     console = Console(stderr=True)
+    left = left or Left()
     # Where nothing can be taken away, as in a file, what was done stays written.
     with Progress(*columns, console=console, transient=console.is_interactive or console.is_jupyter) as drawn:
         tasks: dict[tuple[str, int], TaskID] = {}
         of_whole: list[TaskID] = []
-        left = Left()
 
         def show(report: Event) -> None:
             key = (report.stage, report.index)

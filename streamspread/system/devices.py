@@ -181,7 +181,7 @@ def resolve_device(
         return torch.device("cuda", local_rank % max(1, torch.cuda.device_count()))
     try:
         resolved = torch.device(device)
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         raise DeviceError(f"device {device!r} is unknown: use auto, cpu or cuda:0") from None
     if resolved.type == "cuda":
         cards = torch.cuda.device_count()

@@ -88,7 +88,7 @@ def check_name(path: str | os.PathLike[str]) -> None:
     """Raise PlaceError for a name that is not UTF-8: Arrow opens no such file, and neither a page nor a note
     can name it."""
     try:
-        os.fspath(path).encode()
+        os.fsdecode(path).encode()
     except UnicodeEncodeError as error:
         raise PlaceError("the name is not UTF-8: give it another name") from error
 

@@ -13,10 +13,12 @@ EVERY = 30.0  # seconds between two lines
 
 
 @contextmanager
-def lines(say: Callable[[str], None], every: float | None = None) -> Iterator[Report]:
+def lines(
+    say: Callable[[str], None], every: float | None = None, left: Left | None = None
+) -> Iterator[Report]:
     """A function that takes signs of life, of which ``say`` is given a line every so many seconds, also while
-    none come."""
-    log, ended = _Log(), threading.Event()
+    none come. ``left``: how long a whole will take that began before."""
+    log, ended = _Log(left or Left()), threading.Event()
 
     def tick() -> None:
         while not ended.wait(EVERY if every is None else every):
@@ -35,8 +37,8 @@ def lines(say: Callable[[str], None], every: float | None = None) -> Iterator[Re
 class _Log:
     """What was seen last, and how fast it went since it began."""
 
-    def __init__(self) -> None:
-        self._left = Left()
+    def __init__(self, left: Left) -> None:
+        self._left = left
         self._last: Progress | None = None
         self._began = (0.0, 0)
 

@@ -14,7 +14,8 @@ def check_made(model: nn.Module) -> None:
     """Refuse a module, or one within it, on which ``nn.Module.__init__`` has not run.
 
     Raises:
-        ModelError: there is one, or its modules lie too deep within each other to be listed.
+        ModelError: there is one, or its modules cannot be listed: they lie too deep within each other, a
+            name is no text, or its own ``named_modules`` raises.
     """
     todo = [model]
     seen = {id(model)}
@@ -31,10 +32,12 @@ def check_made(model: nn.Module) -> None:
         todo += [one for one in inside if one is not None and id(one) not in seen]
         seen |= {id(one) for one in inside}
     try:
-        for _ in model.modules():
-            pass
+        for name, _ in model.named_modules():
+            name.encode()  # or no file could hold it
     except RecursionError:
         raise ModelError(f"{type(model).__name__}: its modules lie too deep within each other") from None
+    except Exception as error:
+        raise ModelError(f"{type(model).__name__}: its modules cannot be listed: {_said(error)}") from error
 
 
 def own(module: nn.Module, name: str, default: Any) -> Any:
@@ -46,7 +49,9 @@ def own(module: nn.Module, name: str, default: Any) -> Any:
     try:
         return getattr(module, name, default)
     except Exception as error:
-        said = (str(error).splitlines() or [""])[0]
-        raise ModelError(
-            f"{type(module).__name__}.{name} cannot be read: {type(error).__name__}: {said}"
-        ) from error
+        raise ModelError(f"{type(module).__name__}.{name} cannot be read: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """An error's kind and the first line of what it says."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

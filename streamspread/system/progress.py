@@ -64,9 +64,9 @@ def doing(what: str) -> None:
     tell(Progress(what, 0, 1, 0, None, "", ""))
 
 
-def is_heard() -> bool:
-    """Whether somebody listens."""
-    return _TOLD.get() is not silent
+def heard() -> Report:
+    """Whoever listens, for threads, which do not know by themselves."""
+    return _TOLD.get()
 
 
 class Left:

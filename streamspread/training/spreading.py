@@ -278,7 +278,7 @@ def check_target(target: str | float | None) -> str | float | None:
     Raises:
         OptionError: it is neither "previous", None nor a number above 0.
     """
-    if target is None or target == PREVIOUS:
+    if target is None or (isinstance(target, str) and target == PREVIOUS):
         return target
     if isinstance(target, Real) and not isinstance(target, bool) and math.isfinite(target) and target > 0:
         return float(target)

@@ -69,7 +69,7 @@ print(json.dumps([meter.peak, max(event.index for event in events)]))
 
 @on_linux
 @pytest.mark.slow
-@pytest.mark.parametrize(("memory", "passes"), [(250, 4), (600, 1)])
+@pytest.mark.parametrize(("memory", "passes"), [(320, 4), (670, 1)])
 def test_grams_stay_within_the_budget(memory, passes):
     peak, made = json.loads(output_of(GRAMS, f"{memory}MiB"))
     assert made == passes

@@ -105,7 +105,7 @@ def test_a_plan_says_what_the_samples_of_each_view_are(cli, tiny):
             "layer 'c1': axes NTC are given, and its output (N, 4, 32",
         ),
         (["--axes", "c7=NCHW"], "axes NCHW are given, and no layer that was asked for is called 'c7'"),
-        (["--axes", "CNHW"], "layer 'c1' (ConvLayer) cannot be analysed: its output, read as CNHW is not"),
+        (["--axes", "CNHW"], "layer 'c1' (ConvLayer) cannot be analysed: its output, read as CNHW, is not"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(cli, tiny, tmp_path, options, message):

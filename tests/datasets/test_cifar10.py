@@ -18,6 +18,7 @@ import torchvision.datasets
 
 from streamspread.datasets import cifar10, default, load
 from streamspread.errors import DataError
+from streamspread.system.progress import telling
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -138,6 +139,20 @@ def test_it_is_downloaded_quietly_and_whole(server, tmp_path, capfd):
     assert os.listdir(root) == [FOLDER]
     assert capfd.readouterr() == ("", "")
     assert socket.getdefaulttimeout() == before
+
+
+def test_a_download_is_told_and_stderr_stays_whose_it_is(server, tmp_path, capfd):
+    told = []
+
+    def tell(event):
+        told.append(event)
+        print("told", file=sys.stderr)
+
+    with telling(tell):
+        load(f"cifar10:{tmp_path / 'root'}", "test")
+    last = [event for event in told if event.stage == "download"][-1]
+    assert (last.done, last.total, last.unit) == (0, 0, "MB")  # less than a megabyte
+    assert capfd.readouterr() == ("", "told\n" * len(told))
 
 
 def test_an_archive_that_is_there_is_unpacked_without_a_network(tiny, tmp_path, offline):

@@ -46,6 +46,16 @@ def test_the_same_as_torchvisions_image_folder(tmp_path):
     assert torch.equal(got.images, torch.stack(wanted))
 
 
+def test_links_that_lead_in_circles(tmp_path):
+    """Each image once, where following links without end would give it some forty times."""
+    fill(tmp_path, ["cat", "dog"])
+    (tmp_path / "cat" / "within").mkdir()
+    (tmp_path / "cat" / "0.png").rename(tmp_path / "cat" / "within" / "0.png")
+    (tmp_path / "cat" / "again").symlink_to(tmp_path / "cat")
+    (tmp_path / "emu").symlink_to(tmp_path / "dog")  # a class of the same images
+    assert reds(load(f"folder:{tmp_path}")) == [1, 0, 10, 11, 10, 11]
+
+
 def test_a_splits_own_folder(tmp_path):
     fill(tmp_path / "train", ["cat", "dog"])
     with pytest.raises(DataError, match="has a folder train but none named test"):

@@ -142,7 +142,9 @@ def test_a_hub_that_does_not_answer_is_asked_once(tmp_path, monkeypatch, capfd):
 def test_data_sets_that_hold_no_images_or_no_such_split_and_folders_that_are_none(tmp_path):
     texts = hugging_face.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
     texts.save_to_disk(tmp_path / "texts")
-    with pytest.raises(DataError, match="has no column of images, but text, label; texts are given from"):
+    with pytest.raises(
+        DataError, match="has no column of images, but text, label; texts are for models that take them"
+    ):
         load(f"hf:{tmp_path / 'texts'}")
     hugging_face.DatasetDict({"train": images(2)}).save_to_disk(tmp_path / "train")
     with pytest.raises(DataError, match="has no split val; it has train"):

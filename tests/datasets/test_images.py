@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from streamspread.datasets import ImageData, StreamedImages
 from streamspread.datasets.images import TensorPixels, choose, describe, gather, resize_and_crop
-from streamspread.datasets.source import Side
 from streamspread.errors import DataError, OptionError
 from streamspread.streams import as_stream, head
+from streamspread.system.side import Side
 
 
 def pixels(n, height=4, width=5):
@@ -201,6 +201,20 @@ def test_a_side_scales_to_more_and_cuts_as_torchvision_does(shape, size, shorter
     got = resize_and_crop(images, Side(size, shorter, mode))
     wanted = CenterCrop(size)(Resize(shorter, InterpolationMode(mode), antialias=True)(images))
     assert torch.equal(got, wanted)
-    assert resize_and_crop(got, Side(size, shorter, mode)) is got
-    assert describe("set", 2, 2, 0, Side(32, 37, "bicubic")) == "set, 2 images, at 32x32 of 37 (bicubic)"
-    assert pickle.loads(pickle.dumps(Side(32, 37, "bicubic"))).__dict__ == {"shorter": 37, "mode": "bicubic"}
+    assert str(Side(size, shorter, mode)) in describe("set", 2, 2, 0, Side(size, shorter, mode))
+
+
+@pytest.mark.parametrize("crop", ["center", "squash", "border"])
+def test_images_of_the_size_itself_are_scaled_where_more_is_asked_for_and_else_left(crop):
+    images = pixels(2, 32, 32)
+    assert resize_and_crop(images, Side(32, 32, "bicubic", crop)) is images
+    assert not torch.equal(resize_and_crop(images, Side(32, 37, "bicubic", crop)), images)
+
+
+def test_a_side_says_what_is_done_keeps_it_at_another_size_and_is_pickled():
+    side = Side(32, 37, "bicubic", "border", (1, 2, 3))
+    assert describe("set", 2, 2, 0, side) == "set, 2 images, at 32x32 of 37 (bicubic, with a border)"
+    assert str(side.at(64)) == "64x64 of 74 (bicubic, with a border)"
+    assert pickle.loads(pickle.dumps(side)).__dict__ == side.__dict__ == side.at(32).__dict__
+    assert str(Side.of(8)) == str(Side(0).at(8)) == "8x8"
+    assert Side.of(side) is side

@@ -193,6 +193,22 @@ def test_a_file_damaged_inside(tmp_path):
         load(f"parquet:{path}")
 
 
+def test_a_column_whose_name_is_no_text(tmp_path):
+    path = write(tmp_path / "x.parquet", range(3))
+    path.write_bytes(path.read_bytes().replace(b"label", b"lab\xedl"))
+    with pytest.raises(DataError, match=r"x.parquet cannot be read as a Parquet file \('utf-8' codec"):
+        load(f"parquet:{path}")
+
+
+def test_fewer_labels_than_rows(tmp_path, monkeypatch):
+    """As in a file that was damaged inside the column of labels."""
+    path = write(tmp_path / "x.parquet", range(3))
+    read = pq.ParquetFile.read
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda file, columns: read(file, columns)[1:])
+    with pytest.raises(DataError, match=r"x.parquet is damaged: its column label has 2 of 3 values\Z"):
+        load(f"parquet:{path}")
+
+
 def test_a_file_without_rows(tmp_path):
     path = write(tmp_path / "x.parquet", [], label=None)
     with pytest.raises(DataError, match=r"x.parquet: no images in it"):

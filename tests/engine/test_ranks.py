@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
 from streamspread.results.directions import Directions
 from streamspread.system.ranks import ALONE, Ranks, bounds_of, dealt
@@ -142,11 +143,31 @@ def test_what_fails_on_one_rank_fails_on_all_with_one_line(world, name, error, l
     assert line in said
 
 
+def test_what_is_sent_comes(world):
+    came = results(world, "sendings")
+    each = [torch.arange(6.0).view(3, 2) + 10 * rank for rank in range(3)]
+    for rank, one in enumerate(came):
+        assert one["told"] == [(0, 5), (1, 5), (2, 5)]
+        assert [other["rank"] for other in one["gathered"]] == [0, 1, 2]
+        assert all(torch.equal(a["x"], b[:1]) for a, b in zip(one["gathered"], each, strict=True))
+        assert torch.equal(one["added"], sum(each).T)
+        assert float(one["number"]) == 3.0
+        assert torch.equal(one["broadcast"], each[1].T)
+        assert torch.equal(one["dealt"], each[0][:, [slice(0, 0), slice(0, 1), slice(1, 2)][rank]])
+        assert (one["shared"], one["led"]) == (0, 0)
+    collected = [part.tolist() for part in came[1]["collected"]]
+    assert collected == [[], [[0, 0]], each[1][:1].tolist(), [[1, 1]], each[2][:2].tolist(), [[2, 2]]]
+    assert came[1]["collected"][2].dtype == torch.bfloat16
+    assert came[0]["collected"] == came[2]["collected"] == []
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_plan_foretells_what_travels(world, method):
-    for one in results(world, f"the wire of {method}"):
-        assert 0.5 < one["came"] / one["foretold"] < 1.5
-        assert one["waits"] > 0.0
+    each = results(world, f"the wire of {method}")
+    assert all(one["waits"] > 0.0 for one in each)
+    came, foretold = (np.mean([one[name] for one in each]) for name in ("came", "foretold"))
+    # Of a sketch the most is foretold, which keeps fewer rows where fewer will do.
+    assert (0.3 if method == "sketch" else 0.6) < came / foretold < 1.4
 
 
 def test_all_goes_on_after_errors(world):

@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
-from streamspread.estimator import sums, wide
+from streamspread.estimator import square, sums, wide
 from streamspread.estimator.sketch import Sketch
 from streamspread.system.devices import CPU
 from tests import networks
@@ -171,8 +171,8 @@ def test_a_constant_has_no_variance():
 @pytest.mark.parametrize("count", [0.9, 3])
 @pytest.mark.parametrize("limits", [{"dense_limit": 16}, {}], ids=["panels", "square"])
 def test_nor_has_one_of_many_features(count, limits, monkeypatch):
-    small = replace(CPU, search_limit=16, **limits)
-    monkeypatch.setattr(sums, "profile", lambda device: small)
+    monkeypatch.setattr(sums, "profile", lambda device: replace(CPU, search_limit=16, **limits))
+    monkeypatch.setattr(sums, "_LEAST_SEARCHED", 16)
     pca = streamspread.PCA(count, method="covariance").fit(np.full((300, 130), 7.0))
     assert not pca.explained_variance_.any()
     assert pca.components_interval(0.9) == (0, 0)
@@ -230,7 +230,8 @@ def test_more_features_than_a_dense_solve_takes(monkeypatch):
 
 @pytest.mark.parametrize("shape", [(500, 120), (120, 500)], ids=["tall", "wide"])
 def test_few_components_of_many_features_are_searched_for(shape, monkeypatch):
-    monkeypatch.setattr(sums, "profile", lambda device: replace(CPU, search_limit=16))
+    monkeypatch.setattr(sums, "_LEAST_SEARCHED", 16)
+    monkeypatch.setattr(wide, "profile", lambda device: replace(CPU, search_limit=16))
     x = samples(shape)
     ours = streamspread.PCA(3).fit(x)
     assert not ours.spectrum_.complete
@@ -242,7 +243,7 @@ def test_few_components_of_many_features_are_searched_for(shape, monkeypatch):
         assert low == k == high
         assert ours.spectrum_.complete
     # What a search does not find to the last digits a dense solve does.
-    monkeypatch.setattr(sums, "_CONVERGED", 0.0)
+    monkeypatch.setattr(square, "_CONVERGED", 0.0)
     again = streamspread.PCA(3).fit(x)
     assert again.spectrum_.complete
     agree(again, Reference(3, svd_solver="full").fit(x))
@@ -411,3 +412,13 @@ def test_rows_do_not_wait_beside_a_sketch():
         assert not pca._running.blocks
     with pytest.warns(UserWarning, match="a sketch was asked for"):
         assert pca.n_samples_ == 300
+
+
+def test_a_callable_of_arrays_gives_arrays_and_of_tensors_tensors():
+    x = samples(TALL)
+    ours = streamspread.PCA(3).fit(lambda: iter(np.array_split(x, 4)))
+    assert isinstance(ours.components_, np.ndarray)
+    agree(ours, Reference(3, svd_solver="full").fit(x))
+    assert isinstance(streamspread.PCA(3).fit(lambda: iter([torch.from_numpy(x)])).components_, torch.Tensor)
+    with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\) while a minimum of 1 is required"):
+        ours.transform(iter([]))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas
+import polars
 import pytest
 import torch
 from scipy import sparse
@@ -61,6 +62,30 @@ def test_data_are_refused_as_scikit_learn_does(given):
     assert str(ours) == str(theirs)
     if isinstance(given, np.ndarray) and type(given) is np.ndarray and given.size and given.dtype.kind == "f":
         assert str(refused(streamspread.PCA(), torch.from_numpy(given))) == str(theirs)
+
+
+@pytest.mark.parametrize(
+    ("made", "kind"),
+    [
+        (lambda x: x.to("meta"), "on the meta device, without its numbers"),
+        (lambda x: x[0].to("meta"), "on the meta device, without its numbers"),
+        (lambda x: x.to_sparse(), r"sparse \(torch\.sparse_coo\)"),
+        (lambda x: x.to_sparse_csr(), r"sparse \(torch\.sparse_csr\)"),
+        (lambda x: torch.nested.nested_tensor([x[0], x[1, :3]]), "nested"),
+        (lambda x: torch.quantize_per_tensor(x.float(), 0.1, 0, torch.qint8), r"quantized \(torch\.qint8\)"),
+        (lambda x: x.to(torch.float8_e4m3fn), "of 8-bit floats"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, of what is new or will go
+def test_tensors_that_are_not_ordinary_are_refused(made, kind):
+    with pytest.raises(ValueError, match=f"Input X is a tensor that is {kind}: give an ordinary one"):
+        streamspread.PCA().fit(made(torch.from_numpy(X)))
+
+
+def test_a_frame_that_is_not_collected_yet():
+    with pytest.raises(ValueError, match=r"Input X is a LazyFrame, .*: give X\.collect\(\)"):
+        streamspread.PCA().fit(polars.DataFrame(X).lazy())
+    assert streamspread.PCA(2).fit(polars.DataFrame(X)).n_components_ == 2
 
 
 @pytest.mark.parametrize("solver", ["auto", "full", "arpack", "randomized"])
@@ -163,3 +188,11 @@ def test_memory_methods_and_devices():
         streamspread.PCA(2, method="magic").fit(X)
     with pytest.raises(streamspread.StreamspreadError, match=r"thresholds must lie in \(0, 1\], got 2"):
         streamspread.PCA(2).fit(X).components_interval(2)
+
+
+@pytest.mark.parametrize("shape", [(60, 6), (6, 60)], ids=["tall", "wide"])
+@pytest.mark.parametrize("size", [1e200, 1e307])
+def test_finite_numbers_whose_squares_are_not(shape, size):
+    x = np.random.default_rng(0).normal(size=shape) * size
+    with pytest.raises(ValueError, match="Input X is too large: its sums of squares overflow float64"):
+        streamspread.PCA(2).fit(x)

@@ -1,5 +1,6 @@
 """The doors from Python with one argument that is not what they take."""
 
+import functools
 import inspect
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import nn
 
 import streamspread
+from streamspread.report.pages import report
 from tests.malformed.values import objects
 
 #: What stands for other programs' affairs, is asked for on purpose, or takes long whatever is given.
@@ -26,8 +28,19 @@ def _square():
     return x + x.T
 
 
-def _pca(X=None, **options):
-    return streamspread.PCA(**options).fit(X)
+@functools.cache
+def _spectra():
+    return streamspread.analyze(_network(), _rows(), device="cpu")
+
+
+@functools.cache
+def _grams():
+    return streamspread.grams(_network(), _rows(), device="cpu")
+
+
+def _of_layer(name):
+    """A method of a layer's result, with a threshold or a count."""
+    return lambda given: getattr(_spectra()["0"], name)(given)
 
 
 DOORS = {
@@ -41,9 +54,16 @@ DOORS = {
     "eigh_leading": (streamspread.eigh_leading, lambda: {"a": _square(), "k": 2}),
     "read": (streamspread.read, dict),
     "read_grams": (streamspread.read_grams, dict),
-    "write": (streamspread.write, dict),
-    "write_grams": (streamspread.write_grams, dict),
-    "cka": (streamspread.cka, dict),
+    "read_history": (streamspread.read_history, dict),
+    "write": (streamspread.write, lambda: {"spectra": _spectra(), "path": "x.arrow"}),
+    "write_grams": (streamspread.write_grams, lambda: {"grams": _grams(), "path": "x.safetensors"}),
+    "cka": (streamspread.cka, lambda: {"a": _grams(), "b": _grams()}),
+    "report": (report, lambda: {"results": _spectra(), "out": "page", "figures": False}),
+    "compare": (lambda other, threshold: _spectra().compare(other, threshold), lambda: {"other": _spectra()}),
+    "at": (lambda thresholds: _spectra().at(thresholds), dict),
+    "components": (_of_layer("components"), dict),
+    "share": (_of_layer("share"), dict),
+    "estimate": (_of_layer("estimate"), dict),
     "SpreadLoss": (streamspread.SpreadLoss, lambda: {"model": _network(), "layers": "0"}),
     "Monitor": (streamspread.Monitor, lambda: {"model": _network(), "layers": "0"}),
     "train": (streamspread.train, lambda: {"model": "plan:2", "data": "folder:missing", "device": "cpu"}),

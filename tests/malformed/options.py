@@ -22,8 +22,8 @@ BASES = {
     "show": {},
     "report": {},
 }  # fmt: skip
-#: What is right and takes long.
-LONG = {("--perplexity", "1"), ("--memory", "1e9")}
+#: What is right and takes long: a training.
+LONG = {("train", "--data", "patches"), ("study", "--data", "patches")}
 
 
 def flags(name):
@@ -42,10 +42,11 @@ def options(random, folder):
     line = [name]
     for _ in range(random.choice([1, 1, 1, 2])):
         flag, valued = random.choice(flags(name) or [("--bogus", True)])
-        if valued:
-            given[flag] = random.choice(TEXTS)
-        elif random.random() < 0.3:
-            line.append(f"{flag}={random.choice(TEXTS)}")
+        text = random.choice(TEXTS)
+        if valued and (name, flag, text) not in LONG:
+            given[flag] = text
+        elif not valued and random.random() < 0.3:
+            line.append(f"{flag}={text}")
     if random.random() < 0.1:
         line.append(random.choice(TEXTS))
     if name in ("show", "report"):

@@ -1,6 +1,7 @@
 """Plans: what is accepted, what is refused and what the refusal says."""
 
 import pytest
+import torch
 
 from streamspread.errors import ModelError
 from streamspread.models.plans import MOST_CHANNELS, PLANS, find_plan, format_plan, parse_plan
@@ -42,6 +43,13 @@ def test_more_channels_than_any_memory_holds_are_refused(step):
 @pytest.mark.parametrize("plan", ["M", "M,M", ()])
 def test_a_plan_needs_a_convolution(plan):
     with pytest.raises(ModelError, match="has no convolution"):
+        parse_plan(plan)
+
+
+@pytest.mark.parametrize("plan", [3, 1.5, None, torch.device("cpu"), object()])
+def test_what_is_neither_a_text_nor_a_sequence_is_no_plan(plan):
+    kind = type(plan).__name__
+    with pytest.raises(ModelError, match=rf"a plan is a text or a sequence .*not of type {kind}\Z"):
         parse_plan(plan)
 
 

@@ -242,9 +242,13 @@ def first_rows(path, count):
 
 
 @pytest.mark.parametrize(
-    ("name", "scaled_to", "interpolation"),
-    [("timm:vit_tiny_patch16_224", 248, "bicubic"), ("torchvision:resnet18", 256, "bilinear")],
+    ("name", "brought"),
+    [
+        ("timm:vit_tiny_patch16_224", "224x224 of 248 (bicubic)"),
+        ("timm:convnext_tiny.in12k_ft_in1k_384", "384x384 (bicubic, squashed)"),
+        ("torchvision:resnet18", "224x224 of 256"),
+        ("no1", "32x32"),
+    ],
 )
-def test_images_are_scaled_as_the_makers_of_a_model_do(name, scaled_to, interpolation):
-    loaded = load(name, "none")
-    assert (loaded.image_size, loaded.scaled_to, loaded.interpolation) == (224, scaled_to, interpolation)
+def test_images_are_scaled_as_the_makers_of_a_model_do(name, brought):
+    assert str(load(name, "none").image_size) == brought

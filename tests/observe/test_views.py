@@ -187,6 +187,14 @@ def test_types_tell_where_features_are():
     assert axes_of(nn.Sequential(Mixed()), 3, 5, 5)["0"] == ""
 
 
+def test_linear_layers_of_gpt2_have_their_features_last():
+    pytest.importorskip("transformers")
+    from transformers.pytorch_utils import Conv1D
+
+    for features in (4, 7):  # 4 as there are tokens
+        assert axes_of(nn.Sequential(Conv1D(features, 3)), 4, 3)["0"] == "NTC"
+
+
 @pytest.mark.parametrize("tokens", [2, 5])
 def test_modules_say_whether_samples_or_tokens_come_first(tokens):
     assert axes_of(Recurrent(batch_first=True), tokens, 4)["rnn"] == "NTC"
@@ -243,7 +251,7 @@ def test_one_forward_hands_over_all_views():
         ("0=NTC", r"layer '0': axes NTC are given, and its output \(N, 3, 5, 5\) has 4"),
         ("NTC", "axes NTC are given, and no layer that was asked for has 3 axes"),
         ("head=NTC", "axes NTC are given, and no layer that was asked for is called 'head'"),
-        ("HNWC", "cannot be analysed: its output, read as HNWC is not a dense"),
+        ("HNWC", "cannot be analysed: its output, read as HNWC, is not a dense"),
     ],
 )
 def test_axes_that_are_not_known_or_do_not_fit_are_refused(rules, message):

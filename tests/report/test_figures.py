@@ -158,6 +158,14 @@ def test_names_of_layers_may_be_anything(name):
     assert all(one in shown for one in HOSTILE if len(one) < 28)
 
 
+def test_characters_that_no_svg_can_hold_are_written_out():
+    """vl-convert ends the whole process at one."""
+    text = "a\x1b]0;x\x07\x00\uffffb"
+    drawn = render.svg({"data": {"values": [{}]}, "mark": {"type": "text", "text": text}})
+    assert r"a\x1b]0;x\x07\x00" in drawn
+    assert render.png(drawn)
+
+
 def test_checkpoints_are_in_order_and_a_curve_for_each_layer(growing):
     runs = [
         equal_run(f"step-{n}", NO1_DIMS, growing, weights_sha256=str(n), data_seen="x") for n in (100, 20, 3)

@@ -89,7 +89,7 @@ def test_every_threshold_of_the_run_is_there_and_no_other(tmp_path):
     assert "### K(0.9) and its share of the dimensions, K(0.9)/D" in text
     assert "| c1 | 90 (2.20 %) |" in text
     assert "### K(0.7)" not in text
-    heads = "| layer | shape | D | N | K at most | K(0.5) | K(0.5)/D | K(0.9) | K(0.9)/D | method |"
+    heads = "| layer | shape | D | images | K at most | K(0.5) | K(0.5)/D | K(0.9) | K(0.9)/D | method |"
     assert heads in text
     assert "| c1 | 4096 | 4,096 | 2,000 | 1,999 | 50 | 1.22 % | 90 | 2.20 % | gram fp32 |" in text
     assert "| layer | participation ratio | effective rank |" in text

@@ -82,6 +82,9 @@ def test_overlap_is_there_where_directions_were_kept():
 
 
 def test_what_cannot_be_compared_is_refused():
+    for other in (3, None, "c1", {"c1": 3}, ONE["c1"]):
+        with pytest.raises(DataError, match="a result is compared with another one, as analyze and read"):
+            ONE.compare(other)
     with pytest.raises(DataError, match=r"no layer has one name in both results \(c1, c2; gap\)"):
         ONE.compare(Spectra([equal_layer("gap", 9, 9)]))
     with pytest.raises(OptionError, match=r"thresholds must lie in \(0, 1\], got 2"):

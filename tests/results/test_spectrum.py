@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,8 +60,9 @@ def test_shares_of_leading_components():
         (0.7, 1.0),
     ]
     assert all(math.isnan(end) for end in complete([0.0, 0.0]).share(1))
-    with pytest.raises(OptionError, match="the share of -1 components was asked for: give 0 or more"):
-        known.share(-1)
+    for count in (-1, 1.5, None):
+        with pytest.raises(OptionError, match=f"the share of {count} components was asked for: give 0 or"):
+            known.share(count)
 
 
 def test_one_direction_needs_one_component_for_every_threshold():
@@ -196,7 +198,11 @@ def test_the_lower_end_never_passes_the_upper_end():
     assert spectrum.components(0.7) == (2, 2)
 
 
-@pytest.mark.parametrize("bad", [0, -0.1, 1.0000001, 70, math.nan, math.inf, "often", None])
+@pytest.mark.parametrize(
+    "bad",
+    [0, -0.1, 1.0000001, 70, 10**400, math.nan, math.inf, "often", None, torch.zeros((), device="meta")],
+    ids=lambda bad: str(bad)[:9],
+)
 def test_a_threshold_outside_its_range_is_refused_with_what_came(bad):
     with pytest.raises(OptionError, match=r"thresholds must lie in \(0, 1\], got "):
         check_thresholds([0.5, bad])
@@ -205,7 +211,7 @@ def test_a_threshold_outside_its_range_is_refused_with_what_came(bad):
 
 
 def test_one_threshold_may_stand_alone():
-    assert check_thresholds(0.7) == check_thresholds("0.7") == (0.7,)
+    assert check_thresholds(0.7) == check_thresholds("0.7") == check_thresholds(np.array(0.7)) == (0.7,)
     with pytest.raises(OptionError, match=r"thresholds must lie in \(0, 1\], got None"):
         check_thresholds(None)
 

@@ -227,6 +227,15 @@ def test_a_name_that_is_not_utf_8_is_refused_before_and_at_writing_and_at_readin
             use(path)
 
 
+def test_what_does_not_begin_and_end_as_an_arrow_file_is_not_read_whole(tmp_path):
+    large = tmp_path / "large.arrow"
+    for begin, words in ((b"", "is not an Arrow file"), (b"ARROW1", "is cut off or damaged")):
+        large.write_bytes(begin)
+        os.truncate(large, 1 << 43)  # more than any memory has, and no block on the disk
+        with pytest.raises(StoreError, match=words):
+            store.read(large)
+
+
 def test_no_cut_of_a_file_reads_as_a_result(written):
     good = written.read_bytes()
     cut = written.parent / "cut.arrow"

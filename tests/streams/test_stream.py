@@ -209,6 +209,7 @@ def test_batch_size_below_one_is_refused():
     ("batch", "words"),
     [
         (torch.ones(2, 3, device="meta"), "on the meta device, without its numbers"),
+        (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), "nested"),
         (torch.ones(2, 3).to_sparse(), r"sparse \(torch.sparse_coo\)"),
     ],
 )

@@ -62,18 +62,16 @@ def test_a_figure_draws_numbers(name):
     assert all(value is not None for row in rows for value in row.values())
 
 
-@pytest.mark.parametrize("name", [*runs.NETWORKS, "base"])
+@pytest.mark.parametrize("name", runs.NETWORKS)
 def test_numbers_fit_together(name):
-    made, network = FOUND["made"], FOUND["networks"].get(name, FOUND["base"])
-    images = made["images"] if name == "base" else made["compared"]
+    network = FOUND["networks"][name]
     for layer, one in network["layers"].items():
         assert one["spread"] == pytest.approx(one["k"] / one["dim"], rel=1e-5)
-        assert 0 < one["k"] <= one["ceiling"] <= min(one["dim"], images - 1)
+        assert 0 < one["k"] <= one["ceiling"] <= min(one["dim"], runs.IMAGES - 1)
         assert 0 < one["between"] <= one["span"] <= one["nine"] + 1e-3
         assert one["within"] >= 0.9 * one["k"] or layer == "gap"
         assert one["at"]["0.7"] == [one["k"]] * 2
-        if name != "base":
-            assert FOUND["cka"][name]["debiased"][f"{layer} {layer}"] == pytest.approx(1.0, abs=1e-3)
+        assert FOUND["cka"][name]["debiased"][f"{layer} {layer}"] == pytest.approx(1.0, abs=1e-3)
     assert len({network["seen"] for network in FOUND["networks"].values()}) == 1  # the same images
 
 
@@ -83,8 +81,8 @@ def test_numbers_of_no1_are_those_of_float64():
     reference = json.loads(path.read_text(encoding="utf-8"))
     taus = [f"{tau:g}" for tau in reference["thresholds"]]
     found = {
-        FOUND["made"]["images"]: FOUND["base"]["layers"],
-        FOUND["made"]["compared"]: FOUND["networks"]["no1"]["layers"],
+        runs.IMAGES: FOUND["networks"]["no1"]["layers"],
+        runs.FEWER: FOUND["conditions"]["no1-n1000"]["layers"],
     }
     compared = 0
     for row in reference["rows"]:
@@ -93,12 +91,12 @@ def test_numbers_of_no1_are_those_of_float64():
             if tau in at:
                 assert at[tau] == [k, k], (row["samples"], row["layer"], tau)
                 compared += 1
-    assert compared == 2 * 7 * 3
+    assert compared == 7 * 3 + 2
 
 
 def test_numbers_of_all_images_are_those_of_their_page():
     page = (make.HERE / "all-images" / "report.md").read_text(encoding="utf-8")
-    assert FOUND["earlier"][str(IMAGES)] == KNOWN
+    assert (FOUND["made"]["all"], FOUND["all"]) == (IMAGES, KNOWN)
     for name, layers in KNOWN.items():
         for layer, k in layers.items():
             dim = FOUND["networks"][name]["layers"][layer]["dim"]
@@ -106,17 +104,20 @@ def test_numbers_of_all_images_are_those_of_their_page():
             assert re.search(rf"{layer} \|.* {k} \({share}\)", page), (name, layer, share)
 
 
-def test_numbers_of_earlier_runs_are_those_that_were_made_again():
-    earlier = FOUND["earlier"][str(FOUND["made"]["images"])]
-    assert set(earlier) == set(runs.NETWORKS)
-    assert earlier["no1"] == {layer: one["k"] for layer, one in FOUND["base"]["layers"].items()}
+def test_earlier_runs_over_the_same_images_found_the_same():
+    page = (make.HERE / "tables.md").read_text(encoding="utf-8")
+    table = page.partition("### K(0.7) / D")[2].strip().split("\n\n")[0]
+    header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    assert header[1:] == list(runs.NETWORKS)
+    for layer, *cells in rows:
+        ks = [FOUND["networks"][name]["layers"][layer]["k"] for name in runs.NETWORKS]
+        assert [int(cell.split()[0].replace(",", "")) for cell in cells] == ks
 
 
 def test_every_run_is_read_and_every_command_is_shown():
     made = [name for name, _ in runs.commands("cifar10", "study")]
     assert {name.partition(".")[0] for name in made} == {
-        runs.BASE,
-        *(f"{name}-{runs.COMPARED_NAME}" for name in FOUND["networks"]),
+        *FOUND["networks"],
         *FOUND["conditions"],
         *(f"{name}-cka" for name in FOUND["cka"]),
     }

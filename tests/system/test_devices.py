@@ -66,6 +66,7 @@ def test_a_device_that_is_named_has_its_number(cards, asked, meant):
     [
         ("tpu", "device 'tpu' is unknown: use auto, cpu or cuda:0"),
         (None, "device None is unknown"),
+        (2**70, "device 1180591620717411303424 is unknown"),
         ("mps", "device mps is not supported: use auto, cpu or cuda:0"),
         ("cuda:2", "device cuda:2 is not there: torch sees 2 CUDA devices; use --device cpu"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from streamspread.system.files import (
     PlaceError,
     beside,
+    check_name,
     check_place,
     file_stem,
     place,
@@ -213,3 +214,9 @@ def test_any_name_becomes_one_that_a_file_can_have(tmp_path):
     for name in (long, other, "猫" * 200):
         (tmp_path / f"{file_stem(name)}-n500.safetensors").write_bytes(b"")
     assert file_stem(long) != file_stem(other)
+
+
+def test_a_name_may_be_bytes():
+    check_name(b"x.arrow")
+    with pytest.raises(PlaceError, match="the name is not UTF-8"):
+        check_name(b"caf\xe9.arrow")

@@ -6,7 +6,7 @@ import pytest
 
 from streamspread.system import progress
 from streamspread.system.lines import lines
-from streamspread.system.progress import Left, Progress, doing, is_heard, silent, speed, telling
+from streamspread.system.progress import Left, Progress, doing, heard, silent, speed, telling
 
 
 class Clock:
@@ -56,7 +56,7 @@ def test_nothing_is_said_before_anything_is_known():
 def test_a_line_has_what_is_done_how_fast_and_what_is_left(clock):
     from streamspread.system.lines import _Log
 
-    log = _Log()
+    log = _Log(Left())
     log.see(event(0, 0.1))
     clock.now += 20
     log.see(event(100, 0.2))
@@ -101,12 +101,12 @@ def test_what_is_left_is_told_by_what_went_before(clock):
 
 
 def test_what_is_done_is_told_to_whoever_listens():
-    heard = []
+    told = []
     doing("nothing")
-    assert not is_heard()
-    with telling(heard.append):
-        assert is_heard()
+    assert heard() is silent
+    with telling(told.append):
+        assert heard() is not silent
         doing("opening no1")
     with telling(silent):
-        assert not is_heard()
-    assert [one.stage for one in heard] == ["opening no1"]
+        assert heard() is silent
+    assert [one.stage for one in told] == ["opening no1"]

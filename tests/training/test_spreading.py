@@ -5,6 +5,7 @@ import io
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -237,6 +238,7 @@ def test_nan_is_said_once_and_leaves_the_running_target():
         ),
         ({"target": 0}, OptionError, "target of spreading must be"),
         ({"target": True}, OptionError, "target of spreading must be"),
+        ({"target": np.empty((2, 0))}, OptionError, "target of spreading must be"),
         ({"kind": "wide"}, OptionError, "kind of spreading 'wide' is unknown: choose from participation,"),
         ({"kind": 3}, OptionError, "kind of spreading must be a name or a function"),
     ],

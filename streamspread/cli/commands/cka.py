@@ -129,7 +129,7 @@ def _streamed(
         facts = opened.facts(context.obj, source, options.seed)
         try:
             grams = api.grams(
-                opened.loaded.module, opened.images, **vars(options), progress=progress, provenance=facts
+                opened.loaded.module, opened.data, **vars(options), progress=progress, provenance=facts
             )
         except InterruptedGrams as stopped:
             grams, partial = stopped.grams, stopped.grams.provenance["notes"][-1]

@@ -64,7 +64,7 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         try:
             embedding = api.embed(
                 opened.loaded.module,
-                opened.images,
+                opened.data,
                 **vars(options),
                 progress=progress,
                 provenance=facts,

@@ -19,7 +19,7 @@ def plan(source: Source, options: Options, output: UnusedOutput) -> None:
 
         with joined(str(options.device)) as ranks, ranks.together():
             opened = open_first(source, options, output.quiet, ranks)
-            subject = Subject(opened.loaded.module, opened.images)
+            subject = Subject(opened.loaded.module, opened.data)
             found = analyze.plan_with(subject, options, timed=True, ranks=ranks)
     if not ranks.leads:
         return

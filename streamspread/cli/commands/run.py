@@ -73,7 +73,7 @@ def _analyzed(
         check_apart(options.checkpoint, path)
     opened = open_first(source, options, quiet, ranks)
     facts = opened.facts(command, source, options.seed)
-    subject, twin = Subject(opened.loaded.module, opened.images), _twin(opened, source, options)
+    subject, twin = Subject(opened.loaded.module, opened.data), _twin(opened, source, options)
     say = partial(outlook_line, twice=options.with_random)
     announce = None if quiet else Announce(say, opened.total)
     how: dict[str, Any] = {"announce": announce, "twin": twin, "ranks": ranks}

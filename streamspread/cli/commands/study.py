@@ -16,6 +16,7 @@ from streamspread.cli.inputs import open_data
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 from streamspread.options import Flag, Option, read_thresholds, split_names
 from streamspread.options.analysis import MACHINE, QUESTION
+from streamspread.system.progress import Left
 
 if TYPE_CHECKING:
     from streamspread.study import Outcome, Step
@@ -149,13 +150,15 @@ def study(
     work.prepare()
     build.check_folder(output.out)
     began = time.perf_counter()
+    agenda, remaining = work.agenda(todo), Left()
     done: list[Step] = []
     interrupted = False
     try:
         for number, step in enumerate(todo, start=1):
             first = f"{number} of {len(todo)}: {step.name}"
-            with progress_bars(output.quiet, first) as progress, epoch_lines(output.quiet) as epoch:
-                outcome = work.do(step, progress, epoch, training_bar(progress))
+            with progress_bars(output.quiet, first, remaining) as show, epoch_lines(output.quiet) as epoch:
+                learning, progress = agenda.of(number - 1, show) if show else (None, None)
+                outcome = work.do(step, progress, epoch, training_bar(learning))
             done.append(step)
             note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
     except KeyboardInterrupt:

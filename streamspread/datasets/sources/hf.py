@@ -9,22 +9,35 @@ from streamspread.datasets.source import SPLITS, DataSource, Request
 
 if TYPE_CHECKING:
     from streamspread.datasets.images import PixelSource
+    from streamspread.datasets.texts import TextSource
 
 
 def _open(request: Request) -> tuple[PixelSource, str]:
-    from streamspread.datasets.decode import DecodedPixels, path_name
+    from streamspread.datasets.decode import DecodedPixels
     from streamspread.datasets.hub import HubImages
 
     images = HubImages(request.argument, request.split)
+    return DecodedPixels(images, request.image_size), _name(request)
+
+
+def _texts(request: Request) -> tuple[TextSource, str]:
+    from streamspread.datasets.hub import HubTexts
+
+    return HubTexts(request.argument, request.split), _name(request)
+
+
+def _name(request: Request) -> str:
+    from streamspread.datasets.decode import path_name
+
     folder = os.path.isdir(request.path)
-    name = path_name(request.path, request.split) if folder else f"{request.argument} {request.split}"
-    return DecodedPixels(images, request.image_size), name
+    return path_name(request.path, request.split) if folder else f"{request.argument} {request.split}"
 
 
 SOURCE = DataSource(
     form="hf:NAME",
-    about="a data set of Hugging Face's: a folder that save_to_disk wrote, or a name, cached or on the hub",
+    about="images or texts of Hugging Face's: a folder of save_to_disk, or a name, cached or on the hub",
     open=_open,
+    texts=_texts,
     splits=SPLITS,
     holds=lambda path: os.path.isfile(os.path.join(path, "dataset_info.json")),
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
 from streamspread.models.source import Built, ModelSource, one_line
+from streamspread.system.side import Side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,7 @@ T = TypeVar("T")
 _USUAL_SIZE = 224  # pixels, where neither the image processor nor the configuration says another
 _BICUBIC = 3  # as Pillow numbers what images are scaled by
 _TOKENS = 8  # of an example text
+_NO_END = 10**9  # tokens: where texts may have any number
 _AUDIO = 16_000  # samples of an example sound: a second of it
 
 
@@ -52,7 +54,7 @@ def _published(name: str) -> Built:
     return _made(name, build)
 
 
-def _made(name: str, build: Callable[[], Built]) -> Built:
+def _made(name: str, build: Callable[[], T]) -> T:
     """What ``build`` makes, in silence; any failure of transformers as one line.
 
     Raises:
@@ -123,21 +125,63 @@ def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
 
     takes = str(module.main_input_name)
     if takes != "pixel_values":
-        example = _example(takes, module)
-        return Built(module=module, mean=(), std=(), image_size=0, takes=takes, example=example, note=note)
+        return Built(
+            module=module,
+            mean=(),
+            std=(),
+            image_size=Side(0),
+            takes=takes,
+            example=_example(takes, module),
+            tokenizer=_Tokenizer(name, module.config) if takes == "input_ids" else None,
+            note=note,
+        )
     processor = _processor(name)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if processor is None else _constants(processor)
-    size = (None if processor is None else _size(processor)) or _side(getattr(module.config, "image_size", 0))
-    resample = getattr(processor, "resample", None)
+    usual = _side(getattr(module.config, "image_size", 0)) or _USUAL_SIZE
     return Built(
         module=module,
         mean=mean,
         std=std,
-        image_size=size or _USUAL_SIZE,
-        scaled_to=_scaled(processor),
-        interpolation="bicubic" if resample is not None and int(resample) == _BICUBIC else "bilinear",
+        image_size=Side(usual) if processor is None else _brought(processor, usual),
         note=note,
     )
+
+
+class _Tokenizer:
+    """A model's own tokenizer, which is loaded when the first texts come. Of texts that are longer than the
+    model takes, what is beyond that is cut off.
+
+    Raises:
+        ModelError: there is none with the model.
+    """
+
+    def __init__(self, name: str, config: Any) -> None:
+        self._name, self._most = name, getattr(config, "max_position_embeddings", None) or _NO_END
+        self._loaded: Any = None
+
+    def __call__(self, texts: Sequence[str]) -> Mapping[str, Any]:
+        if self._loaded is None:
+            self._loaded = _made(self._name, self._load)
+        most = min(self._most, self._loaded.model_max_length)
+        with _quiet():
+            found = self._loaded(
+                list(texts),
+                truncation=most < _NO_END,
+                max_length=most if most < _NO_END else None,
+                return_attention_mask=True,
+            )
+        return dict(found)
+
+    def _load(self) -> Any:
+        from transformers import AutoTokenizer
+
+        what = f"the tokenizer of {self._name!r}"
+        found = _found(self._name, what, ModelError, AutoTokenizer.from_pretrained)
+        if set(found.get_vocab()) <= set(
+            found.all_special_tokens
+        ):  # transformers makes one that knows no word
+            raise ModelError(f"{what}: no vocabulary lies with the model")
+        return found
 
 
 def _processor(name: str) -> Any:
@@ -162,18 +206,15 @@ def _constants(processor: Any) -> tuple[Constants, Constants]:
     return tuple(value / unit for value in mean), tuple(value / unit for value in std)
 
 
-def _size(processor: Any) -> int:
-    """Side of the images that the processor makes; 0 where it leaves their size."""
-    if getattr(processor, "do_center_crop", False):
-        return _side(processor.crop_size)
-    return _side(processor.size) if getattr(processor, "do_resize", True) else 0
-
-
-def _scaled(processor: Any) -> int:
-    """Pixels to which the processor scales the shorter side before it cuts out the middle; 0: it does not."""
-    crops = getattr(processor, "do_center_crop", False) and getattr(processor, "do_resize", True)
-    shortest = processor.size.get("shortest_edge") if crops and hasattr(processor.size, "get") else None
-    return int(shortest or 0)
+def _brought(processor: Any, usual: int) -> Side:
+    """The side of the images that the processor makes, ``usual`` where it leaves their size, and how it does
+    that: where it has a height and a width, both are scaled."""
+    resample = getattr(processor, "resample", None)
+    mode = "bicubic" if resample is not None and int(resample) == _BICUBIC else "bilinear"
+    scaled = processor.size if getattr(processor, "do_resize", True) else {}
+    crop = "squash" if hasattr(scaled, "get") and scaled.get("height") else "center"
+    cut = processor.crop_size if getattr(processor, "do_center_crop", False) else {}
+    return Side(_side(cut) or _side(scaled) or usual, _side(scaled), mode, crop)
 
 
 def _side(size: Any) -> int:

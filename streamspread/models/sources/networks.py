@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streamspread.models.plans import IMAGE_SIZE, PLANS, nearest
 from streamspread.models.source import Built, ModelSource
+from streamspread.system.side import Side
 
 
 def _build(name: str, seed: int) -> Built:
@@ -15,7 +16,7 @@ def _build(name: str, seed: int) -> Built:
         module=build(PLANS[name], seed),
         mean=CIFAR_MEAN,
         std=CIFAR_STD,
-        image_size=IMAGE_SIZE,
+        image_size=Side(IMAGE_SIZE),
         shipped=shipped_weights(name),
     )
 

@@ -6,13 +6,16 @@ import re
 
 from streamspread.models.plans import IMAGE_SIZE, parse_plan
 from streamspread.models.source import Built, ModelSource
+from streamspread.system.side import Side
 
 
 def _build(plan: str, seed: int) -> Built:
     from streamspread.models.inputs import CIFAR_MEAN, CIFAR_STD
     from streamspread.models.network import build
 
-    return Built(module=build(parse_plan(plan), seed), mean=CIFAR_MEAN, std=CIFAR_STD, image_size=IMAGE_SIZE)
+    return Built(
+        module=build(parse_plan(plan), seed), mean=CIFAR_MEAN, std=CIFAR_STD, image_size=Side(IMAGE_SIZE)
+    )
 
 
 def _guess(text: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
 from streamspread.models.plans import did_you_mean, nearest
 from streamspread.models.source import Built, ModelSource, known_interpolation, one_line
+from streamspread.system.side import CROPS, Side
 
 
 def _timm() -> Any:
@@ -64,16 +65,20 @@ def _created(timm: Any, name: str, seed: int, pretrained: bool) -> Any:
 
 
 def _built(timm: Any, module: Any, note: dict[str, str] | None = None) -> Built:
-    """With the constants and the size that timm's own evaluation takes."""
+    """With the constants and the size that timm's own evaluation takes, and its way to bring images to it."""
     config = timm.data.resolve_data_config({}, model=module)
-    size = config["input_size"][-1]
+    size, mean = config["input_size"][-1], tuple(config["mean"])
     return Built(
         module=module,
-        mean=tuple(config["mean"]),
+        mean=mean,
         std=tuple(config["std"]),
-        image_size=size,
-        scaled_to=math.floor(size / config["crop_pct"]),
-        interpolation=known_interpolation(config["interpolation"]),
+        image_size=Side(
+            size,
+            math.floor(size / config["crop_pct"]),
+            known_interpolation(config["interpolation"]),
+            config["crop_mode"] if config["crop_mode"] in CROPS else "center",
+            tuple(round(255 * value) for value in mean),
+        ),
         note=note,
     )
 

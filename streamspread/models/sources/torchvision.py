@@ -10,6 +10,8 @@ from typing import Any
 from streamspread.errors import ModelError, StreamspreadError, WeightsError
 from streamspread.models.plans import did_you_mean, nearest
 from streamspread.models.source import Built, ModelSource, known_interpolation, one_line
+from streamspread.system.downloads import downloads
+from streamspread.system.side import Side
 
 _USUAL_SIZE = 224  # pixels, where no published weights say another
 
@@ -59,7 +61,7 @@ def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
         arguments["weights_backbone"] = None  # else segmentation and detection models download their backbone
     try:
         # GoogLeNet and Inception announce that they will be initialised otherwise.
-        with seeded(seed), numbers_alone(), warnings.catch_warnings():
+        with seeded(seed), numbers_alone(), downloads("torch.hub"), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             module = builder(**arguments)
     except StreamspreadError:
@@ -77,9 +79,11 @@ def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
         module=module,
         mean=tuple(getattr(preset, "mean", IMAGENET_MEAN)),
         std=tuple(getattr(preset, "std", IMAGENET_STD)),
-        image_size=(getattr(preset, "crop_size", None) or [_USUAL_SIZE])[0],
-        scaled_to=(getattr(preset, "resize_size", None) or [0])[0],
-        interpolation=known_interpolation(getattr(preset, "interpolation", "")),
+        image_size=Side(
+            (getattr(preset, "crop_size", None) or [_USUAL_SIZE])[0],
+            (getattr(preset, "resize_size", None) or [0])[0],
+            known_interpolation(getattr(preset, "interpolation", "")),
+        ),
         note=None if weights is None else {"published": f"torchvision {weights}"},
     )
 

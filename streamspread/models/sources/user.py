@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from streamspread.errors import ModelError, StreamspreadError
 from streamspread.models.plans import IMAGE_SIZE, did_you_mean
 from streamspread.models.source import Built, ModelSource, nearest_spec, one_line
+from streamspread.system.side import Side
 
 _SPEC = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 
@@ -35,7 +36,7 @@ def _build(spec: str, seed: int) -> Built:
     if not isinstance(module, nn.Module):
         raise ModelError(f"{spec!r} must return a torch.nn.Module, but returned {type(module).__name__}")
     mean, std = (CIFAR_MEAN, CIFAR_STD) if isinstance(module, Network) else (IMAGENET_MEAN, IMAGENET_STD)
-    return Built(module=module, mean=mean, std=std, image_size=IMAGE_SIZE, has_weights=True)
+    return Built(module=module, mean=mean, std=std, image_size=Side(IMAGE_SIZE), has_weights=True)
 
 
 @contextmanager

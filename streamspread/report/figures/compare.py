@@ -9,7 +9,7 @@ FIGURE = Chart(
     section="compare",
     title="section_compare",
     of="compare",
-    spec=lambda texts, form: share_by_layer(texts, series()),
+    spec=lambda texts, form: share_by_layer(texts, series(), form=form._replace(paper=False)),
     follows=("tau", "part"),
     shown=lambda collection: len(collection.runs) > 1,
 )

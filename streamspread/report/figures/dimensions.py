@@ -6,7 +6,7 @@ from streamspread.report.marks import SHARES, curves, drawn, layer_axis, log_axi
 
 def _spec(texts: Texts, form: Form) -> Spec:
     bounds = [{"calculate": "datum.dim", "as": f"dim_{end}"} for end in ("low", "high")]
-    layers = curves("dim", log_axis(texts["dimensions"]), texts, ("series", "line"))
+    layers = curves("dim", log_axis(texts["dimensions"]), texts, ("series", "line"), pale=form.many)
     said = [{"field": "series", "title": texts["run"]}, {"field": "layer", "title": texts["layer"]}]
     said += [{"field": "shape", "title": texts["shape"]}, {"field": "dim", "title": "D", "format": ","}]
     for layer in layers[2:]:

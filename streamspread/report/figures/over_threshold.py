@@ -46,24 +46,25 @@ def _curves(texts: Texts) -> Spec:
 def _map(texts: Texts) -> Spec:
     axis = {"values": [0.1, 0.3, 0.5, 0.7, 0.9], "labelAngle": 0, "format": ".1f"}
     layer = layer_axis(texts)
+    bold = {"condition": {"test": "datum.value === now_chosen", "value": "bold"}, "value": "normal"}
     names = {"labelExpr": layer["axis"]["labelExpr"], "labelLimit": 170, "labelOverlap": True}
+    names |= {"labelFontWeight": bold}
     share = {
         "field": "share_low",
         "type": "quantitative",
         "title": texts["spread_axis"].format(tau="τ"),
         "scale": {"type": "log", "scheme": "viridis"},
-        "legend": {"orient": "bottom", "labelExpr": PERCENT, "gradientLength": 180, "tickCount": 4},
+        "legend": {"orient": "bottom", "labelExpr": PERCENT, "gradientLength": 260, "labelOverlap": True},
     }
     cells: Spec = {"x": {"field": "tau", "type": "ordinal", "title": texts["threshold_axis"], "axis": axis}}
     cells |= {"y": {**layer, "axis": names}, "tooltip": tooltip(texts)}
-    here = "datum.tau === now_tau || datum.stem === now_chosen"
     return {
         "transform": [*SHARES, {"filter": "datum.low > 0"}],
         "height": {"step": 13},
         "layer": [
             {"mark": "rect", "encoding": {**cells, "color": share}},
             {
-                "transform": [{"filter": here}],
+                "transform": [{"filter": "datum.tau === now_tau"}],
                 "mark": {"type": "rect", "fillOpacity": 0, "stroke": "#ffffff", "strokeWidth": 0.7},
                 "encoding": cells,
             },

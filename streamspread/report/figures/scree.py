@@ -49,12 +49,12 @@ def _spec(texts: Texts, form: Form) -> Spec:
         color=color,
     )
     threshold = {"y": {"datum": {"expr": "now_tau"}, "type": "quantitative"}}
+    label = {"type": "text", "align": "left", "dy": -6, "text": {"expr": "'τ = ' + now_tau"}}
+    halo = {"stroke": {"expr": "now_ground"}, "strokeWidth": 4, "strokeJoin": "round"}  # curves lie under it
     at_tau: list[Spec] = [
         {"mark": {"type": "rule", "strokeDash": [2, 2]}, "encoding": threshold},
-        {
-            "mark": {"type": "text", "align": "left", "dy": -6, "text": {"expr": "'τ = ' + now_tau"}},
-            "encoding": {**threshold, "x": {"value": 4}},
-        },
+        {"mark": {**label, **halo}, "encoding": {**threshold, "x": {"value": 4}}},
+        {"mark": label, "encoding": {**threshold, "x": {"value": 4}}},
     ]
     return {"layer": layers + [{"data": {"values": [{}]}, **layer} for layer in at_tau]}
 

@@ -10,6 +10,6 @@ FIGURE = Chart(
     title="spread",
     stem="spread",
     paper=("figure4-spread", "figure_4"),
-    spec=lambda texts, form: share_by_layer(texts, series(), paper=form.paper, ceiling=True),
+    spec=lambda texts, form: share_by_layer(texts, series(), form=form, ceiling=True),
     follows=("tau", "part"),
 )

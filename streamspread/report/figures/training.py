@@ -9,6 +9,6 @@ FIGURE = Chart(
     title="training",
     stem="training",
     of="trainings",
-    spec=lambda texts, form: share_by_layer(texts, ordered("series"), paper=form.paper),
+    spec=lambda texts, form: share_by_layer(texts, ordered("series"), form=form),
     follows=("which", "tau"),
 )

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from streamspread import analyze
+from streamspread.datasets.images import resize_and_crop
 from streamspread.errors import MissingError, ModelError, WeightsError
 from streamspread.models import load
 
@@ -80,6 +81,30 @@ def test_sizes_and_constants_are_what_the_processor_does(saved, options, size, s
     (hook,) = loaded.module._forward_pre_hooks.values()
     (x,) = hook(loaded.module, (BYTES,))
     torch.testing.assert_close(x, BYTES / 255 * scale - shift, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "brought"),
+    [
+        ({"size": {"height": 24, "width": 24}, "resample": 3}, "24x24 (bicubic, squashed)"),
+        ({"size": {"shortest_edge": 30}, "do_center_crop": True, "crop_size": 20, "resample": 3},
+         "20x20 of 30 (bicubic)"),
+        ({"do_resize": False}, "16x16"),
+    ],
+)  # fmt: skip
+def test_images_are_brought_to_size_as_the_processor_does(saved, options, brought):
+    folder = saved(vit(), **{"do_resize": True} | options)
+    side = load(f"hf:{folder}", "none").image_size
+    assert str(side) == brought
+    coarse = torch.randint(0, 256, (1, 3, 4, 5), generator=torch.Generator().manual_seed(1)).float()
+    image = torch.nn.functional.interpolate(coarse, (50, 71), mode="bicubic").clamp(0, 255).to(torch.uint8)
+    if not options.get("do_resize", True):
+        return
+    # ViT's own processor never crops: CLIP's, of the same options, does.
+    kind = transformers.CLIPImageProcessor if "crop_size" in options else transformers.ViTImageProcessor
+    processor = kind(**options, do_rescale=False, do_normalize=False)
+    wanted = processor(image[0].permute(1, 2, 0).numpy(), return_tensors="pt")["pixel_values"]
+    assert (resize_and_crop(image, side).float() - wanted).abs().max() <= 1
 
 
 def test_a_model_of_the_cache_by_its_name(hub_cache, saved):

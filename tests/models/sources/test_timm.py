@@ -2,10 +2,13 @@
 
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
+from streamspread.datasets.images import resize_and_crop
 from streamspread.errors import MissingError, ModelError, WeightsError
 from streamspread.models import load
 
@@ -86,3 +89,27 @@ def test_without_timm_the_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingError, match=r"need timm \(.*\): pip install 'streamspread\[timm\]'"):
         load(f"timm:{SMALL}", "none")
+
+
+@pytest.mark.parametrize("crop", ["center", "squash", "border"])
+@pytest.mark.parametrize("share", [0.875, 1.0])
+@pytest.mark.parametrize("shape", [(64, 64), (50, 91), (240, 97), (12, 40)])
+def test_images_are_brought_to_size_as_timms_own_evaluation_does(monkeypatch, crop, share, shape):
+    config = timm.models.get_pretrained_cfg(SMALL)
+    changed = {"crop_mode": crop, "crop_pct": share, "input_size": (3, 32, 32), "mean": (0.1, 0.4, 0.7)}
+    create = timm.create_model
+
+    def created(name, **options):
+        return create(name, pretrained_cfg=config, pretrained_cfg_overlay=changed, **options)
+
+    monkeypatch.setattr(timm, "create_model", created)
+    loaded = load(f"timm:{SMALL}", "none")
+    wanted = timm.data.create_transform(
+        **timm.data.resolve_data_config({}, model=loaded.module), normalize=False
+    )
+    # A picture with no more detail than it has pixels: of noise bicubic's overshoots would be cut off.
+    coarse = np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].contiguous()
+    got = resize_and_crop(pixels, loaded.image_size)[0].int()
+    assert (got - wanted(image).int()).abs().max() <= 1  # Pillow rounds between both axes
