@@ -151,8 +151,8 @@ class Passes:
                     del batch  # before the next one is made
                 done, number = done + sum(counts), number + len(counts)
                 if self._after is not None:
-                    last = len(counts) - 1
-                    self._mark = Mark(number, done, begun.seen, begun.first, self._place, last)
+                    place = self._place, len(counts) - 1
+                    self._mark = Mark(number, done, begun.seen, begun.first, *place)
                     self._after()
                 report()
         self._mark = None
@@ -180,8 +180,8 @@ class Passes:
         }
         if mark is not None:
             seen, pending = mark.seen.state()
-            place = None if mark.place is None else packed(mark.place())
-            place = self.ranks.gather(place)[mark.last]
+            mine = None if mark.place is None else packed(mark.place())
+            place = self.ranks.gather(mine)[mark.last]
             facts["mark"] = {**mark._asdict(), "seen": seen, "place": place is not None}
             tensors |= {} if place is None else {"place": place}
             tensors |= {f"seen.{name}": tensor for name, tensor in pending.items()}
@@ -196,9 +196,8 @@ class Passes:
         self._seen = list(facts["batches_seen"])
         if "mark" in facts:
             seen = Seen.loaded(facts["mark"]["seen"], below("seen.", tensors))
-            known = facts["mark"]["place"]
-            state = unpacked(tensors["place"]) if known else None
-            place = (lambda: state) if known else None
+            state = unpacked(tensors["place"]) if facts["mark"]["place"] else None
+            place = None if state is None else lambda: state
             self._mark = Mark(**{**facts["mark"], "seen": seen, "place": place, "last": 0})
         if self._repeats is not None:
             self._repeats.load_state(facts["repeats"], below("known.", tensors))
@@ -314,9 +313,7 @@ class Passes:
         """
         stream, size = self.observed.stream, self.observed.batch_size
         if stream.stateful is not None and begun.place is not None:
-            if (
-                begun.samples != self.observed.samples
-            ):  # torchdata's would be at their end in the next pass too
+            if begun.samples != self.observed.samples:  # torchdata's would end in the next pass too
                 yield from stream.stateful.resumed(begun.place(), size, begun.samples)
             return
         again, batches = Seen(), stream.batches(size)
