@@ -167,7 +167,7 @@ def test_a_plan_foretells_what_travels(world, method):
     assert all(one["waits"] > 0.0 for one in each)
     came, foretold = (np.mean([one[name] for one in each]) for name in ("came", "foretold"))
     # Of a sketch the most is foretold, which keeps fewer rows where fewer will do.
-    assert (0.3 if method == "sketch" else 0.6) < came / foretold < 1.4
+    assert (0.2 if method == "sketch" else 0.5) < came / foretold < 1.4
 
 
 def test_all_goes_on_after_errors(world):
