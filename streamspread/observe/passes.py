@@ -288,7 +288,7 @@ class Passes:
             for index, batch in enumerate(stream.batches(size, begin, ranks.size)):
                 yield (begin + index * ranks.size) * size, batch
             return
-        first, self._all = begun.samples, begun.seen.copy()
+        first, self._all = begun.samples, Seen.loaded(*begun.seen.state())
         for number, batch in enumerate(self._from(begun)):
             if ranks.size > 1 and begun.first:
                 self._all.add(batch)

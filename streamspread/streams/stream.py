@@ -163,10 +163,6 @@ class Seen:
             seen._parts[name] = _Part(kind, tensors[name].numpy().tobytes())
         return seen
 
-    def copy(self) -> "Seen":
-        """One that goes on by itself."""
-        return self.loaded(*self.state())
-
     def text(self) -> str:
         """The hash so far, as 32 hexadecimal digits. Names count, and not their order."""
         if list(self._parts) in ([], [""]):
