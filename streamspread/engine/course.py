@@ -12,7 +12,7 @@ import torch
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.engine.checkpoints import Job, Keeper, State, Tensors, precisions_of
 from streamspread.engine.layer import WIDER, RunningLayer, again_at
-from streamspread.engine.planning import plan_for
+from streamspread.engine.planning import kept_bytes, plan_for
 from streamspread.engine.whole import Whole
 from streamspread.errors import ActivationError
 from streamspread.linalg.states import below
@@ -189,7 +189,7 @@ class Analysis:
         if observed.device.type != "cpu" or observed.ranks.size > 1:
             return list(ending[:1])
         states = sum(self.plans[name].state_bytes for name in step.layers)
-        room = step.bytes - observed.resident_bytes - states
+        room = step.bytes - observed.resident_bytes - kept_bytes(observed, self.options) - states
         together: list[str] = []
         for name in ending[: torch.get_num_threads()]:
             room -= self.plans[name].finish_bytes
