@@ -31,6 +31,9 @@ from streamspread.system.progress import Progress, Report
 from streamspread.system.switches import side_by_side
 
 
+_ROUNDS = 4  # of eigenvalue steps, one on each thread, between which an analysis is not kept
+
+
 class Analysis:
     """Passes over observed data. ``notes``: what an accumulator has to say of its spectrum, by layer;
     ``data_seen``: what the data were, as a hash.
@@ -183,26 +186,28 @@ class Analysis:
 
     def _together(self, plan: Plan, ending: Sequence[str]) -> list[str]:
         """The next layers whose spectra are computed side by side, each on one thread: small products of one
-        leave most of several threads waiting. As many as there are threads, where they take no more memory
-        than one after the other may, and none uses its sums up."""
-        observed, step = self.observed, plan.passes[self.index]
-        if observed.device.type != "cpu" or observed.ranks.size > 1:
+        leave most of several threads waiting. As many at a time as there are threads, where they take no
+        more memory than one after the other may, and none uses its sums up."""
+        observed, step, threads = self.observed, plan.passes[self.index], torch.get_num_threads()
+        if observed.device.type != "cpu" or observed.ranks.size > 1 or threads == 1:
             return list(ending[:1])
         states = sum(self.plans[name].state_bytes for name in step.layers)
         room = step.bytes - observed.resident_bytes - kept_bytes(observed, self.options) - states
         together: list[str] = []
-        for name in ending[: torch.get_num_threads()]:
-            room -= self.plans[name].finish_bytes
-            if room < 0 or self.plans[name].candidate.order > observed.profile.dense_limit:
+        for name in ending[: _ROUNDS * threads]:
+            needed = sorted(self.plans[other].finish_bytes for other in (*together, name))[-threads:]
+            if sum(needed) > room or self.plans[name].candidate.order > observed.profile.dense_limit:
                 break
             together.append(name)
         return together or list(ending[:1])
 
     def _spectra(self, together: Sequence[RunningLayer]) -> list[LayerSpectrum]:
-        def found(layer: RunningLayer) -> LayerSpectrum:
-            return self._finish(layer, len(together)) if layer.scoring is None else layer.scored()
+        among = min(len(together), torch.get_num_threads())
 
-        return side_by_side(found, together) if len(together) > 1 else [found(layer) for layer in together]
+        def found(layer: RunningLayer) -> LayerSpectrum:
+            return self._finish(layer, among) if layer.scoring is None else layer.scored()
+
+        return side_by_side(found, together) if among > 1 else [found(layer) for layer in together]
 
     def _offer(self) -> None:
         if self.keeper is not None:
