@@ -30,7 +30,6 @@ from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
 from streamspread.system.switches import side_by_side
 
-
 _ROUNDS = 4  # of eigenvalue steps, one on each thread, between which an analysis is not kept
 
 
