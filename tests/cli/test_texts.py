@@ -122,9 +122,8 @@ def test_views_of_whole_texts_say_that_tokens_differ(model, data, tmp_path, caps
     assert "all samples must have one shape, texts one length" in capsys.readouterr().err
 
 
-def test_a_data_set_without_texts_or_with_empty_ones_alone(model, tmp_path, capsys):
+def test_data_sets_without_texts_or_with_empty_ones_alone_are_refused(model, tmp_path, capsys):
     for rows, message in (
-        ({"text": []}, "no texts in it; at least one is needed"),
         ({"text": ["", " ", None]}, "all of its 3 texts are empty"),
         ({"number": [1, 2]}, "has no column of texts, but number"),
     ):
