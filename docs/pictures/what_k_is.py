@@ -139,7 +139,8 @@ def themed(svg: str) -> str:
     """The drawing with its placeholders made variables, which take the reader's theme."""
     for name, code in CODES.items():
         svg = svg.replace(code, f"var(--{name})")
-    svg = re.sub(r"font-family: [^;\"]*|'DejaVu Sans'[^;\"]*", "sans-serif", svg)
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "sans-serif", svg)
     light, dark = ("".join(f"--{name}:{pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
     sheet = f"<style>:root{{{light}}}@media(prefers-color-scheme:dark){{:root{{{dark}}}}}</style>"
     head, rest = svg.split("<defs>", 1)

@@ -186,7 +186,7 @@ def gather(
     return held
 
 
-def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
+def choose(total: int, samples: int | None, seed: int, name: str, what: str = "images") -> np.ndarray:
     """Row numbers, int64, ascending: all ``total``, or ``samples`` of them drawn without replacement.
 
     Raises:
@@ -194,7 +194,7 @@ def choose(total: int, samples: int | None, seed: int, name: str) -> np.ndarray:
     """
     check_samples(samples, seed)
     if total == 0:
-        raise DataError(f"{name}: nothing in it; one sample or more is needed")
+        raise DataError(f"{name}: no {what} in it; at least one is needed")
     if samples is None:
         return np.arange(total)
     if samples > total:

@@ -76,6 +76,6 @@ def chosen(
         DataError: there are none, or fewer than ``samples``. OptionError: as of choose().
     """
     total = len(source)
-    rows = choose(total, samples, seed, name)
+    rows = choose(total, samples, seed, name, "texts")
     counted = f"{total:,} texts" if len(rows) == total else f"{len(rows):,} of {total:,} texts (seed {seed})"
     return Texts(source, tokenizer, rows, f"{name}, {counted}"), total

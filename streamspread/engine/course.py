@@ -89,7 +89,7 @@ class Analysis:
             saved = None
             self._carry_out(plan)
             if self.keeper is not None and not self.overflowed and len(self.jobs) == 1:
-                self.keeper.keep(self._state)  # until whoever asked has what was found
+                self.keeper.end(self._state)  # until whoever asked has what was found
             self._end()
         return self.spectra
 

@@ -17,7 +17,7 @@ from streamspread.estimator import tables
 from streamspread.estimator.count import Choice, check_count, ratio
 from streamspread.estimator.parameters import Parameters
 from streamspread.estimator.running import Resources, Running, whole
-from streamspread.estimator.sums import NotFinite, Solved, check_sum, usual_rows
+from streamspread.estimator.sums import TOO_LARGE, NotFinite, Solved, check_sum, usual_rows
 from streamspread.estimator.tables import Table
 from streamspread.system.devices import resolve_device
 from streamspread.system.memory import free_bytes, parse_bytes
@@ -204,7 +204,7 @@ class Learner(Parameters, BaseEstimator):
             yield
         except NotFinite as error:
             tables.check_finite(error.part, self)
-            raise ValueError("Input X is too large: its sums of squares overflow float64") from None
+            raise ValueError(TOO_LARGE) from None
 
 
 def signs(components_KD: torch.Tensor) -> torch.Tensor:

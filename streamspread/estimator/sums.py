@@ -26,6 +26,9 @@ _ROWS, _MOST_ROWS = 1024, 4096  # staged before they are added
 _STAGED = 1 << 18  # numbers that stay in the cache, where so few make enough rows
 _PANEL_ROWS = 1024
 
+#: What is said of finite numbers whose squares are not.
+TOO_LARGE = "Input X is too large: its sums of squares overflow float64"
+
 _SEARCHED = 40  # a search is worth it for less than this part of all vectors
 _LEAST_SEARCHED = 1024  # order: a dense solve of a smaller one is a moment
 _CONVERGED = 2.0**-46  # residuals of eigenvectors, as a share of the largest eigenvalue
@@ -180,12 +183,20 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known beside a matrix of sums: D, N, its trace, and the trace of all that was added to it."""
+    """What is known beside a matrix of sums: D, N, its trace, and the trace of all that was added to it.
+
+    Raises:
+        ValueError: the trace is not finite.
+    """
 
     dim: int
     samples: int
     trace: float
     summed: float
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.summed):
+            raise ValueError(TOO_LARGE)
 
     @property
     def rank_limit(self) -> int:

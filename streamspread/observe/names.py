@@ -33,6 +33,15 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
+def check_not_copied(model: nn.Module) -> None:
+    """Raises OptionError for a DataParallel on several devices, whose forwards are of copies: what hooks on
+    the network see there is of a part of a batch, in threads, and on differing devices."""
+    if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
+        raise OptionError(
+            "DataParallel runs copies of the network that are not observed: use DistributedDataParallel"
+        )
+
+
 def named(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The modules within the network by their names, as if nothing in it were wrapped."""
     for name, module in model.named_modules():

@@ -102,7 +102,8 @@ def _write_histories(
 ) -> list[str]:
     """A page or Markdown of spread over trainings, beside the report's own where there are other results too,
     and its figures; notes for the reader, a line each."""
-    drawn, notes = [], [] if name in (PAGE, MARKDOWN) else [f"spread over the training is in {name}"]
+    drawn: dict[str, str] = {}
+    notes = [] if name in (PAGE, MARKDOWN) else [f"spread over the training is in {name}"]
     try:
         render.check(lang)
         for one, history in histories.items():
@@ -111,14 +112,16 @@ def _write_histories(
             stem = file_stem(STEPS if len(histories) == 1 else f"{STEPS}-{one}")
             check_folder(folder / FIGURES)
             save_figure(over_training.draw(history, texts), folder / FIGURES / stem)
-            drawn.append(stem)
+            drawn[one] = f"{FIGURES}/{stem}"
     except MissingError as error:
         notes.append(f"the report is there, its figures are not: {error}")
     if name.endswith(".md"):
-        shown = [quote(f"{FIGURES}/{stem}.png") for stem in drawn]
+        shown = [quote(f"{stem}.png") for stem in drawn.values()]
         written = over_training.markdown(histories, texts, shown)
     else:
-        written = training_page.to_html(histories, texts, lang)
+        for one, stem in drawn.items():
+            write_file(folder / f"{stem}.csv", over_training.to_csv(histories[one]).encode(errors="replace"))
+        written = training_page.to_html(histories, drawn, texts, lang)
     write_file(folder / name, written.encode(errors="replace"))
     return notes
 

@@ -41,8 +41,10 @@ def known(layers: Sequence[LayerSpectrum]) -> bool:
 
 
 def without(layers: Sequence[LayerSpectrum]) -> list[str]:
-    """Beside layers of which labels tell something, the names of those of which they do not."""
-    return [layer.layer for layer in layers if layer.classes is None] if known(layers) else []
+    """Beside layers of which labels tell something, the names of those of which a sketch tells nothing; what
+    else lacks classes has a note of its own."""
+    sketched = (layer for layer in layers if layer.classes is None and layer.method == "sketch")
+    return [layer.layer for layer in sketched] if known(layers) else []
 
 
 def _percent(share: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import resources
+from urllib.parse import quote
 
 from streamspread.errors import MissingError
 from streamspread.report import over_training, render
@@ -24,12 +25,15 @@ figure svg { display: block; min-width: 30rem; max-width: 100%; height: auto; }
 """
 
 
-def to_html(histories: Mapping[str, History], texts: Texts, lang: str) -> str:
-    """The whole page; without its figures where vl-convert is not installed."""
+def to_html(histories: Mapping[str, History], files: Mapping[str, str], texts: Texts, lang: str) -> str:
+    """The whole page; without its figures where vl-convert is not installed.
+
+    ``files``: of each history's figure and numbers, where they lie as files, the path without suffix.
+    """
     title = escape(texts["over_training_title"])
     css = (resources.files("streamspread.report") / "assets" / "page.css").read_text(encoding="utf-8")
     parts = "".join(
-        f"<section><h2>{escape(name)}</h2>{_section(name, history, texts)}</section>"
+        f"<section><h2>{escape(name)}</h2>{_section(name, history, files.get(name), texts)}</section>"
         for name, history in histories.items()
     )
     return (
@@ -42,15 +46,15 @@ def to_html(histories: Mapping[str, History], texts: Texts, lang: str) -> str:
     )
 
 
-def _section(name: str, history: History, texts: Texts) -> str:
+def _section(name: str, history: History, files: str | None, texts: Texts) -> str:
     said = over_training.finding(history, texts)
     return (
-        f'<p class="finding">{escape(said)}</p><div class="first">{_figure(history, texts)}'
+        f'<p class="finding">{escape(said)}</p><div class="first">{_figure(history, files, texts)}'
         f"{_facts(history, texts)}</div>{table(over_training.table_of(history, texts), file_stem(name))}"
     )
 
 
-def _figure(history: History, texts: Texts) -> str:
+def _figure(history: History, files: str | None, texts: Texts) -> str:
     if not over_training.drawable(history):
         return ""
     spec = {**over_training.draw(history, texts, titled=False), "width": _WIDTH}
@@ -59,7 +63,14 @@ def _figure(history: History, texts: Texts) -> str:
     except MissingError:
         return ""
     caption = f"<figcaption>{escape(over_training.title(history, texts))}</figcaption>"
-    return f'<figure>{caption}<div class="light">{light}</div><div class="dark">{dark}</div></figure>'
+    kept = "" if files is None else f'<p class="keep">{_links(files)}</p>'
+    return f'<figure>{caption}<div class="light">{light}</div><div class="dark">{dark}</div>{kept}</figure>'
+
+
+def _links(files: str) -> str:
+    """To the figure, and to all numbers of the history."""
+    kinds = ("svg", "png", "csv")
+    return " ".join(f'<a href="{escape(quote(files))}.{kind}">{kind.upper()}</a>' for kind in kinds)
 
 
 def _facts(history: History, texts: Texts) -> str:

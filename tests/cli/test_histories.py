@@ -47,7 +47,7 @@ def test_a_threshold_that_was_not_kept_is_refused(cli, stored):
 def test_a_page_of_histories_alone_and_beside_results(cli, stored):
     pytest.importorskip("vl_convert", reason="figures need vl-convert")
     store.write(Spectra([equal_layer("c1", 64, 4, 20)], (0.7,), {"model": "no1"}), stored / "no1.arrow")
-    files = ["over-steps.png", "over-steps.svg"]
+    files = ["over-steps.png", "over-steps.svg", "over-steps.csv"]
     for given, name, said in (
         (["run.jsonl"], "index.html", ""),
         (["run.jsonl", "no1.arrow"], "training.html", "spread over the training is in training.html\n"),

@@ -120,3 +120,15 @@ def test_views_of_whole_texts_say_that_tokens_differ(model, data, tmp_path, caps
         == 2
     )
     assert "all samples must have one shape, texts one length" in capsys.readouterr().err
+
+
+def test_data_sets_without_texts_or_with_empty_ones_alone_are_refused(model, tmp_path, capsys):
+    for rows, message in (
+        ({"text": ["", " ", None]}, "all of its 3 texts are empty"),
+        ({"number": [1, 2]}, "has no column of texts, but number"),
+    ):
+        kind = hugging_face.Value("string" if "text" in rows else "int64")
+        features = hugging_face.Features({name: kind for name in rows})
+        hugging_face.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / message[:9])
+        assert run(model, tmp_path / message[:9], tmp_path / "x.arrow", "--weights", "none") == 2
+        assert message in " ".join(capsys.readouterr().err.split())

@@ -188,3 +188,11 @@ def test_memory_methods_and_devices():
         streamspread.PCA(2, method="magic").fit(X)
     with pytest.raises(streamspread.StreamspreadError, match=r"thresholds must lie in \(0, 1\], got 2"):
         streamspread.PCA(2).fit(X).components_interval(2)
+
+
+@pytest.mark.parametrize("shape", [(60, 6), (6, 60)], ids=["tall", "wide"])
+@pytest.mark.parametrize("size", [1e200, 1e307])
+def test_finite_numbers_whose_squares_are_not(shape, size):
+    x = np.random.default_rng(0).normal(size=shape) * size
+    with pytest.raises(ValueError, match="Input X is too large: its sums of squares overflow float64"):
+        streamspread.PCA(2).fit(x)

@@ -18,15 +18,20 @@ CASES = {
     "ddp-probe": ("ddp", {"probe": images(30, seed=4)}),
     "fsdp": ("fsdp", {"samples": 31}),
     "fsdp-probe": ("fsdp", {"probe": images(30, seed=4)}),
+    "fsdp1": ("fsdp1", {"samples": 31}),
+    "fsdp1-probe": ("fsdp1", {"probe": images(30, seed=4)}),
 }
 
 
 def wrapped(net, how):
     if how == "ddp":
         return DistributedDataParallel(net)
-    from torch.distributed.fsdp import fully_shard
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
-    fully_shard(net)
+    if how == "fsdp1":
+        return FullyShardedDataParallel(net, device_id=torch.device("cpu"))
+    for part in (net.c1, net.c2, net.fc, net):
+        fully_shard(part)
     return net
 
 
@@ -36,7 +41,7 @@ def run(rank, world, out, how, given):
     # The first rank has batches of 8 and the second of 5.
     mine = images(40)[:24].split(8) if rank == 0 else images(40)[24:39].split(5)
     with streamspread.Monitor(model, every=100, out=out, **given) as spread:
-        train(net, mine, spread, model=model)
+        train(model, mine, spread)
     told = [one.row() for one in spread.history.readings]
     everyones = [None] * world
     distributed.all_gather_object(everyones, told)

@@ -61,7 +61,7 @@ def test_at_other_thresholds_only_k_within_is_known():
 
 
 def test_a_terminal_shows_them_below_and_says_where_they_are_missing():
-    output = printed(Spectra([layer(classes=split()), layer("c2")]))
+    output = printed(Spectra([layer(classes=split()), layer("c2", method="sketch"), layer("c3")]))
     head = next(line for line in output.splitlines() if "NC1" in line)
     assert head.split("  ")[0] == "layer"
     assert "12.5 %" in output
@@ -74,7 +74,9 @@ def test_reports_have_a_table_of_them(language):
     texts = labels(language)
     run = equal_run("a", {"c1": 8}, {"c1": 2})
     assert summary.by_class(run, texts).rows == []
-    table = summary.by_class(replace(run, spectra=Spectra([layer(classes=split()), layer("c2")])), texts)
+    table = summary.by_class(
+        replace(run, spectra=Spectra([layer(classes=split()), layer("c2", method="sketch")])), texts
+    )
     assert [row[0] for row in table.rows] == ["c1", "c2"]
     assert table.rows[1][1:] == ["–"] * 8
     assert len(table.notes) == 2

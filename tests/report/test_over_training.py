@@ -35,7 +35,7 @@ def test_the_finding_compares_the_first_look_with_the_last_that_tells_something(
 
 
 def test_the_page_has_the_finding_facts_and_a_figure_for_each_ground_and_needs_no_script():
-    page = training_page.to_html({"a <b>": history()}, TEXTS, "en")
+    page = training_page.to_html({"a <b>": history()}, {"a <b>": "figures/a b"}, TEXTS, "en")
     assert "the share rises at c1, c2." in page
     assert "<h2>a &lt;b&gt;</h2>" in page
     assert "<dt>network</dt><dd>no1</dd>" in page
@@ -43,12 +43,13 @@ def test_the_page_has_the_finding_facts_and_a_figure_for_each_ground_and_needs_n
     light, dark = re.findall(r'<div class="(?:light|dark)">(<svg.*?</svg>)</div>', page, re.DOTALL)
     assert "#e3e7ec" in light  # the grid's lines
     assert "#2a3038" in dark
+    assert '<a href="figures/a%20b.csv">CSV</a>' in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org/", "")
 
 
 def test_a_page_without_the_library_of_figures_has_all_the_rest(monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    page = training_page.to_html({"one": history()}, TEXTS, "en")
+    page = training_page.to_html({"one": history()}, {}, TEXTS, "en")
     assert "<svg" not in page
     assert "<table" in page

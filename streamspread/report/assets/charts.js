@@ -77,9 +77,11 @@ function whole(chart, width, printed) {
   const names = [...new Set(rows.map(row => row.stem ?? ""))];
   const longest = Math.max(0, ...names.map(one => Math.min(one.length, 28)));
   const labels = 30 + 7 * longest; // beside a map, where nothing else says how wide they are
+  const series = [...new Set(rows.map(row => row.series ?? ""))], keyed = series.length > 1 ? series : names;
+  const entry = 36 + 7 * Math.max(3, ...keyed.map(one => Math.min(one.length, 28))); // of the legend
   const params = {
     tau: taus[state.tau], chosen: chosen().stem, ground: theme.background,
-    angle: names.length * (longest + 2) * 7 > width - 70 ? -90 : 0, columns: Math.max(1, Math.floor(width / 150)),
+    angle: names.length * (longest + 2) * 7 > width - 70 ? -90 : 0, columns: Math.max(1, Math.floor((width - 60) / entry)),
   };
   const size = spec.facet ? {columns: Math.max(1, Math.floor(width / 270))} :
     {width: printed ? width : spec.height ? Math.max(120, width - labels) : "container", height: chart.rows === "points" ? Math.min(width, 620) : 300};
