@@ -67,8 +67,8 @@ def eigvalsh(a: Any, *, overwrite: bool = False, progress: Callable[[float], Non
 
     Raises:
         DataError: ``a`` is no finite real symmetric matrix. DeviceError: on another device, or a large
-        one in a process that was forked from one that had computed. OptionError: ``overwrite`` is neither True
-        nor False.
+        one in a process that was forked from one that had computed. OptionError: ``overwrite`` is neither
+        True nor False.
     """
     check_flag("overwrite", overwrite)
     with torch.no_grad():
