@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 
+from streamspread.system import world
 from streamspread.system.ranks import ALONE
 from streamspread.system.world import joined
 from tests.fresh import environment
@@ -47,3 +48,10 @@ def test_without_a_launcher_a_process_is_alone():
     with joined("cpu") as ranks:
         assert ranks is ALONE
         ranks.leave()
+
+
+def test_what_is_said_beneath_python_while_they_meet_does_not_reach_stdout(capfd):
+    with world._silent():
+        os.write(1, b"[Gloo] Rank 0 is connected to 1 peer ranks\n")
+    os.write(1, b"a result\n")
+    assert capfd.readouterr() == ("a result\n", "")
