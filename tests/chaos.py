@@ -195,14 +195,13 @@ def killed(case, size, path, lines, rng):
 def chaos(kills, seed, runs, say=print):
     """So many kills over the runs in turn; how many runs ended, all with the bits of those undisturbed."""
     rng, done, ends = random.Random(seed), 0, 0
-    known = {run: undisturbed(*run) for run in runs}
     with tempfile.TemporaryDirectory() as folder:
         path, turn = Path(folder) / "run", 0
         while done < kills:
             (case, size), resumed = runs[turn % len(runs)], 0
             turn += 1
             while True:
-                want, lines = known[case, size]
+                want, lines = undisturbed(case, size)
                 got = killed(case, size, path, lines, rng) if done < kills else _ended(case, size, path)
                 if got is not None:
                     break
@@ -231,7 +230,8 @@ def main():
     if given.case:
         child(given.case, given.path, given.rank, given.size, given.meeting)
     else:
-        print(f"{chaos(given.kills, given.seed, RUNS)} runs ended, each with the same bits")
+        ends = chaos(given.kills, given.seed, RUNS, say=functools.partial(print, flush=True))
+        print(f"{ends} runs ended, each with the same bits")
 
 
 if __name__ == "__main__":
