@@ -71,7 +71,7 @@ CASES = {
     "sketch": lambda: _of("cnn", 400, ["0", "4"], method="sketch", rank=8),
     "several passes": lambda: _several("cnn", 300, ["0", "1", "4"], method="gram", batch_size=30),
     "a file of images": lambda: _parquet(method="covariance"),
-    "another network": lambda: _of("attention", 300, "*"),
+    "a transformer": lambda: _of("transformer", 300, "*"),
     "directions": lambda: _of("cnn", 300, ["1", "4"], directions=4, scores=True),
     "int16": lambda: _of("mlp", 400, "*", rounding="int16"),
     "overflow": lambda: (identity(), growing(30, 300), "*", {"rounding": "fp16", "batch_size": 30}),
