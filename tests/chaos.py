@@ -1,8 +1,9 @@
 """Kills runs at random moments and resumes them: ``python -m tests.chaos --kills 100``.
 
-Each run is a process of its own, which says whenever something is done; after a random number of these lines
-it gets a signal, SIGKILL more often than those that it could answer to. What ends in the end must have the
-bits of a run that nobody disturbed, and leave no file.
+Each run is a process of its own, or two that share it, and says whenever something is done; after a random
+number of these lines one of its processes gets a signal, SIGKILL more often than those that it could answer
+to. All of them must then end. What ends in the end must have the bits of a run that nobody disturbed, and
+leave no file.
 """
 
 import argparse
@@ -13,16 +14,40 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import torch
+import torch.distributed as dist
+
 import streamspread
+from streamspread.datasets import load
 from streamspread.store import keeping
-from tests import trainings
+from tests import pictures, trainings
 from tests.bits import digest
 from tests.networks import growing, identity, network, one_thread, smallest_budget
 
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 _LONGEST_WAIT = 0.02  # seconds between a line and the signal
+_PATIENCE = 60.0  # seconds in which all of a run's processes must have ended after that
+
+
+class Items(torch.utils.data.Dataset):
+    """A map-style data set."""
+
+    def __init__(self, x):
+        self.x = x
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index]
+
+
+def _of(kind, samples, layers, **options):
+    model, x = network(kind, samples)
+    return model, Items(x), layers, {"batch_size": 20, **options}
 
 
 def _several(kind, samples, layers, **options):
@@ -32,30 +57,45 @@ def _several(kind, samples, layers, **options):
     return model, x, layers, {**options, "memory": memory}
 
 
+def _parquet(**options):
+    """Images of a file, decoded a batch at a time."""
+    model, _ = network("cnn", 2)
+    options = {"forward": lambda model, images: model(images / 255), "batch_size": 20, **options}
+    return model, load(f"parquet:{pictures.place()}", resident_bytes=1), ["1", "4"], options
+
+
 TRAINING = "training"
 CASES = {
-    "covariance": lambda: (*network("cnn", 400), ["1", "4"], {"method": "covariance", "batch_size": 20}),
-    "gram": lambda: (*network("mlp", 400), "*", {"method": "gram", "batch_size": 20}),
-    "sketch": lambda: (*network("cnn", 400), ["0", "4"], {"method": "sketch", "rank": 8, "batch_size": 20}),
+    "covariance": lambda: _of("cnn", 400, ["1", "4"], method="covariance"),
+    "gram": lambda: _of("mlp", 400, "*", method="gram"),
+    "sketch": lambda: _of("cnn", 400, ["0", "4"], method="sketch", rank=8),
     "several passes": lambda: _several("cnn", 300, ["0", "1", "4"], method="gram", batch_size=30),
-    "directions": lambda: (
-        *network("cnn", 300),
-        ["1", "4"],
-        {"directions": 4, "scores": True, "batch_size": 30},
-    ),
-    "int16": lambda: (*network("mlp", 400), "*", {"rounding": "int16", "batch_size": 20}),
+    "a file of images": lambda: _parquet(method="covariance"),
+    "another network": lambda: _of("attention", 300, "*"),
+    "directions": lambda: _of("cnn", 300, ["1", "4"], directions=4, scores=True),
+    "int16": lambda: _of("mlp", 400, "*", rounding="int16"),
     "overflow": lambda: (identity(), growing(30, 300), "*", {"rounding": "fp16", "batch_size": 30}),
 }
+#: Cases, each with how many processes share it.
+RUNS = [*((case, size) for case in CASES for size in (1, 2)), (TRAINING, 1)]
 
 
-def child(case, path):
-    """One run, which says a line when anything is done, and its digest at the end."""
+def child(case, path, rank, size, meeting):
+    """One process of a run; the first says a line when anything is done, and the digest at the end."""
     keeping.LEAST_SECONDS = keeping.SHARE = 0.0
+    if size > 1:
+        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     with one_thread():
         try:
-            print(trained(path) if case == TRAINING else analyzed(case, path), flush=True)
+            found = trained(path) if case == TRAINING else analyzed(case, path)
         except KeyboardInterrupt:  # Python's exit code is that of the signal for this very class alone
             raise KeyboardInterrupt from None
+        finally:
+            if size > 1:  # or gloo's threads may abort at the end
+                with suppress(RuntimeError):
+                    dist.destroy_process_group()
+    if rank == 0:
+        print(found, flush=True)
 
 
 def analyzed(case, path):
@@ -84,78 +124,114 @@ def say(event):
     print(event.stage, flush=True)
 
 
-def started(case, path=None):
-    command = [sys.executable, "-m", "tests.chaos", "--child", case, *([str(path)] if path else [])]
-    root = Path(__file__).resolve().parent.parent
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root)
+class Started:
+    """The processes of a run."""
+
+    def __init__(self, case, size=1, path=None):
+        self._meeting = tempfile.TemporaryDirectory()
+        command = [sys.executable, "-m", "tests.chaos", "--case", case, "--size", str(size)]
+        command += [
+            "--meeting",
+            str(Path(self._meeting.name) / "all"),
+            *(["--path", str(path)] if path else []),
+        ]
+        where = {"cwd": Path(__file__).resolve().parent.parent, "stderr": subprocess.DEVNULL, "text": True}
+        self.all = [
+            subprocess.Popen([*command, "--rank", str(rank)], stdout=subprocess.PIPE, **where)
+            for rank in range(size)
+        ]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for one in self.all:
+            one.kill()
+            one.communicate()
+        self._meeting.cleanup()
+
+    @property
+    def lines(self):
+        """What the first one says."""
+        return self.all[0].stdout
+
+    def codes(self):
+        """How all of them ended."""
+        until = time.monotonic() + _PATIENCE
+        return [one.wait(timeout=max(0.1, until - time.monotonic())) for one in self.all]
 
 
 @functools.cache
-def undisturbed(case):
+def undisturbed(case, size=1):
     """The digest of a run, and how many lines it says."""
-    with started(case) as process:
-        lines = process.stdout.read().split("\n")[:-1]
-    assert process.returncode == 0, case
+    with Started(case, size) as run:
+        lines = run.lines.read().split("\n")[:-1]
+        assert run.codes() == [0] * size, case
     return lines[-1], len(lines) - 1
 
 
-def killed(case, path, lines, rng):
+def killed(case, size, path, lines, rng):
     """The digest of a run; None where the signal ended it."""
-    number, after = rng.choice(SIGNALS), rng.randint(1, max(2, lines // 2))
+    number, after, whom = rng.choice(SIGNALS), rng.randint(1, max(2, lines // 2)), rng.randrange(size)
     last = ""
-    with started(case, path) as process:
-        for count, line in enumerate(process.stdout, 1):
+    with Started(case, size, path) as run:
+        for count, line in enumerate(run.lines, 1):
             last = line.strip()
             if count == after:
                 time.sleep(rng.uniform(0.0, _LONGEST_WAIT))
-                process.send_signal(number)
-    if process.returncode == 0:
+                run.all[whom].send_signal(number)
+        codes = run.codes()
+    if codes[0] == 0:  # it had given what it found, and its files were gone
         return last
     as_ended = -signal.SIGINT if case == TRAINING and number != signal.SIGKILL else -number
+    said = f"{case} on {size}: {codes} after {number.name}"
     # One that came before anything was begun ends the process as it does any.
-    assert process.returncode in (as_ended, -number), f"{case}: {process.returncode} after {number.name}"
+    assert codes[whom] in (as_ended, -number), said
+    # Others end as it does, where it could still tell them, or say that it is gone.
+    assert all(code in (as_ended, 0, 1) for rank, code in enumerate(codes) if rank != whom), said
     return None
 
 
-def chaos(kills, seed, cases, say=print):
-    """So many kills over the cases in turn; how many runs ended, all with the bits of those undisturbed."""
+def chaos(kills, seed, runs, say=print):
+    """So many kills over the runs in turn; how many runs ended, all with the bits of those undisturbed."""
     rng, done, ends = random.Random(seed), 0, 0
-    known = {case: undisturbed(case) for case in cases}
+    known = {run: undisturbed(*run) for run in runs}
     with tempfile.TemporaryDirectory() as folder:
         path, turn = Path(folder) / "run", 0
         while done < kills:
-            case, resumed = cases[turn % len(cases)], 0
+            (case, size), resumed = runs[turn % len(runs)], 0
             turn += 1
             while True:
-                want, lines = known[case]
-                got = killed(case, path, lines, rng) if done < kills else _ended(case, path)
+                want, lines = known[case, size]
+                got = killed(case, size, path, lines, rng) if done < kills else _ended(case, size, path)
                 if got is not None:
                     break
                 done, resumed = done + 1, resumed + 1
-            assert got == want, f"{case}: other bits after {resumed} kills (seed {seed})"
+            assert got == want, f"{case} on {size}: other bits after {resumed} kills (seed {seed})"
             left = [one.name for one in Path(folder).iterdir() if not one.name.endswith(".part")]
-            assert left == [], f"{case}: {left} was left"
+            assert left == [], f"{case} on {size}: {left} was left"
             ends += 1
-            say(f"{case}: the same bits after {resumed} kills; {done} of {kills}")
+            say(f"{case} on {size}: the same bits after {resumed} kills; {done} of {kills}")
     return ends
 
 
-def _ended(case, path):
+def _ended(case, size, path):
     """The digest of a run that nobody disturbs any more."""
-    with started(case, path) as process:
-        return process.stdout.read().split()[-1]
+    with Started(case, size, path) as run:
+        return run.lines.read().split()[-1]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    for name, kind in (("case", str), ("path", str), ("rank", int), ("size", int), ("meeting", str)):
+        parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.child:
-        child(given.child[0], given.child[1] if len(given.child) > 1 else None)
+    if given.case:
+        child(given.case, given.path, given.rank, given.size, given.meeting)
     else:
-        print(f"{chaos(given.kills, given.seed, [*CASES, TRAINING])} runs ended, each with the same bits")
+        print(f"{chaos(given.kills, given.seed, RUNS)} runs ended, each with the same bits")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,13 @@ class Thread(Ranks):
         self._barrier.wait()
         return x
 
+    def add_to_owners_(self, parts):
+        for part, owner in parts:
+            whole = torch.stack(self.gather(part.clone())).sum(0)
+            if self.rank == owner:
+                part.copy_(whole)
+            self._barrier.wait()
+
     def sum_(self, x):
         whole = torch.stack(self.gather(x.clone())).sum(0)
         return x.copy_(whole)

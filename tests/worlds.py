@@ -9,12 +9,15 @@ import hashlib
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -29,7 +32,9 @@ from streamspread.system import devices, group
 from streamspread.system.group import Group
 from streamspread.system.ranks import ALONE
 from streamspread.system.wire import Wire
+from tests.fresh import ROOT, environment
 
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 PLAN = "plan:8,8,M,16,16,M,32,32"
 BATCH = 16
 SMALL = replace(devices.CPU, panel_rows=48)
@@ -178,10 +183,11 @@ def recording(spectrum):
     return recorded
 
 
-def run(ranks, model=None, data=X, constants=SMALL, layers=("c3", "c5"), batch_size=BATCH, **options):
+def run(ranks, model=None, data=X, constants=SMALL, layers=("c3", "c5"), progress=None, **options):
     HASHES.clear()
-    given = Options(batch_size=batch_size, layers=layers, thresholds=(0.5, 0.7, 0.9), **options)
-    spectra = analyze_with(Subject(model or network(), data), given, constants=constants, ranks=ranks)
+    given = Options(layers=layers, thresholds=(0.5, 0.7, 0.9), **{"batch_size": BATCH, **options})
+    subject = Subject(model or network(), data)
+    spectra = analyze_with(subject, given, progress, constants=constants, ranks=ranks)
     facts = {name: spectra.provenance.get(name) for name in ("data_seen", "samples", "ranks", "notes")}
     return {"seen": seen(spectra), "hashes": dict(HASHES), "facts": facts, "twin": spectra.twin is not None}
 
@@ -343,7 +349,6 @@ CASES = {
     "other batches in the end": (3, lambda r: run(r, data=differs_late(r), method="covariance")),
     "shuffled": (3, lambda r: run(r, data=shuffled(r))),
     "a distributed sampler": (3, lambda r: run(r, data=dealt_out(r))),
-    "a checkpoint": (3, lambda r: run(r, checkpoint="never.kept")),
     "after all errors": (3, lambda r: run(r, constants=SERVED, method="covariance")),
     "killed": failing(8, killed, 5),  # the last one: a rank is gone afterwards
 }
@@ -358,19 +363,83 @@ def outcome(case, ranks):
     return {**done, "seconds": time.monotonic() - began}
 
 
-def main(rank, size, folder):
+def join(rank, size, folder):
+    """Be one of so many processes."""
     torch.set_num_threads(1)
-    group._SAME_SIGNAL = 0.0  # cases that are interrupted follow each other within seconds
+    group.SAME_SIGNAL = 0.0  # cases that are interrupted follow each other within seconds
     store = dist.FileStore(str(folder / "store"), size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(minutes=5))
-    groups = {n: Group(range(n)) for n in sorted({n for n, _ in CASES.values()} - {1})}
+
+
+def go(cases, groups, rank, folder):
+    """Do what there is for this rank, of the groups by size, and write what it came to."""
     Covariance._spectrum = recording(Covariance._spectrum)
     found = {}
-    for name, (n, case) in CASES.items():
+    for name, (n, case) in cases.items():
         if rank < n:
             found[name] = outcome(case, groups.get(n, ALONE))
             (folder / f"{rank}.pickle").write_bytes(pickle.dumps(found))
     os._exit(0)  # with one that was killed there is no group to leave
+
+
+def main(rank, size, folder):
+    join(rank, size, folder)
+    groups = {n: Group(range(n)) for n in sorted({n for n, _ in CASES.values()} - {1})}
+    go(CASES, groups, rank, folder)
+
+
+def came(module, size, folder, cases, codes):
+    """What such processes, of the module that has these cases, came to, by case and rank; ``codes``: with
+    which they end."""
+    command = [sys.executable, "-m", module]
+    began = []
+    for rank in range(size):
+        with (folder / f"{rank}.log").open("w") as log:
+            arguments = [*command, str(rank), str(size), str(folder)]
+            where = {"env": environment(**THREADS), "cwd": ROOT}
+            began.append(subprocess.Popen(arguments, stdout=log, stderr=log, **where))
+    try:
+        ended = [one.wait(timeout=400) for one in began]
+    finally:
+        for one in began:
+            one.kill()
+    assert sorted(ended) == codes, "\n".join((folder / f"{rank}.log").read_text() for rank in range(size))
+    found = {rank: pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(size)}
+    return {
+        name: [found[rank][name] for rank in range(n) if name in found[rank]]
+        for name, (n, _) in cases.items()
+    }
+
+
+def results(world, name):
+    """What a case gave, by rank."""
+    assert all("result" in one for one in world[name]), world[name]
+    return [one["result"] for one in world[name]]
+
+
+def one_line(world, name, size):
+    """The error that all ranks raised, by its name, and its line."""
+    assert len(world[name]) == size
+    assert all("error" in one for one in world[name]), world[name]
+    assert all(one["seconds"] < 10 for one in world[name]), world[name]
+    ((error, line),) = {(one["error"], one["line"]) for one in world[name]}
+    return error, line
+
+
+def assert_same(one, other, exactly=False):
+    """Two results, as of :func:`seen`, are alike: to the last bit, or but for the order of sums."""
+    assert one.keys() == other.keys()
+    for name, a in one.items():
+        b = other[name]
+        same = ("K", "proof", "method", "rounding", "samples")
+        assert [a[part] for part in same] == [b[part] for part in same]
+        if exactly:
+            assert np.array_equal(a["eigenvalues"], b["eigenvalues"])
+        count = min(len(a["eigenvalues"]), len(b["eigenvalues"]))
+        # Tiles of other widths are added up in another order.
+        most = (1e-7 if a["method"] == "gram" else 1e-8) * a["eigenvalues"][0]
+        assert np.allclose(a["eigenvalues"][:count], b["eigenvalues"][:count], rtol=0, atol=most)
+        assert a["total"] == pytest.approx(b["total"], rel=1e-12)
 
 
 if __name__ == "__main__":

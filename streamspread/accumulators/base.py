@@ -79,7 +79,9 @@ class Setting:
         eigenvalues: whether they are wanted of the sums; without, the sums are only read.
         profile: of the device.
         part: what comes at a time of a layer, in a word.
-        ranks: that share the run. ``itemsize``: bytes of each number that goes between them.
+        ranks: that share the run. ``shares``: among how many its memory and work are divided: the ranks, or
+            those that began it, where it is resumed. ``itemsize``: bytes of each number that goes between
+            them.
     """
 
     samples: int | None
@@ -98,6 +100,7 @@ class Setting:
     profile: Profile
     part: str = "batch"
     ranks: Ranks = ALONE
+    shares: int = 1
     itemsize: int = 4
 
     def of_layer(self, layer: LayerShape) -> tuple[LayerShape, Setting]:
@@ -269,7 +272,8 @@ class Accumulator(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Part]:
-        """All that the accumulator knows."""
+        """All that the accumulator knows; of several ranks each has a state, as
+        :mod:`streamspread.linalg.states` says, and all ask for it at the same place."""
 
     @abstractmethod
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:

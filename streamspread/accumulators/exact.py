@@ -72,7 +72,7 @@ def _values_bytes(order: int, panel_rows: int, correction_rank: int, max_block: 
     if order <= setting.profile.dense_limit:
         square = order * order * 8  # float64
         # The first of several ranks gathers the panels before.
-        chunk += SymmetricPanels.nbytes(order, panel_rows, dtype) if setting.ranks.size > 1 else 0
+        chunk += SymmetricPanels.nbytes(order, panel_rows, dtype) if setting.shares > 1 else 0
         # A search before it takes less: its basis, and a copy of the panels.
         return setting.profile.dense_copies * square + min(square, setting.profile.kept_bytes) + chunk
     in_place = band_bytes(order, dtype, device)
@@ -122,7 +122,7 @@ def _values_operations(order: int, max_block: int, setting: Setting) -> float:
 def step_travels(order: int, max_block: int, setting: Setting) -> Travels:
     """What goes between ranks in the eigenvalue step: all panels to the first one, or vectors, and back."""
     itemsize = SUM_DTYPES[setting.rounding].itemsize
-    if setting.ranks.size == 1 or not setting.eigenvalues:
+    if setting.shares == 1 or not setting.eigenvalues:
         return NOTHING
     if order <= setting.profile.dense_limit:
         return Travels(sums=itemsize * float(order) ** 2 / 4)  # there, and not back

@@ -287,9 +287,9 @@ class Staging:
         return ratio
 
 
-def origin_in(state: Mapping[str, torch.Tensor]) -> Origin:
-    """The origin in a state of :meth:`Staging.state`, which may be released afterwards."""
-    return Origin(state["shift"].clone(), float(state["scale"]))
+def origin_in(state: Mapping[str, torch.Tensor], device: torch.device) -> Origin:
+    """The origin in a state of :meth:`Staging.state`, on the device; the state may be released afterwards."""
+    return Origin(state["shift"].to(device, copy=True), float(state["scale"]))
 
 
 def variance_unit(trace: float, scale: float, samples: int, layer: str) -> float:

@@ -9,11 +9,50 @@ import torch
 
 from streamspread.accumulators.classes import ClassSums
 from streamspread.accumulators.staging import Origin, Staging, origin_in, origin_of
-from streamspread.accumulators.turning import Window
+from streamspread.accumulators.turning import Window, state_of, windows_in
 from streamspread.errors import ActivationError
+from streamspread.linalg.states import as_tensor, below
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.gram import Gram
+
+
+class Share:
+    """Neighbouring columns that are summed tile after tile. Each of the ranks that begin a run has one; of
+    others, who resume it, one may have several, or none.
+
+    Attributes:
+        width: how many columns. ``begin``: the first of the tile at hand, counted within the share.
+        windows: of the tiles so far, where directions are wanted.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width, self.begin = width, 0
+        self.stage: Between | Tile = Between()
+        self.windows: list[Window] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether all its columns are summed."""
+        return self.begin == self.width
+
+    def end_tile(self, owner: Gram) -> None:
+        self.stage.add_to(owner, self)
+        self.stage = Between()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        own = {"width": as_tensor(self.width), "begin": as_tensor(self.begin)}
+        own |= {f"tile.{name}": part for name, part in self.stage.state().items()}
+        return own | {f"windows.{name}": part for name, part in state_of(self.windows).items()}
+
+    @staticmethod
+    def loaded(tensors: Mapping[str, torch.Tensor], owner: Gram) -> Share:
+        share = Share(int(tensors["width"]))
+        share.begin = int(tensors["begin"])
+        if tile := below("tile.", tensors):
+            share.stage = Tile.loaded(tile, owner)
+        share.windows = [one.to(owner.device) for one in windows_in(below("windows.", tensors))]
+        return share
 
 
 class Between:
@@ -23,7 +62,7 @@ class Between:
         most = min(owner.scale, owner.largest_scale)
         return Tile(origin_of(window_NT, owner.precision, most), owner)
 
-    def add_to(self, owner: Gram) -> None:
+    def add_to(self, owner: Gram, share: Share) -> None:
         """Nothing to add."""
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -39,7 +78,7 @@ class Tile:
     def opened(self, window_NT: torch.Tensor, owner: Gram) -> Tile:
         return self
 
-    def add_to(self, owner: Gram) -> None:
+    def add_to(self, owner: Gram, share: Share) -> None:
         """Add the products of the columns to the owner's sums."""
         staging = self.staging
         if staging.filled != owner.announced:
@@ -49,7 +88,7 @@ class Tile:
             )
         staging.check()
         if owner.step.directions:
-            owner.windows.append(Window.of(staging))
+            share.windows.append(Window.of(staging))
         # Constant features add nothing, and their scale says nothing; sums that overflowed must be seen.
         if (total := staging.total()) != 0.0:
             owner.rescale(staging.origin.scale)
@@ -64,13 +103,13 @@ class Tile:
                 owner.add_squares(rows_NT)
             owner.total += total
             owner.moved += float(staging.sums.moved)
-        owner.begin += staging.columns
+        share.begin += staging.columns
 
     def state(self) -> dict[str, torch.Tensor]:
         return self.staging.state()
 
     @staticmethod
     def loaded(tensors: Mapping[str, torch.Tensor], owner: Gram) -> Tile:
-        tile = Tile(origin_in(tensors), owner)
+        tile = Tile(origin_in(tensors, owner.device), owner)
         tile.staging.load_state(tensors)
         return tile

@@ -34,7 +34,7 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
             "give data that tells it, as a tensor, Dataset or DataLoader does, or ",
         )
     dim, samples, constants = layer.dim, setting.samples, setting.profile
-    share = -(-dim // setting.ranks.size)  # of each rank
+    share = -(-dim // setting.shares)  # of each rank
     count = min(setting.directions, dim, samples - 1)
     if count > 0 and not setting.same_again:
         return Impossible(
@@ -72,7 +72,7 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     if count > 0:
         operations += constants.float64_cost * 2.0 * samples * float(share) * count
     more = int(count > 0)
-    ranks = setting.ranks.size
+    ranks = setting.shares
     operations += constants.forward_cost * (passes - 1 + more) * layer.operations * samples / ranks
     travels = step_travels(samples, max_block, setting)
     if ranks > 1:  # the panels, each to its owner

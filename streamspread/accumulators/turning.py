@@ -19,7 +19,7 @@ from streamspread.errors import ActivationError
 from streamspread.linalg.chunks import summation_error
 from streamspread.linalg.leading import leading_pairs
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.linalg.states import as_tensor
+from streamspread.linalg.states import as_tensor, columns_in, own_columns
 from streamspread.results.directions import Directions
 from streamspread.system.devices import Profile
 from streamspread.system.ranks import Ranks
@@ -110,18 +110,24 @@ class Turning:
         self.y_DK = known.u_NK.new_zeros(dim, known.u_NK.shape[1])
         self.seen = 0
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Everything that :meth:`loaded` needs, as references."""
-        return {**self.known._asdict(), "y": self.y_DK, "seen": as_tensor(self.seen)}
+    def state(self, first: int) -> dict[str, torch.Tensor]:
+        """Everything that :meth:`loaded` needs, as references; ``first``: the number of the first feature."""
+        own = own_columns("y", self.y_DK, first, 0)
+        return {**self.known._asdict(), **own, "seen": as_tensor(self.seen)}
 
     @staticmethod
-    def loaded(state: Mapping[str, torch.Tensor], windows: list[Window], precision: Precision) -> Turning:
-        """The pass in a state, which may be released afterwards."""
-        known = Known(*(state[name].clone() for name in Known._fields))
+    def loaded(
+        state: Mapping[str, torch.Tensor], windows: list[Window], precision: Precision, device: torch.device
+    ) -> Turning:
+        """The pass in a state, which may be released afterwards, but for Y."""
+        known = Known(*(state[name].clone() for name in Known._fields)).to(device)
         turning = Turning(known, windows, precision)
-        turning.y_DK.copy_(state["y"])
         turning.seen = int(state["seen"])
         return turning
+
+    def load_columns(self, state: Mapping[str, torch.Tensor], begin: int, end: int) -> None:
+        """Copy in Y of features ``begin`` to ``end``."""
+        self.y_DK.copy_(columns_in("y", state, begin, end, 0))
 
     def joined(self, ranks: Ranks) -> Turning:
         """That of all ranks' columns, where each had its own; itself where there is one rank."""

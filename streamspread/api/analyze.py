@@ -81,7 +81,10 @@ def analyze(call: AnalyzeCall) -> Spectra:
     ranks = ranks_here(call.alone)
     with shown(call.progress if ranks.leads else None) as report:
         spectra = analyze_with(call, options, report, call.provenance, twin=twin, ranks=ranks)
-    remove(options)
+    if options.checkpoint is not None:
+        if ranks.leads:
+            remove(options)
+        ranks.tell()  # what begins next on another rank must not find it
     return spectra
 
 

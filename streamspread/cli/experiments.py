@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,16 @@ from streamspread.system.progress import Left
 if TYPE_CHECKING:
     import torch
 
+    from streamspread.study.agenda import Agenda
+    from streamspread.study.spreading import Experiment, Setting
+
+Record = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Asked:
     """What experiments are made of: data, device, networks (none: the device's), images of a training (None:
-    as the device can), epochs and the first seed."""
+    as the device can), epochs, the first seed, and how many seeds there are."""
 
     data: str
     device: torch.device
@@ -26,13 +31,25 @@ class Asked:
     images: int | None
     epochs: int
     seed: int
+    seeds: int
 
 
-def perform(name: str, asked: Asked, folder: Path, quiet: bool) -> Iterator[Path]:
-    """Do an experiment with each network; yields the document of each. Networks of other depths are given.
+@dataclass(frozen=True)
+class Told:
+    """An experiment's document, notes for the reader, and whether Ctrl-C ended it before it was done."""
+
+    path: Path
+    notes: Sequence[str]
+    partial: bool = False
+
+
+def perform(name: str, asked: Asked, folder: Path, quiet: bool) -> Iterator[Told]:
+    """Do an experiment with each network; yields the document of each, and none after one that Ctrl-C ended.
+    Networks of other depths are given.
 
     Raises:
         StreamspreadError: as of a training, and of files that cannot be written.
+        KeyboardInterrupt: before there is anything to tell.
     """
     from streamspread.study.experiments import BATCH_SIZE, RATE, some
     from streamspread.system.devices import profile
@@ -43,75 +60,139 @@ def perform(name: str, asked: Asked, folder: Path, quiet: bool) -> Iterator[Path
     train, test = load_splits(asked.data)
     count = asked.images or min(len(train.labels), most or len(train.labels))
     given = {"train": some(train, count), "test": test, "recipe": recipe, "device": asked.device}
+    if name != "course":
+        given |= {"seeds": asked.seeds}
     if name == "depths":
         todo = [(name, given)]
     else:
-        models = asked.models or [usual if name == "spreading" else "no1"]
+        models = asked.models or ["no1" if name == "course" else usual]
         todo = [(f"{name}-{_slug(model)}", given | {"model": model}) for model in models]
-    do = {"spreading": _spreading, "course": _course, "depths": _depths}[name]
+    do = {"spreading": _spreading, "kinds": _kinds, "course": _course, "depths": _depths}[name]
     for stem, arguments in todo:
-        path, notes = do(arguments, folder, stem, quiet)
-        for line in notes:
+        told = do(arguments, folder, stem, quiet)
+        for line in told.notes:
             note(line, quiet)
-        yield path
+        yield told
+        if told.partial:
+            return
 
 
 def _slug(model: str) -> str:
     return file_stem(model.removeprefix("plan:").replace(",", "-"))
 
 
-def _spreading(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> tuple[Path, list[str]]:
+def _spreading(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told:
+    from streamspread.study.spreading import settings
+
+    return _compared(given, settings(*_last_two(given["model"])), folder / stem, quiet)
+
+
+def _kinds(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told:
+    from streamspread.study.spreading import kinds
+
+    return _compared(given, kinds(_last_two(given["model"])[0]), folder / stem, quiet)
+
+
+def _last_two(model: str) -> list[str]:
+    """The last convolution, and the one before it."""
     from streamspread.models.network import Network
     from streamspread.models.plans import find_plan
+
+    return list(Network(find_plan(model)).default_layers[-2:-4:-1])
+
+
+def _compared(given: dict[str, Any], ways: Sequence[Setting], folder: Path, quiet: bool) -> Told:
+    """Train in each of the ways, and write what came of it beside the folder of the trainings."""
     from streamspread.report.experiments import write_spreading
     from streamspread.study.agenda import Agenda, Work
-    from streamspread.study.spreading import Experiment, settings
+    from streamspread.study.spreading import Experiment
+
+    experiment = Experiment(folder, **given)
+    trainings = list(experiment.trainings(ways))
+    agenda, left = Agenda([Work(1.0, 0.0)] * len(trainings)), Left()
+
+    def records() -> Iterator[Record]:
+        for number, (way, seed) in enumerate(trainings):
+            what = f"{number + 1} of {len(trainings)}  {way}"
+            yield _trained(experiment, way, seed, what, quiet, (agenda, number, left))
+
+    found, partial = _until_interrupted(records())
+    return Told(*write_spreading(found, folder.parent, folder.name), partial)
+
+
+def _depths(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told:
+    from streamspread.report.experiments import write_depths
+    from streamspread.study.depths import comparable
+    from streamspread.study.experiments import NARROW
+    from streamspread.study.spreading import Experiment, Setting
+
+    recipe = given["recipe"]
+
+    def train(depth: int, epochs: int, seed: int) -> Record:
+        own = given | {"recipe": replace(recipe, epochs=epochs)}
+        experiment = Experiment(folder / stem / f"{depth}-{epochs}epochs", f"plan:{NARROW[depth]}", **own)
+        return _trained(experiment, Setting(), seed, f"{depth} convolutions, {epochs} epochs", quiet)
+
+    seeds = range(recipe.seed, recipe.seed + given["seeds"])
+    found, partial = _until_interrupted(comparable(train, recipe.epochs, seeds))
+    return Told(*write_depths(found, folder, stem), partial)
+
+
+def _trained(
+    experiment: Experiment,
+    way: Setting,
+    seed: int,
+    what: str,
+    quiet: bool,
+    place: tuple[Agenda, int, Left] | None = None,
+) -> Record:
+    """Do one training, and say what came of it. ``place``: it has this number among all on an agenda."""
     from streamspread.study.trials import Looks
 
-    *_, before, last, _ = Network(find_plan(given["model"])).default_layers
-    experiment = Experiment(folder / stem, **given)
-    trainings = list(experiment.trainings(settings(last, before)))
-    agenda, left, records = Agenda([Work(1.0, 0.0)] * len(trainings)), Left(), []
-    for number, (way, seed) in enumerate(trainings, start=1):
-        with progress_bars(quiet, left=left) as show, epoch_lines(quiet) as epoch:
-            learning = agenda.of(number - 1, show)[0] if show else None
-            looks = Looks(epoch=epoch, batch=training_bar(learning))
-            record, kept = experiment.do(way, seed, looks)
-        records.append(record)
-        said = "kept" if kept else f"{record['accuracy']:.2%} right, {record['seconds']:.0f} s of training"
-        note(f"{number} of {len(trainings)}  {way}, seed {seed}: {said}", quiet)
-    return write_spreading(records, folder, stem)
+    agenda, number, left = place or (None, 0, None)
+    with progress_bars(quiet, left=left) as show, epoch_lines(quiet) as epoch:
+        learning = agenda.of(number, show)[0] if agenda and show else show
+        record, kept = experiment.do(way, seed, Looks(epoch=epoch, batch=training_bar(learning)))
+    said = "kept" if kept else f"{record['accuracy']:.2%} right, {record['seconds']:.0f} s of training"
+    note(f"{what}, seed {seed}: {said}", quiet)
+    return record
 
 
-def _course(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> tuple[Path, list[str]]:
+def _until_interrupted(records: Iterable[Record]) -> tuple[list[Record], bool]:
+    """What there is until the end, or until Ctrl-C, and whether it was that.
+
+    Raises:
+        KeyboardInterrupt: there is nothing yet.
+    """
+    found: list[Record] = []
+    try:
+        for record in records:
+            found.append(record)
+    except KeyboardInterrupt:
+        if not found:
+            raise
+        return found, True
+    return found, False
+
+
+def _course(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told:
     from streamspread.report.experiments import write_course
     from streamspread.study.course import Course
+    from streamspread.study.records import read_json
     from streamspread.study.trials import Looks
 
-    def looked(seen: dict[str, Any]) -> None:
+    def looked(seen: Record) -> None:
         ks = ", ".join(f"{name} {one['components'][0]}" for name, one in seen["layers"].items())
         note(f"after step {seen['step']}: K(0.7) {ks}", quiet)
 
-    with progress_bars(quiet) as bars, epoch_lines(quiet) as epoch:
-        seen = Course(folder / f"{stem}.json", **given).do(
-            looked, Looks(epoch=epoch, batch=training_bar(bars))
-        )
-    return write_course(seen, folder, stem)
-
-
-def _depths(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> tuple[Path, list[str]]:
-    from streamspread.report.experiments import write_depths
-    from streamspread.study.experiments import NARROW
-    from streamspread.study.spreading import Experiment, Setting
-    from streamspread.study.trials import Looks
-
-    records = []
-    for depth, plan in NARROW.items():
-        experiment = Experiment(folder / stem / str(depth), f"plan:{plan}", seeds=1, **given)
-        for way, seed in experiment.trainings([Setting()]):
-            with progress_bars(quiet) as bars, epoch_lines(quiet) as epoch:
-                record, kept = experiment.do(way, seed, Looks(epoch=epoch, batch=training_bar(bars)))
-            records.append(record)
-            said = "kept" if kept else f"{record['accuracy']:.2%} right"
-            note(f"{depth} convolutions: {said}", quiet)
-    return write_depths(records, folder, stem)
+    path, partial = folder / f"{stem}.json", False
+    course = Course(path, **given)
+    try:
+        with progress_bars(quiet) as bars, epoch_lines(quiet) as epoch:
+            seen: Record | None = course.do(looked, Looks(epoch=epoch, batch=training_bar(bars)))
+    except KeyboardInterrupt:
+        seen, partial = read_json(path), True
+        if seen is None:
+            raise
+    assert seen is not None
+    return Told(*write_course(seen, folder, stem), partial)

@@ -18,7 +18,7 @@ from streamspread.engine.checkpoints import Keeper
 from streamspread.engine.course import Analysis
 from streamspread.engine.layer import WIDER
 from streamspread.engine.pace import Announce, announced
-from streamspread.engine.planning import check_room, plan_for
+from streamspread.engine.planning import check_fewer, check_room, plan_for
 from streamspread.engine.sharing import agreed, planned_alike
 from streamspread.kernels import SUM_DTYPES, for_device, thread_limit
 from streamspread.linalg.band import WIDTH, band_eigenvalues_
@@ -59,8 +59,9 @@ def analyzed(
     if keeper is None or keeper.saved is None:
         plan = planned_alike(observed, options)
     else:
-        observed = keeper.as_planned(observed)
+        now, observed = observed, keeper.as_planned(observed)
         plan = plan_for(observed, options, observed.taps, keeper.saved[0]["rounding"])
+        check_fewer(observed, options, plan, now.budget)
     if keeper is not None:
         keeper.check_plan(plan)
     announced(announce, observed, options, plan)

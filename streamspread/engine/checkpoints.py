@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamspread.accumulators.staging import Precision
@@ -16,6 +14,7 @@ from streamspread.observe.observed import Observed
 from streamspread.options import Options
 from streamspread.planner import Plan
 from streamspread.store.keeping import State, StateKeeper, Tensors
+from streamspread.store.parts import remove_checkpoint
 from streamspread.streams import Seen
 from streamspread.streams.stream import head
 from streamspread.system.version import __version__
@@ -23,7 +22,12 @@ from streamspread.system.version import __version__
 __all__ = ["Job", "Keeper", "State", "Tensors", "precisions_of", "remove", "twins"]
 
 _HEAD = 64  # samples by which other data are told
-_MACHINE = ("budget", "forward_bytes", "resident_bytes")  # of what is observed; they decide on a plan
+_MACHINE = (
+    "budget",
+    "forward_bytes",
+    "resident_bytes",
+    "shares",
+)  # of what is observed; they decide on a plan
 
 
 class Job(NamedTuple):
@@ -64,7 +68,8 @@ class Keeper(StateKeeper):
             )
         self._outline: list[list[Any]] = []
         machine = {name: getattr(observed, name) for name in _MACHINE}
-        super().__init__(options.checkpoint or "", identity(observed, options), observed.device, machine)
+        who = identity(observed, options)
+        super().__init__(options.checkpoint or "", who, observed.device, machine, observed.ranks)
         with self.reading():
             mark = self.saved[0]["passes"].get("mark") if self.saved is not None else None
             known = mark is None or bool(mark["place"])
@@ -95,8 +100,7 @@ def remove(options: Options) -> None:
     """Remove the files of a run that has ended well."""
     for one in (options.checkpoint, twins(options).checkpoint):
         if one is not None:
-            with suppress(OSError):
-                Path(os.fspath(one)).unlink(missing_ok=True)
+            remove_checkpoint(os.fspath(one))
 
 
 def twins(options: Options) -> Options:

@@ -16,10 +16,10 @@ from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import Observed
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
-from streamspread.planner import Plan, make_plan, work
+from streamspread.planner import Plan, candidates, make_plan, peak_bytes, work
 from streamspread.streams.labels import labels_of
 from streamspread.system.devices import Profile
-from streamspread.system.memory import format_bytes, total_bytes
+from streamspread.system.memory import at_least, format_bytes, total_bytes
 
 #: How many times as fast as float32 products those of int16 must be, to be taken where not asked for.
 LEAST_GAIN = 1.25
@@ -69,7 +69,7 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
     # The first batch gives the origin of every layer, which takes some memory once.
     first_bytes = Staging.first_bytes(observed.largest_dim, observed.batch_size)
     first_bytes = max([first_bytes, *(_slice_bytes(observed, tap) for tap in observed.taps)])
-    if observed.ranks.size > 1:  # rows of another rank, in float64 at a narrow side
+    if observed.shares > 1:  # rows of another rank, in float64 at a narrow side
         first_bytes += 8 * observed.batch_size * max(tap.dim for tap in observed.taps)
     return Setting(
         samples=observed.samples,
@@ -79,14 +79,41 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
         options=options,
         batch_size=observed.batch_size,
         forward_bytes=observed.forward_bytes + first_bytes,
-        resident_bytes=observed.resident_bytes + _kept_bytes(observed, options),
+        resident_bytes=observed.resident_bytes + kept_bytes(observed, options),
         repeatable=observed.stream.repeatable,
         ordered=observed.stream.ordered,
         labels=labels_of(observed.stream) if options.classes else None,
         profile=observed.profile,
         ranks=observed.ranks,
+        shares=observed.shares,
         itemsize=observed.dtype.itemsize,
     )
+
+
+def check_fewer(observed: Observed, options: Options, plan: Plan, budget: int) -> None:
+    """That the ranks at hand have room for the plan of more of them.
+
+    Args:
+        budget: of each rank, now; that of ``observed`` is the plan's.
+
+    Raises:
+        BudgetError: they have not.
+    """
+    size = observed.ranks.size
+    if size >= observed.shares:
+        return
+    fewer = replace(observed, shares=size, budget=budget)
+    setting = replace(setting_for(fewer, options, plan.rounding), layers=len(plan.layers))
+    shapes = {tap.name: _shape(observed, tap) for tap in observed.taps}
+    labels = {one.layer: one.candidate.label for one in plan.layers}
+    for step in plan.passes:
+        offers = [(name, one) for name in step.layers for one in candidates(shapes[name], setting)[0]]
+        needed = peak_bytes(setting, [one for name, one in offers if one.label == labels[name]])
+        if needed > budget:
+            raise BudgetError(
+                f"{observed.shares} ranks began this run, and each of {size} would need {at_least(needed)} "
+                f"of memory, of which {format_bytes(budget)} may be taken: go on with more ranks"
+            )
 
 
 def _slice_bytes(observed: Observed, tap: TapInfo) -> int:
@@ -107,7 +134,7 @@ def _check_directions(observed: Observed, options: Options) -> None:
         )
 
 
-def _kept_bytes(observed: Observed, options: Options) -> int:
+def kept_bytes(observed: Observed, options: Options) -> int:
     """Bytes of all layers' directions, float32, where they are kept in the memory that the sums take too."""
     if not options.directions or observed.device.type != "cpu":
         return 0

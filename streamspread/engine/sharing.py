@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
 from streamspread.engine.checkpoints import identity, outline
 from streamspread.engine.planning import plan_for, planned
-from streamspread.errors import DataError, OptionError, RanksError
+from streamspread.errors import DataError, RanksError
 from streamspread.observe.observed import Observed
 from streamspread.options import Options
 from streamspread.planner import Plan
@@ -21,15 +22,11 @@ def agreed(observed: Observed, options: Options) -> Observed:
 
     Raises:
         RanksError: a rank was given other data, weights or options than the first.
-        DataError: data whose order is not known. OptionError: a checkpoint, which is of one process.
+        DataError: data whose order is not known.
     """
     ranks = observed.ranks
     if ranks.size == 1:
         return observed
-    if options.checkpoint is not None:
-        raise OptionError(
-            "a checkpoint is kept by one process alone: give no --checkpoint where several share an analysis"
-        )
     if not observed.stream.ordered:
         raise DataError(
             f"{observed.stream.description}: its order may change, as where it shuffles or a "
@@ -64,6 +61,7 @@ def planned_alike(observed: Observed, options: Options) -> Plan:
 def _told(observed: Observed, options: Options) -> dict[str, Any]:
     told = {name: value for name, value in identity(observed, options).items() if name not in _OWN}
     labels = observed.stream.labels
+    told["option checkpoint"] = None if options.checkpoint is None else os.fspath(options.checkpoint)
     return told | {"the labels": None if labels is None else checksum(labels)}
 
 

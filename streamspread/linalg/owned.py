@@ -40,7 +40,7 @@ class OwnedPanels:
         panels: list[torch.Tensor] | None = None,
     ) -> None:
         self.n, self.rows, self.dtype, self.device = n, rows, dtype, device
-        self.owners, self.ranks = owners_of(n, rows, ranks), ranks
+        self.owners, self.ranks = owners_of(n, rows, ranks.size), ranks
         self.spans = list(spans_of(n, rows))
         mine = [index for index, owner in enumerate(self.owners) if owner == ranks.rank]
         self._places = {index: place for place, index in enumerate(mine)}
@@ -49,10 +49,14 @@ class OwnedPanels:
             for begin, end in (self.spans[index] for index in mine)
         ]
 
+    def here(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """(number, panel) of those that are here, in order."""
+        return ((index, self.panels[place]) for index, place in self._places.items())
+
     def held(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(first row, one past the last row, panel) of those that are here, in order."""
-        for index, place in self._places.items():
-            yield *self.spans[index], self.panels[place]
+        for index, panel in self.here():
+            yield *self.spans[index], panel
 
     def panel(self, index: int) -> torch.Tensor:
         """The panel of that number, which is here."""
@@ -119,7 +123,7 @@ class OwnedPanels:
         """(panels,) float64: what each adds to ‖P + U M Uᵀ‖²_F."""
         total = torch.zeros(len(self.owners), dtype=torch.float64, device=self.device)
         correction = correction_of(u_NR, m_RR, self.dtype)
-        for index, panel in ((index, self.panels[place]) for index, place in self._places.items()):
+        for index, panel in self.here():
             begin, end = self.spans[index]
             for chunk in chunks(begin, end, panel, correction, self.dtype):
                 # A column left of the diagonal block stands for one above it too.
@@ -173,9 +177,9 @@ def chunks(
         yield chunk
 
 
-def owners_of(n: int, rows: int, ranks: Ranks) -> list[int]:
-    """The rank that holds each panel of a matrix of order n."""
-    return dealt(len(list(spans_of(n, rows))), ranks)
+def owners_of(n: int, rows: int, size: int) -> list[int]:
+    """The rank, of so many, that holds each panel of a matrix of order n."""
+    return dealt(len(list(spans_of(n, rows))), size)
 
 
 def spans_of(n: int, rows: int) -> Iterator[tuple[int, int]]:

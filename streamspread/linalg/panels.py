@@ -60,18 +60,18 @@ class SymmetricPanels:
         self.taken_off = 0.0
 
     @staticmethod
-    def nbytes(n: int, rows: int, dtype: torch.dtype, ranks: Ranks = ALONE) -> int:
-        """Bytes of the panels, about n²/2 numbers; those of the probes are apart. Of several ranks: at that
-        with the most."""
-        rows, sizes = min(rows, n), [0] * ranks.size
-        for (begin, end), owner in zip(spans_of(n, rows), owners_of(n, rows, ranks), strict=True):
+    def nbytes(n: int, rows: int, dtype: torch.dtype, size: int = 1) -> int:
+        """Bytes of the panels, about n²/2 numbers; those of the probes are apart. Of ``size`` ranks: at
+        that with the most."""
+        rows, sizes = min(rows, n), [0] * size
+        for (begin, end), owner in zip(spans_of(n, rows), owners_of(n, rows, size), strict=True):
             sizes[owner] += (end - begin) * end * dtype.itemsize
         return max(sizes)
 
     @staticmethod
     def owners(n: int, rows: int, ranks: Ranks) -> list[int]:
         """The rank that holds each panel."""
-        return owners_of(n, rows, ranks)
+        return owners_of(n, rows, ranks.size)
 
     @property
     def panels(self) -> list[torch.Tensor]:
@@ -111,10 +111,11 @@ class SymmetricPanels:
             )
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Everything that :meth:`load_state` needs, as references. The correction is not part of it: it is
-        made anew from the sums of the samples."""
+        """Everything that :meth:`load_state` needs, as references; of panels, those that are here. The
+        correction is not part of it: it is made anew from the sums of the samples."""
+        self._check_unspent()
         return {
-            **{str(index): panel for index, (_, _, panel) in enumerate(self.spans())},
+            **{str(index): panel for index, panel in self.own.here()},
             "probes": self.probes.y_NM,
             "taken_off": as_tensor(self.taken_off),
             "unit": as_tensor(self.unit),
@@ -128,6 +129,14 @@ class SymmetricPanels:
         """
         load(self.state(), state)
         self.taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
+
+    def add_state(self, state: Mapping[str, torch.Tensor], factor: float) -> None:
+        """As :meth:`add`, of panels of which there is a state."""
+        for index, panel in self.own.here():
+            panel.add_(state[str(index)].to(self.device), alpha=factor)
+        self.probes.y_NM.add_(state["probes"].to(self.device), alpha=factor)
+        self.taken_off += factor * float(state["taken_off"])
+        self.unit = min(self.unit, factor * float(state["unit"]))
 
     def quick(self) -> SymmetricPanels:
         """A copy for rough products, in float32 where that reaches so far: half of float64's memory and time.

@@ -1,8 +1,13 @@
-"""States as named tensors, for checkpoints: numbers as 0-d tensors, and tensors copied back in place."""
+"""States as named tensors, for checkpoints: numbers as 0-d tensors, and tensors copied back in place.
+
+Of several ranks each has a state of its own. Under names that all of them have is what is alike on all; what
+is one rank's own has a name that no other one has, and is found under it in the states of all together,
+however many ranks read them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 
@@ -20,19 +25,73 @@ def load(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> 
     Raises:
         OptionError: one is missing, or has another shape or dtype; nothing was copied then.
     """
+    fitting = []  # as maps of a file these take no memory
     for name, tensor in own.items():
         given = state.get(name)
         if given is None or given.shape != tensor.shape or given.dtype != tensor.dtype:
             raise OptionError(
                 f"this state does not fit: {name!r} should be {_described(tensor)}, got {_described(given)}"
             )
-    for name, tensor in own.items():
-        tensor.copy_(state[name])
+        fitting.append((tensor, given))
+    for tensor, given in fitting:
+        tensor.copy_(given)
 
 
-def below(prefix: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The parts of a state whose names begin with the prefix, without it; no other one is read."""
-    return {name.removeprefix(prefix): state[name] for name in state if name.startswith(prefix)}
+class Below(Mapping[str, torch.Tensor]):
+    """The parts of a state whose names begin with a prefix, without it; each is read when it is asked for."""
+
+    def __init__(self, prefix: str, state: Mapping[str, torch.Tensor]) -> None:
+        self._state = state
+        self._names = {name.removeprefix(prefix): name for name in state if name.startswith(prefix)}
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._state[self._names[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def below(prefix: str, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """As :class:`Below`."""
+    return Below(prefix, state)
+
+
+def numbered(prefix: str, state: Mapping[str, torch.Tensor]) -> list[Mapping[str, torch.Tensor]]:
+    """The parts of a state whose names begin with the prefix and a number, 0, 1, 2, …, each without these."""
+    found: list[Mapping[str, torch.Tensor]] = []
+    while part := below(f"{prefix}{len(found)}.", state):
+        found.append(part)
+    return found
+
+
+def own_columns(name: str, x: torch.Tensor, first: int, axis: int = -1) -> dict[str, torch.Tensor]:
+    """One rank's part of a tensor of which the ranks share an axis: that from the place ``first`` on."""
+    return {f"{name}@{first}": x} if x.shape[axis] else {}
+
+
+def columns_in(
+    name: str, state: Mapping[str, torch.Tensor], begin: int, end: int, axis: int = -1
+) -> torch.Tensor:
+    """Places ``begin`` to ``end`` of what :func:`own_columns` named, whichever parts hold them; of one part
+    a view.
+
+    Raises:
+        KeyError: they are not there.
+    """
+    starts = sorted(int(one.partition("@")[2]) for one in state if one.startswith(f"{name}@"))
+    found, done = [], begin
+    for first, following in zip(starts, [*starts[1:], None], strict=True):
+        if first <= done and (following is None or done < following):
+            part = state[f"{name}@{first}"]
+            here = max(0, min(end, first + part.shape[axis]) - done)
+            found.append(part.narrow(axis, min(done - first, part.shape[axis]), here))
+            done += here
+    if done != end:
+        raise KeyError(f"{name}, {begin} to {end}")
+    return found[0] if len(found) == 1 else torch.cat(found, axis)
 
 
 def _described(tensor: torch.Tensor | None) -> str:

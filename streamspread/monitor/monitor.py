@@ -18,7 +18,7 @@ from streamspread.monitor.loggers import Log, log_of, numbers_of
 from streamspread.monitor.looks import Look, joined, probed
 from streamspread.monitor.schedule import Every, Schedule
 from streamspread.monitor.window import Window
-from streamspread.observe.names import layer_patterns, unwrapped
+from streamspread.observe.names import check_not_copied, layer_patterns, unwrapped
 from streamspread.observe.observed import default_layers
 from streamspread.observe.selection import Wanted
 from streamspread.observe.taps import TapInfo
@@ -97,10 +97,7 @@ class Monitor:
         """
         if not isinstance(model, nn.Module):
             raise OptionError(f"the model must be a torch.nn.Module, got {type(model).__name__}")
-        if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
-            raise OptionError(
-                "DataParallel runs copies of the network that are not observed: use DistributedDataParallel"
-            )
+        check_not_copied(model)
         check_made(model)
         self.model, self.network = model, unwrapped(model)
         self._options = options_of(options)
@@ -168,10 +165,12 @@ class Monitor:
         self._begin_if_due()
 
     def stop(self) -> None:
-        """End: no hook is left, and the files are whole. A window that is not full is given up."""
+        """End: no hook is left, and the files are whole. A window that is not full is given up, and begins
+        anew where the training goes on."""
         if not self._running:
             return
         self._running = False
+        self._resume |= self._window is not None
         if self._window is not None:
             had = max((one.images for one in self._window.kept.values()), default=0)
             self._close_window()
@@ -212,7 +211,7 @@ class Monitor:
         files = str(self.files.stem) if self.files is not None else self._own
         return {
             "steps": self.steps,
-            "open": self._window is not None,
+            "open": self._window is not None or self._resume,
             "files": files,
             "readings": [one.row() for one in self._readings],
         }

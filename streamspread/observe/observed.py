@@ -52,7 +52,8 @@ class Observed:
         sample_bytes: of a sample of the first batch, for whose kind the forward's bytes are.
         left_out: names in the batches that the model is not given, as its forward does not take them.
         masked: whether batches say which of their tokens count.
-        ranks: that share the data, each with such an object of its own.
+        ranks: that share the data, each with such an object of its own. ``shares``: how many of them its
+            memory is planned for.
     """
 
     model: nn.Module
@@ -74,6 +75,7 @@ class Observed:
     sample_bytes: int = 0
     left_out: tuple[str, ...] = ()
     ranks: Ranks = ALONE
+    shares: int = 1
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def observing(
     try:
         with turn(), prepared(model, device):
             observed = _looked_at(model, stream, device, options, constants or profile(device), call, ranks)
-            yield replace(observed, ranks=ranks)
+            yield replace(observed, ranks=ranks, shares=ranks.size)
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error
     except StreamspreadError as error:

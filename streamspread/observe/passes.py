@@ -38,13 +38,15 @@ class Turn(NamedTuple):
 class Mark(NamedTuple):
     """A place between two of the stream's batches: how many of them, and of their samples, went through the
     network in this pass, what was ``seen`` of them, and whether the pass is the ``first``; ``place``: what
-    gives the state of a source that knows by itself where it is, or None."""
+    gives the state of a source that knows by itself where it is, or None; ``last``: the rank that had the
+    last of these batches, whose place it is."""
 
     batches: int
     samples: int
     seen: Seen
     first: bool
     place: Callable[[], Any] | None = None
+    last: int = 0
 
 
 class _Part(NamedTuple):
@@ -149,7 +151,8 @@ class Passes:
                     del batch  # before the next one is made
                 done, number = done + sum(counts), number + len(counts)
                 if self._after is not None:
-                    self._mark = Mark(number, done, begun.seen, begun.first, self._place)
+                    place = self._place, len(counts) - 1
+                    self._mark = Mark(number, done, begun.seen, begun.first, *place)
                     self._after()
                 report()
         self._mark = None
@@ -177,12 +180,13 @@ class Passes:
         }
         if mark is not None:
             seen, pending = mark.seen.state()
-            place = None if mark.place is None else packed(mark.place())
+            mine = None if mark.place is None else packed(mark.place())
+            place = self.ranks.gather(mine)[mark.last]
             facts["mark"] = {**mark._asdict(), "seen": seen, "place": place is not None}
             tensors |= {} if place is None else {"place": place}
             tensors |= {f"seen.{name}": tensor for name, tensor in pending.items()}
         if self._repeats is not None:
-            facts["repeats"], known = self._repeats.state()
+            facts["repeats"], known = self._repeats.state(self.ranks.rank)
             tensors |= {f"known.{name}": tensor for name, tensor in known.items()}
         return facts, tensors
 
@@ -192,10 +196,9 @@ class Passes:
         self._seen = list(facts["batches_seen"])
         if "mark" in facts:
             seen = Seen.loaded(facts["mark"]["seen"], below("seen.", tensors))
-            known = facts["mark"]["place"]
-            state = unpacked(tensors["place"]) if known else None
-            place = (lambda: state) if known else None
-            self._mark = Mark(**{**facts["mark"], "seen": seen, "place": place})
+            state = unpacked(tensors["place"]) if facts["mark"]["place"] else None
+            place = None if state is None else lambda: state
+            self._mark = Mark(**{**facts["mark"], "seen": seen, "place": place, "last": 0})
         if self._repeats is not None:
             self._repeats.load_state(facts["repeats"], below("known.", tensors))
 
@@ -285,15 +288,7 @@ class Passes:
             for index, batch in enumerate(stream.batches(size, begin, ranks.size)):
                 yield (begin + index * ranks.size) * size, batch
             return
-        if stream.stateful is not None and begun.place is not None:
-            first = begun.samples
-            if first == self.observed.samples:
-                return  # torchdata's loaders would be at their end in the next pass too
-            for batch in stream.stateful.resumed(begun.place(), size, first):
-                yield first, batch
-                first += len(batch)
-            return
-        first, self._all = begun.samples, Seen()
+        first, self._all = begun.samples, Seen.loaded(*begun.seen.state())
         for number, batch in enumerate(self._from(begun)):
             if ranks.size > 1 and begun.first:
                 self._all.add(batch)
@@ -310,12 +305,17 @@ class Passes:
             )
 
     def _from(self, begun: Mark) -> Iterator[Batch]:
-        """The stream's batches from that place on, of one that must be read from its beginning.
+        """The stream's batches from that place on, of one that knows no numbers: where it does not know its
+        place either it is read from its beginning.
 
         Raises:
             DataError: it brings other samples than before.
         """
         stream, size = self.observed.stream, self.observed.batch_size
+        if stream.stateful is not None and begun.place is not None:
+            if begun.samples != self.observed.samples:  # torchdata's would end in the next pass too
+                yield from stream.stateful.resumed(begun.place(), size, begun.samples)
+            return
         again, batches = Seen(), stream.batches(size)
         while again.samples < begun.samples and (batch := next(batches, None)) is not None:
             again.add(batch)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from streamspread.errors import ActivationError
+from streamspread.linalg.states import numbered
 from streamspread.observe.taps import TapInfo
 from streamspread.streams import every
 
@@ -27,7 +28,8 @@ class Repeats:
     """Compares each tap's output of each batch with that of the first pass in which the tap was seen.
 
     Some 4,096 elements are read, at other places in each batch, and kept as four numbers: their sum along
-    random directions, and their size.
+    random directions, and their size. A rank sees its own batches, and knows by the number of a batch's first
+    sample what it, or another rank before it, saw of that.
     """
 
     def __init__(self, device: torch.device, names: Collection[str]) -> None:
@@ -35,8 +37,8 @@ class Repeats:
         generator = torch.Generator().manual_seed(0)
         shape = _DIRECTIONS, 3 * _ELEMENTS
         self._directions = torch.randn(shape, dtype=torch.float64, generator=generator).to(device)
-        self._known = {name: array("d") for name in names}
-        self._position: dict[str, int] = {}
+        self._known: dict[str, dict[int, array[float]]] = {name: {} for name in names}
+        self._at: dict[str, tuple[int, int]] = {}  # of a tap: the batch, and how much of it was compared
         self._waiting: list[tuple[TapInfo, int, torch.Tensor, torch.Tensor]] = []
         self._pass = 0
         self._first: dict[str, int] = {}  # the pass in which a tap was first seen
@@ -44,8 +46,7 @@ class Repeats:
     def begin(self, number: int) -> None:
         """The pass of that number begins."""
         self._pass = number
-        self._position = {}
-        self._waiting = []
+        self._at, self._waiting = {}, []
 
     def see(self, tap: TapInfo, first: int, x_ND: torch.Tensor) -> None:
         """A tap's output of the batch whose first sample has that number.
@@ -64,17 +65,26 @@ class Repeats:
         if len(self._waiting) >= _TOGETHER:
             self.settle()
 
-    def state(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """All that is known in the middle of a pass: what JSON holds, and tensors; errors as :meth:`see`."""
+    def state(self, rank: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """All that is known between two batches: what JSON holds, and tensors, under names of the rank's own;
+        errors as :meth:`see`."""
         self.settle()
-        facts = {"pass": self._pass, "position": self._position, "first": self._first}
-        known = {name: torch.tensor(rows, dtype=torch.float64) for name, rows in self._known.items()}
-        return facts, known
+        own = {}
+        for name, known in self._known.items():
+            own[f"{rank}.{name}.batches"] = torch.tensor([[first, len(known[first])] for first in known])
+            numbers = [number for rows in known.values() for number in rows]
+            own[f"{rank}.{name}.numbers"] = torch.tensor(numbers, dtype=torch.float64)
+        return {"pass": self._pass, "first": self._first}, own
 
     def load_state(self, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a state of the same taps."""
-        self._pass, self._position, self._first = facts["pass"], dict(facts["position"]), dict(facts["first"])
-        self._known = {name: array("d", tensors[name].numpy().tobytes()) for name in self._known}
+        """Go on from the states of all ranks, of the same taps."""
+        self._pass, self._first = facts["pass"], dict(facts["first"])
+        for rank in numbered("", tensors):
+            for name, known in self._known.items():
+                numbers, begin = array("d", rank[f"{name}.numbers"].numpy().tobytes()), 0
+                for first, count in rank[f"{name}.batches"].tolist():
+                    known[first] = numbers[begin : begin + count]
+                    begin += count
 
     def settle(self) -> None:
         """Compare what was seen; errors as :meth:`see`."""
@@ -85,8 +95,10 @@ class Repeats:
         sizes = torch.stack([size for *_, size in waiting])[:, None] / _ELEMENTS**0.5
         rows = torch.cat([along, sizes], 1).tolist()
         for (tap, first, *_), row in zip(waiting, rows, strict=True):
-            known, position = self._known[tap.name], self._position.get(tap.name, 0)
-            self._position[tap.name] = position + len(row)
+            known = self._known[tap.name].setdefault(first, array("d"))
+            batch, position = self._at.get(tap.name, (first, 0))
+            position = position if batch == first else 0
+            self._at[tap.name] = first, position + len(row)
             if self._first.setdefault(tap.name, self._pass) == self._pass:
                 known.extend(row)
             elif not _alike(row, known[position : position + len(row)], tap.itemsize):

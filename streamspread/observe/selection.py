@@ -16,6 +16,9 @@ from streamspread.observe.taps import TapInfo
 ALL = "all"
 _SUCH = "all, or names and globs such as 'blocks.*'"
 
+#: Of the classes that torch makes of a module's own: by fully_shard, and by a weight or spectral norm.
+_PREFIXES = ("FSDP", "Parametrized")
+
 
 def select(
     taps: Sequence[TapInfo],
@@ -74,7 +77,7 @@ class Wanted(NamedTuple):
         for pattern in texts:
             module = pattern.split("#")[0]
             if pattern == ALL:
-                matching = [n for n, m in modules.items() if (n in default if default else _is_usual_kind(m))]
+                matching = [n for n, m in modules.items() if (n in default if default else is_usual(m))]
             else:
                 matching = [name for name in modules if fnmatchcase(name, module)]
             if not matching:
@@ -98,7 +101,7 @@ def check_observable(tap: TapInfo) -> None:
 
 def _is_named(tap: TapInfo, pattern: str, default: Sequence[str]) -> bool:
     if pattern == ALL:
-        return tap.module in default if default else tap.observable and _is_usual(tap.kind)
+        return tap.module in default if default else tap.observable and _is_usual_kind(tap.kind)
     return fnmatchcase(tap.name, pattern) or fnmatchcase(tap.module, pattern)
 
 
@@ -113,11 +116,13 @@ def _nothing(pattern: str, names: Sequence[str]) -> LayerError:
     )
 
 
-def _is_usual_kind(module: nn.Module) -> bool:
-    return _is_usual(type(module).__name__)
+def is_usual(module: nn.Module) -> bool:
+    """Whether it is a convolution or linear layer, of torch or by its name of another library: what ``all``
+    means in a model that does not say itself."""
+    return _is_usual_kind(type(module).__name__)
 
 
-def _is_usual(kind: str) -> bool:
-    """Whether ``all`` means such a module in a model that does not say itself."""
-    kind = kind.removeprefix("Parametrized")  # as torch calls what a weight or spectral norm is put on
+def _is_usual_kind(kind: str) -> bool:
+    for prefix in _PREFIXES:
+        kind = kind.removeprefix(prefix)
     return kind.startswith(("Conv", "Linear")) or kind.endswith("Linear")

@@ -75,9 +75,9 @@ def _with_scores(offer: Candidate, layer: LayerShape, setting: Setting) -> Candi
     count = min(setting.directions, layer.dim)
     products = constants.float64_cost * 2.0 * samples * layer.dim * count
     needed = Scoring.nbytes(layer.dim, count, samples, setting.batch_size)
-    forwards = constants.forward_cost * layer.operations * samples / setting.ranks.size
+    forwards = constants.forward_cost * layer.operations * samples / setting.shares
     travels = offer.travels
-    if setting.ranks.size > 1:
+    if setting.shares > 1:
         travels = travels.more(Travels(rows=float(samples) * layer.dim * setting.itemsize))
     return replace(
         offer,
@@ -188,5 +188,5 @@ def _pack(chosen: Sequence[LayerPlan], setting: Setting) -> Plan:
         setting.batch_size,
         setting.samples,
         setting.rounding,
-        setting.ranks.size,
+        setting.shares,
     )

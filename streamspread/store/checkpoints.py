@@ -1,5 +1,5 @@
-"""Checkpoints as safetensors files: tensors of a run that is not done, written one after the other, and what
-JSON holds in the metadata."""
+"""A file of a checkpoint, as safetensors: tensors of a run that is not done, written one after the other, and
+what JSON holds in the metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streamspread.results.estimates import Growth, Point
 from streamspread.results.spectrum import LayerSpectrum, Spectrum
 from streamspread.store import files
 from streamspread.store.tensors import opening
-from streamspread.system.files import open_regular, settle
+from streamspread.system.files import open_regular
 
 _KEY = "streamspread"
 _KIND = "checkpoint"
@@ -49,14 +49,11 @@ _KINDS = {
 }
 
 
-def write_checkpoint(
-    header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], path: str | Path
-) -> None:
-    """Write a header, which JSON holds, and tensors, whole or not at all; beside them no more than a part of
-    one is ever in memory.
+def write_file(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], file: BinaryIO) -> None:
+    """Write a header, which JSON holds, and tensors; beside them no more than a part of one is in memory.
 
     Raises:
-        StoreError: the file cannot be written. What was at ``path`` before is then still there, untouched.
+        OSError: as the system says.
     """
     text = files.header_text({"kind": _KIND, **header})
     described: dict[str, Any] = {"__metadata__": {_KEY: text}}
@@ -72,15 +69,13 @@ def write_checkpoint(
         }
     head = json.dumps(described).encode()
     head += b" " * (-len(head) % 8)
-    with files.part(path) as (file, target):
-        file.write(len(head).to_bytes(8, "little") + head)
-        found = {name: _write(tensors[name], file) for name in names}
-        in_order = [zlib.crc32(head), *(found[name] for name in sorted(found))]
-        file.write(b"".join(one.to_bytes(_WORD, "little") for one in in_order))
-        settle(file, target)
+    file.write(len(head).to_bytes(8, "little") + head)
+    found = {name: _write(tensors[name], file) for name in names}
+    in_order = [zlib.crc32(head), *(found[name] for name in sorted(found))]
+    file.write(b"".join(one.to_bytes(_WORD, "little") for one in in_order))
 
 
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]] | None:
+def read_file(path: str | Path) -> tuple[dict[str, Any], Mapping[str, torch.Tensor]] | None:
     """The header, and the tensors, which are read when they are asked for; None where there is no such file.
 
     Raises:
@@ -101,11 +96,15 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, Any], Mapping[str, torc
         raise StoreError(f"{str(path)!r} is no checkpoint, and is left as it is: give another --checkpoint")
     tensors = _Lazy(opened)
     if tensors.head not in (None, head):
-        raise StoreError(
-            f"checkpoint {str(path)!r} is damaged (its checksum differs): remove it, or give another "
-            "--checkpoint"
-        )
+        raise damaged(path, "its checksum differs")
     return header, tensors
+
+
+def damaged(path: str | Path, reason: str) -> StoreError:
+    """The error for a checkpoint that is not as it was written."""
+    return StoreError(
+        f"checkpoint {str(path)!r} is damaged ({reason}): remove it, or give another --checkpoint"
+    )
 
 
 def taken_apart(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:

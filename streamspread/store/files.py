@@ -45,7 +45,7 @@ def place(path: Path, replace: bool) -> Iterator[Path]:
     Raises:
         StoreError: the file cannot be written.
     """
-    with _as_store_error(path), find_place(path, replace) as free:
+    with as_store_error(path), find_place(path, replace) as free:
         yield free
 
 
@@ -148,12 +148,13 @@ def parse_header(text: str | bytes, path: str | Path, command: str) -> dict[str,
 @contextmanager
 def part(path: str | Path) -> Iterator[tuple[BinaryIO, Path]]:
     """As :func:`streamspread.system.files.beside`, with every OSError as a StoreError."""
-    with _as_store_error(path), beside(path) as opened:
+    with as_store_error(path), beside(path) as opened:
         yield opened
 
 
 @contextmanager
-def _as_store_error(path: str | Path) -> Iterator[None]:
+def as_store_error(path: str | Path) -> Iterator[None]:
+    """Raises StoreError for an OSError: what cannot be written, and why."""
     try:
         yield
     except OSError as error:

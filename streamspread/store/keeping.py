@@ -13,21 +13,25 @@ from typing import Any
 import torch
 
 from streamspread.errors import OptionError, StoreError
-from streamspread.store.checkpoints import read_checkpoint, write_checkpoint
+from streamspread.store.checkpoints import damaged
 from streamspread.store.files import check_writable
+from streamspread.store.parts import kept_by, read_checkpoint, sweep, write_checkpoint
 from streamspread.streams.stream import checksum
-from streamspread.system.signals import Held
+from streamspread.system.ranks import ALONE, Ranks
+from streamspread.system.signals import SAME_SIGNAL, Held
 
 #: Seconds between two checkpoints: at least so many, and so many times what the last one took.
 LEAST_SECONDS, SHARE = 60.0, 50.0
+
+_FIRST_SIGNAL = 2  # what one is told as, and its number; 1: it is time
 
 Tensors = Mapping[str, torch.Tensor]
 State = tuple[dict[str, Any], dict[str, torch.Tensor]]
 
 
 class StateKeeper(Held):
-    """Keeps a state in a file: from time to time, and when a signal ends the process. The signal then has its
-    usual effect; a second one has it at once.
+    """Keeps a state in a file, or that of several ranks in one of each: from time to time, and when a signal
+    ends a process. The signal then has its usual effect, on all of them; a second one has it at once.
 
     Attributes:
         saved: what an earlier process left: a header and tensors; None where nothing is there.
@@ -35,21 +39,28 @@ class StateKeeper(Held):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], told: Mapping[str, Any], device: torch.device, more: Any = None
+        self,
+        path: str | os.PathLike[str],
+        told: Mapping[str, Any],
+        device: torch.device,
+        more: Any = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Looks at what is there.
 
         Args:
             told: what must be the same where a run is resumed, by what it is called in a message.
             more: what JSON holds, and is kept beside every state as ``machine``.
+            ranks: that keep it together, and may be others than those that did before.
 
         Raises:
             StoreError: what is there is of another run, or no checkpoint, or the file cannot be written.
         """
-        super().__init__()
-        self.path = Path(os.fspath(path))
+        super().__init__(SAME_SIGNAL if ranks.size > 1 else 0.0)  # launchers pass on what a terminal sent
+        self.path, self.ranks = Path(os.fspath(path)), ranks
         self.saved = read_checkpoint(self.path)
         check_writable(self.path)
+        self._check_one_place()
         self.more = more
         self._told = json.loads(json.dumps(told))
         self._trial = _trial(device)
@@ -86,8 +97,7 @@ class StateKeeper(Held):
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OptionError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            said = f"checkpoint {str(self.path)!r} is damaged ({reason})"
-            raise StoreError(f"{said}: remove it, or give another --checkpoint") from error
+            raise damaged(self.path, reason) from error
 
     def release(self) -> None:
         """Let go of the tensors of what was saved, which may be as large as all sums."""
@@ -95,11 +105,20 @@ class StateKeeper(Held):
             self.saved = self.saved[0], {}
 
     def offer(self, state: Callable[[], State]) -> None:
-        """Keep the state if it is time to, or a signal came."""
-        due = time.monotonic() - self._last >= max(LEAST_SECONDS, SHARE * self._cost)
-        if due or self.came is not None:
+        """Keep the state if it is time to, or a signal came; all ranks at the same place."""
+        self._keep_if(time.monotonic() - self._last >= max(LEAST_SECONDS, SHARE * self._cost), state)
+
+    def end(self, state: Callable[[], State]) -> None:
+        """Keep the last state."""
+        self._keep_if(True, state)
+
+    def _keep_if(self, due: bool, state: Callable[[], State]) -> None:
+        mine = int(due and self.ranks.leads) if self.came is None else _FIRST_SIGNAL + self.came
+        wanted = max(number for (number,) in self.ranks.tell(mine))
+        if wanted:
             self.keep(state)
-            self.pass_on()
+        if wanted >= _FIRST_SIGNAL:
+            self.pass_on(wanted - _FIRST_SIGNAL)
 
     def keep(self, state: Callable[[], State]) -> None:
         """Keep the state now. Where the file cannot be written, as on a full disk, the run goes on without,
@@ -107,7 +126,7 @@ class StateKeeper(Held):
         began = time.monotonic()
         facts, tensors = state()
         try:
-            write_checkpoint(self._own() | facts, tensors, self.path)
+            write_checkpoint(self._own() | facts, tensors, self.path, self.ranks)
         except StoreError as error:
             self.failed = [f"a checkpoint was not kept: {error}"]
         self._last = time.monotonic()
@@ -116,6 +135,17 @@ class StateKeeper(Held):
     def _own(self) -> dict[str, Any]:
         """What is kept with every state."""
         return {"run": self._told, "machine": self.more, "trial": self._trial}
+
+    def _check_one_place(self) -> None:
+        """That all ranks found one thing there, and nothing is left beside it."""
+        found = None if self.saved is None else str(self.saved[0].get("moment"))
+        if len({*self.ranks.gather(found)}) > 1:
+            raise StoreError(
+                f"not all ranks find the same checkpoint at {str(self.path)!r}: give a place that all of "
+                "them reach"
+            )
+        if self.ranks.leads:
+            sweep(self.path, [] if self.saved is None else kept_by(self.saved[0], self.path))
 
     def _compare(self, run: Mapping[str, Any]) -> None:
         for name, now in self._told.items():

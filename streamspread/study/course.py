@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -16,10 +15,12 @@ from torch.utils.data import TensorDataset
 
 from streamspread.api.analyze import analyze
 from streamspread.datasets import Labelled
-from streamspread.errors import StoreError
 from streamspread.models.network import Network
+from streamspread.streams import checksum
+from streamspread.study.records import read_json, write_json
 from streamspread.study.trials import Looks, run, score
-from streamspread.system.files import replace_file, why
+from streamspread.system.files import storable
+from streamspread.system.version import __version__
 from streamspread.training import Recipe
 
 TAU = 0.7
@@ -48,38 +49,54 @@ class Course:
     def do(
         self, looked: Callable[[dict[str, Any]], None] | None = None, looks: Looks | None = None
     ) -> dict[str, Any]:
-        """Train, and write what was seen, which is returned too.
+        """Train, and write what was seen, which is returned too; what is there already, made in the same way,
+        is kept. A training that was ended goes on where it was, from a checkpoint beside the file.
 
         Raises:
             StoreError: the file cannot be written. Else as :func:`streamspread.training.train`.
         """
-        batch = min(self.recipe.batch_size, len(self.train.labels))
-        per_epoch = len(self.train.labels) // batch
-        at = moments(per_epoch, self.recipe.epochs)
-        found: dict[str, Any] = {
-            "model": self.model,
-            "data": self.train.description,
-            "images": len(self.train.labels),
-            "measured_images": min(MEASURED, len(self.train.labels)),
-            "steps_per_epoch": per_epoch,
-            "epochs": self.recipe.epochs,
-            **self.recipe.note(),
-            "looks": [],
-        }
+        found = self._facts() | {"looks": []}
+        at = moments(found["steps_per_epoch"], self.recipe.epochs)
+        checkpoint = self.path.with_suffix(".checkpoint")
+        earlier = read_json(self.path) or {}
+        if all(earlier.get(name) == fact for name, fact in self._facts().items()):
+            found = earlier
+            if "accuracy" in found:
+                return found
+        else:
+            for path in (self.path, checkpoint):  # of a training made in another way
+                path.unlink(missing_ok=True)
 
         def step(network: Network, steps: int) -> None:
-            if steps in at:
-                found["looks"].append({"step": steps, **self._look(network)})
-                self._write(found)
+            # What was seen later than the training was kept is seen again.
+            found["looks"] = seen = [one for one in found["looks"] if one["step"] <= steps]
+            if steps in at and not (seen and seen[-1]["step"] == steps):
+                seen.append({"step": steps, **self._look(network)})
+                write_json(self.path, found)
                 if looked is not None:
-                    looked(found["looks"][-1])
+                    looked(seen[-1])
 
-        trial = run(
-            self.model, self.train, self.test, self.recipe, self.device, replace(looks or Looks(), step=step)
-        )
-        found |= {"accuracy": trial.test.accuracy, "losses": trial.losses, "seconds": trial.seconds}
-        self._write(found)
+        steps = replace(looks or Looks(), step=step)
+        trial = run(self.model, self.train, self.test, self.recipe, self.device, steps, checkpoint)
+        found |= {"accuracy": trial.test.accuracy, "losses": list(trial.losses), "seconds": trial.seconds}
+        write_json(self.path, found)
         return found
+
+    def _facts(self) -> dict[str, Any]:
+        """Everything that the result depends on, as JSON holds it."""
+        batch = min(self.recipe.batch_size, len(self.train.labels))
+        return {
+            "version": __version__,
+            "model": self.model,
+            "data": storable(self.train.description),
+            "checksum": checksum(*self.train[:2], *self.test[:2]),
+            "images": len(self.train.labels),
+            "measured_images": min(MEASURED, len(self.train.labels)),
+            "steps_per_epoch": len(self.train.labels) // batch,
+            "epochs": self.recipe.epochs,
+            **self.recipe.note(),
+            "device": self.device.type,
+        }
 
     def _look(self, network: Network) -> dict[str, Any]:
         """K and participation ratio of each layer, and accuracy, of a copy whose batch norm has statistics of
@@ -109,12 +126,6 @@ class Course:
             for name, one in spectra.items()
         }
         return {"test": asdict(scored), "layers": layers, "looking_seconds": time.perf_counter() - began}
-
-    def _write(self, found: dict[str, Any]) -> None:
-        try:
-            replace_file(self.path, json.dumps(found, indent=1).encode())
-        except OSError as error:
-            raise StoreError(f"cannot write {str(self.path)!r}: {why(error)}") from error
 
 
 def moments(per_epoch: int, epochs: int) -> list[int]:

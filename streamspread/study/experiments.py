@@ -10,9 +10,10 @@ from streamspread.models.plans import POOL, find_plan
 
 #: By name, what each is.
 EXPERIMENTS = {
-    "spreading": "one network without and with a term that spreads its layers, three seeds each",
+    "spreading": "one network without and with a term that spreads its layers",
+    "kinds": "that network without the term, and with every kind of it",
     "course": "K of every layer while a network trains, often in the first steps",
-    "depths": "networks of 4 to 14 convolutions, trained alike, narrow enough for a laptop",
+    "depths": "networks of 4 to 14 convolutions, trained to comparable accuracy, narrow enough for a laptop",
 }
 
 #: Narrow plans by their number of convolutions: three stages of 16, 32 and 64 channels.
@@ -37,8 +38,9 @@ def check_experiments(names: Sequence[str], models: Sequence[str], images: int |
         check_whole("train images", images, BATCH_SIZE)
     for model in models:
         plan = find_plan(model)
-        if "spreading" in names and sum(step != POOL for step in plan) < 2:
-            raise OptionError(f"{model} has one convolution: the part spreading takes two or more")
+        for name in ("spreading", "kinds"):
+            if name in names and sum(step != POOL for step in plan) < 2:
+                raise OptionError(f"{model} has one convolution: the part {name} takes two or more")
 
 
 def some(images: Labelled, count: int | None) -> Labelled:

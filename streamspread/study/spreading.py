@@ -5,7 +5,6 @@ Every training leaves a file of what was measured of it, so an experiment that w
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,11 +16,11 @@ from torch.utils.data import TensorDataset
 
 from streamspread.api.analyze import analyze
 from streamspread.datasets import Labelled
-from streamspread.errors import StoreError
 from streamspread.streams import checksum
 from streamspread.study.measures import held, noisy
+from streamspread.study.records import read_json, write_json
 from streamspread.study.trials import Looks, Trial, run, score
-from streamspread.system.files import file_stem, replace_file, storable, why
+from streamspread.system.files import file_stem, storable
 from streamspread.system.version import __version__
 from streamspread.training import Recipe
 
@@ -32,6 +31,21 @@ _FITTED, _OTHERS = 800, 400  # training and test images of regressions
 _DISTURBED = 1_000  # test images that are given noise
 
 
+USUAL = "participation"  # kind of the term
+
+#: A weight of each kind, at which it changes much and accuracy little: what they measure is of differing
+#: size. DeCov's measure is VICReg's times D/2, so that these two are nearly the same at D = 4,096.
+WEIGHTS = {
+    USUAL: 0.1,
+    "participation-with-diagonal": 0.1,
+    "effective-rank": 0.1,
+    "coding-rate": 0.7,
+    "vicreg": 0.02,
+    "decov": 1e-5,
+    "within-classes": 0.1,
+}
+
+
 @dataclass(frozen=True)
 class Setting:
     """A way to train: with no layers, without the term."""
@@ -39,11 +53,13 @@ class Setting:
     layers: tuple[str, ...] = ()
     weight: float = 0.1
     target: str | float | None = "previous"
+    kind: str = USUAL
 
     def __str__(self) -> str:
         if not self.layers:
             return "without"
-        return f"{'+'.join(self.layers)}, {self.weight:g}, {self.target or 'no target'}"
+        kind = () if self.kind == USUAL else (self.kind,)
+        return ", ".join(["+".join(self.layers), *kind, f"{self.weight:g}", str(self.target or "no target")])
 
 
 def settings(last: str, before: str) -> list[Setting]:
@@ -56,6 +72,11 @@ def settings(last: str, before: str) -> list[Setting]:
         Setting((last,), 0.1, None),
         Setting((before, last), 0.1),
     ]
+
+
+def kinds(last: str) -> list[Setting]:
+    """Without the term, and every kind of it on the last convolution, without a bound."""
+    return [Setting(), *(Setting((last,), weight, None, kind) for kind, weight in WEIGHTS.items())]
 
 
 @dataclass(frozen=True)
@@ -90,7 +111,7 @@ class Experiment:
         """
         path = self.folder / f"{file_stem(str(way).replace(', ', '-').replace(' ', '-'))}-seed{seed}.json"
         made = self._made(way, seed)
-        if (earlier := _read(path)) is not None and earlier.get("made") == made:
+        if (earlier := read_json(path)) is not None and earlier.get("made") == made:
             return earlier, True
         recipe = replace(
             self.recipe,
@@ -98,14 +119,11 @@ class Experiment:
             spread_layers=way.layers,
             spread_weight=way.weight,
             spread_target=way.target,
+            spread_kind=way.kind,
         )
         trial = run(self.model, self.train, self.test, recipe, self.device, looks)
         found = {"made": made, "setting": str(way), **asdict(way), "seed": seed, **self._measured(trial)}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(path, json.dumps(found, indent=1).encode())
-        except OSError as error:
-            raise StoreError(f"cannot write {str(path)!r}: {why(error)}") from error
+        write_json(path, found)
         return found, False
 
     def _made(self, way: Setting, seed: int) -> dict[str, Any]:
@@ -156,12 +174,3 @@ class Experiment:
 
 def _first(images: Labelled, count: int) -> Labelled:
     return Labelled(images.images[:count], images.labels[:count], images.description)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """What an earlier run left; None for nothing, or what is no such file."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,11 +15,15 @@ from torch.nn import functional
 
 from streamspread.datasets import Labelled
 from streamspread.errors import OptionError
+from streamspread.linalg.states import below
 from streamspread.models.network import Network
+from streamspread.store.keeping import State
+from streamspread.system.signals import as_ctrl_c
 from streamspread.system.switches import switched
 from streamspread.system.turns import turn
 from streamspread.training import EpochReport, Recipe
 from streamspread.training.arithmetic import autocast
+from streamspread.training.keeping import TrainingKeeper
 from streamspread.training.start import prepare
 from streamspread.training.trainer import Split, Trainer
 
@@ -69,19 +74,29 @@ def run(
     recipe: Recipe,
     device: torch.device,
     looks: Looks | None = None,
+    checkpoint: Path | None = None,
 ) -> Trial:
     """Train a network, and score the last epoch's on the test images; nothing chooses an epoch.
 
+    Args:
+        checkpoint: a file in which the training is kept while it runs, and from which one that was ended goes
+            on: ``looks.step`` is called first of all with the step at which it was kept. None: nowhere.
+
     Raises:
-        ModelError, OptionError, LayerError: as :func:`streamspread.training.train`.
+        ModelError, OptionError, LayerError, StoreError: as :func:`streamspread.training.train`.
     """
     looks = looks or Looks()
     start = prepare(model, recipe, None, device, None)
+    keeper = None if checkpoint is None else TrainingKeeper(checkpoint, start, recipe, train, test)
     network = start.network.to(start.device)
     forward = partial(autocast, start.device, start.precision)
     held_out = Split(test.images, test.labels, start.device)
     trainer = Trainer(network, Split(train.images, train.labels, start.device), recipe, forward)
-    began, aside = time.perf_counter(), 0.0
+    losses, earlier = _resumed(keeper, trainer)
+    began, aside, best = time.perf_counter(), 0.0, 0.0
+
+    def seconds() -> float:
+        return earlier + time.perf_counter() - began - aside
 
     def look() -> None:
         nonlocal aside
@@ -93,26 +108,54 @@ def run(
 
     def stepped(done: int, total: int) -> None:
         look()
+        if keeper is not None:
+            keeper.offer(lambda: _state(trainer, losses, seconds()))
         if looks.batch is not None:
             looks.batch(done, total)
 
-    losses, best = [], 0.0
-    with closing(trainer), switched(matrices=True, convolutions=True, benchmark=True):
+    with (
+        closing(trainer),
+        switched(matrices=True, convolutions=True, benchmark=True),
+        as_ctrl_c(),
+        keeper or nullcontext(),
+    ):
         look()
-        for epoch in range(1, recipe.epochs + 1):
+        for epoch in range(len(losses) + 1, recipe.epochs + 1):
             losses.append(trainer.run_epoch(stepped))
             if not losses[-1] < float("inf"):
+                if keeper is not None:
+                    keeper.remove()
                 raise OptionError(f"the training loss became {losses[-1]} in epoch {epoch}: lower --lr")
-            seconds = time.perf_counter() - began - aside
-            if looks.epoch is not None or epoch == recipe.epochs:
-                before = time.perf_counter()
-                scored = score(network, held_out.images, held_out.labels)
-                best = max(best, scored.accuracy)
-                if looks.epoch is not None:
-                    looks.epoch(EpochReport(epoch, recipe.epochs, losses[-1], scored.accuracy, best, seconds))
+            if looks.epoch is not None:
+                took, before = seconds(), time.perf_counter()
+                accuracy = score(network, held_out.images, held_out.labels).accuracy
+                best = max(best, accuracy)
+                looks.epoch(EpochReport(epoch, recipe.epochs, losses[-1], accuracy, best, took))
                 aside += time.perf_counter() - before
-    network.eval()
-    return Trial(network, tuple(losses), scored, seconds, trainer.steps, start.precision)
+    took = seconds()
+    scored = score(network, held_out.images, held_out.labels)
+    if keeper is not None:
+        keeper.remove()
+    return Trial(network, tuple(losses), scored, took, trainer.steps, start.precision)
+
+
+def _state(trainer: Trainer, losses: Sequence[float], seconds: float) -> State:
+    """All that :func:`_resumed` needs, between two batches."""
+    facts, tensors = trainer.state()
+    header = {"where": f"after step {trainer.step:,}", "losses": list(losses), "seconds": seconds}
+    return header | {"trainer": facts}, {f"trainer.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _resumed(keeper: TrainingKeeper | None, trainer: Trainer) -> tuple[list[float], float]:
+    """The losses of the epochs that ended, and the seconds they took; the trainer is where it was kept."""
+    if keeper is None or keeper.saved is None:
+        return [], 0.0
+    header, tensors = keeper.saved
+    with keeper.reading():
+        trainer.load_state(header["trainer"], below("trainer.", tensors))
+        losses, seconds = [float(loss) for loss in header["losses"]], float(header["seconds"])
+    keeper.release()
+    return losses, seconds
 
 
 @torch.inference_mode()

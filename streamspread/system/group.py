@@ -23,6 +23,7 @@ import torch
 from streamspread.errors import RanksError
 from streamspread.system.packing import error_packed, kind, lost, packed, unpacked
 from streamspread.system.ranks import Ranks
+from streamspread.system.signals import SAME_SIGNAL
 from streamspread.system.wire import Wire
 
 T = TypeVar("T")
@@ -33,7 +34,6 @@ PATIENCE = timedelta(minutes=30)
 
 _NUMBERS = 6  # of a word: whether all is well, and what is told
 _FAILED = 1
-_SAME_SIGNAL = 3.0  # seconds within which an interrupt counts once: launchers pass on what a terminal sent
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8)
 
 
@@ -56,7 +56,7 @@ class Group(Ranks):
         self._device = torch.device("cpu")
         self._depth = 0
         self._failed = self._leading = self._busy = self._pending = False
-        self._interrupted = -_SAME_SIGNAL
+        self._interrupted = -SAME_SIGNAL
         self._gone: RanksError | None = None
         with self._reaching():
             self._wire = Wire(members, PATIENCE)
@@ -69,6 +69,11 @@ class Group(Ranks):
 
     def use(self, device: torch.device) -> None:
         self._device = device
+
+    def leave(self) -> None:
+        if self._gone is None:
+            self._gone = RanksError(f"the {self.size} processes have parted")
+            self._wire.close()
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -318,7 +323,7 @@ class Group(Ranks):
 
     def _came(self, number: int, frame: FrameType | None) -> None:
         before, self._interrupted = self._interrupted, time.monotonic()
-        if self._interrupted - before < _SAME_SIGNAL:
+        if self._interrupted - before < SAME_SIGNAL:
             return
         if self._busy:
             self._pending = True

@@ -38,6 +38,9 @@ class Ranks:
         anything. It ends on all at once, and may nest."""
         yield
 
+    def leave(self) -> None:
+        """Nobody is asked any more."""
+
     def use(self, device: torch.device) -> None:
         """Where tensors that come from others shall lie."""
 
@@ -88,13 +91,29 @@ class Ranks:
 ALONE = Ranks()
 
 
-def dealt(count: int, ranks: Ranks) -> list[int]:
-    """The owner of each of so many panels, each larger than the one before: dealt back and forth, 0 1 1 0."""
-    there = list(range(ranks.size))
+def errors_of(ranks: Ranks, work: Callable[[], None]) -> list[Exception]:
+    """Do the work on every rank; what it raised, of those where it failed."""
+    error: Exception | None = None
+    try:
+        work()
+    except Exception as raised:
+        error = raised
+    return [one for one in ranks.gather(error) if one is not None]
+
+
+def dealt(count: int, size: int) -> list[int]:
+    """The owner, among ``size`` ranks, of each of so many panels, each larger than the one before: dealt back
+    and forth, 0 1 1 0."""
+    there = list(range(size))
     both = there + there[::-1]
     return [both[index % len(both)] for index in range(count)]
 
 
 def bounds_of(count: int, ranks: Ranks) -> list[int]:
     """Where each rank's share of so many columns begins, and the end: nearly as many for each."""
-    return [count * rank // ranks.size for rank in range(ranks.size + 1)]
+    return cut(count, ranks.size)
+
+
+def cut(count: int, parts: int) -> list[int]:
+    """Where each of so many parts begins, and the end: nearly as many for each."""
+    return [count * part // parts for part in range(parts + 1)]

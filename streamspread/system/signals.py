@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+
+#: Seconds within which signals to one of several processes count once: launchers pass on what a terminal sent
+#: to all of them.
+SAME_SIGNAL = 3.0
 
 
 class Held:
@@ -20,9 +25,11 @@ class Held:
 
     Attributes:
         came: the signal that is held back; None where none is.
+        apart: seconds after which another one is a second one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, apart: float = 0.0) -> None:
+        self.apart, self._since = apart, 0.0
         self.came: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -38,18 +45,20 @@ class Held:
         if kind is None and self.came is not None:  # nobody passed it on
             signal.raise_signal(self.came)
 
-    def pass_on(self) -> None:
-        """Let a signal that came do what it would have done."""
-        number, self.came = self.came, None
-        if number is not None:
+    def pass_on(self, number: int) -> None:
+        """Let a signal do here what it would have done, which may have come to another process."""
+        self.came = None
+        if number in self._before:
             signal.signal(number, self._before[number])
             signal.raise_signal(number)
             signal.signal(number, self._on)  # the process goes on
 
     def _on(self, number: int, frame: FrameType | None) -> None:
         first, self.came = self.came is None, number
-        if not first:
-            self.pass_on()
+        if first:
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since >= self.apart:
+            self.pass_on(number)
 
 
 class Came:

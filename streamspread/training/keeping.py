@@ -14,9 +14,9 @@ from torch import Tensor
 from streamspread.datasets import Labelled
 from streamspread.linalg.states import below
 from streamspread.models.weights import hash_of
-from streamspread.store.checkpoints import read_checkpoint
 from streamspread.store.files import check_writable
 from streamspread.store.keeping import State, StateKeeper
+from streamspread.store.parts import read_checkpoint
 from streamspread.streams import checksum
 from streamspread.system.files import check_apart
 from streamspread.system.version import __version__

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from streamspread.errors import LayerError
 from streamspread.observe.names import layer_patterns, named, pattern_texts, unwrapped
+from streamspread.observe.selection import is_usual
 
 See = Callable[[str, nn.Module, Any], None]
 
@@ -48,7 +49,7 @@ class Hooks:
         self.before: dict[str, str] = {}
         self._last: str | None = None
         self._see = see
-        usual = [name for name, module in modules.items() if follow and _is_usual(module)]
+        usual = [name for name, module in modules.items() if follow and is_usual(module)]
         self._handles: dict[str, RemovableHandle] = {}
         self._entering: list[RemovableHandle] = []
         for name in dict.fromkeys([*self.layers, *usual]):
@@ -84,10 +85,11 @@ class Hooks:
 
 
 class _Hook:
-    """A hook that knows its layer's name; in a copy of the network, or one from a file, it does nothing."""
+    """A hook that knows its layer's name; in a copy of the network, or one from a file, it does nothing. What
+    it calls runs as it is written in a compiled network too."""
 
     def __init__(self, call: Callable[..., None], name: str) -> None:
-        self._call, self._name = call, name
+        self._call, self._name = torch.compiler.disable(call), name
 
     def __call__(self, module: nn.Module, inputs: Any, *output: Any) -> None:
         self._call(self._name, module, *output)
@@ -113,9 +115,3 @@ def _chosen(names: Sequence[str], layers: Any) -> list[str]:
             )
         chosen.update(matching)
     return [name for name in names if name in chosen]
-
-
-def _is_usual(module: nn.Module) -> bool:
-    """A convolution or linear layer, of torch or by its name of another library."""
-    kind = type(module).__name__
-    return kind.startswith(("Conv", "Linear")) or kind.endswith("Linear")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from streamspread.errors import ActivationError, DataError, LayerError, OptionError
+from streamspread.observe.names import check_not_copied
 from streamspread.observe.taps import first_tensor, lies_channels_last, rows_of
 from streamspread.training.spread_hooks import Hooks, in_backward
 from streamspread.training.spread_terms import KINDS, Batch, CentredGram, Kind, participation
@@ -61,7 +62,7 @@ class SpreadLoss:
 
     Raises:
         LayerError: a pattern that matches nothing, or a module of another network.
-        OptionError: another argument outside its range.
+        OptionError: another argument outside its range, or a DataParallel on several devices.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class SpreadLoss:
     ) -> None:
         self._target, self.weight = check_target(target), check_weight(weight)
         self._kind, self._own = _kind_of(kind)
+        check_not_copied(model)
         self._hooks = Hooks(model, layers, self._see, follow=self._target == PREVIOUS)
         self.layers = tuple(self._hooks.layers)
         self._seen: dict[str, list[_Seen]] = {}

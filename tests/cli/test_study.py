@@ -101,27 +101,57 @@ def test_quiet_says_only_where_the_page_is(cli):
     assert (code, out.strip(), err) == (0, os.path.join("study", "index.html"), "")
 
 
-def test_experiments_are_named_alone_and_leave_documents(cli, tmp_path, monkeypatch):
+@pytest.fixture
+def noise(monkeypatch):
+    """130 images to train on and to look at, of which few are."""
     pixels = torch.randint(0, 256, (130, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator())
     split = Labelled(pixels, torch.arange(130) % 10, "noise, 130 images")
     monkeypatch.setattr("streamspread.training.load_splits", lambda spec: (split, split))
     monkeypatch.setattr("streamspread.study.course.MEASURED", 20)
-    parts = (
-        "--parts",
-        "course",
-        "--epochs",
-        "1",
-        "--train-images",
-        "128",
-        "--samples",
-        "20",
-        "--out",
-        "found",
-    )
-    code, out, err = cli("study", *SMALL, *parts)
+    monkeypatch.setattr("streamspread.study.spreading.MEASURED", 20)
+
+
+def experiment(part, epochs=1):
+    given = {"--parts": part, "--epochs": epochs, "--train-images": 128, "--samples": 20, "--out": "found"}
+    return ("study", *SMALL, *(str(word) for pair in given.items() for word in pair))
+
+
+def test_experiments_are_named_alone_and_leave_documents(cli, tmp_path, noise):
+    code, out, err = cli(*experiment("course"))
     assert (code, out.strip()) == (0, os.path.join("found", "course-4-M-6.md"))
     assert re.search(r"^after step 1: K\(0\.7\) c1 \d+, c2 \d+, gap \d+$", err, re.MULTILINE)
     assert sorted(os.listdir(tmp_path / "found")) == ["course-4-M-6.json", "course-4-M-6.md", "figures"]
+    code, _, err = cli(*experiment("course"))
+    assert code == 0
+    assert "after step" not in err
+
+
+@pytest.mark.parametrize("part", ["course", "kinds", "depths"])
+def test_ctrl_c_in_an_experiment_leaves_a_document_of_what_is_done(cli, tmp_path, noise, monkeypatch, part):
+    from streamspread.study import course, spreading
+
+    one, calls = (course.Course, "_look") if part == "course" else (spreading.Experiment, "_measured"), []
+    real = getattr(*one)
+
+    def interrupted_at_the_second(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(*one, interrupted_at_the_second)
+    monkeypatch.setattr("streamspread.study.experiments.NARROW", {6: "4,M,4,4,4,4,4"})
+    code, out, err = cli(*experiment(part), "--seeds", "2") if part == "depths" else cli(*experiment(part))
+    name = part if part == "depths" else f"{part}-4-M-6"
+    assert (code, out.splitlines()) == (
+        130,
+        [
+            os.path.join("found", f"{name}.md"),
+            f"a partial {part}: interrupted; the same command goes on from there",
+        ],
+    )
+    assert err.endswith("interrupted\n")
+    assert (tmp_path / "found" / f"{name}.md").is_file()
 
 
 @pytest.mark.parametrize(

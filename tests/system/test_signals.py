@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_one_is_held_until_it_is_passed_on(number):
         with as_ctrl_c(), Held() as held:
             send(number)
             seen.append(held.came)
-            held.pass_on()
+            held.pass_on(held.came)
             seen.append("it was lost")
 
     with pytest.raises(KeyboardInterrupt):
@@ -64,6 +65,28 @@ def test_a_second_one_waits_for_nothing():
     with pytest.raises(KeyboardInterrupt):
         hold()
     assert seen == ["held"]
+
+
+def test_one_that_follows_at_once_is_the_same_where_launchers_pass_it_on():
+    seen = []
+
+    def hold():
+        with Held(apart=0.2):
+            send(signal.SIGINT)
+            send(signal.SIGINT)
+            seen.append("held")
+            time.sleep(0.21)
+            send(signal.SIGINT)
+            seen.append("held too")
+
+    with pytest.raises(KeyboardInterrupt):
+        hold()
+    assert seen == ["held"]
+
+
+def test_one_that_came_to_another_process_has_its_effect_here():
+    with pytest.raises(KeyboardInterrupt), Held() as held:
+        held.pass_on(signal.SIGINT)
 
 
 def test_one_that_nobody_passed_on_comes_at_the_end():

@@ -196,6 +196,64 @@ def test_several_forwards_count_in_the_mean():
         assert torch.allclose(spread(), torch.stack(single).mean(), rtol=1e-5)
 
 
+def test_several_terms_on_one_network_add_up_and_accumulated_gradients_too():
+    model, alone = small(), []
+    for layer, weight in (("0", -0.2), ("2", 0.1)):
+        with SpreadLoss(model, layer, target=None, weight=weight) as spread:
+            alone.append((step(model, spread), gradients(model)))
+    with (
+        SpreadLoss(model, "0", target=None, weight=-0.2) as narrow,
+        SpreadLoss(model, "2", target=None, weight=0.1) as wide,
+    ):
+        model.zero_grad()
+        model(images(32))
+        (narrow() + wide()).backward()
+        together = gradients(model)
+        model.zero_grad()
+        model(images(32))
+        for term in (narrow(), wide()):
+            term.backward(retain_graph=True)
+    for found in (together, gradients(model)):
+        for a, b, both in zip(alone[0][1], alone[1][1], found, strict=True):
+            parts = [x for x in (a, b) if x is not None]
+            assert both is None if not parts else torch.allclose(sum(parts), both, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_a_network_of_another_dtype_has_the_term_of_its_numbers(dtype):
+    model = small()
+    with SpreadLoss(model, "2", target=None) as spread:
+        want, plain = step(model, spread), gradients(model)
+        model.to(dtype)
+        found = step(model, spread, images(32).to(dtype))
+        assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        assert torch.allclose(found.float(), want, rtol=0.01)
+        weights = model[0].weight.grad.float(), plain[0]
+        assert float((weights[0] - weights[1]).norm() / weights[1].norm()) < 0.05
+        model[2].weight.data *= 2.0**9  # sums of squares of which float16 has no number
+        found = step(model, spread, images(32).to(dtype))
+        assert torch.allclose(found.float(), want, rtol=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # dynamo's own
+def test_a_network_that_is_compiled_after_has_the_term_and_one_before_is_told():
+    model = small()
+    with SpreadLoss(model, "2", target=None) as spread:
+        want, plain = step(model, spread), gradients(model)
+        torch.compiler.reset()
+        assert torch.allclose(step(torch.compile(model, backend="eager"), spread), want)
+        assert all(a is b is None or torch.equal(a, b) for a, b in zip(plain, gradients(model), strict=True))
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager")
+    compiled(images(32))
+    with (
+        SpreadLoss(compiled, "2", target=None) as spread,
+        pytest.raises(LayerError, match="compile after SpreadLoss"),
+    ):
+        step(compiled, spread)
+
+
 def test_copies_of_the_network_have_no_term_and_no_hooks_that_do_anything():
     model = small()
     with SpreadLoss(model, "2") as spread:

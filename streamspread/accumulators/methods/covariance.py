@@ -103,10 +103,10 @@ class Covariance(Accumulator):
             staging_rows //= 2
         in_eighths = in_eighths and not too_large()
         state, step = need()
-        operations = setting.sum_cost * (setting.samples or _SAMPLES) * float(dim) ** 2 / setting.ranks.size
-        shared = f", of which each of {setting.ranks.size} ranks holds a share" * (setting.ranks.size > 1)
+        operations = setting.sum_cost * (setting.samples or _SAMPLES) * float(dim) ** 2 / setting.shares
+        shared = f", of which each of {setting.shares} ranks holds a share" * (setting.shares > 1)
         last, travels = step_operations(dim, max_block, setting), step_travels(dim, max_block, setting)
-        if setting.ranks.size > 1:
+        if setting.shares > 1:
             travels = travels._replace(rows=float(setting.samples or _SAMPLES) * dim * setting.itemsize)
         operations += last
         return Candidate(
@@ -138,7 +138,7 @@ class Covariance(Accumulator):
     def nbytes(dim: int, staging_rows: int, panel_rows: int, setting: Setting) -> int:
         """Bytes of the state while data streams."""
         dtype = kernels.SUM_DTYPES[setting.rounding]
-        state = SymmetricPanels.nbytes(dim, panel_rows, dtype, setting.ranks) + Probes.nbytes(dim)
+        state = SymmetricPanels.nbytes(dim, panel_rows, dtype, setting.shares) + Probes.nbytes(dim)
         state += Staging.nbytes(dim, staging_rows, setting.rounding, setting.device) + 8 * dim
         return state + kernels.product_bytes(min(panel_rows, dim), dim, dtype, setting.device)
 
@@ -218,7 +218,7 @@ class Covariance(Accumulator):
         if not int(tensors["count"]):
             self._stage = Waiting(self)
             return
-        origin = origin_in(tensors)
+        origin = origin_in(tensors, self.device)
         stage = self._stage if isinstance(self._stage, Sums) else Sums(self, origin)
         stage.load(origin, tensors)
         self._stage = stage

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import torch
 
 from streamspread import kernels
+from streamspread.accumulators import parting
 from streamspread.accumulators.base import (
     Accumulator,
     Candidate,
@@ -29,18 +30,17 @@ from streamspread.accumulators.growth import growth_of_products, with_whole
 from streamspread.accumulators.moments import fourth_moment_of_products, per_sample
 from streamspread.accumulators.shares import all_well, join
 from streamspread.accumulators.staging import Precision, Staging, origin_of
-from streamspread.accumulators.tiles import Between, Tile
+from streamspread.accumulators.tiles import Share
 from streamspread.accumulators.tiling import gram_candidate
-from streamspread.accumulators.turning import Known, Turning, Window, state_of, windows_in
+from streamspread.accumulators.turning import Known, Turning, Window
 from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
-from streamspread.linalg.states import as_tensor, below
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import profile
-from streamspread.system.ranks import bounds_of
+from streamspread.system.ranks import ALONE, Ranks, bounds_of
 
 _NUMBERS = 1 << 20  # widened to float64 at a time
 
@@ -76,20 +76,19 @@ class Gram(Accumulator):
         ranks = self.ranks = self.step.ranks
         bounds = bounds_of(dim, ranks)
         self.bounds = None if ranks.size == 1 else bounds
-        self.columns = bounds[ranks.rank + 1] - bounds[ranks.rank]  # of this rank, of which all tiles are
+        self.shares = [Share(bounds[ranks.rank + 1] - bounds[ranks.rank])]
+        self.first_share = ranks.rank  # the number of the first of these among those of all ranks
         self.joined = False  # whether the panels hold the sums over all ranks' columns
-        self.panels = SymmetricPanels(samples, panel_rows, precision.sum_dtype, device, precision.exact)
-        self.begin = 0  # first feature of the tile at hand
+        self.panel_rows = panel_rows
+        self.panels = self.new_panels(ALONE)
         self.total = self.moved = 0.0
         self.squares_N = torch.zeros(samples, dtype=torch.float64, device=device)  # the exact diagonal
         classes = len(labels.names) if labels else 0
         # Products of the classes' weighted means.
         self.means_CC = torch.zeros(classes, classes, dtype=torch.float64, device=device)
         self.scale = math.inf  # nothing has been added yet
-        self.largest_scale, self._agreed = math.inf, False  # of the tiles in a pass
-        self._stage: Between | Tile = Between()
-        self.windows: list[Window] = []  # of the tiles so far, where directions are wanted
-        self._turning: Turning | None = None
+        self.largest_scale, self.agreed = math.inf, False  # of the tiles in a pass
+        self.turning: Turning | None = None
 
     @classmethod
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
@@ -117,28 +116,35 @@ class Gram(Accumulator):
         """
         if not len(x_ND):
             return
-        if self._turning is not None:
-            self._turning.add(x_ND)
+        if self.turning is not None:
+            self.turning.add(x_ND)
             return
-        end = min(self.columns, self.begin + self.tile)
-        window = x_ND[:, self.begin : end]
-        self._agree_on_scale(window)
-        if end == self.begin:  # other ranks have more
-            return
-        self._stage = tile = self._stage.opened(window, self)
-        if tile.staging.filled + x_ND.shape[0] > self.announced:
-            raise ActivationError(
-                f"layer {self.precision.layer}: more than the {self.announced:,} samples that were announced"
-            )
-        tile.staging.push(window)
+        windows = list(self._windows(x_ND))  # none where other ranks have more
+        self._agree_on_scale([window for _, window in windows])
+        for share, window in windows:
+            share.stage = tile = share.stage.opened(window, self)
+            if tile.staging.filled + x_ND.shape[0] > self.announced:
+                raise ActivationError(
+                    f"layer {self.precision.layer}: more than the {self.announced:,} samples that were "
+                    "announced"
+                )
+            tile.staging.push(window)
 
-    def _agree_on_scale(self, window_NT: torch.Tensor) -> None:
-        """Of the tiles that ranks begin in a pass: the smallest one that is called for, as of one tile."""
-        if self._agreed or self.ranks.size == 1:
+    def _windows(self, x_ND: torch.Tensor) -> Iterator[tuple[Share, torch.Tensor]]:
+        """The columns that are summed in this pass, with the share that they are of."""
+        first = 0
+        for share in self.shares:
+            begin, end = share.begin, min(share.width, share.begin + self.tile)
+            if begin < end:
+                yield share, x_ND[:, first + begin : first + end]
+            first += share.width
+
+    def _agree_on_scale(self, windows: list[torch.Tensor]) -> None:
+        """Of the tiles that shares begin in a pass: the smallest one that is called for, as of one tile."""
+        if self.agreed or self.ranks.size == len(self.shares) == 1:
             return
-        width = window_NT.shape[1]
-        own = origin_of(window_NT, self.precision, self.scale).scale if width else math.inf
-        self.largest_scale, self._agreed = min(self.ranks.gather(own)), True
+        own = min((origin_of(x, self.precision, self.scale).scale for x in windows), default=math.inf)
+        self.largest_scale, self.agreed = min(self.ranks.gather(own)), True
 
     def end_pass(self) -> None:
         """Add the tile's products, and check that all of it was finite and complete.
@@ -149,7 +155,7 @@ class Gram(Accumulator):
             OptionError: an eigenvalue step has used up the sums.
         """
         all_well(self.ranks, self._end_tile)
-        if not all(self.ranks.gather(self.begin == self.columns)):
+        if not all(self.ranks.gather(self._complete)):
             return
         if not self.joined:
             join(self)
@@ -158,8 +164,9 @@ class Gram(Accumulator):
         self._turn()
 
     def _end_tile(self) -> None:
-        self._stage.add_to(self)
-        self._stage, self._agreed = Between(), False
+        for share in self.shares:
+            share.end_tile(self)
+        self.agreed = False
         if not self.joined:
             check_sums(self.panels, self.precision.layer, self.scale)
 
@@ -171,12 +178,12 @@ class Gram(Accumulator):
         """Begin the pass for directions where they are wanted; end it where it has begun."""
         count = min(self.step.directions, self.dim, self.announced - 1)
         ranks = self.ranks
-        if self._turning is None and count > 0:
+        if self.turning is None and count > 0:
             known = ranks.led(lambda: self._known(count).to(torch.device("cpu")), self.panels.own)
             known = known.to(self.device)
-            self._turning = Turning(known, self.windows, self.precision)
-        elif self._turning is not None:
-            self._turning.check_count(self._turning.seen)
+            self.turning = Turning(known, self.windows, self.precision)
+        elif self.turning is not None:
+            self.turning.check_count(self.turning.seen)
 
     def _known(self, count: int) -> Known:
         return Known.of(self._centre(), count, self.scale, self.step.profile)
@@ -196,10 +203,8 @@ class Gram(Accumulator):
         self.moved += other.moved
         self.squares_N += other.squares_N
         self.means_CC += other.means_CC
-        self.windows += other.windows
+        self.shares += other.shares
         self.dim += other.dim
-        self.begin += other.begin
-        self.columns += other.columns
 
     def merge(self, other: Gram) -> None:
         """Products between samples of two states were never formed.
@@ -232,8 +237,8 @@ class Gram(Accumulator):
         """
         self.end_pass()
         self._check_complete()
-        if self._turning is not None:
-            self._turning = self._turning.joined(self.ranks)
+        if self.turning is not None:
+            self.turning = self.turning.joined(self.ranks)
         return self.ranks.led(lambda: self._spectrum(options, progress), self.panels.own)
 
     def _spectrum(self, options: Options, progress: Callable[[float], None] | None) -> Spectrum:
@@ -254,14 +259,30 @@ class Gram(Accumulator):
         points = growth_of_products(self.panels, options.thresholds, *sizes) if options.estimate else ()
         spectrum = spectrum_of(self.panels, totals, options, step)
         growth = with_whole(points, spectrum, options.thresholds, self.places)
-        leading = self._turning.directions() if self._turning else None
+        leading = self.turning.directions() if self.turning else None
         return replace(spectrum, fourth_moment=fourth, growth=growth, classes=classes, leading=leading)
+
+    def new_panels(self, ranks: Ranks) -> SymmetricPanels:
+        """New ones, dealt among the ranks."""
+        precision = self.precision
+        sizes = self.announced, self.panel_rows, precision.sum_dtype, self.device, precision.exact
+        return SymmetricPanels(*sizes, ranks=ranks)
+
+    @property
+    def windows(self) -> list[Window]:
+        """Of the tiles so far, where directions are wanted."""
+        return [window for share in self.shares for window in share.windows]
+
+    @property
+    def _complete(self) -> bool:
+        return all(share.complete for share in self.shares)
 
     def _check_complete(self) -> None:
         """That the pass was the last one."""
-        if self.begin != self.columns:
+        if not self._complete:
+            done = sum(share.begin for share in self.shares)
             raise ActivationError(
-                f"layer {self.precision.layer}: {self.begin:,} of {self.dim:,} features had their pass"
+                f"layer {self.precision.layer}: {done:,} of {self.dim:,} features had their pass"
             )
 
     def _set_diagonal(self) -> None:
@@ -295,25 +316,10 @@ class Gram(Accumulator):
         self.scale = scale
 
     def state(self) -> dict[str, Part]:
-        numbers = {"begin": self.begin, "total": self.total, "moved": self.moved, "scale": self.scale}
-        own = {name: as_tensor(value) for name, value in numbers.items()}
-        own |= {"squares": self.squares_N, "means": self.means_CC}
-        own |= {f"panels.{name}": tensor for name, tensor in self.panels.state().items()}
-        turning = {} if self._turning is None else self._turning.state()
-        more = {"tile": self._stage.state(), "windows": state_of(self.windows), "turning": turning}
-        own |= {f"{kind}.{name}": tensor for kind, parts in more.items() for name, tensor in parts.items()}
-        return {name: Part(tensor, Combine.OWN) for name, tensor in own.items()}
+        return {name: Part(tensor, Combine.OWN) for name, tensor in parting.state_of(self).items()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        self.begin, self.total = int(tensors["begin"]), float(tensors["total"])
-        self.moved, self.scale = float(tensors["moved"]), float(tensors["scale"])
-        self.squares_N.copy_(tensors["squares"])
-        self.means_CC.copy_(tensors["means"])
-        self.panels.load_state(below("panels.", tensors))
-        tile = below("tile.", tensors)
-        self._stage = Tile.loaded(tile, self) if tile else Between()
-        self.windows, turning = windows_in(below("windows.", tensors)), below("turning.", tensors)
-        self._turning = Turning.loaded(turning, self.windows, self.precision) if turning else None
+        parting.load(self, tensors)
 
     def sizes(self) -> str:
         return f"the same samples, {self.announced} at {self.precision.rounding}"

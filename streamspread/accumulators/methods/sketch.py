@@ -28,6 +28,7 @@ from streamspread.accumulators.staging import Precision, Staging
 from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.linalg.chunks import chunk_nbytes
+from streamspread.linalg.states import columns_in, own_columns
 from streamspread.options import Options
 from streamspread.results.spectrum import Spectrum, components_for
 from streamspread.system.devices import profile
@@ -37,6 +38,9 @@ from streamspread.system.ranks import bounds_of
 #: the budget.
 _RANKS = (1024, 768, 512, 384, 256, 192, 128, 96, 64)
 _LEAST_STAGED = 16
+# Parts of a state, of which each rank has some columns.
+_SUMS = ("sum_D", "squares_D", "sketch.rows", "sketch.mean", "ritz.q", "ritz.mean", "ritz.y", "ritz.drift")
+_BY_COLUMNS = ("rows", "shift", *_SUMS)
 _SHARE = 4  # layers that should fit into the budget together: else every layer takes passes of its own
 _SAMPLES = 50_000  # where their number is not known
 
@@ -111,7 +115,7 @@ class Sketch(Accumulator):
             staging //= 2
         state, step = cls.nbytes(dim, rank, staging, passes, setting)
         in_words = f"{passes} passes" if passes > 1 else "one pass"
-        size = setting.ranks.size
+        size = setting.shares
         shared = f", of which each of {size} ranks holds a share" * (size > 1)
         return Candidate(
             method=cls.method,
@@ -141,7 +145,7 @@ class Sketch(Accumulator):
     def nbytes(dim: int, rank: int, staging_rows: int, passes: int, setting: Setting) -> tuple[int, int]:
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         rank, rounding, device = min(rank, dim), setting.rounding, setting.device
-        height, columns = rank + staging_rows + 1, -(-dim // setting.ranks.size)
+        height, columns = rank + staging_rows + 1, -(-dim // setting.shares)
         state = rank * columns * kernels.SUM_DTYPES[rounding].itemsize
         state += Staging.nbytes(columns, staging_rows, rounding, device) + 5 * 8 * columns
         if passes > 1:
@@ -157,17 +161,17 @@ class Sketch(Accumulator):
         n, constants = float(setting.samples or _SAMPLES), setting.profile
         again = min(1, passes - 1)  # a third pass is seldom needed
         # A buffer of r + r rows takes 8r·D operations a sample, a later pass over r directions 4r·D.
-        products = (8.0 + 4.0 * again) * rank * layer.dim * n / setting.ranks.size
+        products = (8.0 + 4.0 * again) * rank * layer.dim * n / setting.shares
         rate = 1.0 if setting.rounding == "fp64" else constants.float64_cost
         solves = n / rank * DENSE_SOLVE_FACTOR * 4 * (2.0 * rank) ** 3
-        forwards = constants.forward_cost * again * layer.operations * n / setting.ranks.size
+        forwards = constants.forward_cost * again * layer.operations * n / setting.shares
         return rate * products + solves + forwards
 
     @staticmethod
     def _travels(dim: int, rank: int, staging_rows: int, passes: int, setting: Setting) -> Travels:
         """Columns, inner products of the rows of each group and their eigenvectors, which go one way, and the
         products with a basis."""
-        if setting.ranks.size == 1:
+        if setting.shares == 1:
             return NOTHING
         n, again, height = float(setting.samples or _SAMPLES), min(1, passes - 1), rank + staging_rows
         sums = n / staging_rows * 1.5 * 8 * height**2 + again * n * 8 * rank
@@ -223,11 +227,23 @@ class Sketch(Accumulator):
         return self._spectra[threshold]
 
     def state(self) -> dict[str, Part]:
-        return {name: Part(tensor, Combine.OWN) for name, tensor in self._stage.state().items()}
+        parts: dict[str, torch.Tensor] = {}
+        for name, tensor in self._stage.state().items():
+            parts |= own_columns(name, tensor, self._own[0]) if name in _BY_COLUMNS else {name: tensor}
+        return {name: Part(tensor, Combine.OWN) for name, tensor in parts.items()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._spectra.clear()
-        self._stage = sketching.loaded(self._sizes, tensors)
+        alike = {name: tensors[name] for name in tensors if "@" not in name}
+        names = {name.partition("@")[0] for name in tensors if "@" in name}
+        here = {name: columns_in(name, tensors, *self._own) for name in names}
+        self._stage = sketching.loaded(self._sizes, alike | here)
+
+    @property
+    def _own(self) -> tuple[int, int]:
+        """The first of this rank's columns, and one past the last."""
+        rank = self._sizes.ranks.rank
+        return (0, self.dim) if self.bounds is None else (self.bounds[rank], self.bounds[rank + 1])
 
     def merge(self, other: Sketch) -> None:
         """Add another state over other samples of the same layer, neither past its first pass; ``other`` is

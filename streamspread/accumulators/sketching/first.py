@@ -154,6 +154,7 @@ class First:
         mine.count += theirs.count
 
     def state(self) -> dict[str, torch.Tensor]:
+        finite(self.staging, self.sizes.ranks)
         return {
             "stage": as_tensor(1),
             **self.staging.state(),
@@ -163,7 +164,7 @@ class First:
 
     @staticmethod
     def loaded(sizes: Sizes, tensors: Tensors) -> First:
-        first = First(sizes, origin_in(tensors))
+        first = First(sizes, origin_in(tensors, sizes.device))
         first.staging.load_state(tensors)
         first.reread = float(tensors["reread"])
         first.sketch.load_state(below("sketch.", tensors))

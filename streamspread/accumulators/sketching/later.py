@@ -64,6 +64,7 @@ class Refining:
         return self.ended().leading(count)
 
     def state(self) -> dict[str, torch.Tensor]:
+        finite(self.staging, self.sizes.ranks)
         facts = {
             name: torch.from_numpy(value) if isinstance(value, np.ndarray) else as_tensor(value)
             for name, value in vars(self.facts).items()
@@ -78,15 +79,15 @@ class Refining:
 
     @staticmethod
     def loaded(sizes: Sizes, tensors: Tensors) -> Refining:
-        staging = Staging(origin_in(tensors), sizes.staging_rows, sizes.precision)
+        staging = Staging(origin_in(tensors, sizes.device), sizes.staging_rows, sizes.precision)
         staging.load_state(tensors)
         values = below("facts.", tensors)
         numbers = {name: float(tensor) for name, tensor in values.items() if tensor.ndim == 0}
         facts = SketchFacts(values_M=values["values_M"].clone().numpy(), **numbers)
         earlier, sums = below("earlier.", tensors), below("ritz.", tensors)
         before = Earlier(int(earlier["samples"]), int(earlier["passes"]), float(earlier["reread"]))
-        missed = float(sums["missed"])
-        ritz = RitzPass(sums["q"].clone(), missed, sums["mean"].clone(), ranks=sizes.ranks)
+        q_LD, mean_D = (sums[name].to(sizes.device, copy=True) for name in ("q", "mean"))
+        ritz = RitzPass(q_LD, float(sums["missed"]), mean_D, ranks=sizes.ranks)
         ritz.load_state(sums)
         return Refining(sizes, staging, facts, ritz, before)
 

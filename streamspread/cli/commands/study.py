@@ -37,18 +37,25 @@ class Parts:
         str,
         Option(
             "networks, samples (K over N), depth and training (which train networks), latent (t-SNE); by "
-            "name alone: spreading (training with a term that spreads), course (K while a network trains), "
-            "depths (narrow networks).",
+            "name alone: spreading (training with a term that spreads), kinds (of that term), course (K "
+            "while a network trains), depths (narrow networks).",
             Flag(metavar="all|NAME,…", panel=QUESTION),
         ),
     ] = "networks,samples"
     train_images: Annotated[
         int | None,
         Option(
-            "Images that spreading, course and depths train on.",
+            "Images that spreading, kinds, course and depths train on.",
             Flag(metavar="N", panel=QUESTION, unset="all on a GPU, 20,000 on a CPU"),
         ),
     ] = None
+    seeds: Annotated[
+        int,
+        Option(
+            "Trainings of each sort in spreading, kinds and depths, which differ by their seeds.",
+            Flag(metavar="N", panel=QUESTION, least=1),
+        ),
+    ] = 3
     epochs: Annotated[
         int | None,
         Option(
@@ -126,10 +133,15 @@ def study(
             note(line, output.quiet)
     if experiments:
         build.check_folder(output.out)
-        asked = Asked(spec, device, wanted.model or [], wanted.train_images, epochs, options.seed)
+        asked = Asked(
+            spec, device, wanted.model or [], wanted.train_images, epochs, options.seed, wanted.seeds
+        )
         for name in experiments:
-            for path in perform(name, asked, output.out, output.quiet):
-                print(path)
+            for told in perform(name, asked, output.out, output.quiet):
+                print(told.path)
+                if told.partial:
+                    print(f"a partial {name}: interrupted; the same command goes on from there")
+                    raise typer.Exit(130)
         if not chosen:
             return
     todo = library.steps(names, chosen, images.samples, epochs)

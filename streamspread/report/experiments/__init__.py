@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from streamspread.errors import MissingError
-from streamspread.report import course, depths, render, spreading
+from streamspread.report import render
 from streamspread.report.build import FIGURES, check_folder, save_figure, write_file
+from streamspread.report.experiments import course, depths, spreading
 from streamspread.report.figure import Spec
 
 
@@ -37,29 +38,37 @@ def write_course(seen: Mapping[str, Any], folder: Path, name: str) -> tuple[Path
         f"# While it trains: {seen['model']}",
         f"{seen['images']:,} training images ({seen['data']}), {seen['epochs']} epochs in batches of "
         f"{seen['batch_size']} at a peak rate of {seen['lr']}; K of {seen['measured_images']:,} training "
-        "images, with batch norm's statistics taken anew at each look.",
+        f"images, with batch norm's statistics taken anew at each look.{_ended(seen)}",
         course.table(seen),
         _listed(course.found(seen)),
     ]
     return _written(text, lambda: course.draw(seen), folder, name)
 
 
+def _ended(seen: Mapping[str, Any]) -> str:
+    if "accuracy" in seen:
+        return ""
+    steps = seen["steps_per_epoch"] * seen["epochs"]
+    return f" The training was interrupted: this is until step {seen['looks'][-1]['step']:,} of {steps:,}."
+
+
 def write_depths(records: Sequence[Mapping[str, Any]], folder: Path, name: str) -> tuple[Path, list[str]]:
     """Write NAME.md on networks of several depths, and its figure; as :func:`write_spreading`."""
     text = [
-        "# Networks of other depths, trained alike",
-        _training(records),
+        "# Networks of other depths, trained to comparable accuracy",
+        _training(records, "as many epochs as the table says"),
         depths.table(records),
-        _listed(depths.found(records)),
+        _listed([*depths.found(records), *depths.shorter(records)]),
     ]
     return _written(text, lambda: depths.draw(records), folder, name)
 
 
-def _training(records: Sequence[Mapping[str, Any]]) -> str:
+def _training(records: Sequence[Mapping[str, Any]], length: str = "") -> str:
     made = records[0]["made"]
+    length = length or f"{made['epochs']} epochs"
     return (
         f"{made['images'][0]:,} training images, {made['images'][1]:,} test images ({made['data']}), "
-        f"{made['epochs']} epochs in batches of {made['batch_size']} at a peak rate of {made['lr']}; K of "
+        f"{length} in batches of {made['batch_size']} at a peak rate of {made['lr']}; K of "
         f"{records[0]['measured_images']:,} training images."
     )
 

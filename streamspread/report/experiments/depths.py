@@ -1,31 +1,39 @@
-"""Networks of other depths, trained alike: the share of each layer as a table, a figure and sentences."""
+"""Networks of other depths, about as accurate: the share of each layer as a table, a figure and sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streamspread.report.experiments.spreading import Record, Several, components, convolutions, share
 from streamspread.report.figure import Spec
 from streamspread.report.markdown import render
 from streamspread.report.marks import PERCENT, log_axis, ordered
-from streamspread.report.spreading import Record, Several, components, convolutions, share
 from streamspread.report.summary import Table
 
 
 def by_depth(records: Sequence[Record]) -> dict[int, list[Record]]:
-    """Trainings by the number of their convolutions, from few to many."""
-    depths: dict[int, list[Record]] = {}
-    for record in sorted(records, key=lambda one: len(convolutions(one))):
-        depths.setdefault(len(convolutions(record)), []).append(record)
+    """The longest trainings by the number of their convolutions, from few to many."""
+    return {depth: list(lengths.values())[-1] for depth, lengths in _tried(records).items()}
+
+
+def _tried(records: Sequence[Record]) -> dict[int, dict[int, list[Record]]]:
+    """Trainings by the number of their convolutions and by their epochs, both from few to many."""
+    depths: dict[int, dict[int, list[Record]]] = {}
+    for record in sorted(records, key=lambda one: (len(convolutions(one)), one["made"]["epochs"])):
+        lengths = depths.setdefault(len(convolutions(record)), {})
+        lengths.setdefault(record["made"]["epochs"], []).append(record)
     return depths
 
 
 def table(records: Sequence[Record]) -> str:
-    """Accuracy, and K(0.7) with K(0.7)/D of every layer, as Markdown; a row for each layer's number."""
+    """Epochs, accuracy, and K(0.7) with K(0.7)/D of every layer, as Markdown; a row for each layer's
+    number."""
     depths = by_depth(records)
-    rows: list[list[str]] = [["test accuracy"]]
-    rows[0] += [
-        Several.of([one["accuracy"] for one in group]).text(1, 100) + " %" for group in depths.values()
-    ]
+    rows: list[list[str]] = [["epochs"], ["seeds"], ["test accuracy"]]
+    for group in depths.values():
+        rows[0].append(str(group[0]["made"]["epochs"]))
+        rows[1].append(str(len(group)))
+        rows[2].append(_accuracy(group))
     for number in range(max(depths)):
         cells = []
         for depth, group in depths.items():
@@ -38,6 +46,25 @@ def table(records: Sequence[Record]) -> str:
         rows.append([f"c{number + 1}", *cells])
     header = ["", *(f"{depth} convolutions" for depth in depths)]
     return render(Table(header, rows, frozenset(range(1, len(header)))))
+
+
+def _accuracy(group: Sequence[Record]) -> str:
+    return Several.of([one["accuracy"] for one in group]).text(1, 100) + " %"
+
+
+def shorter(records: Sequence[Record]) -> list[str]:
+    """What came of trainings that were too short: accuracy, and K/D of the last convolution, a sentence for
+    each depth that has some."""
+    lines = []
+    for depth, lengths in _tried(records).items():
+        *before, last = lengths
+        for epochs in before:
+            here, there = lengths[epochs], lengths[last]
+            lines.append(
+                f"{depth} convolutions after {epochs} epochs: {_accuracy(here)}, and {shares(here)[-1]:.2%} "
+                f"at the last ({_accuracy(there)} and {shares(there)[-1]:.2%} after {last})."
+            )
+    return lines
 
 
 def shares(group: Sequence[Record]) -> list[float]:
@@ -87,7 +114,7 @@ def draw(records: Sequence[Record]) -> Spec:
         for field, axis in axes.items()
     ]
     return {
-        "title": "Networks of other depths, trained alike, by their number of convolutions",
+        "title": "Networks of other depths, about as accurate, by their number of convolutions",
         "params": [{"name": "now_columns", "value": 8}],
         "data": {"values": rows},
         "hconcat": panels,
