@@ -42,6 +42,7 @@ def main() -> None:
         for size in options.ranks:
             print(f"{method}, {size} …", file=sys.stderr, flush=True)
             rows.append(started(method, size, options.data, options.samples))
+            print(f"  {rows[-1]['pass_seconds']:.1f} s", file=sys.stderr, flush=True)
     show(rows)
     print("written:", save("ranks", aim=AIM, samples=options.samples, data=options.data, rows=rows))
 

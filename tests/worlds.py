@@ -366,7 +366,7 @@ def outcome(case, ranks):
 def join(rank, size, folder):
     """Be one of so many processes."""
     torch.set_num_threads(1)
-    group._SAME_SIGNAL = 0.0  # cases that are interrupted follow each other within seconds
+    group.SAME_SIGNAL = 0.0  # cases that are interrupted follow each other within seconds
     store = dist.FileStore(str(folder / "store"), size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(minutes=5))
 

@@ -18,6 +18,7 @@ from streamspread.linalg.enclosed import enclosed_pairs
 from streamspread.linalg.given import of_packed, of_square
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.system.devices import profile
+from streamspread.system.turns import turn
 
 _SHORT = (torch.float16, torch.bfloat16, torch.float32)
 _ROWS, _NUMBERS = 512, 1 << 22  # looked at, at a time
@@ -65,8 +66,9 @@ def eigvalsh(a: Any, *, overwrite: bool = False, progress: Callable[[float], Non
         units of float32 of the largest one, as those of LAPACK are.
 
     Raises:
-        DataError: ``a`` is no finite real symmetric matrix. DeviceError: on another device.
-        OptionError: ``overwrite`` is neither True nor False.
+        DataError: ``a`` is no finite real symmetric matrix. DeviceError: on another device, or a large
+        one in a process that was forked from one that had computed. OptionError: ``overwrite`` is neither
+        True nor False.
     """
     check_flag("overwrite", overwrite)
     with torch.no_grad():
@@ -74,7 +76,8 @@ def eigvalsh(a: Any, *, overwrite: bool = False, progress: Callable[[float], Non
         if matrix.n <= profile(matrix.device).search_limit:
             values_N = torch.linalg.eigvalsh(matrix.dense(torch.float64)).cpu().numpy()
         else:
-            values_N = band_eigenvalues_(matrix, progress=progress)
+            with turn():  # its threads are Numba's, which a forked process lacks
+                values_N = band_eigenvalues_(matrix, progress=progress)
     return _like(a, values_N)
 
 

@@ -12,7 +12,7 @@ import torch
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.engine.checkpoints import Job, Keeper, State, Tensors, precisions_of
 from streamspread.engine.layer import WIDER, RunningLayer, again_at
-from streamspread.engine.planning import plan_for
+from streamspread.engine.planning import kept_bytes, plan_for
 from streamspread.engine.whole import Whole
 from streamspread.errors import ActivationError
 from streamspread.linalg.states import below
@@ -29,6 +29,8 @@ from streamspread.store.checkpoints import put_together, taken_apart
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
 from streamspread.system.switches import side_by_side
+
+_ROUNDS = 4  # of eigenvalue steps, one on each thread, between which an analysis is not kept
 
 
 class Analysis:
@@ -183,26 +185,28 @@ class Analysis:
 
     def _together(self, plan: Plan, ending: Sequence[str]) -> list[str]:
         """The next layers whose spectra are computed side by side, each on one thread: small products of one
-        leave most of several threads waiting. As many as there are threads, where they take no more memory
-        than one after the other may, and none uses its sums up."""
-        observed, step = self.observed, plan.passes[self.index]
-        if observed.device.type != "cpu" or observed.ranks.size > 1:
+        leave most of several threads waiting. As many at a time as there are threads, where they take no
+        more memory than one after the other may, and none uses its sums up."""
+        observed, step, threads = self.observed, plan.passes[self.index], torch.get_num_threads()
+        if observed.device.type != "cpu" or observed.ranks.size > 1 or threads == 1:
             return list(ending[:1])
         states = sum(self.plans[name].state_bytes for name in step.layers)
-        room = step.bytes - observed.resident_bytes - states
+        room = step.bytes - observed.resident_bytes - kept_bytes(observed, self.options) - states
         together: list[str] = []
-        for name in ending[: torch.get_num_threads()]:
-            room -= self.plans[name].finish_bytes
-            if room < 0 or self.plans[name].candidate.order > observed.profile.dense_limit:
+        for name in ending[: _ROUNDS * threads]:
+            needed = sorted(self.plans[other].finish_bytes for other in (*together, name))[-threads:]
+            if sum(needed) > room or self.plans[name].candidate.order > observed.profile.dense_limit:
                 break
             together.append(name)
         return together or list(ending[:1])
 
     def _spectra(self, together: Sequence[RunningLayer]) -> list[LayerSpectrum]:
-        def found(layer: RunningLayer) -> LayerSpectrum:
-            return self._finish(layer, len(together)) if layer.scoring is None else layer.scored()
+        among = min(len(together), torch.get_num_threads())
 
-        return side_by_side(found, together) if len(together) > 1 else [found(layer) for layer in together]
+        def found(layer: RunningLayer) -> LayerSpectrum:
+            return self._finish(layer, among) if layer.scoring is None else layer.scored()
+
+        return side_by_side(found, together) if among > 1 else [found(layer) for layer in together]
 
     def _offer(self) -> None:
         if self.keeper is not None:

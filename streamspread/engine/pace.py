@@ -19,6 +19,7 @@ from streamspread.observe.taps import forward
 from streamspread.options import Options
 from streamspread.planner import Outlook, Pace, Plan, outlook
 from streamspread.streams import head
+from streamspread.system.freed import freed_memory_kept
 from streamspread.system.ranks import Ranks, bounds_of
 
 _IMAGES = 128
@@ -32,7 +33,8 @@ def measured(observed: Observed) -> Pace | None:
         return None
     few = head(observed.stream, min(_IMAGES, observed.batch_size))
     x = as_input(few, observed.device, observed.dtype)
-    taken = _shortest(lambda: forward(observed.model, x.clone(), observed.call), observed.device)
+    with freed_memory_kept(observed.device):  # as in a pass
+        taken = _shortest(lambda: forward(observed.model, x.clone(), observed.call), observed.device)
     rows, terms, columns = observed.profile.trial
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(observed.profile.precision, torch.float32)
     a, b = (

@@ -79,7 +79,7 @@ def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
         options=options,
         batch_size=observed.batch_size,
         forward_bytes=observed.forward_bytes + first_bytes,
-        resident_bytes=observed.resident_bytes + _kept_bytes(observed, options),
+        resident_bytes=observed.resident_bytes + kept_bytes(observed, options),
         repeatable=observed.stream.repeatable,
         ordered=observed.stream.ordered,
         labels=labels_of(observed.stream) if options.classes else None,
@@ -134,7 +134,7 @@ def _check_directions(observed: Observed, options: Options) -> None:
         )
 
 
-def _kept_bytes(observed: Observed, options: Options) -> int:
+def kept_bytes(observed: Observed, options: Options) -> int:
     """Bytes of all layers' directions, float32, where they are kept in the memory that the sums take too."""
     if not options.directions or observed.device.type != "cpu":
         return 0

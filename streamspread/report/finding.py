@@ -7,18 +7,23 @@ from collections.abc import Mapping, Sequence
 from streamspread.report import text
 from streamspread.report.figure import Texts
 from streamspread.report.rows import role
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectrum import Interval, LayerSpectrum
 
 _MOST = 4  # steps that are named
 
 
-def finding(name: str, layers: Mapping[str, LayerSpectrum], tau: float, texts: Texts) -> str:
+_Layers = Mapping[str, LayerSpectrum]  # by the names that they are to be called by, in network order
+
+
+def finding(
+    name: str, layers: _Layers, tau: float, texts: Texts, others: Mapping[str, _Layers] | None = None
+) -> str:
     """Where the share K(τ)/D is least and most, and where it falls from a layer to the next of its kind.
 
     Args:
-        layers: by the names that they are to be called by, in network order.
+        others: by name the layers of other networks, of which those are named that fall at the same steps.
     """
-    spreads = {stem: layer.spread(tau) for stem, layer in layers.items() if layer.total_variance > 0}
+    spreads = _spreads(layers, tau)
     if not spreads:
         return texts["finding_constant"].format(run=name)
     least, most = min(spreads, key=lambda n: spreads[n].low), max(spreads, key=lambda n: spreads[n].low)
@@ -35,7 +40,7 @@ def finding(name: str, layers: Mapping[str, LayerSpectrum], tau: float, texts: T
     ]
     pairs = steps([(stem, len(layers[stem].shape)) for stem in spreads])
     rises = sum(spreads[b].low > spreads[a].high for a, b in pairs)
-    falls = [f"{a} → {b}" for a, b in pairs if spreads[b].high < spreads[a].low]
+    falls = _falls(layers, tau)
     if pairs:
         said.append(texts["finding_steps"].format(rises=rises, steps=len(pairs)))
     if falls:
@@ -43,7 +48,20 @@ def finding(name: str, layers: Mapping[str, LayerSpectrum], tau: float, texts: T
         said.append(
             texts["finding_falls" if len(falls) <= _MOST else "finding_many_falls"].format(where=where)
         )
+        if alike := [other for other, of in (others or {}).items() if _falls(of, tau) == falls]:
+            said.append(texts["finding_alike"].format(networks=", ".join(alike)))
     return " ".join(said)
+
+
+def _spreads(layers: _Layers, tau: float) -> dict[str, Interval]:
+    return {stem: layer.spread(tau) for stem, layer in layers.items() if layer.total_variance > 0}
+
+
+def _falls(layers: _Layers, tau: float) -> list[str]:
+    """The steps at which the share is less than before, whatever their intervals come to."""
+    spreads = _spreads(layers, tau)
+    pairs = steps([(stem, len(layers[stem].shape)) for stem in spreads])
+    return [f"{a} → {b}" for a, b in pairs if spreads[b].high < spreads[a].low]
 
 
 def steps(layers: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:

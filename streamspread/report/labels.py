@@ -143,6 +143,7 @@ EN = {
     "finding_steps": "From a layer to the next of its kind the share rises at {rises} of {steps} steps.",
     "finding_falls": "It falls at {where}.",
     "finding_many_falls": "It falls at {where} of them.",
+    "finding_alike": "So it does in {networks}.",
     "finding_constant": "All layers of {run} are constant.",
     "live_note": (
         "One value is proved for these images, not for more; a range low…high is proved to hold K of these "

@@ -133,6 +133,7 @@ JA = {
     "finding_steps": "同じ種類の次の層に進むとき、{steps} 回のうち {rises} 回で割合が増える。",
     "finding_falls": "{where} では減る。",
     "finding_many_falls": "そのうち {where} 回では減る。",
+    "finding_alike": "{networks} でも同じ。",
     "finding_constant": "{run} の層はすべて一定。",
     "live_note": (
         "一つの値は、この画像についての証明であり、それ以上には及ばない。下限…上限は、この画像についての K を"

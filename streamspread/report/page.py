@@ -15,7 +15,7 @@ from streamspread.report.finding import finding
 from streamspread.report.markup import chart, charts, chosen, details, escape, table
 from streamspread.report.page_data import page_data
 from streamspread.report.rows import groups
-from streamspread.report.runs import Collection, Run
+from streamspread.report.runs import Collection, Run, short_names
 from streamspread.system.version import __version__
 
 _MOST_ROWS = 20  # of a table that is open from the beginning
@@ -94,7 +94,9 @@ def _there(found: Sequence[Chart], collection: Collection, texts: Texts) -> list
 
 def _answer(collection: Collection, texts: Texts, paper: bool) -> str:
     first = (collection.networks or collection.runs)[0]
-    said = finding(first.name, first.layers(), TAU, texts)
+    named = short_names(collection.networks).items()
+    others = {name: run.layers() for name, run in named if run is not first and not run.is_twin}
+    said = finding(first.name, first.layers(), TAU, texts, others)
     shares = live.shares(collection, texts)
     title, below = texts["shares_title"].format(tau="τ"), table(shares, "spread", arrow="layers")
     if len(shares.rows) > _MOST_ROWS:

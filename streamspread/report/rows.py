@@ -15,15 +15,17 @@ import numpy as np
 from streamspread.report import text
 from streamspread.report.claims import TAU
 from streamspread.report.courses import courses
-from streamspread.report.curves import GRID, scree_points
 from streamspread.report.figure import Texts
 from streamspread.report.labels import training_label
 from streamspread.report.runs import LAYER_PARTS, Collection, Run, layer_names, short_names
 from streamspread.results.metrics import metrics_of
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectrum import LayerSpectrum, Spectrum
 
 #: From so many layers on, a curve for each could not be told from the others.
 MANY = 12
+
+#: τ of the curves over it.
+GRID = tuple(round(0.05 + 0.01 * step, 2) for step in range(95))  # 0.05 … 0.99
 
 _SCREE_POINTS = 70  # of a curve: more than a screen resolves
 
@@ -199,3 +201,22 @@ def _scree(layer: LayerSpectrum) -> list[list[float]]:
     k, low, high = scree_points(layer, _SCREE_POINTS)
     bounds = [low] if layer.complete else [low, high]
     return [k.tolist(), *(np.round(share, 5).tolist() for share in bounds)]
+
+
+def scree_points(layer: Spectrum, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points of a scree curve: the share of the variance that the k leading components hold, over k.
+
+    Args:
+        points: about how many; they are evenly spread in log k.
+
+    Returns:
+        k (int), and the lower and the upper bound of the share (float64, 0 to 1); the bounds are the same
+        where the spectrum is complete. All are empty for a constant layer.
+    """
+    if layer.total_variance <= 0 or not len(layer.eigenvalues):
+        return np.zeros(0, int), np.zeros(0), np.zeros(0)
+    sums = np.cumsum(layer.eigenvalues)
+    k = np.unique(np.geomspace(1, len(sums), points).round().astype(int))
+    low = np.minimum(sums[k - 1] / layer.total_variance, 1.0)
+    high = low if layer.complete else layer.upper_sums[k - 1] / layer.total_variance
+    return k, low, np.minimum(high, 1.0)

@@ -70,6 +70,11 @@ class Group(Ranks):
     def use(self, device: torch.device) -> None:
         self._device = device
 
+    def leave(self) -> None:
+        if self._gone is None:
+            self._gone = RanksError(f"the {self.size} processes have parted")
+            self._wire.close()
+
     @contextmanager
     def together(self) -> Iterator[None]:
         if not self._depth:

@@ -38,6 +38,9 @@ class Ranks:
         anything. It ends on all at once, and may nest."""
         yield
 
+    def leave(self) -> None:
+        """Nobody is asked any more."""
+
     def use(self, device: torch.device) -> None:
         """Where tensors that come from others shall lie."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,14 +23,16 @@ class Wire:
     """
 
     def __init__(self, members: Sequence[int] | None, patience: timedelta) -> None:
-        self._group = dist.new_group(members, backend="gloo", timeout=patience)
+        self._group: Any = dist.new_group(members, backend="gloo", timeout=patience)
         self.rank, self.size = dist.get_rank(self._group), dist.get_world_size(self._group)
         self._by_nccl = "nccl" in str(dist.get_backend_config())
 
     def close(self) -> None:
-        """Nothing goes by it any more, also for those that wait."""
+        """Nothing goes by it any more, also for those that wait. A group that is held until Python ends may
+        abort the process then."""
+        group, self._group = self._group, None
         with suppress(RuntimeError, ValueError):
-            dist.destroy_process_group(self._group)
+            dist.destroy_process_group(group)
 
     def broadcast(self, x: torch.Tensor, source: int) -> torch.Tensor:
         """The source's, in the memory of those that the others give."""

@@ -3,6 +3,7 @@ processes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -43,13 +44,34 @@ def joined(device: str) -> Iterator[Ranks]:
         return
     cards = device != "cpu" and torch.cuda.is_available() and dist.is_nccl_available()
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cards else "gloo")
+        with _silent():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if cards else "gloo")
+            here = ranks_here()
     except (RuntimeError, ValueError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise RanksError(f"the other processes cannot be reached ({first}): see the launcher") from error
     try:
-        yield ranks_here()
+        yield here
     finally:
         _known = None
+        here.leave()
         with suppress(RuntimeError):
             dist.destroy_process_group()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing reaches stdout meanwhile, where results go: up to torch 2.10 Gloo says there with whom it is
+    connected, beneath Python."""
+    try:
+        out = os.dup(1)
+    except OSError:  # it is closed
+        yield
+        return
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(out, 1)
+        os.close(out)

@@ -18,7 +18,7 @@ NET, X = nn.Sequential(nn.Linear(5, 4)), torch.rand(12, 5)
         (lambda: streamspread.analyze(NET, X, provenance=3), OptionError, "provenance must be facts by name"),
         (lambda: streamspread.grams(NET, X, provenance=[1]), OptionError, "provenance must be facts by name"),
         (
-            lambda: streamspread.analyze(NET, X, method=np.zeros((2, 0))),
+            lambda: streamspread.analyze(NET, X, method=np.zeros(2)),
             OptionError,
             r"analyze\(\): an argument is of a kind that is not taken here",
         ),

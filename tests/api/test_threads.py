@@ -103,3 +103,34 @@ def test_what_was_forked_after_an_analysis_is_refused_and_before_it_is_not():
     before, first, refused, second = output_of(FORKED).splitlines()
     assert before == first == second == "['0']"
     assert refused.startswith(f"{DeviceError.__name__}: this process was forked from one that had computed")
+
+
+FORKED_EIGENVALUES = """
+import os
+from dataclasses import replace
+import numpy as np
+import streamspread
+from streamspread.api import eigen
+from streamspread.system.devices import CPU
+
+eigen.profile = lambda device: replace(CPU, search_limit=50)  # above which Numba takes part
+
+def solved():
+    try:
+        print(streamspread.eigvalsh(np.eye(100)).sum(), flush=True)
+    except streamspread.StreamspreadError as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+
+solved()
+if os.fork() == 0:
+    solved()
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_all_eigenvalues_of_a_large_matrix_are_refused_in_a_fork_too():
+    solved, refused = output_of(FORKED_EIGENVALUES).splitlines()
+    assert float(solved) == pytest.approx(100)
+    assert refused.startswith(f"{DeviceError.__name__}: this process was forked from one that had computed")

@@ -15,7 +15,7 @@ from streamspread.report.finding import finding
 from streamspread.report.labels import labels
 from streamspread.report.page import to_html
 from streamspread.report.rows import MANY
-from streamspread.report.runs import Collection, Run, collect, differences
+from streamspread.report.runs import Collection, Run, collect, differences, short_names
 from streamspread.results.spectrum import Interval, Spectra
 from tests.report.probes import FILES_PROBE, FRAME, HELPERS, LINK_PROBE, LONE_PROBE, PROBE, WATCH
 from tests.spectra import equal_layer, equal_run, open_layer
@@ -154,12 +154,18 @@ def test_the_threshold_moves_the_tables(view):
 
 
 def test_the_sentence_is_that_of_python_at_any_threshold(view, study_files):
-    runs = {run.name: run for run in collect(study_files).runs}
+    collection = collect(study_files)
+    runs, networks = {run.name: run for run in collection.runs}, short_names(collection.networks)
+
+    def of(name, tau, part="conv"):
+        others = {short: run.layers(part) for short, run in networks.items() if run.name != name}
+        return finding(name, runs[name].layers(part), tau, labels("en"), others)
+
     said = {
-        "start": finding("no1", runs["no1"].layers(), 0.7, labels("en")),
-        "tau": finding("no1", runs["no1"].layers(), 0.5, labels("en")),
-        "part": finding("no1", runs["no1"].layers("relu"), 0.5, labels("en")),
-        "run": finding("no3-half", runs["no3-half"].layers(), 0.5, labels("en")),
+        "start": of("no1", 0.7),
+        "tau": of("no1", 0.5),
+        "part": of("no1", 0.5, "relu"),
+        "run": of("no3-half", 0.5),
     }
     for step, words in said.items():
         assert view[0]["steps"][step]["finding"].replace("\u00a0", " ") == words

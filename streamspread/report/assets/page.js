@@ -47,25 +47,34 @@ function cell(what, run, name) {
   return {k: number, spread: k.share, share: `${number} (${k.share})`}[what];
 }
 
-// As finding.py says it.
-function finding() {
-  const run = runs[state.run], name = run.name;
+// K/D of a run's layers that are not constant, and the steps from a layer to the next of its kind.
+function spreadsOf(run) {
   const layers = layersOf(run, state.part).filter(layer => answer(layer).low > 0).map(layer => {
     const {low, high, share} = answer(layer);
     return {...layer, low: low / layer.dim, high: high / layer.dim, share};
   });
-  if (!layers.length) return fill(texts.finding_constant, {run: name});
-  const least = layers.reduce((a, b) => (b.low < a.low ? b : a)), most = layers.reduce((a, b) => (b.low > a.low ? b : a));
   const last = new Map(), steps = [];
   for (const layer of layers) {
     if (last.has(layer.line)) steps.push([last.get(layer.line), layer]);
     last.set(layer.line, layer);
   }
+  return {layers, steps, falls: steps.filter(([a, b]) => b.high < a.low).map(([a, b]) => `${a.stem} → ${b.stem}`)};
+}
+
+// As finding.py says it.
+function finding() {
+  const run = runs[state.run], name = run.name, {layers, steps, falls} = spreadsOf(run);
+  if (!layers.length) return fill(texts.finding_constant, {run: name});
+  const least = layers.reduce((a, b) => (b.low < a.low ? b : a)), most = layers.reduce((a, b) => (b.low > a.low ? b : a));
   const rises = steps.filter(([a, b]) => b.low > a.high).length;
-  const falls = steps.filter(([a, b]) => b.high < a.low).map(([a, b]) => `${a.stem} → ${b.stem}`);
   const said = [fill(texts.finding, {tau: tauText(), run: name, least: least.stem, least_share: least.share, most: most.stem, most_share: most.share})];
   if (steps.length) said.push(fill(texts.finding_steps, {rises, steps: steps.length}));
-  if (falls.length) said.push(falls.length > 4 ? fill(texts.finding_many_falls, {where: falls.length}) : fill(texts.finding_falls, {where: falls.join(", ")}));
+  if (falls.length) {
+    said.push(falls.length > 4 ? fill(texts.finding_many_falls, {where: falls.length}) : fill(texts.finding_falls, {where: falls.join(", ")}));
+    const others = groups.networks.flatMap(group => group.entries).filter(([other]) => other !== state.run && !runs[other].layers.some(layer => layer.twin));
+    const alike = others.filter(([other]) => spreadsOf(runs[other]).falls.join() === falls.join()).map(([, other]) => other);
+    if (alike.length) said.push(fill(texts.finding_alike, {networks: alike.join(", ")}));
+  }
   return said.join(" ");
 }
 

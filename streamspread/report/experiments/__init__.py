@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from streamspread.errors import MissingError
-from streamspread.report import course, depths, render, spreading
+from streamspread.report import render
 from streamspread.report.build import FIGURES, check_folder, save_figure, write_file
+from streamspread.report.experiments import course, depths, spreading
 from streamspread.report.figure import Spec
 
 

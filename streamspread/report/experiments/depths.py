@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streamspread.report.experiments.spreading import Record, Several, components, convolutions, share
 from streamspread.report.figure import Spec
 from streamspread.report.markdown import render
 from streamspread.report.marks import PERCENT, log_axis, ordered
-from streamspread.report.spreading import Record, Several, components, convolutions, share
 from streamspread.report.summary import Table
 
 
