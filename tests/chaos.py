@@ -71,7 +71,7 @@ CASES = {
     "sketch": lambda: _of("cnn", 400, ["0", "4"], method="sketch", rank=8),
     "several passes": lambda: _several("cnn", 300, ["0", "1", "4"], method="gram", batch_size=30),
     "a file of images": lambda: _parquet(method="covariance"),
-    "another network": lambda: _of("attention", 300, "*"),
+    "a transformer": lambda: _of("transformer", 300, "*"),
     "directions": lambda: _of("cnn", 300, ["1", "4"], directions=4, scores=True),
     "int16": lambda: _of("mlp", 400, "*", rounding="int16"),
     "overflow": lambda: (identity(), growing(30, 300), "*", {"rounding": "fp16", "batch_size": 30}),
@@ -195,14 +195,13 @@ def killed(case, size, path, lines, rng):
 def chaos(kills, seed, runs, say=print):
     """So many kills over the runs in turn; how many runs ended, all with the bits of those undisturbed."""
     rng, done, ends = random.Random(seed), 0, 0
-    known = {run: undisturbed(*run) for run in runs}
     with tempfile.TemporaryDirectory() as folder:
         path, turn = Path(folder) / "run", 0
         while done < kills:
             (case, size), resumed = runs[turn % len(runs)], 0
             turn += 1
             while True:
-                want, lines = known[case, size]
+                want, lines = undisturbed(case, size)
                 got = killed(case, size, path, lines, rng) if done < kills else _ended(case, size, path)
                 if got is not None:
                     break
@@ -231,7 +230,8 @@ def main():
     if given.case:
         child(given.case, given.path, given.rank, given.size, given.meeting)
     else:
-        print(f"{chaos(given.kills, given.seed, RUNS)} runs ended, each with the same bits")
+        ends = chaos(given.kills, given.seed, RUNS, say=functools.partial(print, flush=True))
+        print(f"{ends} runs ended, each with the same bits")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 from streamspread.accumulators.directions import Scaled
 from streamspread.accumulators.staging import Origin, Overflow
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.system.ranks import Ranks
+from streamspread.system.ranks import Ranks, errors_of
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.gram import Gram
@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 def all_well(ranks: Ranks, work: Callable[[], None]) -> None:
     """Do the work on every rank; where it fails on one of them all raise that, and an overflow last, with the
     smallest scale."""
-    error: Exception | None = None
-    try:
-        work()
-    except Exception as raised:
-        if ranks.size == 1:
-            raise
-        error = raised
-    errors = [one for one in ranks.gather(error) if one is not None]
+    errors = errors_of(ranks, work)
     overflows = [one for one in errors if isinstance(one, Overflow)]
     if len(errors) > len(overflows):
         raise next(one for one in errors if not isinstance(one, Overflow))

@@ -23,6 +23,7 @@ from streamspread.system.devices import resolve_device
 from streamspread.system.memory import free_bytes, parse_bytes
 
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
+_NARROW, _ALWAYS_FREE = 512, 64 << 20  # features whose sums and eigenvectors take less than so many bytes
 #: scikit-learn's names of solvers with which sparse data are read.
 SPARSE_SOLVERS = ("auto", "arpack", "covariance_eigh")
 
@@ -182,8 +183,15 @@ class Learner(Parameters, BaseEstimator):
         device = table.device
         if device is None or self.device != "auto":
             device = resolve_device("cpu" if self.device == "auto" else self.device)
-        budget = int(_BUDGET_SHARE * free_bytes(device)) if self.memory is None else parse_bytes(self.memory)
-        return Resources(device, budget, self.method, self.batch_size, self._choice)
+        return Resources(device, self._budget(table.dim, device), self.method, self.batch_size, self._choice)
+
+    def _budget(self, dim: int, device: torch.device) -> int:
+        """Bytes that may be taken, as given, or most of what is free."""
+        if self.memory is not None:
+            return parse_bytes(self.memory)
+        if dim <= _NARROW and self.method in ("auto", "covariance") and self.batch_size is None:
+            return _ALWAYS_FREE  # enough for a covariance; to ask takes as long as a small fit
+        return int(_BUDGET_SHARE * free_bytes(device))
 
     def _check_sparse(self, x: Any) -> None:
         """Raise scikit-learn's TypeError for sparse data with a solver that does not read them there."""

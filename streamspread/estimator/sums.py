@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.linalg import blas
 
 from streamspread import kernels
 from streamspread.estimator.count import Choice
@@ -312,8 +313,8 @@ def first_mean(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
 
 
 def _column_sums(x_ND: torch.Tensor) -> torch.Tensor:
-    """(D,): on the CPU as a product with ones, which is three times as fast as a sum of NumPy's."""
+    """(D,): on the CPU as a product with ones, which is three times as fast as a sum of NumPy's; by the BLAS
+    that sums squares too, as the threads of two in turn would wait for each other."""
     if x_ND.is_cuda:
         return x_ND.sum(0)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return torch.from_numpy(np.ones(len(x_ND)) @ x_ND.numpy())
+    return torch.from_numpy(blas.dgemv(1.0, x_ND.numpy().T, np.ones(len(x_ND))))

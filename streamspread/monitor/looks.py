@@ -14,6 +14,7 @@ from streamspread.engine.analysis import analyzed
 from streamspread.engine.rows import spectrum_of_rows
 from streamspread.errors import StreamspreadError
 from streamspread.monitor.window import Kept
+from streamspread.observe.names import is_sharded
 from streamspread.observe.observed import observing
 from streamspread.observe.placement import arithmetic
 from streamspread.options import Options
@@ -132,7 +133,7 @@ def probed(
     all of these run it; else rank 0 does, and the others are told."""
     spectra: list[LayerSpectrum] = []
     why = ""
-    if ranks.leads or _is_sharded(network):
+    if ranks.leads or is_sharded(network):
         first = next(network.parameters(), None)
         here = replace(options, device="cpu" if first is None else str(first.device))
         try:
@@ -147,9 +148,3 @@ def line_of(error: Exception) -> str:
     """What an error says, in one line."""
     first = (str(error).splitlines() or [""])[0]
     return first if isinstance(error, StreamspreadError) else f"{type(error).__name__}: {first}"
-
-
-def _is_sharded(network: nn.Module) -> bool:
-    """Whether its parameters, or those of a part of it, lie spread over processes."""
-    kinds = {kind.__name__ for module in network.modules() for kind in type(module).__mro__}
-    return bool(kinds & {"FullyShardedDataParallel", "FSDPModule"})

@@ -42,6 +42,13 @@ def check_not_copied(model: nn.Module) -> None:
         )
 
 
+def is_sharded(model: nn.Module) -> bool:
+    """Whether its parameters, or those of a part of it, lie spread over processes (FSDP, of either kind): its
+    forwards are of all of them together, and must come to their end, where they lay parameters back."""
+    kinds = {kind.__name__ for module in model.modules() for kind in type(module).__mro__}
+    return bool(kinds & {"FullyShardedDataParallel", "FSDPModule"})
+
+
 def named(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The modules within the network by their names, as if nothing in it were wrapped."""
     for name, module in model.named_modules():

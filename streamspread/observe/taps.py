@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from streamspread.errors import ActivationError, ModelError, StreamspreadError
 from streamspread.observe.axes import Axes
 from streamspread.observe.calling import Call, given
-from streamspread.observe.names import named
+from streamspread.observe.names import is_sharded, named
 from streamspread.observe.views import View
 from streamspread.results.views import WHOLE, AxesRule
 from streamspread.streams.batch import Batch, describe, mask_of, unusual
@@ -148,8 +148,8 @@ def lies_channels_last(x: torch.Tensor) -> bool:
 class Watch:
     """Watches taps of a model: ``run`` sends a batch through it and hands over each tap's output (or what
     enters its module, where it is such a tap) as (n, D); ``run_slices`` an iterator of these. The forward
-    stops after the deepest tap. What is handed over must be used at once: a later in-place operation of the
-    network may change it.
+    stops after the deepest tap, unless the model is sharded. What is handed over must be used at once: a
+    later in-place operation of the network may change it.
     """
 
     def __init__(self, model: nn.Module, taps: Sequence[TapInfo], call: Call = given) -> None:
@@ -157,6 +157,7 @@ class Watch:
         self._at: dict[tuple[str, int, bool], list[TapInfo]] = {}
         for tap in taps:
             self._at.setdefault((tap.module, tap.call, tap.entering), []).append(tap)
+        self._to_the_end = is_sharded(model)
         modules = dict(named(model))
         self._modules = [(name, modules[name]) for name in dict.fromkeys(tap.module for tap in taps)]
 
@@ -183,7 +184,7 @@ class Watch:
                     consume(tap, rows_given(tap, x, len(batch), mask_NT))
             except Exception as error:
                 raise Stop(error) from error
-            if not missing:
+            if not missing and not self._to_the_end:
                 raise Stop
 
         with hooked(
@@ -197,6 +198,8 @@ class Watch:
                 if stop.error is not None:
                     raise stop.error from None
                 return
+        if not missing:
+            return
         names = ", ".join(tap.name for taps in missing.values() for tap in taps)
         raise ActivationError(f"layers {names} were not reached by every batch")
 

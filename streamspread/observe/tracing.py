@@ -14,6 +14,7 @@ from torch import nn
 
 from streamspread.errors import ModelError
 from streamspread.observe.calling import Call, given
+from streamspread.observe.names import is_sharded
 from streamspread.observe.source import Source, Step, bare, is_verified
 from streamspread.observe.taps import (
     Stop,
@@ -66,7 +67,7 @@ def find_sources(
     modules = observable_modules(model)
     if not any(_is_affine(module) for _, module in modules):
         return {}
-    trace = _Trace(len(batch), every, wanted)
+    trace = _Trace(len(batch), every, wanted, is_sharded(model))
     try:
         with hooked([("", model)], trace.gave, trace.began), hooked(modules, trace.gave):
             forward(model, batch, call)
@@ -100,7 +101,10 @@ class _Given(NamedTuple):
 class _Trace:
     """Follows one forward. ``found``: the sources, by the names of their taps."""
 
-    def __init__(self, samples: int, every: Sequence[TapInfo], wanted: Sequence[TapInfo]) -> None:
+    def __init__(
+        self, samples: int, every: Sequence[TapInfo], wanted: Sequence[TapInfo], to_the_end: bool
+    ) -> None:
+        self._to_the_end = to_the_end
         self.found: dict[str, Source] = {}
         self._samples = samples
         self._taps = {(tap.module, tap.call): tap for tap in every}
@@ -125,7 +129,7 @@ class _Trace:
             self._missing.remove(tap.name)
             if source := self._source(tap, y):
                 self.found[tap.name] = source
-            if not self._missing:
+            if not self._missing and not self._to_the_end:
                 raise Stop
 
     def _link(self, tap: TapInfo, module: nn.Module, inputs: Any, y: Any) -> _Link | None:

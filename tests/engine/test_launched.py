@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import streamspread
 from tests.fresh import environment
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -91,11 +92,14 @@ def test_other_commands_are_of_one_process(tmp_path):
     assert time.monotonic() - began < 60
 
 
-def waiting(folder, size=3):
+LONG = "run --model net:made --weights none --data noise --image-size 2 --batch-size 4 --layers linear "
+LONG += "--out r.arrow --samples"
+
+
+def waiting(folder, size=3, samples="40000"):
     """Processes of a run that does not end by itself, once all of them are in the middle of it."""
     (folder / "net.py").write_text(WAITING)
-    options = "--model net:made --weights none --data noise --image-size 2 --batch-size 4 --samples 40000"
-    several = launched(folder, "run", *options.split(), "--layers", "linear", "--out", "r.arrow", size=size)
+    several = launched(folder, *LONG.split(), *samples.split(), size=size)
     until = time.monotonic() + 120
     while len(list(folder.glob("*.there"))) < size:
         ended = [one.communicate()[1] for one in several if one.poll() is not None]
@@ -142,6 +146,22 @@ def test_all_end_where_one_is_interrupted_or_all_are(tmp_path, interrupted):
     assert said[1:] == [("", "")] * 2
     assert "Traceback" not in said[0][1]
     assert not (tmp_path / "r.arrow").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+def test_a_signal_at_one_keeps_the_run_of_all_and_one_process_goes_on(tmp_path, number, code):
+    more = "400 --checkpoint run.ck"
+    several = waiting(tmp_path, 2, more)
+    several[1].send_signal(number)
+    said = ended(several)
+    assert [one.returncode for one in several] == [code] * 2, said
+    assert len(list(tmp_path.glob("run.ck*"))) == 2
+    (one,) = launched(tmp_path, *LONG.split(), *more.split(), size=1)
+    printed, _ = one.communicate(timeout=60)
+    assert one.returncode == 0
+    assert "resumed from a checkpoint, pass 1, " in printed
+    assert streamspread.read(tmp_path / "r.arrow")["linear"].samples == 400
+    assert list(tmp_path.glob("run.ck*")) == []
 
 
 def test_an_error_is_said_once_and_ends_all_with_2(tmp_path):

@@ -21,7 +21,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
-from streamspread.estimator import square, sums, wide
+from streamspread.estimator import learning, running, square, sums, wide
+from streamspread.estimator.count import Choice
 from streamspread.estimator.sketch import Sketch
 from streamspread.system.devices import CPU
 from tests import networks
@@ -422,3 +423,10 @@ def test_a_callable_of_arrays_gives_arrays_and_of_tensors_tensors():
     assert isinstance(streamspread.PCA(3).fit(lambda: iter([torch.from_numpy(x)])).components_, torch.Tensor)
     with pytest.raises(ValueError, match=r"Found array with 0 sample\(s\) while a minimum of 1 is required"):
         ours.transform(iter([]))
+
+
+def test_a_covariance_of_few_features_fits_into_what_is_always_free():
+    for count in (None, 5):
+        resources = running.Resources(torch.device("cpu"), 0, "auto", None, Choice(count))
+        most = max(resources.covariance_bytes(dim) for dim in (1, 64, learning._NARROW))
+        assert most + resources.inner_bytes(learning._NARROW) <= learning._ALWAYS_FREE

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from torch import distributed
@@ -20,6 +21,7 @@ CASES = {
     "fsdp-probe": ("fsdp", {"probe": images(30, seed=4)}),
     "fsdp1": ("fsdp1", {"samples": 31}),
     "fsdp1-probe": ("fsdp1", {"probe": images(30, seed=4)}),
+    "fsdp1-own-probe": ("fsdp1-own", {"probe": images(30, seed=4)}),
 }
 
 
@@ -28,8 +30,9 @@ def wrapped(net, how):
         return DistributedDataParallel(net)
     from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
-    if how == "fsdp1":
-        return FullyShardedDataParallel(net, device_id=torch.device("cpu"))
+    if how.startswith("fsdp1"):
+        cpu, own = torch.device("cpu"), how.endswith("own")
+        return FullyShardedDataParallel(net, device_id=cpu, use_orig_params=own)
     for part in (net.c1, net.c2, net.fc, net):
         fully_shard(part)
     return net
@@ -50,11 +53,25 @@ def run(rank, world, out, how, given):
     assert (spread.files is None) == (rank != 0)
 
 
+def run_beside(how, probe):
+    """A training with a look at each step, and the same without: weights, and how they lie, are the same."""
+    watched, alone = (wrapped(network(), how) for _ in range(2))
+    with streamspread.Monitor(watched, every=1, out=None, probe=probe) as spread:
+        train(watched, images(32).split(8), spread, rate=0.5)
+    assert len(spread.history.of("c1")) == 5
+    train(alone, images(32).split(8), SimpleNamespace(step=lambda: None), rate=0.5)
+    for a, b in zip(watched.parameters(), alone.parameters(), strict=True):
+        a, b = (getattr(each, "_local_tensor", each) for each in (a, b))
+        assert torch.equal(a, b), how
+
+
 def main(rank, world, port, folder):
     os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
     distributed.init_process_group("gloo", rank=rank, world_size=world)
     for name, (how, given) in CASES.items():
         run(rank, world, Path(folder) / name, how, given)
+        if "probe" in given:
+            run_beside(how, given["probe"])
     distributed.destroy_process_group()
 
 

@@ -52,7 +52,7 @@ class Parts:
     seeds: Annotated[
         int,
         Option(
-            "Trainings of each kind in spreading, kinds and depths.",
+            "Trainings of each sort in spreading, kinds and depths, which differ by their seeds.",
             Flag(metavar="N", panel=QUESTION, least=1),
         ),
     ] = 3
