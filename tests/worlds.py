@@ -231,9 +231,7 @@ def sendings(ranks):
     parts = [mine[: ranks.rank].bfloat16(), torch.full((1, 2), ranks.rank)]
     bounds = [0, 0, 1, *[2] * (ranks.size - 1)][: ranks.size + 1]  # some have no columns
     own = torch.empty(3, bounds[ranks.rank + 1] - bounds[ranks.rank])
-    ranks.tell()
     whole = ranks.broadcast(mine.T.clone() if ranks.rank == 1 else torch.empty(2, 3), 1)
-    ranks.tell()
     return {
         "told": [tuple(one) for one in ranks.tell(ranks.rank, 5)],
         "gathered": ranks.gather({"rank": ranks.rank, "x": mine[:1]}),
@@ -245,6 +243,23 @@ def sendings(ranks):
         "shared": ranks.share(ranks.rank),
         "led": ranks.led(lambda: ranks.rank),
     }
+
+
+def between(ranks, how, way):
+    """A rank fails between two sendings of one way, as one that is interrupted while it adds up rows."""
+    own = torch.ones(3, 1)
+    send = {
+        "broadcasts": lambda source: ranks.broadcast(own.clone(), source),
+        "scatters": lambda source: ranks.scatter(
+            torch.ones(3, 3) if ranks.rank == source else own.clone(), range(4), source
+        ),
+        "collections": lambda owner: ranks.collect([own], owner),
+    }[way]
+    with ranks.together():
+        send(0)
+        if ranks.rank == 1:
+            how()
+        send(1)
 
 
 def shuffled(ranks):
@@ -281,6 +296,7 @@ def several(name, sizes, made=dict, **given):
     return {f"{name} on {n}": (n, lambda r: run(r, **made(), **given)) for n in sizes}
 
 
+WAYS = ("broadcasts", "scatters", "collections")
 HOW = {"a broken layer": broken, "out of memory": out_of_memory, "an interrupt": interrupted}
 
 
@@ -326,6 +342,11 @@ CASES = {
     **several("classes", (1, 3), lambda: {"data": labelled()}, constants=SERVED, classes=True, method="gram"),
     **several("scatter of classes", (1, 3), lambda: {"data": labelled()}, constants=SERVED, **OF_CLASSES),
     **{f"{name} in batch {n}": failing(3, how, n) for name, how in HOW.items() for n in range(6)},
+    **{
+        f"{name} between {way}": (3, lambda r, how=how, way=way: between(r, how, way))
+        for name, how in HOW.items()
+        for way in WAYS
+    },
     **{f"NaN in batch {n}": (3, lambda r, n=n: run(r, data=with_nan(n), **OF_ALL)) for n in range(6)},
     **{
         f"NaN in one column of {method}": (

@@ -63,9 +63,7 @@ class RunningLayer:
         """One factor for all ranks, since others would differ by rounding."""
         if ranks.leads:
             narrow = Narrow(source)
-            ranks.tell()
         else:
-            ranks.tell()
             narrow = Narrow.of(torch.empty(source.dim, source.dim, dtype=torch.float64, device=source.device))
         return Narrow.of(ranks.broadcast(narrow.transposed_SS, 0))
 

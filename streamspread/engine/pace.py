@@ -53,12 +53,10 @@ def _wire(ranks: Ranks, device: torch.device) -> Wire:
 
     def rows() -> None:
         for source in sources:
-            ranks.tell()
             ranks.broadcast(x_ND, source)
 
     def columns() -> None:
         for source in sources:
-            ranks.tell()
             ranks.scatter(x_ND if source == ranks.rank else own_ND, bounds, source)
 
     of_all = float(ranks.size * x_ND.nbytes)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.linalg import blas, eigh_tridiagonal, lapack, solve_triangular
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
+from threadpoolctl import ThreadpoolController
 
 from streamspread.errors import OptionError
 
@@ -19,6 +22,17 @@ _MOST_RESTARTS = 20  # of a search: what takes more is found sooner by reducing 
 _CONVERGED = 2.0**-44  # residuals of what a search finds, as a share of the largest eigenvalue
 _ROUGHLY = 2.0**-10  # the like of what is left, of which only the size is asked
 _SEED = 0
+_FEW_FEATURES = 128  # products of so few are over before a second thread has woken up (4,096 rows)
+
+
+def blas_of_few_features(features: int) -> AbstractContextManager[Any]:
+    """A context in which sums over few features, on the CPU, are of one thread of BLAS."""
+    return _blas().limit(limits=1, user_api="blas") if features <= _FEW_FEATURES else nullcontext()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()  # which takes longer to look for the libraries than a small fit
 
 
 class Square:

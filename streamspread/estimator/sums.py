@@ -12,7 +12,7 @@ from scipy.linalg import blas
 
 from streamspread import kernels
 from streamspread.estimator.count import Choice
-from streamspread.estimator.square import Square
+from streamspread.estimator.square import Square, blas_of_few_features
 from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.goal import Goal
 from streamspread.linalg.leading import leading_bytes, leading_pairs
@@ -135,8 +135,9 @@ class Scatter:
         """
         stage = Stage(self._rows * self.dim, self.shift_D.device)
         for part in parts:
-            for begin in range(0, len(part), self._rows):
-                self._add(part[begin : begin + self._rows], stage)
+            with blas_of_few_features(self.dim):
+                for begin in range(0, len(part), self._rows):
+                    self._add(part[begin : begin + self._rows], stage)
 
     def _add(self, rows: Any, stage: Stage) -> None:
         if not self.count:

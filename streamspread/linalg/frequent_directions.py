@@ -279,7 +279,6 @@ class FrequentDirections:
             squares_M, vectors_MM = torch.linalg.eigh(gram_MM)  # reads the lower triangle
         else:
             squares_M, vectors_MM = gram_MM.new_empty(len(gram_MM)), torch.empty_like(gram_MM)
-        self.ranks.tell()
         return self.ranks.broadcast(squares_M, 0), self.ranks.broadcast(vectors_MM, 0)
 
     def _terms(self, stack: Stack) -> int:

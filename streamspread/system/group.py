@@ -112,6 +112,7 @@ class Group(Ranks):
         told = self.gather([kind(part) for part in parts])
         device = parts[0].device if parts else torch.device("cpu")
         with self._asking():
+            self._word()
             if self.rank != owner:
                 for part in parts:
                     self._wire.send(part, owner)
@@ -124,10 +125,12 @@ class Group(Ranks):
 
     def broadcast(self, x: torch.Tensor, source: int) -> torch.Tensor:
         with self._asking():
+            self._word()
             return self._wire.broadcast(x, source)
 
     def scatter(self, x_ND: torch.Tensor, bounds: Sequence[int], source: int) -> torch.Tensor:
         with self._asking():
+            self._word()
             if self.rank != source:
                 return self._wire.receive(x_ND, source)
             for rank, (begin, end) in enumerate(pairwise(bounds)):

@@ -61,12 +61,12 @@ class Ranks:
         return list(parts)
 
     def broadcast(self, x: torch.Tensor, source: int) -> torch.Tensor:
-        """The source's tensor, in the memory of those that the others give; after :meth:`tell`."""
+        """The source's tensor, in the memory of those that the others give."""
         return x
 
     def scatter(self, x_ND: torch.Tensor, bounds: Sequence[int], source: int) -> torch.Tensor:
-        """The source's rows, of which each rank gets the columns between its bound and the next one; after
-        :meth:`tell`. Who receives gives a tensor for them."""
+        """The source's rows, of which each rank gets the columns between its bound and the next one. Who
+        receives gives a tensor for them."""
         return x_ND
 
     def add_to_owners_(self, parts: Sequence[tuple[torch.Tensor, int]]) -> None:

@@ -105,8 +105,8 @@ def test_the_rank_that_closes_follows_from_values_that_are_not_0():
 def test_an_adaptive_sketch_keeps_what_the_threshold_needs():
     x = power_law(2000, 300, 1.5)
     fixed, adaptive = sketch(dim=300, rank=128), sketch(dim=300, rank=128, adaptive=True)
-    assert len(fed(fixed, x, 1).state()["sketch.rows"].tensor) == 128
-    assert 10 < len(fed(adaptive, x, 1).state()["sketch.rows"].tensor) < 60
+    assert len(fed(fixed, x, 1).state()["sketch.rows@0"].tensor) == 128
+    assert 10 < len(fed(adaptive, x, 1).state()["sketch.rows@0"].tensor) < 60
     spectrum = solved(fed(adaptive, x, 1))
     check_holds(spectrum, dense(x), SKETCHED)
     assert spectrum.components(0.7).closed

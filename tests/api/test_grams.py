@@ -242,7 +242,7 @@ def test_all_triangles_are_part_of_the_budget():
 
 
 def test_features_are_never_held():
-    x = torch.randn(300, 20_000)
+    x = torch.randn(600, 20_000)
     with pytest.raises(BudgetError, match="smallest budget") as caught:
         streamspread.grams(identity(), x, "0", memory=1, batch_size=50, device="cpu")
     memory = advised(caught) + (1 << 20)

@@ -24,7 +24,7 @@ BAD = [
     ({"--model": "torchvision:resnet19"}, r"torchvision has no model 'resnet19', did you mean"),
     ({"--model": "timm:resnet18x"}, r"timm has no model 'resnet18x', did you mean 'timm:resnet18"),
     ({"--model": "hf:nowhere/at-all"}, r"model 'nowhere/at-all': not in the cache \S+, and .*OFFLINE is set"),
-    ({"--model": "hf:text"}, r"hf:text takes input_ids, and --data gives images: from Python"),
+    ({"--model": "hf:text"}, r"data 'noise' has images, and texts are needed, as of hf:NAME"),
     ({"--model": "hf:text", "--weights": "default"}, r"weights of 'text': not in the folder"),
     ({"--weights": "default"}, r"nobody publishes weights for plan:4,M,6; give --weights PATH"),
     ({"--model": "plan:4,X,8"}, r"step 'X' is neither"),

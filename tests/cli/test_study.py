@@ -203,11 +203,11 @@ def test_ctrl_c_keeps_what_is_done_on_a_page_and_the_same_command_goes_on(cli, t
     arguments = ("study", *SMALL, "--samples", "600", "--out", "found")
     real, finished = Analysis._finish, []
 
-    def stop_at_the_ninth(analysis, layer):
+    def stop_at_the_ninth(analysis, layer, *among):
         finished.append(layer.plan.layer)
         if len(finished) == 9:  # the second of the second step
             raise KeyboardInterrupt
-        return real(analysis, layer)
+        return real(analysis, layer, *among)
 
     monkeypatch.setattr(Analysis, "_finish", stop_at_the_ninth)
     code, out, err = cli(*arguments)

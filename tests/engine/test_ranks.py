@@ -8,7 +8,7 @@ import torch
 
 from streamspread.results.directions import Directions
 from streamspread.system.ranks import ALONE, Ranks, bounds_of, dealt
-from tests.worlds import CASES, METHODS, assert_same, came, one_line, results
+from tests.worlds import CASES, METHODS, WAYS, assert_same, came, one_line, results
 
 SIZE = 8
 
@@ -114,6 +114,15 @@ def test_a_layer_that_overflows_on_one_rank_is_summed_again_on_all(world):
                 ("an interrupt", "KeyboardInterrupt", ""),
             )
             for n in range(6)
+        ),
+        *(
+            (f"{name} between {way}", error, line)
+            for name, error, line in (
+                ("a broken layer", "ValueError", "broken (on rank 1 of 3)"),
+                ("out of memory", "OutOfMemoryError", "out of memory (on rank 1 of 3)"),
+                ("an interrupt", "KeyboardInterrupt", ""),
+            )
+            for way in WAYS
         ),
         *(
             (f"NaN in batch {n}", "ActivationError", f"NaN or Inf in the activation in batch {n + 1}")
