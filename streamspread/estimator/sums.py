@@ -30,6 +30,9 @@ _PANEL_ROWS = 1024
 #: What is said of finite numbers whose squares are not.
 TOO_LARGE = "Input X is too large: its sums of squares overflow float64"
 
+_SMALL_SQUARE = 0.01  # of a mean, as a share of the mean square, that nothing is lost to
+_LEAST_SQUARES = 1e-280
+
 _SEARCHED = 40  # a search is worth it for less than this part of all vectors
 _LEAST_SEARCHED = 1024  # order: a dense solve of a smaller one is a moment
 _CONVERGED = 2.0**-46  # residuals of eigenvectors, as a share of the largest eigenvalue
@@ -99,8 +102,9 @@ def usual_rows(dim: int) -> int:
 class Scatter:
     """N, Σ(x − shift) and Σ(x − shift)(x − shift)ᵀ of D features, all in float64.
 
-    The first rows' mean is the shift. Up to the order of a dense solve the sums lie in a square matrix, of
-    which BLAS writes one triangle; beyond it in packed panels, half of that memory.
+    The first rows' mean is the shift, or 0 where it is small beside their spread. Up to the order of a dense
+    solve the sums lie in a square matrix, of which BLAS writes one triangle; beyond it in packed panels, half
+    of that memory.
     """
 
     method = "covariance"
@@ -109,6 +113,7 @@ class Scatter:
         self.dim, self.count, self._rows = dim, 0, rows or usual_rows(dim)
         dense = dim <= profile(device).dense_limit
         self.shift_D = torch.zeros(dim, dtype=torch.float64, device=device)
+        self._shifted = False
         self.sum_D = torch.zeros_like(self.shift_D)
         self.matrix: Square | SymmetricPanels
         self.matrix = Square(dim, device) if dense else empty_panels(dim, device)
@@ -141,8 +146,10 @@ class Scatter:
 
     def _add(self, rows: Any, stage: Stage) -> None:
         if not self.count:
-            self.shift_D = first_mean(rows, stage, self.shift_D)
-        x_ND = stage.centred(rows, self.shift_D)
+            self.shift_D = first_shift(rows, stage, self.shift_D)
+            self._shifted = bool(self.shift_D.any())
+        as_it_is = not self._shifted and _is_ready(rows) and not self.shift_D.is_cuda
+        x_ND = torch.from_numpy(rows) if as_it_is else stage.centred(rows, self.shift_D)
         sum_D = _column_sums(x_ND)
         if not np.isfinite(sum_D.cpu().numpy()).all():  # torch's own takes 20 times as long on a CPU
             raise NotFinite(rows)
@@ -311,6 +318,24 @@ def empty_panels(order: int, device: torch.device) -> SymmetricPanels:
 def first_mean(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
     """(D,): the mean of the rows from which all others are measured."""
     return _column_sums(stage.centred(rows, zero_D)) / len(rows)
+
+
+def first_shift(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
+    """(D,): :func:`first_mean`, or 0 where every feature's mean is small beside its spread: so of data that
+    are standardised, which then need not be brought anywhere."""
+    mean_D = first_mean(rows, stage, zero_D)
+    x_ND = stage.centred(rows, zero_D)
+    squares_D = torch.linalg.vecdot(x_ND, x_ND, dim=0)
+    near_D = len(rows) * mean_D.square() <= _SMALL_SQUARE * squares_D
+    near_D &= (squares_D > _LEAST_SQUARES) & squares_D.isfinite() | (mean_D == 0)  # neither under nor over
+    return zero_D if bool(near_D.all()) else mean_D
+
+
+def _is_ready(rows: Any) -> bool:
+    """Whether rows can be summed where they lie."""
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.float64:
+        return False
+    return rows.flags.c_contiguous and rows.flags.writeable and rows.dtype.isnative
 
 
 def _column_sums(x_ND: torch.Tensor) -> torch.Tensor:
