@@ -38,12 +38,6 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
     finally:
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST_BEFORE)
         libc.mallopt(_TRIM_THRESHOLD, _KEPT_BEFORE)
-        give_back()
-
-
-def give_back() -> None:
-    """Give what is free back to the system, so that what is taken from now on is seen to be taken."""
-    if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
 

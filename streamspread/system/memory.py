@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from streamspread.errors import BudgetError
-from streamspread.system.freed import give_back
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate(("K", "M", "G", "T"), start=1)}
@@ -155,7 +154,6 @@ class PeakMeter:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._base = torch.cuda.memory_allocated(self.device) - self.held
         elif Path("/proc/self/statm").exists():
-            give_back()
             self._base = _resident() - self.held
             self._thread = threading.Thread(target=self._watch, name="streamspread-memory", daemon=True)
             self._thread.start()

@@ -45,4 +45,5 @@ def test_data_that_stay_on_the_device_are_in_the_plan_and_in_the_peak(monkeypatc
     spectra = streamspread.analyze(model, x, ["0", "4"], memory="2GiB")
     assert plan.peak_bytes > size
     for spectrum in spectra.values():
-        assert size <= spectrum.peak_bytes < size + (100 << 20)
+        # what lay free before, and is given back in a pass, is not in the peak
+        assert size - (16 << 20) < spectrum.peak_bytes < size + (100 << 20)
