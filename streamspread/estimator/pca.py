@@ -175,7 +175,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         made = [make(tables.table_of(self, batch, reset=False)) for batch in batches]
         if not made:
             self._refuse_nothing()
-        return torch.cat(made) if made and isinstance(made[0], torch.Tensor) else np.concatenate(made)
+        return torch.cat(made) if isinstance(made[0], torch.Tensor) else np.concatenate(made)
 
     def _scores(self, table: Table) -> Any:
         components_KD, mean_D = self.components_, self.mean_

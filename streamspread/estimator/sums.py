@@ -323,8 +323,8 @@ def first_mean(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
 def first_shift(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
     """(D,): :func:`first_mean`, or 0 where every feature's mean is small beside its spread: so of data that
     are standardised, which then need not be brought anywhere."""
-    mean_D = first_mean(rows, stage, zero_D)
     x_ND = stage.centred(rows, zero_D)
+    mean_D = _column_sums(x_ND) / len(rows)
     squares_D = torch.linalg.vecdot(x_ND, x_ND, dim=0)
     near_D = len(rows) * mean_D.square() <= _SMALL_SQUARE * squares_D
     near_D &= (squares_D > _LEAST_SQUARES) & squares_D.isfinite() | (mean_D == 0)  # neither under nor over

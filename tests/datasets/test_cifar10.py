@@ -19,6 +19,7 @@ import torchvision.datasets
 from streamspread.datasets import cifar10, default, load
 from streamspread.errors import DataError
 from streamspread.system.progress import telling
+from tests.serving import Server
 
 FOLDER = "cifar-10-batches-py"
 ARCHIVE = "cifar-10-python.tar.gz"
@@ -70,12 +71,6 @@ def server(tiny, monkeypatch):
 
         def log_message(self, *args):
             pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        def handle_error(self, request, client_address):
-            # torchvision looks for redirects by a request whose answer it does not read to the end
-            if not isinstance(sys.exception(), ConnectionError):
-                super().handle_error(request, client_address)
 
     with Server(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)

@@ -1,7 +1,6 @@
 """Downloads of the libraries that networks and data come from, counted from a server on this machine."""
 
 import http.server
-import sys
 import threading
 
 import pytest
@@ -9,6 +8,7 @@ import torch
 
 from streamspread.system.downloads import downloads
 from streamspread.system.progress import telling
+from tests.serving import Server
 
 MEGA = 1_000_000
 CONTENT = bytes(25 * MEGA)
@@ -30,13 +30,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
-
-
-class Server(http.server.ThreadingHTTPServer):
-    def handle_error(self, request, client_address):
-        # torchvision looks for redirects by a request whose answer it does not read to the end.
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
 
 @pytest.fixture
