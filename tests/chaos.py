@@ -94,8 +94,15 @@ def child(case, path, rank, size, meeting):
             if size > 1:  # or gloo's threads may abort at the end
                 with suppress(RuntimeError):
                     dist.destroy_process_group()
+    assert not threads_of("gloo"), "the process group is still held"
     if rank == 0:
         print(found, flush=True)
+
+
+def threads_of(library):
+    """This process's threads with such a name, where the system tells."""
+    named = (task / "comm" for task in Path("/proc/self/task").glob("*"))
+    return [name for each in named if library in (name := each.read_text())]
 
 
 def analyzed(case, path):
@@ -135,10 +142,11 @@ class Started:
             str(Path(self._meeting.name) / "all"),
             *(["--path", str(path)] if path else []),
         ]
-        where = {"cwd": Path(__file__).resolve().parent.parent, "stderr": subprocess.DEVNULL, "text": True}
+        self._said = [tempfile.TemporaryFile("w+", errors="replace") for _ in range(size)]  # noqa: SIM115
+        where = {"cwd": Path(__file__).resolve().parent.parent, "stdout": subprocess.PIPE, "text": True}
         self.all = [
-            subprocess.Popen([*command, "--rank", str(rank)], stdout=subprocess.PIPE, **where)
-            for rank in range(size)
+            subprocess.Popen([*command, "--rank", str(rank)], stderr=said, **where)
+            for rank, said in enumerate(self._said)
         ]
 
     def __enter__(self):
@@ -148,6 +156,8 @@ class Started:
         for one in self.all:
             one.kill()
             one.communicate()
+        for said in self._said:
+            said.close()
         self._meeting.cleanup()
 
     @property
@@ -160,13 +170,22 @@ class Started:
         until = time.monotonic() + _PATIENCE
         return [one.wait(timeout=max(0.1, until - time.monotonic())) for one in self.all]
 
+    def errors(self):
+        """What each has said on its standard error."""
+        texts = []
+        for said in self._said:
+            said.seek(0)
+            texts.append(said.read())
+        return "\n".join(texts)
+
 
 @functools.cache
 def undisturbed(case, size=1):
     """The digest of a run, and how many lines it says."""
     with Started(case, size) as run:
         lines = run.lines.read().split("\n")[:-1]
-        assert run.codes() == [0] * size, case
+        codes = run.codes()
+        assert codes == [0] * size, f"{case} on {size}: {codes}\n{run.errors()}"
     return lines[-1], len(lines) - 1
 
 
@@ -180,11 +199,11 @@ def killed(case, size, path, lines, rng):
             if count == after:
                 time.sleep(rng.uniform(0.0, _LONGEST_WAIT))
                 run.all[whom].send_signal(number)
-        codes = run.codes()
+        codes, errors = run.codes(), run.errors()
     if codes[0] == 0:  # it had given what it found, and its files were gone
         return last
     as_ended = -signal.SIGINT if case == TRAINING and number != signal.SIGKILL else -number
-    said = f"{case} on {size}: {codes} after {number.name}"
+    said = f"{case} on {size}: {codes} after {number.name}\n{errors}"
     # One that came before anything was begun ends the process as it does any.
     assert codes[whom] in (as_ended, -number), said
     # Others end as it does, where it could still tell them, or say that it is gone.

@@ -3,6 +3,7 @@ a gloo group of the project's own, on the CPU."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -23,16 +24,17 @@ class Wire:
     """
 
     def __init__(self, members: Sequence[int] | None, patience: timedelta) -> None:
-        self._group: Any = dist.new_group(members, backend="gloo", timeout=patience)
-        self.rank, self.size = dist.get_rank(self._group), dist.get_world_size(self._group)
+        group: Any = dist.new_group(members, backend="gloo", timeout=patience)
+        # torch holds it until it is destroyed. Held longer, it keeps its threads, and one of them that is at
+        # work when Python ends aborts the process.
+        self._held = weakref.ref(group) if dist.get_rank(group) >= 0 else lambda: None  # no member
+        self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
         self._by_nccl = "nccl" in str(dist.get_backend_config())
 
     def close(self) -> None:
-        """Nothing goes by it any more, also for those that wait. A group that is held until Python ends may
-        abort the process then."""
-        group, self._group = self._group, None
+        """Nothing goes by it any more, also for those that wait."""
         with suppress(RuntimeError, ValueError):
-            dist.destroy_process_group(group)
+            dist.destroy_process_group(self._group)
 
     def broadcast(self, x: torch.Tensor, source: int) -> torch.Tensor:
         """The source's, in the memory of those that the others give."""
@@ -84,6 +86,13 @@ class Wire:
             dist.recv(bytes_of(whole), self._global(source), group=self._group)
             x.copy_(whole)
         return x
+
+    @property
+    def _group(self) -> Any:
+        """Raises RuntimeError where it is destroyed, by this or by its owner with all groups."""
+        if (group := self._held()) is None:
+            raise RuntimeError("the process group was destroyed")
+        return group
 
     def _global(self, rank: int) -> int:
         return dist.get_global_rank(self._group, rank)

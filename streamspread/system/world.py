@@ -4,8 +4,10 @@ processes."""
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,7 +16,8 @@ from streamspread.errors import RanksError
 from streamspread.system.launch import launched
 from streamspread.system.ranks import ALONE, Ranks
 
-_known: tuple[object, Ranks] | None = None
+# Held, a group would outlive its end: see system/wire.py.
+_known: tuple[weakref.ref[Any], Ranks] | None = None
 
 
 def ranks_here(alone: bool = False) -> Ranks:
@@ -23,10 +26,10 @@ def ranks_here(alone: bool = False) -> Ranks:
     global _known
     if alone or not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return ALONE
-    if _known is None or _known[0] is not dist.group.WORLD:  # one of its own for each, made once
+    if _known is None or _known[0]() is not dist.group.WORLD:  # one of its own for each, made once
         from streamspread.system.group import Group
 
-        _known = dist.group.WORLD, Group()
+        _known = weakref.ref(dist.group.WORLD), Group()
     return _known[1]
 
 
