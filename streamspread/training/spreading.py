@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -183,17 +184,16 @@ class SpreadLoss:
     def _batch(self, x: Tensor) -> _Seen:
         with _no_autocast(x):
             rows_BD = rows_of(x, lies_channels_last(x))
-            gram, mean_square, fourth = CentredGram.apply(rows_BD, self._kind.features)
+            gram, mean_square, x_BD, squares_D = CentredGram.apply(rows_BD, self._kind.features)
             own = None
             if self._own is not None:
-                wide = rows_BD.to(gram.dtype)
-                own = self._own(wide - wide.mean(0))
+                own = self._own(x_BD)
                 if not isinstance(own, Tensor) or own.numel() != 1:
                     raise OptionError(
                         f"the function given as kind must give a scalar tensor, not {own!r:.80}"
                     )
                 own = own.reshape(())
-            return _Seen(Batch(gram, rows_BD.shape[1], fourth), mean_square, own)
+            return _Seen(Batch(gram, rows_BD.shape[1], squares_D), mean_square, own)
 
     def _measured(self, one: _Seen, labels: Tensor | None) -> Tensor:
         if one.own is not None:
@@ -318,7 +318,7 @@ def _with_labels(batch: Batch, labels: Tensor | None) -> Batch:
         raise DataError(
             f"labels must be ({len(batch.gram)},), one for each sample, not {tuple(labels.shape)}"
         )
-    return Batch(batch.gram, batch.dim, batch.fourth, labels.to(batch.gram.device))
+    return replace(batch, labels=labels.to(batch.gram.device))
 
 
 def _no_autocast(x: Tensor) -> AbstractContextManager[object]:
