@@ -36,17 +36,20 @@ class CentredGram(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, z_BD: Tensor, features: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def forward(z_BD: Tensor, features: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         work = torch.promote_types(z_BD.dtype, torch.float32)
         mean_D = z_BD.mean(0, dtype=work)
         x_BD = z_BD - mean_D
         squares_D = x_BD.square().sum(0) if features else None
+        return x_BD @ x_BD.T, mean_D.square().sum(), x_BD, squares_D
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, bool], output: tuple[Tensor, ...]) -> None:
+        _, mean_square, x_BD, _ = output
         ctx.save_for_backward(x_BD)
-        ctx.dtype = z_BD.dtype
-        ctx.set_materialize_grads(False)
-        mean_square = mean_D.square().sum()
         ctx.mark_non_differentiable(mean_square)
-        return x_BD @ x_BD.T, mean_square, x_BD, squares_D
+        ctx.set_materialize_grads(False)
+        ctx.dtype = inputs[0].dtype
 
     @staticmethod
     def backward(
