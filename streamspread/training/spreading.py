@@ -298,9 +298,9 @@ def check_target(target: str | float | None, kind: Kind) -> str | float | None:
     """
     if target is None or (isinstance(target, str) and target == PREVIOUS):
         return target
-    number = isinstance(target, Real) and not isinstance(target, bool) and math.isfinite(target)
-    if number and (target > 0 or not kind.components):
-        return float(target)
+    number = math.nan if isinstance(target, (str, bool)) or not isinstance(target, Real) else float(target)
+    if math.isfinite(number) and (number > 0 or not kind.components):
+        return number
     above = " above 0" * kind.components
     raise OptionError(
         f"the target of spreading must be {PREVIOUS!r}, none or a number{above}, not {target!r}"
