@@ -118,14 +118,14 @@ def finish(
     """The whole description: rows, settings, size, panels where rows have names of them, title and caption.
 
     Args:
-        titles: the title, then the caption's lines.
+        titles: the title, then the caption's lines. ``tau``: that is marked.
     """
     names = list(dict.fromkeys(str(row.get("stem", "")) for row in found))
     upright = len(names) > _MOST_LEVEL or any(len(name) > _LONG for name in names)
     panels = len({row.get("panel") for row in found})
     several = panels > 1
     params = {
-        "tau": TAU,
+        "tau": tau,
         "chosen": "",
         "angle": -90 if upright else 0,
         "columns": _COLUMNS,

@@ -2,10 +2,11 @@
 
 import re
 import sys
+from dataclasses import replace
 
 from streamspread.report import over_training, training_page
 from streamspread.report.labels import labels
-from streamspread.results.history import History
+from streamspread.results.history import Components, History
 from tests.histories import history, reading
 
 TEXTS = labels("en")
@@ -54,3 +55,9 @@ def test_a_page_without_the_library_of_figures_has_all_the_rest(monkeypatch):
     page = training_page.to_html({"one": history()}, {}, TEXTS, "en")
     assert "<svg" not in page
     assert "<table" in page
+
+
+def test_the_figure_is_told_its_threshold():
+    at = replace(reading(0, "c1", 3), components_at=(Components(0.9, 3, 3),))
+    spec = over_training.draw(History([at]), labels("en"))
+    assert {"name": "now_tau", "value": 0.9} in spec["params"]
