@@ -19,6 +19,7 @@ _PACKAGES = (
     "numpy",
     "numba",
     "scikit-learn",
+    "scikit-learn-intelex",
     "cupy-cuda12x",
     "cupy-cuda13x",
     "torchdr",

@@ -23,6 +23,7 @@ R = TypeVar("R")
 
 FEW_FEATURES = 128  # of which a piece's product is over before a second thread has woken up
 SMALL_ORDER = 512  # of a matrix of which one thread finds the eigenvalues as soon as two
+_ENOUGH = 4  # pieces: fewer are summed before a thread has begun
 MOST = 8  # pieces at a time, which more threads would read no faster
 
 _lock = threading.Lock()
@@ -66,11 +67,11 @@ def _blas() -> ThreadpoolController:
 def in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """``function(item)`` for each, in order, on so many threads, ahead of who asks by one item for each.
 
-    One item alone, and all where there is one thread, are seen to by the thread that asks.
+    A few items, and all where there is one thread, are seen to by the thread that asks.
     """
     items = iter(items)
-    first = list(islice(items, 2 if threads > 1 else 0))
-    if len(first) < 2:
+    first = list(islice(items, _ENOUGH if threads > 1 else 0))
+    if len(first) < _ENOUGH:
         yield from map(function, chain(first, items))
         return
     ahead: deque[Future[R]] = deque()
