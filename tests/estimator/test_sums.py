@@ -5,6 +5,7 @@ import pytest
 
 import streamspread
 from streamspread.estimator import sums
+from tests.devices import CPU
 
 
 def rows(mean=0.0, scale=1.0, shape=(30_000, 20)):
@@ -65,3 +66,16 @@ def test_what_is_not_finite_is_refused_where_it_lies(bad):
     x[-1, 3] = bad
     with pytest.raises(ValueError, match="Input X contains"):
         streamspread.PCA(5).fit(x)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1.0, 1e3, 1e6])
+def test_sums_are_those_of_extended_precision(mean):
+    """Where squares of uncentred rows would be off by 2e-8 of the largest at a mean of 1,000."""
+    x = rows(mean, shape=(9000, 6))
+    summed = sums.Scatter(6, CPU, at_once=2)
+    summed.add(x)
+    found = summed._centred(summed.matrix)[0].a_NN.numpy()
+    wide = x.astype(np.longdouble)
+    wide -= wide.mean(0)
+    for i, j in zip(*np.tril_indices(6), strict=True):
+        assert abs(found[i, j] - (wide[:, i] * wide[:, j]).sum()) <= 2e-15 * found[0, 0]
