@@ -11,7 +11,9 @@ What is true is found in float64 by NumPy, from the smaller of both matrices.
     python -m benchmarks.against_pca --shapes 4000x64,400x4000 --samples 0 --add
     python -m benchmarks.against_pca --shapes 2000x200000 --samples 0 --only "sklearn full" --add
 
-``--add`` keeps the stored rows that the run does not replace. Short fits are repeated; the fastest counts.
+``--add`` keeps the stored rows that the run does not replace. ``--keep FOLDER`` keeps samples and what is
+true of them for a next run, which then has only the fits to make; ``--only none`` makes nothing else. Short
+fits are repeated; the fastest counts.
 """
 
 from __future__ import annotations
@@ -52,15 +54,21 @@ def main() -> None:
     parser.add_argument("--components", type=int, default=50)
     parser.add_argument("--only", help="contenders, such as `streamspread,sklearn full`")
     parser.add_argument("--add", action="store_true", help="to what is stored, of other contenders or shapes")
+    parser.add_argument("--keep", type=Path, help="a folder for samples and what is true of them")
     options = parser.parse_args()
     rows, only = [], options.only and options.only.split(",")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "samples.npy"
+        kept = options.keep or Path(folder)
         for text in filter(None, options.shapes.split(",")):
             count, dim = map(int, text.split("x"))
-            prescribed(path, count, dim)
+            path = kept / f"{text}.npy"
+            if not path.exists():
+                prescribed(path, count, dim)
             rows += compared("λ_i ∝ 1/i", path, min(options.components, count - 1, dim - 1), only)
+            if not options.keep:
+                path.unlink()
         if options.samples:
+            path = kept / f"{options.layer}-{options.samples}.npy"
             described = store_features(path, options.data, options.layer, options.samples, options.weights)
             rows += compared(described, path, options.components, only)
     if options.add:
@@ -104,7 +112,11 @@ def compared(data: str, path: Path, components: int, only: list[str] | None = No
     """One row per contender and question; of ``only`` these contenders."""
     x = np.load(path, mmap_mode="r")
     count, dim = x.shape
-    values, vectors, k = truth(x, components)
+    true = path.with_suffix(".npz")
+    if not true.exists():
+        np.savez(true, **dict(zip(("values", "vectors", "k"), truth(x, components), strict=True)))
+    with np.load(true) as found:
+        values, vectors, k = found["values"], found["vectors"], int(found["k"])
     rows = []
     for name, (library, arguments, shares) in contenders(count, dim).items():
         if only and name not in only:
