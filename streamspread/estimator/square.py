@@ -142,6 +142,7 @@ def _partial(a_NN: np.ndarray, choose: Callable[[np.ndarray], int]) -> tuple[np.
     )
     _check(info)
     vectors[1:] = turned
+    del turned, reduced  # as large as the matrix, where all vectors are made
     return values, torch.from_numpy(vectors[:, ::-1].copy())
 
 
