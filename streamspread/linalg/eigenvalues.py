@@ -162,7 +162,6 @@ def leading_eigenvalues(
         rank_limit: at most so many eigenvalues are non-zero.
         search: how far to search, and what it may cost.
     """
-
     goal = Goal.of(matrix, trace, thresholds, rank_limit, search.max_block)
     found = None
     if not (search.dense and search.proof and _NEEDED * goal.least > search.max_block):
