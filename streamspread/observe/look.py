@@ -19,7 +19,6 @@ from streamspread.system.memory import LiveBytes, PeakMeter
 _TapsOf = Callable[[Batch], list[TapInfo]]
 
 _CUDA_OVERHEAD = 96 << 20  # cuBLAS and cuSOLVER workspaces that torch allocates
-_CPU_OVERHEAD = 2 << 20  # what libraries take for themselves, beside tensors; up to 0.8 MiB was met
 _PREFETCHED = 4  # batches that are on the card at once
 
 
@@ -61,7 +60,7 @@ def forward_needs(
         needed = meter.peak * batch_size // len(batch) + _PREFETCHED * input_bytes + _CUDA_OVERHEAD
         return needed, taps
     forward_bytes, taps = _first_look(taps_of, batch, batch_size)
-    needed = forward_bytes + copies * input_bytes + _CPU_OVERHEAD
+    needed = forward_bytes + copies * input_bytes
     needed += spare_bytes(batch_size * t.dim * t.itemsize for t in taps)
     # The CPU's kernels take no 16-bit numbers: such an activation is widened first.
     return needed + batch_size * max((4 * t.dim for t in taps if t.itemsize == 2), default=0), taps
