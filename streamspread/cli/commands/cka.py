@@ -12,7 +12,7 @@ from streamspread.cli.command import Command
 from streamspread.cli.inputs import open_source
 from streamspread.cli.terminal import note, progress_bars, show_text
 from streamspread.errors import OptionError
-from streamspread.options import Flag, Option, RunOptions
+from streamspread.options import Flag, Option, ViewOptions
 
 if TYPE_CHECKING:
     from streamspread.results.grams import Grams
@@ -53,7 +53,7 @@ class CkaOutput(Quiet):
 def cka(
     context: typer.Context,
     source: CkaSource,
-    options: RunOptions,
+    options: ViewOptions,
     output: CkaOutput,
     files: Annotated[
         list[Path] | None,
@@ -115,7 +115,7 @@ def _check_files(context: typer.Context, files: list[Path]) -> None:
 
 
 def _streamed(
-    context: typer.Context, source: CkaSource, options: RunOptions, output: CkaOutput
+    context: typer.Context, source: CkaSource, options: ViewOptions, output: CkaOutput
 ) -> tuple["Grams", Path | None, str]:
     """The grams of the network; where they are kept, if that was asked for; and what is said of them where
     Ctrl-C left some layers out, which never replaces whole ones."""
@@ -146,6 +146,7 @@ COMMAND = Command(
         "streamspread cka",
         "streamspread cka --model no1 --data parquet:cifar10 --grams no1.safetensors --out no1.csv",
         "streamspread cka no1.safetensors no2.safetensors",
+        "streamspread cka --model no1 --data parquet:cifar10 --view whole,pooled",
     ),
     place=8,
 )

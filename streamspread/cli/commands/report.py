@@ -42,7 +42,7 @@ def report(
 ) -> None:
     """Write a page that shows stored results, opens from disk and needs no network; figures beside it."""
     from streamspread.report import build, markdown, over_training
-    from streamspread.report.labels import labels
+    from streamspread.report.labels import called_in, labels
     from streamspread.report.runs import collect
 
     lang = language.lang.value
@@ -51,7 +51,8 @@ def report(
         if histories:
             show_text(over_training.markdown(histories, labels(lang)))
         if others or not histories:
-            show_text(markdown.to_markdown(collect(others), labels(lang)))
+            collection = collect(others)
+            show_text(markdown.to_markdown(collection, labels(lang, called_in(collection.runs))))
         return
     folder = out or Path("report")
     write, name = {

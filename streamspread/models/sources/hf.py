@@ -132,7 +132,7 @@ def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
             image_size=Side(0),
             takes=takes,
             example=_example(takes, module),
-            tokenizer=_Tokenizer(name, module.config) if takes == "input_ids" else None,
+            tokenizer=_Tokenizer(name, module) if takes == "input_ids" else None,
             note=note,
         )
     processor = _processor(name)
@@ -149,14 +149,16 @@ def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
 
 class _Tokenizer:
     """A model's own tokenizer, which is loaded when the first texts come. Of texts that are longer than the
-    model takes, what is beyond that is cut off.
+    model takes, what is beyond that is cut off. A decoder that must be given tokens is given those of the
+    text, one place later, as in training on the text itself (and as BART's takes them where it has none).
 
     Raises:
         ModelError: there is none with the model.
     """
 
-    def __init__(self, name: str, config: Any) -> None:
-        self._name, self._most = name, getattr(config, "max_position_embeddings", None) or _NO_END
+    def __init__(self, name: str, module: Any) -> None:
+        self._name, self._most = name, getattr(module.config, "max_position_embeddings", None) or _NO_END
+        self._start = _decoder_start(module)
         self._loaded: Any = None
 
     def __call__(self, texts: Sequence[str]) -> Mapping[str, Any]:
@@ -170,7 +172,10 @@ class _Tokenizer:
                 max_length=most if most < _NO_END else None,
                 return_attention_mask=True,
             )
-        return dict(found)
+        named = dict(found)
+        if self._start is not None:
+            named["decoder_input_ids"] = [[self._start, *tokens[:-1]] for tokens in named["input_ids"]]
+        return named
 
     def _load(self) -> Any:
         from transformers import AutoTokenizer
@@ -182,6 +187,15 @@ class _Tokenizer:
         ):  # transformers makes one that knows no word
             raise ModelError(f"{what}: no vocabulary lies with the model")
         return found
+
+
+def _decoder_start(module: Any) -> int | None:
+    """The token that a decoder begins with which must be given its tokens, as T5's; None for other models."""
+    if not hasattr(module, "_shift_right"):  # what transformers itself makes them by, of those that need it
+        return None
+    config = module.config.get_text_config(decoder=True)
+    start = getattr(config, "decoder_start_token_id", None)
+    return int(start if start is not None else config.pad_token_id or 0)
 
 
 def _processor(name: str) -> Any:
