@@ -1,11 +1,10 @@
-"""Beyond 2³¹ samples, as positions of many images are: counts are whole, and sums exact or bounded. A state that
-is merged with a copy of itself has seen its samples twice."""
+"""Beyond 2³¹ samples, as positions of many images are, counts are whole, and sums exact or bounded. A state
+that is merged with a copy of itself has seen its samples twice."""
 
 import math
 
 import numpy as np
 import pytest
-import torch
 
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.staging import Overflow, Precision

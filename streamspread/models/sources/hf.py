@@ -137,12 +137,12 @@ def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
         )
     processor = _processor(name)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if processor is None else _constants(processor)
-    usual = _side(getattr(module.config, "image_size", 0)) or _USUAL_SIZE
+    usual = _size(getattr(module.config, "image_size", 0)) or (_USUAL_SIZE, _USUAL_SIZE)
     return Built(
         module=module,
         mean=mean,
         std=std,
-        image_size=Side(usual) if processor is None else _brought(processor, usual),
+        image_size=Side(usual[1], height=usual[0]) if processor is None else _brought(processor, usual),
         note=note,
     )
 
@@ -220,24 +220,25 @@ def _constants(processor: Any) -> tuple[Constants, Constants]:
     return tuple(value / unit for value in mean), tuple(value / unit for value in std)
 
 
-def _brought(processor: Any, usual: int) -> Side:
-    """The side of the images that the processor makes, ``usual`` where it leaves their size, and how it does
+def _brought(processor: Any, usual: tuple[int, int]) -> Side:
+    """The size of the images that the processor makes, ``usual`` where it leaves their size, and how it does
     that: where it has a height and a width, both are scaled."""
     resample = getattr(processor, "resample", None)
     mode = "bicubic" if resample is not None and int(resample) == _BICUBIC else "bilinear"
     scaled = processor.size if getattr(processor, "do_resize", True) else {}
     crop = "squash" if hasattr(scaled, "get") and scaled.get("height") else "center"
     cut = processor.crop_size if getattr(processor, "do_center_crop", False) else {}
-    return Side(_side(cut) or _side(scaled) or usual, _side(scaled), mode, crop)
+    height, width = _size(cut) or _size(scaled) or usual
+    return Side(width, (_size(scaled) or (0, 0))[1], mode, crop, height=height)
 
 
-def _side(size: Any) -> int:
-    """Of {height, width}, {shortest_edge}, a pair or one number."""
+def _size(size: Any) -> tuple[int, int] | None:
+    """Height and width of {height, width}, {shortest_edge}, a pair or a number; None where there is none."""
     if hasattr(size, "get"):
-        size = size.get("height") or size.get("shortest_edge") or 0
-    if isinstance(size, (tuple, list)):
-        size = size[0] if size else 0
-    return int(size or 0)
+        edge = size.get("shortest_edge") or 0
+        size = (size.get("height") or edge, size.get("width") or size.get("height") or edge)
+    height, width = (*size, size[0])[:2] if isinstance(size, (tuple, list)) and size else (size, size)
+    return (int(height), int(width)) if height and width else None
 
 
 def _example(takes: str, module: Any) -> Tensor | dict[str, Tensor] | None:
@@ -256,8 +257,8 @@ def _example(takes: str, module: Any) -> Tensor | dict[str, Tensor] | None:
     if "decoder_input_ids" in parameters:
         named["decoder_input_ids"] = tokens
     if "pixel_values" in parameters and hasattr(config, "vision_config"):
-        side = _side(getattr(config.vision_config, "image_size", 0)) or _USUAL_SIZE
-        named["pixel_values"] = torch.zeros(2, 3, side, side)
+        size = _size(getattr(config.vision_config, "image_size", 0)) or (_USUAL_SIZE, _USUAL_SIZE)
+        named["pixel_values"] = torch.zeros(2, 3, *size)
     return named if len(named) > 1 else tokens
 
 

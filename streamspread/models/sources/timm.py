@@ -67,17 +67,18 @@ def _created(timm: Any, name: str, seed: int, pretrained: bool) -> Any:
 def _built(timm: Any, module: Any, note: dict[str, str] | None = None) -> Built:
     """With the constants and the size that timm's own evaluation takes, and its way to bring images to it."""
     config = timm.data.resolve_data_config({}, model=module)
-    size, mean = config["input_size"][-1], tuple(config["mean"])
+    (height, width), mean = config["input_size"][-2:], tuple(config["mean"])
     return Built(
         module=module,
         mean=mean,
         std=tuple(config["std"]),
         image_size=Side(
-            size,
-            math.floor(size / config["crop_pct"]),
+            width,
+            math.floor(width / config["crop_pct"]),
             known_interpolation(config["interpolation"]),
             config["crop_mode"] if config["crop_mode"] in CROPS else "center",
             tuple(round(255 * value) for value in mean),
+            height,
         ),
         note=note,
     )
