@@ -88,6 +88,7 @@ def embed(call: EmbedCall) -> Embedding:
         "data": stream.description,
         "data_seen": spectra.provenance["data_seen"],
         "samples": samples,
+        "samples_are": observed.called,
         "options": call.asked(),
         "axes": call.axes,
         "perplexity": call.perplexity,

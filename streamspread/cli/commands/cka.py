@@ -1,4 +1,4 @@
-"""``streamspread cka``: how alike layers arrange the same images, within a network or between two."""
+"""``streamspread cka``: how alike layers arrange the same samples, within a network or between two."""
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _WITH_FILES = {"files", "quiet", "out"}
 
 @dataclass(eq=False, repr=False)
 class CkaSource(Source):
-    """As of run, but of fewer images."""
+    """As of run, but of fewer samples."""
 
     samples: Annotated[int | None, images_at_most(MOST)] = None
 
@@ -37,7 +37,7 @@ class CkaOutput(Quiet):
     grams: Annotated[
         Path | None,
         Option(
-            "Keep the inner products of the images, to compare this network with another.",
+            "Keep the inner products of the samples, to compare this network with another.",
             Flag(metavar="FILE.safetensors", panel=OUTPUT, unset="not kept"),
         ),
     ] = None
@@ -63,7 +63,7 @@ def cka(
         ),
     ] = None,
 ) -> None:
-    """Say how alike layers arrange the same images, by linear CKA: of one network, or of two."""
+    """Say how alike layers arrange the same samples, by linear CKA: of one network, or of two."""
     from rich.console import Console
 
     from streamspread import store

@@ -20,7 +20,7 @@ MOST = 10_000  # points, unless more are asked for: minutes on two cores
 
 @dataclass(eq=False, repr=False)
 class EmbedSource(Source):
-    """As of run, but of the test images, and fewer."""
+    """As of run, but of the test split, and fewer."""
 
     split: Annotated[Split, Option("Which part of the data.", Flag(panel=INPUT))] = Split.test
     samples: Annotated[int | None, images_at_most(MOST)] = None
@@ -40,7 +40,7 @@ class EmbedOutput(Quiet, Language):
 
 
 def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, output: EmbedOutput) -> None:
-    """Draw each layer's images in the plane, from the leading principal components alone, by t-SNE."""
+    """Draw each layer's images, or texts, in the plane, from the leading principal components alone, by t-SNE."""
     from streamspread import store
     from streamspread.api import embed as api
     from streamspread.api.embed import InterruptedEmbedding
@@ -75,7 +75,8 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
     replace = output.out is not None and not interrupted
     with store.place(path, replace) as path:
         store.write_embedding(embedding, path)
-        build.save_figure(latent(embedding, labels(lang)), path.with_suffix(""))
+        texts = labels(lang, embedding.provenance["samples_are"])
+        build.save_figure(latent(embedding, texts), path.with_suffix(""))
     if interrupted:
         show_text(f"{embedding.provenance['notes'][-1]}\n")
     for layer in embedding.values():

@@ -1,6 +1,8 @@
 """``timm:NAME``: built at random or with weights of the cache, with timm's own size and constants."""
 
 import sys
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -85,6 +87,18 @@ def test_weights_that_are_nowhere_are_refused_with_the_cache_that_was_looked_at(
 def test_what_timm_does_not_have_is_refused(hub_cache, name, weights, kind, message):
     with pytest.raises(kind, match=message):
         load(f"timm:{name}", weights)
+
+
+def test_weights_that_lie_elsewhere_than_at_the_hub_say_where_they_were_looked_for(monkeypatch, tmp_path):
+    def unreachable(*args, **options):
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    line = rf"timm's weights 'gcvit_xxtiny.in1k' are not in the cache {tmp_path}/checkpoints and cannot be "
+    with pytest.raises(WeightsError, match=line + r"downloaded \(no network in tests\)"):
+        load("timm:gcvit_xxtiny", "default")
 
 
 def test_without_timm_the_line_says_how_to_get_it(monkeypatch):
