@@ -398,6 +398,17 @@ def test_frames_of_numbers_are_rows():
     assert next(iter(found.values())).samples == 3
 
 
+def test_tables_of_arrow_are_rows_too():
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {"a": [1.0, 2.0, 4.0], "b": [0.5, 0.0, 3.0]}
+    for frame in (pyarrow.table(columns), pyarrow.record_batch(columns)):
+        stream = as_stream(frame)
+        assert stream.description.endswith(", 3 rows of 2 columns")
+        assert torch.cat(list(stream.batches(2))).tolist() == [[1.0, 0.5], [2.0, 0.0], [4.0, 3.0]]
+    with pytest.raises(DataError, match=r"Table with columns that are no numbers"):
+        as_stream(pyarrow.table({"a": [1.0], "b": ["x"]}))
+
+
 def test_frames_with_other_columns_are_refused_with_what_to_do():
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     columns = {"a": [1.0, 2.0], "name": ["x", "y"]}

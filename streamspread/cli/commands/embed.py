@@ -40,7 +40,7 @@ class EmbedOutput(Quiet, Language):
 
 
 def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, output: EmbedOutput) -> None:
-    """Draw each layer's images, or texts, in the plane, from the leading principal components alone, by t-SNE."""
+    """Draw each layer's images or texts in the plane, from leading principal components alone, by t-SNE."""
     from streamspread import store
     from streamspread.api import embed as api
     from streamspread.api.embed import InterruptedEmbedding
