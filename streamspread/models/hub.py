@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,7 +65,8 @@ def from_url(load: Callable[[], T], what: str) -> T:
     from torch import hub
 
     try:
-        with downloads("torch.hub"):
+        # torch prints a line, onto what may be a pipe that wants a result.
+        with downloads("torch.hub"), redirect_stdout(io.StringIO()):
             return load()
     except OSError as error:  # of urllib: only weights are ever asked for
         cache, reason = os.path.join(hub.get_dir(), "checkpoints"), str(getattr(error, "reason", error))

@@ -212,6 +212,8 @@ _PADDING = {
     "token_type_ids": 0,
     "position_ids": 0,
     "special_tokens_mask": 1,
+    "decoder_input_ids": 0,  # what stands behind a text, none of its tokens sees
+    "decoder_attention_mask": 0,
     "labels": -100,
 }
 

@@ -158,7 +158,8 @@ def test_how_they_were_made_goes_along():
     facts = grams.provenance
     assert (facts["model"], facts["device"], facts["samples"]) == ("m", "cpu", 30)
     assert facts["data_seen"] == grams.data_seen
-    assert facts["options"] == {"layers": "2", "memory": None, "device": "cpu", "batch_size": None, "seed": 7}
+    asked = {"layers": "2", "memory": None, "device": "cpu", "batch_size": None, "seed": 7}
+    assert facts["options"] == {**asked, "view": ["whole"], "axes": None}
 
 
 def test_every_form_of_data_that_repeats_is_taken():

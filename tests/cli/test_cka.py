@@ -119,8 +119,8 @@ def test_three_images_have_no_debiased_value(cli, tiny):
 def test_at_most_so_many_images_are_taken_unless_more_are_asked_for(cli, monkeypatch):
     monkeypatch.setattr("streamspread.cli.commands.cka.MOST", 20)
     options = ["--model", "plan:4", "--weights", "none", "--data", "noise", "--layers", "gap"]
-    assert "over 20 images" in cli("cka", *options).out
-    assert "over 21 images" in cli("cka", *options, "-n", "21").out
+    assert "over 20 samples" in cli("cka", *options).out
+    assert "over 21 samples" in cli("cka", *options, "-n", "21").out
     assert "most 3,000." in cli("cka", "--help").out
 
 

@@ -92,7 +92,7 @@ def test_what_makes_the_weights_of_another_module_is_no_layer(norm):
     assert [name for name, _ in named(model)] == ["0", "1", "2", "3"]
     assert [tap.name for tap in streamspread.layers(model, IMAGES)] == ["0", "1", "2", "3"]
     found = streamspread.analyze(model, IMAGES, "*", thresholds=(0.5, 0.9))
-    for name, x_ND in activations(model, IMAGES).items():
+    for name, x_ND in activations(model, IMAGES, list("0123")).items():
         values = np.linalg.eigvalsh(np.cov(x_ND.flatten(1).double().numpy().T))[::-1]
         for tau in (0.5, 0.9):
             k = int(np.searchsorted(np.cumsum(values), tau * values.sum())) + 1

@@ -286,9 +286,9 @@ def test_a_plan_says_what_k_can_be_at_most_and_where_images_are_what_limits_it(
 ):
     output = rendered(print_plan, plan(samples, source_dim))
     assert [row[4] for row in rows(output)[2:4]] == most
-    notes = [line for line in output.splitlines() if line.startswith("limited by the number of images: ")]
+    notes = [line for line in output.splitlines() if line.startswith("limited by the number of samples: ")]
     span = f"{samples:,} of them span at most {samples - 1:,} directions, and these layers have more"
-    assert notes == ([f"limited by the number of images: {limited}: {span}"] if limited else [])
+    assert notes == ([f"limited by the number of samples: {limited}: {span}"] if limited else [])
 
 
 def test_a_plan_fits_eighty_columns():
@@ -399,18 +399,18 @@ def test_notes_that_were_read_already_are_left_out():
 
 @pytest.mark.parametrize(("called", "each"), [("texts", "text"), ("samples", "sample")])
 def test_samples_are_called_what_they_are(called, each, tmp_path):
-    x = torch.cat([torch.randn(60, 8), torch.ones(60, 1)], 1)
+    x = torch.cat([torch.randn(600, 8), torch.ones(600, 1)], 1)
     model = torch.nn.Sequential(torch.nn.Linear(9, 9), torch.nn.Identity()).eval()
     model[1].forward = lambda y: y * 0 + 1
     spectra = streamspread.analyze(model, x, "*", thresholds=(0.9,), method="gram")
     assert spectra.provenance["samples_are"] == "samples"
     found = Spectra(spectra.values(), spectra.thresholds, {**spectra.provenance, "samples_are": called})
     output = rendered(print_spectra, found)
-    assert f"proved for these 60 {called}, not for more" in output
+    assert f"proved for these 600 {called}, not for more" in output
     assert f"K at ∞: of infinitely many {called}" in output
     assert f"constant (the same for every {each}, so" in output
     plan = replace(streamspread.plan(model, x, "0"), called=called)
-    assert f"60 {called} in batches of" in rendered(print_plan, plan)
+    assert f"600 {called} in batches of" in rendered(print_plan, plan)
     store.write(found, tmp_path / "r.arrow")
     page = streamspread.report(tmp_path / "r.arrow", tmp_path).read_text()
     assert f"these {{images}} {called}, not for more" in page

@@ -75,7 +75,7 @@ def test_what_the_parts_do_not_tell_is_not_estimated(growth):
     assert not estimate.told
     assert math.isnan(estimate.value)
     assert str(estimate) == f"≥ {estimate.seen}"
-    assert estimate.sentence == f"at least {estimate.seen} of 1,000 images; too few images"
+    assert estimate.sentence == f"at least {estimate.seen} of 1,000 samples; too few samples"
 
 
 def test_a_settled_k_needs_no_ratio():

@@ -417,3 +417,15 @@ def test_frames_with_other_columns_are_refused_with_what_to_do():
             DataError, match=r"DataFrame with columns that are no numbers.*frame\[\['a', 'b'\]\]"
         ):
             as_stream(frame)
+
+
+def test_samples_of_webdataset_are_samples_though_what_gives_them_is_no_data_set():
+    class Shards:
+        def __iter__(self):
+            for number in range(7):
+                yield {"__key__": f"{number}", "input": torch.full((3,), float(number)), "label": number}
+
+    stream = as_stream(Shards())
+    batches = list(stream.batches(4))
+    assert [len(batch) for batch in batches] == [4, 3]
+    assert batches[1].tensors["input"][:, 0].tolist() == [4.0, 5.0, 6.0]

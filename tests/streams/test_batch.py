@@ -126,3 +126,10 @@ def test_what_was_seen_depends_on_every_mask_and_not_on_the_batches_or_the_order
 )
 def test_samples_are_called_what_they_are(batch, word):
     assert called(batch) == word
+
+
+def test_tokens_of_a_decoder_are_padded_as_those_of_the_text_are():
+    rows = [torch.tensor([5, 6, 7]), torch.tensor([8])]
+    later = [torch.tensor([0, 5, 6]), torch.tensor([0])]
+    batch = stacked({"input_ids": rows, "decoder_input_ids": later}, {})
+    assert batch.tensors["decoder_input_ids"].tolist() == [[0, 5, 6], [0, 0, 0]]
