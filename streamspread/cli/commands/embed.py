@@ -71,17 +71,18 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
             )
         except InterruptedEmbedding as stopped:
             embedding, interrupted = stopped.embedding, True
+    called = embedding.provenance["samples_are"]
     # What is there may be whole: a part of the layers does not replace it.
     replace = output.out is not None and not interrupted
     with store.place(path, replace) as path:
         store.write_embedding(embedding, path)
-        texts = labels(lang, embedding.provenance["samples_are"])
+        texts = labels(lang, called)
         build.save_figure(latent(embedding, texts), path.with_suffix(""))
     if interrupted:
         show_text(f"{embedding.provenance['notes'][-1]}\n")
     for layer in embedding.values():
         if math.isnan(layer.share):
-            show_text(f"{layer.layer}: constant, the same for every image\n")
+            show_text(f"{layer.layer}: constant, the same for every {called.removesuffix('s')}\n")
             continue
         show_text(
             f"{layer.layer}: {layer.axes} of {layer.dim:,} components hold {layer.share:.1%} of the variance"
