@@ -83,10 +83,11 @@ def test_every_token_is_a_sample_and_padding_is_none(model, data, tmp_path, caps
 def test_a_decoder_is_given_the_text_one_token_later(model, data, tmp_path, capsys):
     size = {"d_model": 8, "d_kv": 4, "d_ff": 12, "num_heads": 2, "num_layers": 1, "vocab_size": 30}
     torch.manual_seed(0)
-    network = transformers.T5Model(transformers.T5Config(**size, decoder_start_token_id=7)).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(model)
-    for one in (network, tokenizer):
+    config = transformers.T5Config(**size, decoder_start_token_id=7)
+    for one in (transformers.T5Model(config), tokenizer):
         one.save_pretrained(tmp_path / "t5")
+    network = transformers.T5Model.from_pretrained(tmp_path / "t5").eval()
     layers = ("--layers", "encoder.block.0,decoder.block.0", "--axes", "NTC", "--thresholds", "0.5,0.9")
     out = tmp_path / "x.arrow"
     assert run(tmp_path / "t5", data, out, "--weights", "default", *layers, "--batch-size", "5") == 0

@@ -191,11 +191,15 @@ class _Tokenizer:
 
 def _decoder_start(module: Any) -> int | None:
     """The token that a decoder begins with which must be given its tokens, as T5's; None for other models."""
-    if not hasattr(module, "_shift_right"):  # what transformers itself makes them by, of those that need it
+    import torch
+
+    shifted = getattr(module, "_shift_right", None)  # by which such models make them of what is to be written
+    if shifted is None:
         return None
-    config = module.config.get_text_config(decoder=True)
-    start = getattr(config, "decoder_start_token_id", None)
-    return int(start if start is not None else config.pad_token_id or 0)
+    try:
+        return int(shifted(torch.zeros(1, 1, dtype=torch.int64)))
+    except (AttributeError, ValueError):  # the configuration does not say it: "usually the pad_token_id"
+        return int(module.config.pad_token_id or 0)
 
 
 def _processor(name: str) -> Any:
