@@ -79,7 +79,7 @@ class Data:
                 ("--data", "-d"),
                 "SPEC",
                 INPUT,
-                unset="cifar10 where it is to be had, else patches",
+                unset="cifar10 if it is available, else patches",
                 choices=_data,
             ),
         ),

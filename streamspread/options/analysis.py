@@ -67,7 +67,7 @@ class RunOptions:
     seed: Annotated[
         int,
         Option(
-            "Of the samples drawn, of random weights, and of what a search for directions starts from.",
+            "Seed for drawing samples, for random weights, and for where a search for directions starts.",
             Flag(metavar="N", panel="Network and data"),
         ),
     ] = 0

@@ -14,6 +14,7 @@ from streamspread.report.labels import called_in, labels
 from streamspread.report.runs import Collection, collect
 from streamspread.results.history import History
 from streamspread.system.files import file_stem, replace_file
+from streamspread.system.progress import Progress, doing, tell
 
 PAGE = "index.html"
 MARKDOWN = "report.md"
@@ -94,8 +95,10 @@ def _write_figures(
         return [], [f"the report is there, its figures are not: {error}"]
     drawn = pictures.all_pictures(collection, texts)
     check_folder(folder)
-    for name, picture in drawn.items():
+    for number, (name, picture) in enumerate(drawn.items()):
+        tell(Progress("drawing", 0, 1, number, len(drawn), "figures", name))
         save_figure(picture.draw(), folder / name)
+    doing("writing the page")
     return list(drawn), []
 
 
@@ -113,6 +116,7 @@ def _write_histories(
                 continue
             stem = file_stem(STEPS if len(histories) == 1 else f"{STEPS}-{one}")
             check_folder(folder / FIGURES)
+            doing(f"drawing {stem}")
             save_figure(over_training.draw(history, texts), folder / FIGURES / stem)
             drawn[one] = f"{FIGURES}/{stem}"
     except MissingError as error:

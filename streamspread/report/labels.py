@@ -141,6 +141,7 @@ EN = {
         "At τ = {tau}, {run} spreads over the smallest share of its dimensions at {least} ({least_share}), "
         "and over the largest at {most} ({most_share})."
     ),
+    "finding_one": "At τ = {tau}, {run} spreads over {share} of its dimensions at {layer}.",
     "finding_steps": "From a layer to the next of its kind the share rises at {rises} of {steps} steps.",
     "finding_falls": "It falls at {where}.",
     "finding_many_falls": "It falls at {where} of them.",
