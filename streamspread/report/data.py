@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_COUNTED = re.compile(r", [\d,]+ (?:of [\d,]+ )?images")  # in the description of a named source's images
+# In the description of a named source.
+_COUNTED = re.compile(r", [\d,]+ (?:of [\d,]+ )?(?:images|texts)")
 _SIZE = re.compile(r", at (\d+x\d+)")
 _CIFAR10 = re.compile(r"cifar[-_]?10(?:[-_]?jpe?g)?", re.IGNORECASE)
 _CIFAR10_SIZE = "32x32"

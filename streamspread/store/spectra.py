@@ -22,6 +22,7 @@ from streamspread.store.directions import LEADING, leading_in, leading_row
 
 KIND = "spectra"
 
+_OTHERS = (".csv", ".html", ".json", ".npz", ".parquet", ".pdf", ".png", ".pt", ".safetensors", ".xlsx")
 _AGREEMENT = 1e-3  # of T, by which numbers of one layer may differ
 
 #: The columns of format 1, all of which a file must have. Two of them are metrics; every other metric has a
@@ -58,11 +59,16 @@ def write(spectra: Spectra, path: str | Path) -> None:
     """Write ``spectra`` as an Arrow IPC file, whole or not at all: no reader ever sees half a file.
 
     Raises:
-        StoreError: these are no spectra, or the file cannot be written. What was at ``path`` before is then
-            still there, untouched.
+        StoreError: these are no spectra, the name is that of another kind of file, or it cannot be written.
+            What was at ``path`` before is then still there, untouched.
     """
     if not isinstance(spectra, Spectra):
         raise StoreError(f"cannot write {type(spectra).__name__}: give the Spectra of an analysis")
+    if Path(path).suffix.lower() in _OTHERS:
+        raise StoreError(
+            f"cannot write {str(path)!r}: a result is an Arrow file, as result.arrow; to_polars() and "
+            "to_pandas() give tables, which write other kinds"
+        )
     header = {"kind": KIND, "thresholds": spectra.thresholds, "provenance": spectra.provenance}
     if spectra.twin is not None:
         header["twin"] = spectra.twin.provenance

@@ -253,4 +253,5 @@ def test_a_side_says_what_is_done_keeps_it_at_another_size_and_is_pickled():
     assert str(side.at(64)) == "64x64 of 74 (bicubic, with a border)"
     assert pickle.loads(pickle.dumps(side)).__dict__ == side.__dict__ == side.at(32).__dict__
     assert str(Side.of(8)) == str(Side(0).at(8)) == "8x8"
+    assert str(Side(48, 54, height=64).at(24)) == "32x24 of 27"
     assert Side.of(side) is side

@@ -307,3 +307,9 @@ def test_any_true_bounds_give_an_interval_that_holds_k(values, threshold, slack,
     low, high = spectrum.components(threshold)
     k = truth.components(threshold).low
     assert low <= k <= high
+
+
+def test_a_layer_that_is_not_there_is_answered_with_those_that_are():
+    spectra = Spectra([layer("c1"), layer("c2@position")])
+    with pytest.raises(KeyError, match="no 'c2' among the layers c1, c2@position"):
+        spectra["c2"]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from streamspread import store
+from streamspread.errors import StoreError
 from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.metrics import metric_names
@@ -218,3 +219,10 @@ def test_a_split_that_is_none_is_refused(wrong, why):
     row = classes_row(layer("c1", classes=Classes(("cat", "dog"), (4, 5), 0.125, 2.5)), (0.7,))
     with pytest.raises(ValueError, match=why):
         classes_in(row | wrong, 4)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.JSON", "a.parquet", "a.safetensors"])
+def test_a_name_of_another_kind_of_file_is_refused(tmp_path, name):
+    with pytest.raises(StoreError, match=rf"cannot write '.*{name}': a result is an Arrow file, as result"):
+        store.write(Spectra([layer()]), tmp_path / name)
+    assert not list(tmp_path.iterdir())
