@@ -63,14 +63,20 @@ def rayleigh_ritz(
     return values, q_NL @ rotation_LK, y_NL @ rotation_LK
 
 
-def rest(y_NB: torch.Tensor, q_NL: torch.Tensor, random: Callable[[int], torch.Tensor]) -> torch.Tensor:
+def rest(
+    y_NB: torch.Tensor,
+    q_NL: torch.Tensor,
+    random: Callable[[int], torch.Tensor],
+    along_LB: torch.Tensor | None = None,
+) -> torch.Tensor:
     """An orthonormal basis of what is left of y outside the span of q, with random directions, of which
-    ``random`` makes so many, where nothing is."""
+    ``random`` makes so many, where nothing is. ``along_LB``: qᵀy, where that is known."""
     nothing = _NOTHING * torch.finfo(y_NB.dtype).eps
     least_B = nothing * torch.linalg.vector_norm(y_NB, dim=0)
     kept = 0  # how often in a row; once is not enough in the panels' precision, nor right after random ones
     for _ in range(3):
-        y_NB = y_NB - q_NL @ (q_NL.T @ y_NB)
+        y_NB = y_NB - q_NL @ (q_NL.T @ y_NB if along_LB is None else along_LB)
+        along_LB = None
         lost_B = ~(torch.linalg.vector_norm(y_NB, dim=0) > least_B)
         kept += 1
         if bool(lost_B.any()):

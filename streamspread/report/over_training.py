@@ -108,7 +108,7 @@ def draw(history: History, texts: Texts, titled: bool = True) -> Spec:
     if wide:
         marked = [0, *(10**power for power in range(len(str(max(later)))))]
         x["axis"] = {"values": marked, "format": "~s"}
-    layers = curves("share", share_axis(texts), texts, ("place",), "key")
+    layers = curves("share", share_axis(texts, tight=True), texts, ("place",), "key")
     spec = {"transform": list(SHARES), "layer": drawn(layers, x=x, color=ordered("key"))}
     return finish(spec, rows, [title(history, texts)] if titled else [], tau=tau)
 

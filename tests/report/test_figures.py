@@ -15,7 +15,7 @@ from streamspread.report.courses import courses
 from streamspread.report.figure import Chart
 from streamspread.report.figures import FIGURES
 from streamspread.report.labels import LANGUAGES, labels
-from streamspread.report.pictures import all_pictures, latent
+from streamspread.report.pictures import all_pictures, finish, latent
 from streamspread.report.rows import MANY, role
 from streamspread.report.runs import Collection, Run, collect
 from streamspread.results.embedding import Embedding, LayerEmbedding
@@ -184,6 +184,13 @@ def test_checkpoints_are_in_order_and_a_curve_for_each_layer(growing):
     rows = [row for row in spec["datasets"]["rows"] if row["stem"] == "c1"]
     assert [row["series"] for row in rows] == ["step-3", "step-20", "step-100"]
     assert {m["layer"] for m in marks(render.svg(spec), "point")} == set(NO1_DIMS)
+
+
+@pytest.mark.parametrize(("panels", "own"), [(2, False), (3, True), (4, False)])
+def test_a_place_without_a_panel_has_no_axis(panels, own):
+    found = [{"panel": name, "stem": "c1"} for name in "abcd"[:panels]]
+    drawn = finish({"layer": []}, found, [])
+    assert (drawn.get("resolve") == {"axis": {"x": "independent"}}) is own
 
 
 def test_courses_of_one_model_over_other_data_are_all_shown(growing):

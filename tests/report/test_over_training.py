@@ -41,9 +41,10 @@ def test_the_page_has_the_finding_facts_and_a_figure_for_each_ground_and_needs_n
     assert "<h2>a &lt;b&gt;</h2>" in page
     assert "<dt>network</dt><dd>no1</dd>" in page
     assert "<dt>looked at</dt><dd>every 400 steps</dd>" in page
-    light, dark = re.findall(r'<div class="(?:light|dark)">(<svg.*?</svg>)</div>', page, re.DOTALL)
+    light, dark, *narrow = re.findall(r'<div class="(?:light|dark)">(<svg.*?</svg>)</div>', page, re.DOTALL)
     assert "#e3e7ec" in light  # the grid's lines
     assert "#2a3038" in dark
+    assert [int(re.search(r'width="(\d+)', one)[1]) < 420 for one in (light, *narrow)] == [False, True, True]
     assert '<a href="figures/a%20b.csv">CSV</a>' in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org/", "")
