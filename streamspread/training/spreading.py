@@ -237,8 +237,8 @@ class SpreadLoss:
             return math.log(self._target) if self._kind.components else self._target
         if name not in self._hooks.before:
             raise LayerError(
-                f"no layer runs before {name}, whose spread could be its target (in train mode, with gradients, "
-                "on a batch; checkpoint with use_reentrant=False): give a number or None"
+                f"no layer runs before {name}, whose spread could be its target (in train mode, with "
+                "gradients, on a batch; checkpoint with use_reentrant=False): give a number or None"
             )
         aim = self._running[self._hooks.before[name]].to(value)
         return torch.where(aim.isfinite(), aim, value.detach())
