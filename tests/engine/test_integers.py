@@ -136,6 +136,17 @@ def test_auto_takes_it_where_it_pays():
 
 @exact
 @pytest.mark.usefixtures("taken_by_itself")
+def test_auto_leaves_it_where_sums_of_so_many_would_not_be_exact(monkeypatch):
+    model, x = network("cnn", 1000)
+    taken = []
+    for most in (2**29, 999):
+        monkeypatch.setattr(planning, "MOST_EXACT", most)
+        taken.append(streamspread.plan(model, x, "1", method="covariance").rounding)
+    assert taken == ["int16", "fp32"]
+
+
+@exact
+@pytest.mark.usefixtures("taken_by_itself")
 @pytest.mark.parametrize("wrong", ["overflows", "is moved too far"])
 def test_auto_sums_again_at_fp32_what_int16_does_not_hold(wrong):
     x = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))
