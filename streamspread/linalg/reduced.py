@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.linalg import eigh_tridiagonal, lapack, solve_triangular
+from scipy.linalg import blas, eigh_tridiagonal, lapack
 
 from streamspread.errors import OptionError
 
@@ -80,8 +80,10 @@ class Reduced:
 
 def orthonormal(vectors_NK: np.ndarray) -> np.ndarray:
     """Vectors that are orthonormal to some 1e-13, to 1e-15."""
-    factor = np.linalg.cholesky(vectors_NK.T @ vectors_NK)
-    return solve_triangular(factor, vectors_NK.T, lower=True, check_finite=False).T
+    products = blas.dsyrk(1.0, vectors_NK, trans=1, lower=1)
+    factor, info = lapack.dpotrf(products, lower=1)
+    _check(info)
+    return blas.dtrsm(1.0, factor, vectors_NK, side=1, lower=1, trans_a=1)
 
 
 def _check(info: int) -> None:
