@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from streamspread.estimator.count import Choice
-from streamspread.estimator.sums import NotFinite, Solved, Stage, first_mean, leading
+from streamspread.estimator.rows import NotFinite, Stage, first_mean
+from streamspread.estimator.sums import Solved, leading
 from streamspread.estimator.tables import Table
 from streamspread.linalg.blocks import orthonormal
 from streamspread.linalg.chunks import summation_error

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import blas, eigh_tridiagonal, lapack, solve_triangular
+from scipy.linalg import blas, eigh_tridiagonal, lapack
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
-from threadpoolctl import ThreadpoolController
 
 from streamspread.errors import OptionError
 
@@ -22,17 +19,6 @@ _MOST_RESTARTS = 20  # of a search: what takes more is found sooner by reducing 
 _CONVERGED = 2.0**-44  # residuals of what a search finds, as a share of the largest eigenvalue
 _ROUGHLY = 2.0**-10  # the like of what is left, of which only the size is asked
 _SEED = 0
-_FEW_FEATURES = 128  # products of so few are over before a second thread has woken up (4,096 rows)
-
-
-def blas_of_few_features(features: int) -> AbstractContextManager[Any]:
-    """A context in which sums over few features, on the CPU, are of one thread of BLAS."""
-    return _blas().limit(limits=1, user_api="blas") if features <= _FEW_FEATURES else nullcontext()
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # which takes longer to look for the libraries than a small fit
 
 
 class Square:
@@ -111,7 +97,8 @@ class Square:
             return blas.dsymv(1.0, a_NN, x_N, lower=1)
 
         def rest(x_N: np.ndarray) -> np.ndarray:
-            return times(x_N) - vectors_NK @ (values_K * (vectors_NK.T @ x_N))
+            along_K = blas.dgemv(1.0, vectors_NK, x_N, trans=1)
+            return times(x_N) - blas.dgemv(1.0, vectors_NK, values_K * along_K)
 
         def search(of: Callable[[np.ndarray], np.ndarray], count: int, tol: float, vectors: bool) -> Any:
             operator = LinearOperator((n, n), matvec=of, dtype=np.float64)
@@ -122,6 +109,7 @@ class Square:
 
         try:
             values_K, vectors_NK = search(times, count, 0.0, True)
+            vectors_NK = np.asfortranarray(vectors_NK)
             following = float(search(rest, 1, _ROUGHLY, False)[0])
         except ArpackError:
             return None
@@ -173,8 +161,10 @@ def _of_tridiagonal(diagonal: np.ndarray, beside: np.ndarray, count: int) -> np.
 
 def _orthonormal(vectors_NK: np.ndarray) -> np.ndarray:
     """Vectors that are orthonormal to some 1e-13, to 1e-15."""
-    factor = np.linalg.cholesky(vectors_NK.T @ vectors_NK)
-    return solve_triangular(factor, vectors_NK.T, lower=True, check_finite=False).T
+    products = blas.dsyrk(1.0, vectors_NK, trans=1, lower=1)
+    factor, info = lapack.dpotrf(products, lower=1)
+    _check(info)
+    return blas.dtrsm(1.0, factor, vectors_NK, side=1, lower=1, trans_a=1)
 
 
 def _check(info: int) -> None:

@@ -118,7 +118,7 @@ class Passes:
         first, number, done = 0, begun.batches, begun.samples
 
         def report() -> None:
-            self.report(Progress("pass", turn.number, turn.of, done, total, "images", label))
+            self.report(Progress("pass", turn.number, turn.of, done, total, observed.called, label))
 
         def own(tap: TapInfo, slices: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
             for x_ND in slices:
