@@ -216,7 +216,7 @@ class Passes:
             if part.last:
                 break
         if read is not None and self.ranks.size > 1:
-            read = read.alone()
+            read = read.on_cpu()
         told = self.ranks.gather((len(mine), sum(len(batch) for _, batch in mine), read))
         sizes = [count for _, count, _ in told if count]
         if not sizes:

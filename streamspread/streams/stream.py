@@ -192,10 +192,8 @@ class Read(NamedTuple):
             parts[name] = f"{tuple(x.shape[1:])} {x.dtype}", bits
         return Read(len(batch), parts)
 
-    def alone(self) -> "Read":
-        """On the CPU, in memory of its own: sent as views, the numbers would take the whole batch along."""
-        own = {name: (kind, bits.cpu().clone()) for name, (kind, bits) in self.parts.items()}
-        return self._replace(parts=own)
+    def on_cpu(self) -> "Read":
+        return self._replace(parts={name: (kind, bits.cpu()) for name, (kind, bits) in self.parts.items()})
 
 
 class _Part:
