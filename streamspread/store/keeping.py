@@ -81,15 +81,15 @@ class StateKeeper(Held):
         Raises:
             StoreError: it is in use by another one, which would write over what this one keeps.
         """
-        alone = True
+        other = None
         if self.ranks.leads:
             with as_store_error(self.path):
-                alone = self._claim.enter_context(claimed(self.path))
-        if not self.ranks.share(alone):
+                other = self._claim.enter_context(claimed(self.path))
+        if other := self.ranks.share(other):
             self._claim.close()
             raise StoreError(
-                f"checkpoint {str(self.path)!r} is that of a run that has not ended: wait for it, or give "
-                "another --checkpoint"
+                f"checkpoint {str(self.path)!r} is that of a run that has not ended, and holds "
+                f"{other.name!r} beside it: wait for it, or give another --checkpoint"
             )
         return super().__enter__()
 

@@ -50,15 +50,16 @@ def beside(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Path]]:
 
 
 @contextmanager
-def claimed(path: str | os.PathLike[str]) -> Iterator[bool]:
+def claimed(path: str | os.PathLike[str]) -> Iterator[Path | None]:
     """A context in which others can tell that ``path`` is in use, until this process has ended, however it
-    does; whether none had it before. Where a file system has no locks, nobody can tell.
+    does; the file that another one holds, if it was in use before. Where there are no locks nobody can tell.
 
     Raises:
         As :func:`beside`.
     """
     with beside(path) as (file, target):
-        yield not any(_is_held(other) for other in _parts(target) if other != file.name)
+        held = (Path(other) for other in _parts(target) if other != file.name and _is_held(other))
+        yield next(held, None)
 
 
 def settle(file: BinaryIO, target: Path) -> None:

@@ -483,18 +483,18 @@ def test_a_checkpoint_is_of_one_run_at_a_time(tmp_path):
     left(tmp_path / "run", model, x)
     with claimed(tmp_path / "run"):
         there = {path: path.read_bytes() for path in tmp_path.iterdir()}
-        with pytest.raises(StoreError, match=r"checkpoint '.*run' is that of a run that has not ended: wait"):
+        with pytest.raises(StoreError, match=r"checkpoint '.*run' is that of a run that has not ended, and"):
             streamspread.analyze(model, x, "*", **options)
         assert {path: path.read_bytes() for path in tmp_path.iterdir()} == there
     found = []
 
     def begin_another(event):
-        with claimed(tmp_path / "run") as alone:
-            found.append(alone)
+        with claimed(tmp_path / "run") as other:
+            found.append(other)
 
     streamspread.analyze(model, x, "*", progress=begin_another, **options)
     assert len(found) > 5
-    assert not any(found)
+    assert all(found)
     assert list(tmp_path.iterdir()) == []
 
 
