@@ -26,6 +26,7 @@ from streamspread.store import keeping
 from tests import pictures, trainings
 from tests.bits import digest
 from tests.networks import growing, identity, network, one_thread, smallest_budget
+from tests.processes import hear_signals
 
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 _LONGEST_WAIT = 0.02  # seconds between a line and the signal
@@ -256,6 +257,7 @@ def main():
     if given.meeting:
         child(given.case, given.path, given.rank, given.size, given.meeting)
     else:
+        hear_signals()
         runs = [run for run in RUNS if given.case in (None, run[0]) and given.size in (None, run[1])]
         if not runs:
             parser.error(f"{given.case} runs on one process")
