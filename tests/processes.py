@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def hear_signals():
-    """From here on signals have their effect, also on processes that are started: nohup, and the background of
-    a shell, have some ignored."""
+    """From here on signals have their effect, also on processes that are started: nohup, and the background
+    of a shell, have some ignored."""
     if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
