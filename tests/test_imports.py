@@ -58,8 +58,8 @@ OWNERS = {
     "openTSNE": {"api/tsne.py"},
     "joblib": {"api/tsne.py"},
     "timm": {"models/sources/timm.py"},
-    "transformers": {"models/sources/hf.py", "monitor/transformers.py"},
-    "lightning": {"monitor/lightning.py"},
+    "transformers": {"models/sources/hf.py"},
+    "lightning": set(),
     "huggingface_hub": {"models/hub.py"},
 }
 
