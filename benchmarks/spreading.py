@@ -43,8 +43,8 @@ def plain(kind: str, z_BD: Tensor) -> Tensor:
     x_BD = z_BD - z_BD.mean(0)
     if kind == OWN:
         return -own_function(x_BD)
-    fourth = x_BD.square().sum(0).square().sum() if KINDS[kind].features else x_BD.new_zeros(())
-    return -KINDS[kind].measure(Batch(x_BD @ x_BD.T, x_BD.shape[1], fourth, LABELS))
+    squares_D = x_BD.square().sum(0) if KINDS[kind].features else None
+    return -KINDS[kind].measure(Batch(x_BD @ x_BD.T, x_BD.shape[1], squares_D, LABELS))
 
 
 def seconds(call: Callable[[], object]) -> float:

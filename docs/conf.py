@@ -68,6 +68,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"streamspread {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is
+smartquotes_action = "qe"  # not the dashes of --flags
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
@@ -113,6 +115,8 @@ def inside(app, name, source):
 
     link = rf"\[(?P<text>[^\]]*)\]\({re.escape(up)}\.\./(?P<target>[^)#]+)(?P<anchor>#[^)]*)?\)"
     source[0] = re.sub(link, led, source[0])
+    if name.startswith("study/"):  # a number and its unit stay on one line
+        source[0] = re.sub(r"(?<=\d) %", "\u00a0%", source[0])
 
 
 def setup(app):

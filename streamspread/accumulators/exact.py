@@ -188,11 +188,11 @@ def spectrum_of(panels: SymmetricPanels, totals: Totals, options: Options, step:
 
     Raises:
         DataError: fewer than two samples.
-        ActivationError: their variance is too small or too large for float64.
+        ActivationError: their variance is too small or too large, as :func:`variance_unit` says.
     """
     if totals.samples < 2:
         raise DataError(f"a covariance needs at least 2 samples, got {totals.samples}")
-    unit = variance_unit(totals.trace, totals.scale, totals.samples, totals.layer)
+    unit = variance_unit(totals.trace, totals.scale, totals.samples, totals.layer, panels.dtype)
     summed = panels.summed()
     eigenvalues = _eigenvalues(panels, totals, options, step)
     # N additions in float64 err by some √N units of what was added, of which a mean far from the shift leaves

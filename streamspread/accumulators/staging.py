@@ -24,6 +24,7 @@ _NEAR = 1024.0  # units that a shift may lie off the mean to be a float32 number
 _CONSTANT = 2.0**-48  # of the values: deviations that are no larger come from the mean's rounding in float64
 # Variances of which float64 still holds what is 16 digits smaller; their squares it may not hold.
 _LEAST_VARIANCE, _MOST_VARIANCE = 1e-280, 1e280
+_LEAST_SQUARED = 1e-146  # of a trace whose square float64 holds with all its digits
 _COUNTS = ("count", "wanted", "batches")
 _SHIFT_COLUMNS = 8192  # widened to float64 at a time for the first batch's mean
 
@@ -292,13 +293,25 @@ def origin_in(state: Mapping[str, torch.Tensor], device: torch.device) -> Origin
     return Origin(state["shift"].to(device, copy=True), float(state["scale"]))
 
 
-def variance_unit(trace: float, scale: float, samples: int, layer: str) -> float:
+def variance_unit(
+    trace: float, scale: float, samples: int, layer: str, dtype: torch.dtype = torch.float64
+) -> float:
     """What turns sums in scaled units into a covariance: 1/(scale²·(N − 1)).
 
+    Args:
+        dtype: of the sums that eigenvalues are computed of; squares of these are float64.
+
     Raises:
-        ActivationError: the variance is too small or too large for float64.
+        ActivationError: the variance is too small or too large for float64; or the sums are, in the scaled
+            units, for their dtype, as after a first batch of zeros, which tells no scale.
     """
     unit = 1.0 / scale / scale / (samples - 1)
+    held = torch.finfo(dtype)
+    if 0.0 < trace < max(held.tiny / held.eps, _LEAST_SQUARED):
+        raise ActivationError(
+            f"layer {layer}: its first batch was 0 throughout, and the values after it are so small beside 1 "
+            "that their products underflow: shuffle the data, or scale the activations"
+        )
     if trace > 0.0 and not _LEAST_VARIANCE < trace * unit < _MOST_VARIANCE:
         raise ActivationError(
             f"layer {layer}: a variance of {trace * unit:.0e} is beyond what float64 can tell: scale the "

@@ -25,6 +25,7 @@ from streamspread.system.devices import Profile
 from streamspread.system.ranks import Ranks
 
 _COLUMNS = 8192  # of a batch staged at a time, and of Y turned
+_SMALLEST, _LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max
 _FLOAT32 = 2.0**-24  # by how much the vectors are rounded in the end, as a share of their norm
 
 
@@ -182,7 +183,7 @@ class Turning:
         """What the pass gave.
 
         Raises:
-            ActivationError: it did not bring the samples that came before.
+            ActivationError: it did not bring the samples that came before, or scores are out of range.
         """
         self.check_count(self.seen)
         known, samples, count = self.known, *self.known.u_NK.shape
@@ -206,6 +207,12 @@ class Turning:
             vectors_DK[begin : begin + _COLUMNS] = self.y_DK[begin : begin + _COLUMNS] @ turn_KK
         # X·v = (UΘ + R)·w·θ'^(−½), and Θ·w is nearly θ'·w.
         scores_NK = known.u_NK @ (turn_KK * values_K)
+        farthest = float(scores_NK.abs().max()) / float(known.scale)
+        if farthest and not _SMALLEST < farthest < _LARGEST:
+            raise ActivationError(
+                f"layer {self.precision.layer}: scores of {farthest:.0e} are beyond what float32 holds: "
+                "scale the activations, or the input"
+            )
         mean_D = torch.cat([window.mean_T for window in self.windows])
         found = Scaled(vectors_DK.T, values_K, residuals_K, torch.zeros_like(mean_D), scores_NK)
         return in_own_units(found, Origin(mean_D, float(known.scale)), samples)

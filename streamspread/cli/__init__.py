@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import os
 import re
 import sys
@@ -16,6 +18,9 @@ _UNHEARD = 141  # 128 + SIGPIPE
 _LONGEST = 1_000  # characters of a line
 
 _UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
+
+# As Python ends, it would look for cycles in all that torch has loaded, for a second or more.
+atexit.register(gc.freeze)
 
 _COMPLETING = "_STREAMSPREAD_COMPLETE"  # what a shell sets to ask how a line could go on
 

@@ -28,7 +28,19 @@ class _Helping:
 
 
 class _OneCommand(_Helping, TyperCommand):
-    """A command."""
+    """A command. Its files are shown as FILE.arrow…, without a Python type beside them."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        files = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        shown = [one.metavar if one.required else f"[{one.metavar}]" for one in files]
+        return [str(self.options_metavar), *shown]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        found: list[Any] = super().get_params(ctx)
+        for one in found:
+            if one.param_type_name == "argument":
+                one.display_type_rich = lambda *_, **__: None
+        return found
 
 
 class _AllCommands(_Helping, TyperGroup):

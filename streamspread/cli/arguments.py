@@ -79,7 +79,7 @@ class Data:
                 ("--data", "-d"),
                 "SPEC",
                 INPUT,
-                unset="cifar10 where it is to be had, else patches",
+                unset="cifar10 if it is available, else patches",
                 choices=_data,
             ),
         ),
@@ -101,7 +101,7 @@ class ImageSize:
     image_size: Annotated[
         int | None,
         Option(
-            "Side of the square images.",
+            "Width of the images, which are square unless the model's are not.",
             Flag(metavar="PIXELS", panel=INPUT, least=1, most=65_535, unset="what the model is made for"),
         ),
     ] = None

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 from streamspread.system.files import file_stem
-from streamspread.system.progress import Left
+from streamspread.system.progress import Left, Report, doing
 
 if TYPE_CHECKING:
     import torch
 
-    from streamspread.study.agenda import Agenda
+    from streamspread.study.agenda import Work
     from streamspread.study.spreading import Experiment, Setting
+    from streamspread.study.trials import Looks
+    from streamspread.training import EpochReport
 
 Record = dict[str, Any]
 
@@ -38,38 +40,92 @@ class Asked:
 class Told:
     """An experiment's document, notes for the reader, and whether Ctrl-C ended it before it was done."""
 
+    name: str
     path: Path
     notes: Sequence[str]
     partial: bool = False
 
 
-def perform(name: str, asked: Asked, folder: Path, quiet: bool) -> Iterator[Told]:
-    """Do an experiment with each network; yields the document of each, and none after one that Ctrl-C ended.
+class Whole:
+    """All trainings that are asked for, one after the other: how much of them is done, and how long the rest
+    takes.
+
+    A training that none foresaw, since a network of that depth has to learn for longer, comes in addition;
+    those ``alike`` that follow it, with other seeds, then take as long.
+    """
+
+    def __init__(self, foreseen: Iterable[Work], alike: int) -> None:
+        self._works, self._alike, self._begun = list(foreseen), alike, 0
+        self.left = Left()
+
+    def begin(self, work: Work, report: Report) -> Report:
+        """For the next training, which takes so much."""
+        from streamspread.study.agenda import Agenda
+
+        here = self._begun
+        if here == len(self._works) or self._works[here] != work:
+            self._works[here : here + self._alike] = [work] * (1 + self._alike)
+            self.left.restart()
+        self._begun += 1
+        return Agenda(self._works).of(here, report)[0]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Who is told what a document's trainings do: bars, lines after an epoch and notes, none if ``quiet``."""
+
+    whole: Whole
+    quiet: bool
+    bars: Report | None
+    epoch: Callable[[EpochReport], None] | None
+
+    def looks(self, model: str, images: int, epochs: int) -> Looks:
+        """What is called while the next training runs."""
+        from streamspread.study.agenda import learnt
+        from streamspread.study.trials import Looks
+
+        learning = self.bars and self.whole.begin(learnt(model, images, epochs), self.bars)
+        return Looks(epoch=self.epoch, batch=training_bar(learning))
+
+
+def perform(names: Sequence[str], asked: Asked, folder: Path, quiet: bool) -> Iterator[Told]:
+    """Do experiments with each network; yields the document of each, and none after one that Ctrl-C ended.
     Networks of other depths are given.
 
     Raises:
         StreamspreadError: as of a training, and of files that cannot be written.
         KeyboardInterrupt: before there is anything to tell.
     """
-    from streamspread.study.experiments import BATCH_SIZE, RATE, some
-    from streamspread.system.devices import profile
-    from streamspread.training import Recipe, load_splits
+    do = {"spreading": _spreading, "kinds": _kinds, "course": _course, "depths": _depths}
+    with progress_bars(quiet, "opening the images"):
+        from streamspread.study.agenda import learnt
+        from streamspread.study.experiments import BATCH_SIZE, RATE, some
+        from streamspread.system.devices import profile
+        from streamspread.training import Recipe, load_splits
 
-    usual, most = profile(asked.device).experiment
-    recipe = Recipe(epochs=asked.epochs, batch_size=BATCH_SIZE, lr=RATE, seed=asked.seed)
-    train, test = load_splits(asked.data)
-    count = asked.images or min(len(train.labels), most or len(train.labels))
-    given = {"train": some(train, count), "test": test, "recipe": recipe, "device": asked.device}
-    if name != "course":
-        given |= {"seeds": asked.seeds}
-    if name == "depths":
-        todo = [(name, given)]
-    else:
-        models = asked.models or ["no1" if name == "course" else usual]
-        todo = [(f"{name}-{_slug(model)}", given | {"model": model}) for model in models]
-    do = {"spreading": _spreading, "kinds": _kinds, "course": _course, "depths": _depths}[name]
-    for stem, arguments in todo:
-        told = do(arguments, folder, stem, quiet)
+        usual, most = profile(asked.device).experiment
+        recipe = Recipe(epochs=asked.epochs, batch_size=BATCH_SIZE, lr=RATE, seed=asked.seed)
+        train, test = load_splits(asked.data)
+        count = asked.images or min(len(train.labels), most or len(train.labels))
+        given = {"train": some(train, count), "test": test, "recipe": recipe, "device": asked.device}
+        todo = [
+            (name, model)
+            for name in names
+            for model in (
+                [""] if name == "depths" else asked.models or ["no1" if name == "course" else usual]
+            )
+        ]
+        foreseen = [
+            learnt(one, count, asked.epochs) for what in todo for one in _trained_by(*what, asked.seeds)
+        ]
+    whole = Whole(foreseen, asked.seeds - 1)
+    for name, model in todo:
+        arguments = (
+            given | ({"model": model} if model else {}) | ({} if name == "course" else {"seeds": asked.seeds})
+        )
+        stem = f"{name}-{_slug(model)}" if model else name
+        with progress_bars(quiet, stem, whole.left) as bars, epoch_lines(quiet) as epoch:
+            told = do[name](arguments, folder, stem, Heard(whole, quiet, bars, epoch))
         for line in told.notes:
             note(line, quiet)
         yield told
@@ -77,20 +133,35 @@ def perform(name: str, asked: Asked, folder: Path, quiet: bool) -> Iterator[Told
             return
 
 
+def _trained_by(name: str, model: str, seeds: int) -> list[str]:
+    """The networks of an experiment's trainings, in order, as far as they are foreseen."""
+    from streamspread.study.depths import REFERENCE
+    from streamspread.study.experiments import NARROW
+    from streamspread.study.spreading import kinds, settings
+
+    if name == "course":
+        return [model]
+    if name == "depths":
+        depths = [REFERENCE, *(depth for depth in NARROW if depth != REFERENCE)]
+        return [f"plan:{NARROW[depth]}" for depth in depths for _ in range(seeds)]
+    last = _last_two(model)
+    return [model] * seeds * len(settings(*last) if name == "spreading" else kinds(last[0]))
+
+
 def _slug(model: str) -> str:
     return file_stem(model.removeprefix("plan:").replace(",", "-"))
 
 
-def _spreading(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told:
+def _spreading(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
     from streamspread.study.spreading import settings
 
-    return _compared(given, settings(*_last_two(given["model"])), folder / stem, quiet)
+    return _compared("spreading", given, settings(*_last_two(given["model"])), folder / stem, heard)
 
 
-def _kinds(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told:
+def _kinds(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
     from streamspread.study.spreading import kinds
 
-    return _compared(given, kinds(_last_two(given["model"])[0]), folder / stem, quiet)
+    return _compared("kinds", given, kinds(_last_two(given["model"])[0]), folder / stem, heard)
 
 
 def _last_two(model: str) -> list[str]:
@@ -101,26 +172,23 @@ def _last_two(model: str) -> list[str]:
     return list(Network(find_plan(model)).default_layers[-2:-4:-1])
 
 
-def _compared(given: dict[str, Any], ways: Sequence[Setting], folder: Path, quiet: bool) -> Told:
+def _compared(name: str, given: dict[str, Any], ways: Sequence[Setting], folder: Path, heard: Heard) -> Told:
     """Train in each of the ways, and write what came of it beside the folder of the trainings."""
     from streamspread.report.experiments import write_spreading
-    from streamspread.study.agenda import Agenda, Work
     from streamspread.study.spreading import Experiment
 
     experiment = Experiment(folder, **given)
     trainings = list(experiment.trainings(ways))
-    agenda, left = Agenda([Work(1.0, 0.0)] * len(trainings)), Left()
 
     def records() -> Iterator[Record]:
-        for number, (way, seed) in enumerate(trainings):
-            what = f"{number + 1} of {len(trainings)}  {way}"
-            yield _trained(experiment, way, seed, what, quiet, (agenda, number, left))
+        for number, (way, seed) in enumerate(trainings, start=1):
+            yield _trained(experiment, way, seed, f"{number} of {len(trainings)}  {way}", heard)
 
     found, partial = _until_interrupted(records())
-    return Told(*write_spreading(found, folder.parent, folder.name), partial)
+    return Told(name, *write_spreading(found, folder.parent, folder.name), partial)
 
 
-def _depths(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told:
+def _depths(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
     from streamspread.report.experiments import write_depths
     from streamspread.study.depths import comparable
     from streamspread.study.experiments import NARROW
@@ -131,30 +199,20 @@ def _depths(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told
     def train(depth: int, epochs: int, seed: int) -> Record:
         own = given | {"recipe": replace(recipe, epochs=epochs)}
         experiment = Experiment(folder / stem / f"{depth}-{epochs}epochs", f"plan:{NARROW[depth]}", **own)
-        return _trained(experiment, Setting(), seed, f"{depth} convolutions, {epochs} epochs", quiet)
+        return _trained(experiment, Setting(), seed, f"{depth} convolutions, {epochs} epochs", heard)
 
     seeds = range(recipe.seed, recipe.seed + given["seeds"])
     found, partial = _until_interrupted(comparable(train, recipe.epochs, seeds))
-    return Told(*write_depths(found, folder, stem), partial)
+    return Told(stem, *write_depths(found, folder, stem), partial)
 
 
-def _trained(
-    experiment: Experiment,
-    way: Setting,
-    seed: int,
-    what: str,
-    quiet: bool,
-    place: tuple[Agenda, int, Left] | None = None,
-) -> Record:
-    """Do one training, and say what came of it. ``place``: it has this number among all on an agenda."""
-    from streamspread.study.trials import Looks
-
-    agenda, number, left = place or (None, 0, None)
-    with progress_bars(quiet, left=left) as show, epoch_lines(quiet) as epoch:
-        learning = agenda.of(number, show)[0] if agenda and show else show
-        record, kept = experiment.do(way, seed, Looks(epoch=epoch, batch=training_bar(learning)))
+def _trained(experiment: Experiment, way: Setting, seed: int, what: str, heard: Heard) -> Record:
+    """Do one training, and say what came of it."""
+    doing(what)
+    images, epochs = len(experiment.train.labels), experiment.recipe.epochs
+    record, kept = experiment.do(way, seed, heard.looks(experiment.model, images, epochs))
     said = "kept" if kept else f"{record['accuracy']:.2%} right, {record['seconds']:.0f} s of training"
-    note(f"{what}, seed {seed}: {said}", quiet)
+    note(f"{what}, seed {seed}: {said}", heard.quiet)
     return record
 
 
@@ -175,24 +233,23 @@ def _until_interrupted(records: Iterable[Record]) -> tuple[list[Record], bool]:
     return found, False
 
 
-def _course(given: dict[str, Any], folder: Path, stem: str, quiet: bool) -> Told:
+def _course(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
     from streamspread.report.experiments import write_course
     from streamspread.study.course import Course
     from streamspread.study.records import read_json
-    from streamspread.study.trials import Looks
 
     def looked(seen: Record) -> None:
         ks = ", ".join(f"{name} {one['components'][0]}" for name, one in seen["layers"].items())
-        note(f"after step {seen['step']}: K(0.7) {ks}", quiet)
+        note(f"after step {seen['step']}: K(0.7) {ks}", heard.quiet)
 
     path, partial = folder / f"{stem}.json", False
     course = Course(path, **given)
+    looks = heard.looks(course.model, len(course.train.labels), course.recipe.epochs)
     try:
-        with progress_bars(quiet) as bars, epoch_lines(quiet) as epoch:
-            seen: Record | None = course.do(looked, Looks(epoch=epoch, batch=training_bar(bars)))
+        seen: Record | None = course.do(looked, looks)
     except KeyboardInterrupt:
         seen, partial = read_json(path), True
         if seen is None:
             raise
     assert seen is not None
-    return Told(*write_course(seen, folder, stem), partial)
+    return Told("course", *write_course(seen, folder, stem), partial)

@@ -134,8 +134,9 @@ def progress_bars(
         yield show
 
 
-def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False) -> None:
-    """How long a run will take, on stderr, and what all images would; ``twice``: for a random twin too."""
+def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False, called: str = "images") -> None:
+    """How long a run will take, on stderr, and what all samples would; ``twice``: for a random twin too;
+    ``called``: what samples are."""
     from streamspread.report.naming import listed
     from streamspread.report.text import duration, outweighed
 
@@ -144,7 +145,7 @@ def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False) -> Non
         line += f", of which the processes wait about {duration(now.waits)} for each other's rows"
     if more is not None:
         line += (
-            f"; all {more.samples:,} images: about {duration(more.seconds)}, with --samples {more.samples}"
+            f"; all {more.samples:,} {called}: about {duration(more.seconds)}, with --samples {more.samples}"
         )
     note(line, quiet=False)
     if now.outweighed:

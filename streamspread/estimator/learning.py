@@ -16,8 +16,9 @@ from sklearn.utils.validation import check_array
 from streamspread.estimator import tables
 from streamspread.estimator.count import Choice, check_count, ratio
 from streamspread.estimator.parameters import Parameters
+from streamspread.estimator.rows import NotFinite, check_sum, usual_rows
 from streamspread.estimator.running import Resources, Running, whole
-from streamspread.estimator.sums import TOO_LARGE, NotFinite, Solved, check_sum, usual_rows
+from streamspread.estimator.sums import TOO_LARGE, Solved
 from streamspread.estimator.tables import Table
 from streamspread.system.devices import resolve_device
 from streamspread.system.memory import free_bytes, parse_bytes
@@ -219,7 +220,8 @@ def signs(components_KD: torch.Tensor) -> torch.Tensor:
     """(k,): what makes of each component the number largest in size positive."""
     if not components_KD.numel():
         return torch.ones(len(components_KD)).to(components_KD)
-    largest_K = components_KD.gather(1, components_KD.abs().argmax(1, keepdim=True))[:, 0]
+    # By itself each, as all of them together may be as large as the data.
+    largest_K = torch.stack([row_D[row_D.abs().argmax()] for row_D in components_KD])
     return torch.where(largest_K < 0.0, -1.0, 1.0).to(components_KD)
 
 

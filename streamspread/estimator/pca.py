@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from streamspread.errors import DataError
 from streamspread.estimator import model, tables
 from streamspread.estimator.learning import SPARSE_SOLVERS, Learner, deviations
-from streamspread.estimator.sums import usual_rows
+from streamspread.estimator.rows import usual_rows
 from streamspread.estimator.tables import Table
 from streamspread.results.spectrum import Interval
 

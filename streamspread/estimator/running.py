@@ -8,14 +8,16 @@ import numpy as np
 import torch
 
 from streamspread.errors import BudgetError
-from streamspread.estimator import wide
+from streamspread.estimator import threads, wide
 from streamspread.estimator.count import Choice
+from streamspread.estimator.rows import check_sum, usual_rows
 from streamspread.estimator.sketch import Sketch
-from streamspread.estimator.sums import Scatter, Solved, check_sum, usual_rows
+from streamspread.estimator.sums import Scatter, Solved
 from streamspread.estimator.tables import Table, held
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.memory import at_least, format_bytes
 
+_WAITING = 4  # rows wait for others until they are this part of what is staged: they are there twice then
 METHODS = ("covariance", "gram", "sketch")
 
 
@@ -38,6 +40,12 @@ class Resources(NamedTuple):
 
     def covariance_fits(self, dim: int) -> bool:
         return self.covariance_bytes(dim) <= self.budget
+
+    def scatter(self, dim: int) -> Scatter:
+        """An empty one, which sums as many pieces at once as the memory allows."""
+        spare = self.budget - self.covariance_bytes(dim)
+        at_once = min(threads.available(), 1 + max(0, spare) // Scatter.piece_bytes(dim, self.rows))
+        return Scatter(dim, self.device, self.rows, at_once)
 
     def check(self, what: str, needed: int) -> None:
         """Raise BudgetError where that needs more than there is."""
@@ -78,7 +86,7 @@ def whole(table: Table, resources: Resources, choice: Choice) -> tuple[Running |
         return None, wide.solve(table, device, choice)
     if method == "covariance":
         resources.check(f"covariance of {dim:,} features", resources.covariance_bytes(dim))
-        sums = Scatter(dim, device, resources.rows)
+        sums = resources.scatter(dim)
         _add_all(sums, table, resources)
         return Running(dim, resources, sums), sums.solved(choice)
     sketch = resources.sketch(dim)
@@ -117,7 +125,7 @@ class Running:
             return
         if resources.method == "covariance":
             resources.check(f"covariance of {dim:,} features", resources.covariance_bytes(dim))
-            self.sums = Scatter(dim, resources.device, resources.rows)
+            self.sums = resources.scatter(dim)
         elif resources.method == "sketch":
             self.sums = resources.sketch(dim)
 
@@ -132,8 +140,10 @@ class Running:
         if self.sums is None and not self._holds(len(part)):
             self.sums = self._others()
         # A sketch lets rows wait by itself, in memory that was counted.
-        enough = 1 if isinstance(self.sums, Sketch) else self.resources.rows or usual_rows(self.dim)
-        if self.sums is not None and not self.blocks and len(part) >= enough:
+        rows = 1 if isinstance(self.sums, Sketch) else self.resources.rows or usual_rows(self.dim)
+        enough = max(1, rows // _WAITING)
+        if self.sums is not None and len(part) >= enough:
+            self._flush(self.sums)
             self.sums.add(part)
         else:
             self.blocks.append(_copied(part, self.blocks))
@@ -161,7 +171,7 @@ class Running:
     def _others(self) -> Scatter | Sketch:
         """What rows are summed into that are no longer held."""
         if self.resources.covariance_fits(self.dim):
-            return Scatter(self.dim, self.resources.device, self.resources.rows)
+            return self.resources.scatter(self.dim)
         return self.resources.sketch(self.dim)
 
     def whole_spectrum(self) -> Spectrum | None:
@@ -178,7 +188,7 @@ class Running:
             return self.sums.solved(choice)
         table = held(self.blocks)
         if table.samples >= table.dim:
-            sums = Scatter(table.dim, self.resources.device, self.resources.rows)
+            sums = self.resources.scatter(table.dim)
             _add_all(sums, table, self.resources)
             return sums.solved(choice)
         return wide.solve(table, self.resources.device, choice)

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import blas, eigh_tridiagonal, lapack, solve_triangular
+from scipy.linalg import blas
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
-from threadpoolctl import ThreadpoolController
 
-from streamspread.errors import OptionError
+from streamspread.linalg.reduced import Reduced, orthonormal
 
-_MOST_PARTIAL = 0.3  # of all vectors: with more, divide and conquer makes all of them sooner (n = 2,000)
 _COLUMNS = 256  # of a triangle that are squared at a time
-_BLOCK = 64  # columns that LAPACK reduces at a time
 _MOST_RESTARTS = 20  # of a search: what takes more is found sooner by reducing the matrix (n = 2,000)
 _CONVERGED = 2.0**-44  # residuals of what a search finds, as a share of the largest eigenvalue
 _ROUGHLY = 2.0**-10  # the like of what is left, of which only the size is asked
 _SEED = 0
-_FEW_FEATURES = 128  # products of so few are over before a second thread has woken up (4,096 rows)
-
-
-def blas_of_few_features(features: int) -> AbstractContextManager[Any]:
-    """A context in which sums over few features, on the CPU, are of one thread of BLAS."""
-    return _blas().limit(limits=1, user_api="blas") if features <= _FEW_FEATURES else nullcontext()
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # which takes longer to look for the libraries than a small fit
 
 
 class Square:
@@ -79,19 +63,14 @@ class Square:
 
     def eigenpairs_(self, choose: Callable[[np.ndarray], int]) -> tuple[np.ndarray, torch.Tensor]:
         """All eigenvalues, descending, and the vectors of as many leading ones as ``choose`` says of them.
-
-        On the CPU the matrix is reduced to three diagonals once, and only the vectors that are asked for are
-        made of these (Dhillon & Parlett 2004, LAPACK's stemr) and turned back. **Uses up the matrix.**
+        **Uses up the matrix.**
 
         Returns:
             (n,) float64, and (n, k) float64, where the matrix lies.
         """
-        n = len(self.a_NN)
-        if self.a_NN.is_cuda:
-            values, vectors = torch.linalg.eigh(self.a_NN)
-            values = values.flip(0).cpu().numpy()
-            return values, vectors[:, n - choose(values) :].flip(1)
-        return _partial(self.a_NN.numpy(), choose)
+        reduced = Reduced(self.a_NN)
+        values = reduced.values_N.cpu().numpy()
+        return values, reduced.leading(choose(values))
 
     def leading_pairs(self, count: int) -> tuple[np.ndarray, torch.Tensor] | None:
         """So many of the largest eigenvalues, descending, and their vectors, on the CPU: by Lanczos's method
@@ -111,7 +90,8 @@ class Square:
             return blas.dsymv(1.0, a_NN, x_N, lower=1)
 
         def rest(x_N: np.ndarray) -> np.ndarray:
-            return times(x_N) - vectors_NK @ (values_K * (vectors_NK.T @ x_N))
+            along_K = blas.dgemv(1.0, vectors_NK, x_N, trans=1)
+            return times(x_N) - blas.dgemv(1.0, vectors_NK, values_K * along_K)
 
         def search(of: Callable[[np.ndarray], np.ndarray], count: int, tol: float, vectors: bool) -> Any:
             operator = LinearOperator((n, n), matvec=of, dtype=np.float64)
@@ -122,6 +102,7 @@ class Square:
 
         try:
             values_K, vectors_NK = search(times, count, 0.0, True)
+            vectors_NK = np.asfortranarray(vectors_NK)
             following = float(search(rest, 1, _ROUGHLY, False)[0])
         except ArpackError:
             return None
@@ -129,54 +110,5 @@ class Square:
         allowed = _CONVERGED * values_K[-1]
         if not (np.linalg.norm(off_NK, axis=0).max() <= allowed and following <= values_K[0] + allowed):
             return None
-        vectors_NK = _orthonormal(vectors_NK)
+        vectors_NK = orthonormal(vectors_NK)
         return values_K[::-1].copy(), torch.from_numpy(vectors_NK[:, ::-1].copy())
-
-
-def _partial(a_NN: np.ndarray, choose: Callable[[np.ndarray], int]) -> tuple[np.ndarray, torch.Tensor]:
-    n = len(a_NN)
-    if n == 1:
-        values = a_NN[0].copy()
-        return values, torch.ones(1, choose(values), dtype=torch.float64)
-    reduced, diagonal, beside, tau, info = lapack.dsytrd(a_NN, lower=1, lwork=_BLOCK * n, overwrite_a=1)
-    _check(info)
-    values, info = lapack.dsterf(diagonal, beside)
-    _check(info)
-    values = values[::-1]
-    count = choose(values)
-    if not count:
-        return values, torch.empty(n, 0, dtype=torch.float64)
-    vectors = _of_tridiagonal(diagonal, beside, count)
-    # The first reflector leaves the first coordinate alone.
-    turned = np.asfortranarray(vectors[1:])
-    turned, _, info = lapack.dormqr(
-        "L", "N", reduced[1:, : n - 1], tau, turned, _BLOCK * count, overwrite_c=1
-    )
-    _check(info)
-    vectors[1:] = turned
-    return values, torch.from_numpy(vectors[:, ::-1].copy())
-
-
-def _of_tridiagonal(diagonal: np.ndarray, beside: np.ndarray, count: int) -> np.ndarray:
-    """(n, count): its leading eigenvectors, ascending, orthonormal."""
-    n = len(diagonal)
-    if count > _MOST_PARTIAL * n:
-        _, vectors, info = lapack.dstevd(diagonal, beside)
-        _check(info)
-        return vectors[:, n - count :]
-    chosen = (n - count, n - 1)
-    _, vectors = eigh_tridiagonal(
-        diagonal, beside, select="i", select_range=chosen, lapack_driver="stemr", check_finite=False
-    )
-    return _orthonormal(vectors)
-
-
-def _orthonormal(vectors_NK: np.ndarray) -> np.ndarray:
-    """Vectors that are orthonormal to some 1e-13, to 1e-15."""
-    factor = np.linalg.cholesky(vectors_NK.T @ vectors_NK)
-    return solve_triangular(factor, vectors_NK.T, lower=True, check_finite=False).T
-
-
-def _check(info: int) -> None:
-    if info:
-        raise OptionError(f"LAPACK could not find the eigenvalues of the sums (info {info})")

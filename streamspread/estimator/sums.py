@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain, islice
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import blas
 
 from streamspread import kernels
+from streamspread.estimator import threads
 from streamspread.estimator.count import Choice
-from streamspread.estimator.square import Square, blas_of_few_features
+from streamspread.estimator.rows import (
+    NotFinite,
+    Stage,
+    as_array,
+    column_sums,
+    first_shift,
+    is_ready,
+    usual_rows,
+)
+from streamspread.estimator.square import Square
 from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.goal import Goal
 from streamspread.linalg.leading import leading_bytes, leading_pairs
@@ -23,15 +34,10 @@ from streamspread.linalg.slack import Slack, float64_slack
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
 
-_ROWS, _MOST_ROWS = 1024, 4096  # staged before they are added
-_STAGED = 1 << 18  # numbers that stay in the cache, where so few make enough rows
 _PANEL_ROWS = 1024
 
 #: What is said of finite numbers whose squares are not.
 TOO_LARGE = "Input X is too large: its sums of squares overflow float64"
-
-_SMALL_SQUARE = 0.01  # of a mean, as a share of the mean square, that nothing is lost to
-_LEAST_SQUARES = 1e-280
 
 _SEARCHED = 40  # a search is worth it for less than this part of all vectors
 _LEAST_SEARCHED = 1024  # order: a dense solve of a smaller one is a moment
@@ -58,47 +64,6 @@ class Solved:
     exact: bool = True
 
 
-class NotFinite(Exception):
-    """A part held NaN or infinity; the estimator says so in scikit-learn's words."""
-
-    def __init__(self, part: Any) -> None:
-        super().__init__("not finite")
-        self.part = part
-
-
-class Stage:
-    """A buffer in which a part of the samples is brought to float64, measured from a shift."""
-
-    def __init__(self, numbers: int, device: torch.device) -> None:
-        self._memory = torch.empty(numbers, dtype=torch.float64, device=device)
-
-    def centred(self, part: Any, shift_D: torch.Tensor) -> torch.Tensor:
-        """(n, D) float64: ``part − shift``, whatever dtype the part has and wherever it lies; it stays as it
-        is, and the next call writes over the result."""
-        out_ND = self._memory[: len(part) * len(shift_D)].view(len(part), len(shift_D))
-        if isinstance(part, np.ndarray) and not out_ND.is_cuda:
-            with np.errstate(invalid="ignore", over="ignore"):  # sums tell of what is not finite
-                np.subtract(part, shift_D.numpy(), out=out_ND.numpy(), casting="unsafe")
-        else:
-            given = part if isinstance(part, torch.Tensor) else torch.from_numpy(np.array(part))
-            given = given.to(out_ND.device)
-            torch.sub(given.double() if given.dtype == torch.bool else given, shift_D, out=out_ND)
-        return out_ND
-
-
-def check_sum(part: Any) -> None:
-    """Raise NotFinite for rows that hold NaN or infinity: their sum then is not finite."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = part.sum(dtype=torch.float64) if isinstance(part, torch.Tensor) else np.sum(part, dtype=float)
-    if not np.isfinite(float(total)):
-        raise NotFinite(part)
-
-
-def usual_rows(dim: int) -> int:
-    """Rows that are staged at a time, where nothing else was asked for."""
-    return min(_MOST_ROWS, max(_ROWS, _STAGED // dim))
-
-
 class Scatter:
     """N, Σ(x − shift) and Σ(x − shift)(x − shift)ᵀ of D features, all in float64.
 
@@ -109,8 +74,8 @@ class Scatter:
 
     method = "covariance"
 
-    def __init__(self, dim: int, device: torch.device, rows: int | None = None) -> None:
-        self.dim, self.count, self._rows = dim, 0, rows or usual_rows(dim)
+    def __init__(self, dim: int, device: torch.device, rows: int | None = None, at_once: int = 1) -> None:
+        self.dim, self.count, self._rows, self._at_once = dim, 0, rows or usual_rows(dim), at_once
         dense = dim <= profile(device).dense_limit
         self.shift_D = torch.zeros(dim, dtype=torch.float64, device=device)
         self._shifted = False
@@ -120,45 +85,85 @@ class Scatter:
 
     @staticmethod
     def nbytes(dim: int, device: torch.device, vectors: int, rows: int | None = None) -> int:
-        """Bytes of sums and staged rows, or of sums and so many eigenvectors and their making, at most."""
-        staged, constants = 8 * dim * (rows or usual_rows(dim)), profile(device)
+        """Bytes of sums, rows that are staged and that wait, or of sums and so many eigenvectors and their
+        making, at most."""
+        constants = profile(device)
         if dim <= constants.dense_limit:
-            return max(staged, 3 * 8 * dim * dim) + 8 * dim * dim
+            return max(2 * Scatter.piece_bytes(dim, rows), 3 * 8 * dim * dim) + 8 * dim * dim
         sums = SymmetricPanels.nbytes(dim, _PANEL_ROWS, torch.float64) + Probes.nbytes(dim)
-        added = staged + kernels.product_bytes(_PANEL_ROWS, dim, torch.float64, device)
+        product = kernels.product_bytes(_PANEL_ROWS, dim, torch.float64, device)
+        added = 2 * Scatter.piece_bytes(dim, rows) + product
         return sums + max(added, leading_bytes(dim, vectors, torch.float64, constants))
+
+    @staticmethod
+    def piece_bytes(dim: int, rows: int | None = None) -> int:
+        """Bytes of staged rows, and of their products where several pieces are summed at once."""
+        products = 3 * dim * dim if dim <= threads.FEW_FEATURES else 0
+        return 8 * (dim * (rows or usual_rows(dim)) + products)
 
     def add(self, part: Any) -> None:
         """:meth:`add_all` of one part."""
         self.add_all([part])
 
     def add_all(self, parts: Iterable[Any]) -> None:
-        """Add the rows of parts (n, D), in one buffer.
+        """Add the rows of parts (n, D).
 
         Raises:
             NotFinite: some are not; what was added of them stays.
         """
+        pieces: Iterator[Any]
+        pieces = (part[a : a + self._rows] for part in parts for a in range(0, len(part), self._rows))
         stage = Stage(self._rows * self.dim, self.shift_D.device)
-        for part in parts:
-            with blas_of_few_features(self.dim):
-                for begin in range(0, len(part), self._rows):
-                    self._add(part[begin : begin + self._rows], stage)
+        for first in islice(pieces, 1):
+            if not self.count:
+                self.shift_D = first_shift(first, stage, self.shift_D)
+                self._shifted = bool(self.shift_D.any())
+            pieces = chain([first], pieces)
+        if self.dim <= threads.FEW_FEATURES and isinstance(self.matrix, Square) and not self.shift_D.is_cuda:
+            self._add_few(self.matrix, pieces, stage)
+            return
+        for rows in pieces:
+            x_ND = self._brought(rows, stage)
+            sum_D = column_sums(x_ND)
+            if not np.isfinite(sum_D.cpu().numpy()).all():  # torch's own takes 20 times as long on a CPU
+                raise NotFinite(rows)
+            if isinstance(self.matrix, Square):
+                self.matrix.add_outer(x_ND)
+            else:
+                self.matrix.add_outer(x_ND.T)
+            self.sum_D += sum_D
+            self.count += len(rows)
 
-    def _add(self, rows: Any, stage: Stage) -> None:
-        if not self.count:
-            self.shift_D = first_shift(rows, stage, self.shift_D)
-            self._shifted = bool(self.shift_D.any())
-        as_it_is = not self._shifted and _is_ready(rows) and not self.shift_D.is_cuda
-        x_ND = torch.from_numpy(rows) if as_it_is else stage.centred(rows, self.shift_D)
-        sum_D = _column_sums(x_ND)
-        if not np.isfinite(sum_D.cpu().numpy()).all():  # torch's own takes 20 times as long on a CPU
-            raise NotFinite(rows)
-        if isinstance(self.matrix, Square):
-            self.matrix.add_outer(x_ND)
-        else:
-            self.matrix.add_outer(x_ND.T)
-        self.sum_D += sum_D
-        self.count += len(rows)
+    def _add_few(self, matrix: Square, pieces: Iterable[Any], stage: Stage) -> None:
+        """Of few features a piece's product is formed by itself, several at a time, and added in the pieces'
+        order: to the same bits, however many threads there are."""
+        stages: SimpleQueue[Stage] = SimpleQueue()
+        stages.put(stage)
+        for _ in range(1, self._at_once):
+            stages.put(Stage(self._rows * self.dim, self.shift_D.device))
+
+        def products(rows: Any) -> tuple[int, np.ndarray, np.ndarray]:
+            stage = stages.get()
+            try:
+                x_ND = self._brought(as_array(rows), stage).numpy()
+                with np.errstate(invalid="ignore", over="ignore"):
+                    sum_D = np.ones(len(x_ND)) @ x_ND
+                    if not np.isfinite(sum_D).all():
+                        raise NotFinite(rows)
+                    return len(x_ND), sum_D, x_ND.T @ x_ND
+            finally:
+                stages.put(stage)
+
+        with threads.one_of_blas():
+            for count, sum_D, product_DD in threads.in_order(products, pieces, self._at_once):
+                matrix.a_NN += torch.from_numpy(product_DD)
+                self.sum_D += torch.from_numpy(sum_D)
+                self.count += count
+
+    def _brought(self, rows: Any, stage: Stage) -> torch.Tensor:
+        """(n, D) float64, from the shift."""
+        as_it_is = not self._shifted and is_ready(rows) and not self.shift_D.is_cuda
+        return torch.from_numpy(rows) if as_it_is else stage.centred(rows, self.shift_D)
 
     def mean(self) -> torch.Tensor:
         return self.shift_D + self.sum_D / self.count
@@ -174,7 +179,8 @@ class Scatter:
             facts = Facts(self.dim, self.count, self.matrix.trace(), self.matrix.summed())
             spectrum, vectors_DK = of_panels(self.matrix, facts, choice)
         else:
-            spectrum, vectors_DK = of_square(*self._centred(self.matrix), choice, _LEAST_SEARCHED)
+            with threads.one_of_blas(self.dim <= threads.SMALL_ORDER):
+                spectrum, vectors_DK = of_square(*self._centred(self.matrix), choice, _LEAST_SEARCHED)
         return Solved(self.mean(), vectors_DK.T, spectrum, leading(spectrum, vectors_DK.shape[1]))
 
     def whole_spectrum(self) -> Spectrum | None:
@@ -313,34 +319,3 @@ def leading(spectrum: Spectrum, count: int) -> np.ndarray:
 def empty_panels(order: int, device: torch.device) -> SymmetricPanels:
     """Packed float64 sums, with probes that measure them."""
     return SymmetricPanels(order, _PANEL_ROWS, torch.float64, device)
-
-
-def first_mean(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
-    """(D,): the mean of the rows from which all others are measured."""
-    return _column_sums(stage.centred(rows, zero_D)) / len(rows)
-
-
-def first_shift(rows: Any, stage: Stage, zero_D: torch.Tensor) -> torch.Tensor:
-    """(D,): :func:`first_mean`, or 0 where every feature's mean is small beside its spread: so of data that
-    are standardised, which then need not be brought anywhere."""
-    x_ND = stage.centred(rows, zero_D)
-    mean_D = _column_sums(x_ND) / len(rows)
-    squares_D = torch.linalg.vecdot(x_ND, x_ND, dim=0)
-    near_D = len(rows) * mean_D.square() <= _SMALL_SQUARE * squares_D
-    near_D &= (squares_D > _LEAST_SQUARES) & squares_D.isfinite() | (mean_D == 0)  # neither under nor over
-    return zero_D if bool(near_D.all()) else mean_D
-
-
-def _is_ready(rows: Any) -> bool:
-    """Whether rows can be summed where they lie."""
-    if not isinstance(rows, np.ndarray) or rows.dtype != np.float64:
-        return False
-    return rows.flags.c_contiguous and rows.flags.writeable and rows.dtype.isnative
-
-
-def _column_sums(x_ND: torch.Tensor) -> torch.Tensor:
-    """(D,): on the CPU as a product with ones, which is three times as fast as a sum of NumPy's; by the BLAS
-    that sums squares too, as the threads of two in turn would wait for each other."""
-    if x_ND.is_cuda:
-        return x_ND.sum(0)
-    return torch.from_numpy(blas.dgemv(1.0, x_ND.numpy().T, np.ones(len(x_ND))))

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from streamspread.estimator import threads
 from streamspread.estimator.count import Choice
+from streamspread.estimator.rows import NotFinite, Stage
 from streamspread.estimator.square import Square
 from streamspread.estimator.sums import (
     Facts,
-    NotFinite,
     Scatter,
     Solved,
-    Stage,
     empty_panels,
     leading,
     of_panels,
@@ -33,7 +33,9 @@ _SEED = 0
 
 def nbytes(samples: int, device: torch.device, vectors: int) -> int:
     """Bytes that inner products, their eigenvectors and a tile take at the most, beside the components."""
-    return Scatter.nbytes(samples, device, vectors, rows=tile_width(samples))
+    width = tile_width(samples)
+    turned = 8 * (width * (samples + vectors) + vectors * (3 * samples + 2 * vectors))
+    return max(turned, Scatter.nbytes(samples, device, vectors, rows=width))
 
 
 def tile_width(samples: int) -> int:
@@ -62,11 +64,13 @@ def solve(table: Table, device: torch.device, choice: Choice) -> Solved:
             matrix.add_outer(tile_NT, transposed=True)
         else:
             matrix.add_outer(tile_NT)
+    del tile_NT  # whose memory would be there twice in the second reading
     facts = Facts(table.dim, samples, matrix.trace(), matrix.trace())
     if isinstance(matrix, Square):
         # Inner products are not kept, and with them goes what could tell of the other eigenvalues.
         least = profile(device).search_limit
-        spectrum, left_NK = of_square(matrix, facts, choice, least)
+        with threads.one_of_blas(samples <= threads.SMALL_ORDER):
+            spectrum, left_NK = of_square(matrix, facts, choice, least)
     else:
         spectrum, left_NK = of_panels(matrix, facts, choice)
     del matrix
@@ -76,6 +80,7 @@ def solve(table: Table, device: torch.device, choice: Choice) -> Solved:
     left_KN = left_NK.T.contiguous()
     for begin, end, tile_NT in _tiles(table, mean_D, known=True):
         torch.mm(left_KN, tile_NT, out=rows_KD[:, begin:end])
+    del tile_NT, left_KN
     singular_K = torch.from_numpy(np.sqrt(variance_K * (samples - 1))).to(device)
     return Solved(
         mean_D, _unit_rows_(rows_KD, singular_K, samples), spectrum, variance_K, left_NK * singular_K
@@ -116,7 +121,7 @@ def _unit_rows_(rows_KD: torch.Tensor, singular_K: torch.Tensor, samples: int) -
         if float(product_KK.abs().max()) > _NEARLY:
             product_KK.diagonal().add_(1.0)
             factor = torch.linalg.cholesky(product_KK)
-            for part in rows_KD[:known].split(_MOST_TILE, dim=1):
+            for part in rows_KD[:known].split(tile_width(samples), dim=1):
                 part.copy_(torch.linalg.solve_triangular(factor, part, upper=False))
     if known < len(rows_KD):
         generator = torch.Generator().manual_seed(_SEED)

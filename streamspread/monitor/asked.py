@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from streamspread.errors import OptionError
@@ -34,7 +36,7 @@ def probe_of(probe: Any, samples: int | None) -> Stream | None:
     """The data of a probe set.
 
     Raises:
-        OptionError: it can be read once, or a window's size is given too. DataError: it is no data.
+        OptionError: it is one sample, can be read once, or a window's size is given too. DataError: no data.
     """
     if probe is None:
         return None
@@ -49,7 +51,16 @@ def probe_of(probe: Any, samples: int | None) -> Stream | None:
             f"a probe set is read at every look, and the {stream.description} can be read once: give a "
             "tensor, a data set, or a callable that returns a fresh iterator of batches"
         )
+    if stream.samples == 1:
+        raise OptionError("a probe set of one sample has no spread: give two or more")
     return stream
+
+
+def check_out(out: Any) -> Any:
+    """Where files go. OptionError: neither None nor a path that ends with a name."""
+    if out is None or (isinstance(out, (str, os.PathLike)) and Path(out).name):
+        return out
+    raise OptionError(f"out must be a path that ends with a name, or None for no files, not {out!r}")
 
 
 def several(loggers: Any) -> list[Any]:

@@ -51,6 +51,7 @@ class _Spread:
         self.monitor = Monitor(pl_module, self._layers, **{**self._given, "loggers": loggers})
         if self._state is not None:
             self.monitor.load_state_dict(self._state)
+            self._state = None  # another fit goes on from where the trainer is then
         else:
             self.monitor.steps = trainer.global_step
         self._steps = trainer.global_step

@@ -11,11 +11,11 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from streamspread.errors import BudgetError, OptionError, StreamspreadError, check_whole
-from streamspread.monitor.asked import OPTIONS, SAMPLES, options_of, probe_of, several
+from streamspread.errors import BudgetError, OptionError, check_whole
+from streamspread.monitor.asked import OPTIONS, SAMPLES, check_out, options_of, probe_of, several
 from streamspread.monitor.files import Files
 from streamspread.monitor.loggers import Log, log_of, numbers_of
-from streamspread.monitor.looks import Look, joined, probed
+from streamspread.monitor.looks import Look, joined, line_of, probed
 from streamspread.monitor.schedule import Every, Schedule
 from streamspread.monitor.window import Window
 from streamspread.observe.names import check_not_copied, layer_patterns, unwrapped
@@ -109,7 +109,7 @@ class Monitor:
         self._samples = SAMPLES if samples is None else samples
         check_whole("samples in a window", self._samples, 2)
         self._logs: list[Log] = [log_of(one) for one in several(loggers)]
-        self._out = out
+        self._out = check_out(out)
         self.steps = 0
         self.latest: Look | None = None
         self.files: Files | None = None
@@ -120,7 +120,7 @@ class Monitor:
         self._began = 0
         self._running = self._off = self._resume = False
         self._own = ""
-        self._said: set[str] = set()
+        self._said, self._untold = set[str](), set[str]()  # once each: things, and layers that failed
 
     def __enter__(self) -> Self:
         self.start()
@@ -182,7 +182,7 @@ class Monitor:
                     + ("" if had else ": only forwards in train mode count"),
                 )
         if self.files is not None:
-            self._guarded("files", lambda files: files.close(self._readings), self.files)
+            self.guarded("files", lambda files: files.close(self._readings), self.files)
 
     def next_batch(self) -> None:
         """Another batch of the same step begins, as where gradients accumulate: needed only where the batches
@@ -240,7 +240,7 @@ class Monitor:
 
     def _begin_if_due(self) -> Look | None:
         """Look where the schedule says so; a look at a probe set is over at once."""
-        due = self._guarded("every", self._schedule.due, self.steps) or self._resume
+        due = self.guarded("every", self._schedule.due, self.steps) or self._resume
         if not due or self._off:
             return None
         if self._window is not None:
@@ -253,7 +253,7 @@ class Monitor:
         self._resume = False
         self._began = self.steps
         if self._probe is not None:
-            return self._guarded("probe", self._look_at_probe, self._probe)
+            return self.guarded("probe", self._look_at_probe, self._probe)
         rules = axes_rules(self._options.axes)
         self._window = Window(self.network, self._wanted, self._options.view, rules, self._share, self._taps)
         self._window.open()
@@ -304,23 +304,24 @@ class Monitor:
         spectra = [one for one in found if isinstance(one, LayerSpectrum)]
         self._readings += readings
         self.latest = Look(began, until, Spectra(spectra, taus), readings, seconds)
-        for one in readings:
-            if one.note:
-                self._say(f"layer {one.layer}", f"steps {began:,} to {until:,}: {one.note}")
+        if new := {one.layer: one.note for one in readings if one.note and one.layer not in self._untold}:
+            first, *others = new.values()
+            more = f"; {len(others):,} other layers were not told either" if others else ""
+            self._say(f"layers {len(self._untold)}", f"steps {began:,} to {until:,}: {first}{more}")
+            self._untold |= new.keys()
         if self.files is not None:
-            self._guarded("files", lambda files: files.add(readings, self._readings), self.files)
+            self.guarded("files", lambda files: files.add(readings, self._readings), self.files)
         if self._ranks.leads and (numbers := numbers_of(readings)):
             for number, log in enumerate(self._logs):
-                self._guarded(f"logger {number}", lambda log: log(numbers, began), log)
+                self.guarded(f"logger {number}", lambda log: log(numbers, began), log)
         return self.latest
 
-    def _guarded(self, what: str, call: Any, argument: Any) -> Any:
+    def guarded(self, what: str, call: Any, argument: Any) -> Any:
         """What a call gives; where it fails that is said once, and None."""
         try:
             return call(argument)
         except Exception as error:
-            first_line = (str(error).splitlines() or [""])[0]
-            self._say(what, first_line if isinstance(error, StreamspreadError) else f"{what}: {error!r}")
+            self._say(what, f"{what}: {line_of(error)}")
             return None
 
     def _close_window(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from streamspread.errors import MissingError
+from streamspread.errors import MissingError, OptionError
+from streamspread.monitor.looks import line_of
 from streamspread.monitor.monitor import Monitor
 from streamspread.system.files import replace_file
 
@@ -44,10 +46,11 @@ class _Spread:
         self.monitor: Monitor | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        self.on_train_end()  # of a training that failed nobody told
         self.monitor = Monitor(model, self._layers, **self._given)
         kept = _kept(args, state)
         if kept.is_file():
-            self.monitor.load_state_dict(json.loads(kept.read_text(encoding="utf-8")))
+            self.monitor.load_state_dict(_read(kept))
         else:
             self.monitor.steps = state.global_step
         self.monitor.start()
@@ -63,11 +66,22 @@ class _Spread:
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         path = _kept(args, state)
         if self.monitor is not None and state.is_world_process_zero and path.parent.is_dir():
-            replace_file(path, json.dumps(self.monitor.state_dict()).encode())
+            self.monitor.guarded("checkpoint", partial(_write, path), self.monitor.state_dict())
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         if self.monitor is not None:
             self.monitor.stop()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{str(path)!r} holds no state of a Monitor: {line_of(error)}") from error
+
+
+def _write(path: Path, state: Mapping[str, Any]) -> None:
+    replace_file(path, json.dumps(state).encode())
 
 
 def _kept(args: Any, state: Any) -> Path:

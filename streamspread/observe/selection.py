@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -18,6 +19,10 @@ _SUCH = "all, or names and globs such as 'blocks.*'"
 
 #: Of the classes that torch makes of a module's own: by fully_shard, and by a weight or spectral norm.
 _PREFIXES = ("FSDP", "Parametrized")
+
+#: Of torch, as Conv2d and the ConvReLU2d of a quantized network, of transformers, as Conv1D, and of timm, as
+#: Conv2dSame; and no ConvNeXtBlock or Conv2dNormActivation, which hold such beside others.
+_CONVOLUTION = re.compile(r"Conv(Transpose|(Add|Bn|ReLU)*)[123][dD](?!Norm)")
 
 
 def select(
@@ -125,4 +130,4 @@ def is_usual(module: nn.Module) -> bool:
 def _is_usual_kind(kind: str) -> bool:
     for prefix in _PREFIXES:
         kind = kind.removeprefix(prefix)
-    return kind.startswith(("Conv", "Linear")) or kind.endswith("Linear")
+    return bool(_CONVOLUTION.match(kind)) or kind.startswith("Linear") or kind.endswith("Linear")

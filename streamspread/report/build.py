@@ -10,10 +10,11 @@ from urllib.parse import quote
 from streamspread.errors import MissingError, StoreError
 from streamspread.report import markdown, over_training, page, pictures, render, training_page
 from streamspread.report.figure import Spec, Texts
-from streamspread.report.labels import labels
+from streamspread.report.labels import called_in, labels
 from streamspread.report.runs import Collection, collect
 from streamspread.results.history import History
 from streamspread.system.files import file_stem, replace_file
+from streamspread.system.progress import Progress, doing, tell
 
 PAGE = "index.html"
 MARKDOWN = "report.md"
@@ -55,6 +56,7 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
         if not files:
             return said
     collection = collect(files)
+    texts = labels(lang, called_in(collection.runs))
     check_folder(folder)
     _, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     # A path in a file's provenance may hold bytes that are no text; these are replaced.
@@ -75,6 +77,7 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
         if not files:
             return said
     collection = collect(files)
+    texts = labels(lang, called_in(collection.runs))
     check_folder(folder)
     names, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     shown = [quote(f"{FIGURES}/{name}.png") for name in names]
@@ -92,8 +95,10 @@ def _write_figures(
         return [], [f"the report is there, its figures are not: {error}"]
     drawn = pictures.all_pictures(collection, texts)
     check_folder(folder)
-    for name, picture in drawn.items():
+    for number, (name, picture) in enumerate(drawn.items()):
+        tell(Progress("drawing", 0, 1, number, len(drawn), "figures", name))
         save_figure(picture.draw(), folder / name)
+    doing("writing the page")
     return list(drawn), []
 
 
@@ -111,6 +116,7 @@ def _write_histories(
                 continue
             stem = file_stem(STEPS if len(histories) == 1 else f"{STEPS}-{one}")
             check_folder(folder / FIGURES)
+            doing(f"drawing {stem}")
             save_figure(over_training.draw(history, texts), folder / FIGURES / stem)
             drawn[one] = f"{FIGURES}/{stem}"
     except MissingError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any
 
 from streamspread.report.runs import Collection, Run
@@ -11,7 +12,8 @@ _FEWEST = 3  # two are a comparison
 
 
 def courses(collection: Collection) -> dict[str, dict[str, Run]]:
-    """Three runs or more of one model over the same data, of different weights, by model.
+    """Three runs or more of one model over the same data, of different weights, by model; of several such
+    courses, by their first and last run too.
 
     Within a model they go by how long they were trained, where that is known of all and differs; else by
     their own names, in which 20 comes before 100.
@@ -21,11 +23,14 @@ def courses(collection: Collection) -> dict[str, dict[str, Run]]:
         if run.study_part in ("networks", "training") and not run.is_twin:
             key = (run.model, run.facts.get("plan"), run.data.seen or run.data.name, run.samples)
             found.setdefault(key, []).append(run)
-    return {
-        model: _in_order(runs)
-        for (model, *_), runs in found.items()
-        if len({run.network for run in runs}) >= _FEWEST
-    }
+    several = [runs for runs in found.values() if len({run.network for run in runs}) >= _FEWEST]
+    counts = Counter(runs[0].model for runs in several)
+    return {_name(course, counts): course for course in map(_in_order, several)}
+
+
+def _name(course: dict[str, Run], counts: Counter[str]) -> str:
+    first, *_, last = course.values()
+    return first.model if counts[first.model] == 1 else f"{first.model}: {first.name} … {last.name}"
 
 
 def _in_order(runs: list[Run]) -> dict[str, Run]:

@@ -28,6 +28,9 @@ def finding(
         return texts["finding_constant"].format(run=name)
     least, most = min(spreads, key=lambda n: spreads[n].low), max(spreads, key=lambda n: spreads[n].low)
     (written,) = text.fractions([tau])
+    if len(spreads) == 1:
+        share = text.percent(spreads[least])
+        return texts["finding_one"].format(tau=written, run=name, layer=least, share=share)
     said = [
         texts["finding"].format(
             tau=written,
@@ -49,7 +52,8 @@ def finding(
             texts["finding_falls" if len(falls) <= _MOST else "finding_many_falls"].format(where=where)
         )
         if alike := [other for other, of in (others or {}).items() if _falls(of, tau) == falls]:
-            said.append(texts["finding_alike"].format(networks=", ".join(alike)))
+            between = "; " if any("," in other for other in alike) else ", "
+            said.append(texts["finding_alike"].format(networks=between.join(alike)))
     return " ".join(said)
 
 

@@ -130,6 +130,7 @@ JA = {
     "finding": (
         "τ = {tau} では、{run} の割合は {least} で最小（{least_share}）、{most} で最大（{most_share}）。"
     ),
+    "finding_one": "τ = {tau} では、{run} の割合は {layer} で {share}。",
     "finding_steps": "同じ種類の次の層に進むとき、{steps} 回のうち {rises} 回で割合が増える。",
     "finding_falls": "{where} では減る。",
     "finding_many_falls": "そのうち {where} 回では減る。",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from streamspread.report import summary, text
 from streamspread.report.claims import TAU
 from streamspread.report.figure import Texts
-from streamspread.report.runs import Collection, Run, layer_names, short_names
+from streamspread.report.runs import Collection, Run, short_names
 from streamspread.report.summary import Table
 from streamspread.results.spectrum import LayerSpectrum
 
@@ -29,21 +29,16 @@ class Live(str):
 def shares(collection: Collection, texts: Texts) -> Table:
     """K(τ), K(τ)/D and the most that K can be: a row per layer, columns for each network."""
     named = short_names(collection.networks)
-    layers = layer_names(run.layers() for run in named.values())
-    found = {name: [run.layers().get(layer) for layer in layers] for name, run in named.items()}
-    ceilings = {
-        name: ["–" if layer is None else text.count(layer.ceiling) for layer in own]
-        for name, own in found.items()
-    }
-    # One column says it for all networks, where it is the same.
-    alike = len(set(map(tuple, ceilings.values()))) == 1
-    header, columns = [texts["layer"]], [list(layers)]
-    for number, (name, run) in enumerate(named.items(), 1):
+    layers, found = summary.beside(named.values())
+    ceilings = [["–" if layer is None else text.count(layer.ceiling) for layer in own] for own in found]
+    header, columns = [texts["layer"]], [layers]
+    for number, ((name, run), own) in enumerate(zip(named.items(), found, strict=True)):
         header.append(f"{name}, {_counted(run, texts)}")
-        columns.append(["–" if layer is None else _cell("share", run, layer) for layer in found[name]])
-        if not alike or number == len(named):
+        columns.append(["–" if layer is None else _cell("share", run, layer) for layer in own])
+        # One column says it for all networks, where it is the same.
+        if number == len(named) - 1 or any(other != ceilings[0] for other in ceilings):
             header.append(texts["ceiling"])
-            columns.append(ceilings[name])
+            columns.append(ceilings[number])
     rows = list(zip(*columns, strict=True))
     return Table(header, rows, frozenset(range(1, len(header))), [texts["live_note"]])
 
@@ -60,9 +55,9 @@ def numbers(run: Run, texts: Texts) -> Table:
 def over_samples(runs: Sequence[Run], texts: Texts) -> Table:
     """K(τ) of every layer for every number of images, and its growth per doubling at the end."""
     names, rows = [run.name for run in runs], []
-    for layer in layer_names(run.layers() for run in runs):
-        found = [(run, run.layers().get(layer)) for run in runs]
-        cells = ["–" if one is None else _cell("k", run, one) for run, one in found]
+    layers, own = summary.beside(runs)
+    for layer, *found in zip(layers, *own, strict=True):
+        cells = ["–" if one is None else _cell("k", run, one) for run, one in zip(runs, found, strict=True)]
         rows.append([layer, *cells, Live.of_layer("growth", names, layer, summary.grown(runs, layer, TAU))])
     header = [texts["layer"], *summary.over_images(runs, texts)]
     return Table(header, rows, frozenset(range(1, len(header))), [texts["live_note"]])

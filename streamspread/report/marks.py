@@ -72,27 +72,21 @@ def log_axis(title: str, label: str = "format(datum.value, '~s')", tight: bool =
     return {"type": "quantitative", "title": title, "scale": scale, "axis": axis}
 
 
-def share_axis(texts: Texts) -> Encoding:
-    """A logarithmic axis in per cent."""
-    return log_axis(texts["spread_axis"].format(tau="τ"), PERCENT)
+def share_axis(texts: Texts, tight: bool = False) -> Encoding:
+    """A logarithmic axis in per cent; ``tight``: as of :func:`log_axis`."""
+    return log_axis(texts["spread_axis"].format(tau="τ"), PERCENT, tight)
 
 
 def ordered(field: str) -> Encoding:
-    """Colours of things that have an order, from dark to light."""
-    scale = {"scheme": {"name": "viridis", "extent": [0, 0.85]}}
-    return {**_colored(field, scale), "type": "ordinal"}
+    """Colours of things that have an order, from violet to red."""
+    return {**series(field), "type": "ordinal"}
 
 
 def series(field: str = "series") -> Encoding:
     """Colours of things without an order; a click on one in the legend leaves the others grey."""
-    return _colored(field, {})
-
-
-def _colored(field: str, scale: Encoding) -> Encoding:
     columns = {"expr": "now_columns"}
     legend = {"orient": "bottom", "columns": columns, "labelExpr": _NAME, "symbolOpacity": 1}
-    base = {"field": field, "type": "nominal", "sort": None, "title": None, "legend": legend}
-    return base | ({"scale": scale} if scale else {})
+    return {"field": field, "type": "nominal", "sort": None, "title": None, "legend": legend}
 
 
 def curves(

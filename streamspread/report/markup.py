@@ -69,7 +69,8 @@ def table(content: Table, name: str, kind: str = "", arrow: str = "") -> str:
     rows = "".join(f"<tr>{cells(row, 'row', '')}</tr>" for row in content.rows)
     inner = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
     notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in content.notes)
-    kept = arrow or packed([dict(zip(content.header, map(_text, row), strict=True)) for row in content.rows])
+    heads = _told_apart(content.header)
+    kept = arrow or packed([dict(zip(heads, map(_text, row), strict=True)) for row in content.rows])
     named = f'data-name="{escape(name)}" data-arrow="{kept}"'
     return f'<div class="scroll" tabindex="0" {named}><table class="{kind}">{inner}</table></div>{notes}'
 
@@ -83,6 +84,12 @@ def _cell(cell: str | Sequence[str], scope: str, number: bool) -> str:
     tag = "th" if scope else "td"
     kinds = f"{' class=number' if number else ''}{f' scope={scope}' if scope else ''}"
     return f"<{tag}{kinds}>{content}</{tag}>"
+
+
+def _told_apart(header: Sequence[str]) -> list[str]:
+    """The heads as names of columns, which those that come again have a number for."""
+    seen = [header[:place].count(head) for place, head in enumerate(header)]
+    return [f"{head} ({before + 1})" if before else head for head, before in zip(header, seen, strict=True)]
 
 
 def _text(cell: str | Sequence[str]) -> str:

@@ -82,13 +82,13 @@ def finding(history: History, texts: Texts) -> str:
 def draw(history: History, texts: Texts, titled: bool = True) -> Spec:
     """K(τ)/D of each layer over the steps; a reading that tells nothing is left out. ``titled``: with its
     title in it."""
-    tau = tau_of(history)
+    tau, place = tau_of(history), {layer: place for place, layer in enumerate(history.layers)}
     rows = [
         {
             "series": one.layer,
             "key": one.layer,
             "layer": one.layer,
-            "place": history.layers.index(one.layer),
+            "place": place[one.layer],
             "step": one.step,
             "low": int(one.components(tau).low),
             "high": int(one.components(tau).high),
@@ -108,7 +108,7 @@ def draw(history: History, texts: Texts, titled: bool = True) -> Spec:
     if wide:
         marked = [0, *(10**power for power in range(len(str(max(later)))))]
         x["axis"] = {"values": marked, "format": "~s"}
-    layers = curves("share", share_axis(texts), texts, ("place",), "key")
+    layers = curves("share", share_axis(texts, tight=True), texts, ("place",), "key")
     spec = {"transform": list(SHARES), "layer": drawn(layers, x=x, color=ordered("key"))}
     return finish(spec, rows, [title(history, texts)] if titled else [], tau=tau)
 
@@ -120,16 +120,16 @@ def title(history: History, texts: Texts) -> str:
 
 def table_of(history: History, texts: Texts) -> Table:
     """A row for each step, K at the figure's threshold of each layer."""
-    tau = tau_of(history)
-    rows = []
-    for step in history.steps:
-        found = {one.layer: one for one in history.readings if one.step == step}
-        rows.append([text.count(step), *(_k(found.get(layer), tau) for layer in history.layers)])
+    tau, layers = tau_of(history), history.layers
+    looks: dict[int, dict[str, Reading]] = {}
+    for one in history.readings:
+        looks.setdefault(one.step, {})[one.layer] = one
+    rows = [
+        [text.count(step), *(_k(look.get(layer), tau) for layer in layers)] for step, look in looks.items()
+    ]
     notes = [f"K({tau:g}) / D"]
     notes += [f"{one.layer}, {text.count(one.step)}: {one.note}" for one in history.readings if one.note]
-    return Table(
-        [texts["step"], *history.layers], rows, frozenset(range(len(history.layers) + 1)), tuple(notes)
-    )
+    return Table([texts["step"], *layers], rows, frozenset(range(len(layers) + 1)), tuple(notes))
 
 
 def print_history(history: History, thresholds: Sequence[float], console: Surface) -> None:

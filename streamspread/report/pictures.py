@@ -118,13 +118,14 @@ def finish(
     """The whole description: rows, settings, size, panels where rows have names of them, title and caption.
 
     Args:
-        titles: the title, then the caption's lines.
+        titles: the title, then the caption's lines. ``tau``: that is marked.
     """
     names = list(dict.fromkeys(str(row.get("stem", "")) for row in found))
     upright = len(names) > _MOST_LEVEL or any(len(name) > _LONG for name in names)
-    several = len({row.get("panel") for row in found}) > 1
+    panels = len({row.get("panel") for row in found})
+    several = panels > 1
     params = {
-        "tau": TAU,
+        "tau": tau,
         "chosen": "",
         "angle": -90 if upright else 0,
         "columns": _COLUMNS,
@@ -149,7 +150,10 @@ def finish(
     if not several:
         return {**outer, **sized, **({"width": 360, "height": 360} if square else {})}
     facet = {"field": "panel", "type": "nominal", "sort": None, "title": None}
-    return {**outer, "facet": facet, "columns": 4 if square else 2, "spec": sized}
+    columns = 4 if square else 2
+    # Else a place in the last row that no panel takes has an axis.
+    own = {"resolve": {"axis": {"x": "independent"}}} if panels % columns else {}
+    return {**outer, "facet": facet, "columns": columns, "spec": sized, **own}
 
 
 def _still(spec: Spec) -> Spec:

@@ -61,8 +61,6 @@ def bundle() -> str:
 
 def _whole(spec: Spec, dark: bool) -> dict[str, Any]:
     config = theme.config(dark)
-    if dark:  # where the dark end of the colours would not be seen
-        spec = json.loads(json.dumps(spec).replace('"extent": [0, 0.85]', '"extent": [0.3, 1]'))
     if _JAPANESE.search(json.dumps(spec, ensure_ascii=False, default=str)):
         # Else its letters come from whichever font has them, one with serifs among them.
         config["font"] = f"{theme.JAPANESE}, {theme.FONT}, sans-serif"

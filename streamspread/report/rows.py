@@ -19,7 +19,7 @@ from streamspread.report.figure import Texts
 from streamspread.report.labels import training_label
 from streamspread.report.runs import LAYER_PARTS, Collection, Run, layer_names, short_names
 from streamspread.results.metrics import metrics_of
-from streamspread.results.spectrum import LayerSpectrum, Spectrum
+from streamspread.results.spectrum import LayerSpectrum
 
 #: From so many layers on, a curve for each could not be told from the others.
 MANY = 12
@@ -27,7 +27,7 @@ MANY = 12
 #: τ of the curves over it.
 GRID = tuple(round(0.05 + 0.01 * step, 2) for step in range(95))  # 0.05 … 0.99
 
-_SCREE_POINTS = 70  # of a curve: more than a screen resolves
+_SCREE_POINTS = 70  # of a curve, about: more than a screen resolves
 
 Row = dict[str, Any]
 
@@ -66,6 +66,8 @@ def groups(collection: Collection, texts: Texts) -> dict[str, list[Group]]:
     # Where only runs for a comparison are there, such as of depths, these are what there is to see.
     shown = collection.networks or collection.runs
     named = [Entry(number[run.name], name) for name, run in short_names(shown).items()]
+    # Twins come last, so that networks have the colours that they have where twins are not shown.
+    twins_last = sorted(named, key=lambda entry: collection.runs[entry.run].is_twin)
     trained = [
         (run.model, Entry(number[run.name], training_label(training, texts)))
         for training, runs in collection.trainings.items()
@@ -74,7 +76,7 @@ def groups(collection: Collection, texts: Texts) -> dict[str, list[Group]]:
     models = dict.fromkeys(model for model, _ in trained)
     depths = [Entry(number[run.name], texts["convolutions"].format(n=run.depth)) for run in collection.depths]
     return {
-        "networks": [Group("", tuple(named))],
+        "networks": [Group("", tuple(twins_last))],
         "run": [Group(entry.name, (entry,)) for entry in named],
         "samples": [
             Group(name, tuple(Entry(number[run.name], text.count(run.samples)) for run in runs))
@@ -197,26 +199,12 @@ def rows(
 
 
 def _scree(layer: LayerSpectrum) -> list[list[float]]:
-    """[k, share of the variance], or [k, lower bound, upper bound], as lists; k evenly spread in log k."""
-    k, low, high = scree_points(layer, _SCREE_POINTS)
-    bounds = [low] if layer.complete else [low, high]
+    """[k, share of the variance that the k leading components hold], or [k, lower bound, upper bound] where
+    the spectrum is not complete, as lists: points evenly spread in log k; none of a constant layer."""
+    count = len(layer.eigenvalues) if layer.total_variance > 0 else 0
+    k = np.unique(np.geomspace(1, count, _SCREE_POINTS).round().astype(int)) if count else np.zeros(0, int)
+    if layer.complete:
+        bounds = [np.minimum(np.cumsum(layer.eigenvalues)[k - 1] / layer.total_variance, 1.0) if count else k]
+    else:
+        bounds = list(np.array([layer.share(int(one)) for one in k]).reshape(-1, 2).T)
     return [k.tolist(), *(np.round(share, 5).tolist() for share in bounds)]
-
-
-def scree_points(layer: Spectrum, points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points of a scree curve: the share of the variance that the k leading components hold, over k.
-
-    Args:
-        points: about how many; they are evenly spread in log k.
-
-    Returns:
-        k (int), and the lower and the upper bound of the share (float64, 0 to 1); the bounds are the same
-        where the spectrum is complete. All are empty for a constant layer.
-    """
-    if layer.total_variance <= 0 or not len(layer.eigenvalues):
-        return np.zeros(0, int), np.zeros(0), np.zeros(0)
-    sums = np.cumsum(layer.eigenvalues)
-    k = np.unique(np.geomspace(1, len(sums), points).round().astype(int))
-    low = np.minimum(sums[k - 1] / layer.total_variance, 1.0)
-    high = low if layer.complete else layer.upper_sums[k - 1] / layer.total_variance
-    return k, low, np.minimum(high, 1.0)

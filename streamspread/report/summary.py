@@ -87,18 +87,23 @@ def thresholds(collection: Collection) -> list[tuple[float, str]]:
 def shares(collection: Collection, texts: Texts, tau: float = TAU) -> Table:
     """K(τ) and K(τ)/D: a row per layer, a column per network."""
     named = short_names(collection.networks)
-    layers = layer_names(run.layers() for run in named.values())
-    header, rows = [texts["layer"]], [[layer] for layer in layers]
-    for name, run in named.items():
-        found = [run.layers().get(layer) for layer in layers]
-        columns = {f"{name}, N = {text.count(run.samples)}": [_share(layer, tau) for layer in found]}
-        if _has_estimates(run.layers().values(), tau):
-            columns[f"{name}, {texts['estimate']}"] = [_estimate(layer, tau) for layer in found]
-        header += columns
-        for row, *cells in zip(rows, *columns.values(), strict=True):
-            row += cells
-    shown = {name: list(run.layers().values()) for name, run in named.items()}
-    return Table(header, rows, frozenset(range(1, len(header))), _how_sure(shown, [tau], texts))
+    layers, found = beside(named.values())
+    columns = {texts["layer"]: layers}
+    shown: dict[str, list[LayerSpectrum]] = {}
+    for (name, run), own in zip(named.items(), found, strict=True):
+        shown[name] = [layer for layer in own if layer is not None]
+        columns[f"{name}, N = {text.count(run.samples)}"] = [_share(layer, tau) for layer in own]
+        if _has_estimates(shown[name], tau):
+            columns[f"{name}, {texts['estimate']}"] = [_estimate(layer, tau) for layer in own]
+    rows = list(zip(*columns.values(), strict=True))
+    return Table(list(columns), rows, frozenset(range(1, len(columns))), _how_sure(shown, [tau], texts))
+
+
+def beside(runs: Iterable[Run]) -> tuple[list[str], list[list[LayerSpectrum | None]]]:
+    """The names of all layers of some runs, and each run's own in this order, None where it has none."""
+    own = [run.layers() for run in runs]
+    names = layer_names(own)
+    return names, [[layers.get(name) for name in names] for layers in own]
 
 
 def claims(collection: Collection, texts: Texts) -> Table:
@@ -124,10 +129,9 @@ def over_samples(runs: Sequence[Run], texts: Texts) -> Table:
     """K(τ) of every layer for every number of images, and its growth per doubling at the end, for every
     threshold that they were run for."""
     thresholds = sorted({tau for run in runs for tau in run.spectra.thresholds})
-    rows = []
+    rows, (layers, own) = [], beside(runs)
     for tau, written in zip(thresholds, text.fractions(thresholds), strict=True):
-        for layer in layer_names(run.layers() for run in runs):
-            found = [run.layers().get(layer) for run in runs]
+        for layer, *found in zip(layers, *own, strict=True):
             cells = ["–" if s is None else text.interval(s.components(tau)) for s in found]
             rows.append([layer, written, *cells, grown(runs, layer, tau)])
     header = [texts["layer"], "τ", *over_images(runs, texts)]

@@ -30,6 +30,11 @@ DARK = (
     "#9a8cff",
 )
 
+#: What lies between is interpolated. Colours of things in an order, such as layers: neighbours differ in hue
+#: too, as curves of several shades of one hue are not told apart where they cross.
+ORDERED = ("#2a0845", "#2446b8", "#00859c", "#3a9a3c", "#b39000", "#e86c0c", "#c2185b", "#8c0f45")
+ORDERED_DARK = ("#c4a7ff", "#7c9cff", "#3fc4e8", "#5ddb8f", "#d9d24a", "#ffa64d", "#ff7a90", "#ff9ecb")
+
 #: What holds Japanese on Linux, macOS and Windows, and what holds Latin.
 JAPANESE = "Noto Sans CJK JP, Noto Sans JP, IPAexGothic, IPAGothic, Hiragino Sans, Yu Gothic, Meiryo"
 FONT = "Noto Sans, Segoe UI, Helvetica, DejaVu Sans"
@@ -69,5 +74,9 @@ def config(dark: bool = False) -> dict[str, Any]:
         "rule": {"color": soft},
         "text": {"color": soft, "fontSize": 11},
         "tick": {"color": soft},
-        "range": {"category": list(DARK if dark else LIGHT)},
+        "range": {
+            "category": list(DARK if dark else LIGHT),
+            "ordinal": {"scheme": list(ORDERED_DARK if dark else ORDERED)},
+            "ramp": {"scheme": list(ORDERED_DARK if dark else ORDERED)},
+        },
     }

@@ -14,14 +14,15 @@ from streamspread.results.history import History
 from streamspread.system.files import file_stem
 from streamspread.system.version import __version__
 
-_WIDTH = 760  # of a figure
+_WIDTHS = {"broad": 760, "narrow": 330}  # of a figure, on a screen and on a phone
 
-#: Each figure is there on a light and on a dark ground.
+#: Each figure is there on a light and on a dark ground, broad and narrow; a narrow page's tables go on to the
+#: right.
 _CSS = """
-figure { overflow-x: auto; }
-figure svg { display: block; min-width: 30rem; max-width: 100%; height: auto; }
-.dark { display: none; }
+figure svg { display: block; max-width: 100%; height: auto; }
+.dark, .narrow { display: none; }
 @media screen and (prefers-color-scheme: dark) { .light { display: none; } .dark { display: block; } }
+@media screen and (max-width: 40rem) { .broad { display: none; } .narrow, p.hint { display: block; } }
 """
 
 
@@ -50,21 +51,27 @@ def _section(name: str, history: History, files: str | None, texts: Texts) -> st
     said = over_training.finding(history, texts)
     return (
         f'<p class="finding">{escape(said)}</p><div class="first">{_figure(history, files, texts)}'
-        f"{_facts(history, texts)}</div>{table(over_training.table_of(history, texts), file_stem(name))}"
+        f'{_facts(history, texts)}</div><p class="hint">⇄ {escape(texts["scrolls"])}</p>'
+        f"{table(over_training.table_of(history, texts), file_stem(name))}"
     )
 
 
 def _figure(history: History, files: str | None, texts: Texts) -> str:
     if not over_training.drawable(history):
         return ""
-    spec = {**over_training.draw(history, texts, titled=False), "width": _WIDTH}
+    spec = over_training.draw(history, texts, titled=False)
     try:
-        light, dark = render.svg(spec), render.svg(spec, dark=True)
+        drawn = "".join(
+            f'<div class="{name}"><div class="{ground}">'
+            f"{render.svg({**spec, 'width': width}, dark=ground == 'dark')}</div></div>"
+            for name, width in _WIDTHS.items()
+            for ground in ("light", "dark")
+        )
     except MissingError:
         return ""
     caption = f"<figcaption>{escape(over_training.title(history, texts))}</figcaption>"
     kept = "" if files is None else f'<p class="keep">{_links(files)}</p>'
-    return f'<figure>{caption}<div class="light">{light}</div><div class="dark">{dark}</div>{kept}</figure>'
+    return f"<figure>{caption}{drawn}{kept}</figure>"
 
 
 def _links(files: str) -> str:

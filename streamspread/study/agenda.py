@@ -37,6 +37,11 @@ def foreseen(step: Step, samples: int, epochs: int, learnt: int, profile: Profil
     return Work(profile.forward_cost * training, profile.forward_cost * forward * count + sums + points)
 
 
+def learnt(model: str, images: int, epochs: int) -> Work:
+    """What a training takes that nothing much follows, beside others like it."""
+    return Work(_BACKWARD * _network(model)[0] * images * epochs, 0.0)
+
+
 def works(
     steps: Sequence[Step],
     trainings: Sequence[TrainingSpec | None],

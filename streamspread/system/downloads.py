@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ def downloads(*modules: str) -> Iterator[None]:
 
     Libraries that download draw bars of their own by a class ``tqdm``, which they look up in one of their
     modules for each file. Here that class counts and draws nothing, so that bars do not cross each other.
+    Nor does a module write to standard output, where results go, as torch.hub does of each file.
 
     Args:
         modules: of the class, such as ``torch.hub``.
@@ -26,13 +29,28 @@ def downloads(*modules: str) -> Iterator[None]:
     found = [import_module(name) for name in modules]
     before = [module.tqdm for module in found]
     files = _Files(heard())
+    writing = [module for module in found if getattr(module, "sys", None) is sys]
     for module, kind in zip(found, before, strict=True):
         module.tqdm = _telling(kind, files)  # type: ignore[attr-defined]
+    for module in writing:
+        module.sys = _WithoutOutput()  # type: ignore[attr-defined]
     try:
         yield
     finally:
         for module, kind in zip(found, before, strict=True):
             module.tqdm = kind  # type: ignore[attr-defined]
+        for module in writing:
+            module.sys = sys  # type: ignore[attr-defined]
+
+
+class _WithoutOutput:
+    """``sys``, but for what is written to its standard output."""
+
+    def __init__(self) -> None:
+        self.stdout = io.StringIO()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
 
 
 class _Files:

@@ -13,9 +13,9 @@ from streamspread.training.spreading import (
     FEWEST,
     PREVIOUS,
     SpreadLoss,
-    check_kind,
     check_target,
     check_weight,
+    kind_of,
 )
 
 MOMENTUM = 0.9
@@ -75,8 +75,8 @@ class Recipe:
         layers = (self.spread_layers,) if isinstance(self.spread_layers, str) else tuple(self.spread_layers)
         object.__setattr__(self, "spread_layers", layers)
         object.__setattr__(self, "spread_weight", check_weight(self.spread_weight))
-        object.__setattr__(self, "spread_target", check_target(self.spread_target))
-        check_kind(self.spread_kind)
+        kind = kind_of(self.spread_kind)
+        object.__setattr__(self, "spread_target", check_target(self.spread_target, kind))
         if layers and self.batch_size < FEWEST:
             raise OptionError(f"spreading takes a batch size of {FEWEST} or more, not {self.batch_size}")
 

@@ -15,7 +15,7 @@ from streamspread.errors import LayerError
 from streamspread.observe.names import layer_patterns, named, pattern_texts, unwrapped
 from streamspread.observe.selection import is_usual
 
-See = Callable[[str, nn.Module, Any], None]
+See = Callable[[str, nn.Module, Any], bool]
 
 #: Number of the backward that is running, -1 outside of one. Parts of a network that are checkpointed run
 #: again within it, and torch has no public way to tell.
@@ -31,7 +31,7 @@ class Hooks:
     """Hooks on chosen layers and, until the order in which layers run is known, on all that may precede them.
 
     Args:
-        see: called with name, module and output after each call of a watched layer.
+        see: called with name, module and output after each call of a watched layer; whether it saw a batch.
         follow: whether the layer before each chosen one is watched too: the last convolution or linear layer
             that ended before it began.
 
@@ -48,6 +48,7 @@ class Hooks:
         self.layers = _chosen(list(modules), layer_patterns(model, layers))
         self.before: dict[str, str] = {}
         self._last: str | None = None
+        self._entered: set[str] = set()
         self._see = see
         usual = [name for name, module in modules.items() if follow and is_usual(module)]
         self._handles: dict[str, RemovableHandle] = {}
@@ -75,12 +76,15 @@ class Hooks:
         self._handles, self._entering = {}, []
 
     def _enter(self, name: str, module: nn.Module) -> None:
-        if module.training and not in_backward() and self._last is not None:
-            self.before.setdefault(name, self._last)
+        if name in self._entered or not module.training or not torch.is_grad_enabled() or in_backward():
+            return
+        self._entered.add(name)  # later on the last layer of an earlier forward would seem to be before it
+        if self._last is not None:
+            self.before[name] = self._last
 
     def _after(self, name: str, module: nn.Module, output: Any) -> None:
-        self._see(name, module, output)
-        if self._entering and module.training and not in_backward():
+        seen = self._see(name, module, output)
+        if seen and self._entering and not in_backward():
             self._last = name
 
 
@@ -88,7 +92,7 @@ class _Hook:
     """A hook that knows its layer's name; in a copy of the network, or one from a file, it does nothing. What
     it calls runs as it is written in a compiled network too."""
 
-    def __init__(self, call: Callable[..., None], name: str) -> None:
+    def __init__(self, call: Callable[..., object], name: str) -> None:
         self._call, self._name = torch.compiler.disable(call), name
 
     def __call__(self, module: nn.Module, inputs: Any, *output: Any) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 _EPSILON_SQUARED = 0.5  # the squared distortion ε² of a coding rate, as in Yu et al. 2020, §3
 _LEAST_SHARE = (
@@ -26,40 +25,48 @@ class CentredGram(torch.autograd.Function):
 
     With dG the gradient of G = X Xᵀ, X = H Z the centred rows of Z, that of Z is H (dG + dGᵀ) X, and H is
     applied to the B x B matrix. Rows are centred before they are multiplied: a mean that is large beside the
-    deviations would drown them.
+    deviations would drown them. X is given too, for others, and so that the gradient has one itself.
 
     Args:
         z_BD: floating point of any width.
-        features: whether Σ_d (Σ_b x²)² is asked for, else it is 0.
+        features: whether Σ_b x² of each feature is asked for.
 
     Returns:
-        G (B, B); Σ of the mean's squares, which has no gradient; Σ_d (Σ_b x²)².
+        G (B, B); Σ of the mean's squares, which has no gradient; X (B, D); Σ_b x² (D,), or None.
     """
 
     @staticmethod
-    def forward(ctx: Any, z_BD: Tensor, features: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(z_BD: Tensor, features: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         work = torch.promote_types(z_BD.dtype, torch.float32)
         mean_D = z_BD.mean(0, dtype=work)
         x_BD = z_BD - mean_D
         squares_D = x_BD.square().sum(0) if features else None
-        ctx.save_for_backward(x_BD, squares_D)
-        ctx.dtype = z_BD.dtype
-        mean_square = mean_D.square().sum()
-        ctx.mark_non_differentiable(mean_square)
-        fourth = mean_D.new_zeros(()) if squares_D is None else squares_D.square().sum()
-        return x_BD @ x_BD.T, mean_square, fourth
+        return x_BD @ x_BD.T, mean_D.square().sum(), x_BD, squares_D
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d_gram: Tensor, _: Tensor, d_fourth: Tensor) -> tuple[Tensor, None]:
-        x_BD, squares_D = ctx.saved_tensors
-        weights_BB = d_gram + d_gram.T
-        weights_BB = weights_BB - weights_BB.mean(0)
-        with torch.autocast(x_BD.device.type, enabled=False):
-            d_BD = weights_BB @ x_BD
-        if squares_D is not None:
-            d_BD += 4 * d_fourth * squares_D * x_BD
-        return d_BD.to(ctx.dtype), None
+    def setup_context(ctx: Any, inputs: tuple[Tensor, bool], output: tuple[Tensor, ...]) -> None:
+        _, mean_square, x_BD, _ = output
+        ctx.save_for_backward(x_BD)
+        ctx.mark_non_differentiable(mean_square)
+        ctx.set_materialize_grads(False)
+        ctx.dtype = inputs[0].dtype
+
+    @staticmethod
+    def backward(
+        ctx: Any, d_gram: Tensor | None, _: None, d_x: Tensor | None, d_squares: Tensor | None
+    ) -> tuple[Tensor | None, None]:
+        parts_BD = []
+        if d_x is not None:  # of one's own function, or of a gradient's gradient
+            parts_BD.append(d_x - d_x.mean(0))
+        if d_gram is not None or d_squares is not None:
+            (x_BD,) = ctx.saved_tensors
+        if d_squares is not None:
+            parts_BD.append(2 * d_squares * x_BD)
+        if d_gram is not None:
+            weights_BB = d_gram + d_gram.T
+            with torch.autocast(x_BD.device.type, enabled=False):
+                parts_BD.append((weights_BB - weights_BB.mean(0)) @ x_BD)
+        return (sum(parts_BD[1:], parts_BD[0]).to(ctx.dtype) if parts_BD else None), None
 
 
 @dataclass(frozen=True)
@@ -68,13 +75,13 @@ class Batch:
 
     Attributes:
         gram: G (B, B) of the centred rows, float32 or float64. ``dim``: D.
-        fourth: Σ_d (Σ_b x²)², where the measure asked for it.
+        squares: Σ_b x² of each feature, (D,), where the measure asked for it.
         labels: int64 (B,), where the caller gave them.
     """
 
     gram: Tensor
     dim: int
-    fourth: Tensor
+    squares: Tensor | None = None
     labels: Tensor | None = None
 
     @property
@@ -147,7 +154,7 @@ class Kind:
 
     Attributes:
         measure: gives what is to be raised. ``components``: that is the log of a number of components.
-        features: needs Σ_d (Σ_b x²)². ``labels``: needs labels.
+        features: needs Σ_b x² of each feature. ``labels``: needs labels.
     """
 
     measure: Callable[[Batch], Tensor]
@@ -173,5 +180,6 @@ def _different(gram: Tensor) -> Tensor:
 
 def _covariances(batch: Batch) -> Tensor:
     """Σ_{d≠e} C_de², C the covariance (divisor B) of features scaled to a mean variance of 1."""
+    assert batch.squares is not None
     scale = batch.gram.trace() / batch.dim
-    return (batch.gram / scale).square().sum() - batch.fourth / scale.square()
+    return (batch.gram / scale).square().sum() - (batch.squares / scale).square().sum()

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -47,18 +48,18 @@ class SpreadLoss:
     that was saved and loaded, has no term. Under autocast it is computed in float32 (float64 for float64).
     Under gradient checkpointing it needs ``use_reentrant=False``, since the other kind makes no gradients in
     the forward. Where a layer is called several times before ``spread()`` is, the mean over the calls counts.
-    Each process of a distributed training takes its own batch.
+    Each process of a distributed training takes its own batch. The gradient can be differentiated again.
 
     Args:
         model: whose layers are spread; the first axis of their outputs is that of samples.
         layers: names or globs such as ``c5`` and ``blocks.*``, or modules.
         target: "previous": the running participation ratio of the last convolution or linear layer that
-            ended before this one began, detached. A number: of components. None: no bound; the ratio goes on
-            rising.
+            ended before this one began, on a batch and with gradients; detached. A number: of components.
+            None: no bound; the ratio goes on rising.
         weight: of the term. A negative one narrows instead, down to the target.
         kind: a name in ``streamspread.training.spread_terms.KINDS``, or a function of the centred batch
             (B, D), float32 or float64, that gives the scalar that is to be raised. Where that is no number of
-            components (coding-rate, vicreg, decov, one's own) a target is in its own units.
+            components (coding-rate, vicreg, decov, one's own) a target is in its own units, also below 0.
 
     Raises:
         LayerError: a pattern that matches nothing, or a module of another network.
@@ -73,8 +74,8 @@ class SpreadLoss:
         weight: float = 0.1,
         kind: str | Callable[[Tensor], Tensor] = "participation",
     ) -> None:
-        self._target, self.weight = check_target(target), check_weight(weight)
-        self._kind, self._own = _kind_of(kind)
+        self._kind, self._own = _kind_or_own(kind)
+        self._target, self.weight = check_target(target, self._kind), check_weight(weight)
         check_not_copied(model)
         self._hooks = Hooks(model, layers, self._see, follow=self._target == PREVIOUS)
         self.layers = tuple(self._hooks.layers)
@@ -103,7 +104,7 @@ class SpreadLoss:
         self._hooks.settle()
         self._facts.heed({name: seen[name] for name in self.layers})
         values = {name: [self._measured(one, labels) for one in batches] for name, batches in seen.items()}
-        for name in dict.fromkeys(self._hooks.before.values()):
+        for name in values.keys() & self._hooks.before.values():  # one that did not run keeps its measure
             self._follow(name, torch.stack(values[name]).detach().mean())
         self._latest = {name: participation(seen[name][-1].batch).detach() for name in self.layers}
         return torch.stack([self._term(name, torch.stack(values[name])) for name in self.layers]).sum()
@@ -127,13 +128,22 @@ class SpreadLoss:
         return {name: value.clone() for name, value in self._running.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from :meth:`state_dict`."""
-        self._running = {name: torch.as_tensor(value).clone() for name, value in state.items()}
+        """Goes on from :meth:`state_dict`. OptionError: it is no such state."""
+        whole = isinstance(state, Mapping) and all(
+            isinstance(value, Tensor) and value.shape == () for value in state.values()
+        )
+        if not whole:
+            raise OptionError("no state of a SpreadLoss: give what state_dict() gave")
+        self._running = {name: value.clone() for name, value in state.items()}
 
     def close(self) -> None:
         """Takes the hooks off the network."""
         self._hooks.remove()
         self._seen = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, or one in a file, waits for no call: what was seen belongs to a graph."""
+        return {**self.__dict__, "_seen": {}, "_facts": _Facts()}
 
     def __enter__(self) -> SpreadLoss:
         return self
@@ -141,22 +151,25 @@ class SpreadLoss:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _see(self, name: str, module: nn.Module, output: Any) -> None:
-        """Keeps the inner products of a layer's batch; of one that only gives a target without gradients."""
+    def _see(self, name: str, module: nn.Module, output: Any) -> bool:
+        """Keeps the inner products of a layer's batch; of one that only gives a target without gradients.
+        Whether it has a batch that can be measured."""
         if not module.training or not torch.is_grad_enabled():
-            return
+            return False
         x, chosen, again = first_tensor(output), name in self.layers, in_backward()
         if x is None or not x.is_floating_point() or x.ndim < 2:
             if chosen:
                 raise LayerError(
                     f"layer {name} gives no batch of floating-point numbers: it cannot be spread"
                 )
-            return
+            return False
         if not chosen:
+            if len(x) < FEWEST:
+                return False
             if not again:
                 with torch.no_grad():
                     self._keep(name, self._batch(x))
-            return
+            return True
         if len(x) < FEWEST:
             raise ActivationError(
                 f"layer {name} was given a batch of {len(x)}: spreading takes {FEWEST} samples or more"
@@ -167,8 +180,11 @@ class SpreadLoss:
                 "was detached"
             )
         one = self._batch(x)
+        if one.own is not None and not one.own.requires_grad:
+            raise OptionError("the function given as kind gives a number without a gradient")
         if not again:  # a checkpointed part that runs again in backward does the same work, which is kept
             self._keep(name, one)
+        return True
 
     def _keep(self, name: str, one: _Seen) -> None:
         kept = self._seen.setdefault(name, [])
@@ -183,17 +199,16 @@ class SpreadLoss:
     def _batch(self, x: Tensor) -> _Seen:
         with _no_autocast(x):
             rows_BD = rows_of(x, lies_channels_last(x))
-            gram, mean_square, fourth = CentredGram.apply(rows_BD, self._kind.features)
+            gram, mean_square, x_BD, squares_D = CentredGram.apply(rows_BD, self._kind.features)
             own = None
             if self._own is not None:
-                wide = rows_BD.to(gram.dtype)
-                own = self._own(wide - wide.mean(0))
+                own = self._own(x_BD)
                 if not isinstance(own, Tensor) or own.numel() != 1:
                     raise OptionError(
                         f"the function given as kind must give a scalar tensor, not {own!r:.80}"
                     )
                 own = own.reshape(())
-            return _Seen(Batch(gram, rows_BD.shape[1], fourth), mean_square, own)
+            return _Seen(Batch(gram, rows_BD.shape[1], squares_D), mean_square, own)
 
     def _measured(self, one: _Seen, labels: Tensor | None) -> Tensor:
         if one.own is not None:
@@ -222,7 +237,8 @@ class SpreadLoss:
             return math.log(self._target) if self._kind.components else self._target
         if name not in self._hooks.before:
             raise LayerError(
-                f"no layer runs before {name}, whose spread could be its target: give a number or None"
+                f"no layer runs before {name}, whose spread could be its target (in train mode, with "
+                "gradients, on a batch; checkpoint with use_reentrant=False): give a number or None"
             )
         aim = self._running[self._hooks.before[name]].to(value)
         return torch.where(aim.isfinite(), aim, value.detach())
@@ -274,18 +290,20 @@ class _Facts:
                 )
 
 
-def check_target(target: str | float | None) -> str | float | None:
+def check_target(target: str | float | None, kind: Kind) -> str | float | None:
     """The target as it is kept.
 
     Raises:
-        OptionError: it is neither "previous", None nor a number above 0.
+        OptionError: it is neither "previous", None nor a number; or one of components that is not above 0.
     """
     if target is None or (isinstance(target, str) and target == PREVIOUS):
         return target
-    if isinstance(target, Real) and not isinstance(target, bool) and math.isfinite(target) and target > 0:
-        return float(target)
+    number = math.nan if isinstance(target, (str, bool)) or not isinstance(target, Real) else float(target)
+    if math.isfinite(number) and (number > 0 or not kind.components):
+        return number
+    above = " above 0" * kind.components
     raise OptionError(
-        f"the target of spreading must be {PREVIOUS!r}, none or a number above 0, not {target!r}"
+        f"the target of spreading must be {PREVIOUS!r}, none or a number{above}, not {target!r}"
     )
 
 
@@ -296,16 +314,16 @@ def check_weight(weight: float) -> float:
     return float(weight)
 
 
-def check_kind(kind: str) -> None:
-    """Raises OptionError for a name that is none of KINDS."""
-    if kind not in KINDS:
-        raise OptionError(f"the kind of spreading {kind!r} is unknown: choose from {', '.join(KINDS)}")
+def kind_of(name: str) -> Kind:
+    """One of KINDS. Raises OptionError for a name that is none of them."""
+    if name not in KINDS:
+        raise OptionError(f"the kind of spreading {name!r} is unknown: choose from {', '.join(KINDS)}")
+    return KINDS[name]
 
 
-def _kind_of(kind: str | Callable[[Tensor], Tensor]) -> tuple[Kind, Callable[[Tensor], Tensor] | None]:
+def _kind_or_own(kind: str | Callable[[Tensor], Tensor]) -> tuple[Kind, Callable[[Tensor], Tensor] | None]:
     if isinstance(kind, str):
-        check_kind(kind)
-        return KINDS[kind], None
+        return kind_of(kind), None
     if not callable(kind):
         raise OptionError(f"the kind of spreading must be a name or a function, not {kind!r}")
     return Kind(participation), kind
@@ -314,11 +332,18 @@ def _kind_of(kind: str | Callable[[Tensor], Tensor]) -> tuple[Kind, Callable[[Te
 def _with_labels(batch: Batch, labels: Tensor | None) -> Batch:
     if labels is None:
         raise DataError("spreading within classes needs the batch's labels: spread(labels)")
+    if not isinstance(labels, Tensor):
+        raise DataError(f"labels must be a tensor, not a {type(labels).__name__}")
     if labels.shape != (len(batch.gram),):
         raise DataError(
             f"labels must be ({len(batch.gram)},), one for each sample, not {tuple(labels.shape)}"
         )
-    return Batch(batch.gram, batch.dim, batch.fourth, labels.to(batch.gram.device))
+    sizes = labels.unique(return_counts=True)[1]  # for which a card waits
+    if len(sizes) > 1 and int((sizes > 1).sum()) < 2:
+        raise DataError(
+            "spreading within classes takes a batch with two samples or more of each of two classes"
+        )
+    return replace(batch, labels=labels.to(batch.gram.device))
 
 
 def _no_autocast(x: Tensor) -> AbstractContextManager[object]:

@@ -256,3 +256,9 @@ def test_what_cannot_be_had():
     assert few.why == "a rank of 3 holds no 6 directions"
     assert offered("covariance", repeatable=False).passes == 1
     assert offered("gram").passes == 2
+
+
+@pytest.mark.parametrize("size", [1e60, 1e-60])
+def test_scores_that_float32_does_not_hold_are_refused(size):
+    with pytest.raises(ActivationError, match=r"layer c1: scores of .* are beyond what float32 holds"):
+        found("gram", samples().double() * size, rounding="fp64")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 import streamspread
-from streamspread.errors import MissingError
+from streamspread.errors import MissingError, OptionError
 from streamspread.monitor import lightning, transformers
 from tests.training_loops import images, network, train
 
@@ -46,6 +46,10 @@ def test_lightning_steps_are_those_of_the_optimizer():
     assert len(again.monitor.history.of("c1")) == 2
     again.on_exception(trainer, net, RuntimeError())
     assert not any(module._forward_hooks for module in net.modules())
+    trainer.global_step = 12
+    again.on_train_start(trainer, net)  # a second fit is where the trainer is, not where the file was
+    assert again.monitor.steps == 12
+    again.on_train_end(trainer, net)
 
 
 def test_transformers_keep_the_state_in_their_checkpoints(tmp_path):
@@ -69,6 +73,33 @@ def test_transformers_keep_the_state_in_their_checkpoints(tmp_path):
         again.on_train_begin(args, SimpleNamespace(global_step=step), None, model=net)
         assert (again.monitor.steps, len(again.monitor.history)) == (step, looks)
         again.on_train_end(args, state, None)
+
+
+def test_transformers_state_that_cannot_be_written_or_read(tmp_path, monkeypatch, caplog):
+    net, args = network(), SimpleNamespace(output_dir=str(tmp_path))
+    state = SimpleNamespace(global_step=3, is_world_process_zero=True)
+    spread = transformers._Spread("c1", GIVEN)
+    spread.on_train_begin(args, state, None, model=net)
+    (tmp_path / "checkpoint-3").mkdir()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transformers, "replace_file", full)
+        spread.on_save(args, state, None)
+    assert "No space left on device" in caplog.text
+    (tmp_path / "checkpoint-3" / transformers._KEPT).write_text("{")
+    with pytest.raises(OptionError, match="holds no state of a Monitor"):
+        spread.on_train_begin(args, state, None, model=net)
+
+
+def test_of_a_training_of_transformers_that_failed_no_hook_is_left_in_the_next():
+    net, args = network(), SimpleNamespace(output_dir="none")
+    spread = transformers._Spread("c1", {**GIVEN, "every": [0]})
+    for step in (0, 1):  # nothing tells the callback that the first one failed
+        spread.on_train_begin(args, SimpleNamespace(global_step=step), None, model=net)
+        assert bool(net._forward_pre_hooks) == (step == 0)
 
 
 @pytest.mark.parametrize("kind", ["lightning", "transformers"])

@@ -1,16 +1,21 @@
 """What labels tell, as the terminal, Markdown and other programs are given it."""
 
+import base64
 import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from streamspread.report import classes, records, summary
+from streamspread.report import classes, markup, records, summary
 from streamspread.report.labels import EN, labels
+from streamspread.report.runs import Run
 from streamspread.report.tables import print_spectra
 from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.spectrum import Spectra
@@ -95,3 +100,14 @@ def test_other_programs_get_them_too():
     assert (other["between_share"], other["within_low"]) == ("", "")
     known = json.loads(records.to_json(spectra))["layers"][0]
     assert known["components"][0]["within_low"] == 2
+
+
+def test_a_page_keeps_the_columns_of_every_threshold():
+    spectra = Spectra([layer(classes=split())], (0.7, 0.9), {"model": "m", "data": "d"})
+    table = summary.by_class(Run("m", Path("m.arrow"), spectra), EN)
+    kept = re.search('data-arrow="(.*?)"', markup.table(table, "classes"))[1]
+    with pa.ipc.open_file(pa.BufferReader(base64.b64decode(kept))) as reader:
+        columns = reader.read_all().to_pydict()
+    assert columns["of one class"] == ["1 to 3"]
+    assert columns["of one class (2)"] == ["–"]
+    assert len(columns) == len(table.header)

@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import pytest
 from streamspread.errors import MissingError
 from streamspread.report import build, points, render
 from streamspread.report.claims import TAU
+from streamspread.report.courses import courses
 from streamspread.report.figure import Chart
 from streamspread.report.figures import FIGURES
 from streamspread.report.labels import LANGUAGES, labels
-from streamspread.report.pictures import all_pictures, latent
+from streamspread.report.pictures import all_pictures, finish, latent
 from streamspread.report.rows import MANY, role
 from streamspread.report.runs import Collection, Run, collect
 from streamspread.results.embedding import Embedding, LayerEmbedding
@@ -102,6 +104,14 @@ def test_bounds_of_a_scree_curve_make_a_band(with_an_interval):
     assert render.svg(spec).count("<svg") == 1
 
 
+def test_a_scree_curve_takes_proved_bounds_where_not_all_eigenvalues_are_known():
+    layer = open_layer("c1", 1000, 150, 200)
+    spectra = Spectra([replace(layer, lower_sums=np.cumsum(layer.eigenvalues) / 2)], (0.7,), {"model": "m"})
+    spec = all_pictures(Collection((Run("m", Path("m.arrow"), spectra),), {}), TEXTS)["scree-m"].draw()
+    assert spec["datasets"]["rows"][-1]["low"] == pytest.approx(0.35)
+    assert spec["datasets"]["rows"][-1]["high"] == pytest.approx(0.7 / 0.75, abs=1e-5)
+
+
 def test_k_over_n_is_a_share_of_k_at_the_largest_n(study_files):
     collection = collect(study_files)
     svg = render.svg(all_pictures(collection, TEXTS)["over-samples"].draw())
@@ -174,6 +184,22 @@ def test_checkpoints_are_in_order_and_a_curve_for_each_layer(growing):
     rows = [row for row in spec["datasets"]["rows"] if row["stem"] == "c1"]
     assert [row["series"] for row in rows] == ["step-3", "step-20", "step-100"]
     assert {m["layer"] for m in marks(render.svg(spec), "point")} == set(NO1_DIMS)
+
+
+@pytest.mark.parametrize(("panels", "own"), [(2, False), (3, True), (4, False)])
+def test_a_place_without_a_panel_has_no_axis(panels, own):
+    found = [{"panel": name, "stem": "c1"} for name in "abcd"[:panels]]
+    drawn = finish({"layer": []}, found, [])
+    assert (drawn.get("resolve") == {"axis": {"x": "independent"}}) is own
+
+
+def test_courses_of_one_model_over_other_data_are_all_shown(growing):
+    runs = [
+        equal_run(f"{data}-{n}", NO1_DIMS, growing, weights_sha256=str(n), data_seen=data)
+        for data in "xy"
+        for n in range(3)
+    ]
+    assert list(courses(Collection(tuple(runs), {}))) == ["no1: x-0 … x-2", "no1: y-0 … y-2"]
 
 
 def test_constant_layers_alone_are_not_drawn():

@@ -19,6 +19,18 @@ def test_least_most_rises_and_falls():
     )
 
 
+def test_of_one_layer_nothing_is_least_or_most():
+    said = finding("net", layers(10), 0.5, TEXTS)
+    assert said == "At τ = 0.5, net spreads over 1.25 % of its dimensions at c1."
+
+
+def test_names_with_commas_are_told_apart():
+    others = {"same": layers(3, 9, 8), "same, pooled": layers(3, 9, 8)}
+    assert finding("net", layers(10, 40, 20), 0.5, TEXTS, others).endswith(
+        "So it does in same; same, pooled."
+    )
+
+
 def test_networks_that_fall_at_the_same_steps_are_named():
     others = {"same": layers(3, 9, 8), "not": layers(3, 9, 12), "more": layers(9, 8, 7)}
     assert finding("net", layers(10, 40, 20), 0.5, TEXTS, others).endswith(

@@ -43,3 +43,5 @@ def test_a_name_that_is_a_pattern_itself_is_written_as_it_is():
 def test_sentences_that_differ_in_numbers_are_one_with_the_smallest_and_the_largest():
     said = [("a", "1 tile of 1,000 numbers"), ("b", "no tile"), ("c", "1 tile of 37.5 numbers")]
     assert alike(said) == [(["a", "c"], "1 tile of 37.5 to 1,000 numbers"), (["b"], "no tile")]
+    said = [("a", "8 of 4,096, in 3 passes"), ("b", "8 of 8,192, in 3 passes")]
+    assert alike(said) == [(["a", "b"], "8 of 4,096 to 8,192, in 3 passes")]

@@ -2,10 +2,11 @@
 
 import re
 import sys
+from dataclasses import replace
 
 from streamspread.report import over_training, training_page
 from streamspread.report.labels import labels
-from streamspread.results.history import History
+from streamspread.results.history import Components, History
 from tests.histories import history, reading
 
 TEXTS = labels("en")
@@ -40,9 +41,10 @@ def test_the_page_has_the_finding_facts_and_a_figure_for_each_ground_and_needs_n
     assert "<h2>a &lt;b&gt;</h2>" in page
     assert "<dt>network</dt><dd>no1</dd>" in page
     assert "<dt>looked at</dt><dd>every 400 steps</dd>" in page
-    light, dark = re.findall(r'<div class="(?:light|dark)">(<svg.*?</svg>)</div>', page, re.DOTALL)
+    light, dark, *narrow = re.findall(r'<div class="(?:light|dark)">(<svg.*?</svg>)</div>', page, re.DOTALL)
     assert "#e3e7ec" in light  # the grid's lines
     assert "#2a3038" in dark
+    assert [int(re.search(r'width="(\d+)', one)[1]) < 420 for one in (light, *narrow)] == [False, True, True]
     assert '<a href="figures/a%20b.csv">CSV</a>' in page
     assert "<script" not in page
     assert "http://" not in page.replace("http://www.w3.org/", "")
@@ -53,3 +55,9 @@ def test_a_page_without_the_library_of_figures_has_all_the_rest(monkeypatch):
     page = training_page.to_html({"one": history()}, {}, TEXTS, "en")
     assert "<svg" not in page
     assert "<table" in page
+
+
+def test_the_figure_is_told_its_threshold():
+    at = replace(reading(0, "c1", 3), components_at=(Components(0.9, 3, 3),))
+    spec = over_training.draw(History([at]), labels("en"))
+    assert {"name": "now_tau", "value": 0.9} in spec["params"]

@@ -249,6 +249,7 @@ def test_a_lone_layer_after_relu_has_its_answer_and_a_named_axis(browse):
     seen, console = browse(to_html(lone, labels("en"), "en"), 400, False, LONE_PROBE)
     assert (seen["errors"], console) == ([], [])
     assert seen["answer"] == "c3.relu: K(0.7) = 6 of 2,048 dimensions: 0.293\u00a0%"
+    assert seen["finding"] == "At τ = 0.7, lone spreads over 0.293\u00a0% of its dimensions at c3.relu."
     assert len(seen["shares"]) >= 2
     assert seen["named"] == 1  # the slider, and not its output, is what the label names
     assert seen["hidden"] == ["run", "part"]  # a choice of one is none

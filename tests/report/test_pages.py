@@ -8,6 +8,8 @@ import pytest
 import streamspread
 from streamspread import store
 from streamspread.errors import OptionError, StoreError
+from streamspread.report import build
+from streamspread.system.progress import telling
 from tests.fresh import output_of
 from tests.spectra import NO1_DIMS, equal_spectra
 
@@ -31,6 +33,20 @@ def test_one_result_is_enough_and_is_replaced_the_next_time(tmp_path):
         streamspread.report(equal_spectra(NO1_DIMS, EQUAL), tmp_path)
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["1-no1.arrow"]
     assert streamspread.report(str(tmp_path / "results" / "1-no1.arrow"), tmp_path / "again").is_file()
+
+
+def test_each_figure_is_told_before_it_is_drawn_and_then_the_page(tmp_path):
+    equal_spectra(NO1_DIMS, EQUAL).save(tmp_path / "one.arrow")
+    told = []
+    with telling(told.append):
+        build.write_page([tmp_path / "one.arrow"], tmp_path, "en")
+    *drawing, page = told
+    drawn = sorted((tmp_path / "figures").glob("*.png"))
+    assert [(one.stage, one.done, one.total) for one in drawing] == [
+        ("drawing", number, len(drawn)) for number in range(len(drawn))
+    ]
+    assert sorted(one.label for one in drawing) == [path.stem for path in drawn]
+    assert page.stage == "writing the page"
 
 
 def test_notes_are_warnings(tmp_path, monkeypatch):

@@ -35,6 +35,7 @@ def test_where_weights_are_averaged_the_rate_is_constant():
         ({"label_smoothing": 1.0}, "label smoothing must be at least 0 and below 1"),
         ({"spread_weight": math.inf}, "weight of spreading must be a finite number, not inf"),
         ({"spread_target": "next"}, "target of spreading must be 'previous', none or a number above 0"),
+        ({"spread_target": -1.0}, "target of spreading must be 'previous', none or a number above 0"),
         ({"spread_kind": "wide"}, "kind of spreading 'wide' is unknown: choose from participation,"),
         ({"spread_layers": ["c6"], "batch_size": 3}, "spreading takes a batch size of 4 or more, not 3"),
         ({"precision": "fp64"}, "the precision must be one of auto, bf16, fp32, not 'fp64'"),
@@ -55,3 +56,4 @@ def test_the_note_says_how_layers_were_spread_and_nothing_where_none_was():
         "spread_kind": "participation",
     }
     assert Recipe(spread_layers="c6", spread_target=120).note()["spread_target"] == "120"
+    assert Recipe(spread_kind="vicreg", spread_target=-0.5).spread_target == -0.5  # in units of its own

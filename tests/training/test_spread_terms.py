@@ -18,8 +18,8 @@ def drawn(samples=SAMPLES, dim=DIM, seed=0):
 
 
 def measured(kind, x, labels=None):
-    gram, _, fourth = CentredGram.apply(x, KINDS[kind].features)
-    return KINDS[kind].measure(Batch(gram, x.shape[1], fourth, labels))
+    gram, _, _, squares = CentredGram.apply(x, KINDS[kind].features)
+    return KINDS[kind].measure(Batch(gram, x.shape[1], squares, labels))
 
 
 def plain(kind, x, labels):
@@ -67,6 +67,7 @@ def test_each_measure_is_its_formula(kind):
 def test_gradients_are_those_of_finite_differences(kind):
     x = drawn().requires_grad_()
     assert torch.autograd.gradcheck(lambda x: measured(kind, x, LABELS), (x,))
+    assert torch.autograd.gradgradcheck(lambda x: measured(kind, x, LABELS), (x,))
 
 
 @pytest.mark.parametrize("kind", KINDS)

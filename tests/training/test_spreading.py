@@ -3,6 +3,7 @@
 import copy
 import io
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -106,6 +107,99 @@ def test_the_target_has_no_gradient():
         step(model, spread)
         for a, b in zip(found, gradients(model), strict=True):
             assert (a is None and b is None) or torch.allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
+class Before(nn.Module):
+    """A layer a, and before it now and then others: z always, and what ``between`` makes of its output."""
+
+    def __init__(self, between):
+        super().__init__()
+        torch.manual_seed(0)
+        self.z, self.y, self.a, self.b = nn.Linear(108, 9), nn.Linear(9, 9), nn.Linear(9, 9), nn.Linear(9, 4)
+        self.between = between
+
+    def forward(self, x):
+        return self.b(self.a(self.between(self, self.z(x.flatten(1)))).relu())
+
+
+def without_gradients(net, x):
+    with torch.no_grad():
+        net.y(x)
+    return x
+
+
+def checkpointed(net, x):
+    return checkpoint(net.y, x, use_reentrant=True)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        without_gradients,
+        checkpointed,
+        lambda net, x: x * net.y(torch.ones(9)),
+        lambda net, x: x + net.y(x[:1]),
+    ],
+    ids=["without gradients", "checkpointed", "a vector", "a batch of one"],
+)
+def test_a_layer_whose_batch_is_not_seen_is_no_target(between):
+    model, x = Before(between), images(32)[..., :6, :6]
+    with SpreadLoss(model, ["z", "a"], target=None) as free:
+        step(model, free, x)
+        want = free.participation["z"]
+    with SpreadLoss(model, "a") as spread:
+        step(model, spread, x)
+        assert spread.targets == {"a": pytest.approx(want, rel=1e-4)}
+
+
+def test_a_layer_before_that_does_not_always_run_keeps_its_ratio():
+    model, x = Before(lambda net, x: net.y(x) if len(x) > 16 else x), images(32)[..., :6, :6]
+    with SpreadLoss(model, "a") as spread:
+        step(model, spread, x)
+        before = spread.targets
+        model(x[:16])
+        assert torch.isfinite(spread())
+        assert spread.targets == before
+
+
+def test_the_last_layer_of_an_earlier_forward_is_not_before_the_first():
+    model = small()
+    with SpreadLoss(model, "0") as spread:
+        model(images(32))
+        model(images(32))
+        with pytest.raises(LayerError, match="no layer runs before 0"):
+            spread()
+
+
+def test_a_forward_that_is_not_seen_does_not_tell_the_order():
+    model = small()
+    with SpreadLoss(model, "2") as spread:
+        with torch.no_grad():
+            model(images(32))
+        assert torch.isfinite(step(model, spread))
+
+
+@pytest.mark.parametrize("kind", ["vicreg", lambda x: -x.square().mean()], ids=["vicreg", "own"])
+def test_a_target_in_other_units_may_be_below_zero(kind):
+    model = small()
+    with SpreadLoss(model, "2", target=None, weight=1, kind=kind) as spread:
+        value = -float(step(model, spread))
+    for target, term in ((1.5 * value, 0), (0.5 * value, -0.5 * value)):
+        with SpreadLoss(model, "2", target=target, weight=1, kind=kind) as spread:
+            assert float(step(model, spread)) == pytest.approx(term, rel=1e-4)
+            assert spread.targets == {"2": pytest.approx(target)}
+
+
+@pytest.mark.parametrize("kind", ["participation", "vicreg", lambda x: x.var(0).sum().log()])
+def test_the_gradient_of_the_term_has_one(kind):
+    model = small().double()[:3]
+    with SpreadLoss(model, "2", target=None, kind=kind) as spread:
+
+        def term(x):
+            model(x)
+            return spread()
+
+        assert torch.autograd.gradgradcheck(term, (images(4).double()[..., :3, :3].requires_grad_(),))
 
 
 @pytest.mark.parametrize("kind", [*KINDS, lambda x: x.var(0).sum().log()], ids=[*KINDS, "own"])
@@ -319,18 +413,58 @@ def test_what_a_forward_shows_is_refused_then():
         ):
             step(model, spread, x)
     with SpreadLoss(model, "2", kind="within-classes") as spread:
-        for labels, words in ((None, "needs the batch's labels"), (LABELS[:5], r"must be \(32,\)")):
+        for labels, words in (
+            (None, "needs the batch's labels"),
+            (LABELS[:5], r"must be \(32,\)"),
+            ([0] * 32, "labels must be a tensor, not a list"),
+            (torch.arange(32), "two samples or more of each of two classes"),
+            (torch.arange(32).clamp_min(20), "two samples or more of each of two classes"),
+        ):
             model(images(32))
             with pytest.raises(DataError, match=words):
                 spread(labels)
-    with (
-        SpreadLoss(model, "2", kind=lambda x: x) as spread,
-        pytest.raises(OptionError, match="must give a scalar tensor"),
+    for kind, words in (
+        (lambda x: x, "must give a scalar tensor"),
+        (lambda x: x.detach().mean(), "gives a number without a gradient"),
     ):
-        model(images(32))
+        with SpreadLoss(model, "2", kind=kind), pytest.raises(OptionError, match=words):
+            model(images(32))
     model.requires_grad_(False)
     with SpreadLoss(model, "2"), pytest.raises(ActivationError, match="layer 2 has no gradient"):
         model(images(32))
+
+
+def test_a_copy_of_what_holds_the_term_waits_for_no_call():
+    model = small()
+    with SpreadLoss(model, "2", target=None) as spread:
+        model.spread = spread  # as a LightningModule has it
+        model(images(32))
+        for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            other(images(32))
+            with pytest.raises(LayerError, match="was not seen"):
+                other.spread()
+        assert torch.isfinite(spread())
+
+
+def test_gradients_by_torch_func_are_those_of_backward():
+    model = small()
+    weights = {name: each.detach() for name, each in model.named_parameters()}
+    with SpreadLoss(model, "2", target=None) as spread:
+
+        def term(weights):
+            torch.func.functional_call(model, weights, (images(32),))
+            return spread()
+
+        found = torch.func.grad(term)(weights)
+        step(model, spread)
+        for name, each in model.named_parameters():
+            assert torch.allclose(found[name], torch.zeros(()) if each.grad is None else each.grad, atol=1e-7)
+
+
+@pytest.mark.parametrize("state", [None, {"0": "x"}, {"0": torch.ones(3)}], ids=str)
+def test_what_is_no_state_is_refused(state):
+    with SpreadLoss(small(), "2") as spread, pytest.raises(OptionError, match="no state of a SpreadLoss"):
+        spread.load_state_dict(state)
 
 
 def test_a_loop_that_never_calls_is_told():

@@ -1,4 +1,4 @@
-"""``streamspread cka``: how alike layers arrange the same images, within a network or between two."""
+"""``streamspread cka``: how alike layers arrange the same samples, within a network or between two."""
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 from dataclasses import dataclass
@@ -12,10 +12,11 @@ from streamspread.cli.command import Command
 from streamspread.cli.inputs import open_source
 from streamspread.cli.terminal import note, progress_bars, show_text
 from streamspread.errors import OptionError
-from streamspread.options import Flag, Option, RunOptions
+from streamspread.options import Flag, Option, ViewOptions
 
 if TYPE_CHECKING:
     from streamspread.results.grams import Grams
+    from streamspread.system.progress import Report
 
 MOST = 3_000  # images, unless more are asked for: 18 MB a layer
 
@@ -25,7 +26,7 @@ _WITH_FILES = {"files", "quiet", "out"}
 
 @dataclass(eq=False, repr=False)
 class CkaSource(Source):
-    """As of run, but of fewer images."""
+    """As of run, but of fewer samples."""
 
     samples: Annotated[int | None, images_at_most(MOST)] = None
 
@@ -37,7 +38,7 @@ class CkaOutput(Quiet):
     grams: Annotated[
         Path | None,
         Option(
-            "Keep the inner products of the images, to compare this network with another.",
+            "Keep the inner products of the samples, to compare this network with another.",
             Flag(metavar="FILE.safetensors", panel=OUTPUT, unset="not kept"),
         ),
     ] = None
@@ -53,7 +54,7 @@ class CkaOutput(Quiet):
 def cka(
     context: typer.Context,
     source: CkaSource,
-    options: RunOptions,
+    options: ViewOptions,
     output: CkaOutput,
     files: Annotated[
         list[Path] | None,
@@ -63,31 +64,33 @@ def cka(
         ),
     ] = None,
 ) -> None:
-    """Say how alike layers arrange the same images, by linear CKA: of one network, or of two."""
+    """Say how alike layers arrange the same samples, by linear CKA: of one network, or of two."""
+    with progress_bars(output.quiet) as progress:
+        from streamspread import store
+        from streamspread.report import records
+        from streamspread.results.similarity import cka as compare
+
+        for path, suffix in ((output.grams, ".safetensors"), (output.out, ".csv")):
+            if path is not None:
+                if path.suffix != suffix:
+                    raise OptionError(f"cannot write to {str(path)!r}: the name must end in {suffix}")
+                store.check_writable(path)
+        kept, partial = output.grams, ""
+        if files:
+            _check_files(context, files)
+            grams, names = [store.read_grams(path) for path in files], [str(path) for path in files]
+        else:
+            one, kept, partial = _streamed(context, source, options, output, progress)
+            grams, names = [one], [source.model]
+        similarity = compare(*grams)
+        written = output.out
+        if output.out is not None:
+            with store.place(output.out, replace=not partial) as written:
+                store.write_text(records.similarity_to_csv(similarity), written)
     from rich.console import Console
 
-    from streamspread import store
-    from streamspread.report import records
     from streamspread.report.similarity import print_similarity
-    from streamspread.results.similarity import cka as compare
 
-    for path, suffix in ((output.grams, ".safetensors"), (output.out, ".csv")):
-        if path is not None:
-            if path.suffix != suffix:
-                raise OptionError(f"cannot write to {str(path)!r}: the name must end in {suffix}")
-            store.check_writable(path)
-    kept, partial = output.grams, ""
-    if files:
-        _check_files(context, files)
-        grams, names = [store.read_grams(path) for path in files], [str(path) for path in files]
-    else:
-        one, kept, partial = _streamed(context, source, options, output)
-        grams, names = [one], [source.model]
-    similarity = compare(*grams)
-    written = output.out
-    if output.out is not None:
-        with store.place(output.out, replace=not partial) as written:
-            store.write_text(records.similarity_to_csv(similarity), written)
     titles = [one.provenance.get("title") or name for one, name in zip(grams, names, strict=True)]
     if len(titles) > 1:
         titles = [f"{what}: {title}" for what, title in zip(("rows", "columns"), titles, strict=True)]
@@ -115,7 +118,11 @@ def _check_files(context: typer.Context, files: list[Path]) -> None:
 
 
 def _streamed(
-    context: typer.Context, source: CkaSource, options: RunOptions, output: CkaOutput
+    context: typer.Context,
+    source: CkaSource,
+    options: ViewOptions,
+    output: CkaOutput,
+    progress: "Report | None",
 ) -> tuple["Grams", Path | None, str]:
     """The grams of the network; where they are kept, if that was asked for; and what is said of them where
     Ctrl-C left some layers out, which never replaces whole ones."""
@@ -124,15 +131,14 @@ def _streamed(
     from streamspread.engine.grams import InterruptedGrams
 
     partial = ""
-    with progress_bars(output.quiet) as progress:
-        opened = open_source(source, options, output.quiet, most=MOST)
-        facts = opened.facts(context.obj, source, options.seed)
-        try:
-            grams = api.grams(
-                opened.loaded.module, opened.data, **vars(options), progress=progress, provenance=facts
-            )
-        except InterruptedGrams as stopped:
-            grams, partial = stopped.grams, stopped.grams.provenance["notes"][-1]
+    opened = open_source(source, options, output.quiet, most=MOST)
+    facts = opened.facts(context.obj, source, options.seed)
+    try:
+        grams = api.grams(
+            opened.loaded.module, opened.data, **vars(options), progress=progress, provenance=facts
+        )
+    except InterruptedGrams as stopped:
+        grams, partial = stopped.grams, stopped.grams.provenance["notes"][-1]
     if output.grams is None:
         return grams, None, partial
     with store.place(output.grams, replace=not partial) as written:
@@ -146,6 +152,7 @@ COMMAND = Command(
         "streamspread cka",
         "streamspread cka --model no1 --data parquet:cifar10 --grams no1.safetensors --out no1.csv",
         "streamspread cka no1.safetensors no2.safetensors",
+        "streamspread cka --model no1 --data parquet:cifar10 --view whole,pooled",
     ),
     place=8,
 )

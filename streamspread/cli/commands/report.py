@@ -10,7 +10,7 @@ import typer
 
 from streamspread.cli.arguments import Language, Quiet
 from streamspread.cli.command import Command
-from streamspread.cli.terminal import note, show_text
+from streamspread.cli.terminal import note, progress_bars, show_text
 
 
 class Form(StrEnum):
@@ -41,26 +41,35 @@ def report(
     ] = Form.html,
 ) -> None:
     """Write a page that shows stored results, opens from disk and needs no network; figures beside it."""
-    from streamspread.report import build, markdown, over_training
-    from streamspread.report.labels import labels
+    lang = language.lang.value
+    with progress_bars(said.quiet, "reading the results"):
+        from streamspread.report import build
+
+        if form is Form.markdown and out is None:
+            notes, written = [], _markdown(files, lang)
+        else:
+            folder = out or Path("report")
+            write, name = {
+                Form.html: (build.write_page, build.PAGE),
+                Form.markdown: (build.write_markdown, build.MARKDOWN),
+            }[form]
+            notes, written = write(files, folder, lang), f"{folder / name}\n"
+    for line in notes:
+        note(line, said.quiet)
+    show_text(written)
+
+
+def _markdown(files: list[Path], lang: str) -> str:
+    from streamspread.report import markdown, over_training
+    from streamspread.report.labels import called_in, labels
     from streamspread.report.runs import collect
 
-    lang = language.lang.value
-    if form is Form.markdown and out is None:
-        histories, others = over_training.split(files)
-        if histories:
-            show_text(over_training.markdown(histories, labels(lang)))
-        if others or not histories:
-            show_text(markdown.to_markdown(collect(others), labels(lang)))
-        return
-    folder = out or Path("report")
-    write, name = {
-        Form.html: (build.write_page, build.PAGE),
-        Form.markdown: (build.write_markdown, build.MARKDOWN),
-    }[form]
-    for line in write(files, folder, lang):
-        note(line, said.quiet)
-    print(folder / name)
+    histories, others = over_training.split(files)
+    written = over_training.markdown(histories, labels(lang)) if histories else ""
+    if not others and histories:
+        return written
+    collection = collect(others)
+    return written + markdown.to_markdown(collection, labels(lang, called_in(collection.runs)))
 
 
 COMMAND = Command(

@@ -16,7 +16,7 @@ from streamspread.cli.inputs import open_data
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 from streamspread.options import Flag, Option, read_thresholds, split_names
 from streamspread.options.analysis import MACHINE, QUESTION
-from streamspread.system.progress import Left
+from streamspread.system.progress import doing
 
 if TYPE_CHECKING:
     from streamspread.study import Outcome, Step
@@ -29,7 +29,7 @@ class Parts:
     model: Annotated[
         list[str] | None,
         Option(
-            "no1 … no4, or plan:64,64,M,128,128; may be given again.",
+            "no1 … no4, or plan:64,64,M,128,128; may be repeated.",
             Flag(("--model", "-m"), "NAME", INPUT, unset="no1 to no4"),
         ),
     ] = None
@@ -59,7 +59,7 @@ class Parts:
     epochs: Annotated[
         int | None,
         Option(
-            "Of each network trained here; 0 leaves weights random.",
+            "Epochs of each network that is trained here; 0 leaves weights random.",
             Flag(metavar="N", panel=QUESTION, least=0, unset="24 on a GPU, 4 on a CPU"),
         ),
     ] = None
@@ -75,7 +75,9 @@ class StudyOptions:
     ] = "0.5,0.7,0.8,0.9,0.95"
     seed: Annotated[
         int,
-        Option("Of the drawn images and of random weights.", Flag(metavar="N", panel="Network and data")),
+        Option(
+            "Seed for drawing images and for random weights.", Flag(metavar="N", panel="Network and data")
+        ),
     ] = 0
     proof: Annotated[
         bool,
@@ -136,12 +138,11 @@ def study(
         asked = Asked(
             spec, device, wanted.model or [], wanted.train_images, epochs, options.seed, wanted.seeds
         )
-        for name in experiments:
-            for told in perform(name, asked, output.out, output.quiet):
-                print(told.path)
-                if told.partial:
-                    print(f"a partial {name}: interrupted; the same command goes on from there")
-                    raise typer.Exit(130)
+        for told in perform(experiments, asked, output.out, output.quiet):
+            print(told.path)
+            if told.partial:
+                print(f"a partial {told.name}: interrupted; the same command goes on from there")
+                raise typer.Exit(130)
         if not chosen:
             return
     todo = library.steps(names, chosen, images.samples, epochs)
@@ -158,28 +159,28 @@ def study(
         command=context.obj,
         notes=notes,
     )
-    work.check_labels(todo)
-    work.prepare()
-    build.check_folder(output.out)
-    began = time.perf_counter()
-    agenda, remaining = work.agenda(todo), Left()
     done: list[Step] = []
     interrupted = False
-    try:
-        for number, step in enumerate(todo, start=1):
-            first = f"{number} of {len(todo)}: {step.name}"
-            with progress_bars(output.quiet, first, remaining) as show, epoch_lines(output.quiet) as epoch:
+    with progress_bars(output.quiet, "opening the images") as show, epoch_lines(output.quiet) as epoch:
+        work.check_labels(todo)
+        work.prepare()
+        build.check_folder(output.out)
+        began, agenda = time.perf_counter(), work.agenda(todo)
+        try:
+            for number, step in enumerate(todo, start=1):
+                doing(f"{number} of {len(todo)}: {step.name}")
                 learning, progress = agenda.of(number - 1, show) if show else (None, None)
                 outcome = work.do(step, progress, epoch, training_bar(learning))
-            done.append(step)
-            note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
-    except KeyboardInterrupt:
-        if not done:
-            raise
-        interrupted = True
-    note(f"{len(done)} result{'s' * (len(done) > 1)} in {time.perf_counter() - began:.0f} s", output.quiet)
-    files, apart = work.on_page(done)
-    with progress_bars(output.quiet, "writing the page"):
+                done.append(step)
+                note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
+        except KeyboardInterrupt:
+            if not done:
+                raise
+            interrupted = True
+        took = time.perf_counter() - began
+        note(f"{len(done)} result{'s' * (len(done) > 1)} in {took:.0f} s", output.quiet)
+        doing("reading the results")
+        files, apart = work.on_page(done)
         notes = apart + build.write_page(files, output.out, output.lang.value)
     for line in notes:
         note(line, output.quiet)

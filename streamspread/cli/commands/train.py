@@ -47,7 +47,7 @@ class TrainSource:
     samples: Annotated[
         int | None,
         Option(
-            "How many train images, drawn with --seed; the test images are all of them.",
+            "How many training images, drawn with --seed; the test images are all of them.",
             Flag(("--samples", "-n"), "N", INPUT, unset="all"),
         ),
     ] = None
@@ -70,7 +70,9 @@ class RecipeOptions:
             Flag(metavar="X", panel=RECIPE, unset="0.4; with --average, where it is constant, 0.1"),
         ),
     ] = None
-    label_smoothing: Annotated[float, Option("In [0, 1).", Flag(metavar="X", panel=RECIPE))] = 0.0
+    label_smoothing: Annotated[
+        float, Option("Label smoothing, in [0, 1).", Flag(metavar="X", panel=RECIPE))
+    ] = 0.0
     average: Annotated[
         bool,
         Option(
@@ -80,11 +82,13 @@ class RecipeOptions:
     precision: Annotated[
         str,
         Option(
-            "Of the products; auto: bf16 where the device multiplies it natively.",
+            "Precision of the products; auto: bf16 where the device multiplies it natively.",
             Flag(metavar="auto|bf16|fp32", panel=RECIPE),
         ),
     ] = "auto"
-    seed: Annotated[int, Option("Of weights, order and augmentation.", Flag(metavar="N", panel=RECIPE))] = 0
+    seed: Annotated[
+        int, Option("Seed for weights, order and augmentation.", Flag(metavar="N", panel=RECIPE))
+    ] = 0
     spread_layers: Annotated[
         Sequence[str],
         Option(
@@ -93,7 +97,8 @@ class RecipeOptions:
         ),
     ] = ()
     spread_weight: Annotated[
-        float, Option("Of that term; below 0 it narrows.", Flag(metavar="X", panel=SPREADING))
+        float,
+        Option("Weight of that term; below 0 it narrows the layers.", Flag(metavar="X", panel=SPREADING)),
     ] = 0.1
     spread_target: Annotated[
         str | float | None,

@@ -71,9 +71,7 @@ function whole(chart, width, printed) {
   const {rows, name} = shownBy(chart);
   const many = chart.many && new Set(rows.map(row => row.place)).size >= data.many;
   const dark = night.matches && !printed, theme = data.themes[dark ? "dark" : "light"];
-  // On a dark ground the dark end of the colours would not be seen.
-  const written = JSON.stringify(many ? chart.many : chart.few);
-  const spec = JSON.parse(dark ? written.replaceAll('"extent":[0,0.85]', '"extent":[0.3,1]') : written);
+  const spec = structuredClone(many ? chart.many : chart.few);
   const names = [...new Set(rows.map(row => row.stem ?? ""))];
   const longest = Math.max(0, ...names.map(one => Math.min(one.length, 28)));
   const labels = 30 + 7 * longest; // beside a map, where nothing else says how wide they are

@@ -66,6 +66,7 @@ function finding() {
   const run = runs[state.run], name = run.name, {layers, steps, falls} = spreadsOf(run);
   if (!layers.length) return fill(texts.finding_constant, {run: name});
   const least = layers.reduce((a, b) => (b.low < a.low ? b : a)), most = layers.reduce((a, b) => (b.low > a.low ? b : a));
+  if (layers.length === 1) return fill(texts.finding_one, {tau: tauText(), run: name, layer: least.stem, share: least.share});
   const rises = steps.filter(([a, b]) => b.low > a.high).length;
   const said = [fill(texts.finding, {tau: tauText(), run: name, least: least.stem, least_share: least.share, most: most.stem, most_share: most.share})];
   if (steps.length) said.push(fill(texts.finding_steps, {rises, steps: steps.length}));
@@ -73,7 +74,7 @@ function finding() {
     said.push(falls.length > 4 ? fill(texts.finding_many_falls, {where: falls.length}) : fill(texts.finding_falls, {where: falls.join(", ")}));
     const others = groups.networks.flatMap(group => group.entries).filter(([other]) => other !== state.run && !runs[other].layers.some(layer => layer.twin));
     const alike = others.filter(([other]) => spreadsOf(runs[other]).falls.join() === falls.join()).map(([, other]) => other);
-    if (alike.length) said.push(fill(texts.finding_alike, {networks: alike.join(", ")}));
+    if (alike.length) said.push(fill(texts.finding_alike, {networks: alike.join(alike.some(other => other.includes(",")) ? "; " : ", ")}));
   }
   return said.join(" ");
 }
@@ -154,7 +155,8 @@ function drawCompare() {
       const cell = document.createElement(index && column ? "td" : "th");
       if (column) cell.className = "number";
       if (!index || !column) cell.scope = index ? "row" : "col";
-      cell.textContent = text;
+      const inner = index && !column ? cell.appendChild(document.createElement("div")) : cell; // as tables have it
+      inner.textContent = text;
       row.append(cell);
     });
     return row;

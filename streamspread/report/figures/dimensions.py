@@ -13,7 +13,11 @@ def _spec(texts: Texts, form: Form) -> Spec:
         layer["encoding"]["tooltip"] = said
     layers[1]["encoding"]["strokeDash"] = {"field": "series", "legend": None, "sort": None}  # many coincide
     return {
-        "transform": [*SHARES, *bounds],
+        "transform": [
+            *SHARES,
+            *bounds,
+            {"filter": "!datum.twin"},
+        ],  # a twin has the dimensions of its network
         "layer": drawn(layers, x=layer_axis(texts), color=series()),
     }
 

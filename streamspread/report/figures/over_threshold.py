@@ -54,7 +54,12 @@ def _map(texts: Texts) -> Spec:
         "type": "quantitative",
         "title": texts["spread_axis"].format(tau="τ"),
         "scale": {"type": "log", "scheme": "viridis"},
-        "legend": {"orient": "bottom", "labelExpr": PERCENT, "gradientLength": 260, "labelOverlap": True},
+        "legend": {
+            "orient": "bottom",
+            "labelExpr": PERCENT.replace("~r", ".2~r"),
+            "gradientLength": {"expr": "min(260, width)"},
+            "labelOverlap": True,
+        },
     }
     cells: Spec = {"x": {"field": "tau", "type": "ordinal", "title": texts["threshold_axis"], "axis": axis}}
     cells |= {"y": {**layer, "axis": names}, "tooltip": tooltip(texts)}

@@ -21,6 +21,7 @@ def _spec(texts: Texts, form: Form) -> Spec:
             "header": {"labelLimit": 200},
         },
         "columns": 3,
+        "resolve": {"axis": {"x": "independent"}},  # else a place that no panel takes has an axis
         "spec": {"width": 190, "height": 130, "layer": drawn(layers, x=x, color=series())},
     }
 

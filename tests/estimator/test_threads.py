@@ -1,0 +1,103 @@
+"""Pieces on several threads: in order, to the bits of one thread, within the memory, and BLAS as it was."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from streamspread.estimator import running, threads
+from streamspread.estimator.count import Choice
+from streamspread.estimator.rows import NotFinite
+from streamspread.estimator.sums import Scatter
+from tests.devices import CPU
+
+
+def blas_threads():
+    return {
+        found["filepath"]: found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"
+    }
+
+
+def test_results_come_in_order_and_not_far_ahead():
+    asked = []
+
+    def items():
+        for number in range(20):
+            asked.append(number)
+            yield number
+
+    for count, result in enumerate(threads.in_order(lambda number: number**2, items(), 3)):
+        assert result == count**2
+        assert len(asked) <= count + 4
+
+
+@pytest.mark.parametrize(("items", "count"), [([], 4), ([7], 4), ([1, 2, 3], 1)])
+def test_one_item_or_thread_is_that_of_who_asks(items, count):
+    here = threading.get_ident()
+    found = list(threads.in_order(lambda item: (item, threading.get_ident()), items, count))
+    assert found == [(item, here) for item in items]
+
+
+def test_what_a_piece_raises_is_raised():
+    def fail(number):
+        if number == 3:
+            raise ValueError("the fourth")
+        return number
+
+    with pytest.raises(ValueError, match="the fourth"):
+        list(threads.in_order(fail, range(9), 2))
+
+
+def test_blas_has_its_threads_again_whoever_leaves_last():
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        first, second = threads.one_of_blas(), threads.one_of_blas()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)  # as two threads that fit at once may come and go
+        assert set(blas_threads().values()) == {1}
+        second.__exit__(None, None, None)
+        assert blas_threads() == before
+        with threads.one_of_blas(False):
+            assert blas_threads() == before
+
+
+def test_no_more_threads_than_were_given():
+    with threadpool_limits(1, user_api="blas"):
+        assert threads.available() == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int64])
+def test_sums_have_the_same_bits_on_any_number_of_threads(dtype):
+    x_ND = (100 * torch.randn(3000, 12, generator=torch.Generator().manual_seed(0)) + 70).to(dtype)
+    found = []
+    for at_once in (1, 2, 5):
+        sums = Scatter(12, CPU, rows=170, at_once=at_once)
+        sums.add_all([x_ND[:1000], x_ND[1000:]])
+        found.append(sums)
+    for sums in found[1:]:
+        assert torch.equal(sums.matrix.a_NN.tril(), found[0].matrix.a_NN.tril())
+        assert torch.equal(sums.sum_D, found[0].sum_D)
+    want = np.cov(x_ND.double().numpy().T)
+    np.testing.assert_allclose(
+        np.tril(found[0]._centred(found[0].matrix)[0].a_NN) / 2999, np.tril(want), rtol=1e-10, atol=1e-9
+    )
+
+
+def test_a_piece_that_is_not_finite_is_refused_on_any_thread():
+    x = np.ones((2000, 5))
+    x[1500, 2] = np.nan
+    with pytest.raises(NotFinite, match="not finite"):
+        Scatter(5, CPU, rows=100, at_once=3).add(x)
+
+
+@pytest.mark.parametrize("dim", [3, 100])
+def test_as_many_pieces_at_once_as_fit(dim, monkeypatch):
+    monkeypatch.setattr(threads, "available", lambda: 6)
+    least = Scatter.nbytes(dim, CPU, 5)
+    for more, at_once in ((0, 1), (2, 3), (50, 6)):
+        budget = least + more * Scatter.piece_bytes(dim)
+        resources = running.Resources(CPU, budget, "auto", None, Choice(5))
+        assert resources.scatter(dim)._at_once == at_once
