@@ -195,7 +195,7 @@ class PeakMeter:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Context manager that counts the bytes of tensors made inside it: at ``each`` operation, and at ``peak``.
+    """Context manager that counts the bytes of tensors made inside it, at ``each`` operation and at ``peak``.
 
     Exact for tensors, so that it grows with the batch alone; of workspaces inside an operation only those of
     convolutions are known.
