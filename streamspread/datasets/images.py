@@ -21,7 +21,8 @@ RESIDENT_BYTES = 4 * 2**30
 #: With more samples the row numbers alone would fill the memory.
 MOST_SAMPLES = 10**9
 
-_MOST_READERS = 4
+#: Threads that read: at most four, and no more than there are cores for.
+_READERS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
 
 
 class PixelSource(Protocol):
@@ -98,6 +99,7 @@ class StreamedImages(Stream):
     samples: int
     tensor: torch.Tensor | None = None
     seekable = True
+    held_batches = 2 * _READERS + 2  # given, and ahead; those that are being read, as much again
 
     def __init__(self, source: PixelSource, rows: np.ndarray, name: str, description: str) -> None:
         self._source = source
@@ -124,13 +126,12 @@ class StreamedImages(Stream):
     def _read_ahead(self, parts: list[np.ndarray]) -> Iterator[torch.Tensor]:
         # Threads suffice: decoding and resizing release the interpreter's lock (measured: twice as fast on
         # two cores). Processes would have to be started, and images pickled or put into shared memory.
-        readers = min(_MOST_READERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-        pool = ThreadPoolExecutor(readers, thread_name_prefix="streamspread-read")
+        pool = ThreadPoolExecutor(_READERS, thread_name_prefix="streamspread-read")
         ahead: deque[Future[torch.Tensor]] = deque()
         try:
             for part in parts:
                 ahead.append(pool.submit(self._source.read, part))
-                if len(ahead) > readers:
+                if len(ahead) > _READERS:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()

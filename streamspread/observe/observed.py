@@ -137,8 +137,8 @@ def _looked_at(
     samples, batch_size = survey(stream, len(first))
     if samples is not None and samples < 2:
         raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
-    # A stream that makes its batches holds one, and what it makes it of, beside the model's own copy.
-    copies = 1 if stream.tensor is not None else 3
+    # The model's own copy, and what a stream that makes its batches holds.
+    copies = 1 if stream.tensor is not None else 1 + stream.held_batches
     views: Sequence[str] = (WHOLE,)
     rules: Sequence[AxesRule] = ()
     if isinstance(options, ViewOptions):

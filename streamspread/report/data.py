@@ -76,7 +76,3 @@ class Data:
         if not (self.identified and other.identified):
             return Difference("unknown", self.name, other.name)
         return None if self.name == other.name else Difference("data", self.name, other.name)
-
-    def known_same(self, other: Data) -> bool:
-        """Whether they are the same by their hash, not by their description alone."""
-        return self.seen is not None and self.seen == other.seen

@@ -139,6 +139,7 @@ LATER = pa.schema(
         pa.field("images", pa.int64()),  # where samples are places of these
         pa.field("leading", LEADING),
         pa.field("share_of_whole", pa.float64()),
+        pa.field("source_dim", pa.int64()),
     ]
 )
 
@@ -184,6 +185,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "images": [s.images for s in layers],
         "leading": [leading_row(s.leading) for s in layers],
         "share_of_whole": [or_null(s.share_of_whole) for s in layers],
+        "source_dim": [s.source_dim for s in layers],
     }
     columns |= {name: [or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -256,7 +258,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         share_of_whole=number("share_of_whole"),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
-        source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),
+        source_dim=value("source_dim") or _source_dim(value("dim"), value("samples"), value("ceiling")),
     )
     if not spectrum.complete and not len(spectrum.upper_sums):
         raise ValueError("upper sums are missing, and not all eigenvalues are there")
@@ -274,6 +276,9 @@ def _check_row(row: Mapping[str, Any]) -> None:
     check_views(row.get("view") or WHOLE)
     if (images := row.get("images")) is not None and not 0 < images <= row["samples"]:
         raise ValueError(f"{row['samples']:,} samples of {images:,} images")
+    for name in ("summed_dim", "source_dim"):
+        if (dim := row.get(name)) is not None and not 0 < dim <= row["dim"]:
+            raise ValueError(f"{row['dim']:,} features, and {name.replace('_', ' ')} {dim:,}")
     if not 0.0 <= (row.get("share_of_whole") or 0.0) <= 1.0:
         raise ValueError(f"a share of {row['share_of_whole']:g} of the whole's variance")
     for name in ("seconds", "participation_ratio", "effective_rank"):
@@ -308,5 +313,5 @@ def _growth(points: list[dict[str, Any]] | None) -> Growth | None:
 
 
 def _source_dim(dim: int, samples: int, ceiling: int | None) -> int | None:
-    """What lowers the ceiling of a layer, if anything does."""
+    """What lowers the ceiling of a layer, if anything does: older files say no more."""
     return ceiling if ceiling is not None and ceiling < min(dim, samples - 1) else None

@@ -40,8 +40,8 @@ WEIGHTS = {
     "participation-with-diagonal": 0.1,
     "effective-rank": 0.1,
     "coding-rate": 0.7,
-    "vicreg": 0.02,
-    "decov": 1e-5,
+    "vicreg": 0.002,
+    "decov": 1e-6,
     "within-classes": 0.1,
 }
 

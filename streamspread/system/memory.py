@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from streamspread.errors import BudgetError
+from streamspread.system.freed import give_back
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate(("K", "M", "G", "T"), start=1)}
@@ -154,6 +155,7 @@ class PeakMeter:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._base = torch.cuda.memory_allocated(self.device) - self.held
         elif Path("/proc/self/statm").exists():
+            give_back()  # or what lay free before and is used again would be no growth
             self._base = _resident() - self.held
             self._thread = threading.Thread(target=self._watch, name="streamspread-memory", daemon=True)
             self._thread.start()
@@ -225,14 +227,16 @@ class LiveBytes(TorchDispatchMode):
 
 
 def _workspace_bytes(func: Any, args: tuple[Any, ...], result: Any) -> int:
-    """What a convolution on the CPU takes beside its input and output. oneDNN computes into a layout of its
-    own first. It has no float64 convolution: torch falls back to im2col, which unfolds the whole input, or
-    the output of a transposed convolution."""
+    """What a convolution on the CPU takes beside its input and output. oneDNN copies weights, output and
+    input, unless that is channels_last, into layouts of its own. It has no float64 convolution: torch falls
+    back to im2col, which unfolds the whole input, or the output of a transposed convolution."""
     if func is not torch.ops.aten.convolution.default or result.device.type != "cpu":
         return 0
-    if result.dtype != torch.float64:
-        return int(result.numel() * result.element_size())
     x, weight, transposed, groups = args[0], args[1], args[6], args[8]
+    if result.dtype != torch.float64:
+        stays = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        copied = (weight, result) if stays else (weight, result, x)
+        return int(sum(part.numel() for part in copied) * result.element_size())
     places = (x if transposed else result)[:, :1].numel()
     return int(places * weight[0].numel() * groups * result.element_size())
 

@@ -97,6 +97,9 @@ def test_no_k_exceeds_the_ceiling_which_a_smaller_activation_lowers():
     assert layer(dim=50, samples=1000).ceiling == 50
     assert layer(dim=50, samples=1000, source_dim=7).ceiling == 7
     assert layer(dim=50, samples=4, source_dim=7).ceiling == 3
+    assert layer(dim=50, samples=4, source_dim=7).directions == 7
+    assert layer(dim=50, samples=4, summed_dim=9).directions == 9
+    assert layer(dim=50, samples=4).directions == 50
     open_ended = layer(
         eigenvalues=np.array([4.0, 1.0]),
         upper_sums=np.array([4.0, 6.0, 8.0, 10.0]),
