@@ -38,16 +38,20 @@ def orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
 
 
 def ritz(
-    gram_LL: torch.Tensor, h_LL: torch.Tensor, count: int | None = None
+    gram_LL: torch.Tensor | None, h_LL: torch.Tensor, count: int | None = None
 ) -> tuple[np.ndarray, torch.Tensor]:
     """Ritz values (descending) and the rotation to the Ritz vectors of a basis q, from G = qᵀq and H = qᵀAq:
     the first ``count``, or all.
 
     H x = θ G x is solved as a symmetric problem in float64. So a basis that is orthonormal only to float32
-    still gives the Ritz values of its span.
+    still gives the Ritz values of its span. Without G it is taken to be orthonormal.
     """
+    h_LL = (h_LL + h_LL.T) / 2
+    if gram_LL is None:
+        values, vectors = torch.linalg.eigh(h_LL)
+        return values.flip(0)[:count].cpu().numpy(), vectors.flip(1)[:, :count]
     factor = torch.linalg.cholesky(gram_LL)  # G = F Fᵀ, and F⁻¹ H F⁻ᵀ is symmetric
-    h_LL = torch.linalg.solve_triangular(factor, (h_LL + h_LL.T) / 2, upper=False)
+    h_LL = torch.linalg.solve_triangular(factor, h_LL, upper=False)
     h_LL = torch.linalg.solve_triangular(factor, h_LL.T.contiguous(), upper=False)
     values, vectors = torch.linalg.eigh((h_LL + h_LL.T) / 2)
     rotation_LK = torch.linalg.solve_triangular(factor.T, vectors.flip(1)[:, :count], upper=True)

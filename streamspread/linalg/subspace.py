@@ -25,6 +25,7 @@ _SETTLED = 0.1  # of what decides K, that sums of Ritz values may still grow by 
 _CONVERGED = 1.02  # a Ritz value that random vectors do not exceed may be so many times below the eigenvalue
 _UNSEEN = 1.1  # and what a few random vectors find
 _UNIT = 2.0**-23  # of a target, below which they have settled whatever decides K
+_SMALL = 4  # times the basis: a smaller matrix may have no directions left to add
 _REFINED = 16  # Ritz values computed again in float64: they hold all but a small share of ‖A‖²_F
 
 
@@ -93,12 +94,14 @@ class Subspace:
             fresh_NB = rest(y_NL[:, count:end][:, left], q_NL[:, :end], self._random, along_LB[:, left])
             count, before = end, ritz_L
         self.q_NL, self.y_NL, known_LL = q_NL[:, :end], y_NL[:, :end], h_LL[:end, :end]
-        gram_LL = (self.q_NL.T @ self.q_NL).double()
-        kept_LK = independent(gram_LL)
-        if kept_LK is not None:  # a small matrix has no others
-            gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
-            kept_LK = kept_LK.to(q_NL.dtype)
-            self.q_NL, self.y_NL = self.q_NL @ kept_LK, self.y_NL @ kept_LK
+        gram_LL = None
+        if end * _SMALL > matrix.n:  # a small matrix has no others than those that it holds already
+            gram_LL = (self.q_NL.T @ self.q_NL).double()
+            kept_LK = independent(gram_LL)
+            if kept_LK is not None:
+                gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
+                kept_LK = kept_LK.to(q_NL.dtype)
+                self.q_NL, self.y_NL = self.q_NL @ kept_LK, self.y_NL @ kept_LK
         ritz_L, self._turn_LL = ritz(gram_LL, known_LL)
         self.ritz_L = np.maximum(ritz_L, 0.0)
         return reaching(self.ritz_L, targets)

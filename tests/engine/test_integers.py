@@ -1,5 +1,10 @@
 """Rounding int16 from end to end: what it holds, what it does not, and where it cannot be had."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -85,6 +90,23 @@ def test_a_processor_without_exact_products_is_refused(monkeypatch):
     match = "rounding int16 needs exact products of int8 matrices, .* take --rounding fp32"
     with pytest.raises(DeviceError, match=match):
         streamspread.analyze(identity(), torch.randn(20, 4), "0", rounding="int16")
+
+
+@exact
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN's limit is one of x86")
+def test_without_instructions_for_int8_float32_is_chosen_by_what_was_measured():
+    """oneDNN forms the products with instructions that saturate there, which a trial finds."""
+    code = (
+        "import torch, streamspread; from streamspread import kernels\n"
+        "model = torch.nn.Sequential(torch.nn.Identity())\n"
+        "plan = streamspread.plan(model, torch.randn(3000, 2000), ['0'], device='cpu')\n"
+        "print(kernels.exact_speed(torch.device('cpu')), plan.layers[0].rounding)"
+    )
+    limited = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=limited, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert told.stdout.split() == ["0.0", "fp32"]
 
 
 @exact
