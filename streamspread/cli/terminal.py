@@ -162,11 +162,16 @@ def begins(
     began = "goes on from its weights" if start.origin else "random weights"
     yield f"{model}{plan}: {parameters:,} parameters, {began}"
     yield f"{train.description}; tested on {len(test.labels):,}"
-    steps = max(1, len(train.labels) // min(recipe.batch_size, len(train.labels)))
+    batch = min(recipe.batch_size, len(train.labels))
+    steps = _counted(max(1, len(train.labels) // batch), "step")
     yield (
-        f"{recipe.epochs} epochs of {steps:,} steps of {min(recipe.batch_size, len(train.labels)):,} images, "
+        f"{_counted(recipe.epochs, 'epoch')} of {steps} of {batch:,} images, "
         f"{start.precision} on {start.device}; writes {path}"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def training_bar(
@@ -205,7 +210,8 @@ def epoch_lines(quiet: bool) -> Iterator[Callable[[EpochReport], None] | None]:
         left = report.seconds / report.epoch * (report.epochs - report.epoch)
         note(
             f"epoch {report.epoch} of {report.epochs}: loss {report.loss:.3f}, "
-            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), about {duration(left)} left",
+            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%})"
+            f"{f', about {duration(left)} left' if left else ''}",
             quiet,
         )
 

@@ -121,7 +121,7 @@ def _grid(tap: TapInfo) -> tuple[int, ...]:
 
 def _same_places(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     """Whether places are the same, of which one may have those of the other in a row, as tokens have them."""
-    return math.prod(a) == math.prod(b) and (a == b or min(len(a), len(b)) == 1)
+    return math.prod(a) == math.prod(b) and (a == b or min(len(a), len(b)) <= 1)
 
 
 def _said(tap: TapInfo) -> str:

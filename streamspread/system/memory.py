@@ -195,7 +195,7 @@ class PeakMeter:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Context manager that counts the bytes of tensors made inside it; ``peak`` is the most at once.
+    """Context manager that counts the bytes of tensors made inside it, at ``each`` operation and at ``peak``.
 
     Exact for tensors, so that it grows with the batch alone; of workspaces inside an operation only those of
     convolutions are known.
@@ -207,7 +207,7 @@ class LiveBytes(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.peak = 0
+        self.each: list[int] = []
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(
@@ -222,8 +222,13 @@ class LiveBytes(TorchDispatchMode):
             if storage._cdata not in given:
                 self._live[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
         live = sum(nbytes for _, nbytes in self._live.values())
-        self.peak = max(self.peak, live + _workspace_bytes(func, args, result))
+        self.each.append(live + _workspace_bytes(func, args, result))
         return result
+
+    @property
+    def peak(self) -> int:
+        """The most at once."""
+        return max(self.each, default=0)
 
 
 def _workspace_bytes(func: Any, args: tuple[Any, ...], result: Any) -> int:

@@ -279,6 +279,14 @@ def test_wholes_and_means_over_places_are_compared_in_one():
     check(grams, wanted)
 
 
+def test_a_single_place_of_an_image_is_the_image():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 8), nn.Flatten(), nn.Linear(6, 4)).eval()
+    x = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    wanted = viewed(model, x, {"0": "NCHW"}, "position") | features(model, x, ["2"])
+    check(streamspread.grams(model, x, ["0", "2"], view="position", device="cpu"), wanted)
+
+
 def test_a_memory_of_several_passes_gives_the_same_cka_of_places():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 40, 3), nn.Conv2d(40, 50, 1)).eval()

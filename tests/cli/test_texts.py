@@ -110,6 +110,28 @@ def test_a_decoder_is_given_the_text_one_token_later(model, data, tmp_path, caps
             assert layer.components(tau) == int(np.searchsorted(np.cumsum(values), tau * values.sum())) + 1
 
 
+@pytest.mark.parametrize(("view", "counted"), [("position", None), ("pooled", 31)])
+def test_layers_are_compared_by_the_tokens_that_count(model, data, capsys, view, counted):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    lengths = [min(LONGEST, len(tokenizer(text).input_ids)) for text in texts(39) if text.strip()]
+    layers = "encoder.layer.0.output,encoder.layer.1.output"
+    line = [
+        "cka",
+        "--model",
+        f"hf:{model}",
+        "--weights",
+        "default",
+        "--data",
+        f"hf:{data}",
+        "--device",
+        "cpu",
+    ]
+    assert main([*line, "--view", view, "--layers", layers, "--batch-size", "7", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert f"linear CKA over {counted or sum(lengths)} samples" in out
+    assert f"encoder.layer.1.output@{view}" in out
+
+
 def test_some_texts_are_drawn_and_random_weights_follow_the_seed(model, data, tmp_path, capsys):
     more = ("--weights", "none", "--samples", "20", "--with-random", "--layers", "encoder.layer.0.output")
     assert run(model, data, tmp_path / "x.arrow", *more) == 0

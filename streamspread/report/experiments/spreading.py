@@ -56,8 +56,9 @@ def _are_kinds(records: Sequence[Record]) -> bool:
     return len({one.get("kind") for one in records if one["setting"] != WITHOUT}) > 1
 
 
-def _differ_by(records: Sequence[Record]) -> str:
-    return "kind, weight" if _are_kinds(records) else "layers, weight, target"
+def _differ_by(records: Sequence[Record], weight: str = ", weight") -> str:
+    """What tells groups apart. ``weight``: "" where kinds go without theirs, as in a legend."""
+    return f"kind{weight}" if _are_kinds(records) else "layers, weight, target"
 
 
 def convolutions(record: Record) -> list[str]:
@@ -200,7 +201,7 @@ def draw(records: Sequence[Record]) -> Spec:
     for layer in right:
         layer["encoding"] = {"x": {"field": "x", **x}, "y": {"field": "y", **accuracies}} | layer["encoding"]
     return {
-        "title": f"The same network without and with the term, by {_differ_by(records)}",
+        "title": f"The same network without and with the term, by {_differ_by(records, '')}",
         "params": [{"name": "now_columns", "value": 3}],
         "hconcat": [
             {"width": 360, "height": 260, "data": {"values": rows}, "layer": left},
