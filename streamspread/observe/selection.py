@@ -24,6 +24,16 @@ _PREFIXES = ("FSDP", "Parametrized")
 #: Conv2dSame; and no ConvNeXtBlock or Conv2dNormActivation, which hold such beside others.
 _CONVOLUTION = re.compile(r"Conv(Transpose|(Add|Bn|ReLU)*)[123][dD](?!Norm)")
 
+#: Of torch, whatever a network calls those that it derives from them, as the reference networks do.
+_CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+
 
 def select(
     taps: Sequence[TapInfo],
@@ -124,7 +134,7 @@ def _nothing(pattern: str, names: Sequence[str]) -> LayerError:
 def is_usual(module: nn.Module) -> bool:
     """Whether it is a convolution or linear layer, of torch or by its name of another library: what ``all``
     means in a model that does not say itself."""
-    return _is_usual_kind(type(module).__name__)
+    return isinstance(module, _CONVOLUTIONS) or _is_usual_kind(type(module).__name__)
 
 
 def _is_usual_kind(kind: str) -> bool:
