@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
@@ -82,9 +82,10 @@ def pattern_texts(patterns: Any, such: str) -> list[str]:
     Raises:
         LayerError: none, or one that is no text.
     """
-    if isinstance(patterns, str) or not isinstance(patterns, Iterable):
-        patterns = [] if patterns is None else [patterns]
-    given = list(patterns)
+    try:
+        given = [patterns] if isinstance(patterns, str) else [*patterns]
+    except TypeError:  # a tensor or array of no axes says that it is iterable
+        given = [] if patterns is None else [patterns]
     if not given:
         raise LayerError(f"no layer asked for: give {such}")
     for pattern in given:
