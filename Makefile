@@ -27,7 +27,7 @@ gpu-test: $(VENV)/.installed ## the tests that need an NVIDIA GPU
 truth: $(VENV)/.installed ## 100,000 generated cases against references (ARGS="--count 2000 --seed 7")
 	$(PY) -m benchmarks.truth $(ARGS)
 
-chaos: $(VENV)/.installed ## runs killed 100 times and resumed to the same bits (ARGS="--kills 20 --seed 7")
+chaos: $(VENV)/.installed ## runs killed 100 times and resumed to the same bits (ARGS="--kills 20 --seed 7 --case gram")
 	$(PY) -m tests.chaos $(ARGS)
 
 fuzz: $(VENV)/.installed ## 5,000 malformed inputs by group (ARGS="--count 500 --seed 7 --group weights")

@@ -12,7 +12,10 @@ nothing, also where a diagonal block is formed whole. The limit of a run is the 
 kept from batch to batch, and these operations at the best rate that was measured of their kind: staging,
 what measures rounding, eigenvalues, proofs and estimates lie beyond it.
 
-    python -m benchmarks.cpu_limit --data parquet:PATH [--samples 5000] [--all]
+With ``--limited`` the run is made again where oneDNN, which forms torch's int8 products, may take no
+instructions for them (VNNI, AMX): what is chosen there, and is it as fast as float32?
+
+    python -m benchmarks.cpu_limit --data parquet:PATH [--samples 5000] [--all] [--limited]
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.environment import environment, save
-from benchmarks.processes import measured
+from benchmarks.processes import measured, within
 
 THRESHOLD = 0.7
 LAYER = "c2"  # of the rank updates: D = 65,536, and nothing narrower that it is made of
@@ -36,6 +39,8 @@ REPEATS, SLOW = 5, 5.0  # a product that takes more seconds is not repeated
 FORWARDS = 2  # of which the shorter one counts
 FEW = 32  # images on which everything is loaded and compiled
 SLICES = 4  # products of int8 in one of int16
+#: The environment in which oneDNN takes AVX-512 as it was before there were instructions for int8.
+LIMITED = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
 #: Of which products the sums of a rounding consist; the better one counts.
 KINDS = {"fp32": ("float32, NumPy", "float32, torch"), "int16": ("int8",)}
 
@@ -45,6 +50,7 @@ def main() -> None:
     parser.add_argument("--data", default="patches", help="as for `streamspread run`")
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--all", action="store_true", help="the whole run over all images too")
+    parser.add_argument("--limited", action="store_true", help="the whole run without int8 instructions too")
     parser.add_argument("--skip", nargs="*", default=[], choices=["updates", "whole", "fp32"])
     options = parser.parse_args()
     result: dict[str, Any] = {"threshold": THRESHOLD, "rates": alone("rates", rates)}
@@ -62,6 +68,10 @@ def main() -> None:
                 whole_row(options.data, samples, roundings, best)
                 for samples in (options.samples, *([None] if options.all else []))
             ]
+        if options.limited:
+            with within(LIMITED):
+                run = on_images(whole, options.data, options.samples, "auto")
+            result["limited"] = {"environment": LIMITED, **run}
     finally:
         print("written:", save("cpu-limit", **result))
     show(result)
@@ -184,6 +194,9 @@ def forward(data: str, samples: int | None) -> dict[str, Any]:
 
 def whole(data: str, samples: int | None, rounding: str) -> dict[str, Any]:
     """All seven layers by the engine, as a user runs it."""
+    import torch
+
+    from streamspread import kernels
     from streamspread.api.analyze import analyze
 
     network, stream = network_and_images(data, samples)
@@ -193,6 +206,7 @@ def whole(data: str, samples: int | None, rounding: str) -> dict[str, Any]:
     return {
         "data": stream.description,
         "seconds": seconds,
+        "exact_speed": kernels.exact_speed(torch.device("cpu")),  # over float32's, as it was chosen by
         "layers": {name: layer_row(spectrum) for name, spectrum in spectra.items()},
         "peak_bytes": max(spectrum.peak_bytes for spectrum in spectra.values()),
         "notes": spectra.provenance.get("notes", []),
@@ -281,49 +295,46 @@ def show(result: dict[str, Any]) -> None:
         console.print(f"{LAYER} at {row['rounding']}, {row['data']}: {parts}{share}")
     for row in result.get("whole", []):
         show_whole(console, row)
+    if limited := result.get("limited"):
+        console.print(f"without instructions for int8, {LIMITED}:")
+        show_run(console, "auto", limited)
 
 
 def show_whole(console: Any, row: dict[str, Any]) -> None:
-    from rich.table import Table
-
     bare = row["forward"]
     forward_alone = bare.get("failed") or (
         f"{bare['seconds']:.2f} s, {bare['kept']:.2f} s in memory that is kept, {bare['data']}"
     )
     console.print(f"forward alone: {forward_alone}")
     for rounding, run in row["runs"].items():
-        if "failed" in run:
-            console.print(f"rounding {rounding}: {run['failed']}")
-            continue
-        title = f"rounding {rounding}: {run['seconds']:.2f} s, {run['peak_bytes'] / 2**30:.2f} GiB"
-        if "times_forward" in run:
-            title += f"; {run['times_forward']:.2f} × the forward alone"
-        if "times_limit" in run:
-            title += f", {run['times_limit']:.2f} × forward and arithmetic"
-        console.print(title)
-        table = Table()
-        for heading in (
-            "layer",
-            "D",
-            "summed",
-            "method",
-            "rounding",
-            "passes",
-            f"K({THRESHOLD:g})",
-            "seconds",
-        ):
-            table.add_column(
-                heading, justify="left" if heading in ("layer", "method", "rounding") else "right"
-            )
-        for name, layer in run["layers"].items():
-            low, high = layer["components"]
-            table.add_row(
-                *(name, f"{layer['dim']:,}", f"{layer['summed_dim'] or layer['dim']:,}"),
-                *(layer["method"], layer["rounding"], str(layer["passes"])),
-                f"{low}" if layer["closed"] else f"{low}…{high}",
-                f"{layer['seconds']:.2f}",
-            )
-        console.print(table)
+        show_run(console, rounding, run)
+
+
+def show_run(console: Any, rounding: str, run: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    if "failed" in run:
+        console.print(f"rounding {rounding}: {run['failed']}")
+        return
+    title = f"rounding {rounding}: {run['seconds']:.2f} s, {run['peak_bytes'] / 2**30:.2f} GiB"
+    title += f"; exact sums {run['exact_speed']:.2f} × as fast as float32's"
+    if "times_forward" in run:
+        title += f"; {run['times_forward']:.2f} × the forward alone"
+    if "times_limit" in run:
+        title += f", {run['times_limit']:.2f} × forward and arithmetic"
+    console.print(title)
+    table = Table()
+    for heading in ("layer", "D", "summed", "method", "rounding", "passes", f"K({THRESHOLD:g})", "seconds"):
+        table.add_column(heading, justify="left" if heading in ("layer", "method", "rounding") else "right")
+    for name, layer in run["layers"].items():
+        low, high = layer["components"]
+        table.add_row(
+            *(name, f"{layer['dim']:,}", f"{layer['summed_dim'] or layer['dim']:,}"),
+            *(layer["method"], layer["rounding"], str(layer["passes"])),
+            f"{low}" if layer["closed"] else f"{low}…{high}",
+            f"{layer['seconds']:.2f}",
+        )
+    console.print(table)
 
 
 if __name__ == "__main__":

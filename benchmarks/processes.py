@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -30,6 +32,21 @@ def measured(
         return {"failed": f"exit code {process.exitcode}"}
     finally:
         process.join()
+
+
+@contextmanager
+def within(changes: Mapping[str, str]) -> Iterator[None]:
+    """A context in which processes that are started have these variables in their environment."""
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _measure(

@@ -115,6 +115,8 @@ def inside(app, name, source):
 
     link = rf"\[(?P<text>[^\]]*)\]\({re.escape(up)}\.\./(?P<target>[^)#]+)(?P<anchor>#[^)]*)?\)"
     source[0] = re.sub(link, led, source[0])
+    if name.startswith("study/"):  # a number and its unit stay on one line
+        source[0] = re.sub(r"(?<=\d) %", "\u00a0%", source[0])
 
 
 def setup(app):

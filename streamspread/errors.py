@@ -62,8 +62,8 @@ def check_seed(seed: object) -> int:
 
 
 def check_whole(what: str, number: object, least: int = 1) -> None:
-    """Raises OptionError for what is no whole number, or one below ``least``."""
-    if not isinstance(number, Integral) or int(number) < least:
+    """Raises OptionError for what is no whole number, as True is none, or one below ``least``."""
+    if isinstance(number, bool) or not isinstance(number, Integral) or int(number) < least:
         raise OptionError(f"{what} {number!r} asked for; it must be a whole number, {least} or more")
 
 

@@ -26,6 +26,7 @@ from streamspread.store import keeping
 from tests import pictures, trainings
 from tests.bits import digest
 from tests.networks import growing, identity, network, one_thread, smallest_budget
+from tests.processes import hear_signals
 
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 _LONGEST_WAIT = 0.02  # seconds between a line and the signal
@@ -212,15 +213,20 @@ def killed(case, size, path, lines, rng):
 
 
 def chaos(kills, seed, runs, say=print):
-    """So many kills over the runs in turn; how many runs ended, all with the bits of those undisturbed."""
+    """So many kills or a few more, as many of each run; how many ended, all with the bits of those
+    undisturbed."""
+    return sum(_chaos(-(-kills // len(runs)), seed, *run, say) for run in runs)
+
+
+def _chaos(kills, seed, case, size, say):
+    """How many times a run ended while it was killed so often."""
     rng, done, ends = random.Random(seed), 0, 0
+    want, lines = undisturbed(case, size)
     with tempfile.TemporaryDirectory() as folder:
-        path, turn = Path(folder) / "run", 0
+        path = Path(folder) / "run"
         while done < kills:
-            (case, size), resumed = runs[turn % len(runs)], 0
-            turn += 1
+            resumed = 0
             while True:
-                want, lines = undisturbed(case, size)
                 got = killed(case, size, path, lines, rng) if done < kills else _ended(case, size, path)
                 if got is not None:
                     break
@@ -243,13 +249,19 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    for name, kind in (("case", str), ("path", str), ("rank", int), ("size", int), ("meeting", str)):
+    parser.add_argument("--case", choices=[*CASES, TRAINING], help="one kind of run alone")
+    parser.add_argument("--size", type=int, choices=[1, 2], help="on so many processes alone")
+    for name, kind in (("path", str), ("rank", int), ("meeting", str)):
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.case:
+    if given.meeting:
         child(given.case, given.path, given.rank, given.size, given.meeting)
     else:
-        ends = chaos(given.kills, given.seed, RUNS, say=functools.partial(print, flush=True))
+        hear_signals()
+        runs = [run for run in RUNS if given.case in (None, run[0]) and given.size in (None, run[1])]
+        if not runs:
+            parser.error(f"{given.case} runs on one process")
+        ends = chaos(given.kills, given.seed, runs, say=functools.partial(print, flush=True))
         print(f"{ends} runs ended, each with the same bits")
 
 

@@ -2,8 +2,6 @@
 
 import math
 import os
-import signal
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,13 +9,12 @@ import torch
 
 from streamspread import kernels
 from tests import emulation
+from tests.processes import hear_signals
 
 
 def pytest_configure() -> None:
-    """Tests send signals, which nohup and the background of a shell have ignored."""
-    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    """Tests send signals."""
+    hear_signals()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

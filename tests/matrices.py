@@ -32,6 +32,13 @@ def prescribed(values, device, dtype, rows=96):
     return panels
 
 
+def exact_panels(panels):
+    """The same panels of float64 as sums that were never rounded."""
+    exact = SymmetricPanels(panels.n, panels.rows, panels.dtype, panels.device, True, panels.panels)
+    exact.u_NR, exact.m_RR = panels.u_NR, panels.m_RR
+    return exact
+
+
 def packed(n, rows, device=CPU, dtype=torch.float64, *, seed=0, fall=0.0, low_rank=False):
     """Panels of a random positive definite matrix, and the dense float64 matrix (on the CPU) that they hold.
 

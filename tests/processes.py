@@ -1,11 +1,21 @@
-"""Processes that a test starts, one for each rank."""
+"""Processes that a test starts, one for each rank, and the signals that they hear."""
 
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def hear_signals():
+    """From here on signals have their effect, also on processes that are started: nohup, and the background
+    of a shell, have some ignored."""
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def run_all(module, world, folder):

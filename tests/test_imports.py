@@ -112,10 +112,11 @@ def test_imports_point_one_way(path):
 @pytest.mark.parametrize("folder", SIBLINGS)
 def test_things_that_go_by_a_name_do_not_know_each_other(folder):
     package = f"streamspread.{folder.replace('/', '.')}"
-    for path in FILES:
-        if path.parent.as_posix() == folder and path.name != "__init__.py":
-            siblings = {module for module in imported(path) if module.startswith(f"{package}.")}
-            assert siblings == set(), f"{path} imports {siblings}"
+    things = [path for path in FILES if path.parent.as_posix() == folder and path.name != "__init__.py"]
+    assert len(things) > 1, f"{folder} is gone"
+    for path in things:
+        siblings = {module for module in imported(path) if module.startswith(f"{package}.")}
+        assert siblings == set(), f"{path} imports {siblings}"
 
 
 @pytest.mark.parametrize("library", sorted(OWNERS))

@@ -28,7 +28,7 @@ from streamspread.api.analyze import analyze_with, plan_with
 from streamspread.api.doors import Subject
 from streamspread.models.network import build
 from streamspread.options import Options
-from streamspread.system import devices, group
+from streamspread.system import devices
 from streamspread.system.group import Group
 from streamspread.system.ranks import ALONE
 from streamspread.system.wire import Wire
@@ -387,7 +387,6 @@ def outcome(case, ranks):
 def join(rank, size, folder):
     """Be one of so many processes."""
     torch.set_num_threads(1)
-    group.SAME_SIGNAL = 0.0  # cases that are interrupted follow each other within seconds
     store = dist.FileStore(str(folder / "store"), size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(minutes=5))
 

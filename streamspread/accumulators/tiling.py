@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -54,16 +55,7 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     least = min(_LEAST_TILE, share)
     while max_block > LEAST_BLOCK and sum(need(least)) > setting.room:
         max_block //= 2
-    tile = share
-    if setting.same_again:
-        per_feature = need(least)[0] - need(least - 1)[0] if least > 1 else need(1)[0]
-        room = setting.room - setting.forward_bytes - (need(least)[0] - per_feature * least)
-        most = min(room, constants.tile_bytes) // per_feature
-        passes = -(-share // max(least, most))
-        if passes > 1:
-            tile = -(-share // passes // _ALIGN) * _ALIGN
-            # Rounded up to the alignment it may be too large, rounded down it may be none.
-            tile = min(tile, max(least, most // _ALIGN * _ALIGN))
+    tile = _tile(share, lambda tile: need(tile)[0], setting) if setting.same_again else share
     passes = -(-share // min(tile, share))
     state, step = need(tile)
     operations = setting.sum_cost * float(samples) ** 2 * share
@@ -105,3 +97,18 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
             labels=setting.labels,
         ),
     )
+
+
+def _tile(share: int, need: Callable[[int], int], setting: Setting) -> int:
+    """How many of a rank's ``share`` of the features make a tile: so that the fewest passes are about alike,
+    of those that fit. ``need``: bytes of the state with a tile of so many."""
+    least = min(_LEAST_TILE, share)
+    per_feature = need(least) - need(least - 1) if least > 1 else need(1)
+    room = setting.room - setting.forward_bytes - (need(least) - per_feature * least)
+    most = min(room, setting.profile.tile_bytes) // per_feature
+    passes = -(-share // max(least, most))
+    if passes == 1:
+        return share
+    even = -(-share // passes // _ALIGN) * _ALIGN
+    # Rounded up to the alignment it may be too large, rounded down it may be none.
+    return min(even, max(least, most // _ALIGN * _ALIGN))

@@ -69,8 +69,8 @@ def embed(call: EmbedCall) -> Embedding:
     check_perplexity(call.perplexity, samples)
     if call.axes >= samples:
         raise OptionError(
-            f"{call.axes:,} principal components asked for, and {samples:,} images have at most "
-            f"{samples - 1:,}: take more images, or fewer --components"
+            f"{call.axes:,} principal components asked for, and {samples:,} samples have at most "
+            f"{samples - 1:,}: take more samples, or fewer --components"
         )
     options = _summed(call)
     with shown(call.progress) as report:
@@ -88,6 +88,7 @@ def embed(call: EmbedCall) -> Embedding:
         "data": stream.description,
         "data_seen": spectra.provenance["data_seen"],
         "samples": samples,
+        "samples_are": observed.called,
         "options": call.asked(),
         "axes": call.axes,
         "perplexity": call.perplexity,

@@ -11,14 +11,14 @@ from streamspread.api.facts import with_facts
 from streamspread.engine.grams import InterruptedGrams, kept_grams
 from streamspread.errors import DataError
 from streamspread.observe.observed import observing
-from streamspread.options import RunOptions
+from streamspread.options import ViewOptions
 from streamspread.results.grams import Grams
 from streamspread.streams import as_stream
 from streamspread.system.bars import Shown, shown
 
 
 @dataclass(frozen=True)
-class GramsCall(RunOptions, Subject):
+class GramsCall(ViewOptions, Subject):
     """The arguments of :func:`grams`."""
 
     _: KW_ONLY
@@ -32,7 +32,9 @@ def grams(call: GramsCall) -> Grams:
     those of the other layers, or of another network that was given the same data.
 
     They take N(N + 1)/2 float32 numbers a layer, and those of all layers lie in memory at once; the features
-    never do.
+    never do. In a view N counts its samples, which must be the same for all layers: of ``position`` layers
+    must have the same places, and N is their number times that of the images; ``whole``, ``pooled`` and
+    ``pooled-max`` can be asked for together.
 
     Args:
         model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
@@ -41,7 +43,8 @@ def grams(call: GramsCall) -> Grams:
         forward, progress, provenance: as of :func:`streamspread.analyze`.
 
     Raises:
-        StreamspreadError: one of its subclasses, with one line that says what to do.
+        StreamspreadError: one of its subclasses, with one line that says what to do; LayerError, where layers
+            do not have the same samples.
         InterruptedGrams: (a KeyboardInterrupt) Ctrl-C when some layers were done, whose ``grams`` it holds.
     """
     stream = as_stream(call.data)
@@ -58,6 +61,7 @@ def grams(call: GramsCall) -> Grams:
                 "data": stream.description,
                 "data_seen": found.data_seen,
                 "samples": found.samples,
+                "samples_are": observed.called,
                 "options": call.asked(),
             }
             if left:

@@ -18,6 +18,7 @@ from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.results.objects import Shown
 from streamspread.results.views import axes_rules, check_axes
 from streamspread.streams import Batch, as_stream, head
+from streamspread.system.side import Side
 
 
 class Layers(tuple[TapInfo, ...], Shown):
@@ -83,7 +84,7 @@ def example_of(loaded: LoadedModel, size: int) -> Any:
         ModelError: no example is known of what it takes.
     """
     if loaded.takes == "images":
-        return torch.zeros(2, 3, size, size, dtype=torch.uint8)
+        return torch.zeros(2, 3, Side.of(size).height, size, dtype=torch.uint8)
     if loaded.example is None:
         raise ModelError(
             f"{loaded.name} takes {loaded.takes}, of which no example is known: from Python, "

@@ -44,7 +44,7 @@ def check_perplexity(
         raise OptionError(f"perplexity {perplexity:g} asked for; it must be 1 or more (30 is usual)")
     if samples <= NEIGHBOURS * perplexity:
         raise OptionError(
-            f"perplexity {perplexity:g} needs more than {NEIGHBOURS * perplexity:g} images, and there are "
+            f"perplexity {perplexity:g} needs more than {NEIGHBOURS * perplexity:g} samples, and there are "
             f"{samples:,}: {remedy}"
         )
 

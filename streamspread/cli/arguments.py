@@ -101,7 +101,7 @@ class ImageSize:
     image_size: Annotated[
         int | None,
         Option(
-            "Side of the square images.",
+            "Width of the images, which are square unless the model's are not.",
             Flag(metavar="PIXELS", panel=INPUT, least=1, most=65_535, unset="what the model is made for"),
         ),
     ] = None

@@ -134,8 +134,9 @@ def progress_bars(
         yield show
 
 
-def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False) -> None:
-    """How long a run will take, on stderr, and what all images would; ``twice``: for a random twin too."""
+def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False, called: str = "images") -> None:
+    """How long a run will take, on stderr, and what all samples would; ``twice``: for a random twin too;
+    ``called``: what samples are."""
     from streamspread.report.naming import listed
     from streamspread.report.text import duration, outweighed
 
@@ -144,7 +145,7 @@ def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False) -> Non
         line += f", of which the processes wait about {duration(now.waits)} for each other's rows"
     if more is not None:
         line += (
-            f"; all {more.samples:,} images: about {duration(more.seconds)}, with --samples {more.samples}"
+            f"; all {more.samples:,} {called}: about {duration(more.seconds)}, with --samples {more.samples}"
         )
     note(line, quiet=False)
     if now.outweighed:
@@ -161,11 +162,16 @@ def begins(
     began = "goes on from its weights" if start.origin else "random weights"
     yield f"{model}{plan}: {parameters:,} parameters, {began}"
     yield f"{train.description}; tested on {len(test.labels):,}"
-    steps = max(1, len(train.labels) // min(recipe.batch_size, len(train.labels)))
+    batch = min(recipe.batch_size, len(train.labels))
+    steps = _counted(max(1, len(train.labels) // batch), "step")
     yield (
-        f"{recipe.epochs} epochs of {steps:,} steps of {min(recipe.batch_size, len(train.labels)):,} images, "
+        f"{_counted(recipe.epochs, 'epoch')} of {steps} of {batch:,} images, "
         f"{start.precision} on {start.device}; writes {path}"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def training_bar(
@@ -204,7 +210,8 @@ def epoch_lines(quiet: bool) -> Iterator[Callable[[EpochReport], None] | None]:
         left = report.seconds / report.epoch * (report.epochs - report.epoch)
         note(
             f"epoch {report.epoch} of {report.epochs}: loss {report.loss:.3f}, "
-            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%}), about {duration(left)} left",
+            f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%})"
+            f"{f', about {duration(left)} left' if left else ''}",
             quiet,
         )
 

@@ -16,6 +16,7 @@ from streamspread.system.files import storable
 #: Pixels of the largest image that is decoded, of any format; Pillow's own limit.
 MOST_IN_IMAGE = 178_956_970
 
+_TOGETHER = 16  # images that are decoded before they are scaled, which may leave little of them
 _JPEG_START = b"\xff\xd8\xff"
 # Markers that begin a frame, whose header tells the size: SOF0 to SOF15, without those of tables.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -57,9 +58,10 @@ class DecodedPixels:
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
         """uint8 (len(rows), 3, H, W); DataError for a broken image and for one of another size."""
-        images = self._decode(self._source.read_encoded(rows), rows)
         if self._image_size is not None:
-            return self._resized(images, self._image_size)
+            size, parts = self._image_size, (rows[i : i + _TOGETHER] for i in range(0, len(rows), _TOGETHER))
+            return torch.cat([self._resized(self._decoded(part), size) for part in parts])
+        images = self._decoded(rows)
         if self._first is None:
             self._first = int(rows[0]), tuple(images[0].shape)
         first_row, shape = self._first
@@ -72,8 +74,9 @@ class DecodedPixels:
                 )
         return torch.stack(images)
 
-    def _decode(self, encoded: Sequence[bytes | None], rows: np.ndarray) -> list[torch.Tensor]:
+    def _decoded(self, rows: np.ndarray) -> list[torch.Tensor]:
         """The images, each uint8 (3, H, W); DataError for one that is too large, before it is decoded."""
+        encoded = self._source.read_encoded(rows)
         for data, row in zip(encoded, rows, strict=True):
             if data is not None and data.startswith(_JPEG_START):  # of others Pillow tells
                 self._check_size(*_jpeg_size(data), row=int(row))

@@ -21,7 +21,8 @@ RESIDENT_BYTES = 4 * 2**30
 #: With more samples the row numbers alone would fill the memory.
 MOST_SAMPLES = 10**9
 
-_MOST_READERS = 4
+#: Threads that read: at most four, and no more than there are cores for.
+_READERS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
 
 
 class PixelSource(Protocol):
@@ -98,6 +99,7 @@ class StreamedImages(Stream):
     samples: int
     tensor: torch.Tensor | None = None
     seekable = True
+    held_batches = 2 * _READERS + 2  # given, and ahead; those that are being read, as much again
 
     def __init__(self, source: PixelSource, rows: np.ndarray, name: str, description: str) -> None:
         self._source = source
@@ -124,13 +126,12 @@ class StreamedImages(Stream):
     def _read_ahead(self, parts: list[np.ndarray]) -> Iterator[torch.Tensor]:
         # Threads suffice: decoding and resizing release the interpreter's lock (measured: twice as fast on
         # two cores). Processes would have to be started, and images pickled or put into shared memory.
-        readers = min(_MOST_READERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-        pool = ThreadPoolExecutor(readers, thread_name_prefix="streamspread-read")
+        pool = ThreadPoolExecutor(_READERS, thread_name_prefix="streamspread-read")
         ahead: deque[Future[torch.Tensor]] = deque()
         try:
             for part in parts:
                 ahead.append(pool.submit(self._source.read, part))
-                if len(ahead) > readers:
+                if len(ahead) > _READERS:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
@@ -235,31 +236,34 @@ def describe(name: str, chosen: int, total: int, seed: int, image_size: int | No
 
 
 def resize_and_crop(images: torch.Tensor, size: int) -> torch.Tensor:
-    """uint8 (n, 3, H, W) → (n, 3, size, size), as torchvision's Resize and CenterCrop do it, and timm's.
+    """uint8 (n, 3, H, W) → (n, 3, size, size), or as high as a :class:`Side` is, as torchvision's Resize and
+    CenterCrop do it, and timm's.
 
     The shorter side is scaled to ``size`` (bilinear, antialiased), or as a :class:`Side` says, then the
     middle is cut out. Images of which nothing would be changed are returned uncopied.
     """
     how, (height, width) = Side.of(size), images.shape[-2:]
-    if height == width == size == how.scaled:
+    if (height, width) == (how.height, size) and how.scaled == size:
         return images
     scaled = how.scaled_to(height, width)
     if min(scaled) == 1:  # torch scales to a single row or column only what lies with its channels last
         images = images.contiguous(memory_format=torch.channels_last)
     images = torch.nn.functional.interpolate(images, size=scaled, mode=how.mode, antialias=True)
     images = _bordered(images, how)
-    top, left = (round((side - size) / 2) for side in images.shape[-2:])
-    return images[..., top : top + size, left : left + size].contiguous()
+    top, left = (
+        round((side - kept) / 2) for side, kept in zip(images.shape[-2:], (how.height, size), strict=True)
+    )
+    return images[..., top : top + how.height, left : left + size].contiguous()
 
 
 def _bordered(images: torch.Tensor, side: Side) -> torch.Tensor:
-    """Images at least as high and wide as that: what they lack is a border, half of it on either side, an odd
-    pixel below or to the right."""
+    """Images at least as high and as wide as that: what they lack is a border, half of it on either side, an
+    odd pixel below or to the right."""
     height, width = images.shape[-2:]
-    if height >= side and width >= side:
+    if height >= side.height and width >= side:
         return images
     fill = torch.tensor(side.fill, dtype=images.dtype)[:, None, None]
-    whole = fill.repeat(len(images), 1, max(side, height), max(side, width))
-    top, left = max(0, side - height) // 2, max(0, side - width) // 2
+    whole = fill.repeat(len(images), 1, max(side.height, height), max(side, width))
+    top, left = max(0, side.height - height) // 2, max(0, side - width) // 2
     whole[..., top : top + height, left : left + width] = images
     return whole

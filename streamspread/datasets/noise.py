@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from streamspread.system.side import Side
+
 DEFAULT_SAMPLES = {"train": 50_000, "test": 10_000}
 DEFAULT_SIZE = 32
 
@@ -10,7 +12,7 @@ _BLOCK = 64  # rows
 
 
 class NoisePixels:
-    """``samples`` images, uint8 (3, size, size), of independent uniform bytes.
+    """``samples`` images, uint8 (3, size, size) or of a Side, of independent uniform bytes.
 
     The same split, seed and size give the same images.
     """
@@ -21,13 +23,13 @@ class NoisePixels:
     def __init__(self, split: str, samples: int, seed: int, size: int = DEFAULT_SIZE) -> None:
         self._key = (seed, sorted(DEFAULT_SAMPLES).index(split))
         self._samples = samples
-        self._shape = (_BLOCK, 3, size, size)
+        self._shape = (_BLOCK, 3, Side.of(size).height, int(size))
 
     def __len__(self) -> int:
         return self._samples
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
-        """uint8 (len(rows), 3, size, size)."""
+        """uint8 (len(rows), 3, H, W)."""
         images = np.empty((len(rows), *self._shape[1:]), dtype=np.uint8)
         # Each block of rows has a generator of its own, so that a row's pixels are the same in every batch.
         for block in np.unique(rows // _BLOCK):

@@ -7,6 +7,7 @@ import torch
 from sklearn.datasets import load_sample_images
 
 from streamspread.errors import DataError
+from streamspread.system.side import Side
 
 MOST = {"train": 50_000, "test": 10_000}
 DEFAULT_SIZE = 32
@@ -15,7 +16,7 @@ _ORDER_SEED = 0
 
 
 class PatchPixels:
-    """Crops, uint8 (3, size, size), each from another place; train and test share no place (but do overlap).
+    """Crops, uint8 (3, H, W), each from another place; train and test share no place (but do overlap).
 
     All places in both photographs are put in one fixed random order: the first 10,000 are test, the next
     50,000 train; at a size with fewer places the two shares are the same.
@@ -31,13 +32,15 @@ class PatchPixels:
         shipped = load_sample_images()
         photographs = [np.ascontiguousarray(photograph.transpose(2, 0, 1)) for photograph in shipped.images]
         largest = min(min(photograph.shape[1:]) for photograph in photographs)
-        if size > largest:
+        window = Side.of(size).height, int(size)
+        if max(window) > largest:
             raise DataError(
-                f"patches: {size}x{size} crops asked for; the photographs give up to {largest}x{largest}"
+                f"patches: {window[0]}x{window[1]} crops asked for; the photographs give up to "
+                f"{largest}x{largest}"
             )
-        # All crops of a photograph as a view (3, rows, columns, size, size), so that nothing is copied here.
+        # All crops of a photograph as a view (3, rows, columns, H, W), so that nothing is copied here.
         self._windows = [
-            np.lib.stride_tricks.sliding_window_view(photograph, (size, size), axis=(1, 2))
+            np.lib.stride_tricks.sliding_window_view(photograph, window, axis=(1, 2))
             for photograph in photographs
         ]
         counts = [windows.shape[1] * windows.shape[2] for windows in self._windows]
@@ -52,11 +55,10 @@ class PatchPixels:
         return len(self._places)
 
     def read(self, rows: np.ndarray) -> torch.Tensor:
-        """uint8 (len(rows), 3, size, size)."""
+        """uint8 (len(rows), 3, H, W)."""
         places = self._places[rows]
         which = self._photograph(places)
-        size = self._windows[0].shape[-1]
-        crops = np.empty((len(rows), 3, size, size), dtype=np.uint8)
+        crops = np.empty((len(rows), 3, *self._windows[0].shape[-2:]), dtype=np.uint8)
         for index, windows in enumerate(self._windows):
             here = which == index
             top, left = np.divmod(places[here] - self._starts[index], windows.shape[2])

@@ -29,7 +29,7 @@ class Request:
         samples: how many images will be used; None: all. Only a source that generates its images needs it;
             rows are drawn from what the source opens by whoever asked.
         seed: for a source that generates its images.
-        image_size: side in pixels of the square images, which may say how others are brought to it
+        image_size: width in pixels of square images, or height, width and how others are brought to it
             (:class:`streamspread.system.side.Side`); None: as they are.
     """
 

@@ -22,6 +22,7 @@ from streamspread.datasets.images import (
 from streamspread.datasets.source import SOURCES, SPLITS, DataSource, Request, data_forms
 from streamspread.errors import BudgetError, DataError, OptionError, check_whole
 from streamspread.system.memory import format_bytes, free_bytes
+from streamspread.system.side import Side
 
 if TYPE_CHECKING:
     from streamspread.datasets.texts import Texts, Tokenizer
@@ -122,10 +123,11 @@ def default(
 def _check_room(size: int) -> None:
     """Raises BudgetError where the two images that a network is first looked at with leave no room: a system
     that runs out of memory ends the program without a word."""
-    needed, free = _FIRST_LOOK * 3 * size**2, free_bytes(torch.device("cpu"))
+    height = Side.of(size).height
+    needed, free = _FIRST_LOOK * 3 * height * size, free_bytes(torch.device("cpu"))
     if needed > free:
         raise BudgetError(
-            f"images at {size:,}x{size:,} take {format_bytes(needed)} or more, and {format_bytes(free)} of "
+            f"images at {height:,}x{size:,} take {format_bytes(needed)} or more, and {format_bytes(free)} of "
             "memory are free: lower --image-size"
         )
 

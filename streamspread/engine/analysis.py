@@ -161,6 +161,7 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "data": observed.stream.description,
         "samples": plan.samples,
+        "samples_are": observed.called,
         "batch_size": observed.batch_size,
         "model_dtype": str(observed.dtype).removeprefix("torch."),
         "budget_bytes": plan.budget,

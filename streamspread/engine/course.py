@@ -223,7 +223,7 @@ class Analysis:
             tensors |= {f"layer.{number}.{part}": tensor for part, tensor in own.items()}
         found = {name: layer.found for name, layer in self.running.items() if layer.found is not None}
         mark = passes.get("mark")
-        where = f"{mark['samples']:,} images into it" if mark else "before its first image"
+        where = f"{mark['samples']:,} samples into it" if mark else "before its first sample"
         facts = {
             "rounding": self.rounding,
             "jobs": [job._asdict() for job in self.jobs],

@@ -12,13 +12,15 @@ from streamspread.accumulators.base import LayerShape
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.staging import Overflow
 from streamspread.engine.planning import check_room, setting_for
-from streamspread.errors import ActivationError, BudgetError
+from streamspread.errors import ActivationError, BudgetError, LayerError
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
 from streamspread.planner import Plan, make_plan
 from streamspread.results.grams import Grams, LayerGram, packed_size
+from streamspread.results.views import POSITION, WHOLE
+from streamspread.streams.batch import mask_of
 from streamspread.system.memory import format_bytes, free_bytes
 from streamspread.system.progress import Progress, Report
 
@@ -40,10 +42,11 @@ def kept_grams(observed: Observed, report: Report) -> Grams:
     Raises:
         BudgetError: all triangles, and beside them one layer's sums, do not fit.
         ActivationError: NaN or Inf came, or a layer's range is too wide for float32.
+        LayerError: layers whose views do not have the same samples.
         DataError: the passes brought different data.
         InterruptedGrams: Ctrl-C, when some layers were done.
     """
-    samples = observed.samples or 0  # known, as data that repeat are counted
+    samples = _samples(observed)
     plan = _planned(observed, samples)
     check_room(plan, observed.device)
     taps = {tap.name: tap for tap in observed.taps}
@@ -90,13 +93,48 @@ def _carry_out(
         report(Progress("inner products", number, of, len(names), len(names), "layers", names[-1]))
 
 
+def _samples(observed: Observed) -> int:
+    """N, which is that of all layers.
+
+    Raises:
+        LayerError: layers whose samples are not the same.
+    """
+    first, *others = observed.taps
+    for tap in others:
+        if not _same_places(_grid(first), _grid(tap)):
+            raise LayerError(
+                f"layer {first.name} has {_said(first)}, and {tap.name} {_said(tap)}: inner products are "
+                "those between the same samples: ask for layers with the same places, or for views without "
+                "them, as whole or pooled"
+            )
+    images = observed.samples or 0  # known, as data that repeat are counted
+    if first.view is None or not (observed.masked and first.view.by_token):
+        return images * math.prod(_grid(first))
+    masks = (mask_of(batch) for batch in observed.stream.batches(observed.batch_size))
+    return sum(int(mask_NT.sum()) for mask_NT in masks if mask_NT is not None)
+
+
+def _grid(tap: TapInfo) -> tuple[int, ...]:
+    """How the samples that an image is lie."""
+    return tap.view.grid if tap.view is not None and tap.view.name == POSITION else ()
+
+
+def _same_places(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether places are the same, of which one may have those of the other in a row, as tokens have them."""
+    return math.prod(a) == math.prod(b) and (a == b or min(len(a), len(b)) <= 1)
+
+
+def _said(tap: TapInfo) -> str:
+    return "×".join(map(str, _grid(tap))) + " places" if _grid(tap) else "a sample for each image"
+
+
 def _planned(observed: Observed, samples: int) -> Plan:
     """The plan: as of grams, but without eigenvalues, beside all triangles that are kept."""
     each = packed_size(samples) * torch.float32.itemsize
     kept = len(observed.taps) * each
     rounding = "fp64" if observed.dtype == torch.float64 else "fp32"
     setting = setting_for(observed, Options(method="gram"), rounding)
-    setting = replace(setting, eigenvalues=False)
+    setting = replace(setting, eigenvalues=False, samples=samples)
     advice = (
         f"the inner products of {samples:,} samples take {format_bytes(each)} a layer, "
         f"{format_bytes(kept)} in all: take fewer samples or layers"
@@ -105,11 +143,18 @@ def _planned(observed: Observed, samples: int) -> Plan:
         setting = replace(setting, resident_bytes=setting.resident_bytes + kept)
     elif kept > (free := free_bytes(torch.device("cpu"))):
         raise BudgetError(f"{format_bytes(free)} of the computer's memory are free, and {advice}")
-    layers = [LayerShape(tap.name, tap.shape, tap.dim, tap.operations) for tap in observed.taps]
+    layers = [_shape(tap) for tap in observed.taps]
     try:
         return make_plan(layers, setting)
     except BudgetError as error:
         raise BudgetError(f"{error}; {advice}") from None
+
+
+def _shape(tap: TapInfo) -> LayerShape:
+    """With the samples of its view for images."""
+    view = WHOLE if tap.view is None else tap.view.name
+    operations = tap.operations / math.prod(_grid(tap))
+    return LayerShape(tap.name, tap.shape, tap.dim, operations, view=view)
 
 
 def _end_pass(gram: Gram) -> None:

@@ -24,6 +24,9 @@ from streamspread.system.memory import at_least, format_bytes, total_bytes
 #: How many times as fast as float32 products those of int16 must be, to be taken where not asked for.
 LEAST_GAIN = 1.25
 
+#: Samples of a layer, of more of which sums of integers may be too large to be exact, and so for nothing.
+MOST_EXACT = 2**29
+
 
 def planned(observed: Observed, options: Options) -> Plan:
     """The plan for the observed layers; errors as :func:`streamspread.planner.make_plan`, and:
@@ -61,7 +64,8 @@ def planned_at(values: Values, options: Options, plan_at: Callable[[str], Plan])
 def plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
     """The plan for some of the taps."""
     setting = setting_for(observed, options, rounding)
-    return make_plan([_shape(observed, tap) for tap in taps], setting)
+    plan = make_plan([_shape(observed, tap) for tap in taps], setting)
+    return replace(plan, called=observed.called)
 
 
 def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
@@ -130,7 +134,7 @@ def _check_directions(observed: Observed, options: Options) -> None:
     if wanted > most > 0:
         raise OptionError(
             f"{wanted:,} directions asked for, and no layer here has more than {most:,}: ask for fewer, or "
-            "give more images"
+            f"give more {observed.called}"
         )
 
 
@@ -190,7 +194,8 @@ def _less_work(exact: Plan, usual: Plan, profile: Profile) -> bool:
     )
     # What a pass costs is known where the number of samples is.
     longer = usual.samples is None and len(exact.passes) > len(usual.passes)
-    return kept and not longer and work(exact, profile) < work(usual, profile)
+    few = all((layer.samples or 0) <= MOST_EXACT for layer in exact.layers)
+    return kept and few and not longer and work(exact, profile) < work(usual, profile)
 
 
 def check_room(plan: Plan, device: torch.device) -> None:

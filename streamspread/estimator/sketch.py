@@ -93,7 +93,7 @@ class Sketch:
         spectrum = self._spectrum(values, self.rows.rounding_trace + svd.error * len(values), off)
         count = min(choice.of(spectrum), len(values))
         rows_KD = torch.empty(count, self.dim, dtype=torch.float64, device=self.device)
-        svd.stack.rotate_into(rows_KD, svd.vectors_MM[:, :count].T)
+        svd.stack.rotate_into(rows_KD, svd.leading(count).T)
         rows_KD = _orthonormal_rows(rows_KD) if count else rows_KD
         return Solved(self.shift_D + svd.mean_D, rows_KD, spectrum, leading(spectrum, count), exact=False)
 

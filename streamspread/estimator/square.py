@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.linalg import blas, eigh_tridiagonal, lapack
+from scipy.linalg import blas
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
-from streamspread.errors import OptionError
+from streamspread.linalg.reduced import Reduced, orthonormal
 
-_MOST_PARTIAL = 0.3  # of all vectors: with more, divide and conquer makes all of them sooner (n = 2,000)
 _COLUMNS = 256  # of a triangle that are squared at a time
-_BLOCK = 64  # columns that LAPACK reduces at a time
 _MOST_RESTARTS = 20  # of a search: what takes more is found sooner by reducing the matrix (n = 2,000)
 _CONVERGED = 2.0**-44  # residuals of what a search finds, as a share of the largest eigenvalue
 _ROUGHLY = 2.0**-10  # the like of what is left, of which only the size is asked
@@ -65,19 +63,14 @@ class Square:
 
     def eigenpairs_(self, choose: Callable[[np.ndarray], int]) -> tuple[np.ndarray, torch.Tensor]:
         """All eigenvalues, descending, and the vectors of as many leading ones as ``choose`` says of them.
-
-        On the CPU the matrix is reduced to three diagonals once, and only the vectors that are asked for are
-        made of these (Dhillon & Parlett 2004, LAPACK's stemr) and turned back. **Uses up the matrix.**
+        **Uses up the matrix.**
 
         Returns:
             (n,) float64, and (n, k) float64, where the matrix lies.
         """
-        n = len(self.a_NN)
-        if self.a_NN.is_cuda:
-            values, vectors = torch.linalg.eigh(self.a_NN)
-            values = values.flip(0).cpu().numpy()
-            return values, vectors[:, n - choose(values) :].flip(1)
-        return _partial(self.a_NN.numpy(), choose)
+        reduced = Reduced(self.a_NN)
+        values = reduced.values_N.cpu().numpy()
+        return values, reduced.leading(choose(values))
 
     def leading_pairs(self, count: int) -> tuple[np.ndarray, torch.Tensor] | None:
         """So many of the largest eigenvalues, descending, and their vectors, on the CPU: by Lanczos's method
@@ -117,57 +110,5 @@ class Square:
         allowed = _CONVERGED * values_K[-1]
         if not (np.linalg.norm(off_NK, axis=0).max() <= allowed and following <= values_K[0] + allowed):
             return None
-        vectors_NK = _orthonormal(vectors_NK)
+        vectors_NK = orthonormal(vectors_NK)
         return values_K[::-1].copy(), torch.from_numpy(vectors_NK[:, ::-1].copy())
-
-
-def _partial(a_NN: np.ndarray, choose: Callable[[np.ndarray], int]) -> tuple[np.ndarray, torch.Tensor]:
-    n = len(a_NN)
-    if n == 1:
-        values = a_NN[0].copy()
-        return values, torch.ones(1, choose(values), dtype=torch.float64)
-    reduced, diagonal, beside, tau, info = lapack.dsytrd(a_NN, lower=1, lwork=_BLOCK * n, overwrite_a=1)
-    _check(info)
-    values, info = lapack.dsterf(diagonal, beside)
-    _check(info)
-    values = values[::-1]
-    count = choose(values)
-    if not count:
-        return values, torch.empty(n, 0, dtype=torch.float64)
-    vectors = _of_tridiagonal(diagonal, beside, count)
-    # The first reflector leaves the first coordinate alone.
-    turned = np.asfortranarray(vectors[1:])
-    turned, _, info = lapack.dormqr(
-        "L", "N", reduced[1:, : n - 1], tau, turned, _BLOCK * count, overwrite_c=1
-    )
-    _check(info)
-    vectors[1:] = turned
-    del turned, reduced  # as large as the matrix, where all vectors are made
-    return values, torch.from_numpy(vectors[:, ::-1].copy())
-
-
-def _of_tridiagonal(diagonal: np.ndarray, beside: np.ndarray, count: int) -> np.ndarray:
-    """(n, count): its leading eigenvectors, ascending, orthonormal."""
-    n = len(diagonal)
-    if count > _MOST_PARTIAL * n:
-        _, vectors, info = lapack.dstevd(diagonal, beside)
-        _check(info)
-        return vectors[:, n - count :]
-    chosen = (n - count, n - 1)
-    _, vectors = eigh_tridiagonal(
-        diagonal, beside, select="i", select_range=chosen, lapack_driver="stemr", check_finite=False
-    )
-    return _orthonormal(vectors)
-
-
-def _orthonormal(vectors_NK: np.ndarray) -> np.ndarray:
-    """Vectors that are orthonormal to some 1e-13, to 1e-15."""
-    products = blas.dsyrk(1.0, vectors_NK, trans=1, lower=1)
-    factor, info = lapack.dpotrf(products, lower=1)
-    _check(info)
-    return blas.dtrsm(1.0, factor, vectors_NK, side=1, lower=1, trans_a=1)
-
-
-def _check(info: int) -> None:
-    if info:
-        raise OptionError(f"LAPACK could not find the eigenvalues of the sums (info {info})")

@@ -91,12 +91,13 @@ def staged_dtype(rounding: str, device: torch.device) -> torch.dtype:
 
 
 def staging_buffer(rounding: str, rows: int, columns: int, device: torch.device) -> torch.Tensor:
-    """An empty one: (rows, columns), or at int16 two such planes, (2, rows, columns)."""
+    """An empty one: (rows, columns), or at int16 two such planes, (2, rows, columns), whose rows lie in turn:
+    so they can be read as one matrix of twice as many rows."""
     if rounding != "int16":
         return torch.empty(rows, columns, dtype=staged_dtype(rounding, device), device=device)
     # An odd number of cache lines: rows that lie a power of two apart push each other out of the cache.
     width = (-(-columns // _LINE) | 1) * _LINE
-    return torch.empty(2, rows, width, dtype=torch.int8, device=device)[..., :columns]
+    return torch.empty(rows, 2, width, dtype=torch.int8, device=device).transpose(0, 1)[..., :columns]
 
 
 def staged_bytes(rounding: str, rows: int, columns: int, device: torch.device) -> int:

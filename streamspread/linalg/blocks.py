@@ -38,16 +38,20 @@ def orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
 
 
 def ritz(
-    gram_LL: torch.Tensor, h_LL: torch.Tensor, count: int | None = None
+    gram_LL: torch.Tensor | None, h_LL: torch.Tensor, count: int | None = None
 ) -> tuple[np.ndarray, torch.Tensor]:
     """Ritz values (descending) and the rotation to the Ritz vectors of a basis q, from G = qᵀq and H = qᵀAq:
     the first ``count``, or all.
 
     H x = θ G x is solved as a symmetric problem in float64. So a basis that is orthonormal only to float32
-    still gives the Ritz values of its span.
+    still gives the Ritz values of its span. Without G it is taken to be orthonormal.
     """
+    h_LL = (h_LL + h_LL.T) / 2
+    if gram_LL is None:
+        values, vectors = torch.linalg.eigh(h_LL)
+        return values.flip(0)[:count].cpu().numpy(), vectors.flip(1)[:, :count]
     factor = torch.linalg.cholesky(gram_LL)  # G = F Fᵀ, and F⁻¹ H F⁻ᵀ is symmetric
-    h_LL = torch.linalg.solve_triangular(factor, (h_LL + h_LL.T) / 2, upper=False)
+    h_LL = torch.linalg.solve_triangular(factor, h_LL, upper=False)
     h_LL = torch.linalg.solve_triangular(factor, h_LL.T.contiguous(), upper=False)
     values, vectors = torch.linalg.eigh((h_LL + h_LL.T) / 2)
     rotation_LK = torch.linalg.solve_triangular(factor.T, vectors.flip(1)[:, :count], upper=True)
@@ -63,14 +67,20 @@ def rayleigh_ritz(
     return values, q_NL @ rotation_LK, y_NL @ rotation_LK
 
 
-def rest(y_NB: torch.Tensor, q_NL: torch.Tensor, random: Callable[[int], torch.Tensor]) -> torch.Tensor:
+def rest(
+    y_NB: torch.Tensor,
+    q_NL: torch.Tensor,
+    random: Callable[[int], torch.Tensor],
+    along_LB: torch.Tensor | None = None,
+) -> torch.Tensor:
     """An orthonormal basis of what is left of y outside the span of q, with random directions, of which
-    ``random`` makes so many, where nothing is."""
+    ``random`` makes so many, where nothing is. ``along_LB``: qᵀy, where that is known."""
     nothing = _NOTHING * torch.finfo(y_NB.dtype).eps
     least_B = nothing * torch.linalg.vector_norm(y_NB, dim=0)
     kept = 0  # how often in a row; once is not enough in the panels' precision, nor right after random ones
     for _ in range(3):
-        y_NB = y_NB - q_NL @ (q_NL.T @ y_NB)
+        y_NB = y_NB - q_NL @ (q_NL.T @ y_NB if along_LB is None else along_LB)
+        along_LB = None
         lost_B = ~(torch.linalg.vector_norm(y_NB, dim=0) > least_B)
         kept += 1
         if bool(lost_B.any()):

@@ -11,6 +11,9 @@ from streamspread.system.devices import profile
 #: Unit roundoff of float64.
 UNIT = 2.0**-53
 
+#: Rows of a triangle that are converted to float64 at a time where a sum is wanted in float64.
+CHUNK = 256
+
 
 def chunk_columns(rows: int, columns: int, device: torch.device) -> int:
     """How many columns of a (rows, columns) matrix make a chunk."""
@@ -37,7 +40,3 @@ def summation_error(terms: int) -> float:
     """γ_n = n·u/(1 − n·u): a float64 sum of n products is off by at most this share of the sum of their
     absolute values, in whatever order it is formed (Higham 2002, section 3.1)."""
     return terms * UNIT / (1.0 - terms * UNIT)
-
-
-#: Rows of a triangle that are converted to float64 at a time where a sum is wanted in float64.
-CHUNK = 256

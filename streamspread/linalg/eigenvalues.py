@@ -4,7 +4,7 @@ certify K, else the leading ones with a certificate."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from streamspread.linalg.slack import float32_slack, float64_slack
 from streamspread.linalg.subspace import Subspace
 from streamspread.system.devices import Profile
 
-_FINE_PRODUCTS = ATTEMPTS  # in the panels' own precision
+_QUICK = 2  # attempts of them in a copy of float32, before the panels' own precision is taken
 _TINY = 1e-280  # squares below it have lost digits
 _HOPELESS = 0.5  # of the largest basis: with no K by then, a dense solve is cheaper
 _NEEDED = 2.0  # vectors of a basis for each component, at the least
@@ -163,11 +163,24 @@ def leading_eigenvalues(
         search: how far to search, and what it may cost.
     """
 
-    goal = Goal.of(matrix, trace, thresholds, rank_limit, search.max_block)
-    found = None
-    if not (search.dense and search.proof and _NEEDED * goal.least > search.max_block):
-        found = _leading(matrix, goal, search)
-    if found is None or (search.dense and search.proof and not goal.met(found.lower_sums, found.upper_sums)):
+    def goal_of(one: SymmetricPanels) -> Goal:
+        return Goal.of(one, trace, thresholds, rank_limit, search.max_block)
+
+    quick = matrix.quick() if matrix.exact else matrix
+    goal, found = goal_of(quick), None
+    certain = search.dense and search.proof
+    hopeless = certain and _NEEDED * goal.least > search.max_block
+    searched = None if hopeless else _searched(quick, goal, search)
+    if searched is not None:
+        basis, near, highs = searched
+        finer, attempts = quick.dtype != matrix.dtype, range(ATTEMPTS)
+        if not finer or search.proof:
+            found = _certified(basis, near, highs, attempts[:_QUICK] if finer else attempts, search.proof)
+        if finer and (found is None or not near.met(found.lower_sums, found.upper_sums)):
+            basis.refine_in(matrix)
+            near = replace(goal_of(matrix), targets=near.targets)
+            found = _certified(basis, near, highs, attempts[_QUICK if search.proof else 0 :], search.proof)
+    if found is None or (certain and not goal.met(found.lower_sums, found.upper_sums)):
         return all_eigenvalues(
             matrix,
             trace,
@@ -180,10 +193,12 @@ def leading_eigenvalues(
     return found
 
 
-def _leading(matrix: SymmetricPanels, goal: Goal, search: Search) -> Eigenvalues | None:
-    """The leading eigenvalues with their proof; None where only all of them could close every K, and a proof
-    is asked for."""
-    basis = Subspace(matrix, search.block, search.seed, matrix.quick() if matrix.exact else matrix)
+def _searched(
+    matrix: SymmetricPanels, goal: Goal, search: Search
+) -> tuple[Subspace, Goal, list[int | None]] | None:
+    """A basis with the K's of its Ritz values, and the goal without targets that these do not reach, unless
+    they reach none; None where a proof is asked for and some K exceeds the largest basis."""
+    basis = Subspace(matrix, search.block, search.seed)
     highs = basis.search(goal.reached, search.max_block, _HOPELESS if search.dense and search.proof else None)
     if search.proof and goal.exceeds_the_block(highs):
         if search.dense:
@@ -192,27 +207,35 @@ def _leading(matrix: SymmetricPanels, goal: Goal, search: Search) -> Eigenvalues
         if goal.exceeds_the_block(highs):
             return None
     within_reach = [high for high in highs if high is not None]
-    if within_reach:
-        goal = goal.within_reach(highs)
-        _truncate(basis, goal, within_reach)
-    closed, certificate = _converge(basis, goal, within_reach or highs, search.proof)
-    if search.proof and within_reach and not closed and certificate is None:
+    if not within_reach:
+        return basis, goal, basis.truncate(basis.size, goal.reached)
+    goal = goal.within_reach(highs)
+    return basis, goal, _truncate(basis, goal, within_reach)
+
+
+def _certified(
+    basis: Subspace, goal: Goal, highs: Sequence[int | None], attempts: range, proof: bool
+) -> Eigenvalues | None:
+    """The leading eigenvalues with their proof; None where one is asked for and none was found."""
+    closed, certificate = _converge(basis, goal, highs, attempts, proof)
+    if proof and any(high is not None for high in highs) and not closed and certificate is None:
         return None
     ritz_L = basis.refined()
-    upper, proof = goal.upper_sums_by_norm(ritz_L), "Frobenius norm"
+    upper, argument = goal.upper_sums_by_norm(ritz_L), "Frobenius norm"
     if certificate is not None:
         by_residuals = goal.upper_sums_by_residuals(ritz_L, certificate)
         upper[: certificate.count] = np.minimum(upper[: certificate.count], by_residuals)
-        proof = "Chebyshev polynomial"
+        argument = "Chebyshev polynomial"
     # Rounding leaves some of a singular matrix below 0, and too many; those summed again may change places.
     values = np.maximum(np.sort(ritz_L)[::-1], 0.0)[: goal.rank_limit]
     lower = np.maximum.accumulate(np.maximum(np.cumsum(values) - goal.slack.of(len(values)), 0.0))
     lower, upper = np.minimum(lower, goal.trace), upper[: goal.rank_limit]
-    return Eigenvalues(values, False, goal.squares, proof, lower, upper, basis.products)
+    return Eigenvalues(values, False, goal.squares, argument, lower, upper, basis.products)
 
 
-def _truncate(basis: Subspace, goal: Goal, highs: Sequence[int]) -> None:
-    """Keep as few vectors as close K by the norm alone, or else as many as a bound on all others needs."""
+def _truncate(basis: Subspace, goal: Goal, highs: Sequence[int]) -> list[int | None]:
+    """Keep as few vectors as close K by the norm alone, or else as many as a bound on all others needs; the
+    K's of these."""
 
     def closes(count: int) -> bool:
         return goal.closed(goal.upper_sums_by_norm(basis.ritz_L[:count]), lows)
@@ -221,20 +244,23 @@ def _truncate(basis: Subspace, goal: Goal, highs: Sequence[int]) -> None:
     lows = goal.lows(basis.ritz_L)
     while count < basis.size and not closes(count):
         count += least // 2
-    basis.truncate(count if closes(count) else least)
+    return basis.truncate(count if closes(count) else least, goal.reached)
 
 
 def _converge(
-    basis: Subspace, goal: Goal, highs: Sequence[int | None], proof: bool
+    basis: Subspace, goal: Goal, highs: Sequence[int | None], attempts: range, proof: bool
 ) -> tuple[bool, Certificate | None]:
     """Refine until the norm closes every K, or a bound on all other eigenvalues does, or more products are no
     use.
+
+    Args:
+        attempts: the numbers of those to find such a bound; before all but number 0 a basis is refined.
 
     Returns:
         Whether the norm closes every K, and that bound where it does not.
     """
     closed = False
-    for step in range(_FINE_PRODUCTS):
+    for step in attempts:
         before: Sequence[int | None] = ()
         if step or basis.rough:
             before, highs = highs, basis.refine(goal.reached)
@@ -255,7 +281,7 @@ def _certificate(basis: Subspace, goal: Goal, highs: Sequence[int], attempt: int
     count = min(basis.size, _deflated(highs))
     residual_PP = basis.residual_products(count)
     ritz_P = basis.ritz_L[:count]
-    outside = basis.largest_outside(count)
+    outside = basis.largest_outside(count, measured=attempt > 0)
     aim = float(np.sqrt(ritz_P[max(highs) - 1] * max(outside, ritz_P[-1])))
     upper = goal.upper_sums_by_residuals(ritz_P, Certificate(count, aim, residual_PP))
     if not goal.closed(upper, goal.lows(basis.ritz_L)):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from streamspread.linalg.products import add_gram, product
 from streamspread.linalg.states import as_tensor, load
 from streamspread.results.spectrum import components_for
 from streamspread.system.ranks import ALONE, Ranks, bounds_of
+
+if TYPE_CHECKING:
+    from streamspread.linalg.reduced import Reduced
 
 _SHRINKAGE_SHARE = 0.6  # of the K-th eigenvalue: with no more, the second pass nearly always closes K
 
@@ -99,7 +103,7 @@ class Decomposition:
 
     Attributes:
         squares_M: (M,) float64, descending: squared singular values.
-        vectors_MM: left singular vectors, as columns.
+        reduced: what the first of the ranks makes left singular vectors of; None on others.
         count, mean_D, total: of sketch and group together.
         trace: of the stack's Gram matrix.
         error: a bound on the error of any of ``squares_M``.
@@ -107,12 +111,19 @@ class Decomposition:
 
     stack: Stack
     squares_M: torch.Tensor
-    vectors_MM: torch.Tensor
+    reduced: Reduced | None
+    ranks: Ranks
     count: int
     mean_D: torch.Tensor
     total: float
     trace: float
     error: float
+
+    def leading(self, count: int) -> torch.Tensor:
+        """(M, count) float64: the leading left singular vectors, as columns; all ranks ask for them."""
+        if self.reduced is not None:
+            return self.ranks.broadcast(self.reduced.leading(count), 0)
+        return self.ranks.broadcast(self.squares_M.new_empty(len(self.squares_M), count), 0)
 
 
 class FrequentDirections:
@@ -219,7 +230,7 @@ class FrequentDirections:
             return q_LD, self.shrinkage + self.rounding_norm
         scale_K = squares_M[:count].rsqrt()
         q_LD = self.rows_LD[:count]
-        turn_KM = svd.vectors_MM[:, :count].T * scale_K[:, None]
+        turn_KM = svd.leading(count).T * scale_K[:, None]
         lost_K = self.ranks.sum_(svd.stack.rotate_into(q_LD, turn_KM))
         # A direction q of square σ² is stored as q + f: P leaves at most σ‖f‖ of its row of the stack.
         missed = float((lost_K * squares_M[:count]).sum())
@@ -256,16 +267,18 @@ class FrequentDirections:
             total += float(diagonal_M.sum())
         else:
             total += scatter + (float(diagonal_M[-1]) if link_D is not None else 0.0)
-        squares_M, vectors_MM = self._solved(gram_MM)
         trace = float(gram_MM.diagonal().sum())
+        reduced = self._reduced(gram_MM)
+        squares_M = gram_MM.new_empty(stack.height) if reduced is None else reduced.values_N
         # Of the Gram matrix, and of a backward stable eigenvalue solver (LAPACK Users' Guide, 4.7).
         error = trace * (2 * summation_error(self._terms(stack) + count) + 8 * UNIT * stack.height)
         if together:
             mean_D = self.mean_D + (mean_D - self.mean_D) * (count / together)
         return Decomposition(
             stack,
-            squares_M.flip(0).clamp_(min=0.0),
-            vectors_MM.flip(1),
+            self.ranks.broadcast(squares_M, 0).clamp(min=0.0),
+            reduced,
+            self.ranks,
             together,
             mean_D,
             total,
@@ -273,13 +286,11 @@ class FrequentDirections:
             error,
         )
 
-    def _solved(self, gram_MM: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Eigenvalues, ascending, and eigenvectors, as columns: the first rank's on all of them."""
-        if self.ranks.leads:
-            squares_M, vectors_MM = torch.linalg.eigh(gram_MM)  # reads the lower triangle
-        else:
-            squares_M, vectors_MM = gram_MM.new_empty(len(gram_MM)), torch.empty_like(gram_MM)
-        return self.ranks.broadcast(squares_M, 0), self.ranks.broadcast(vectors_MM, 0)
+    def _reduced(self, gram_MM: torch.Tensor) -> Reduced | None:
+        """Of the first rank, whose vectors are everyone's."""
+        from streamspread.linalg.reduced import Reduced  # with SciPy, which is slow to load
+
+        return Reduced(gram_MM) if self.ranks.leads else None
 
     def _terms(self, stack: Stack) -> int:
         """Roundings that a term of a sum over all columns goes through: in its chunk, between chunks, and
@@ -294,7 +305,7 @@ class FrequentDirections:
         shrinkage = float(squares_M[kept]) if kept < len(squares_M) else 0.0
         left_K = squares_M[:kept] - shrinkage
         weights_K = (left_K / squares_M[:kept]).nan_to_num_(0.0).sqrt_()
-        turn_KM = svd.vectors_MM[:, :kept].T * weights_K[:, None]
+        turn_KM = svd.leading(kept).T * weights_K[:, None]
         lost_K = self.ranks.sum_(svd.stack.rotate_into(self.rows_LD[:kept], turn_KM))
         self.filled, self.count, self.mean_D, self.total = kept, svd.count, svd.mean_D, svd.total
         # Rows r are stored as r + f: E grows by 2 rᵀf, in norm and (Cauchy and Schwarz) in trace.

@@ -127,8 +127,9 @@ class OwnedPanels:
             begin, end = self.spans[index]
             for chunk in chunks(begin, end, panel, correction, self.dtype):
                 # A column left of the diagonal block stands for one above it too.
-                for part in (chunk, chunk[:, :begin]):
-                    total[index] += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square().sum()
+                for part, weight in ((chunk[:, :begin], 2.0), (chunk[:, begin:], 1.0)):
+                    squares = torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square().sum()
+                    total[index] += weight * squares
         return total
 
     def make_copy(self, dtype: torch.dtype) -> None:

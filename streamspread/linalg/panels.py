@@ -131,7 +131,8 @@ class SymmetricPanels:
         self.taken_off, self.unit = float(state["taken_off"]), float(state["unit"])
 
     def add_state(self, state: Mapping[str, torch.Tensor], factor: float) -> None:
-        """As :meth:`add`, of panels of which there is a state."""
+        """``P += factor · P'`` in place, for P' of a state of the same layout and a factor of 0 or more."""
+        self._check_unspent()
         for index, panel in self.own.here():
             panel.add_(state[str(index)].to(self.device), alpha=factor)
         self.probes.y_NM.add_(state["probes"].to(self.device), alpha=factor)
@@ -179,14 +180,6 @@ class SymmetricPanels:
         self.m_RR = torch.tensor(
             [[float(mean_N.mean()), -1.0], [-1.0, 0.0]], dtype=torch.float64, device=self.device
         )
-
-    def add(self, other: SymmetricPanels, factor: float) -> None:
-        """``P += factor · other.P`` in place, for panels of the same layout; ``factor`` is not negative."""
-        for (_, _, mine), (_, _, theirs) in zip(self.spans(), other.spans(), strict=True):
-            mine.add_(theirs, alpha=factor)
-        self.probes.y_NM.add_(other.probes.y_NM, alpha=factor)
-        self.taken_off += factor * other.taken_off
-        self.unit = min(self.unit, factor * other.unit)
 
     def multiply_(self, factor: float) -> None:
         """``P *= factor`` in place."""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from streamspread.linalg.blocks import independent, inner, orthonormal, rest, ritz
+from streamspread.linalg.blocks import independent, inner, orthonormal, rayleigh_ritz, rest, ritz
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.spectrum import components_for
 
@@ -25,6 +25,7 @@ _SETTLED = 0.1  # of what decides K, that sums of Ritz values may still grow by 
 _CONVERGED = 1.02  # a Ritz value that random vectors do not exceed may be so many times below the eigenvalue
 _UNSEEN = 1.1  # and what a few random vectors find
 _UNIT = 2.0**-23  # of a target, below which they have settled whatever decides K
+_SMALL = 4  # times the basis: a smaller matrix may have no directions left to add
 _REFINED = 16  # Ritz values computed again in float64: they hold all but a small share of ‖A‖²_F
 
 
@@ -32,20 +33,21 @@ class Subspace:
     """An orthonormal basis Q of vectors, its product Y = A·Q, and the Ritz values of its span.
 
     Attributes:
-        quick: what rough products are formed with: A itself, or a copy that is less precise.
+        matrix: A. ``quick``: what rough products are formed with: the copy of A that was searched.
         rough: whether the products may be less precise than the panels are.
+        next: the Ritz value that comes after those that are kept; 0 where there is none.
         products: that were computed, each with a block of vectors.
     """
 
-    def __init__(
-        self, matrix: SymmetricPanels, block: int, seed: int, quick: SymmetricPanels | None = None
-    ) -> None:
-        self.matrix, self.block, self.quick = matrix, block, quick or matrix
+    def __init__(self, matrix: SymmetricPanels, block: int, seed: int) -> None:
+        self.matrix, self.block, self.quick = matrix, block, matrix
         self.generator = torch.Generator(device=matrix.device).manual_seed(seed)
         self.q_NL = self.y_NL = torch.empty(matrix.n, 0, dtype=matrix.dtype, device=matrix.device)
         self.ritz_L = np.zeros(0)
-        self.rough = matrix.device.type == "cuda" or self.quick.dtype != matrix.dtype
+        self.rough = matrix.device.type == "cuda"
+        self.next = 0.0
         self._refined_L: np.ndarray | None = None
+        self._turn_LL: torch.Tensor | None = None
         self.products = 0
 
     @property
@@ -56,7 +58,8 @@ class Subspace:
         self, targets: Sequence[float], max_size: int, hopeless: float | None = None
     ) -> list[int | None]:
         """Build the basis, a block at a time, until what decides the K of every target has settled or there
-        are ``max_size`` vectors; the K's, as :meth:`refine` gives them.
+        are ``max_size`` vectors; the K's, as :meth:`refine` gives them. Q and Y are not turned to the Ritz
+        vectors before :meth:`truncate`, which says how many are wanted.
 
         Args:
             hopeless: a share of ``max_size``: with so many vectors it ends if some target is not reached yet.
@@ -65,29 +68,54 @@ class Subspace:
         q_NL = torch.empty(matrix.n, max_size, dtype=matrix.dtype, device=matrix.device)
         y_NL = torch.empty_like(q_NL)
         h_LL = torch.zeros(max_size, max_size, dtype=torch.float64, device=matrix.device)
+
+        def values(size: int) -> np.ndarray:
+            ritz_L: np.ndarray = torch.linalg.eigvalsh(h_LL[:size, :size]).flip(0).cpu().numpy()
+            return ritz_L
+
         fresh_NB = orthonormal(self._random(min(self.block, max_size)))
         while True:
             end = count + fresh_NB.shape[1]
             q_NL[:, count:end] = fresh_NB
             y_NL[:, count:end] = matrix.matmul(fresh_NB, rough=True)
             self.products += 1
-            inner_LB = inner(q_NL[:, :end], y_NL[:, count:end])
-            h_LL[:end, count:end], h_LL[count:end, :end] = inner_LB, inner_LB.T
-            ritz_L = torch.linalg.eigvalsh(h_LL[:end, :end]).flip(0).cpu().numpy()
+            # Roundings in it are made good by the turn to the Ritz vectors.
+            along_LB = q_NL[:, :end].T @ y_NL[:, count:end]
+            h_LL[:end, count:end], h_LL[count:end, :end] = along_LB, along_LB.T
+            ritz_L = np.zeros(0)
+            if float(h_LL.diagonal()[:end].sum()) >= max(targets):  # else not all are reached
+                before = before if len(before) else values(count)
+                ritz_L = values(end)
             if end == max_size or _settled(ritz_L, before, targets):
                 break
             if hopeless is not None and end >= hopeless * max_size and None in reaching(ritz_L, targets):
                 break
-            fresh_NB = rest(y_NL[:, count:end][:, : max_size - end], q_NL[:, :end], self._random)
+            left = slice(0, max_size - end)
+            fresh_NB = rest(y_NL[:, count:end][:, left], q_NL[:, :end], self._random, along_LB[:, left])
             count, before = end, ritz_L
-        self.q_NL, self.y_NL = q_NL[:, :end], y_NL[:, :end]
-        gram_LL, known_LL = inner(self.q_NL, self.q_NL), h_LL[:end, :end]
-        kept_LK = independent(gram_LL)
-        if kept_LK is not None:  # a small matrix has no others
-            gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
-            kept_LK = kept_LK.to(q_NL.dtype)
-            self.q_NL, self.y_NL = self.q_NL @ kept_LK, self.y_NL @ kept_LK
-        return self._rayleigh_ritz(targets, gram_LL, known_LL)
+        self.q_NL, self.y_NL, known_LL = q_NL[:, :end], y_NL[:, :end], h_LL[:end, :end]
+        gram_LL = None
+        if end * _SMALL > matrix.n:  # a small matrix has no others than those that it holds already
+            gram_LL = (self.q_NL.T @ self.q_NL).double()
+            kept_LK = independent(gram_LL)
+            if kept_LK is not None:
+                gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
+                kept_LK = kept_LK.to(q_NL.dtype)
+                self.q_NL, self.y_NL = self.q_NL @ kept_LK, self.y_NL @ kept_LK
+        ritz_L, self._turn_LL = ritz(gram_LL, known_LL)
+        self.ritz_L = np.maximum(ritz_L, 0.0)
+        return reaching(self.ritz_L, targets)
+
+    def truncate(self, count: int, targets: Sequence[float]) -> list[int | None]:
+        """Keep the first Ritz vectors, to which a search leaves Q and Y to be turned; as :meth:`refine`."""
+        self.next, self.ritz_L = float(self.ritz_L[count:][:1].sum()), self.ritz_L[:count]
+        if self._turn_LL is None:
+            self.q_NL, self.y_NL = self.q_NL[:, :count].contiguous(), self.y_NL[:, :count].contiguous()
+            self._refined_L = None
+            return reaching(self.ritz_L, targets)
+        turn_LK = self._turn_LL[:, :count].to(self.q_NL.dtype)
+        self.q_NL, self.y_NL = self.q_NL @ turn_LK, self.y_NL @ turn_LK
+        return self._rayleigh_ritz(targets)
 
     def refine(self, targets: Sequence[float]) -> list[int | None]:
         """One power step in the panels' own precision, and Q turned to the Ritz vectors.
@@ -100,12 +128,11 @@ class Subspace:
         self.y_NL = self.matrix.matmul(self.q_NL)
         self.products += 1
         self.rough = False
-        return self._rayleigh_ritz(targets, inner(self.q_NL, self.q_NL), inner(self.q_NL, self.y_NL))
+        return self._rayleigh_ritz(targets)
 
-    def truncate(self, count: int) -> None:
-        """Keep the first Ritz vectors."""
-        self.q_NL, self.y_NL = self.q_NL[:, :count].contiguous(), self.y_NL[:, :count].contiguous()
-        self.ritz_L, self._refined_L = self.ritz_L[:count], None
+    def refine_in(self, matrix: SymmetricPanels) -> None:
+        """Take products of another copy of A from now on, which is more precise."""
+        self.matrix, self.rough, self._refined_L = matrix, True, None
 
     def refined(self) -> np.ndarray:
         """The Ritz values, the largest of them computed again in float64.
@@ -122,26 +149,26 @@ class Subspace:
         r_NP = self.y_NL[:, :count] - self.q_NL[:, :count] * _as_row(self.ritz_L[:count], self.q_NL)
         return inner(r_NP, r_NP).cpu().numpy()
 
-    def largest_outside(self, count: int) -> float:
-        """An estimate of λmax of A outside the span of the first Ritz vectors: the next Ritz value, where it
-        has converged; else somewhat more than random vectors find, which is too little."""
+    def largest_outside(self, count: int, measured: bool) -> float:
+        """An estimate of λmax of A outside the span of the first Ritz vectors, which may be too small: the
+        next Ritz value, or somewhat more than random vectors find, where that is to be ``measured`` or there
+        is no next one."""
+        after = float(self.ritz_L[count]) if count < self.size else self.next
+        if after > 0.0 and not measured:
+            return _CONVERGED * after
         q_NP = self.q_NL[:, :count].to(self.quick.dtype)
         z = self._random(8)
         for _ in range(6):
             z = torch.linalg.qr(z - q_NP @ (q_NP.T @ z))[0]
             z = self.quick.matmul(z)
             z -= q_NP @ (q_NP.T @ z)
-        found, ritz = float(torch.linalg.matrix_norm(z, ord=2)), float(self.ritz_L[count : count + 1].sum())
-        return max(_CONVERGED * ritz, found if found < ritz else _UNSEEN * found)
+        found = float(torch.linalg.matrix_norm(z, ord=2))
+        return max(_CONVERGED * after, found if found < after else _UNSEEN * found)
 
-    def _rayleigh_ritz(
-        self, targets: Sequence[float], gram_LL: torch.Tensor, h_LL: torch.Tensor
-    ) -> list[int | None]:
-        """Turn Q and Y to the Ritz vectors, from QᵀQ and QᵀY; K's by target."""
-        ritz_L, rotation_LL = ritz(gram_LL, h_LL)
-        self.ritz_L, rotation_LL = np.maximum(ritz_L, 0.0), rotation_LL.to(self.q_NL.dtype)
-        self.q_NL, self.y_NL = self.q_NL @ rotation_LL, self.y_NL @ rotation_LL
-        self._refined_L = None
+    def _rayleigh_ritz(self, targets: Sequence[float]) -> list[int | None]:
+        """Turn Q and Y to the Ritz vectors; K's by target."""
+        ritz_L, self.q_NL, self.y_NL = rayleigh_ritz(self.q_NL, self.y_NL)
+        self.ritz_L, self._turn_LL, self._refined_L = np.maximum(ritz_L, 0.0), None, None
         return reaching(self.ritz_L, targets)
 
     def _random(self, columns: int) -> torch.Tensor:

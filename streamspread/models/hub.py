@@ -1,13 +1,15 @@
-"""Models and weights from the cache of Hugging Face's hub, and from the hub itself where it answers."""
+"""Models and weights from the caches of Hugging Face's hub and of torch's, and what fills these."""
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
-from streamspread.errors import StreamspreadError
+from streamspread.errors import StreamspreadError, WeightsError
 from streamspread.models.plans import did_you_mean, nearest
 from streamspread.system.downloads import downloads
 from streamspread.system.network import expect_answer
@@ -51,6 +53,26 @@ def from_hub(load: Callable[[], T], what: str, kind: type[StreamspreadError], na
     except OSError as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise kind(f"{refuse}, and {constants.ENDPOINT} does not give it ({reason}){meant}") from error
+
+
+def from_url(load: Callable[[], T], what: str) -> T:
+    """What ``load`` makes of weights that torch's own hub keeps in its cache, or downloads into it.
+
+    Raises:
+        WeightsError: they are not there; the line says which cache was looked at.
+        Exception: any but an OSError that ``load`` raises.
+    """
+    from torch import hub
+
+    try:
+        # torch prints a line, onto what may be a pipe that wants a result.
+        with downloads("torch.hub"), redirect_stdout(io.StringIO()):
+            return load()
+    except OSError as error:  # of urllib: only weights are ever asked for
+        cache, reason = os.path.join(hub.get_dir(), "checkpoints"), str(getattr(error, "reason", error))
+        raise WeightsError(
+            f"{what} are not in the cache {cache} and cannot be downloaded ({' '.join(reason.split())})"
+        ) from error
 
 
 def cached_models() -> list[str]:

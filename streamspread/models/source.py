@@ -24,7 +24,7 @@ class Built:
     Attributes:
         module: on the CPU.
         mean, std: of a channel, with which uint8 images are normalised unless the module does so itself.
-        image_size: side in pixels of the square images it is meant for, and how others are brought to it.
+        image_size: of the images that it is meant for, and how others are brought to it.
         has_weights: it may have its weights already, so none need be given.
         shipped: the file of weights that the package has for it; None where there is none.
         takes: "images", or the name of the argument that it takes instead, such as ``input_ids``.

@@ -27,7 +27,7 @@ class LoadedModel:
     Attributes:
         module: in eval mode, on the CPU; takes images (N, 3, H, W), uint8 or normalised floats.
         name: the spec. ``plan``: of a reference network, else None.
-        image_size: side in pixels of the square images it is meant for, and how others are brought to it.
+        image_size: of the images that it is meant for, and how others are brought to it.
         default_layers: the layers that are observed unless others are named.
         weights: "shipped", the file's path, "default" (those that its makers publish), "none" (random), or
             "as built" (by the user's callable).

@@ -11,11 +11,11 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from streamspread.errors import BudgetError, OptionError, StreamspreadError, check_whole
+from streamspread.errors import BudgetError, OptionError, check_whole
 from streamspread.monitor.asked import OPTIONS, SAMPLES, check_out, options_of, probe_of, several
 from streamspread.monitor.files import Files
 from streamspread.monitor.loggers import Log, log_of, numbers_of
-from streamspread.monitor.looks import Look, joined, probed
+from streamspread.monitor.looks import Look, joined, line_of, probed
 from streamspread.monitor.schedule import Every, Schedule
 from streamspread.monitor.window import Window
 from streamspread.observe.names import check_not_copied, layer_patterns, unwrapped
@@ -120,7 +120,7 @@ class Monitor:
         self._began = 0
         self._running = self._off = self._resume = False
         self._own = ""
-        self._said: set[str] = set()
+        self._said, self._untold = set[str](), set[str]()  # once each: things, and layers that failed
 
     def __enter__(self) -> Self:
         self.start()
@@ -304,9 +304,11 @@ class Monitor:
         spectra = [one for one in found if isinstance(one, LayerSpectrum)]
         self._readings += readings
         self.latest = Look(began, until, Spectra(spectra, taus), readings, seconds)
-        for one in readings:
-            if one.note:
-                self._say(f"layer {one.layer}", f"steps {began:,} to {until:,}: {one.note}")
+        if new := {one.layer: one.note for one in readings if one.note and one.layer not in self._untold}:
+            first, *others = new.values()
+            more = f"; {len(others):,} other layers were not told either" if others else ""
+            self._say(f"layers {len(self._untold)}", f"steps {began:,} to {until:,}: {first}{more}")
+            self._untold |= new.keys()
         if self.files is not None:
             self.guarded("files", lambda files: files.add(readings, self._readings), self.files)
         if self._ranks.leads and (numbers := numbers_of(readings)):
@@ -319,8 +321,7 @@ class Monitor:
         try:
             return call(argument)
         except Exception as error:
-            first_line = (str(error).splitlines() or [""])[0]
-            self._say(what, first_line if isinstance(error, StreamspreadError) else f"{what}: {error!r}")
+            self._say(what, f"{what}: {line_of(error)}")
             return None
 
     def _close_window(self) -> None:

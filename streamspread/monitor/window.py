@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -71,6 +72,16 @@ class _Hook:
         return _unhooked, ()
 
 
+def _mask_of(module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> torch.Tensor | None:
+    """Which tokens count, where a call says it, by the argument's name or in its place."""
+    try:
+        given = dict(zip(signature(module.forward).parameters, args, strict=False)) | dict(kwargs)
+    except (TypeError, ValueError):  # a forward that is not written in Python
+        given = dict(kwargs)
+    mask = given.get(MASK)
+    return mask != 0 if isinstance(mask, torch.Tensor) and mask.ndim == 2 else None
+
+
 def _nothing(*_: Any) -> None:
     """In place of a hook."""
 
@@ -120,6 +131,9 @@ class Window:
         root = self.network
         begins, gave = _Hook(self._guarded(self._begins)), self._guarded(self._gave)
         self._hooks.callback(root.register_forward_pre_hook(begins, with_kwargs=True).remove)
+        masked = _Hook(self._guarded(self._masked))
+        for part in root.children():
+            self._hooks.callback(part.register_forward_pre_hook(masked, with_kwargs=True).remove)
         reached = {tap.module for tap in self.taps}
         for name, module in observable_modules(root):
             if self._look is not None or name in reached:
@@ -206,8 +220,12 @@ class Window:
         self._calls.clear()
         x = first_tensor((args, dict(kwargs)))
         self._samples = x.shape[0] if x is not None and x.ndim else None
-        mask = kwargs.get(MASK)
-        self._mask_NT = mask != 0 if isinstance(mask, torch.Tensor) and mask.ndim == 2 else None
+        self._mask_NT = _mask_of(module, args, kwargs)
+
+    def _masked(self, module: nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
+        """A part of the network is called: by others, as a LightningModule's is, where the network is not."""
+        if self._samples is None and (mask_NT := _mask_of(module, args, kwargs)) is not None:
+            self._mask_NT = mask_NT
 
     def _counts(self) -> bool:
         """Whether what runs now is a forward of the training. A backward that runs a forward once more is in

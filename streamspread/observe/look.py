@@ -72,20 +72,22 @@ def _first_look(taps_of: _TapsOf, batch: Batch, batch_size: int) -> tuple[int, l
     of samples gets the whole batch."""
     few, more = batch[:2], batch[:4]
     try:
-        peak, taps = _live(taps_of, few)
-        peak_of_more, taps_of_more = _live(taps_of, more)
+        live, taps = _live(taps_of, few)
+        live_of_more, taps_of_more = _live(taps_of, more)
     except ModelError as error:
         few = more = batch
         try:
-            peak, taps = peak_of_more, taps_of_more = _live(taps_of, batch)
+            live, taps = live_of_more, taps_of_more = _live(taps_of, batch)
         except ModelError:
             raise error from None
-    if len(more) == len(few):
-        return peak * batch_size // len(few), taps
-    growth = max(0, peak_of_more - peak) / (len(more) - len(few))
-    later = {tap.name: tap for tap in taps_of_more}
-    taps = [_settled(tap, later.get(tap.name), len(few), len(more)) for tap in taps]
-    return int(peak + growth * (batch_size - len(few))), taps
+    if len(more) > len(few):
+        later = {tap.name: tap for tap in taps_of_more}
+        taps = [_settled(tap, later.get(tap.name), len(few), len(more)) for tap in taps]
+    if len(more) == len(few) or len(live) != len(live_of_more):
+        return max(live_of_more) * batch_size // len(more), taps
+    # Of each operation: where a large batch takes most, a small one need not.
+    times = (batch_size - len(few)) / (len(more) - len(few))
+    return int(max(a + times * max(0, b - a) for a, b in zip(live, live_of_more, strict=True))), taps
 
 
 def _settled(tap: TapInfo, later: TapInfo | None, few: int, more: int) -> TapInfo:
@@ -104,8 +106,8 @@ def _output_shape(tap: TapInfo, samples: int) -> tuple[int, ...]:
     return tap.view.batch_shape(samples) if tap.view else (samples, *tap.shape)
 
 
-def _live(taps_of: _TapsOf, batch: Batch) -> tuple[int, list[TapInfo]]:
-    """(bytes of the tensors that live at once in a forward, every tap)."""
+def _live(taps_of: _TapsOf, batch: Batch) -> tuple[list[int], list[TapInfo]]:
+    """(bytes of the tensors that live at each operation of a forward, every tap)."""
     with LiveBytes() as live:
         taps = taps_of(batch)
-    return live.peak, taps
+    return live.each or [0], taps

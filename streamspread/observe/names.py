@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from streamspread.errors import LayerError, OptionError
 
@@ -50,10 +51,15 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def named(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules within the network by their names, as if nothing in it were wrapped."""
+    """The modules within the network by their names, as if nothing in it were wrapped, and without those that
+    only make another one's weights."""
+    making: list[str] = []
     for name, module in model.named_modules():
+        if is_parametrized(module):
+            making.append(f"{name}.parametrizations." if name else "parametrizations.")
         plain = ".".join(part for part in name.split(".") if part not in _WRAPPED)
-        if plain and not any(inner in module._modules for inner in _WRAPPED):
+        wrapper = any(inner in module._modules for inner in _WRAPPED)
+        if plain and not wrapper and not f"{name}.".startswith(tuple(making)):
             yield plain, module
 
 
@@ -76,9 +82,10 @@ def pattern_texts(patterns: Any, such: str) -> list[str]:
     Raises:
         LayerError: none, or one that is no text.
     """
-    if isinstance(patterns, str) or not isinstance(patterns, Iterable):
-        patterns = [] if patterns is None else [patterns]
-    given = list(patterns)
+    try:
+        given = [patterns] if isinstance(patterns, str) else [*patterns]
+    except TypeError:  # a tensor or array of no axes says that it is iterable
+        given = [] if patterns is None else [patterns]
     if not given:
         raise LayerError(f"no layer asked for: give {such}")
     for pattern in given:

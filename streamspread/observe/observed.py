@@ -20,10 +20,10 @@ from streamspread.observe.source import Source
 from streamspread.observe.taps import TapInfo
 from streamspread.observe.tracing import find_sources
 from streamspread.observe.views import in_views
-from streamspread.options import Options, RunOptions
+from streamspread.options import RunOptions, ViewOptions
 from streamspread.results.views import WHOLE, AxesRule, axes_rules
 from streamspread.streams import Stream, as_stream
-from streamspread.streams.batch import mask_of
+from streamspread.streams.batch import called, mask_of
 from streamspread.streams.whole import TensorStream
 from streamspread.system.devices import Profile, profile, resolve_device
 from streamspread.system.generators import as_before
@@ -51,6 +51,7 @@ class Observed:
         profile: of the device. ``call``: how the model is given a batch.
         sample_bytes: of a sample of the first batch, for whose kind the forward's bytes are.
         left_out: names in the batches that the model is not given, as its forward does not take them.
+        called: what samples are, in a word, as "images".
         masked: whether batches say which of their tokens count.
         ranks: that share the data, each with such an object of its own. ``shares``: how many of them its
             memory is planned for.
@@ -70,6 +71,7 @@ class Observed:
     largest_dim: int
     operations: float
     profile: Profile
+    called: str = "samples"
     masked: bool = False
     call: Call = given
     sample_bytes: int = 0
@@ -135,11 +137,11 @@ def _looked_at(
     samples, batch_size = survey(stream, len(first))
     if samples is not None and samples < 2:
         raise DataError(f"{stream.description}: a covariance needs at least 2 samples, got {samples}")
-    # A stream that makes its batches holds one, and what it makes it of, beside the model's own copy.
-    copies = 1 if stream.tensor is not None else 3
+    # The model's own copy, and what a stream that makes its batches holds.
+    copies = 1 if stream.tensor is not None else 1 + stream.held_batches
     views: Sequence[str] = (WHOLE,)
     rules: Sequence[AxesRule] = ()
-    if isinstance(options, Options):
+    if isinstance(options, ViewOptions):
         views, rules = options.view, axes_rules(options.axes)
     look = as_input(first, device, dtype)
     forward_bytes, taps = forward_needs(model, look, batch_size, copies, call, rules)
@@ -162,6 +164,7 @@ def _looked_at(
         largest_dim=max((tap.dim for tap in taps), default=0),
         operations=max((tap.operations for tap in taps), default=0.0),
         profile=constants,
+        called=called(first),
         masked=any(tap.view for tap in wanted) and mask_of(first) is not None,
         call=call,
         sample_bytes=first.nbytes // len(first),

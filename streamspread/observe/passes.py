@@ -118,7 +118,7 @@ class Passes:
         first, number, done = 0, begun.batches, begun.samples
 
         def report() -> None:
-            self.report(Progress("pass", turn.number, turn.of, done, total, "images", label))
+            self.report(Progress("pass", turn.number, turn.of, done, total, observed.called, label))
 
         def own(tap: TapInfo, slices: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
             for x_ND in slices:
@@ -215,23 +215,23 @@ class Passes:
             read, self._place = part.read, part.place
             if part.last:
                 break
-        told = self.ranks.tell(len(mine), sum(len(batch) for _, batch in mine))
-        sizes = [count for _, count in told if count]
+        if read is not None and self.ranks.size > 1:
+            read = read.on_cpu()
+        told = self.ranks.gather((len(mine), sum(len(batch) for _, batch in mine), read))
+        sizes = [count for _, count, _ in told if count]
         if not sizes:
             return None
-        if sum(count for _, count in told[: len(sizes)]) != sum(sizes):
+        if sum(count for _, count, _ in told[: len(sizes)]) != sum(sizes):
             raise DataError(
                 f"{self.observed.stream.description}: some ranks have data where others have none left: give "
                 "all of them the same"
             )
-        if read is not None and self.ranks.size > 1:
-            read = read.on_cpu()
-        for index, one in enumerate(self.ranks.gather(read)):
+        for index, (_, _, one) in enumerate(told):
             if one is not None and (self._compare or not self.data_seen):
                 seen.take(one)
                 if self._compare:
                     self._check(number + index, seen.text(), not self.data_seen)
-        return self._turns(mine, [parts for parts, _ in told]), sizes
+        return self._turns(mine, [parts for parts, *_ in told]), sizes
 
     def _turns(
         self, mine: list[tuple[int, Batch]], parts: Sequence[int]

@@ -26,6 +26,8 @@ def prepared(model: nn.Module, device: torch.device) -> Iterator[None]:
     Raises:
         ModelError: weights without numbers.
     """
+    if any(map(is_lazy, model.parameters())):  # a first look would draw some, and leave them there
+        raise ModelError("the model has weights whose shape is not known yet: run a batch through it first")
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         raise ModelError(
             "the model's weights lie on the meta device, where they have no numbers: load them first"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -18,6 +19,20 @@ _SUCH = "all, or names and globs such as 'blocks.*'"
 
 #: Of the classes that torch makes of a module's own: by fully_shard, and by a weight or spectral norm.
 _PREFIXES = ("FSDP", "Parametrized")
+
+#: Of torch, as Conv2d and the ConvReLU2d of a quantized network, of transformers, as Conv1D, and of timm, as
+#: Conv2dSame; and no ConvNeXtBlock or Conv2dNormActivation, which hold such beside others.
+_CONVOLUTION = re.compile(r"Conv(Transpose|(Add|Bn|ReLU)*)[123][dD](?!Norm)")
+
+#: Of torch, whatever a network calls those that it derives from them, as the reference networks do.
+_CONVOLUTIONS = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 
 def select(
@@ -119,10 +134,10 @@ def _nothing(pattern: str, names: Sequence[str]) -> LayerError:
 def is_usual(module: nn.Module) -> bool:
     """Whether it is a convolution or linear layer, of torch or by its name of another library: what ``all``
     means in a model that does not say itself."""
-    return _is_usual_kind(type(module).__name__)
+    return isinstance(module, _CONVOLUTIONS) or _is_usual_kind(type(module).__name__)
 
 
 def _is_usual_kind(kind: str) -> bool:
     for prefix in _PREFIXES:
         kind = kind.removeprefix(prefix)
-    return kind.startswith(("Conv", "Linear")) or kind.endswith("Linear")
+    return bool(_CONVOLUTION.match(kind)) or kind.startswith("Linear") or kind.endswith("Linear")

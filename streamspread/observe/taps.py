@@ -19,7 +19,7 @@ from streamspread.observe.calling import Call, given
 from streamspread.observe.names import is_sharded, named
 from streamspread.observe.views import View
 from streamspread.results.views import WHOLE, AxesRule
-from streamspread.streams.batch import Batch, describe, mask_of, unusual
+from streamspread.streams.batch import Batch, Named, describe, mask_of, unusual
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what kernels read
 
@@ -291,7 +291,8 @@ def forward(model: nn.Module, batch: Batch, call: Call = given) -> None:
         if "can't allocate memory" in str(error):  # as torch says it for the CPU: no fault of the model's
             raise MemoryError(str(error)) from error
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"the model does not run on {describe(batch)}: {first_line}") from error
+        how = "; to give it otherwise: forward=lambda model, batch: …" if isinstance(batch, Named) else ""
+        raise ModelError(f"the model does not run on {describe(batch)}: {first_line}{how}") from error
 
 
 def _operations(module: nn.Module, output: Any) -> float:

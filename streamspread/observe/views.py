@@ -49,9 +49,15 @@ class View:
         return self.output[self.axes.replace("N", "").index("C")]
 
     @property
+    def grid(self) -> tuple[int, ...]:
+        """How long the axes of places are."""
+        features = self.axes.replace("N", "").index("C")
+        return (*self.output[:features], *self.output[features + 1 :])
+
+    @property
     def places(self) -> int:
         """P, how many an image has."""
-        return math.prod(self.output) // self.features
+        return math.prod(self.grid)
 
     @property
     def rows_each(self) -> int:

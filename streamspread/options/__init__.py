@@ -5,7 +5,7 @@ the check of what was asked, and what a result keeps of it are all made from the
 new field of one of them.
 """
 
-from streamspread.options.analysis import METHODS, ROUNDINGS, Options, RunOptions
+from streamspread.options.analysis import METHODS, ROUNDINGS, Options, RunOptions, ViewOptions
 from streamspread.options.embedding import EmbedOptions
 from streamspread.options.reading import read_layers, read_number, read_thresholds, split_names
 from streamspread.options.stated import Flag, Option, documented, option_of
@@ -18,6 +18,7 @@ __all__ = [
     "Option",
     "Options",
     "RunOptions",
+    "ViewOptions",
     "documented",
     "option_of",
     "read_layers",

@@ -62,12 +62,12 @@ class RunOptions:
     ] = "auto"
     batch_size: Annotated[
         int | None,
-        Option("Images per forward pass.", Flag(metavar="N", least=1, unset="chosen", panel=MACHINE)),
+        Option("Samples per forward pass.", Flag(metavar="N", least=1, unset="chosen", panel=MACHINE)),
     ] = None
     seed: Annotated[
         int,
         Option(
-            "Seed for drawing images, for random weights, and for where a search for directions starts.",
+            "Seed for drawing samples, for random weights, and for where a search for directions starts.",
             Flag(metavar="N", panel="Network and data"),
         ),
     ] = 0
@@ -91,7 +91,42 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Options(RunOptions):
+class ViewOptions(RunOptions):
+    """What a run can be told of which samples are parts of a layer's output.
+
+    Raises:
+        OptionError, BudgetError: one of them is out of range.
+    """
+
+    _: KW_ONLY
+    view: Annotated[
+        str | Sequence[str],
+        Option(
+            "What of a layer's output is a sample: whole (all of an image or text), position (each place of "
+            "a feature map, or each token), pooled (the mean over them) or pooled-max (the largest); several "
+            "at once in the same passes, as whole,position.",
+            Flag(metavar="VIEW,…", read=split_names, panel=QUESTION),
+        ),
+    ] = "whole"
+    axes: Annotated[
+        str | Mapping[str, str] | None,
+        Option(
+            "How axes of outputs are read: N for samples, C for features, another letter for each axis of "
+            "places, as NCHW, for all outputs with so many axes, or for some layers, as 'blocks.*=TNC'.",
+            Flag(metavar="[GLOB=]AXES,…", unset="as the modules' types tell", panel=QUESTION),
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        from streamspread.results.views import check_axes, check_views
+
+        object.__setattr__(self, "view", check_views(self.view))
+        object.__setattr__(self, "axes", check_axes(self.axes))
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class Options(ViewOptions):
     """What an analysis can be told.
 
     Raises:
@@ -163,8 +198,8 @@ class Options(RunOptions):
     scores: Annotated[
         bool,
         Option(
-            "Whether each image's place on those directions is kept too, for which the data may be read once "
-            "more.",
+            "Whether each sample's place on those directions is kept too, for which the data may be read "
+            "once more.",
             Flag(("--scores",), panel=QUESTION),
         ),
     ] = False
@@ -183,32 +218,15 @@ class Options(RunOptions):
             Flag(("--with-random",), panel=QUESTION),
         ),
     ] = False
-    view: Annotated[
-        str | Sequence[str],
-        Option(
-            "What of a layer's output is a sample: whole (an image's whole output), position (each place of "
-            "a feature map, or each token), pooled (the mean over them) or pooled-max (the largest); several "
-            "at once in the same passes, as whole,position.",
-            Flag(metavar="VIEW,…", read=split_names, panel=QUESTION),
-        ),
-    ] = "whole"
-    axes: Annotated[
-        str | Mapping[str, str] | None,
-        Option(
-            "How axes of outputs are read: N for samples, C for features, another letter for each axis of "
-            "places, as NCHW, for all outputs with so many axes, or for some layers, as 'blocks.*=TNC'.",
-            Flag(metavar="[GLOB=]AXES,…", unset="as the modules' types tell", panel=QUESTION),
-        ),
-    ] = None
     estimate: Annotated[
         bool,
         Option(
-            "Whether K of more images than were seen is estimated from parts of them; nothing that is proved "
-            "depends on it.",
+            "Whether K of more samples than were seen is estimated from parts of them; nothing that is "
+            "proved depends on it.",
             Flag(
                 ("--no-estimate",),
                 off=True,
-                help="Estimate no K beyond the images that were seen.",
+                help="Estimate no K beyond the samples that were seen.",
                 panel=QUESTION,
             ),
         ),
@@ -224,13 +242,10 @@ class Options(RunOptions):
 
     def __post_init__(self) -> None:
         from streamspread.results.spectrum import check_thresholds
-        from streamspread.results.views import check_axes, check_views
 
         if self.checkpoint is not None and not isinstance(self.checkpoint, (str, os.PathLike)):
             raise OptionError(f"checkpoint is the name of a file, not {self.checkpoint!r}")
         object.__setattr__(self, "thresholds", check_thresholds(self.thresholds))
-        object.__setattr__(self, "view", check_views(self.view))
-        object.__setattr__(self, "axes", check_axes(self.axes))
         for what, name, known in (
             ("method", self.method, ("auto", *METHODS.names())),
             ("rounding", self.rounding, ROUNDINGS),

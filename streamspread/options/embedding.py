@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Annotated
 
 from streamspread.errors import OptionError
-from streamspread.options.analysis import RunOptions
+from streamspread.options.analysis import QUESTION, RunOptions
 from streamspread.options.stated import Flag, Option
 
 
@@ -22,11 +22,12 @@ class EmbedOptions(RunOptions):
     axes: Annotated[
         int,
         Option(
-            "Leading principal components that t-SNE sees.", Flag(("--components",), metavar="K", panel=None)
+            "Leading principal components that t-SNE sees.",
+            Flag(("--components",), metavar="K", panel=QUESTION),
         ),
     ] = 50
     perplexity: Annotated[
-        float, Option("About how many neighbours count for a point.", Flag(metavar="X", panel=None))
+        float, Option("About how many neighbours count for a point.", Flag(metavar="X", panel=QUESTION))
     ] = 30.0
 
     def __post_init__(self) -> None:

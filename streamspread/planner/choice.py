@@ -30,8 +30,8 @@ def make_plan(layers: Sequence[LayerShape], setting: Setting) -> Plan:
     setting = replace(setting, layers=len(layers))
     if setting.options.scores and not setting.same_again:
         raise DataError(
-            "scores take a pass over the same images in the same order, which this data does not give again: "
-            "leave them out, or give data that repeats"
+            "scores take a pass over the same samples in the same order, which this data does not give "
+            "again: leave them out, or give data that repeats"
         )
     _check_budget(layers, setting)
     plan = _pack([_choose(layer, setting) for layer in layers], setting)

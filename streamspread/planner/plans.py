@@ -110,7 +110,7 @@ class PassPlan:
 class Plan(Shown):
     """What would run: layers in network order, passes in order, and the most bytes in use at once; how long
     it will take, where that was asked for; ``rounding``: that was planned with; ``ranks``: how many processes
-    share it."""
+    share it; ``called``: what samples are, in a word."""
 
     layers: tuple[LayerPlan, ...]
     passes: tuple[PassPlan, ...]
@@ -121,6 +121,7 @@ class Plan(Shown):
     rounding: str = ""
     ranks: int = 1
     outlook: Outlook | None = None
+    called: str = "samples"
 
     printer = "print_plan"
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from streamspread.errors import MissingError, StoreError
 from streamspread.report import markdown, over_training, page, pictures, render, training_page
 from streamspread.report.figure import Spec, Texts
-from streamspread.report.labels import labels
+from streamspread.report.labels import called_in, labels
 from streamspread.report.runs import Collection, collect
 from streamspread.results.history import History
 from streamspread.system.files import file_stem, replace_file
@@ -56,6 +56,7 @@ def write_page(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
         if not files:
             return said
     collection = collect(files)
+    texts = labels(lang, called_in(collection.runs))
     check_folder(folder)
     _, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     # A path in a file's provenance may hold bytes that are no text; these are replaced.
@@ -76,6 +77,7 @@ def write_markdown(files: Sequence[Path], folder: Path, lang: str) -> list[str]:
         if not files:
             return said
     collection = collect(files)
+    texts = labels(lang, called_in(collection.runs))
     check_folder(folder)
     names, notes = _write_figures(collection, folder / FIGURES, texts, lang)
     shown = [quote(f"{FIGURES}/{name}.png") for name in names]

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-_COUNTED = re.compile(r", [\d,]+ (?:of [\d,]+ )?images")  # in the description of a named source's images
+# In the description of a named source.
+_COUNTED = re.compile(r", [\d,]+ (?:of [\d,]+ )?(?:images|texts)")
 _SIZE = re.compile(r", at (\d+x\d+)")
 _CIFAR10 = re.compile(r"cifar[-_]?10(?:[-_]?jpe?g)?", re.IGNORECASE)
 _CIFAR10_SIZE = "32x32"
@@ -75,7 +76,3 @@ class Data:
         if not (self.identified and other.identified):
             return Difference("unknown", self.name, other.name)
         return None if self.name == other.name else Difference("data", self.name, other.name)
-
-    def known_same(self, other: Data) -> bool:
-        """Whether they are the same by their hash, not by their description alone."""
-        return self.seen is not None and self.seen == other.seen

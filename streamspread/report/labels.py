@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from streamspread.errors import OptionError
 from streamspread.report.labels_ja import JA
 
 if TYPE_CHECKING:
-    from streamspread.report.runs import Training
+    from streamspread.report.runs import Run, Training
 
 EN = {
     # figures
@@ -236,16 +237,37 @@ EN = {
 
 LANGUAGES: Mapping[str, Mapping[str, str]] = {"en": EN, "ja": JA}
 
+#: What samples are called above, and of a result that does not say it.
+USUAL = "images"
 
-def labels(lang: str) -> Mapping[str, str]:
-    """The texts of a language by key; some have {names} in them, for ``str.format``.
+_WORDS = {
+    "images": ("image", "画像", "枚"),
+    "texts": ("text", "テキスト", "件"),
+    "samples": ("sample", "標本", "件"),
+}
+
+
+def labels(lang: str, called: str = USUAL) -> Mapping[str, str]:
+    """The texts of a language by key; some have {names} in them, for ``str.format``. ``called``: what samples
+    are, "images", "texts" or "samples".
 
     Raises:
         OptionError: a language that is not there.
     """
     if lang not in LANGUAGES:
         raise OptionError(f"language {lang!r} is not there: choose from {', '.join(LANGUAGES)}")
-    return LANGUAGES[lang]
+    texts = LANGUAGES[lang]
+    if called == USUAL or called not in _WORDS:
+        return texts
+    words = dict(zip(_WORDS[USUAL], _WORDS[called], strict=True))
+    word = re.compile(r"(?<![{\w])(image)(?=s?\b(?!}))|(画像)|(枚)")  # but no name of what is filled in
+    return {key: word.sub(lambda found: words[found[0]], said) for key, said in texts.items()}
+
+
+def called_in(runs: Iterable[Run]) -> str:
+    """What the samples of some runs are called, by a word that is right for all of them."""
+    words = {str(run.spectra.provenance.get("samples_are", USUAL)) for run in runs} or {USUAL}
+    return words.pop() if len(words) == 1 else "samples"
 
 
 def training_label(training: Training, texts: Mapping[str, str]) -> str:

@@ -66,6 +66,8 @@ def groups(collection: Collection, texts: Texts) -> dict[str, list[Group]]:
     # Where only runs for a comparison are there, such as of depths, these are what there is to see.
     shown = collection.networks or collection.runs
     named = [Entry(number[run.name], name) for name, run in short_names(shown).items()]
+    # Twins come last, so that networks have the colours that they have where twins are not shown.
+    twins_last = sorted(named, key=lambda entry: collection.runs[entry.run].is_twin)
     trained = [
         (run.model, Entry(number[run.name], training_label(training, texts)))
         for training, runs in collection.trainings.items()
@@ -74,7 +76,7 @@ def groups(collection: Collection, texts: Texts) -> dict[str, list[Group]]:
     models = dict.fromkeys(model for model, _ in trained)
     depths = [Entry(number[run.name], texts["convolutions"].format(n=run.depth)) for run in collection.depths]
     return {
-        "networks": [Group("", tuple(named))],
+        "networks": [Group("", tuple(twins_last))],
         "run": [Group(entry.name, (entry,)) for entry in named],
         "samples": [
             Group(name, tuple(Entry(number[run.name], text.count(run.samples)) for run in runs))

@@ -20,9 +20,9 @@ def print_similarity(similarity: Similarity, titles: Sequence[str], console: Sur
         print_line(console, title, style="bold")
     samples = text.count(similarity.samples)
     alike = "1 where layers arrange them alike, but for rotation and scale"
-    print_line(console, f"linear CKA over {samples} images: {alike}")
+    print_line(console, f"linear CKA over {samples} samples: {alike}")
     debiased = "debiased: about 0 where layers have nothing in common"
-    defined = "as defined: biased, mostly upwards, unless there are far more images than features"
+    defined = "as defined: biased, mostly upwards, unless there are far more samples than features"
     if fits(console, _matrix(similarity, similarity.cka)):
         for heading, value_RC in ((debiased, similarity.debiased), (defined, similarity.cka)):
             print_line(console, heading)
@@ -32,7 +32,7 @@ def print_similarity(similarity: Similarity, titles: Sequence[str], console: Sur
         print_line(console, defined)
         print_first_that_fits(console, [_pairs(similarity)])
     if similarity.samples < LEAST_DEBIASED:
-        print_line(console, f"–: debiased, it takes {LEAST_DEBIASED} images or more")
+        print_line(console, f"–: debiased, it takes {LEAST_DEBIASED} samples or more")
     elif np.isnan(similarity.cka).any() or np.isnan(similarity.debiased).any():
         doubtful = f"one where rounding could make a difference of more than {TOLERANCE:g}"
         print_line(console, f"–: of a constant layer, or of {doubtful}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from streamspread.report import classes, text
 from streamspread.report.choosing import Shown, chosen, of_layer, of_threshold
 from streamspread.report.columns import Column, Surface, print_first_that_fits, print_line
-from streamspread.report.labels import EN
+from streamspread.report.labels import EN, USUAL
 from streamspread.report.naming import alike, listed
 from streamspread.results.provenance import asked_option
 from streamspread.results.spectrum import LayerSpectrum, Spectra
@@ -41,10 +41,11 @@ def print_spectra(
         print_line(console, "no layers")
         return
     layers, thresholds = list(spectra.values()), spectra.thresholds
+    called = provenance.get("samples_are", USUAL)
     if any(s.growth for s in layers):
-        print_line(console, "K at ∞: of infinitely many images (estimated, not proved)")
+        print_line(console, f"K at ∞: of infinitely many {called} (estimated, not proved)")
     if spectra.twin is not None:
-        print_line(console, "K random: of the same network with fresh weights, over the same images")
+        print_line(console, f"K random: of the same network with fresh weights, over the same {called}")
         for note in spectra.twin.provenance.get("notes", ()):
             if note not in provenance.get("notes", ()):
                 print_line(console, f"note: {note}")
@@ -53,7 +54,7 @@ def print_spectra(
     if len(thresholds) > 1 and columns is None:
         layouts.append(_long(shown))
     print_first_that_fits(console, layouts)
-    for line in _closing_lines(layers, thresholds, proof=asked_option(provenance, "proof", True)):
+    for line in _closing_lines(layers, thresholds, asked_option(provenance, "proof", True), called):
         print_line(console, line)
     if classes.known(layers):
         _print_classes(layers, thresholds, console)
@@ -110,7 +111,7 @@ def print_summary(table: Table, console: Surface) -> None:
 
 
 def print_plan(plan: Plan, console: Surface) -> None:
-    """A plan: a row per layer, why each method was chosen, which layers have more directions than the images
+    """A plan: a row per layer, why each method was chosen, which layers have more directions than the samples
     span, then the passes and the memory."""
     rows, ahead = plan.layers, plan.outlook
     columns = [
@@ -137,8 +138,8 @@ def print_plan(plan: Plan, console: Surface) -> None:
     if plan.samples is not None and (limited := [row.layer for row in rows if row.ceiling < row.directions]):
         print_line(
             console,
-            f"limited by the number of images: {listed(limited, everyone)}: {plan.samples:,} of them span at "
-            f"most {plan.samples - 1:,} directions, and these layers have more",
+            f"limited by the number of {plan.called}: {listed(limited, everyone)}: {plan.samples:,} of them "
+            f"span at most {plan.samples - 1:,} directions, and these layers have more",
         )
     for step in plan.passes:
         those = listed(step.layers, everyone)
@@ -146,7 +147,7 @@ def print_plan(plan: Plan, console: Surface) -> None:
         print_line(console, f"{line} ({text.size(step.bytes)})")
     print_line(
         console,
-        f"{_samples(plan.samples)} images in batches of {plan.batch_size:,} on {plan.device}: "
+        f"{_samples(plan.samples)} {plan.called} in batches of {plan.batch_size:,} on {plan.device}: "
         f"peak {text.size(plan.peak_bytes)} of a budget of {text.size(plan.budget)}",
         style="bold",
     )
@@ -248,19 +249,20 @@ def _columns(layers: Sequence[LayerSpectrum], answers: list[Column]) -> list[Col
 
 
 def _closing_lines(
-    layers: Sequence[LayerSpectrum], thresholds: Sequence[float], proof: bool
+    layers: Sequence[LayerSpectrum], thresholds: Sequence[float], proof: bool, called: str
 ) -> Iterator[str]:
-    """Which layers are constant, which are limited by the number of images, and which intervals are open and
+    """Which layers are constant, which are limited by the number of samples, and which intervals are open and
     how to close these, a line each."""
     everyone = [s.layer for s in layers]
     constant = [s.layer for s in layers if s.total_variance <= 0]
     if constant:
-        yield f"constant (the same for every image, so no component is needed): {listed(constant, everyone)}"
+        each = called.removesuffix("s")
+        yield f"constant (the same for every {each}, so no component is needed): {listed(constant, everyone)}"
     limited = {s.layer: [tau for tau in thresholds if s.limited_by_samples(tau)] for s in layers}
     if any(limited.values()):
         those = _at_thresholds({name: taus for name, taus in limited.items() if taus}, thresholds, everyone)
         yield (
-            f"limited by the number of images: {those}: too few to tell how many components more of them "
+            f"limited by the number of {called}: {those}: too few to tell how many components more of them "
             "would give"
         )
     yield from _missing_estimates(layers, thresholds)
@@ -271,8 +273,8 @@ def _closing_lines(
     }
     if not still_open:
         counts = {s.seen for s in layers}
-        images = f" {counts.pop():,}" if len(counts) == 1 else ""
-        yield f"closed: every K is one value, not a range, proved for these{images} images, not for more"
+        those = f" {counts.pop():,} {called}" if len(counts) == 1 else f" {called}"
+        yield f"closed: every K is one value, not a range, proved for these{those}, not for more"
         return
     those = _at_thresholds(still_open, thresholds, everyone)
     yield f"low…high is a range that is proved to hold K; not closed: {those}"

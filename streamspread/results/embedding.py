@@ -68,4 +68,4 @@ class Embedding(ByLayer[LayerEmbedding]):
         return None if self.labels_N is None or np.any(self.labels_N < 0) else self.labels_N
 
     def __repr__(self) -> str:
-        return f"Embedding({self.samples:,} images at {', '.join(self._layers)})"
+        return f"Embedding({self.samples:,} samples at {', '.join(self._layers)})"

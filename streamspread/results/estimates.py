@@ -104,11 +104,11 @@ class Estimate:
 
     @property
     def sentence(self) -> str:
-        """205 of 5,000 images · estimated 228 ± 4 at N → ∞ (not proved)."""
+        """205 of 5,000 samples · estimated 228 ± 4 at N → ∞ (not proved)."""
         if not self.told:
-            return f"at least {self.seen:,} of {self.samples:,} images; too few images"
+            return f"at least {self.seen:,} of {self.samples:,} samples; too few samples"
         where = "N → ∞" if self.images is None else f"N = {self.images:,}"
-        return f"{self.seen:,} of {self.samples:,} images · estimated {self} at {where} (not proved)"
+        return f"{self.seen:,} of {self.samples:,} samples · estimated {self} at {where} (not proved)"
 
 
 @dataclass(frozen=True)

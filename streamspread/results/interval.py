@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
-class Interval(NamedTuple):
+def _both(
+    operation: Callable[[Any, Any], Any],
+) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+    """An operation with the value of a closed interval on its left, and on its right."""
+
+    def value(x: Any) -> Any:
+        return x.value if isinstance(x, Interval) else x
+
+    return lambda self, x: operation(value(self), value(x)), lambda self, x: operation(value(x), value(self))
+
+
+class _Ends(NamedTuple):
+    low: float
+    high: float
+
+
+class Interval(_Ends):
     """[low, high], both ends included, in which the true value is proved to lie.
 
-    Where both are the same it is that number: ``int(k)``, ``range(k)`` and ``k == 241`` work. Comparisons
-    with numbers and other intervals say what is proved: [239, 243] is below 250, and whether it is below 241
-    is not known. As a tuple it is its two ends, and equals any other with the same ones.
+    Where both are the same it is that number: ``int(k)``, ``range(k)``, ``k == 241`` and ``k / 512`` work.
+    Comparisons with numbers and other intervals say what is proved: [239, 243] is below 250, and whether it
+    is below 241 is not known. As a tuple it is its two ends, and equals any other with the same ones.
+
+    Attributes:
+        low, high: the ends, whole numbers or floats.
 
     Raises:
         ValueError: it is asked for one number, or for a comparison, that its two ends leave open.
         TypeError: a whole number is needed, as for ``range``, and it is none.
     """
 
-    low: float
-    high: float
+    __slots__ = ()
+    #: So NumPy's numbers leave it to an interval, and do not take it for an array of two.
+    __array_ufunc__ = None
+
+    __add__, __radd__ = _both(operator.add)
+    __sub__, __rsub__ = _both(operator.sub)
+    __mul__, __rmul__ = _both(operator.mul)
+    __truediv__, __rtruediv__ = _both(operator.truediv)
+    __floordiv__, __rfloordiv__ = _both(operator.floordiv)
+    __mod__, __rmod__ = _both(operator.mod)
+    __pow__, __rpow__ = _both(operator.pow)
 
     @property
     def closed(self) -> bool:
@@ -41,6 +71,18 @@ class Interval(NamedTuple):
 
     def __float__(self) -> float:
         return float(self.value)
+
+    def __bool__(self) -> bool:
+        return self != 0
+
+    def __neg__(self) -> float:
+        return -self.value
+
+    def __abs__(self) -> float:
+        return abs(self.value)
+
+    def __round__(self, digits: int | None = None) -> float:
+        return round(self.value, digits)
 
     def __index__(self) -> int:
         if self.value != int(self.value):
@@ -92,10 +134,6 @@ class Interval(NamedTuple):
 
     def __str__(self) -> str:
         return format(self, "")
-
-
-#: So NumPy's numbers leave comparisons to it, and do not take it for an array of two.
-Interval.__array_ufunc__ = None  # type: ignore[attr-defined]
 
 
 def _ends(other: object) -> tuple[float, float] | None:

@@ -28,6 +28,8 @@ class ByLayer(Mapping[str, L]):
         self.provenance: dict[str, Any] = dict(provenance or {})
 
     def __getitem__(self, layer: str) -> L:
+        if layer not in self._layers:
+            raise KeyError(f"no {layer!r} among the layers {', '.join(self._layers)}")
         return self._layers[layer]
 
     def __iter__(self) -> Iterator[str]:

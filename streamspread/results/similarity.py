@@ -88,7 +88,7 @@ def cka(a: Grams, b: Grams | None = None) -> Similarity:
 
 
 def _check_same(a: Grams, b: Grams) -> None:
-    same = "take the same data for both, with the same number of images, seed and image size"
+    same = "take the same data for both, with the same number of samples, view, seed and image size"
     for one in (a, b):
         if not isinstance(one, Grams):
             raise DataError(

@@ -148,7 +148,7 @@ class Spectrum(Metrics, SpectrumObject):
     @property
     def directions(self) -> int:
         """How many there are, however many samples came: D, or less where more is known of the layer."""
-        return self.ceiling if self.ceiling < self.samples - 1 else self.dim
+        return self.dim
 
     def estimate(self, threshold: float, images: int | None = None) -> Estimate | None:
         """K(τ) of so many images, or of infinitely many, as an estimate that is **not proved**; None where
@@ -234,7 +234,7 @@ class LayerSpectrum(Spectrum):
         peak_bytes: the most memory that the passes with this layer were measured to take beyond what was in
             use before them; 0 where it was not measured.
         source_dim: the dimension of a smaller activation of which this layer is a linear function, if any: no
-            more directions than that can vary. Files keep it where it lowers the ceiling.
+            more directions than that can vary.
         summed_dim: how many numbers of a sample were summed, where these were not the layer's D but those of
             an activation of which it is a linear function; else None.
         view: what a sample is: an image's whole output, or what is made of its places
@@ -274,9 +274,14 @@ class LayerSpectrum(Spectrum):
         return min(self.summed_dim or self.dim, self.samples - 1)
 
     @property
+    def directions(self) -> int:
+        """min(D, ``summed_dim``, ``source_dim``): how many there are, however many samples came."""
+        return min(self.dim, self.summed_dim or self.dim, self.source_dim or self.dim)
+
+    @property
     def ceiling(self) -> int:
         """min(D, N − 1, ``source_dim``): what no K can exceed."""
-        return self.rank_limit if self.source_dim is None else min(self.rank_limit, self.source_dim)
+        return min(self.rank_limit, self.directions)
 
     def _said(self) -> str:
         return f"{self.layer}: {super()._said()}, {self.method} {self.rounding}"

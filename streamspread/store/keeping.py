@@ -6,17 +6,19 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 
 from streamspread.errors import OptionError, StoreError
 from streamspread.store.checkpoints import damaged
-from streamspread.store.files import check_writable
+from streamspread.store.files import as_store_error, check_writable
 from streamspread.store.parts import kept_by, read_checkpoint, sweep, write_checkpoint
 from streamspread.streams.stream import checksum
+from streamspread.system.files import claimed
 from streamspread.system.ranks import ALONE, Ranks
 from streamspread.system.signals import SAME_SIGNAL, Held
 
@@ -71,6 +73,33 @@ class StateKeeper(Held):
                     self.more = {name: int(self.saved[0]["machine"][name]) for name in more}
         self.failed: list[str] = []
         self._cost, self._last = 0.0, time.monotonic()
+        self._claim = ExitStack()
+
+    def __enter__(self) -> Self:
+        """From here on the file is in use by this run alone, until it ends.
+
+        Raises:
+            StoreError: it is in use by another one, which would write over what this one keeps.
+        """
+        other = None
+        if self.ranks.leads:
+            with as_store_error(self.path):
+                other = self._claim.enter_context(claimed(self.path))
+        if other := self.ranks.share(other):
+            self._claim.close()
+            raise StoreError(
+                f"checkpoint {str(self.path)!r} is that of a run that has not ended, and holds "
+                f"{other.name!r} beside it: wait for it, or give another --checkpoint"
+            )
+        return super().__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: BaseException | TracebackType | None) -> None:
+        self._claim.close()
+        super().__exit__(kind, *rest)
+
+    def pass_on(self, number: int) -> None:
+        self._claim.close()  # it may end the process, which would leave a file
+        super().pass_on(number)
 
     def notes(self, again: str = "") -> list[str]:
         """What a result should say of its having been resumed, and kept."""

@@ -22,6 +22,7 @@ from streamspread.store.directions import LEADING, leading_in, leading_row
 
 KIND = "spectra"
 
+_OTHERS = (".csv", ".html", ".json", ".npz", ".parquet", ".pdf", ".png", ".pt", ".safetensors", ".xlsx")
 _AGREEMENT = 1e-3  # of T, by which numbers of one layer may differ
 
 #: The columns of format 1, all of which a file must have. Two of them are metrics; every other metric has a
@@ -58,11 +59,16 @@ def write(spectra: Spectra, path: str | Path) -> None:
     """Write ``spectra`` as an Arrow IPC file, whole or not at all: no reader ever sees half a file.
 
     Raises:
-        StoreError: these are no spectra, or the file cannot be written. What was at ``path`` before is then
-            still there, untouched.
+        StoreError: these are no spectra, the name is that of another kind of file, or it cannot be written.
+            What was at ``path`` before is then still there, untouched.
     """
     if not isinstance(spectra, Spectra):
         raise StoreError(f"cannot write {type(spectra).__name__}: give the Spectra of an analysis")
+    if Path(path).suffix.lower() in _OTHERS:
+        raise StoreError(
+            f"cannot write {str(path)!r}: a result is an Arrow file, as result.arrow; to_polars() and "
+            "to_pandas() give tables, which write other kinds"
+        )
     header = {"kind": KIND, "thresholds": spectra.thresholds, "provenance": spectra.provenance}
     if spectra.twin is not None:
         header["twin"] = spectra.twin.provenance
@@ -133,6 +139,7 @@ LATER = pa.schema(
         pa.field("images", pa.int64()),  # where samples are places of these
         pa.field("leading", LEADING),
         pa.field("share_of_whole", pa.float64()),
+        pa.field("source_dim", pa.int64()),
     ]
 )
 
@@ -178,6 +185,7 @@ def _table(spectra: Spectra) -> pa.Table:
         "images": [s.images for s in layers],
         "leading": [leading_row(s.leading) for s in layers],
         "share_of_whole": [or_null(s.share_of_whole) for s in layers],
+        "source_dim": [s.source_dim for s in layers],
     }
     columns |= {name: [or_null(values[name]) for values in metrics] for name in metric_names()}
     return pa.table(columns, full_schema())
@@ -250,7 +258,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
         share_of_whole=number("share_of_whole"),
         seconds=number("seconds"),
         peak_bytes=value("peak_bytes"),
-        source_dim=_source_dim(value("dim"), value("samples"), value("ceiling")),
+        source_dim=value("source_dim") or _source_dim(value("dim"), value("samples"), value("ceiling")),
     )
     if not spectrum.complete and not len(spectrum.upper_sums):
         raise ValueError("upper sums are missing, and not all eigenvalues are there")
@@ -268,6 +276,9 @@ def _check_row(row: Mapping[str, Any]) -> None:
     check_views(row.get("view") or WHOLE)
     if (images := row.get("images")) is not None and not 0 < images <= row["samples"]:
         raise ValueError(f"{row['samples']:,} samples of {images:,} images")
+    for name in ("summed_dim", "source_dim"):
+        if (dim := row.get(name)) is not None and not 0 < dim <= row["dim"]:
+            raise ValueError(f"{row['dim']:,} features, and {name.replace('_', ' ')} {dim:,}")
     if not 0.0 <= (row.get("share_of_whole") or 0.0) <= 1.0:
         raise ValueError(f"a share of {row['share_of_whole']:g} of the whole's variance")
     for name in ("seconds", "participation_ratio", "effective_rank"):
@@ -302,5 +313,5 @@ def _growth(points: list[dict[str, Any]] | None) -> Growth | None:
 
 
 def _source_dim(dim: int, samples: int, ceiling: int | None) -> int | None:
-    """What lowers the ceiling of a layer, if anything does."""
+    """What lowers the ceiling of a layer, if anything does: older files say no more."""
     return ceiling if ceiling is not None and ceiling < min(dim, samples - 1) else None

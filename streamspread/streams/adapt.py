@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import (
     DataLoader,
@@ -59,7 +60,7 @@ def as_stream(data: Any) -> Stream:
             * a Stream (returned as it is);
             * a tensor (N, ...), or a mapping of these (sliced, never copied);
             * an array, a memory map, or whatever else has shape, dtype and slices (read slice by slice); a
-              data frame of numbers;
+              data frame or an Arrow table of numbers;
             * a list of samples: tensors, arrays, images, or mappings, such as those of tokenised texts;
             * a map-style or iterable Dataset, of torch's or of Hugging Face's, of samples;
             * a DataLoader, whose batches are kept, or a LightningDataModule: the first loader that it has of
@@ -99,13 +100,15 @@ def _of_items(data: Any) -> Stream | None:
     if all(hasattr(data, name) for name in ("shape", "dtype", "__getitem__")):
         return ArrayStream(data)
     if hasattr(data, "columns") and callable(getattr(data, "to_numpy", None)):
-        return _of_frame(data)
+        return _of_frame(data, data.to_numpy())
+    if hasattr(data, "column_names") and hasattr(data, "num_columns"):  # Arrow's tables and record batches
+        return _of_frame(data, np.array([column.to_numpy(zero_copy_only=False) for column in data.columns]).T)
     return None
 
 
-def _of_frame(frame: Any) -> Stream:
+def _of_frame(frame: Any, rows_ND: np.ndarray) -> Stream:
     """The rows of a data frame whose columns are all numbers, as (N, D)."""
-    rows_ND, name = frame.to_numpy(), type(frame).__name__
+    name = type(frame).__name__
     if rows_ND.dtype.kind not in "fiub":
         raise DataError(
             f"{name} with columns that are no numbers, or lack some ({rows_ND.dtype}): give those that are, "

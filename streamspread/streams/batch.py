@@ -156,6 +156,16 @@ def mask_of(batch: Batch) -> torch.Tensor | None:
     return mask != 0
 
 
+def called(batch: Batch) -> str:
+    """What its samples are, in a word: "images", "texts", or, where neither is plain, "samples"."""
+    if not isinstance(batch, Named):
+        return "images" if batch.ndim == 4 and batch.shape[1] in (1, 3, 4) else "samples"
+    if TOKENS in batch.tensors and batch.tensors[TOKENS].ndim == 2 and "pixel_values" not in batch.tensors:
+        return "texts"
+    pictured = any(x.ndim == 4 and x.shape[1] in (1, 3, 4) for x in batch.tensors.values())
+    return "images" if pictured and TOKENS not in batch.tensors else "samples"
+
+
 def joined(batches: Sequence[Batch]) -> Batch:
     """One batch of all their samples; tokens are padded to the longest.
 
@@ -202,6 +212,8 @@ _PADDING = {
     "token_type_ids": 0,
     "position_ids": 0,
     "special_tokens_mask": 1,
+    "decoder_input_ids": 0,  # what stands behind a text, none of its tokens sees
+    "decoder_attention_mask": 0,
     "labels": -100,
 }
 

@@ -122,6 +122,8 @@ def _input(item: Any) -> Any:
 def _is_sample(given: Any) -> bool:
     if not isinstance(given, Mapping):
         return _is_image(given)
+    if isinstance(given.get("__key__"), str):  # as WebDataset's samples have one, and its batches a list
+        return True
     values = list(given.values())
     tensors = any(isinstance(value, torch.Tensor | np.ndarray) for value in values)
     return any(map(_is_image, values)) or (not tensors and any(map(_is_number, values)))

@@ -38,6 +38,7 @@ class Stream(ABC):
         tensor: the tensor (N, ...), or those by name, of which all batches are slices, in order; None where
             there is none.
         resident_bytes: of memory that was taken for the data, which a budget counts; 0 for a caller's own.
+        held_batches: that are there at once, or what they are made of, the one that was given last included.
         seekable: whether batches() reads nothing of what it leaves out; all batches but the last are then of
             one size.
         stateful: what knows where reading is, and goes on there; None where nothing does.
@@ -51,6 +52,7 @@ class Stream(ABC):
     description: str = "data"
     tensor: Batch | None = None
     resident_bytes: int = 0
+    held_batches: int = 2
     seekable: bool = False
     stateful: Stateful | None = None
     labels: torch.Tensor | None = None

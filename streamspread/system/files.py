@@ -49,6 +49,19 @@ def beside(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, Path]]:
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def claimed(path: str | os.PathLike[str]) -> Iterator[Path | None]:
+    """A context in which others can tell that ``path`` is in use, until this process has ended, however it
+    does; the file that another one holds, if it was in use before. Where there are no locks nobody can tell.
+
+    Raises:
+        As :func:`beside`.
+    """
+    with beside(path) as (file, target):
+        held = (Path(other) for other in _parts(target) if other != file.name and _is_held(other))
+        yield next(held, None)
+
+
 def settle(file: BinaryIO, target: Path) -> None:
     """Rename what :func:`beside` opened to its place: its content is on the disk before, its name after."""
     if not file.closed:
@@ -173,14 +186,31 @@ def _sync(path: str | Path) -> None:
 def _sweep(target: Path) -> None:
     """Remove what writers that were killed left beside ``target``. A living one holds a lock on its file, or
     has written it just now."""
+    for path in _parts(target):
+        with suppress(OSError), open(path, "rb") as left:
+            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(left.fileno()).st_mtime > _ABANDONED:
+                os.unlink(path)
+
+
+def _parts(target: Path) -> list[str]:
+    """The files that writers have, or had, beside ``target``."""
     ours = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]+\.part")
     with suppress(OSError), os.scandir(target.parent) as entries:
-        for entry in entries:
-            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(OSError), open(entry.path, "rb") as left:
-                    fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    if time.time() - os.fstat(left.fileno()).st_mtime > _ABANDONED:
-                        os.unlink(entry.path)
+        return [
+            one.path for one in entries if ours.fullmatch(one.name) and one.is_file(follow_symlinks=False)
+        ]
+    return []
+
+
+def _is_held(path: str) -> bool:
+    """Whether a living process has it open as :func:`beside` does."""
+    with suppress(OSError), open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _claimed(path: Path) -> Path:

@@ -38,6 +38,12 @@ def freed_memory_kept(device: torch.device) -> Iterator[None]:
     finally:
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST_BEFORE)
         libc.mallopt(_TRIM_THRESHOLD, _KEPT_BEFORE)
+        give_back()
+
+
+def give_back() -> None:
+    """Let the system have what is free in this process; with another C library than glibc nothing is done."""
+    if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 
 

@@ -79,6 +79,7 @@ class Group(Ranks):
     def together(self) -> Iterator[None]:
         if not self._depth:
             self._failed = self._leading = self._busy = self._pending = False
+            self._interrupted = -SAME_SIGNAL  # one of an earlier analysis does not count
         self._depth += 1
         try:
             with self._interruptible() if self._depth == 1 else nullcontext():

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from streamspread.errors import BudgetError
+from streamspread.system.freed import give_back
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _UNITS |= {f"{unit}I": 1024**power for power, unit in enumerate(("K", "M", "G", "T"), start=1)}
@@ -154,6 +155,7 @@ class PeakMeter:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._base = torch.cuda.memory_allocated(self.device) - self.held
         elif Path("/proc/self/statm").exists():
+            give_back()  # or what lay free before and is used again would be no growth
             self._base = _resident() - self.held
             self._thread = threading.Thread(target=self._watch, name="streamspread-memory", daemon=True)
             self._thread.start()
@@ -193,7 +195,7 @@ class PeakMeter:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Context manager that counts the bytes of tensors made inside it; ``peak`` is the most at once.
+    """Context manager that counts the bytes of tensors made inside it, at ``each`` operation and at ``peak``.
 
     Exact for tensors, so that it grows with the batch alone; of workspaces inside an operation only those of
     convolutions are known.
@@ -205,7 +207,7 @@ class LiveBytes(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.peak = 0
+        self.each: list[int] = []
         self._live: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(
@@ -220,19 +222,26 @@ class LiveBytes(TorchDispatchMode):
             if storage._cdata not in given:
                 self._live[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
         live = sum(nbytes for _, nbytes in self._live.values())
-        self.peak = max(self.peak, live + _workspace_bytes(func, args, result))
+        self.each.append(live + _workspace_bytes(func, args, result))
         return result
+
+    @property
+    def peak(self) -> int:
+        """The most at once."""
+        return max(self.each, default=0)
 
 
 def _workspace_bytes(func: Any, args: tuple[Any, ...], result: Any) -> int:
-    """What a convolution on the CPU takes beside its input and output. oneDNN computes into a layout of its
-    own first. It has no float64 convolution: torch falls back to im2col, which unfolds the whole input, or
-    the output of a transposed convolution."""
+    """What a convolution on the CPU takes beside its input and output. oneDNN copies weights, output and
+    input, unless that is channels_last, into layouts of its own. It has no float64 convolution: torch falls
+    back to im2col, which unfolds the whole input, or the output of a transposed convolution."""
     if func is not torch.ops.aten.convolution.default or result.device.type != "cpu":
         return 0
-    if result.dtype != torch.float64:
-        return int(result.numel() * result.element_size())
     x, weight, transposed, groups = args[0], args[1], args[6], args[8]
+    if result.dtype != torch.float64:
+        stays = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+        copied = (weight, result) if stays else (weight, result, x)
+        return int(sum(part.numel() for part in copied) * result.element_size())
     places = (x if transposed else result)[:, :1].numel()
     return int(places * weight[0].numel() * groups * result.element_size())
 

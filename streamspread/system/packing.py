@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 from typing import Any
@@ -11,8 +12,19 @@ import torch
 from streamspread.errors import RanksError
 
 
+class _Pickler(pickle.Pickler):
+    """Takes a tensor along without the rest of the memory that it is a view of."""
+
+    def reducer_override(self, value: Any) -> Any:
+        dense = type(value) is torch.Tensor and value.layout is torch.strided
+        if dense and value.nbytes < value.untyped_storage().nbytes():
+            return value.detach().clone().__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        return NotImplemented
+
+
 def packed(value: Any) -> torch.Tensor:
-    return torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
+    _Pickler(whole := io.BytesIO()).dump(value)
+    return torch.frombuffer(bytearray(whole.getbuffer()), dtype=torch.uint8)
 
 
 def unpacked(whole: torch.Tensor) -> Any:

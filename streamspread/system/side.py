@@ -1,4 +1,4 @@
-"""The size of square images, and how images of other sizes are brought to it."""
+"""The size of images, square or not, and how images of other sizes are brought to it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ Fill = tuple[int, int, int]
 
 
 class Side(int):
-    """A side in pixels of square images, and how images of another size are brought to it, in the words of
-    timm's ``crop_mode``. A plain number stands for itself and what is assumed here.
+    """The width in pixels of images that are square unless they have a ``height``, and how images of another
+    size are brought to it, in the words of timm's ``crop_mode``. A plain number stands for itself and what is
+    assumed here.
 
     Attributes:
-        scaled: pixels, the side itself or more, to which an image is scaled before its middle is cut out.
+        height: pixels.
+        scaled: pixels, the width itself or more, to which an image is scaled before its middle is cut out;
+            its height in proportion.
         mode: of scaling, as torch.nn.functional.interpolate names it, "bilinear" or "bicubic".
-        crop: what is scaled to so many pixels: "center": the shorter side; "squash": both, whatever their
-            proportion; "border": the longer one, and a border makes up for what the other lacks.
+        crop: how: "center": until it covers these pixels, by its shorter side where they are a square;
+            "squash": both sides, whatever their proportion; "border": until it lies within them, and a border
+            makes up for what one side lacks.
         fill: the colour of that border.
     """
 
+    height: int
     scaled: int
     mode: str
     crop: str
@@ -32,8 +37,10 @@ class Side(int):
         mode: str = "bilinear",
         crop: str = "center",
         fill: Fill = (0, 0, 0),
+        height: int = 0,
     ) -> Side:
         self = super().__new__(cls, size)
+        self.height = height or int(size)
         self.scaled, self.mode, self.crop, self.fill = max(int(size), scaled), mode, crop, fill
         return self
 
@@ -44,24 +51,27 @@ class Side(int):
 
     def at(self, size: int) -> Side:
         """Images of another size, that are brought to it in the same way and proportion."""
-        scaled = size * self.scaled // self if self else size
-        return Side(size, scaled, self.mode, self.crop, self.fill)
+        scaled, height = (size * each // self if self else size for each in (self.scaled, self.height))
+        return Side(size, scaled, self.mode, self.crop, self.fill, height)
 
     def scaled_to(self, height: int, width: int) -> tuple[int, int]:
         """Height and width to which an image is scaled, rounded as torchvision and timm round them."""
+        wide, tall = self.scaled, self.scaled * self.height // self if self else self.scaled
         if self.crop == "squash":
-            return self.scaled, self.scaled
+            return tall, wide
+        higher = height * wide >= width * tall  # in proportion
         if self.crop == "border":
-            longer = max(height, width)
-            return max(1, round(height * self.scaled / longer)), max(1, round(width * self.scaled / longer))
-        shorter = min(height, width)
-        return max(self.scaled, self.scaled * height // shorter), max(
-            self.scaled, self.scaled * width // shorter
-        )
+            if higher:
+                return tall, max(1, round(width * tall / height))
+            return max(1, round(height * wide / width)), wide
+        whole = int if wide == tall else round
+        if higher:
+            return max(tall, whole(height * wide / width)), wide
+        return tall, max(wide, whole(width * tall / height))
 
     def __str__(self) -> str:
         """As in "224x224 of 248 (bicubic)"."""
         cut = f" of {self.scaled}" if self.scaled != self else ""
         how = [self.mode] if self.mode != "bilinear" else []
         how += {"squash": ["squashed"], "border": ["with a border"]}.get(self.crop, [])
-        return f"{self:d}x{self:d}{cut}" + (f" ({', '.join(how)})" if how else "")
+        return f"{self.height}x{self:d}{cut}" + (f" ({', '.join(how)})" if how else "")

@@ -82,9 +82,10 @@ class Wire:
     def receive(self, x: torch.Tensor, source: int) -> torch.Tensor:
         """What the source sends, in the memory of ``x``, which is contiguous where it lies on the CPU."""
         if x.numel():
-            whole = torch.empty_like(x, device="cpu")
+            whole = torch.empty_like(x, device="cpu") if x.is_cuda else x
             dist.recv(bytes_of(whole), self._global(source), group=self._group)
-            x.copy_(whole)
+            if whole is not x:
+                x.copy_(whole)
         return x
 
     @property

@@ -238,7 +238,7 @@ class SpreadLoss:
         if name not in self._hooks.before:
             raise LayerError(
                 f"no layer runs before {name}, whose spread could be its target (in train mode, with "
-                "gradients, and on a batch): give a number or None"
+                "gradients, on a batch; checkpoint with use_reentrant=False): give a number or None"
             )
         aim = self._running[self._hooks.before[name]].to(value)
         return torch.where(aim.isfinite(), aim, value.detach())

@@ -140,7 +140,7 @@ def test_sums_that_grow_too_large_are_refused_and_a_larger_unit_is_named():
     state = EXACT["covariance"](x, "int16", CPU, 80)
     state.end_pass()
     for _ in range(30):  # as many samples again each time
-        state.panels.add(state.panels, 1.0)
+        state.panels.add_state(state.panels.state(), 1.0)
     scale = state._stage.staging.origin.scale
     with pytest.raises(Overflow, match="int16 sums exceed 2⁵³") as caught:
         state.end_pass()

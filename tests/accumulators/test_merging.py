@@ -1,4 +1,4 @@
-"""States merge: over other samples, or over other features of the same."""
+"""States over other samples merge."""
 
 import numpy as np
 import pytest
@@ -51,34 +51,17 @@ def test_merging_with_an_empty_state_changes_nothing():
         assert [solved(first, TAUS).components(tau).low for tau in TAUS] == expected
 
 
-def test_grams_over_other_features_merge():
-    x = with_spectrum("power law", 80, 100, 1.0)
-    x[:, 60:] *= 1e-4  # the second half has another scale
-    expected = dense(x).ks()
-    first, second = gram(x[:, :60], "fp64", CPU, 32), gram(x[:, 60:], "fp64", CPU, 32)
-    first.add_features(second)
-    spectrum = solved(first, TAUS)
-    assert spectrum.dim == 100
-    assert [spectrum.components(tau).low for tau in TAUS] == expected
-
-
 @pytest.mark.parametrize("rounding", ["fp32", "fp16"])
 @pytest.mark.parametrize(
     "sizes", [(1.0, 1e-20), (1e-20, 1.0), (1.0, 0.0), (0.0, 1e-20), (1e-30, 0.0)], ids=str
 )
-@pytest.mark.parametrize("merged", [True, False])
-def test_gram_tiles_of_any_sizes_add_in_one_scale(merged, sizes, rounding):
+def test_gram_tiles_of_any_sizes_add_in_one_scale(sizes, rounding):
     x = with_spectrum("power law", 80, 100, 1.0)
     x[:, :50] *= sizes[0]
     x[:, 50:] *= sizes[1]
     larger = x[:, :50] if sizes[0] > sizes[1] else x[:, 50:]  # all that counts
     want = dense(larger / larger.abs().max())
-    if merged:
-        state, other = gram(x[:, :50], rounding, CPU, 32), gram(x[:, 50:], rounding, CPU, 32)
-        state.add_features(other)
-    else:
-        state = gram(x, rounding, CPU, 32)
-    spectrum = solved(state, TAUS)
+    spectrum = solved(gram(x, rounding, CPU, 32), TAUS)
     assert spectrum.dim == 100
     assert spectrum.total_variance == pytest.approx(want.total * float(larger.abs().max()) ** 2, rel=1e-4)
     assert all(abs(spectrum.components(t).low - k) <= 1 for t, k in zip(TAUS, want.ks(), strict=True))
@@ -87,11 +70,6 @@ def test_gram_tiles_of_any_sizes_add_in_one_scale(merged, sizes, rounding):
 def test_states_of_different_layers_do_not_merge():
     with pytest.raises(OptionError, match="only states of one layer merge"):
         covariance(torch.randn(4, 10), "fp32", CPU, 4).merge(covariance(torch.randn(4, 11), "fp32", CPU, 4))
-    with pytest.raises(
-        OptionError,
-        match="merge: the same samples, 4 at fp32, got the same samples, 5",
-    ):
-        gram(torch.randn(4, 10), "fp32", CPU, 4).add_features(gram(torch.randn(5, 10), "fp32", CPU, 5))
 
 
 def test_sketches_of_very_different_scale_merge():

@@ -31,6 +31,8 @@ NET, X = nn.Sequential(nn.Linear(5, 4)), torch.rand(12, 5)
         (lambda: streamspread.analyze(NET, X, checkpoint=np.zeros(0)), OptionError, "checkpoint is the name of"),
         (lambda: streamspread.layers([3], X), OptionError, "the model must be a torch.nn.Module, got list"),
         (lambda: streamspread.layers(NET, X, layers=3), LayerError, "layers are named by texts, got 3"),
+        (lambda: streamspread.layers(NET, X, layers=torch.tensor(3)), LayerError, r"by texts, got tensor\(3\)"),
+        (lambda: streamspread.layers(NET, X, layers=np.array(3)), LayerError, r"by texts, got array\(3\)"),
         (lambda: streamspread.SpreadLoss("x", "0"), OptionError, "the model must be a torch.nn.Module, got str"),
         (lambda: streamspread.SpreadLoss(NET, np.zeros(0)), LayerError, "no layer asked for"),
         (lambda: streamspread.train(data=[1, 2]), DataError, "train and test images as two Labelled, not list"),

@@ -100,7 +100,7 @@ def test_scores_are_the_samples_on_them(method, batch_size, memory_format, devic
 def test_scores_that_cannot_be_had():
     with pytest.raises(OptionError, match="scores asked for, and no directions to have them on"):
         streamspread.analyze(network(), images(), scores=True)
-    with pytest.raises(DataError, match="scores take a pass over the same images in the same order"):
+    with pytest.raises(DataError, match="scores take a pass over the same samples in the same order"):
         streamspread.analyze(network(), iter(images().split(40)), ["3"], directions=2, scores=True)
 
 

@@ -115,8 +115,8 @@ def test_a_layer_of_one_feature_is_a_line():
     [
         ({"seed": 2**64}, OptionError, "seed 18446744073709551616 asked for; seeds are whole numbers"),
         ({"axes": 1}, OptionError, "1 principal components asked for; a plane needs 2"),
-        ({"axes": 120}, OptionError, "120 principal components asked for, and 120 images have at most 119"),
-        ({"perplexity": 40}, OptionError, "perplexity 40 needs more than 120 images, and there are 120"),
+        ({"axes": 120}, OptionError, "120 principal components asked for, and 120 samples have at most 119"),
+        ({"perplexity": 40}, OptionError, "perplexity 40 needs more than 120 samples, and there are 120"),
         ({"perplexity": 0.5}, OptionError, "it must be 1 or more"),
         ({"perplexity": float("nan")}, OptionError, "it must be 1 or more"),
         ({"layers": "c9"}, LayerError, "no layer matches 'c9'"),

@@ -13,6 +13,8 @@ from streamspread.system.memory import LiveBytes
 from tests.alignment import grams_of, references
 from tests.devices import PLACES
 from tests.networks import COMPARED, activations, advised, growing, identity, images, network
+from tests.texts import bert, encoded, texts
+from tests.views import Layouts, rows_by_hand
 
 
 def features(model, x, names=None):
@@ -156,7 +158,8 @@ def test_how_they_were_made_goes_along():
     facts = grams.provenance
     assert (facts["model"], facts["device"], facts["samples"]) == ("m", "cpu", 30)
     assert facts["data_seen"] == grams.data_seen
-    assert facts["options"] == {"layers": "2", "memory": None, "device": "cpu", "batch_size": None, "seed": 7}
+    asked = {"layers": "2", "memory": None, "device": "cpu", "batch_size": None, "seed": 7}
+    assert facts["options"] == {**asked, "view": ["whole"], "axes": None}
 
 
 def test_every_form_of_data_that_repeats_is_taken():
@@ -249,3 +252,77 @@ def test_features_are_never_held():
     with LiveBytes() as live:
         streamspread.grams(identity(), x, "0", memory=memory, batch_size=50, device="cpu")
     assert live.peak <= memory < x.numel() * x.element_size()
+
+
+def viewed(model, x, axes, view, keep=None):
+    """The rows of a view of each layer, float64 (N, D)."""
+    kept = activations(model, x, list(axes))
+    rows = {n: rows_by_hand(kept[n], letters, view, keep).double().numpy() for n, letters in axes.items()}
+    return {f"{name}@{view}": rows_ND for name, rows_ND in rows.items()}
+
+
+@pytest.mark.parametrize("view", ["position", "pooled", "pooled-max"])
+def test_cka_of_views_is_that_of_their_rows(view):
+    torch.manual_seed(0)
+    model = Layouts().eval()
+    x = torch.randn(11, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    same = {"maps": "NCHW", "last": "NHWC", "tokens": "NTC"}  # 4×4 places, of tokens 16 in a row
+    grams = streamspread.grams(model, x, list(same), view=view, device="cpu", batch_size=4)
+    assert grams.samples == (11 * 16 if view == "position" else 11)
+    check(grams, viewed(model, x, same, view))
+
+
+def test_wholes_and_means_over_places_are_compared_in_one():
+    model, x = network("cnn", 60)
+    grams = streamspread.grams(model, x, ["0"], view=["whole", "pooled"], device="cpu")
+    wanted = features(model, x, ["0"]) | viewed(model, x, {"0": "NCHW"}, "pooled")
+    check(grams, wanted)
+
+
+def test_a_single_place_of_an_image_is_the_image():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 8), nn.Flatten(), nn.Linear(6, 4)).eval()
+    x = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    wanted = viewed(model, x, {"0": "NCHW"}, "position") | features(model, x, ["2"])
+    check(streamspread.grams(model, x, ["0", "2"], view="position", device="cpu"), wanted)
+
+
+def test_a_memory_of_several_passes_gives_the_same_cka_of_places():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 40, 3), nn.Conv2d(40, 50, 1)).eval()
+    x = torch.randn(30, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    found = viewed(model, x, {"0": "NCHW", "1": "NCHW"}, "position")
+    for tight in (False, True):
+        memory = None
+        if tight:
+            with pytest.raises(BudgetError, match="smallest budget") as caught:
+                streamspread.grams(model, x, ["0", "1"], view="position", memory=1, device="cpu")
+            memory = advised(caught)
+        check(streamspread.grams(model, x, ["0", "1"], view="position", memory=memory, device="cpu"), found)
+
+
+def test_tokens_that_count_are_compared():
+    pytest.importorskip("transformers")
+    model, rows = bert(), texts(25)
+    batch = encoded(rows)
+    names = ["encoder.layer.0", "encoder.layer.1"]
+    grams = streamspread.grams(model, batch, names, view="position", axes="NTC", device="cpu", batch_size=10)
+    assert grams.samples == int(batch["attention_mask"].sum())
+    with torch.no_grad():
+        states = model(**batch, output_hidden_states=True).hidden_states[1:]
+    keep = batch["attention_mask"] != 0
+    check(grams, {f"{n}@position": x[keep].double().numpy() for n, x in zip(names, states, strict=True)})
+
+
+@pytest.mark.parametrize(
+    ("layers", "view", "message"),
+    [
+        (["maps", "line"], "position", "layer maps@position has 4×4 places, and line@position 15 places"),
+        (["maps"], ["whole", "position"], "layer maps has a sample for each image, and maps@position 4×4"),
+        (["line", "volume"], "position", "line@position has 15 places, and volume@position 4×4×2 places"),
+    ],
+)
+def test_views_of_other_samples_are_refused(layers, view, message):
+    x = torch.randn(11, 3, 6, 6)
+    with pytest.raises(LayerError, match=f"{message}.*ask for layers with the same places, or for views"):
+        streamspread.grams(Layouts().eval(), x, layers, view=view, device="cpu")

@@ -40,6 +40,11 @@ def test_thresholds_outside_their_range_are_refused(thresholds):
         ({"rank": 0}, OptionError, "rank 0 is neither auto nor a positive number"),
         ({"rank": "many"}, OptionError, "rank 'many' is neither auto nor a positive number"),
         ({"batch_size": 0}, OptionError, "batch size 0 asked for; it must be a whole number, 1 or more"),
+        (
+            {"directions": True},
+            OptionError,
+            "directions True asked for; it must be a whole number, 1 or more",
+        ),
         ({"batch_size": -3}, OptionError, "batch size -3 asked for"),
         ({"layers": ["0", "conv*"]}, LayerError, r"no layer matches 'conv\*': nearest are"),
         ({"layers": []}, LayerError, "no layer asked for"),

@@ -47,7 +47,7 @@ def test_a_signal_leaves_a_checkpoint_that_the_same_command_goes_on_from(number,
     resumed, whole = streamspread.read("run.arrow"), streamspread.read("whole.arrow")
     assert bits(resumed) == bits(whole)
     notes = resumed.provenance["notes"]
-    assert any(note == "resumed from a checkpoint, pass 1, 30 images into it" for note in notes)
+    assert any(note == "resumed from a checkpoint, pass 1, 30 samples into it" for note in notes)
 
 
 def test_a_result_that_cannot_be_written_is_not_computed_again(tmp_path, monkeypatch, capsys):

@@ -72,6 +72,18 @@ def test_what_is_kept_gives_the_same_again(cli, tiny, tmp_path):
     assert (grams.provenance["weights"], grams.provenance["split"], grams.samples) == ("none", "train", 24)
 
 
+def test_views_are_compared_where_their_samples_are_the_same(cli, tiny):
+    code, out, err = cli("cka", *tiny, "--view", "whole,pooled", "--layers", "c1,c2")
+    assert (code, err) == (0, "")
+    names = ["c1", "c1@pooled", "c2", "c2@pooled"]
+    assert table(out, "debiased")[0] == names
+    code, out, err = cli("cka", *tiny, "--samples", "3", "--view", "position", "--layers", "c1")
+    assert (code, "over 3,072 samples" in out) == (0, True)
+    code, out, err = cli("cka", *tiny, "--view", "position")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "c1@position has 32×32 places, and c2@position 16×16 places" in err
+
+
 def test_two_networks_from_their_files(cli, tiny):
     for weights, name in (("0", "a"), ("1", "b")):
         model = ["--model", f"plan:{4 + int(weights)},M,6", "--grams", f"{name}.safetensors"]
@@ -101,14 +113,14 @@ def test_three_images_have_no_debiased_value(cli, tiny):
     assert code == 0
     assert table(out, "debiased")[1]["c1"] == ["–", "–", "–"]
     assert table(out, "as defined")[1]["c1"][0] == "1.000"
-    assert out.splitlines()[-1] == "–: debiased, it takes 4 images or more"
+    assert out.splitlines()[-1] == "–: debiased, it takes 4 samples or more"
 
 
 def test_at_most_so_many_images_are_taken_unless_more_are_asked_for(cli, monkeypatch):
     monkeypatch.setattr("streamspread.cli.commands.cka.MOST", 20)
     options = ["--model", "plan:4", "--weights", "none", "--data", "noise", "--layers", "gap"]
-    assert "over 20 images" in cli("cka", *options).out
-    assert "over 21 images" in cli("cka", *options, "-n", "21").out
+    assert "over 20 samples" in cli("cka", *options).out
+    assert "over 21 samples" in cli("cka", *options, "-n", "21").out
     assert "most 3,000." in cli("cka", "--help").out
 
 

@@ -90,14 +90,14 @@ def test_its_points_join_a_report(cli, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"samples": "90"}, r"perplexity 30 needs more than 90 images, and there are 90"),
+        ({"samples": "90"}, r"perplexity 30 needs more than 90 samples, and there are 90"),
         ({"samples": "1"}, r"1 samples asked for"),
         ({"samples": "1000000000000"}, r"1,000,000,000,000 samples asked for; there may be at most"),
         ({"seed": str(2**64)}, r"seed"),
         ({"components": "1"}, r"1 principal components asked for"),
         (
             {"components": "100000"},
-            r"100,000 principal components asked for, and 120 images have at most 119",
+            r"100,000 principal components asked for, and 120 samples have at most 119",
         ),
         ({"perplexity": "0"}, r"perplexity 0 asked for"),
         ({"layers": "c9"}, r"no layer matches 'c9'"),

@@ -73,7 +73,7 @@ def test_what_t_sne_needs_is_said_before_anything_is_done(cli, tmp_path, monkeyp
     code, out, err = cli(*arguments)
     assert (code, out) == (2, "")
     assert err == (
-        "error: perplexity 30 needs more than 90 images, and there are 60: "
+        "error: perplexity 30 needs more than 90 samples, and there are 60: "
         "take more --samples, or leave latent out of --parts\n"
     )
     monkeypatch.setitem(sys.modules, "openTSNE", None)

@@ -80,6 +80,58 @@ def test_every_token_is_a_sample_and_padding_is_none(model, data, tmp_path, caps
             assert layer.components(tau) == (k, k)
 
 
+def test_a_decoder_is_given_the_text_one_token_later(model, data, tmp_path, capsys):
+    size = {"d_model": 8, "d_kv": 4, "d_ff": 12, "num_heads": 2, "num_layers": 1, "vocab_size": 30}
+    torch.manual_seed(0)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    config = transformers.T5Config(**size, decoder_start_token_id=7)
+    for one in (transformers.T5Model(config), tokenizer):
+        one.save_pretrained(tmp_path / "t5")
+    network = transformers.T5Model.from_pretrained(tmp_path / "t5").eval()
+    layers = ("--layers", "encoder.block.0,decoder.block.0", "--axes", "NTC", "--thresholds", "0.5,0.9")
+    out = tmp_path / "x.arrow"
+    assert run(tmp_path / "t5", data, out, "--weights", "default", *layers, "--batch-size", "5") == 0
+    given = {"encoder": [], "decoder": []}
+    for part, rows in given.items():
+        block = getattr(network, part).block[0]
+        block.register_forward_hook(lambda module, inputs, output, rows=rows: rows.append(output[0][0]))
+    for text in texts(39):
+        if text.strip():
+            tokens = tokenizer(text, return_tensors="pt").input_ids
+            later = torch.cat([torch.tensor([[7]]), tokens[:, :-1]], 1)
+            with torch.no_grad():
+                network(input_ids=tokens, decoder_input_ids=later)
+    for layer, rows in zip(streamspread.read(out).values(), given.values(), strict=True):
+        x_ND = torch.cat(rows).double().numpy()
+        values = np.linalg.eigvalsh(np.cov(x_ND.T))[::-1]
+        assert layer.samples == len(x_ND)
+        np.testing.assert_allclose(layer.eigenvalues, values, rtol=1e-4, atol=1e-6 * values[0])
+        for tau in (0.5, 0.9):
+            assert layer.components(tau) == int(np.searchsorted(np.cumsum(values), tau * values.sum())) + 1
+
+
+@pytest.mark.parametrize(("view", "counted"), [("position", None), ("pooled", 31)])
+def test_layers_are_compared_by_the_tokens_that_count(model, data, capsys, view, counted):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    lengths = [min(LONGEST, len(tokenizer(text).input_ids)) for text in texts(39) if text.strip()]
+    layers = "encoder.layer.0.output,encoder.layer.1.output"
+    line = [
+        "cka",
+        "--model",
+        f"hf:{model}",
+        "--weights",
+        "default",
+        "--data",
+        f"hf:{data}",
+        "--device",
+        "cpu",
+    ]
+    assert main([*line, "--view", view, "--layers", layers, "--batch-size", "7", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert f"linear CKA over {counted or sum(lengths)} samples" in out
+    assert f"encoder.layer.1.output@{view}" in out
+
+
 def test_some_texts_are_drawn_and_random_weights_follow_the_seed(model, data, tmp_path, capsys):
     more = ("--weights", "none", "--samples", "20", "--with-random", "--layers", "encoder.layer.0.output")
     assert run(model, data, tmp_path / "x.arrow", *more) == 0

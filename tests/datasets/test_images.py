@@ -2,6 +2,8 @@
 
 import pickle
 import threading
+import time
+import weakref
 
 import numpy as np
 import pytest
@@ -83,6 +85,40 @@ def test_streamed_images_closed_early_read_no_further_and_leave_no_thread():
     batches.close()
     assert counting.reads <= 10
     assert not [t.name for t in threading.enumerate() if t.name.startswith("streamspread-read")]
+
+
+class Watched:
+    """Pixels that know how many of their batches are there, or being read."""
+
+    labels = classes = None
+
+    def __init__(self):
+        self.there, self.most, self.lock = 0, 0, threading.Lock()
+
+    def __len__(self):
+        return 400
+
+    def read(self, rows):
+        self._count(2)
+        time.sleep(0.001)
+        pixels = torch.zeros(len(rows), 3, 2, 2, dtype=torch.uint8)
+        weakref.finalize(pixels, self._count, -1)
+        self._count(-1)
+        return pixels
+
+    def _count(self, by):
+        with self.lock:
+            self.there += by
+            self.most = max(self.most, self.there)
+
+
+def test_streamed_images_hold_no_more_batches_than_they_say():
+    source = Watched()
+    streamed = StreamedImages(source, np.arange(400), "watched", "")
+    for batch in streamed.batches(4):
+        time.sleep(0.002)
+        assert len(batch) == 4
+    assert 2 < source.most <= streamed.held_batches
 
 
 def test_an_error_while_streaming_reaches_the_consumer_at_its_place():
@@ -217,4 +253,5 @@ def test_a_side_says_what_is_done_keeps_it_at_another_size_and_is_pickled():
     assert str(side.at(64)) == "64x64 of 74 (bicubic, with a border)"
     assert pickle.loads(pickle.dumps(side)).__dict__ == side.__dict__ == side.at(32).__dict__
     assert str(Side.of(8)) == str(Side(0).at(8)) == "8x8"
+    assert str(Side(48, 54, height=64).at(24)) == "32x24 of 27"
     assert Side.of(side) is side

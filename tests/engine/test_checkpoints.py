@@ -18,6 +18,7 @@ from streamspread.errors import DataError, StoreError
 from streamspread.store import keeping
 from streamspread.streams import as_stream
 from streamspread.streams.feed import in_background
+from streamspread.system.files import claimed
 from tests.bits import bits
 from tests.networks import Sign, growing, network, smallest_budget
 
@@ -473,6 +474,27 @@ def test_a_file_that_a_killed_writer_left_half_goes(tmp_path, monkeypatch):
     half.write_bytes(b"half of it")
     os.utime(half, (0, 0))
     streamspread.analyze(model, x, "*", checkpoint=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_is_of_one_run_at_a_time(tmp_path):
+    model, x = network("mlp", 100)
+    options = {"batch_size": 10, "checkpoint": tmp_path / "run"}
+    left(tmp_path / "run", model, x)
+    with claimed(tmp_path / "run"):
+        there = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(StoreError, match=r"checkpoint '.*run' is that of a run that has not ended, and"):
+            streamspread.analyze(model, x, "*", **options)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == there
+    found = []
+
+    def begin_another(event):
+        with claimed(tmp_path / "run") as other:
+            found.append(other)
+
+    streamspread.analyze(model, x, "*", progress=begin_another, **options)
+    assert len(found) > 5
+    assert all(found)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,5 +1,10 @@
 """Rounding int16 from end to end: what it holds, what it does not, and where it cannot be had."""
 
+import os
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -88,6 +93,23 @@ def test_a_processor_without_exact_products_is_refused(monkeypatch):
 
 
 @exact
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN's limit is one of x86")
+def test_without_instructions_for_int8_float32_is_chosen_by_what_was_measured():
+    """oneDNN forms the products with instructions that saturate there, which a trial finds."""
+    code = (
+        "import torch, streamspread; from streamspread import kernels\n"
+        "model = torch.nn.Sequential(torch.nn.Identity())\n"
+        "plan = streamspread.plan(model, torch.randn(3000, 2000), ['0'], device='cpu')\n"
+        "print(kernels.exact_speed(torch.device('cpu')), plan.layers[0].rounding)"
+    )
+    limited = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=limited, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert told.stdout.split() == ["0.0", "fp32"]
+
+
+@exact
 def test_the_share_that_was_moved_is_kept_in_files(tmp_path):
     model, x = network("cnn", 100)
     spectra = streamspread.analyze(model, x, ["1", "4"], rounding="int16")
@@ -110,6 +132,17 @@ def test_auto_takes_it_where_it_pays():
     assert {spectrum.rounding for spectrum in spectra.values()} == {"int16"}
     for name, spectrum in spectra.items():
         check_exact(spectrum, want[name])
+
+
+@exact
+@pytest.mark.usefixtures("taken_by_itself")
+def test_auto_leaves_it_where_sums_of_so_many_would_not_be_exact(monkeypatch):
+    model, x = network("cnn", 1000)
+    taken = []
+    for most in (2**29, 999):
+        monkeypatch.setattr(planning, "MOST_EXACT", most)
+        taken.append(streamspread.plan(model, x, "1", method="covariance").rounding)
+    assert taken == ["int16", "fp32"]
 
 
 @exact

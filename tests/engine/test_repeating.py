@@ -126,7 +126,10 @@ def test_a_model_that_repeats_is_never_refused(method):
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         model, x = model_that(lambda self, x: x).to(dtype), inputs().to(dtype)
         least = budgets(model, x, ["1", "4"], method, "cpu")[1]
-        streamspread.analyze(model, x, ["1", "4"], method=method, memory=least, device="cpu", batch_size=30)
+        found = streamspread.analyze(
+            model, x, ["1", "4"], method=method, memory=least, device="cpu", batch_size=30
+        )
+        assert [found[name].passes > 1 for name in found] == [True, True]
 
 
 def test_a_layer_of_one_pass_is_not_held_against_another():

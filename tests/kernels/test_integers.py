@@ -96,13 +96,26 @@ def test_a_shift_that_float32_does_not_hold_is_taken_off_in_float64():
     assert torch.equal(whole(run_stage(x, shift, 1.0)[0]), torch.full((4, 3), -1))
 
 
-@pytest.mark.parametrize("transposed", [True, False])
+def lying(layout, count, terms, apart=0, seed=0):
+    """Two planes (2, count, terms) of any int8: plane after plane, its transpose so, or row after row."""
+    lines, length = (terms, count) if layout == "columns" else (count, terms)
+    x = random(lines, length + apart, seed=seed)
+    if layout == "in turn":
+        x = x.transpose(0, 1).contiguous().transpose(0, 1)
+    x = x[..., :length]
+    return x.mT if layout == "columns" else x
+
+
+LAYOUTS = ["rows", "columns", "in turn"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("rows", "count", "terms"),
     [(1, 1, 1), (1, 56, 40), (24, 56, 40), (56, 56, 1), (700, 1300, 33), (1100, 1700, 20)],
 )
-def test_add_gram_rows_is_exact(rows, count, terms, transposed):
-    x = random(terms, count).mT if transposed else random(count, terms)
+def test_add_gram_rows_is_exact(rows, count, terms, layout):
+    x = lying(layout, count, terms)
     c = torch.full((rows, count + 8), -3.0, dtype=torch.float64)[:, 4 : 4 + count]
     expected = c.long() + (whole(x) @ whole(x).T)[count - rows :]
     cpu.add_gram_rows(c, x)
@@ -115,14 +128,12 @@ def test_add_gram_rows_is_exact(rows, count, terms, transposed):
     more=st.integers(0, 40),
     terms=st.integers(1, 70),
     apart=st.integers(0, 9),
-    transposed=st.booleans(),
+    layout=st.sampled_from(LAYOUTS),
     seed=st.integers(0, 99),
 )
-def test_products_of_any_shape_in_any_layout(rows, more, terms, apart, transposed, seed):
+def test_products_of_any_shape_in_any_layout(rows, more, terms, apart, layout, seed):
     count = rows + more
-    lines, length = (terms, count) if transposed else (count, terms)
-    x = random(lines, length + apart, seed=seed)[..., :length]
-    x = x.mT if transposed else x
+    x = lying(layout, count, terms, apart, seed)
     c = torch.zeros(rows, count, dtype=torch.float64)
     cpu.add_gram_rows(c, x)
     assert torch.equal(c.long(), (whole(x) @ whole(x).T)[more:])
@@ -131,10 +142,20 @@ def test_products_of_any_shape_in_any_layout(rows, more, terms, apart, transpose
 @pytest.mark.parametrize("terms", [integers._TERMS, integers._TERMS + 5])
 @pytest.mark.parametrize("planes", [(-128, -128), (127, -128), (127, 127)], ids=str)
 def test_the_largest_planes_do_not_overflow_int32(planes, terms):
-    x = torch.tensor(planes, dtype=torch.int8)[:, None, None].expand(2, 3, terms).contiguous()
-    c = torch.zeros(3, 3, dtype=torch.float64)
-    cpu.add_gram_rows(c, x)
-    assert torch.equal(c, torch.full_like(c, terms * (planes[0] * 256 + planes[1]) ** 2))
+    x = torch.tensor(planes, dtype=torch.int8)[None, :, None].expand(3, 2, terms).contiguous().transpose(0, 1)
+    for rows in (3, 2):  # the diagonal block, and what lies beside it too
+        c = torch.zeros(rows, 3, dtype=torch.float64)
+        cpu.add_gram_rows(c, x)
+        assert torch.equal(c, torch.full_like(c, terms * (planes[0] * 256 + planes[1]) ** 2))
+
+
+def test_staged_rows_are_read_as_one_matrix():
+    buffer = kernels.staging_buffer("int16", 6, 40, CPU)
+    buffer.copy_(random(6, 40))
+    pairs = integers._in_turn(buffer[:, 1:4, 3:])
+    assert pairs.shape == (6, 37)
+    assert torch.equal(pairs[0::2], buffer[0, 1:4, 3:])
+    assert torch.equal(pairs[1::2], buffer[1, 1:4, 3:])
 
 
 def test_norms_and_weighted_sums():

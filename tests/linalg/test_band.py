@@ -113,8 +113,8 @@ USES = {
     "row sums": lambda panels: panels.row_sums(),
     "trace": lambda panels: panels.trace(),
     "add rows": lambda panels: panels.add_outer(torch.ones(90, 1, dtype=torch.float64)),
-    "add panels": lambda panels: panels.add(packed(90, 40)[0], 1.0),
-    "be added": lambda panels: packed(90, 40)[0].add(panels, 1.0),
+    "add panels": lambda panels: panels.add_state(packed(90, 40)[0].state(), 1.0),
+    "be added": lambda panels: packed(90, 40)[0].add_state(panels.state(), 1.0),
     "rescale": lambda panels: panels.multiply_(0.5),
     "reduce again": band_eigenvalues_,
 }

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from streamspread.linalg.eigenvalues import Search, all_eigenvalues, leading_eigenvalues
+from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.spectrum import components_for
 from tests.devices import CPU, DEVICES
-from tests.matrices import prescribed
+from tests.matrices import exact_panels, prescribed
 from tests.solving import METHODS, SPECTRA, THRESHOLDS, N, solved
 
 
@@ -150,3 +151,40 @@ def test_a_basis_that_fills_the_largest_block_is_not_trusted_with_a_hopeless_bou
     computed = leading_eigenvalues(panels, trace, (tau,), 300, Search(block=16, max_block=75))
     assert components_for(computed.upper_sums, tau * trace) == k
     assert components_for(np.cumsum(computed.values), tau * trace) == k
+
+
+@pytest.mark.parametrize("distance", [-3e-7, 3e-7])
+@pytest.mark.parametrize("k", [20, 60])
+def test_exact_sums_close_a_k_that_a_copy_in_float32_leaves_open(k, distance):
+    values = SPECTRA["harmonic"]
+    trace, sums = float(values.sum()), np.cumsum(values)
+    tau = float(sums[k - 1] / trace) + distance
+    panels = exact_panels(prescribed(values, CPU, torch.float64))
+    computed = leading_eigenvalues(panels, trace, (tau,), N, Search(block=16, max_block=200))
+    right = components_for(sums, tau * trace)
+    assert right == (k if distance < 0 else k + 1)
+    assert components_for(computed.lower_sums, tau * trace) == right
+    assert components_for(computed.upper_sums, tau * trace) == right
+    assert not computed.complete
+    assert not panels.spent
+
+
+@pytest.mark.parametrize("proof", [False, True])
+@pytest.mark.parametrize("far", [0.0, 30.0])
+def test_bounds_of_exact_sums_hold_in_whichever_copy_they_were_found(far, proof):
+    x = torch.randn(500, 800, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x *= torch.arange(1, 801, dtype=torch.float64) ** -0.6
+    panels = SymmetricPanels(500, 96, torch.float64, CPU)
+    panels.add_outer(x + far)
+    panels = exact_panels(panels)
+    panels.centre()
+    centred = x - x.mean(0)
+    truth = np.linalg.eigvalsh((centred @ centred.T).numpy())[::-1].clip(0).cumsum()
+    trace = float(truth[-1])
+    search = Search(block=16, max_block=250, proof=proof)
+    computed = leading_eigenvalues(panels, trace, (0.3, 0.5), 499, search)
+    assert np.all(computed.lower_sums <= truth[: len(computed.lower_sums)] + 1e-9 * trace)
+    assert np.all(computed.upper_sums >= truth[: len(computed.upper_sums)] - 1e-9 * trace)
+    for tau in (0.3, 0.5) if proof else ():
+        assert components_for(computed.lower_sums, tau * trace) == components_for(truth, tau * trace)
+        assert components_for(computed.upper_sums, tau * trace) == components_for(truth, tau * trace)

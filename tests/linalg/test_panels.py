@@ -56,7 +56,7 @@ def test_low_rank_and_sums_in_place(device):
     other, _ = packed(90, 40, device)
     u = torch.randn(90, 3, dtype=torch.float64, device=device)
     m = torch.diag(torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64, device=device))
-    panels.add(other, 0.25)
+    panels.add_state(other.state(), 0.25)
     panels.add_low_rank(u, m)
     torch.testing.assert_close(panels.dense(torch.float64).cpu(), 1.25 * dense + (u @ m @ u.T).cpu())
     panels.multiply_(0.5)
@@ -74,7 +74,7 @@ def test_what_was_summed_outlives_what_is_taken_off():
         other.multiply_(0.5)
         other.add_low_rank(one, half)
         assert (other.trace(), other.summed()) == (0.0, 5000.0)
-        panels.add(other, 1.0)
+        panels.add_state(other.state(), 1.0)
         other = SymmetricPanels(10, 4, torch.float32, CPU)
     assert (panels.trace(), panels.summed()) == (150.0, 10_150.0)
 

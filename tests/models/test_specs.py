@@ -13,7 +13,7 @@ from torch import nn
 
 from streamspread.errors import ModelError, OptionError, WeightsError
 from streamspread.models import PLANS, Network, NormalizeUint8, default_layers, load, weights
-from streamspread.models.weights import SHIPPED, rounded_state, save_weights, shipped_weights
+from streamspread.models.weights import rounded_state, save_weights
 
 BYTES = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -222,8 +222,6 @@ def test_an_unknown_spec_is_refused_with_the_nearest_known_one(spec, message):
 
 @pytest.mark.parametrize("name", list(PLANS))
 def test_shipped_weights_are_as_good_as_they_say(name, cifar_parquet):
-    if shipped_weights(name) is None:
-        pytest.skip(f"{SHIPPED.name} holds no {name}")
     loaded = load(name)
     assert loaded.note["plan"] == PLANS[name]
     said = float(loaded.note["accuracy"])

@@ -203,6 +203,44 @@ def test_nan_is_said_once_and_the_training_goes_on(caplog):
     assert "NaN or Inf" in last.note
 
 
+def test_nan_in_several_layers_is_one_line(caplog):
+    net = network()
+    with streamspread.Monitor(net, samples=10, every=1, out=None) as spread:
+        train(net, [images(10) * float("nan")] * 2, spread)
+    (said,) = [record.message for record in caplog.records]
+    assert "steps 0 to 0: layer c1: NaN or Inf in the activation" in said
+    assert "2 other layers were not told either" in said
+
+
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x, attention_mask):
+        return self.last(self.first(x) * attention_mask[..., None]).mean(1)
+
+
+@pytest.mark.parametrize("by_name", [True, False], ids=["by name", "by place"])
+@pytest.mark.parametrize("own", [True, False], ids=["the network is called", "a part of it is"])
+def test_padding_does_not_count(own, by_name):
+    net = Tokens() if own else nn.ModuleDict({"inner": Tokens()})  # as a LightningModule calls its parts
+    called, layer = (net, "first") if own else (net["inner"], "inner.first")
+    x_NTF, draw = torch.rand(12, 4, 6), torch.Generator().manual_seed(0)
+    mask_NT = torch.arange(4) < torch.randint(1, 5, (12, 1), generator=draw)
+    with streamspread.Monitor(net, layer, samples=12, out=None, view="position", axes="NTC") as spread:
+        for rows in torch.arange(12).split(4):
+            mask = mask_NT[rows].long()
+            out = called(x_NTF[rows], attention_mask=mask) if by_name else called(x_NTF[rows], mask)
+            out.sum().backward()
+            spread.step()
+    found = spread.latest[f"{layer}@position"]
+    rows = called.first(x_NTF)[mask_NT].double().numpy(force=True)
+    assert found.samples == len(rows) < 48
+    assert found.total_variance == pytest.approx(rows.var(0, ddof=1).sum(), rel=1e-5)
+
+
 def test_a_window_without_room_ends_observation_not_training(caplog):
     net = network()
     with streamspread.Monitor(net, samples=1000, every=1, out=None, memory="100KiB") as spread:

@@ -1,5 +1,6 @@
 """Names of modules are the same whatever a network is wrapped in, and a module stands for its name."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,7 +8,7 @@ from torch import nn
 import streamspread
 from streamspread.errors import LayerError, OptionError
 from streamspread.observe.names import check_not_copied, layer_patterns, named, unwrapped
-from tests.networks import small_cnn
+from tests.networks import activations, small_cnn
 
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -81,6 +82,21 @@ def test_a_name_with_signs_of_a_glob_stands_for_itself():
     model = nn.Sequential(nn.ModuleDict({"a*": nn.Linear(3, 2), "ab": nn.Linear(3, 2)}))
     model.forward = lambda x: model[0]["a*"](x) + model[0]["ab"](x)
     assert list(streamspread.analyze(model, torch.randn(5, 3), [model[0]["a*"]])) == ["0.a*"]
+
+
+@pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_what_makes_the_weights_of_another_module_is_no_layer(norm):
+    torch.manual_seed(0)
+    make = getattr(nn.utils.parametrizations, norm)
+    model = nn.Sequential(make(nn.Conv2d(3, 5, 3)), nn.ReLU(), nn.Flatten(), make(nn.Linear(180, 4))).eval()
+    assert [name for name, _ in named(model)] == ["0", "1", "2", "3"]
+    assert [tap.name for tap in streamspread.layers(model, IMAGES)] == ["0", "1", "2", "3"]
+    found = streamspread.analyze(model, IMAGES, "*", thresholds=(0.5, 0.9))
+    for name, x_ND in activations(model, IMAGES, list("0123")).items():
+        values = np.linalg.eigvalsh(np.cov(x_ND.flatten(1).double().numpy().T))[::-1]
+        for tau in (0.5, 0.9):
+            k = int(np.searchsorted(np.cumsum(values), tau * values.sum())) + 1
+            assert found[name].components(tau) == k
 
 
 def test_a_module_of_another_network_is_refused():

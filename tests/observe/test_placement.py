@@ -142,6 +142,15 @@ def test_weights_without_numbers_are_refused():
         streamspread.analyze(model, torch.randn(5, 3), device="cpu")
 
 
+def test_weights_that_a_first_batch_would_make_are_refused():
+    model = nn.Sequential(nn.LazyLinear(3))
+    with pytest.raises(
+        ModelError, match="weights whose shape is not known yet: run a batch through it first"
+    ):
+        streamspread.analyze(model, torch.randn(5, 3), device="cpu")
+    assert model[0].has_uninitialized_params()
+
+
 class Holding(nn.Module):
     """A module with a buffer, which its forward may treat in some way."""
 

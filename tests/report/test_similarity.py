@@ -36,7 +36,7 @@ def test_similarities_are_two_matrices_with_the_layers_names(terminal):
     lines = rows(printed(alike(), terminal=terminal))
     assert lines[0] == ["a title"]
     assert lines[1] == [
-        "linear CKA over 3,000 images: 1 where layers arrange them alike, but for rotation and scale"
+        "linear CKA over 3,000 samples: 1 where layers arrange them alike, but for rotation and scale"
     ]
     assert lines[2] == ["debiased: about 0 where layers have nothing in common"]
     assert lines[3] == ["layer", "D", "c1", "[c2]", "gap"]
@@ -63,7 +63,7 @@ def test_similarities_on_a_narrow_terminal_are_a_row_for_each_pair():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"samples": 3, "debiased": np.full((2, 3), NAN)}, "–: debiased, it takes 4 images or more"),
+        ({"samples": 3, "debiased": np.full((2, 3), NAN)}, "–: debiased, it takes 4 samples or more"),
         (
             {"debiased": np.array([[1.0, NAN, 0.5], [1.0, NAN, 0.5]])},
             "–: of a constant layer, or of one where rounding could make a difference of more than 0.001",

@@ -1,13 +1,17 @@
 """Tables as they are seen: at every width, on a terminal and in a pipe, and never a number cut."""
 
 import io
+import re
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
+import streamspread
+from streamspread import store
 from streamspread.accumulators.base import Candidate, LayerShape
 from streamspread.observe.taps import TapInfo
 from streamspread.planner import LayerPlan, PassPlan, Plan
@@ -255,13 +259,13 @@ def test_a_plan_says_what_would_run_and_why():
     assert "c1: because of c1; rejected covariance: needs 17.0 GiB" in output
     assert "c2: because of c2\n" in output
     assert "pass 2 of 3, cut off after c2: c1, c2 (2.00 GiB)" in output
-    assert "50,000 images in batches of 500 on cuda:0: peak 2.00 GiB of a budget of 8.00 GiB" in output
+    assert "50,000 samples in batches of 500 on cuda:0: peak 2.00 GiB of a budget of 8.00 GiB" in output
 
 
 def test_a_plan_for_data_of_unknown_length_says_so():
     output = rendered(print_plan, plan(samples=None))
     assert rows(output)[2][3:5] == ["?", "65,536"]
-    assert "an unknown number of images in batches of 500" in output
+    assert "an unknown number of samples in batches of 500" in output
     assert "limited" not in output
 
 
@@ -282,9 +286,9 @@ def test_a_plan_says_what_k_can_be_at_most_and_where_images_are_what_limits_it(
 ):
     output = rendered(print_plan, plan(samples, source_dim))
     assert [row[4] for row in rows(output)[2:4]] == most
-    notes = [line for line in output.splitlines() if line.startswith("limited by the number of images: ")]
+    notes = [line for line in output.splitlines() if line.startswith("limited by the number of samples: ")]
     span = f"{samples:,} of them span at most {samples - 1:,} directions, and these layers have more"
-    assert notes == ([f"limited by the number of images: {limited}: {span}"] if limited else [])
+    assert notes == ([f"limited by the number of samples: {limited}: {span}"] if limited else [])
 
 
 def test_a_plan_fits_eighty_columns():
@@ -391,3 +395,23 @@ def test_notes_that_were_read_already_are_left_out():
     assert "said before" not in said
     assert said.rstrip().splitlines()[-1].startswith("took 75 s")
     assert "note: said before" in rendered(print_spectra, spectra)
+
+
+@pytest.mark.parametrize(("called", "each"), [("texts", "text"), ("samples", "sample")])
+def test_samples_are_called_what_they_are(called, each, tmp_path):
+    x = torch.cat([torch.randn(600, 8), torch.ones(600, 1)], 1)
+    model = torch.nn.Sequential(torch.nn.Linear(9, 9), torch.nn.Identity()).eval()
+    model[1].forward = lambda y: y * 0 + 1
+    spectra = streamspread.analyze(model, x, "*", thresholds=(0.9,), method="gram")
+    assert spectra.provenance["samples_are"] == "samples"
+    found = Spectra(spectra.values(), spectra.thresholds, {**spectra.provenance, "samples_are": called})
+    output = rendered(print_spectra, found)
+    assert f"proved for these 600 {called}, not for more" in output
+    assert f"K at ∞: of infinitely many {called}" in output
+    assert f"constant (the same for every {each}, so" in output
+    plan = replace(streamspread.plan(model, x, "0"), called=called)
+    assert f"600 {called} in batches of" in rendered(print_plan, plan)
+    store.write(found, tmp_path / "r.arrow")
+    page = streamspread.report(tmp_path / "r.arrow", tmp_path).read_text()
+    assert f"these {{images}} {called}, not for more" in page
+    assert "image" not in re.sub(r"(?s)<script.*?</script>|data:image|<style.*?</style>", "", page)

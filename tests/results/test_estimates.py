@@ -75,7 +75,7 @@ def test_what_the_parts_do_not_tell_is_not_estimated(growth):
     assert not estimate.told
     assert math.isnan(estimate.value)
     assert str(estimate) == f"≥ {estimate.seen}"
-    assert estimate.sentence == f"at least {estimate.seen} of 1,000 images; too few images"
+    assert estimate.sentence == f"at least {estimate.seen} of 1,000 samples; too few samples"
 
 
 def test_a_settled_k_needs_no_ratio():
@@ -99,9 +99,9 @@ def test_alike_eigenvalues_widen_the_error_by_the_whole_way():
 def test_the_words():
     told = Estimate(228.2, 3.4, None, True, 205, 5000)
     assert str(told) == "228 ± 4"
-    assert told.sentence == "205 of 5,000 images · estimated 228 ± 4 at N → ∞ (not proved)"
+    assert told.sentence == "205 of 5,000 samples · estimated 228 ± 4 at N → ∞ (not proved)"
     at = Estimate(1228.2, 3.4, 50_000, True, 1205, 5000)
-    assert at.sentence == "1,205 of 5,000 images · estimated 1,228 ± 4 at N = 50,000 (not proved)"
+    assert at.sentence == "1,205 of 5,000 samples · estimated 1,228 ± 4 at N = 50,000 (not proved)"
 
 
 def test_other_thresholds_and_incomplete_points_have_none():

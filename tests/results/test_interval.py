@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
 from streamspread.results.interval import Interval
 
@@ -17,11 +18,36 @@ def test_a_closed_one_is_a_number():
     assert list(range(CLOSED))[-1] == 240
     assert np.arange(1000)[:CLOSED].shape == (241,)
     assert CLOSED == 241
-    assert CLOSED == 241
     assert CLOSED != 240
     assert CLOSED < 242 <= Interval(242, 242) < 243.5
     assert not CLOSED < 241
     assert max(CLOSED, Interval(7, 7)) == 241
+
+
+def test_a_closed_one_is_reckoned_with():
+    assert CLOSED + 1 == 1 + CLOSED == sum([CLOSED, 1]) == 242
+    assert (CLOSED - 1, 500 - CLOSED, CLOSED - Interval(41, 41)) == (240, 259, 200)
+    assert CLOSED * 2 == 2 * CLOSED == 482  # and not the pair four times
+    assert (CLOSED / 482, 482 / CLOSED, CLOSED // 2, 500 // CLOSED) == (0.5, 2.0, 120, 2)
+    assert (CLOSED % 2, 500 % CLOSED, CLOSED**2, 2 ** Interval(3, 3)) == (1, 18, 58081, 8)
+    assert (-CLOSED, abs(CLOSED), round(Interval(0.126, 0.126), 2)) == (-241, 241, 0.13)
+    assert (bool(CLOSED), bool(Interval(0, 0))) == (True, False)
+
+
+def test_a_closed_one_is_reckoned_with_beside_numbers_of_numpy_and_torch():
+    assert np.float64(2) * CLOSED == np.int64(481) - CLOSED + 242 == 482
+    assert (np.arange(3) + CLOSED).tolist() == (CLOSED + np.arange(3)).tolist() == [241, 242, 243]
+    assert (torch.arange(3) * CLOSED).tolist() == (CLOSED * torch.arange(3)).tolist() == [0, 241, 482]
+
+
+@pytest.mark.parametrize(
+    "reckon", [lambda k: k + 1, lambda k: 2 * k, lambda k: k - k, abs, round, operator.neg]
+)
+def test_an_open_one_is_not_reckoned_with(reckon):
+    with pytest.raises(ValueError, match=r"239…243 is an interval .* take its \.low or \.high"):
+        reckon(OPEN)
+    with pytest.raises(ValueError, match=r"whether 0…3 == 0 is not known"):
+        bool(Interval(0, 3))
 
 
 def test_one_share_is_no_whole_number():

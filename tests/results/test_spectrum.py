@@ -97,6 +97,9 @@ def test_no_k_exceeds_the_ceiling_which_a_smaller_activation_lowers():
     assert layer(dim=50, samples=1000).ceiling == 50
     assert layer(dim=50, samples=1000, source_dim=7).ceiling == 7
     assert layer(dim=50, samples=4, source_dim=7).ceiling == 3
+    assert layer(dim=50, samples=4, source_dim=7).directions == 7
+    assert layer(dim=50, samples=4, summed_dim=9).directions == 9
+    assert layer(dim=50, samples=4).directions == 50
     open_ended = layer(
         eigenvalues=np.array([4.0, 1.0]),
         upper_sums=np.array([4.0, 6.0, 8.0, 10.0]),
@@ -304,3 +307,9 @@ def test_any_true_bounds_give_an_interval_that_holds_k(values, threshold, slack,
     low, high = spectrum.components(threshold)
     k = truth.components(threshold).low
     assert low <= k <= high
+
+
+def test_a_layer_that_is_not_there_is_answered_with_those_that_are():
+    spectra = Spectra([layer("c1"), layer("c2@position")])
+    with pytest.raises(KeyError, match="no 'c2' among the layers c1, c2@position"):
+        spectra["c2"]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from streamspread import store
+from streamspread.errors import StoreError
 from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.metrics import metric_names
@@ -75,6 +76,7 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
         "images",
         "leading",
         "share_of_whole",
+        "source_dim",
         *[name for name in metric_names() if name not in ("participation_ratio", "effective_rank")],
     ]
     low, high = spectra["blöcke.2"].components(0.7)
@@ -92,12 +94,16 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
     assert header["provenance"] == {"model": "no1", "command": ["streamspread", "run"], "seed": 3}
 
 
-def test_a_ceiling_below_that_of_features_and_samples_comes_back(tmp_path):
-    known = Spectra([layer("c1", dim=9, source_dim=5), layer("c2", dim=9), layer("c3", dim=9, source_dim=9)])
+def test_the_source_of_a_layer_comes_back_and_from_older_files_what_it_lowers(tmp_path):
+    sources = {"c1": 5, "c2": None, "c3": 9, "c4": 60}
+    known = Spectra([layer(name, dim=90, samples=21, source_dim=n) for name, n in sources.items()])
     store.write(known, tmp_path / "x.arrow")
     again = store.read(tmp_path / "x.arrow")
-    assert [s.source_dim for s in again.values()] == [5, None, None]
-    assert [s.ceiling for s in again.values()] == [s.ceiling for s in known.values()] == [5, 9, 9]
+    assert {name: s.source_dim for name, s in again.items()} == sources
+    assert [s.directions for s in again.values()] == [5, 90, 9, 60]
+    table, header = files.load(tmp_path / "x.arrow")
+    older = store.spectra.from_table(table.drop_columns("source_dim"), header, "older.arrow")
+    assert [s.source_dim for s in older.values()] == [5, None, 9, None]
 
 
 def test_growth_comes_back_and_other_programs_read_estimates(tmp_path):
@@ -213,3 +219,10 @@ def test_a_split_that_is_none_is_refused(wrong, why):
     row = classes_row(layer("c1", classes=Classes(("cat", "dog"), (4, 5), 0.125, 2.5)), (0.7,))
     with pytest.raises(ValueError, match=why):
         classes_in(row | wrong, 4)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.JSON", "a.parquet", "a.safetensors"])
+def test_a_name_of_another_kind_of_file_is_refused(tmp_path, name):
+    with pytest.raises(StoreError, match=rf"cannot write '.*{name}': a result is an Arrow file, as result"):
+        store.write(Spectra([layer()]), tmp_path / name)
+    assert not list(tmp_path.iterdir())

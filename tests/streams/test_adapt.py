@@ -398,6 +398,17 @@ def test_frames_of_numbers_are_rows():
     assert next(iter(found.values())).samples == 3
 
 
+def test_tables_of_arrow_are_rows_too():
+    pyarrow = pytest.importorskip("pyarrow")
+    columns = {"a": [1.0, 2.0, 4.0], "b": [0.5, 0.0, 3.0]}
+    for frame in (pyarrow.table(columns), pyarrow.record_batch(columns)):
+        stream = as_stream(frame)
+        assert stream.description.endswith(", 3 rows of 2 columns")
+        assert torch.cat(list(stream.batches(2))).tolist() == [[1.0, 0.5], [2.0, 0.0], [4.0, 3.0]]
+    with pytest.raises(DataError, match=r"Table with columns that are no numbers"):
+        as_stream(pyarrow.table({"a": [1.0], "b": ["x"]}))
+
+
 def test_frames_with_other_columns_are_refused_with_what_to_do():
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     columns = {"a": [1.0, 2.0], "name": ["x", "y"]}
@@ -406,3 +417,15 @@ def test_frames_with_other_columns_are_refused_with_what_to_do():
             DataError, match=r"DataFrame with columns that are no numbers.*frame\[\['a', 'b'\]\]"
         ):
             as_stream(frame)
+
+
+def test_samples_of_webdataset_are_samples_though_what_gives_them_is_no_data_set():
+    class Shards:
+        def __iter__(self):
+            for number in range(7):
+                yield {"__key__": f"{number}", "input": torch.full((3,), float(number)), "label": number}
+
+    stream = as_stream(Shards())
+    batches = list(stream.batches(4))
+    assert [len(batch) for batch in batches] == [4, 3]
+    assert batches[1].tensors["input"][:, 0].tolist() == [4.0, 5.0, 6.0]

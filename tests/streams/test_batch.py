@@ -5,7 +5,7 @@ import torch
 
 from streamspread.errors import DataError
 from streamspread.streams import Named, Seen
-from streamspread.streams.batch import is_label, joined, mask_of, stacked
+from streamspread.streams.batch import called, is_label, joined, mask_of, stacked
 
 
 def tokens(*lengths):
@@ -109,3 +109,27 @@ def test_what_was_seen_depends_on_every_mask_and_not_on_the_batches_or_the_order
         assert seen(Named({"input_ids": ids, "attention_mask": other})) != seen(batch)
     assert seen(Named({"input_ids": ids})) != seen(batch) != seen(ids)
     assert seen(Named({"tokens": ids, "attention_mask": mask})) != seen(batch)
+
+
+@pytest.mark.parametrize(
+    ("batch", "word"),
+    [
+        (torch.zeros(2, 3, 8, 8), "images"),
+        (torch.zeros(2, 1, 8, 8), "images"),
+        (torch.zeros(2, 9), "samples"),
+        (torch.zeros(2, 40, 8, 8), "samples"),
+        (Named({"input_ids": torch.zeros(2, 5, dtype=torch.int64)}), "texts"),
+        (Named({"pixel_values": torch.zeros(2, 3, 8, 8), "label": torch.zeros(2)}), "images"),
+        (Named({"pixel_values": torch.zeros(2, 3, 8, 8), "input_ids": torch.zeros(2, 5)}), "samples"),
+        (Named({"input_values": torch.zeros(2, 500)}), "samples"),
+    ],
+)
+def test_samples_are_called_what_they_are(batch, word):
+    assert called(batch) == word
+
+
+def test_tokens_of_a_decoder_are_padded_as_those_of_the_text_are():
+    rows = [torch.tensor([5, 6, 7]), torch.tensor([8])]
+    later = [torch.tensor([0, 5, 6]), torch.tensor([0])]
+    batch = stacked({"input_ids": rows, "decoder_input_ids": later}, {})
+    assert batch.tensors["decoder_input_ids"].tolist() == [[0, 5, 6], [0, 0, 0]]

@@ -7,7 +7,8 @@ import torch
 
 from streamspread.errors import DataError, OptionError
 from streamspread.streams import Seen, Stream, as_stream, checksum, count, every, head
-from streamspread.streams.stream import checked, resolve_batch_size
+from streamspread.streams.stream import Read, checked, resolve_batch_size
+from streamspread.system.packing import packed, unpacked
 from tests.devices import DEVICES
 from tests.fresh import loaded_by
 from tests.refilling import refilled
@@ -218,3 +219,13 @@ def test_numbers_that_cannot_be_read_as_they_lie_are_refused(batch, words):
         list(checked([torch.ones(2, 3), batch], "these"))
     with pytest.raises(DataError, match=f"a tensor that is {words} cannot be read"):
         as_stream(batch)
+
+
+def test_what_was_read_of_a_batch_travels_without_the_batch():
+    x = torch.arange(64 * 3 * 32 * 32).view(64, 3, 32, 32)
+    read, seen = Read.of(x, 0), Seen()
+    assert len(packed(read.on_cpu())) < x.nbytes // 100
+    seen.take(unpacked(packed(read.on_cpu())))
+    whole = Seen()
+    whole.add(x)
+    assert seen.text() == whole.text()

@@ -273,6 +273,22 @@ def test_tables_have_means_deviations_and_open_ends(tmp_path):
     assert (tmp_path / "figures" / "spreading.svg").is_file()
 
 
+def test_kinds_are_told_by_kind_and_weight():
+    kinds = [("participation", 0.1), ("participation-with-diagonal", 0.2)]
+    records = [RECORDS[0], *(RECORDS[3] | {"setting": k, "kind": k, "weight": w} for k, w in kinds)]
+    assert list(told.grouped(records)) == [
+        "without",
+        "participation, 0.1",
+        "participation-with-diagonal, 0.2",
+    ]
+    assert told.table(records).startswith("| kind, weight | seeds |")
+    figure = told.draw(records)
+    named = {row["setting"] for row in figure["hconcat"][0]["data"]["values"]}
+    assert named == {"without", *dict(kinds)}  # whole in a legend
+    assert max(map(len, named)) <= 28
+    assert figure["title"].endswith("by kind")
+
+
 def of_depth(*ks, epochs=2, accuracy=0.5):
     one = record("without", 0, accuracy, 1)
     layers = {f"c{i}": {"dim": 100, "components": [k, k]} for i, k in enumerate(ks, 1)}

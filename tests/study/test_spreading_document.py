@@ -17,12 +17,14 @@ def stored(name):
     return json.loads((FOLDER / "spreading" / f"{name}.json").read_text("utf-8"))
 
 
-TRAININGS, DEPTHS = stored("trainings"), stored("depths")
+TRAININGS, KINDS, DEPTHS = stored("trainings"), stored("kinds"), stored("depths")
 COURSES = {name: stored(name) for name in ("course-no1", "course-no2")}
 
 MADE = {
     "trainings": (spreading.table(TRAININGS), spreading.shares(TRAININGS)),
     "trainings in words": spreading.found(TRAININGS),
+    "kinds": (spreading.table(KINDS), spreading.shares(KINDS)),
+    "kinds in words": spreading.found(KINDS),
     "depths": (depths.table(DEPTHS),),
     "depths in words": [*depths.found(DEPTHS), *depths.shorter(DEPTHS)],
     **{name: (course.table(one),) for name, one in COURSES.items()},
@@ -55,7 +57,7 @@ def test_means_and_deviations_are_over_the_seeds():
             assert any(said in row for row in rows), (setting, said)
 
 
-@pytest.mark.parametrize("records", [TRAININGS, DEPTHS], ids=["trainings", "depths"])
+@pytest.mark.parametrize("records", [TRAININGS, KINDS, DEPTHS], ids=["trainings", "kinds", "depths"])
 def test_every_k_is_exact_and_the_same_images_were_seen(records):
     ends = [layer["components"] for one in records for layer in one["layers"].values()]
     assert all(low == high for low, high in ends)

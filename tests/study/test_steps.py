@@ -115,7 +115,7 @@ def test_a_plan_alone_is_refused_as_it_is_where_models_are_loaded():
 
 
 def test_what_t_sne_needs_is_said_before_anything_is_done(monkeypatch):
-    words = "perplexity 30 needs more than 90 images, and there are 90: take more --samples, or leave latent"
+    words = "perplexity 30 needs more than 90 samples, and there are 90: take more --samples, or leave latent"
     with pytest.raises(OptionError, match=words):
         steps(["no1"], ["networks", "latent"], 90, 4)
     assert len(steps(["no1"], ["latent"], 91, 4)) == 1

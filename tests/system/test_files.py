@@ -11,6 +11,7 @@ from streamspread.system.files import (
     beside,
     check_name,
     check_place,
+    claimed,
     file_stem,
     place,
     replace_file,
@@ -114,6 +115,17 @@ def test_what_killed_writers_left_is_removed_and_what_living_ones_hold_stays(tmp
         check_place(tmp_path / "x.bin")
     left = set(os.listdir(tmp_path))
     assert left == {name for what, name in names.items() if what != "dead"}
+
+
+def test_a_file_is_in_use_by_one_until_it_has_ended(tmp_path):
+    (tmp_path / ".x.bin.0123456789ab.part").write_bytes(b"of one that was killed just now")
+    x, y = tmp_path / "x.bin", tmp_path / "y.bin"
+    with claimed(x) as first, claimed(x) as second, claimed(y) as other:
+        assert (first, other) == (None, None)
+        assert second.match(".x.bin.*.part")
+    with claimed(x) as again:
+        assert again is None
+    assert os.listdir(tmp_path) == [".x.bin.0123456789ab.part"]
 
 
 def test_a_link_stays_a_link(tmp_path):

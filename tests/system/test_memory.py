@@ -21,6 +21,7 @@ from streamspread.system.memory import (
     parse_bytes,
     total_bytes,
 )
+from tests.fresh import output_of
 
 MIB = 1 << 20
 CPU = torch.device("cpu")
@@ -257,8 +258,9 @@ def test_live_bytes_grow_with_the_batch_and_nothing_else():
             net(images)
         return live.peak
 
-    assert peak(8) == 4 * peak(2)
-    assert peak(2) == 2 * (2 * 8 * 16 * 16 * 4)  # an input and an output of batch norm, or of the ReLU
+    weights = 4 * 8 * 3 * 9
+    assert peak(8) - weights == 4 * (peak(2) - weights)
+    assert peak(2) == 2 * 4 * 16 * 16 * (8 + 8 + 3) + weights  # an output, and the convolution's own copies
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -273,7 +275,31 @@ def test_what_convolutions_take_beside_their_output_is_counted(transposed):
     layer, x = layer.float(), x.float()
     with torch.no_grad(), LiveBytes() as live:
         y = layer(x)
-    assert live.peak == 2 * 4 * y.numel()
+    assert live.peak == 4 * (2 * y.numel() + x.numel() + layer.weight.numel())
+
+
+CONVOLUTION = """
+import sys, torch
+from streamspread.system.memory import LiveBytes, PeakMeter
+
+layout = getattr(torch, sys.argv[1])
+layer = torch.nn.Conv2d(512, 512, 3, padding=1, bias=False).to(memory_format=layout)
+x = torch.randn(4, 512, 16, 16).contiguous(memory_format=layout)
+with torch.no_grad():
+    layer(x[:1])
+    with LiveBytes() as live:
+        layer(x)
+    with PeakMeter(torch.device("cpu")) as meter:
+        layer(x)
+print(live.peak, meter.peak)
+"""
+
+
+@on_linux
+@pytest.mark.parametrize("layout", ["contiguous_format", "channels_last"])
+def test_a_convolution_takes_no_more_than_is_counted(layout):
+    counted, taken = map(int, output_of(CONVOLUTION, layout).split())
+    assert 9 * MIB < taken <= counted + MIB
 
 
 def test_a_device_has_no_less_than_is_free():

@@ -188,24 +188,6 @@ class Gram(Accumulator):
     def _known(self, count: int) -> Known:
         return Known.of(self._centre(), count, self.scale, self.step.profile)
 
-    def add_features(self, other: Gram) -> None:
-        """Add a state over **other features** of the same samples; ``other`` is used up.
-
-        Raises:
-            OptionError: another number of samples or precision.
-        """
-        self.check_alike(other)
-        scale = min(self.scale, other.scale)
-        self.rescale(scale)
-        other.rescale(scale)
-        self.panels.add(other.panels, 1.0)
-        self.total += other.total
-        self.moved += other.moved
-        self.squares_N += other.squares_N
-        self.means_CC += other.means_CC
-        self.shares += other.shares
-        self.dim += other.dim
-
     def merge(self, other: Gram) -> None:
         """Products between samples of two states were never formed.
 

@@ -169,12 +169,12 @@ class Sketch(Accumulator):
 
     @staticmethod
     def _travels(dim: int, rank: int, staging_rows: int, passes: int, setting: Setting) -> Travels:
-        """Columns, inner products of the rows of each group and their eigenvectors, which go one way, and the
-        products with a basis."""
+        """Columns, inner products of the rows of each group, as many of their eigenvectors as rows are kept,
+        which go one way, and the products with a basis."""
         if setting.shares == 1:
             return NOTHING
         n, again, height = float(setting.samples or _SAMPLES), min(1, passes - 1), rank + staging_rows
-        sums = n / staging_rows * 1.5 * 8 * height**2 + again * n * 8 * rank
+        sums = n / staging_rows * 8 * height * (height + rank / 2) + again * n * 8 * rank
         return Travels(columns=(1 + again) * n * dim * setting.itemsize, sums=sums)
 
     @property

@@ -1,4 +1,4 @@
-"""``streamspread cka``: how alike layers arrange the same images, within a network or between two."""
+"""``streamspread cka``: how alike layers arrange the same samples, within a network or between two."""
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from streamspread.cli.command import Command
 from streamspread.cli.inputs import open_source
 from streamspread.cli.terminal import note, progress_bars, show_text
 from streamspread.errors import OptionError
-from streamspread.options import Flag, Option, RunOptions
+from streamspread.options import Flag, Option, ViewOptions
 
 if TYPE_CHECKING:
     from streamspread.results.grams import Grams
@@ -26,7 +26,7 @@ _WITH_FILES = {"files", "quiet", "out"}
 
 @dataclass(eq=False, repr=False)
 class CkaSource(Source):
-    """As of run, but of fewer images."""
+    """As of run, but of fewer samples."""
 
     samples: Annotated[int | None, images_at_most(MOST)] = None
 
@@ -38,7 +38,7 @@ class CkaOutput(Quiet):
     grams: Annotated[
         Path | None,
         Option(
-            "Keep the inner products of the images, to compare this network with another.",
+            "Keep the inner products of the samples, to compare this network with another.",
             Flag(metavar="FILE.safetensors", panel=OUTPUT, unset="not kept"),
         ),
     ] = None
@@ -54,7 +54,7 @@ class CkaOutput(Quiet):
 def cka(
     context: typer.Context,
     source: CkaSource,
-    options: RunOptions,
+    options: ViewOptions,
     output: CkaOutput,
     files: Annotated[
         list[Path] | None,
@@ -64,7 +64,7 @@ def cka(
         ),
     ] = None,
 ) -> None:
-    """Say how alike layers arrange the same images, by linear CKA: of one network, or of two."""
+    """Say how alike layers arrange the same samples, by linear CKA: of one network, or of two."""
     with progress_bars(output.quiet) as progress:
         from streamspread import store
         from streamspread.report import records
@@ -120,7 +120,7 @@ def _check_files(context: typer.Context, files: list[Path]) -> None:
 def _streamed(
     context: typer.Context,
     source: CkaSource,
-    options: RunOptions,
+    options: ViewOptions,
     output: CkaOutput,
     progress: "Report | None",
 ) -> tuple["Grams", Path | None, str]:
@@ -152,6 +152,7 @@ COMMAND = Command(
         "streamspread cka",
         "streamspread cka --model no1 --data parquet:cifar10 --grams no1.safetensors --out no1.csv",
         "streamspread cka no1.safetensors no2.safetensors",
+        "streamspread cka --model no1 --data parquet:cifar10 --view whole,pooled",
     ),
     place=8,
 )

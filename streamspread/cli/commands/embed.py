@@ -21,7 +21,7 @@ MOST = 10_000  # points, unless more are asked for: minutes on two cores
 
 @dataclass(eq=False, repr=False)
 class EmbedSource(Source):
-    """As of run, but of the test images, and fewer."""
+    """As of run, but of the test split, and fewer."""
 
     split: Annotated[Split, Option("Which part of the data.", Flag(panel=INPUT))] = Split.test
     samples: Annotated[int | None, images_at_most(MOST)] = None
@@ -41,7 +41,7 @@ class EmbedOutput(Quiet, Language):
 
 
 def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, output: EmbedOutput) -> None:
-    """Draw each layer's images in the plane, from the leading principal components alone, by t-SNE."""
+    """Draw each layer's images or texts in the plane, from leading principal components alone, by t-SNE."""
     lang, interrupted = output.lang.value, False
     path = output.out or dated_name(f"{source.model}-tsne", ".arrow")
     if path.suffix != ".arrow":
@@ -71,17 +71,18 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
             )
         except InterruptedEmbedding as stopped:
             embedding, interrupted = stopped.embedding, True
+        called = embedding.provenance["samples_are"]
         # What is there may be whole: a part of the layers does not replace it.
         replace = output.out is not None and not interrupted
         doing("drawing the picture")
         with store.place(path, replace) as path:
             store.write_embedding(embedding, path)
-            build.save_figure(latent(embedding, labels(lang)), path.with_suffix(""))
+            build.save_figure(latent(embedding, labels(lang, called)), path.with_suffix(""))
     if interrupted:
         show_text(f"{embedding.provenance['notes'][-1]}\n")
     for layer in embedding.values():
         if math.isnan(layer.share):
-            show_text(f"{layer.layer}: constant, the same for every image\n")
+            show_text(f"{layer.layer}: constant, the same for every {called.removesuffix('s')}\n")
             continue
         show_text(
             f"{layer.layer}: {layer.axes} of {layer.dim:,} components hold {layer.share:.1%} of the variance"

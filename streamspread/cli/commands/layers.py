@@ -21,7 +21,8 @@ def layers(source: Source, options: Options, output: UnusedOutput) -> None:
         from streamspread.api.layers import layers as layers_of
 
         loaded = models.load(source.model, "none")
-        example = example_of(loaded, source.image_size or loaded.image_size)
+        own = loaded.image_size
+        example = example_of(loaded, own.at(source.image_size) if source.image_size else own)
         found = layers_of(loaded.module, example, layers=options.layers, axes=options.axes)
     from rich.console import Console
 

@@ -61,13 +61,15 @@ def report(
 
 def _markdown(files: list[Path], lang: str) -> str:
     from streamspread.report import markdown, over_training
-    from streamspread.report.labels import labels
+    from streamspread.report.labels import called_in, labels
     from streamspread.report.runs import collect
 
     histories, others = over_training.split(files)
-    texts = labels(lang)
-    written = over_training.markdown(histories, texts) if histories else ""
-    return written + (markdown.to_markdown(collect(others), texts) if others or not histories else "")
+    written = over_training.markdown(histories, labels(lang)) if histories else ""
+    if not others and histories:
+        return written
+    collection = collect(others)
+    return written + markdown.to_markdown(collection, labels(lang, called_in(collection.runs)))
 
 
 COMMAND = Command(

@@ -74,7 +74,8 @@ def _analyzed(
     opened = open_first(source, options, quiet, ranks)
     facts = opened.facts(command, source, options.seed)
     subject, twin = Subject(opened.loaded.module, opened.data), _twin(opened, source, options)
-    say = partial(outlook_line, twice=options.with_random)
+    called = "images" if opened.loaded.takes == "images" else "texts"
+    say = partial(outlook_line, twice=options.with_random, called=called)
     announce = None if quiet else Announce(say, opened.total)
     how: dict[str, Any] = {"announce": announce, "twin": twin, "ranks": ranks}
     try:

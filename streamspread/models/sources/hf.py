@@ -132,31 +132,33 @@ def _built(name: str, module: Any, note: dict[str, str] | None = None) -> Built:
             image_size=Side(0),
             takes=takes,
             example=_example(takes, module),
-            tokenizer=_Tokenizer(name, module.config) if takes == "input_ids" else None,
+            tokenizer=_Tokenizer(name, module) if takes == "input_ids" else None,
             note=note,
         )
     processor = _processor(name)
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if processor is None else _constants(processor)
-    usual = _side(getattr(module.config, "image_size", 0)) or _USUAL_SIZE
+    usual = _size(getattr(module.config, "image_size", 0)) or (_USUAL_SIZE, _USUAL_SIZE)
     return Built(
         module=module,
         mean=mean,
         std=std,
-        image_size=Side(usual) if processor is None else _brought(processor, usual),
+        image_size=Side(usual[1], height=usual[0]) if processor is None else _brought(processor, usual),
         note=note,
     )
 
 
 class _Tokenizer:
     """A model's own tokenizer, which is loaded when the first texts come. Of texts that are longer than the
-    model takes, what is beyond that is cut off.
+    model takes, what is beyond that is cut off. A decoder that must be given tokens is given those of the
+    text, one place later, as in training on the text itself (and as BART's takes them where it has none).
 
     Raises:
         ModelError: there is none with the model.
     """
 
-    def __init__(self, name: str, config: Any) -> None:
-        self._name, self._most = name, getattr(config, "max_position_embeddings", None) or _NO_END
+    def __init__(self, name: str, module: Any) -> None:
+        self._name, self._most = name, getattr(module.config, "max_position_embeddings", None) or _NO_END
+        self._start = _decoder_start(module)
         self._loaded: Any = None
 
     def __call__(self, texts: Sequence[str]) -> Mapping[str, Any]:
@@ -170,7 +172,10 @@ class _Tokenizer:
                 max_length=most if most < _NO_END else None,
                 return_attention_mask=True,
             )
-        return dict(found)
+        named = dict(found)
+        if self._start is not None:
+            named["decoder_input_ids"] = [[self._start, *tokens[:-1]] for tokens in named["input_ids"]]
+        return named
 
     def _load(self) -> Any:
         from transformers import AutoTokenizer
@@ -182,6 +187,19 @@ class _Tokenizer:
         ):  # transformers makes one that knows no word
             raise ModelError(f"{what}: no vocabulary lies with the model")
         return found
+
+
+def _decoder_start(module: Any) -> int | None:
+    """The token that a decoder begins with which must be given its tokens, as T5's; None for other models."""
+    import torch
+
+    shifted = getattr(module, "_shift_right", None)  # by which such models make them of what is to be written
+    if shifted is None:
+        return None
+    try:
+        return int(shifted(torch.zeros(1, 1, dtype=torch.int64)))
+    except (AttributeError, ValueError):  # the configuration does not say it: "usually the pad_token_id"
+        return int(module.config.pad_token_id or 0)
 
 
 def _processor(name: str) -> Any:
@@ -206,24 +224,25 @@ def _constants(processor: Any) -> tuple[Constants, Constants]:
     return tuple(value / unit for value in mean), tuple(value / unit for value in std)
 
 
-def _brought(processor: Any, usual: int) -> Side:
-    """The side of the images that the processor makes, ``usual`` where it leaves their size, and how it does
+def _brought(processor: Any, usual: tuple[int, int]) -> Side:
+    """The size of the images that the processor makes, ``usual`` where it leaves their size, and how it does
     that: where it has a height and a width, both are scaled."""
     resample = getattr(processor, "resample", None)
     mode = "bicubic" if resample is not None and int(resample) == _BICUBIC else "bilinear"
     scaled = processor.size if getattr(processor, "do_resize", True) else {}
     crop = "squash" if hasattr(scaled, "get") and scaled.get("height") else "center"
     cut = processor.crop_size if getattr(processor, "do_center_crop", False) else {}
-    return Side(_side(cut) or _side(scaled) or usual, _side(scaled), mode, crop)
+    height, width = _size(cut) or _size(scaled) or usual
+    return Side(width, (_size(scaled) or (0, 0))[1], mode, crop, height=height)
 
 
-def _side(size: Any) -> int:
-    """Of {height, width}, {shortest_edge}, a pair or one number."""
+def _size(size: Any) -> tuple[int, int] | None:
+    """Height and width of {height, width}, {shortest_edge}, a pair or a number; None where there is none."""
     if hasattr(size, "get"):
-        size = size.get("height") or size.get("shortest_edge") or 0
-    if isinstance(size, (tuple, list)):
-        size = size[0] if size else 0
-    return int(size or 0)
+        edge = size.get("shortest_edge") or 0
+        size = (size.get("height") or edge, size.get("width") or size.get("height") or edge)
+    height, width = (*size, size[0])[:2] if isinstance(size, (tuple, list)) and size else (size, size)
+    return (int(height), int(width)) if height and width else None
 
 
 def _example(takes: str, module: Any) -> Tensor | dict[str, Tensor] | None:
@@ -242,8 +261,8 @@ def _example(takes: str, module: Any) -> Tensor | dict[str, Tensor] | None:
     if "decoder_input_ids" in parameters:
         named["decoder_input_ids"] = tokens
     if "pixel_values" in parameters and hasattr(config, "vision_config"):
-        side = _side(getattr(config.vision_config, "image_size", 0)) or _USUAL_SIZE
-        named["pixel_values"] = torch.zeros(2, 3, side, side)
+        size = _size(getattr(config.vision_config, "image_size", 0)) or (_USUAL_SIZE, _USUAL_SIZE)
+        named["pixel_values"] = torch.zeros(2, 3, *size)
     return named if len(named) > 1 else tokens
 
 

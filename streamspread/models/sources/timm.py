@@ -30,15 +30,19 @@ def _build(name: str, seed: int) -> Built:
 def _published(name: str) -> Built:
     timm = _timm()
     _check(timm, name)
-    from streamspread.models.hub import from_hub
+    from streamspread.models.hub import from_hub, from_url
 
     config = timm.models.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise WeightsError(f"timm has no weights for {name!r}: give --weights PATH or none")
     weights = f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
-    module = from_hub(
-        lambda: _created(timm, name, seed=0, pretrained=True), f"timm's weights {weights!r}", WeightsError
-    )
+    what = f"timm's weights {weights!r}"
+
+    def created() -> Any:
+        return _created(timm, name, seed=0, pretrained=True)
+
+    # A few lie elsewhere than at Hugging Face's hub.
+    module = from_hub(created, what, WeightsError) if config.hf_hub_id else from_url(created, what)
     return _built(timm, module, {"published": f"timm {weights}"})
 
 
@@ -67,17 +71,18 @@ def _created(timm: Any, name: str, seed: int, pretrained: bool) -> Any:
 def _built(timm: Any, module: Any, note: dict[str, str] | None = None) -> Built:
     """With the constants and the size that timm's own evaluation takes, and its way to bring images to it."""
     config = timm.data.resolve_data_config({}, model=module)
-    size, mean = config["input_size"][-1], tuple(config["mean"])
+    (height, width), mean = config["input_size"][-2:], tuple(config["mean"])
     return Built(
         module=module,
         mean=mean,
         std=tuple(config["std"]),
         image_size=Side(
-            size,
-            math.floor(size / config["crop_pct"]),
+            width,
+            math.floor(width / config["crop_pct"]),
             known_interpolation(config["interpolation"]),
             config["crop_mode"] if config["crop_mode"] in CROPS else "center",
             tuple(round(255 * value) for value in mean),
+            height,
         ),
         note=note,
     )

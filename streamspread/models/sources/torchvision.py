@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
 import warnings
 from typing import Any
 
 from streamspread.errors import ModelError, StreamspreadError, WeightsError
 from streamspread.models.plans import did_you_mean, nearest
 from streamspread.models.source import Built, ModelSource, known_interpolation, one_line
-from streamspread.system.downloads import downloads
 from streamspread.system.side import Side
 
 _USUAL_SIZE = 224  # pixels, where no published weights say another
@@ -51,6 +49,7 @@ def _default(models: Any, name: str) -> Any:
 
 
 def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
+    from streamspread.models.hub import from_url
     from streamspread.models.inputs import IMAGENET_MEAN, IMAGENET_STD
     from streamspread.models.network import seeded
     from streamspread.models.trust import numbers_alone
@@ -61,16 +60,11 @@ def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
         arguments["weights_backbone"] = None  # else segmentation and detection models download their backbone
     try:
         # GoogLeNet and Inception announce that they will be initialised otherwise.
-        with seeded(seed), numbers_alone(), downloads("torch.hub"), warnings.catch_warnings():
+        with seeded(seed), numbers_alone(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            module = builder(**arguments)
+            module = from_url(lambda: builder(**arguments), f"torchvision's weights for {name!r}")
     except StreamspreadError:
         raise
-    except OSError as error:  # of urllib: only weights are ever asked for
-        raise WeightsError(
-            f"torchvision's weights for {name!r} are not in the cache {_cache()} and cannot be downloaded "
-            f"({' '.join(str(getattr(error, 'reason', error)).split())})"
-        ) from error
     except Exception as error:
         raise ModelError(f"torchvision cannot build {name!r}: {one_line(error)}") from error
     published = _default(models, name)
@@ -86,13 +80,6 @@ def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
         ),
         note=None if weights is None else {"published": f"torchvision {weights}"},
     )
-
-
-def _cache() -> str:
-    """The folder in which torch keeps what torchvision downloads."""
-    from torch import hub
-
-    return os.path.join(hub.get_dir(), "checkpoints")
 
 
 def _guess(text: str) -> str | None:

@@ -155,7 +155,8 @@ function drawCompare() {
       const cell = document.createElement(index && column ? "td" : "th");
       if (column) cell.className = "number";
       if (!index || !column) cell.scope = index ? "row" : "col";
-      cell.textContent = text;
+      const inner = index && !column ? cell.appendChild(document.createElement("div")) : cell; // as tables have it
+      inner.textContent = text;
       row.append(cell);
     });
     return row;

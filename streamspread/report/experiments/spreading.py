@@ -41,11 +41,24 @@ class Several:
 
 
 def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Trainings by how they were made, in the order in which they are there."""
-    groups: dict[str, list[Record]] = {}
+    """Trainings by how they were made, in the order in which they are there; by kind and weight where kinds
+    are compared, of which all else is the same."""
+    by_kind, groups = _are_kinds(records), dict[str, list[Record]]()
     for record in records:
-        groups.setdefault(record["setting"], []).append(record)
+        name = record["setting"]
+        if by_kind and name != WITHOUT:
+            name = f"{record['kind']}, {record['weight']:g}"
+        groups.setdefault(name, []).append(record)
     return groups
+
+
+def _are_kinds(records: Sequence[Record]) -> bool:
+    return len({one.get("kind") for one in records if one["setting"] != WITHOUT}) > 1
+
+
+def _differ_by(records: Sequence[Record], weight: str = ", weight") -> str:
+    """What tells groups apart. ``weight``: "" where kinds go without theirs, as in a legend."""
+    return f"kind{weight}" if _are_kinds(records) else "layers, weight, target"
 
 
 def convolutions(record: Record) -> list[str]:
@@ -88,7 +101,7 @@ def table(records: Sequence[Record]) -> str:
     for setting, group in grouped(records).items():
         cells = [Several.of([get(one) for one in group]).text(n, by) for _, get, n, by in columns]
         rows.append([setting, str(len(group)), *cells])
-    header = ["layers, weight, target", "seeds", *(name for name, *_ in columns)]
+    header = [_differ_by(records), "seeds", *(name for name, *_ in columns)]
     return render(Table(header, rows, frozenset(range(1, len(header)))))
 
 
@@ -107,7 +120,7 @@ def shares(records: Sequence[Record]) -> str:
             ends = f", {low} … {high}" if is_open else ""
             cells.append(f"{k.text(0)} ({k.mean / found[0]['dim']:.2%}{ends})")
         rows.append([setting, *cells])
-    return render(Table(["layers, weight, target", *names], rows, frozenset(range(1, len(names) + 1))))
+    return render(Table([_differ_by(records), *names], rows, frozenset(range(1, len(names) + 1))))
 
 
 def difference(a: Several, b: Several) -> tuple[float, float]:
@@ -170,6 +183,8 @@ def draw(records: Sequence[Record]) -> Spec:
     names = convolutions(records[0])
     last, rows, ends = names[-1], [], []
     for setting, group in grouped(records).items():
+        if _are_kinds(records):  # a legend has room for no more
+            setting = setting.partition(", ")[0]
         for place, name in enumerate(names):
             by_layer = Several.of([share(one, name) for one in group])
             rows.append(_bar("y", by_layer) | {"setting": setting, "key": name, "place": place})
@@ -186,7 +201,7 @@ def draw(records: Sequence[Record]) -> Spec:
     for layer in right:
         layer["encoding"] = {"x": {"field": "x", **x}, "y": {"field": "y", **accuracies}} | layer["encoding"]
     return {
-        "title": "The same network without and with the term, by layers, weight, target",
+        "title": f"The same network without and with the term, by {_differ_by(records, '')}",
         "params": [{"name": "now_columns", "value": 3}],
         "hconcat": [
             {"width": 360, "height": 260, "data": {"values": rows}, "layer": left},

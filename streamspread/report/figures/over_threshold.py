@@ -56,7 +56,7 @@ def _map(texts: Texts) -> Spec:
         "scale": {"type": "log", "scheme": "viridis"},
         "legend": {
             "orient": "bottom",
-            "labelExpr": PERCENT,
+            "labelExpr": PERCENT.replace("~r", ".2~r"),
             "gradientLength": {"expr": "min(260, width)"},
             "labelOverlap": True,
         },

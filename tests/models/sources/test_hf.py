@@ -89,6 +89,7 @@ def test_sizes_and_constants_are_what_the_processor_does(saved, options, size, s
         ({"size": {"height": 24, "width": 24}, "resample": 3}, "24x24 (bicubic, squashed)"),
         ({"size": {"shortest_edge": 30}, "do_center_crop": True, "crop_size": 20, "resample": 3},
          "20x20 of 30 (bicubic)"),
+        ({"size": {"height": 40, "width": 24}, "resample": 2}, "40x24 (squashed)"),
         ({"do_resize": False}, "16x16"),
     ],
 )  # fmt: skip

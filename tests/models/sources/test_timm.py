@@ -1,6 +1,8 @@
 """``timm:NAME``: built at random or with weights of the cache, with timm's own size and constants."""
 
 import sys
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from streamspread import read
+from streamspread.cli import main
 from streamspread.datasets.images import resize_and_crop
 from streamspread.errors import MissingError, ModelError, WeightsError
 from streamspread.models import load
@@ -85,6 +89,18 @@ def test_what_timm_does_not_have_is_refused(hub_cache, name, weights, kind, mess
         load(f"timm:{name}", weights)
 
 
+def test_weights_that_lie_elsewhere_than_at_the_hub_say_where_they_were_looked_for(monkeypatch, tmp_path):
+    def unreachable(*args, **options):
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    line = rf"timm's weights 'gcvit_xxtiny.in1k' are not in the cache {tmp_path}/checkpoints and cannot be "
+    with pytest.raises(WeightsError, match=line + r"downloaded \(no network in tests\)"):
+        load("timm:gcvit_xxtiny", "default")
+
+
 def test_without_timm_the_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(MissingError, match=r"need timm \(.*\): pip install 'streamspread\[timm\]'"):
@@ -93,10 +109,11 @@ def test_without_timm_the_line_says_how_to_get_it(monkeypatch):
 
 @pytest.mark.parametrize("crop", ["center", "squash", "border"])
 @pytest.mark.parametrize("share", [0.875, 1.0])
+@pytest.mark.parametrize("size", [(32, 32), (48, 32), (24, 40)])
 @pytest.mark.parametrize("shape", [(64, 64), (50, 91), (240, 97), (12, 40)])
-def test_images_are_brought_to_size_as_timms_own_evaluation_does(monkeypatch, crop, share, shape):
+def test_images_are_brought_to_size_as_timms_own_evaluation_does(monkeypatch, crop, share, size, shape):
     config = timm.models.get_pretrained_cfg(SMALL)
-    changed = {"crop_mode": crop, "crop_pct": share, "input_size": (3, 32, 32), "mean": (0.1, 0.4, 0.7)}
+    changed = {"crop_mode": crop, "crop_pct": share, "input_size": (3, *size), "mean": (0.1, 0.4, 0.7)}
     create = timm.create_model
 
     def created(name, **options):
@@ -112,4 +129,19 @@ def test_images_are_brought_to_size_as_timms_own_evaluation_does(monkeypatch, cr
     image = Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].contiguous()
     got = resize_and_crop(pixels, loaded.image_size)[0].int()
+    assert got.shape == (3, *size)
     assert (got - wanted(image).int()).abs().max() <= 1  # Pillow rounds between both axes
+
+
+def test_a_model_of_images_that_are_not_square_runs_and_is_listed(monkeypatch, capsys, tmp_path):
+    create, name = timm.create_model, "vit_tiny_patch16_224"
+    tiny = {"img_size": (64, 48), "embed_dim": 12, "depth": 1, "num_heads": 2}
+    tiny |= {"pretrained_cfg_overlay": {"input_size": (3, 64, 48)}}
+    monkeypatch.setattr(timm, "create_model", lambda n, **options: create(n, **tiny, **options))
+    spec = ["--model", f"timm:{name}", "--layers", "patch_embed.proj"]
+    assert main(["layers", *spec]) == 0
+    assert "12×4×3" in capsys.readouterr().out
+    for data in ("noise", "patches"):
+        line = ["run", *spec, "--weights", "none", "--data", data, "--samples", "20", "--device", "cpu"]
+        assert main([*line, "--out", str(tmp_path / f"{data}.arrow")]) == 0
+        assert read(tmp_path / f"{data}.arrow")["patch_embed.proj"].shape == (12, 4, 3)
