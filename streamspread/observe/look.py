@@ -74,6 +74,8 @@ def _first_look(taps_of: _TapsOf, batch: Batch, batch_size: int) -> tuple[int, l
     try:
         live, taps = _live(taps_of, few)
         live_of_more, taps_of_more = _live(taps_of, more)
+        if len(live) != len(live_of_more):  # a first forward makes what later ones find, as a shift
+            live, _ = _live(taps_of, few)
     except ModelError as error:
         few = more = batch
         try:

@@ -86,6 +86,8 @@ def test_columns_of_a_sketch_are_cut_anew(sizes, at):
     for name in ("ritz.y", "ritz.q", "shift", "sum_D"):
         a, b = columns_in(name, whole, 0, DIM), columns_in(name, found, 0, DIM)
         assert torch.equal(a, b) or sizes[1] != sizes[0], name
+        if name.startswith("ritz."):  # the sign of an eigenvector is nobody's choice
+            b = b * (a * b).sum(dim=-1, keepdim=True).sign()
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
