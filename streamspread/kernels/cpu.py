@@ -1,8 +1,8 @@
 """The kernels on the CPU: Numba for the elementwise pass; for products NumPy's BLAS, or oneDNN in float32.
 
 NumPy's OpenBLAS has products of a matrix with its own transpose: on two cores of an AMD EPYC it adds rank
-updates to row panels at 51–54 GFLOP/s in float64 (N = 5,000, counting the triangle), where torch's MKL gets
-42–49. In float32 oneDNN is faster there (:mod:`streamspread.kernels.float32`): on one core 224 GFLOP/s of inner
+updates to row panels at 51–54 GFLOP/s in float64 (N = 5,000, counting the triangle), torch's MKL at 42–49. In
+float32 oneDNN is faster there (:mod:`streamspread.kernels.float32`): on one core 224 GFLOP/s of inner
 products against 124, 171 of a covariance, whose factors are copied, against 117.
 """
 
@@ -132,7 +132,7 @@ def stage(
 def add_product(
     c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor, *, terms: int | None = None
 ) -> None:
-    """``c += a @ b`` in place, all of one dtype (float32 or float64). Libraries have an order of their own, so
+    """``c += a @ b`` in place, all of one dtype (float32 or float64). What forms it has an order of its own, so
     ``terms`` is of no account."""
     step = max(kernels.PRODUCT_NUMBERS // max(1, c_MN.shape[0]), 1)
     for begin in range(0, c_MN.shape[1], step):
@@ -152,7 +152,7 @@ def _add_blas(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> Non
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
-    triangle which determines them, since the last R columns are symmetric; x may be two planes of int8 (:mod:`streamspread.kernels.integers`)."""
+    triangle which determines them; c's last R columns are symmetric. x may be two planes of int8 (:mod:`streamspread.kernels.integers`)."""
     if x_NK.dtype == torch.int8:
         integers.add_gram_rows(c_RN, x_NK)
         return

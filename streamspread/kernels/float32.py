@@ -1,13 +1,13 @@
 """float32 products on the CPU by oneDNN, where it forms them clearly faster than BLAS.
 
 torch's BLAS and NumPy's take AVX2 instructions on processors of AMD, also on those that have AVX-512. oneDNN,
-which comes with torch, takes what the processor has: one core of an AMD EPYC (Zen 5) forms 230–250 GFLOP/s with
-it, 110 with torch's BLAS, 125 with NumPy's. torch hands float32 products to it by one operator only, which is
-not public: where that is missing or fails, products are BLAS's.
+which comes with torch, takes what the processor has: one core of an AMD EPYC (Zen 5) forms 230–250 GFLOP/s
+with it, 110 with torch's BLAS, 125 with NumPy's. torch hands float32 products to it by one operator only,
+which is not public: where that is missing or fails, products are BLAS's.
 
 oneDNN makes code for every shape when it first meets it, in about a millisecond, and keeps it, in about a
-megabyte, for the last thousand shapes. So small products are not worth it. What does not lie whole in memory, row by row or
-column by column, it multiplies a thousand times slower, and is copied first, or left.
+megabyte, for the last thousand shapes. So small products are not worth it. What does not lie whole in memory,
+row by row or column by column, it multiplies a thousand times slower, and is copied first, or left.
 """
 
 from __future__ import annotations

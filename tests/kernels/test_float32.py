@@ -1,4 +1,4 @@
-"""float32 products by oneDNN: right in every layout, never reduced by a switch, and BLAS's where they fail."""
+"""float32 products by oneDNN: right in every layout, reduced by no switch, BLAS's where they fail."""
 
 import itertools
 
