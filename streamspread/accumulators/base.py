@@ -33,14 +33,18 @@ class NarrowSide:
     as rows of so many numbers that have the layer's inner products.
 
     Attributes:
-        dim: S, how many. ``operations``: of Wx. ``making_bytes``: that it takes once, before data stream.
-        products: by W and its adjoint that make such rows, as many as vectors tell all of WᵀW.
+        dim: S, how many. ``operations``: of Wx.
+        products: by W and its adjoint, as many as vectors tell all of WᵀW, of which the factor is made that
+            makes such rows. ``making_bytes``: that this takes once beside the factor, before data stream.
+        factor_numbers: of that factor. ``factor_operations``: of the factorisation.
     """
 
     dim: int
     operations: float
     making_bytes: int
     products: int
+    factor_numbers: int
+    factor_operations: float
 
 
 @dataclass(frozen=True)

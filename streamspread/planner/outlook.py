@@ -9,7 +9,7 @@ from streamspread.accumulators.travels import Wire
 from streamspread.planner.plans import LayerPlan, Plan
 from streamspread.system.devices import Profile
 
-_MADE = 16.0  # times as long as a usual operation takes one of a float64 convolution, by which R is made
+_MADE = 4.0  # operations' worth of time that one of a float64 convolution, by which R is made, takes more
 _STAGED = 250.0  # operations' worth of time for each number that is staged, on two cores of a Xeon
 
 

@@ -44,7 +44,9 @@ def test_the_forwards_of_further_passes_are_counted_once():
 def test_at_the_narrow_side_the_layer_itself_is_not_run():
     from streamspread.accumulators.base import NarrowSide
 
-    narrow = [replace(NO1[0], operations=3.5e6, narrow=NarrowSide(3072, 3.5e6, 0, 3072))]
+    narrow = [
+        replace(NO1[0], operations=3.5e6, narrow=NarrowSide(3072, 3.5e6, 0, 3072, 3072**2, 3072**3 / 3))
+    ]
     plan, found = ahead(5000, layers=narrow)
     assert plan.layers[0].summed_dim == 3072
     assert found.forwards == 0.0
