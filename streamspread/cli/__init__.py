@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from streamspread.system.cycles import left_alone
     from streamspread.system.signals import as_ctrl_c
 
-    if argv is None:  # the process's own: until model and data are open, or it ends
+    if argv is None:  # the process's own: until data stream, or it ends
         left_alone()
     try:
         with as_ctrl_c() as came:

@@ -12,7 +12,6 @@ from streamspread.cli.arguments import Data, Source
 from streamspread.cli.terminal import note
 from streamspread.errors import ModelError, OptionError
 from streamspread.options import RunOptions
-from streamspread.system.cycles import looked_for
 from streamspread.system.files import file_stem
 from streamspread.system.progress import doing
 
@@ -85,7 +84,6 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
         notes.append(f"random, since the published weights have none of them: {missing}")
     for line in notes:
         note(line, quiet)
-    looked_for()
     return Opened(loaded, data, device, notes, total)
 
 

@@ -16,7 +16,6 @@ from streamspread.cli.inputs import open_data
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 from streamspread.options import Flag, Option, read_thresholds, split_names
 from streamspread.options.analysis import MACHINE, QUESTION
-from streamspread.system.cycles import looked_for
 from streamspread.system.progress import doing
 
 if TYPE_CHECKING:
@@ -134,7 +133,6 @@ def study(
         images, notes, spec, _ = open_data(source, options.seed, IMAGE_SIZE, device)
         for line in notes:
             note(line, output.quiet)
-    looked_for()
     if experiments:
         build.check_folder(output.out)
         asked = Asked(

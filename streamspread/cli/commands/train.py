@@ -15,7 +15,6 @@ from streamspread.cli.inputs import dated_name
 from streamspread.cli.terminal import begins, epoch_lines, note, progress_bars, training_bar
 from streamspread.options import Flag, Option, split_names
 from streamspread.options.analysis import MACHINE
-from streamspread.system.cycles import looked_for
 from streamspread.system.progress import doing
 
 RECIPE, SPREADING = "Recipe", "Spreading"
@@ -167,7 +166,6 @@ def train(context: typer.Context, source: TrainSource, options: RecipeOptions, o
             train_split, test_split = training.load_splits(source.data, source.samples, options.seed)
             for line in begins(source.model, start, (train_split, test_split), recipe, path):
                 note(line, output.quiet)
-            looked_for()
             result = training.train(
                 source.model,
                 train_split,
