@@ -1,7 +1,7 @@
 """When Python looks for cycles of objects that nothing else holds: not while libraries load.
 
-What they load stays, and is a million objects, among which Python would look again and again as more come: for
-a second of the start.
+What they load stays, and is a million objects, among which Python would look again and again as more come:
+for a second of the start.
 """
 
 from __future__ import annotations
