@@ -132,7 +132,7 @@ def _jpeg_decoder() -> Callable[[torch.Tensor, int], torch.Tensor] | None:
     try:
         package = importlib.util.find_spec("torchvision")
         library = PathFinder.find_spec("image", package.submodule_search_locations)  # type: ignore[union-attr]
-        torch.ops.load_library(library.origin)  # type: ignore[union-attr,arg-type]
+        torch.ops.load_library(library.origin)  # type: ignore[union-attr]
         decode: Callable[[torch.Tensor, int], torch.Tensor] = torch.ops.image.decode_jpeg
     except (AttributeError, OSError):
         return None

@@ -85,7 +85,7 @@ class ParquetImages:
         return pc.struct_field(table.column(name), "bytes")
 
     def _read_labels(self, name: str, footers: list[tuple[pa.Schema, pq.FileMetaData]]) -> torch.Tensor:
-        parts = [np.empty(0, np.int64)]
+        parts: list[np.ndarray] = [np.empty(0, np.int64)]
         for path, (schema, meta) in zip(self._paths, footers, strict=True):
             rows = meta.num_rows
             if name not in (field.name for field in schema if pa.types.is_integer(field.type)):
