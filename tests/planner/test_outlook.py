@@ -32,6 +32,20 @@ def test_a_machine_that_is_twice_as_fast_takes_half_of_the_time():
         assert fast.layers[name] == pytest.approx(seconds / 2)
 
 
+def test_exact_sums_take_as_long_as_they_were_measured_to_take():
+    """All but the eigenvalue step, and staging, follows their speed; float32 sums do not know of it."""
+
+    def ahead_at(rounding, exact):
+        _, found = ahead(2000, pace=replace(PACE, exact=exact), rounding=rounding)
+        return found.layers["c2"]
+
+    assumed = 1.0 / CPU.int16_cost
+    sums = CPU.int16_cost * 2000.0**2 * 65_536 / PACE.products
+    assert ahead_at("int16", None) == pytest.approx(ahead_at("int16", assumed))
+    assert ahead_at("int16", assumed) - ahead_at("int16", 2 * assumed) == pytest.approx(sums / 2)
+    assert ahead_at("fp32", assumed) == ahead_at("fp32", 2 * assumed)
+
+
 def test_the_forwards_of_further_passes_are_counted_once():
     deep = [replace(NO1[0], operations=305e6)]
     plan, found = ahead(2000, budget=GIB // 2, layers=deep, method="gram")
