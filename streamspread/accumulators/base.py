@@ -168,6 +168,7 @@ class Candidate:
         estimates: whether K beyond the samples is estimated too.
         make: gives the accumulator; its keywords are the sizes that were chosen.
         summed_dim: numbers of a row that it takes, where these are not the layer's own but its narrow side's.
+        making_rows: how many of the operations make the rows of a narrow side, and first what makes these.
         rounding: of the values, where it is not the setting's.
         scores: whether the samples' scores come with its directions.
         scoring: whether the last of its passes is one for scores alone.
@@ -186,6 +187,7 @@ class Candidate:
     step: float = 0.0
     estimates: bool = False
     summed_dim: int | None = None
+    making_rows: float = 0.0
     rounding: str = ""
     scores: bool = False
     scoring: bool = False

@@ -34,11 +34,13 @@ def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidat
     for method in dict(ACCUMULATORS.items()).values():
         offer = method.candidate(shape, beside)
         if isinstance(offer, Candidate) and offer.exact:
+            rows = making + offer.passes * applying
             yield replace(
                 offer,
                 state_bytes=offer.state_bytes + held_bytes,
                 finish_bytes=max(offer.finish_bytes, side.making_bytes),
-                operations=offer.operations + making + offer.passes * applying,
+                operations=offer.operations + rows,
                 why=f"{offer.why}; of {side.dim:,} numbers that have the inner products of its {layer.dim:,}",
                 summed_dim=side.dim,
+                making_rows=rows,
             )

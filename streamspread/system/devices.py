@@ -90,7 +90,7 @@ CPU = Profile(
     tile_bytes=1 << 30,
     dense_limit=6144,
     search_limit=2048,
-    search_cost=2.2,
+    search_cost=0.8,  # side by side, each on one thread (order 5,000)
     part_limit=2048,
     dense_copies=2,  # the matrix, and a copy that is reduced in its place
     kept_bytes=32 << 20,  # glibc gives blocks of up to this size back to its heap, not to the system
@@ -106,7 +106,7 @@ CPU = Profile(
     float32_cost=1.0,
     float64_cost=2.0,
     int16_cost=0.5,
-    trial=(1024, 2048, 2048),
+    trial=(512, 1024, 2048),
     epochs=4,
     experiment=("plan:16,16,M,32,32,M,64,64", 20_000),
 )
