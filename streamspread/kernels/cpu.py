@@ -132,8 +132,8 @@ def stage(
 def add_product(
     c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor, *, terms: int | None = None
 ) -> None:
-    """``c += a @ b`` in place, all of one dtype (float32 or float64). What forms it has an order of its own, so
-    ``terms`` is of no account."""
+    """``c += a @ b`` in place, all of one dtype (float32 or float64). Their order is the library's own,
+    so ``terms`` is of no account."""
     step = max(kernels.PRODUCT_NUMBERS // max(1, c_MN.shape[0]), 1)
     for begin in range(0, c_MN.shape[1], step):
         c_MS, b_KS = c_MN[:, begin : begin + step], b_KN[:, begin : begin + step]
@@ -152,7 +152,8 @@ def _add_blas(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> Non
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
-    triangle which determines them; c's last R columns are symmetric. x may be two planes of int8 (:mod:`streamspread.kernels.integers`)."""
+    triangle which determines them; c's last R columns are symmetric. x may be two planes of
+    int8 (:mod:`streamspread.kernels.integers`)."""
     if x_NK.dtype == torch.int8:
         integers.add_gram_rows(c_RN, x_NK)
         return
