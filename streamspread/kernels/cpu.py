@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from streamspread import kernels
-from streamspread.kernels import integers
+from streamspread.kernels import digits, integers
+from streamspread.kernels.digits import add_gram
 from streamspread.kernels.integers import add_weighted
 
-__all__ = ["add_gram_rows", "add_product", "add_weighted", "set_threads", "stage"]
+__all__ = ["add_gram", "add_gram_rows", "add_product", "add_weighted", "set_threads", "stage"]
 
 _BLOCK = 512  # columns a thread owns at a time: their sums and squares stay in the first-level cache
 _ROUNDINGS = {"fp64": 0, "fp32": 0, "fp16": 1, "bf16": 2}
@@ -141,9 +142,9 @@ def add_product(
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
-    triangle which determines them; x may be two planes of int8 (:mod:`streamspread.kernels.integers`)."""
+    triangle which determines them; x may be two planes of int8 (:mod:`streamspread.kernels.digits`)."""
     if x_NK.dtype == torch.int8:
-        integers.add_gram_rows(c_RN, x_NK)
+        digits.add_gram_rows(c_RN, x_NK)
         return
     rows, count = c_RN.shape
     last_RK = x_NK[count - rows :]
