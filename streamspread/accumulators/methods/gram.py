@@ -103,7 +103,6 @@ class Gram(Accumulator):
         staging = Staging.nbytes(tile, samples, setting.rounding, setting.device)
         staging += ClassSums.nbytes(setting.classes, tile)
         staging += kernels.product_bytes(min(panel_rows, samples), samples, dtype, setting.device)
-        staging += kernels.digit_bytes(setting.rounding, samples, tile)
         return SymmetricPanels.nbytes(samples, panel_rows, dtype) + Probes.nbytes(samples), staging
 
     @property
