@@ -100,7 +100,7 @@ def child(method: str, data: str, samples: int) -> None:
     def note(event: Progress) -> None:
         seen.setdefault(event.stage, (time.perf_counter(), time.process_time()))
 
-    constants = CPU.__class__(**{**vars(CPU), "narrow_limit": 0})
+    constants = CPU.__class__(**{**vars(CPU), "narrow_sides": False})
     with joined("cpu") as ranks, ranks.together():
         for count in (FEW, samples):
             stream = datasets.load(data, "train", count)

@@ -1,17 +1,22 @@
 """How the house stands: what importing costs, in which direction imports point, how large its parts are."""
 
 import ast
+import io
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from streamspread import store
 from streamspread.results.spectrum import Spectra
 from tests.alignment import grams_of
-from tests.fresh import loaded_by
+from tests.fresh import loaded_by, output_of
+from tests.spectra import layer
 
 PACKAGE = Path(__file__).resolve().parent.parent / "streamspread"
 DOCUMENT = PACKAGE.parent / "docs" / "architecture.md"
@@ -178,11 +183,31 @@ def test_help_needs_nothing_heavy_but_its_own_renderer():
 
 
 def test_showing_a_result_needs_neither_torch_nor_a_kernel(tmp_path):
-    path = tmp_path / "none.arrow"
-    store.write(Spectra([]), path)
+    path = tmp_path / "one.arrow"
+    store.write(Spectra([layer()]), path)
     code = "import contextlib, io\nfrom streamspread.cli import main\n"
     code += f"with contextlib.redirect_stdout(io.StringIO()):\n    assert main(['show', {str(path)!r}]) == 0"
     assert loaded_by(code) & HEAVY == {"rich", "pyarrow"}
+
+
+SLOW = {"altair", "pandas", "sklearn", "sympy", "torchvision", "torch._dynamo", "transformers"}
+
+
+@pytest.mark.parametrize("source", ["folder", "parquet"])
+def test_analysing_encoded_images_loads_no_more_than_it_uses(tmp_path, source):
+    """torchvision has the decoder, and would bring torch's compiler and SymPy along: a second."""
+    content = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(content, "JPEG")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.jpg").write_bytes(content.getvalue())
+    pictures = {"img": [{"bytes": content.getvalue(), "path": None}] * 2, "label": [0, 1]}
+    pq.write_table(pa.table(pictures), tmp_path / "train.parquet")
+    code = "import sys, streamspread\nfrom streamspread import models, store\n"
+    code += f"images = streamspread.data('{source}:{tmp_path}')\n"
+    code += "streamspread.plan(models.load('no2').module, images, layers='all')\n"
+    code += f"print(*sorted({SLOW!r} & set(sys.modules)))"
+    assert output_of(code).split() == []
 
 
 def test_comparing_grams_needs_neither_torch_nor_a_kernel(tmp_path):

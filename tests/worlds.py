@@ -39,8 +39,8 @@ PLAN = "plan:8,8,M,16,16,M,32,32"
 BATCH = 16
 SMALL = replace(devices.CPU, panel_rows=48)
 SERVED = replace(SMALL, search_limit=0, dense_limit=0, block=16)  # no matrix is gathered
-TILES = replace(SMALL, tile_bytes=1 << 16, narrow_limit=0)
-WHOLE = replace(SMALL, narrow_limit=0)
+TILES = replace(SMALL, tile_bytes=1 << 16, narrow_sides=False)
+WHOLE = replace(SMALL, narrow_sides=False)
 
 X = torch.randn(130, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -310,7 +310,7 @@ CASES = {
     **several("int16", (1, 2, 3, 4, 8), method="covariance", rounding="int16", layers=("c5",)),
     **several("gram", (1, 4), constants=TILES, method="gram"),
     **several("gram int16", (1, 3), constants=WHOLE, method="gram", rounding="int16"),
-    **several("served grams", (1, 3), constants=replace(SERVED, narrow_limit=0), method="gram"),
+    **several("served grams", (1, 3), constants=replace(SERVED, narrow_sides=False), method="gram"),
     **several("sketch", (1, 2, 3, 4, 8), method="sketch", rank=64),
     **several("open sketch", (1, 2, 3, 4, 8), method="sketch", rank=8, max_passes=1),
     **several("directions of sketches", (1, 4), method="sketch", rank=40, directions=3),

@@ -33,14 +33,18 @@ class NarrowSide:
     as rows of so many numbers that have the layer's inner products.
 
     Attributes:
-        dim: S, how many. ``operations``: of Wx. ``making_bytes``: that it takes once, before data stream.
-        products: by W and its adjoint that make such rows, as many as vectors tell all of WᵀW.
+        dim: S, how many. ``operations``: of Wx.
+        products: by W and its adjoint, as many as vectors tell all of WᵀW, of which the factor is made that
+            makes such rows. ``making_bytes``: that this takes once beside the factor, before data stream.
+        factor_numbers: of that factor. ``factor_operations``: of the factorisation.
     """
 
     dim: int
     operations: float
     making_bytes: int
     products: int
+    factor_numbers: int
+    factor_operations: float
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,7 @@ class Candidate:
         estimates: whether K beyond the samples is estimated too.
         make: gives the accumulator; its keywords are the sizes that were chosen.
         summed_dim: numbers of a row that it takes, where these are not the layer's own but its narrow side's.
+        making_rows: how many of the operations make the rows of a narrow side, and first what makes these.
         rounding: of the values, where it is not the setting's.
         scores: whether the samples' scores come with its directions.
         scoring: whether the last of its passes is one for scores alone.
@@ -182,6 +187,7 @@ class Candidate:
     step: float = 0.0
     estimates: bool = False
     summed_dim: int | None = None
+    making_rows: float = 0.0
     rounding: str = ""
     scores: bool = False
     scoring: bool = False

@@ -39,8 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process runs
     if sys.stdout is None:
         return _fail("standard output is closed: send it to a file, or to /dev/null")
+    from streamspread.system.cycles import left_alone
     from streamspread.system.signals import as_ctrl_c
 
+    if argv is None:  # the process's own: until data stream, or it ends
+        left_alone()
     try:
         with as_ctrl_c() as came:
             code = _run(list(sys.argv[1:] if argv is None else argv))

@@ -1,8 +1,11 @@
 """From encoded images (JPEG, PNG and whatever else Pillow reads) to RGB pixels of one size."""
 
+import functools
+import importlib.util
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +20,7 @@ from streamspread.system.files import storable
 MOST_IN_IMAGE = 178_956_970
 
 _TOGETHER = 16  # images that are decoded before they are scaled, which may leave little of them
+_RGB = 3  # torchvision.io.ImageReadMode.RGB
 _JPEG_START = b"\xff\xd8\xff"
 # Markers that begin a frame, whose header tells the size: SOF0 to SOF15, without those of tables.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -80,14 +84,13 @@ class DecodedPixels:
         for data, row in zip(encoded, rows, strict=True):
             if data is not None and data.startswith(_JPEG_START):  # of others Pillow tells
                 self._check_size(*_jpeg_size(data), row=int(row))
-        if all(data is not None and data.startswith(_JPEG_START) for data in encoded):
-            from torchvision.io import ImageReadMode, decode_jpeg
-
+        decode = _jpeg_decoder()
+        if decode and all(data is not None and data.startswith(_JPEG_START) for data in encoded):
             # The same pixels as Pillow's, sooner where images are small. Each is copied, since torch takes no
             # read-only memory. torch does not say which image is broken: then Pillow reads them one by one.
             raw = [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in encoded if data]
             try:
-                return decode_jpeg(raw, mode=ImageReadMode.RGB)
+                return [decode(data, _RGB) for data in raw]
             except RuntimeError:
                 pass
         return [self._decode_one(data, int(row)) for data, row in zip(encoded, rows, strict=True)]
@@ -120,6 +123,20 @@ class DecodedPixels:
         if all(image.shape == images[0].shape for image in images):
             return resize_and_crop(torch.stack(images), size)
         return torch.cat([resize_and_crop(image[None], size) for image in images])
+
+
+@functools.cache
+def _jpeg_decoder() -> Callable[[torch.Tensor, int], torch.Tensor] | None:
+    """What torchvision's decode_jpeg calls for one image, of the library that holds it: the package around it
+    imports torch's compiler, which takes a second. None where there is no such library for this torch."""
+    try:
+        package = importlib.util.find_spec("torchvision")
+        library = PathFinder.find_spec("image", package.submodule_search_locations)  # type: ignore[union-attr]
+        torch.ops.load_library(library.origin)  # type: ignore[union-attr]
+        decode: Callable[[torch.Tensor, int], torch.Tensor] = torch.ops.image.decode_jpeg
+    except (AttributeError, OSError):
+        return None
+    return decode
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

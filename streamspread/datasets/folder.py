@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from streamspread.datasets.source import IMAGE_ENDINGS
 from streamspread.errors import DataError
 from streamspread.system.files import PlaceError, open_regular, storable
 
@@ -27,11 +28,9 @@ class FolderImages:
     """
 
     def __init__(self, path: Path, split: str) -> None:
-        from torchvision.datasets.folder import find_classes
-
         self.root = _split_folder(path, split)
         try:
-            names, _ = find_classes(str(self.root))
+            names = _classes_in(self.root)
             listing = [_images_in(self.root / name) for name in names]
         except OSError as error:
             reason = " ".join(str(error).split())
@@ -60,14 +59,25 @@ class FolderImages:
         return str(self._paths[row])
 
 
+def _classes_in(folder: Path) -> list[str]:
+    """The folders in a folder, in order.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    if not names:
+        raise FileNotFoundError(f"no class folder in {folder}")
+    return names
+
+
 def _images_in(folder: Path) -> list[Path]:
     """The images in and below a folder, in order; of what links lead to more than once, the first.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
     found: list[Path] = []
     seen = set()
     for place, inside, files in os.walk(folder, followlinks=True):
@@ -77,9 +87,9 @@ def _images_in(folder: Path) -> list[Path]:
             continue
         seen.add((itself.st_dev, itself.st_ino))
         inside.sort()
-        found += [Path(place, name) for name in sorted(files) if name.lower().endswith(IMG_EXTENSIONS)]
+        found += [Path(place, name) for name in sorted(files) if name.lower().endswith(IMAGE_ENDINGS)]
     if not found:
-        raise FileNotFoundError(f"no image in {folder}, which end in {', '.join(IMG_EXTENSIONS)}")
+        raise FileNotFoundError(f"no image in {folder}, which end in {', '.join(IMAGE_ENDINGS)}")
     return sorted(found, key=lambda file: (str(file.parent), file.name))
 
 

@@ -66,7 +66,9 @@ class ParquetImages:
         groups = np.searchsorted(self._starts, rows, side="right") - 1
         for group in np.unique(groups):
             inside = rows[groups == group] - self._starts[group]
-            encoded += self._images_of(int(group)).take(pa.array(inside)).to_pylist()
+            # pa.array(inside) is the same, and imports pandas.
+            at = pa.Array.from_buffers(pa.int64(), len(inside), [None, pa.py_buffer(inside)])
+            encoded += self._images_of(int(group)).take(at).to_pylist()
         return encoded
 
     def where(self, row: int) -> str:
@@ -83,7 +85,7 @@ class ParquetImages:
         return pc.struct_field(table.column(name), "bytes")
 
     def _read_labels(self, name: str, footers: list[tuple[pa.Schema, pq.FileMetaData]]) -> torch.Tensor:
-        parts = []
+        parts: list[np.ndarray] = [np.empty(0, np.int64)]
         for path, (schema, meta) in zip(self._paths, footers, strict=True):
             rows = meta.num_rows
             if name not in (field.name for field in schema if pa.types.is_integer(field.type)):
@@ -92,8 +94,12 @@ class ParquetImages:
             column = _guarded(path, lambda f: f.read(columns=[name])).column(name)
             if len(column) != rows:
                 raise DataError(f"{path} is damaged: its column {name} has {len(column)} of {rows} values")
-            parts.append(pc.fill_null(column.cast(pa.int64(), safe=False), _NO_LABEL).to_numpy())
-        return torch.from_numpy(np.concatenate(parts).astype(np.int64))
+            column = column.cast(pa.int64(), safe=False)
+            if column.null_count:
+                column = pc.fill_null(column, _NO_LABEL)
+            # to_numpy() is the same, and imports pandas, as fill_null() does.
+            parts += [np.from_dlpack(chunk) for chunk in column.chunks]
+        return torch.from_numpy(np.concatenate(parts))
 
 
 def _files(path: Path, split: str) -> list[Path]:

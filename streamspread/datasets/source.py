@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: The parts of data that there are; a source may have fewer.
 SPLITS = ("train", "test", "val")
 
+#: Of an image file's name: torchvision.datasets.folder.IMG_EXTENSIONS, which its ImageFolder lists.
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:

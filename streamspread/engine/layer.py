@@ -14,7 +14,7 @@ from streamspread.accumulators.base import Accumulator
 from streamspread.accumulators.scoring import Scoring
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.errors import ActivationError
-from streamspread.linalg.states import below
+from streamspread.linalg.states import below, load
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.source import Source
 from streamspread.options import Options
@@ -62,10 +62,14 @@ class RunningLayer:
     def _narrow(source: Source, ranks: Ranks) -> Narrow:
         """One factor for all ranks, since others would differ by rounding."""
         if ranks.leads:
-            narrow = Narrow(source)
+            narrow = Narrow.of(source)
+            layout_3 = ranks.broadcast(narrow.state()["layout"], 0)
         else:
-            narrow = Narrow.of(torch.empty(source.dim, source.dim, dtype=torch.float64, device=source.device))
-        return Narrow.of(ranks.broadcast(narrow.transposed_SS, 0))
+            layout_3 = ranks.broadcast(torch.empty(3, dtype=torch.int64, device=source.device), 0)
+            narrow = Narrow.like(layout_3, source.device)
+        for part in (narrow.order_S, narrow.factor.flat):
+            ranks.broadcast(part, 0)
+        return narrow
 
     def prepared(self, x_ND: torch.Tensor) -> torch.Tensor:
         """Rows as :meth:`update` takes them: at the narrow side those of a factor."""
@@ -123,7 +127,7 @@ class RunningLayer:
             return facts, {f"scores.{name}": part for name, part in self.scoring.state().items()}
         tensors = {f"sums.{name}": part.tensor for name, part in self.accumulator.state().items()}
         if self.narrow is not None:
-            tensors["narrow"] = self.narrow.transposed_SS
+            tensors |= {f"narrow.{name}": part for name, part in self.narrow.state().items()}
         return facts, tensors
 
     def load_state(
@@ -137,8 +141,9 @@ class RunningLayer:
             self.scoring.load_state(below("scores.", tensors))
             return
         self.accumulator.load_state(below("sums.", tensors))
-        if "narrow" in tensors:
-            self.narrow = Narrow.of(tensors["narrow"].to(self.clock.device, copy=True))
+        if narrow := below("narrow.", tensors):
+            self.narrow = Narrow.like(narrow["layout"], self.clock.device)
+            load(self.narrow.state(), narrow)
 
     def spectrum(
         self, progress: Callable[[float], None], peak: Callable[[], int], among: int = 1

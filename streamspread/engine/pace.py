@@ -4,7 +4,7 @@ will take."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 from streamspread.accumulators.travels import Wire
 from streamspread.engine.planning import planned
 from streamspread.engine.sharing import planned_alike
+from streamspread.kernels import exact_speed
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.taps import forward
@@ -22,16 +23,17 @@ from streamspread.streams import head
 from streamspread.system.freed import freed_memory_kept
 from streamspread.system.ranks import Ranks, bounds_of
 
-_IMAGES = 128
+_PART = 4  # of a batch, at the most, that is sent through the network: a sample takes as long as among all
 _WORTH_A_WORD = 2e11  # operations; fewer take a few seconds on any machine
 _SENT_ROWS, _SENT_COLUMNS = 256, 8192  # float32 numbers: 8 MiB of each rank
 
 
-def measured(observed: Observed) -> Pace | None:
-    """The machine's pace; None for data that can be read once, which a look would use up."""
+def measured(observed: Observed, roundings: Collection[str] = ()) -> Pace | None:
+    """The machine's pace, for sums at these roundings; None for data that can be read once, which a look
+    would use up."""
     if not observed.stream.repeatable:
         return None
-    few = head(observed.stream, min(_IMAGES, observed.batch_size))
+    few = head(observed.stream, max(1, observed.batch_size // _PART))
     x = as_input(few, observed.device, observed.dtype)
     with freed_memory_kept(observed.device):  # as in a pass
         taken = _shortest(lambda: forward(observed.model, x.clone(), observed.call), observed.device)
@@ -42,7 +44,8 @@ def measured(observed: Observed) -> Pace | None:
     )
     products = 2.0 * rows * terms * columns / _shortest(lambda: a @ b, observed.device)
     wire = _wire(observed.ranks, observed.device) if observed.ranks.size > 1 else None
-    return Pace(products, taken / len(x), observed.operations, wire)
+    exact = exact_speed(observed.device) if "int16" in roundings else None
+    return Pace(products, taken / len(x), observed.operations, exact, wire)
 
 
 def _wire(ranks: Ranks, device: torch.device) -> Wire:
@@ -78,8 +81,13 @@ def _shortest(call: Callable[[], object], device: torch.device) -> float:
 
 def foreseen(observed: Observed, options: Options) -> Plan:
     """The plan for the observed layers, with how long it will take; all ranks that share it ask."""
-    plan, pace = planned_alike(observed, options), measured(observed)
+    plan = planned_alike(observed, options)
+    pace = measured(observed, _roundings(plan))
     return plan if pace is None else replace(plan, outlook=outlook(plan, pace, observed.profile))
+
+
+def _roundings(plan: Plan) -> set[str]:
+    return {layer.rounding for layer in plan.layers}
 
 
 class Announce(NamedTuple):
@@ -107,6 +115,6 @@ def announced(announce: Announce | None, observed: Observed, options: Options, p
     wanted = any(observed.ranks.gather(announce is not None))
     if not wanted or sum(row.operations for row in plan.layers) < _WORTH_A_WORD:
         return
-    pace = measured(observed)
+    pace = measured(observed, _roundings(plan))
     if announce is not None and pace is not None:
         announce(observed, options, plan, pace)

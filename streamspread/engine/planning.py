@@ -12,6 +12,7 @@ from streamspread.accumulators.base import LayerShape, NarrowSide, Setting
 from streamspread.accumulators.staging import Staging
 from streamspread.errors import BudgetError, DataError, DeviceError, OptionError
 from streamspread.kernels import exact_speed
+from streamspread.observe.coupling import Coupling
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import Observed
 from streamspread.observe.taps import TapInfo
@@ -154,8 +155,15 @@ def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
     if source is None:
         return LayerShape(tap.name, tap.shape, tap.dim, tap.operations)
     # In 16 bits the layer's own roundings are large enough to count.
-    operations = tap.operations - source.tap.operations
-    side = NarrowSide(source.dim, operations, Narrow.making_bytes(source), Narrow.products(source))
+    coupling = Coupling.of(source)
+    side = NarrowSide(
+        dim=source.dim,
+        operations=tap.operations - source.tap.operations,
+        making_bytes=Narrow.making_bytes(source),
+        products=coupling.colours,
+        factor_numbers=coupling.layout.numbers,
+        factor_operations=coupling.layout.factor_operations,
+    )
     narrow = side if observed.dtype in (torch.float32, torch.float64) else None
     return LayerShape(tap.name, tap.shape, tap.dim, tap.operations, source.dim, narrow)
 

@@ -8,11 +8,12 @@ the size of an image.
 
 from __future__ import annotations
 
-import itertools
+from fractions import Fraction
 
 import torch
 from torch import nn
 
+from streamspread.linalg.banded import Banded, Layout
 from streamspread.observe.source import Source
 
 _POINTWISE = (nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)
@@ -22,62 +23,90 @@ class Coupling:
     """The places of a source's numbers, and how far apart two that one output sees may lie.
 
     Attributes:
-        order_S: the numbers place by place, so that what is coupled lies near.
+        reach: rows and columns between two numbers that one output sees, at the most.
         colours: of numbers; no output sees two numbers of one colour.
+        layout: of the lower triangle of WᵀW, of whose numbers those of a place follow each other.
     """
 
-    def __init__(self, source: Source, reach: tuple[int, int]) -> None:
-        """``reach``: rows and columns between two numbers that one output sees, at the most."""
-        channels, rows, columns = source.shape
-        self.reach, self._size = reach, source.dim
-        number_CRW = torch.arange(source.dim).view(source.shape)
-        if source.tap.channels_last:
-            number_CRW = torch.arange(source.dim).view(rows, columns, channels).permute(2, 0, 1)
-        self._number_RWC = number_CRW.permute(1, 2, 0)
-        self.order_S = self._number_RWC.flatten()
-        periods = [min(size, 2 * far + 1) for size, far in zip((rows, columns), reach, strict=True)]
-        self.colours = periods[0] * periods[1] * channels
-        row_R, column_W = torch.arange(rows) % periods[0], torch.arange(columns) % periods[1]
-        place_RW = row_R[:, None] * periods[1] + column_W
-        self._colour_RWC = place_RW[:, :, None] * channels + torch.arange(channels)
+    def __init__(self, shape: tuple[int, int, int], reach: tuple[int, int], channels_last: bool) -> None:
+        self.shape, self.reach, self._last = shape, reach, channels_last
+        channels, rows, columns = shape
+        self._periods = tuple(
+            min(size, 2 * far + 1) for size, far in zip((rows, columns), reach, strict=True)
+        )
+        self.colours = self._periods[0] * self._periods[1] * channels
+        places = min(rows * columns - 1, reach[0] * columns + reach[1])
+        self.layout = Layout(channels * rows * columns, channels, places)
 
     @staticmethod
-    def of(source: Source) -> Coupling | None:
-        """Where all modules are convolutions of images, with zeros around them, and what acts on each number
-        alone; None where another one is among them, or where all is coupled."""
-        reach, stride = [0, 0], [1, 1]
+    def of(source: Source) -> Coupling:
+        """Where all modules are convolutions of images, with zeros around them, or transposed ones, and what
+        acts on each number alone; else all is coupled."""
+        reach, stride = [Fraction(0), Fraction(0)], [Fraction(1), Fraction(1)]
         if len(source.shape) != 3:
-            return None
+            return Coupling.whole(source.dim)
         for module, _ in source.steps:
-            if isinstance(module, nn.Conv2d) and module.padding_mode == "zeros":
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.padding_mode == "zeros":
                 for axis in (0, 1):
+                    if module.transposed:  # its outputs lie closer than what it sees
+                        stride[axis] /= module.stride[axis]
                     reach[axis] += stride[axis] * module.dilation[axis] * (module.kernel_size[axis] - 1)
-                    stride[axis] *= module.stride[axis]
+                    if not module.transposed:
+                        stride[axis] *= module.stride[axis]
             elif not isinstance(module, _POINTWISE):
-                return None
-        coupling = Coupling(source, (reach[0], reach[1]))
-        return coupling if coupling.colours < source.dim else None
+                return Coupling.whole(source.dim)
+        channels, rows, columns = source.shape
+        far = (min(int(reach[0]), rows - 1), min(int(reach[1]), columns - 1))
+        return Coupling((channels, rows, columns), far, source.tap.channels_last)
 
-    def probes(self) -> torch.Tensor:
-        """(colours, S) float64: the sum of the unit vectors of each colour."""
-        probe_nS = torch.zeros(self.colours, self._size, dtype=torch.float64)
-        probe_nS[self._colour_RWC.flatten(), self.order_S] = 1.0
+    @staticmethod
+    def whole(dim: int) -> Coupling:
+        """Any two of so many numbers, as if they were channels of one place."""
+        return Coupling((dim, 1, 1), (0, 0), False)
+
+    @property
+    def all_coupled(self) -> bool:
+        """Whether no two numbers are told apart."""
+        return self.layout.reach == 0 and self.layout.grain == self.layout.order
+
+    def order(self) -> torch.Tensor:
+        """(S,) int64: the source's numbers place by place, so that what is coupled lies near."""
+        channels, rows, columns = self.shape
+        number_S = torch.arange(self.layout.order)
+        if self._last:
+            return number_S
+        return number_S.view(channels, rows, columns).permute(1, 2, 0).flatten()
+
+    def colour(self) -> torch.Tensor:
+        """(S,) int64, of each number in that order."""
+        channels, rows, columns = self.shape
+        row_R, column_W = torch.arange(rows) % self._periods[0], torch.arange(columns) % self._periods[1]
+        place_RW = row_R[:, None] * self._periods[1] + column_W
+        return (place_RW[:, :, None] * channels + torch.arange(channels)).flatten()
+
+    def probes(self, begin: int, end: int) -> torch.Tensor:
+        """(end − begin, S) float64: the sum of the unit vectors of each colour, in the source's own order."""
+        colour_S = self.colour()
+        (found_K,) = ((begin <= colour_S) & (colour_S < end)).nonzero(as_tuple=True)
+        probe_nS = torch.zeros(end - begin, self.layout.order, dtype=torch.float64)
+        probe_nS[colour_S[found_K] - begin, self.order()[found_K]] = 1.0
         return probe_nS
 
-    def apart(self, image_nS: torch.Tensor) -> torch.Tensor:
-        """A symmetric A (S, S) that couples no others, from the images A·p of the probes."""
-        square_SS = torch.zeros(self._size, self._size, dtype=image_nS.dtype, device=image_nS.device)
-        rows, columns, _ = self._number_RWC.shape
-        for down, right in itertools.product(*(range(-far, far + 1) for far in self.reach)):
-            here = (_from(rows, -down), _from(columns, -right))
-            there = (_from(rows, down), _from(columns, right))  # so many places from here
-            number_kC = self._number_RWC[here].flatten(0, 1)[:, :, None].to(image_nS.device)
-            colour_kC = self._colour_RWC[here].flatten(0, 1)[:, :, None].to(image_nS.device)
-            other_kC = self._number_RWC[there].flatten(0, 1)[:, None, :].to(image_nS.device)
-            square_SS[number_kC, other_kC] = image_nS[colour_kC, other_kC]
-        return square_SS
+    def apart(self, image_nS: torch.Tensor) -> Banded:
+        """A symmetric A that couples no others, place by place, from the images A·p of the probes."""
+        device, (channels, _, columns) = image_nS.device, self.shape
+        order_S, colour_S = self.order().to(device), self.colour().to(device)
+        place_S = torch.arange(self.layout.order, device=device) // channels
+        row_S, column_S = place_S // columns, place_S % columns
+        square = Banded.empty(self.layout, device)
+        for (begin, stop, end), part_KB in square.parts():
+            seen_KB = image_nS[colour_S[begin:stop], order_S[begin:end, None]]
+            far_KB = _apart(row_S, begin, stop, end) > self.reach[0]
+            far_KB |= _apart(column_S, begin, stop, end) > self.reach[1]
+            part_KB[:] = seen_KB.masked_fill_(far_KB, 0.0)  # also where it is NaN
+        return square
 
 
-def _from(size: int, begin: int) -> slice:
-    """All places but the first ones, or the last ones where there are fewer than none of these."""
-    return slice(max(0, begin), max(0, size + min(0, begin)))
+def _apart(at_S: torch.Tensor, begin: int, stop: int, end: int) -> torch.Tensor:
+    """(end − begin, stop − begin): between the numbers of a block's rows and those of its columns."""
+    return (at_S[begin:end, None] - at_S[begin:stop]).abs_()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
 from streamspread.errors import ActivationError
+from streamspread.linalg.banded import Banded, Layout
 from streamspread.observe.coupling import Coupling
 from streamspread.observe.source import Source
 from streamspread.system.switches import side_by_side
@@ -15,7 +14,7 @@ _NUMBERS = 1 << 20  # of images of unit vectors at a time, and of all on the way
 _BYTES = 2 * 8  # of such a number: on the way there, and back
 _UNIT = 2.0**-53
 _EQUAL = 32  # times S units of rounding: two products that are the same
-_COLUMNS = 256  # of Rᵀ that are multiplied at a time
+_COPIES = 4  # of a block while its numbers are told apart
 _JITTERS = (0.0, 1.0, 16.0, 256.0, 4096.0)  # units of rounding on the diagonal, until there is a factor
 
 
@@ -29,121 +28,101 @@ class Narrow:
     R is the Cholesky factor of WᵀW, which is formed from the images of the unit vectors, all in float64, with
     every number of x measured in units of its own, in which its column of W has norm 1: so columns may be of
     any size. Where W loses directions, the diagonal is raised by some units of rounding. The numbers of x are
-    taken place by place: then what convolutions couple is a band, which the factor keeps.
+    taken place by place: then what convolutions couple is a band, within which the factor lies, and nothing
+    of size S² is formed.
 
     Attributes:
-        transposed_SS: Rᵀ.
+        order_S: the numbers of x as R takes them, int64.
+        factor: Rᵀ, a lower triangle.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, order_S: torch.Tensor, factor: Banded) -> None:
+        self.order_S, self.factor = order_S, factor
+
+    @classmethod
+    def of(cls, source: Source) -> Narrow:
         """Forms R.
 
         Raises:
             ActivationError: W holds NaN or Inf, or numbers whose squares are beyond float64.
         """
-        coupling = Coupling.of(source)
         with torch.inference_mode(False):  # or nothing could be differentiated
-            square_SS = _square(source, coupling)
-        if coupling is not None:
-            order_S = coupling.order_S.to(square_SS.device)
-            square_SS = square_SS[order_S[:, None], order_S]
-        norm_S = square_SS.diagonal().sqrt()
-        unit_S = torch.where(norm_S == 0.0, 1.0, norm_S)
-        square_SS.div_(unit_S).div_(unit_S[:, None])
+            square, order_S = _square(source, Coupling.of(source))
+        norm_S = square.diagonal().sqrt()
+        square.divide_(torch.where(norm_S == 0.0, 1.0, norm_S))
+        factor = Banded.empty(square.layout, square.flat.device)
         for jitter in _JITTERS:
-            square_SS.diagonal().fill_(1.0 + jitter * source.dim * _UNIT)  # also where W has nothing but 0
-            factor_SS, info = torch.linalg.cholesky_ex(square_SS, upper=True)
-            if not int(info) and bool(torch.isfinite(factor_SS).all()):
+            factor.flat.copy_(square.flat)
+            factor.fill_diagonal_(1.0 + jitter * source.dim * _UNIT)  # also where W has nothing but 0
+            if factor.factorise_():
                 break
         else:
             raise ActivationError(
                 f"layer {source.layer.name}: NaN or Inf, or too wide a range in its weights: check them"
             )
-        del square_SS
-        factor_SS = factor_SS.mul_(norm_S).T
-        if coupling is None:
-            self._hold(factor_SS.contiguous())
-        else:
-            transposed_SS = torch.empty(factor_SS.shape, dtype=factor_SS.dtype, device=factor_SS.device)
-            transposed_SS[order_S] = factor_SS
-            self._hold(transposed_SS)
-
-    def _hold(self, transposed_SS: torch.Tensor) -> None:
-        self.transposed_SS, self._parts = transposed_SS, list(_parts(transposed_SS))
+        factor.scale_rows_(norm_S)
+        return cls(order_S, factor)
 
     @classmethod
-    def of(cls, transposed_SS: torch.Tensor) -> Narrow:
-        """That of a factor that was formed before."""
-        narrow = cls.__new__(cls)
-        narrow._hold(transposed_SS)
-        return narrow
+    def like(cls, layout_3: torch.Tensor, device: torch.device) -> Narrow:
+        """One whose numbers, :meth:`state`, are still to be written; ``layout_3`` is the state's."""
+        layout = Layout(*layout_3.tolist())
+        order_S = torch.empty(layout.order, dtype=torch.int64, device=device)
+        return cls(order_S, Banded.empty(layout, device))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """References to all that it consists of: ``layout``, (3,) int64, ``order`` and ``factor``."""
+        layout = self.factor.layout
+        layout_3 = torch.tensor([layout.order, layout.grain, layout.reach], device=self.order_S.device)
+        return {"layout": layout_3, "order": self.order_S, "factor": self.factor.flat}
 
     @staticmethod
     def making_bytes(source: Source) -> int:
-        """Bytes that R takes while it is made, beside three matrices as large as itself: weights in float64,
-        and what becomes of some unit vectors."""
-        weights = sum(part.numel() for step in source.steps for part in step.module.parameters())
-        return 8 * weights + _BYTES * source.widest * (_height(source) + 1) * _at_once(source.device)
-
-    @staticmethod
-    def products(source: Source) -> int:
-        """With so many vectors WᵀW is multiplied to be known."""
-        coupling = Coupling.of(source)
-        return source.dim if coupling is None else coupling.colours
+        """Bytes that R takes while it is made, beside itself: WᵀW or the images of all probes, some on their
+        way, weights in float64, and what is made of a block."""
+        coupling, weights = Coupling.of(source), 0
+        for step in source.steps:
+            weights += sum(part.numel() for part in step.module.parameters())
+        images, square = coupling.colours * source.dim, coupling.layout.numbers
+        block = _COPIES * max(block.numbers for block in coupling.layout.blocks)
+        on_their_way = _BYTES * source.widest * (_height(source) + 1) * _at_once(source.device)
+        return 8 * (weights + max(images, square) + block) + on_their_way
 
     def rows(self, x_NS: torch.Tensor) -> torch.Tensor:
         """(n, S) float64: R·x for each row."""
-        x_NS = x_NS.double()
-        return torch.cat([x_NS[:, index_K] @ part_KB for index_K, part_KB in self._parts], dim=1)
+        return self.factor.transposed_times(x_NS[:, self.order_S].double())
 
 
-Part = tuple[torch.Tensor | slice, torch.Tensor]
-
-
-def _parts(transposed_SS: torch.Tensor) -> Iterator[Part]:
-    """Some columns at a time, without the rows in which they have nothing but 0, and which rows are left."""
-    for part_SB in transposed_SS.split(_COLUMNS, dim=1):
-        index_K = (part_SB != 0.0).any(1).nonzero()[:, 0]
-        first, last = (int(index_K[0]), int(index_K[-1]) + 1) if len(index_K) else (0, 1)
-        if len(index_K) > (last - first) // 2:  # a view
-            yield slice(first, last), part_SB[first:last]
-        else:
-            yield index_K, part_SB[index_K]
-
-
-def _square(source: Source, coupling: Coupling | None) -> torch.Tensor:
-    """WᵀW (S, S) in float64, where the modules are."""
+def _square(source: Source, coupling: Coupling) -> tuple[Banded, torch.Tensor]:
+    """WᵀW in float64, where the modules are, and the order of the numbers of x in which it is a band."""
     wide, dim = source.in_dtype(torch.float64), source.dim
-    if coupling is not None:
-        square_SS = _symmetric(coupling.apart(_squared(wide, coupling.probes())))
-        generator = torch.Generator().manual_seed(0)
-        x_1S = torch.randn(1, dim, generator=generator, dtype=torch.float64).to(source.device)
-        size_1S = x_1S.abs() @ square_SS.abs()
-        off_1S = (wide.squared(x_1S) - x_1S @ square_SS).abs()
-        if bool((off_1S <= _EQUAL * dim * _UNIT * size_1S.max()).all()):  # so put, NaN is none
-            return square_SS
-    return _symmetric(_squared(wide, torch.eye(dim, dtype=torch.float64)))
+    square, order_S = coupling.apart(_images(wide, coupling)), coupling.order().to(wide.device)
+    generator = torch.Generator().manual_seed(0)
+    x_1S = torch.randn(1, dim, generator=generator, dtype=torch.float64).to(wide.device)
+    off_1S = (wide.squared(x_1S)[:, order_S] - square.times_symmetric(x_1S[:, order_S])).abs_()
+    sizes = Banded(square.layout, square.flat.abs())
+    size = float(sizes.times_symmetric(x_1S[:, order_S].abs()).max())
+    if coupling.all_coupled or not float(off_1S.max()) > _EQUAL * dim * _UNIT * size:
+        return square, order_S
+    return _square(source, Coupling.whole(dim))
 
 
-def _symmetric(square_SS: torch.Tensor) -> torch.Tensor:
-    return square_SS.add_(square_SS.T.clone()).div_(2)
-
-
-def _squared(wide: Source, x_nS: torch.Tensor) -> torch.Tensor:
-    """WᵀWx of rows on the CPU, some at a time, where the modules are."""
-    y_nS = torch.empty(x_nS.shape, dtype=torch.float64, device=wide.device)
-    height = _height(wide)
+def _images(wide: Source, coupling: Coupling) -> torch.Tensor:
+    """(colours, S): WᵀW times each probe, some at a time."""
+    colours, height = coupling.colours, _height(wide)
+    image_nS = torch.empty(colours, wide.dim, dtype=torch.float64, device=wide.device)
 
     def form(begin: int) -> None:
-        y_nS[begin : begin + height] = wide.squared(x_nS[begin : begin + height].to(wide.device))
+        end = min(colours, begin + height)
+        image_nS[begin:end] = wide.squared(coupling.probes(begin, end).to(wide.device))
 
-    begins = range(0, len(x_nS), height)
+    begins = range(0, colours, height)
     if wide.device.type == "cuda":
         for begin in begins:
             form(begin)
     else:
         side_by_side(form, begins)
-    return y_nS
+    return image_nS
 
 
 def _height(source: Source) -> int:

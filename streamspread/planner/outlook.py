@@ -9,7 +9,7 @@ from streamspread.accumulators.travels import Wire
 from streamspread.planner.plans import LayerPlan, Plan
 from streamspread.system.devices import Profile
 
-_MADE = 16.0  # times as long as a usual operation takes one of a float64 convolution, by which R is made
+_MADE = 4.0  # operations' worth of time that one of a float64 convolution, by which R is made, takes more
 _STAGED = 250.0  # operations' worth of time for each number that is staged, on two cores of a Xeon
 
 
@@ -21,12 +21,14 @@ class Pace:
         products: operations a second, of products at the device's usual precision.
         forward: seconds that a sample takes through the whole network, in a batch of others.
         operations: that the network takes for a sample.
+        exact: how many times as fast as these products exact rank updates are, where a plan has such.
         wire: between the ranks that share the analysis; None where there is one.
     """
 
     products: float
     forward: float
     operations: float
+    exact: float | None = None
     wire: Wire | None = None
 
 
@@ -69,7 +71,7 @@ def outlook(plan: Plan, pace: Pace, profile: Profile) -> Outlook | None:
         step.index: max(_reach(rows[layer]) for layer in step.layers) / (pace.operations or 1.0)
         for step in plan.passes
     }
-    own = {row.layer: _own(row, plan, profile) / pace.products for row in plan.layers}
+    own = {row.layer: _told(row, plan, pace, profile) / pace.products for row in plan.layers}
     between = pace.wire
     wire = {n: one.candidate.travels.seconds(between) for n, one in rows.items()} if between else {}
     sums = {n: own[n] - profile.search_cost * rows[n].candidate.step / pace.products for n in wire}
@@ -109,6 +111,28 @@ def parts(plan: Plan, profile: Profile) -> tuple[list[float], list[dict[str, flo
     return passes, spectra
 
 
+def _told(row: LayerPlan, plan: Plan, pace: Pace, profile: Profile) -> float:
+    """As :func:`_own`, with exact sums as fast as they were measured to be, not as was assumed to choose."""
+    own = _own(row, plan, profile)
+    if row.rounding != "int16" or not pace.exact:
+        return own
+    sums = max(
+        0.0, row.operations - _again(row, plan, profile) - row.candidate.step - row.candidate.making_rows
+    )
+    return own + sums * (1.0 / (profile.int16_cost * pace.exact) - 1.0)
+
+
+def _again(row: LayerPlan, plan: Plan, profile: Profile) -> float:
+    """Operations of the forwards that a layer's further passes take."""
+    return (
+        profile.forward_cost
+        * (len(row.pass_indices) - 1)
+        * row.of.operations
+        * (plan.samples or 1)
+        / plan.ranks
+    )
+
+
 def _reach(row: LayerPlan) -> float:
     """Operations of the forward up to where the layer is watched."""
     narrow = row.of.narrow if row.summed_dim is not None else None
@@ -118,11 +142,13 @@ def _reach(row: LayerPlan) -> float:
 def _own(row: LayerPlan, plan: Plan, profile: Profile) -> float:
     """Operations of a layer's sums and eigenvalues: without those of the forwards that its passes take, and
     with what staging takes."""
-    passes, samples = len(row.pass_indices), plan.samples or 1
-    forwards = profile.forward_cost * (passes - 1) * row.of.operations * samples / plan.ranks
-    dim = row.summed_dim or row.dim
+    samples, dim = plan.samples or 1, row.summed_dim or row.dim
     longer = (profile.search_cost - 1.0) * row.candidate.step
     if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint
         longer += _MADE * 2 * row.of.narrow.products * row.of.narrow.operations
     columns = dim / plan.ranks if row.candidate.travels.columns else dim  # that are staged here
-    return max(0.0, row.operations - forwards) + longer + _STAGED * samples * row.of.places * columns
+    return (
+        max(0.0, row.operations - _again(row, plan, profile))
+        + longer
+        + _STAGED * samples * row.of.places * columns
+    )

@@ -7,39 +7,40 @@ from dataclasses import replace
 
 from streamspread.accumulators.base import ACCUMULATORS, Candidate, LayerShape, Setting
 
-_COPIES = 3  # of an S × S matrix of float64 while the factor is made
 _PASSES = 2  # through W for a unit vector: forward and backward
 _SAMPLES = 50_000  # where their number is not known
 
 
 def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidate]:
     """The exact ways to do the layer as rows that have its inner products and fewer numbers; none where it
-    has no such side, where the factor that makes those rows would be too large, or where directions are
-    wanted: those of the rows are not the layer's."""
+    has no such side, where such sides are left aside, or where directions are wanted: those of the rows are
+    not the layer's."""
     side = layer.narrow
-    if side is None or setting.directions or side.dim > setting.profile.narrow_limit:
+    if side is None or setting.directions or not setting.profile.narrow_sides:
         return
     cost, samples = setting.profile.float64_cost, setting.samples or _SAMPLES
-    dim = float(side.dim)
-    factor = cost * (_PASSES * side.products * side.operations + dim**3 / 3)
-    factor_bytes = _COPIES * 8 * side.dim**2
+    making = cost * (_PASSES * side.products * side.operations + side.factor_operations)
+    applying = cost * 2.0 * samples * side.factor_numbers  # in a pass
+    held_bytes = 8 * side.factor_numbers + 2 * 8 * setting.batch_size * side.dim  # the factor, and rows
     shape = replace(layer, dim=side.dim, narrow=None)
     # The factor is there while data streams, so that much less is left to the method; and while it is made,
     # which no forward is, so are sums of layers.
     beside = replace(
         setting,
-        budget=max(0, setting.budget - factor_bytes),
+        budget=max(0, setting.budget - held_bytes),
         forward_bytes=max(setting.forward_bytes, side.making_bytes),
         itemsize=8,
     )
     for method in dict(ACCUMULATORS.items()).values():
         offer = method.candidate(shape, beside)
         if isinstance(offer, Candidate) and offer.exact:
+            rows = making + offer.passes * applying
             yield replace(
                 offer,
-                state_bytes=offer.state_bytes + factor_bytes,
+                state_bytes=offer.state_bytes + held_bytes,
                 finish_bytes=max(offer.finish_bytes, side.making_bytes),
-                operations=offer.operations + factor + cost * 2 * offer.passes * samples * dim**2,
+                operations=offer.operations + rows,
                 why=f"{offer.why}; of {side.dim:,} numbers that have the inner products of its {layer.dim:,}",
                 summed_dim=side.dim,
+                making_rows=rows,
             )

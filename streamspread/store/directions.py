@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from streamspread.results.directions import Directions
+from streamspread.store.columns import as_numpy
 
 #: Matrices row by row; large lists, since their offsets reach beyond 2³¹ numbers of all layers together.
 LEADING = pa.struct(
@@ -45,7 +46,7 @@ def leading_in(row: pa.StructScalar | None, dim: int, samples: int) -> Direction
 
     def numbers(name: str) -> np.ndarray:
         values = row[name].values
-        return np.empty(0) if values is None else values.to_numpy(zero_copy_only=False)
+        return np.empty(0) if values is None else as_numpy(values)
 
     variances_K, vectors = numbers("variances"), numbers("vectors")
     count = len(variances_K)

@@ -17,7 +17,7 @@ from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import WHOLE, check_views
 from streamspread.store import facts, files
 from streamspread.store.classes import CLASSES, classes_in, classes_row
-from streamspread.store.columns import intervals, or_nan, or_null
+from streamspread.store.columns import as_numpy, intervals, or_nan, or_null
 from streamspread.store.directions import LEADING, leading_in, leading_row
 
 KIND = "spectra"
@@ -229,7 +229,7 @@ def _layer(table: pa.Table, row: int) -> LayerSpectrum:
 
     def floats(name: str) -> np.ndarray:
         values = table[name][row].values if name in table.column_names else None
-        return np.empty(0) if values is None else values.to_numpy(zero_copy_only=False)
+        return np.empty(0) if values is None else as_numpy(values)
 
     leading = table["leading"][row] if "leading" in table.column_names else None
     spectrum = LayerSpectrum(

@@ -31,8 +31,7 @@ class Profile:
         kept_bytes: that the allocator and BLAS keep at the most while it runs, of what was freed before.
         search_cost: seconds that an eigenvalue step was measured to take, relative to what its operations
             would at the rate of products; for how long a run will take, not for what is chosen.
-        narrow_limit: numbers of a layer's narrow side at the most for it to be summed there: a square matrix
-            of so many is held in float64, and factorised.
+        narrow_sides: whether layers may be summed at their narrow sides, where that is less work.
         block, max_block: vectors that the search for leading eigenvalues multiplies at a time, and holds at
             the most.
         least_staged: rows staged at the least before a sketch takes them in.
@@ -59,7 +58,6 @@ class Profile:
     dense_limit: int
     search_limit: int
     search_cost: float
-    narrow_limit: int
     part_limit: int
     dense_copies: int
     kept_bytes: int
@@ -70,6 +68,7 @@ class Profile:
     slice_numbers: int
     band_numbers: int
     band_rows: int = 64
+    narrow_sides: bool = True
     product_terms: int
     exact_worth: float
     forward_cost: float
@@ -91,8 +90,7 @@ CPU = Profile(
     tile_bytes=1 << 30,
     dense_limit=6144,
     search_limit=2048,
-    search_cost=2.2,
-    narrow_limit=8192,
+    search_cost=0.8,  # side by side, each on one thread (order 5,000)
     part_limit=2048,
     dense_copies=2,  # the matrix, and a copy that is reduced in its place
     kept_bytes=32 << 20,  # glibc gives blocks of up to this size back to its heap, not to the system
@@ -108,7 +106,7 @@ CPU = Profile(
     float32_cost=1.0,
     float64_cost=2.0,
     int16_cost=0.5,
-    trial=(1024, 2048, 2048),
+    trial=(512, 1024, 2048),
     epochs=4,
     experiment=("plan:16,16,M,32,32,M,64,64", 20_000),
 )
@@ -126,7 +124,6 @@ CUDA = Profile(
     dense_limit=4096,
     search_limit=4096,
     search_cost=1.0,
-    narrow_limit=8192,
     part_limit=1024,
     dense_copies=6,  # cuSOLVER asks for four more
     kept_bytes=0,  # the caching allocator serves what comes next from what it keeps

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 
 import torch
 
+from streamspread.system.cycles import looked_for
+
 # Of malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
@@ -26,7 +28,9 @@ _LARGEST_BEFORE, _KEPT_BEFORE = 32 << 20, 64 << 20
 @contextmanager
 def freed_memory_kept(device: torch.device) -> Iterator[None]:
     """A context in which blocks of up to 64 MiB stay with the process when they are freed, where the device
-    is the CPU; with another C library it changes nothing."""
+    is the CPU; with another C library it changes nothing. Objects that only cycles hold are given back too,
+    from here on."""
+    looked_for()
     libc = _glibc() if device.type == "cpu" else None
     if libc is None:
         yield

@@ -18,6 +18,7 @@ from streamspread.errors import OptionError
 from streamspread.models.network import Network
 from streamspread.models.weights import apply_weights, rounded_state
 from streamspread.streams import checksum
+from streamspread.system.cycles import looked_for
 from streamspread.system.signals import as_ctrl_c
 from streamspread.system.switches import switched
 from streamspread.system.turns import turn
@@ -107,6 +108,7 @@ def train(
     if keeper is not None:
         keeper.resume(trainer, course)
     earlier = course.seconds
+    looked_for()
     with closing(trainer):
         interrupted = _run_epochs(trainer, test, callbacks or Callbacks(), course, keeper)
 

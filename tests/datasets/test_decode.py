@@ -1,5 +1,7 @@
 """Tests of decoding: exact pixels, any Pillow format, broken images and differing sizes."""
 
+import importlib.machinery
+import importlib.util
 import io
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from streamspread.datasets.decode import DecodedPixels, _jpeg_size
+from streamspread.datasets.decode import _RGB, DecodedPixels, _jpeg_decoder, _jpeg_size
 from streamspread.datasets.images import resize_and_crop
 from streamspread.errors import DataError
 from streamspread.system.memory import PeakMeter
@@ -61,6 +63,33 @@ def test_jpeg_gives_pillows_pixels_alone_and_mixed_with_png():
     assert torch.equal(decoded(jpegs), wanted)
     mixed = decoded([*jpegs, encode(photos[0])])
     assert torch.equal(mixed[:4], wanted)
+
+
+def test_the_decoder_is_torchvisions():
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    raw = torch.frombuffer(bytearray(encode(photo(16, 24), "JPEG")), dtype=torch.uint8)
+    decode = _jpeg_decoder()
+    assert decode is not None
+    assert torch.equal(decode(raw, _RGB), decode_jpeg(raw, ImageReadMode.RGB))
+
+
+@pytest.mark.parametrize("lacking", ["torchvision", "its library", "what it was built for"])
+def test_without_torchvisions_decoder_pillow_reads_jpegs(lacking, monkeypatch, tmp_path):
+    if lacking == "torchvision":
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    else:
+        found = importlib.util.find_spec("torchvision")
+        found.submodule_search_locations = [str(tmp_path)]
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
+        if lacking == "what it was built for":
+            (tmp_path / f"image{importlib.machinery.EXTENSION_SUFFIXES[0]}").write_bytes(b"no library")
+    _jpeg_decoder.cache_clear()
+    jpeg = encode(photo(16, 24), "JPEG")
+    wanted = torch.from_numpy(np.array(Image.open(io.BytesIO(jpeg)))).permute(2, 0, 1)
+    assert torch.equal(decoded([jpeg])[0], wanted)
+    assert _jpeg_decoder() is None
+    _jpeg_decoder.cache_clear()
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "WEBP", "TIFF"])

@@ -1,5 +1,6 @@
 """A layer that is summed at its narrow side has the spectrum of the layer, and says where it was summed."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from streamspread.api.doors import Subject
 from streamspread.options import Options
 from streamspread.system.devices import profile
 from tests.devices import DEVICES
+from tests.observe.test_sources import normed
 
 TAUS = (0.5, 0.7, 0.9, 0.99)
 
@@ -30,8 +32,8 @@ def images(count=240, offset=0.0):
     return torch.randn(count, 3, 6, 6, generator=generator) * torch.linspace(0.1, 3, 36).view(6, 6) + offset
 
 
-def analyzed(data, device, narrow=True, model=None, layers=("0", "1"), **options):
-    constants = {} if narrow else {"narrow_limit": 0}
+def analyzed(data, device, narrow=True, model=None, layers=("0", "1"), worth=None, **options):
+    constants = {"narrow_sides": narrow} | (worth or {})
     subject = Subject(model or network(), data)
     given = Options(layers=list(layers), thresholds=TAUS, device=device, **options)
     return analyze_with(subject, given, constants=replace(profile(torch.device(device)), **constants))
@@ -82,6 +84,74 @@ def test_all_else_is_as_at_the_wide_side(method, device):
         assert narrow.classes.each == wide.classes.each
 
 
+def zeroed(layer):
+    """Some of what it takes is multiplied by 0."""
+    with torch.no_grad():
+        layer.weight[:, 1] = 0.0
+    return layer
+
+
+def of_one_direction(layer):
+    with torch.no_grad():
+        layer.weight[:, 1:] = layer.weight[:, :1]
+    return layer
+
+
+#: Modules that a layer is made by, and an input's shape.
+CHAINS = {
+    "strides and padding": (lambda: [nn.Conv2d(2, 24, 3, stride=2, padding=2)], (2, 9, 10)),
+    "dilation and groups": (lambda: [nn.Conv2d(4, 16, 3, dilation=2, groups=2, padding=2)], (4, 7, 6)),
+    "1x1": (lambda: [nn.Conv2d(6, 20, 1)], (6, 5, 4)),
+    "transposed": (lambda: [nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1)], (6, 5, 4)),
+    "a norm after it": (lambda: [nn.Conv2d(2, 24, 3, padding=1), normed(24)], (2, 6, 6)),
+    "a chain": (
+        lambda: [nn.Conv2d(1, 9, 2, stride=2), normed(9), nn.Conv2d(9, 30, 3, padding=1)],
+        (1, 12, 12),
+    ),
+    "a channel times 0": (lambda: [zeroed(nn.Conv2d(3, 24, 3, padding=1))], (3, 6, 6)),
+    "lost directions": (lambda: [of_one_direction(nn.Conv2d(3, 24, 3, padding=1))], (3, 6, 6)),
+    "linear": (lambda: [nn.Linear(30, 70), nn.Linear(70, 90)], (30,)),
+}
+
+
+@pytest.mark.parametrize("rounding", ["fp32", "fp64"])
+@pytest.mark.parametrize("name", CHAINS)
+def test_chains_of_modules(name, rounding):
+    make, shape = CHAINS[name]
+    torch.manual_seed(0)
+    model = nn.Sequential(*make()).eval()
+    x, last = torch.randn(150, *shape) @ torch.diag(torch.linspace(0.3, 3, shape[-1])) + 1.0, len(model) - 1
+    options = {"layers": (str(last),), "rounding": rounding, "method": "covariance"}
+    (found,) = analyzed(x, "cpu", model=model, worth={"float64_cost": 0.0}, **options).values()
+    values = dense(model, x, last)
+    assert found.summed_dim == math.prod(shape)
+    share = np.cumsum(values) / values.sum()
+    assert [found.components(tau) for tau in TAUS] == [
+        (k, k) for k in (int(np.searchsorted(share, tau)) + 1 for tau in TAUS)
+    ]
+    known = min(len(found.eigenvalues), len(values))
+    error = 1e-5 if rounding == "fp32" else 1e-10
+    np.testing.assert_allclose(found.eigenvalues[:known], values[:known], rtol=0, atol=error * values[0])
+
+
+def test_a_side_of_many_numbers():
+    """Its factor is a band: 12,288² numbers would take 1.2 GB."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1)).eval()
+    x, options = (
+        torch.randn(40, 3, 64, 64) * torch.linspace(0.1, 3, 64),
+        {"method": "gram", "rounding": "fp32"},
+    )
+    (found,) = analyzed(x, "cpu", model=model, layers=("0",), worth={"float64_cost": 0.0}, **options).values()
+    values = dense(model, x, 0)
+    assert found.summed_dim == 12_288
+    np.testing.assert_allclose(found.eigenvalues, values[: len(found.eigenvalues)], rtol=1e-5)
+
+    constants = replace(profile(torch.device("cpu")), float64_cost=0.0)
+    planned = plan_with(Subject(model, x), Options(layers=["0"], device="cpu", method="gram"), constants)
+    assert planned.layers[0].bytes < 0.5e9
+
+
 def test_a_result_says_where_it_was_summed(tmp_path):
     found = analyzed(images(), "cpu", layers=("0", "2"))
     store.write(found, tmp_path / "a.arrow")
@@ -90,16 +160,17 @@ def test_a_result_says_where_it_was_summed(tmp_path):
 
 
 def test_a_plan_says_why_and_counts_the_factor():
-    def planned(limit):
-        constants = replace(profile(torch.device("cpu")), narrow_limit=limit)
+    def planned(sides):
+        constants = replace(profile(torch.device("cpu")), narrow_sides=sides)
         options = Options(layers=["0"], device="cpu", method="covariance")
         return plan_with(Subject(network(), images()), options, constants).layers[0]
 
-    narrow, wide = planned(8192), planned(107)
+    narrow, wide = planned(True), planned(False)
     assert (narrow.summed_dim, wide.summed_dim) == (108, None)
     assert narrow.why.endswith("; of 108 numbers that have the inner products of its 864")
     assert any(text.startswith("covariance: ") for text in narrow.rejected)
-    assert narrow.state_bytes >= 3 * 8 * 108**2
+    assert not any(" of 108: " in text for text in wide.rejected)
+    assert narrow.state_bytes >= 8 * 108**2 / 2 + 8 * 108**2 / 2  # the factor and the scatter
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -26,7 +26,7 @@ def sides(model, x, layers=("0",), device="cpu"):
                 x.to(observed.device), lambda tap, rows, seen=seen: seen.update(x=rows.clone())
             )
             wide = source.in_dtype(torch.float64)
-            found.append((wide.linear(seen["x"]).cpu(), Narrow(source).rows(seen["x"]).cpu()))
+            found.append((wide.linear(seen["x"]).cpu(), Narrow.of(source).rows(seen["x"]).cpu()))
         return found
 
 
@@ -94,4 +94,4 @@ def test_weights_that_are_not_finite():
         with torch.no_grad():
             model[0].weight[3, 3] = torch.inf
         with pytest.raises(ActivationError, match="layer 0: NaN or Inf, or too wide a range in its weights"):
-            Narrow(source)
+            Narrow.of(source)

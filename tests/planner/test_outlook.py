@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from streamspread.accumulators.base import NarrowSide
 from streamspread.planner import Pace, outlook
 from streamspread.system.devices import CPU
 from tests.shapes import CPU as DEVICE
@@ -32,6 +33,32 @@ def test_a_machine_that_is_twice_as_fast_takes_half_of_the_time():
         assert fast.layers[name] == pytest.approx(seconds / 2)
 
 
+def test_exact_sums_take_as_long_as_they_were_measured_to_take():
+    """All but the eigenvalue step, and staging, follows their speed; float32 sums do not know of it."""
+
+    def ahead_at(rounding, exact):
+        _, found = ahead(2000, pace=replace(PACE, exact=exact), rounding=rounding)
+        return found.layers["c2"]
+
+    assumed = 1.0 / CPU.int16_cost
+    sums = CPU.int16_cost * 2000.0**2 * 65_536 / PACE.products
+    assert ahead_at("int16", None) == pytest.approx(ahead_at("int16", assumed))
+    assert ahead_at("int16", assumed) - ahead_at("int16", 2 * assumed) == pytest.approx(sums / 2)
+    assert ahead_at("fp32", assumed) == ahead_at("fp32", 2 * assumed)
+
+
+def test_rows_of_a_narrow_side_are_not_made_by_exact_sums():
+    side = NarrowSide(3072, 3.5e6, 0, 3072, 3072**2, 3072**3 / 3)
+    layers = [replace(NO1[0], operations=3.5e6, narrow=side)]
+    found = {}
+    for exact in (2.0, 4.0):
+        pace = replace(PACE, exact=exact)
+        plan, found[exact] = ahead(5000, layers=layers, pace=pace, rounding="int16", method="covariance")
+        assert plan.layers[0].summed_dim == 3072
+    sums = CPU.int16_cost * 5000.0 * 3072**2 / PACE.products
+    assert found[2.0].layers["c1"] - found[4.0].layers["c1"] == pytest.approx(sums / 2)
+
+
 def test_the_forwards_of_further_passes_are_counted_once():
     deep = [replace(NO1[0], operations=305e6)]
     plan, found = ahead(2000, budget=GIB // 2, layers=deep, method="gram")
@@ -44,7 +71,9 @@ def test_the_forwards_of_further_passes_are_counted_once():
 def test_at_the_narrow_side_the_layer_itself_is_not_run():
     from streamspread.accumulators.base import NarrowSide
 
-    narrow = [replace(NO1[0], operations=3.5e6, narrow=NarrowSide(3072, 3.5e6, 0, 3072))]
+    narrow = [
+        replace(NO1[0], operations=3.5e6, narrow=NarrowSide(3072, 3.5e6, 0, 3072, 3072**2, 3072**3 / 3))
+    ]
     plan, found = ahead(5000, layers=narrow)
     assert plan.layers[0].summed_dim == 3072
     assert found.forwards == 0.0

@@ -118,7 +118,7 @@ def attack(name, seed, rng):
         panel_rows=int(rng.choice([16, 1024])),
         block=8,
         search_limit=int(rng.choice([10, 2048])),
-        narrow_limit=int(rng.choice([0, 8192])),
+        narrow_sides=bool(rng.choice([False, True])),
     )
     batch_size = None if kind == "loader" else size
     options = Options(thresholds=TAUS[1:4], batch_size=batch_size, device="cpu", **asked)

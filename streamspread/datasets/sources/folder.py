@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamspread.datasets.source import SPLITS, DataSource, Request
+from streamspread.datasets.source import IMAGE_ENDINGS, SPLITS, DataSource, Request
 
 if TYPE_CHECKING:
     from streamspread.datasets.images import PixelSource
@@ -22,7 +22,6 @@ def _open(request: Request) -> tuple[PixelSource, str]:
 
 
 _LOOKED_AT = 1_000  # files
-_IMAGES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def _holds(path: str) -> bool:
@@ -30,7 +29,7 @@ def _holds(path: str) -> bool:
     if not os.path.isdir(path):
         return False
     for below in ("*/*", "*/*/*"):
-        if any(file.suffix.lower() in _IMAGES for file in islice(Path(path).glob(below), _LOOKED_AT)):
+        if any(file.suffix.lower() in IMAGE_ENDINGS for file in islice(Path(path).glob(below), _LOOKED_AT)):
             return True
     return False
 
