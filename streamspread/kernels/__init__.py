@@ -44,16 +44,11 @@ ROUNDOFF = {"fp64": 2.0**-53, "fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-
 #: Numbers of a product that the CPU holds at once before it adds them.
 PRODUCT_NUMBERS = 1 << 22
 
-<<<<<<< HEAD
-#: Integers up to 2⁵³ are exact in float64; on the way to a sum there may be three times as much.
-LARGEST_SUM = 2.0**51
-=======
 #: Terms of a float32 product at a time, where the CPU copies a factor that does not lie whole.
 COPIED_TERMS = 1024
 
-#: Integers up to this are exact in float64.
-LARGEST_SUM = 2.0**53
->>>>>>> main
+#: Integers up to 2⁵³ are exact in float64; on the way to a sum there may be three times as much.
+LARGEST_SUM = 2.0**51
 
 LINE = 64  # bytes of a cache line
 

@@ -15,12 +15,8 @@ import numpy as np
 import torch
 
 from streamspread import kernels
-<<<<<<< HEAD
-from streamspread.kernels import digits, integers
+from streamspread.kernels import digits, float32, integers
 from streamspread.kernels.digits import add_gram
-=======
-from streamspread.kernels import float32, integers
->>>>>>> main
 from streamspread.kernels.integers import add_weighted
 
 __all__ = ["add_gram", "add_gram_rows", "add_product", "add_weighted", "set_threads", "stage"]
@@ -157,12 +153,8 @@ def _add_blas(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> Non
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
-<<<<<<< HEAD
-    triangle which determines them; x may be two planes of int8 (:mod:`streamspread.kernels.digits`)."""
-=======
     triangle which determines them; c's last R columns are symmetric. x may be two planes of
-    int8 (:mod:`streamspread.kernels.integers`)."""
->>>>>>> main
+    int8 (:mod:`streamspread.kernels.digits`)."""
     if x_NK.dtype == torch.int8:
         digits.add_gram_rows(c_RN, x_NK)
         return
