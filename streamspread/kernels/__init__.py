@@ -25,6 +25,7 @@ from typing import NamedTuple
 import torch
 
 from streamspread.errors import DeviceError
+from streamspread.system.devices import CPU, CPU_WIDE, Profile, profile
 
 # Rounding → the dtype that staged values have on the CPU and on CUDA, and the dtype in which they are summed.
 # The CPU has no fast 16-bit products: it rounds to 16 bits and stores the result in float32, exactly.
@@ -153,6 +154,15 @@ def exact_speed(device: torch.device) -> float:
     from streamspread.kernels.digits import speed
 
     return speed()
+
+
+def constants_of(device: torch.device) -> Profile:
+    """What suits the device, of processors as fast as this one's float32 products are."""
+    if device.type == "cpu":
+        from streamspread.kernels.float32 import faster
+
+        return CPU_WIDE if faster() else CPU
+    return profile(device)
 
 
 def vector_length(x_ND: torch.Tensor, out_ND: torch.Tensor) -> int:
