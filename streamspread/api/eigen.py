@@ -18,6 +18,7 @@ from streamspread.linalg.enclosed import enclosed_pairs
 from streamspread.linalg.given import of_packed, of_square
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.system.devices import profile
+from streamspread.system.switches import switched
 from streamspread.system.turns import turn
 
 _SHORT = (torch.float16, torch.bfloat16, torch.float32)
@@ -112,7 +113,8 @@ def eigh_leading(
     check_flag("proof", proof)
     if tolerance is not None and not (isinstance(tolerance, Real) and 0.0 < tolerance < 1.0):
         raise OptionError(f"tolerance {tolerance!r} asked for; it is a share between 0 and 1, such as 1e-6")
-    with torch.no_grad():
+    # Products in float32, whatever the caller's switches allow.
+    with torch.no_grad(), switched(matrices=False), torch.autocast("cpu", enabled=False):
         matrix = _panels(a, "eigh_leading", overwrite=True)  # which it is not
         if not isinstance(k, Integral) or not 1 <= k <= matrix.n:
             raise OptionError(

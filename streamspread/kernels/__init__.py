@@ -44,6 +44,9 @@ ROUNDOFF = {"fp64": 2.0**-53, "fp32": 2.0**-24, "fp16": 2.0**-11, "bf16": 2.0**-
 #: Numbers of a product that the CPU holds at once before it adds them.
 PRODUCT_NUMBERS = 1 << 22
 
+#: Terms of a float32 product at a time, where the CPU copies a factor that does not lie whole.
+COPIED_TERMS = 1024
+
 #: Integers up to this are exact in float64.
 LARGEST_SUM = 2.0**53
 
@@ -118,7 +121,11 @@ def product_bytes(rows: int, columns: int, dtype: torch.dtype, device: torch.dev
     """Peak bytes beside the sums that adding a product of that size takes."""
     if device.type == "cuda":
         return 0
-    return min(rows * columns, max(PRODUCT_NUMBERS, rows**2)) * dtype.itemsize
+    products = min(rows * columns, max(PRODUCT_NUMBERS, rows**2)) * dtype.itemsize
+    if dtype != torch.float32:
+        return products
+    # Factors that do not lie whole are copied: as many columns at a time as make such a product.
+    return products + 4 * COPIED_TERMS * (rows + min(columns, PRODUCT_NUMBERS // max(1, rows)))
 
 
 def exact_speed(device: torch.device) -> float:

@@ -1,8 +1,9 @@
-"""The kernels on the CPU: Numba for the elementwise pass, NumPy's BLAS for products.
+"""The kernels on the CPU: Numba for the elementwise pass; for products NumPy's BLAS, or oneDNN in float32.
 
-On two cores of an AMD EPYC NumPy's OpenBLAS adds rank updates to row panels at 185–190 GFLOP/s (N = 5,000,
-counting the triangle) where torch's MKL, which has no product of a matrix with its own transpose, gets
-150–165; in float64 51–54 against 42–49.
+NumPy's OpenBLAS has products of a matrix with its own transpose: on two cores of an AMD EPYC it adds rank
+updates to row panels at 51–54 GFLOP/s in float64 (N = 5,000, counting the triangle), torch's MKL at 42–49. In
+float32 oneDNN is faster there (:mod:`streamspread.kernels.float32`): on one core 224 GFLOP/s of inner
+products against 124, 171 of a covariance, whose factors are copied, against 117.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import numpy as np
 import torch
 
 from streamspread import kernels
-from streamspread.kernels import integers
+from streamspread.kernels import float32, integers
 from streamspread.kernels.integers import add_weighted
 
 __all__ = ["add_gram_rows", "add_product", "add_weighted", "set_threads", "stage"]
 
 _BLOCK = 512  # columns a thread owns at a time: their sums and squares stay in the first-level cache
+_STRIP = 256  # columns of a block on the diagonal that are formed at a time, from there down
 _ROUNDINGS = {"fp64": 0, "fp32": 0, "fp16": 1, "bf16": 2}
 
 
@@ -130,25 +132,43 @@ def stage(
 def add_product(
     c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor, *, terms: int | None = None
 ) -> None:
-    """``c += a @ b`` in place, all of one dtype (float32 or float64). BLAS has an order of its own, so
-    ``terms`` is of no account."""
-    c, a, b = c_MN.numpy(), a_MK.numpy(), b_KN.numpy()
-    step = max(kernels.PRODUCT_NUMBERS // max(1, c.shape[0]), 1)
+    """``c += a @ b`` in place, all of one dtype (float32 or float64). Their order is the library's own,
+    so ``terms`` is of no account."""
+    step = max(kernels.PRODUCT_NUMBERS // max(1, c_MN.shape[0]), 1)
+    for begin in range(0, c_MN.shape[1], step):
+        c_MS, b_KS = c_MN[:, begin : begin + step], b_KN[:, begin : begin + step]
+        for part in float32.parts_of_terms(a_MK, b_KS):
+            product_MS = float32.product(a_MK[:, part], b_KS[part])
+            if product_MS is not None:
+                c_MS += product_MS
+            else:
+                _add_blas(c_MS, a_MK[:, part], b_KS[part])
+
+
+def _add_blas(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
     with np.errstate(all="ignore"):  # staging tells of numbers that are not finite, and names the layer
-        for begin in range(0, c.shape[1], step):
-            c[:, begin : begin + step] += np.matmul(a, b[:, begin : begin + step])
+        c_MN.numpy()[:] += np.matmul(a_MK.numpy(), b_KN.numpy())
 
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
-    triangle which determines them; x may be two planes of int8 (:mod:`streamspread.kernels.integers`)."""
+    triangle which determines them; c's last R columns are symmetric. x may be two planes of
+    int8 (:mod:`streamspread.kernels.integers`)."""
     if x_NK.dtype == torch.int8:
         integers.add_gram_rows(c_RN, x_NK)
         return
-    rows, count = c_RN.shape
-    last_RK = x_NK[count - rows :]
-    if rows < count:
-        add_product(c_RN[:, : count - rows], last_RK, x_NK[: count - rows].T)
-    x = last_RK.numpy()
-    with np.errstate(all="ignore"):
-        c_RN.numpy()[:, count - rows :] += np.matmul(x, x.T)  # NumPy calls BLAS's syrk: half the work
+    first = x_NK.shape[0] - c_RN.shape[0]
+    if first:
+        add_product(c_RN[:, :first], x_NK[first:], x_NK[:first].T)
+    _add_gram(c_RN[:, first:], x_NK[first:])
+
+
+def _add_gram(c_RR: torch.Tensor, x_RK: torch.Tensor) -> None:
+    """``c += x xᵀ`` in place."""
+    if not float32.pays(x_RK, x_RK[:_STRIP].T):
+        _add_blas(c_RR, x_RK, x_RK.T)  # NumPy calls BLAS's syrk: half the work
+        return
+    for begin in range(0, len(x_RK), _STRIP):  # on the diagonal and below it, and what is opposite
+        strip = slice(begin, begin + _STRIP)
+        add_product(c_RR[begin:, strip], x_RK[begin:], x_RK[strip].T)
+        c_RR[strip, begin + _STRIP :] = c_RR[begin + _STRIP :, strip].T

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from streamspread.linalg.products import dense_product, product
+
 #: Rows of a block, widened to float64 at a time in inner products.
 CHUNK_ROWS = 8192
 
@@ -18,7 +20,9 @@ def inner(a_NL: torch.Tensor, b_NL: torch.Tensor) -> torch.Tensor:
     """aᵀ b in float64, without a float64 copy of a or b."""
     total = torch.zeros(a_NL.shape[1], b_NL.shape[1], dtype=torch.float64, device=a_NL.device)
     for begin in range(0, a_NL.shape[0], CHUNK_ROWS):
-        total.addmm_(a_NL[begin : begin + CHUNK_ROWS].T.double(), b_NL[begin : begin + CHUNK_ROWS].double())
+        rows = slice(begin, begin + CHUNK_ROWS)
+        a = a_NL[rows].double()
+        total += product(a.T, a if a_NL is b_NL else b_NL[rows].double())  # of one with itself: half the work
     return total
 
 
@@ -64,7 +68,7 @@ def rayleigh_ritz(
     """Ritz values (descending) and q, y = A·q turned to Ritz vectors: the first ``count``, or all."""
     values, rotation_LK = ritz(inner(q_NL, q_NL), inner(q_NL, y_NL), count)
     rotation_LK = rotation_LK.to(q_NL.dtype)
-    return values, q_NL @ rotation_LK, y_NL @ rotation_LK
+    return values, dense_product(q_NL, rotation_LK), dense_product(y_NL, rotation_LK)
 
 
 def rest(
@@ -79,7 +83,8 @@ def rest(
     least_B = nothing * torch.linalg.vector_norm(y_NB, dim=0)
     kept = 0  # how often in a row; once is not enough in the panels' precision, nor right after random ones
     for _ in range(3):
-        y_NB = y_NB - q_NL @ (q_NL.T @ y_NB if along_LB is None else along_LB)
+        along_LB = dense_product(q_NL.T, y_NB) if along_LB is None else along_LB
+        y_NB = y_NB - dense_product(q_NL, along_LB)
         along_LB = None
         lost_B = ~(torch.linalg.vector_norm(y_NB, dim=0) > least_B)
         kept += 1

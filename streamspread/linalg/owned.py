@@ -9,8 +9,9 @@ from contextlib import nullcontext
 import torch
 
 from streamspread import kernels
+from streamspread.kernels import float32
 from streamspread.linalg.chunks import CHUNK
-from streamspread.linalg.products import THIN, product
+from streamspread.linalg.products import THIN, dense_product, product
 from streamspread.linalg.triangle import Triangle
 from streamspread.system.devices import profile
 from streamspread.system.ranks import Ranks, dealt
@@ -111,6 +112,8 @@ class OwnedPanels:
 
     def product(self, q_NL: torch.Tensor, rough: bool) -> torch.Tensor:
         """P·q (n, L) in the panels' dtype; ``rough``: in TF32."""
+        if self.panels and float32.pays(self.panels[-1], q_NL[: self.panels[-1].shape[1]]):
+            return self._product_of_whole_panels(q_NL)
         q_NL, y_NL = _laid_out(q_NL)
         with switched(matrices=True) if rough else nullcontext():
             for begin, end, panel in self.held():
@@ -118,6 +121,17 @@ class OwnedPanels:
                 if begin:
                     y_NL[:begin].addmm_(panel[:, :begin].T, q_NL[begin:end])
         return y_NL.contiguous()
+
+    def _product_of_whole_panels(self, q_NL: torch.Tensor) -> torch.Tensor:
+        """The same where parts of panels are multiplied far more slowly: each panel's transpose is multiplied
+        with all of its columns, of which those of the diagonal block are not wanted."""
+        q_NL, q_LN = q_NL.contiguous(), q_NL.T.contiguous()
+        y_NL, y_LN = torch.zeros_like(q_NL), torch.zeros_like(q_LN)
+        for begin, end, panel in self.held():
+            y_NL[begin:end] += dense_product(panel, q_NL[:end])
+            if begin:
+                y_LN[:, :begin] += dense_product(q_LN[:, begin:end].contiguous(), panel)[:, :begin]
+        return y_NL.add_(y_LN.T)
 
     def squares(self, u_NR: torch.Tensor | None, m_RR: torch.Tensor | None) -> torch.Tensor:
         """(panels,) float64: what each adds to ‖P + U M Uᵀ‖²_F."""

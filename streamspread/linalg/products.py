@@ -1,4 +1,4 @@
-"""Float64 products on either device: whole, added to a sum, and a matrix with its own transpose."""
+"""Products on either device: whole, added to a sum, and a matrix with its own transpose."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import numpy as np
 import torch
 
 from streamspread import kernels
+from streamspread.kernels import float32
 
 #: Rows or columns of a product that is a thin one.
 THIN = 64
 _BLOCK = 256  # rows of a Gram matrix formed at a time on CUDA: only its lower triangle is computed
 
 
+def dense_product(a_MK: torch.Tensor, b_KN: torch.Tensor) -> torch.Tensor:
+    """``a @ b`` in the factors' own dtype, by the fastest that there is in float32."""
+    product_MN = float32.product(a_MK, b_KN)
+    return a_MK @ b_KN if product_MN is None else product_MN
+
+
 def product(a_MK: torch.Tensor, b_KN: torch.Tensor) -> torch.Tensor:
-    """``a @ b``."""
+    """``a @ b`` in float64."""
     # Of few columns NumPy's BLAS makes a product a fifth as fast as torch's.
     if a_MK.is_cuda or min(a_MK.shape[0], b_KN.shape[1]) <= THIN:
         return a_MK @ b_KN

@@ -18,6 +18,7 @@ import torch
 
 from streamspread.linalg.blocks import independent, inner, orthonormal, rayleigh_ritz, rest, ritz
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.products import dense_product
 from streamspread.results.spectrum import components_for
 
 _GUARD = 1.2  # basis over K, at the least: some vectors beyond K make the leading ones converge
@@ -65,13 +66,16 @@ class Subspace:
             hopeless: a share of ``max_size``: with so many vectors it ends if some target is not reached yet.
         """
         matrix, count, before = self.quick, 0, np.zeros(0)
-        q_NL = torch.empty(matrix.n, max_size, dtype=matrix.dtype, device=matrix.device)
+        # Vector by vector, so that those that there are lie in one piece.
+        q_NL = torch.empty(max_size, matrix.n, dtype=matrix.dtype, device=matrix.device).T
         y_NL = torch.empty_like(q_NL)
         h_LL = torch.zeros(max_size, max_size, dtype=torch.float64, device=matrix.device)
 
         def values(size: int) -> np.ndarray:
-            ritz_L: np.ndarray = torch.linalg.eigvalsh(h_LL[:size, :size]).flip(0).cpu().numpy()
-            return ritz_L
+            # In the products' precision, since they are only looked at.
+            ritz_L = torch.linalg.eigvalsh(h_LL[:size, :size].to(matrix.dtype)).flip(0)
+            looked_at: np.ndarray = ritz_L.double().cpu().numpy()
+            return looked_at
 
         fresh_NB = orthonormal(self._random(min(self.block, max_size)))
         while True:
@@ -80,7 +84,7 @@ class Subspace:
             y_NL[:, count:end] = matrix.matmul(fresh_NB, rough=True)
             self.products += 1
             # Roundings in it are made good by the turn to the Ritz vectors.
-            along_LB = q_NL[:, :end].T @ y_NL[:, count:end]
+            along_LB = dense_product(q_NL[:, :end].T, y_NL[:, count:end])
             h_LL[:end, count:end], h_LL[count:end, :end] = along_LB, along_LB.T
             ritz_L = np.zeros(0)
             if float(h_LL.diagonal()[:end].sum()) >= max(targets):  # else not all are reached
@@ -101,7 +105,8 @@ class Subspace:
             if kept_LK is not None:
                 gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
                 kept_LK = kept_LK.to(q_NL.dtype)
-                self.q_NL, self.y_NL = self.q_NL @ kept_LK, self.y_NL @ kept_LK
+                self.q_NL = dense_product(self.q_NL, kept_LK)
+                self.y_NL = dense_product(self.y_NL, kept_LK)
         ritz_L, self._turn_LL = ritz(gram_LL, known_LL)
         self.ritz_L = np.maximum(ritz_L, 0.0)
         return reaching(self.ritz_L, targets)
@@ -114,7 +119,7 @@ class Subspace:
             self._refined_L = None
             return reaching(self.ritz_L, targets)
         turn_LK = self._turn_LL[:, :count].to(self.q_NL.dtype)
-        self.q_NL, self.y_NL = self.q_NL @ turn_LK, self.y_NL @ turn_LK
+        self.q_NL, self.y_NL = dense_product(self.q_NL, turn_LK), dense_product(self.y_NL, turn_LK)
         return self._rayleigh_ritz(targets)
 
     def refine(self, targets: Sequence[float]) -> list[int | None]:

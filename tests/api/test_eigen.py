@@ -211,3 +211,20 @@ def test_memory_of_the_search(searched):
     with LiveBytes() as live:
         streamspread.eigh_leading(matrix, 2)
     assert live.peak < 12 * 8 * 300 * 100  # blocks of vectors, and no matrix
+
+
+def test_the_callers_switches_make_no_product_less_precise():
+    generator = torch.Generator().manual_seed(5)
+    a = torch.randn(2300, 300, generator=generator)
+    matrix = a @ a.T
+    expected = streamspread.eigh_leading(matrix, 3)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu", torch.bfloat16):
+            found = streamspread.eigh_leading(matrix, 3)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(found.values, expected.values)
+    assert torch.equal(found.vectors, expected.vectors)
