@@ -20,10 +20,11 @@ _SEED = 0x5EED
 class MeasuredProduct:
     """x ↦ Lᵀ·x of rows, in float32 where that moves them by no more than :data:`MOST_MOVED`.
 
-    Beside each product y the numbers zᵀy for some random z are held against (Lz)ᵀx in float64. They differ by
-    zᵀe for the error e, whatever made it: the rounding of x, of L or of a sum. Of some rows Σ‖e‖² exceeds what
-    this says with a probability of :data:`streamspread.linalg.probes.FAILURE` at the most. Where a mean is far
-    larger than what rows deviate from it by, or nearly all of them is multiplied by 0, products are float64's.
+    Beside each product y the numbers zᵀy for some random z are held against (Lz)ᵀx in float64. They
+    differ by zᵀe for the error e, whatever made it: the rounding of x, of L or of a sum. Of some rows
+    Σ‖e‖² exceeds what this says with a probability of :data:`streamspread.linalg.probes.FAILURE` at the
+    most. Where a mean is far larger than what rows deviate from it by, or nearly all of them is
+    multiplied by 0, products are float64's.
 
     Attributes:
         triangle: L, float64. ``quick``: the same rounded to float32.
