@@ -17,7 +17,7 @@ from streamspread.accumulators.exact import (
 )
 from streamspread.accumulators.travels import Travels
 from streamspread.accumulators.turning import Turning
-from streamspread.kernels import SUM_DTYPES
+from streamspread.kernels import SUM_DTYPES, digit_bytes
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.gram import Gram
@@ -45,8 +45,11 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     panel_rows = constants.panel_rows
     max_block = largest_block(samples, constants)
 
+    digits = digit_bytes(setting.rounding, samples, share)
+
     def need(tile: int) -> tuple[int, int]:
         panels, staging = gram.nbytes(samples, min(tile, share), panel_rows, setting)
+        staging += digits  # whatever the tile: at most
         step = step_bytes(samples, panel_rows, 2 * max(1, setting.classes), max_block, setting)
         turning = Turning.nbytes(samples, dim, count, setting.batch_size) if count > 0 else 0
         # The tile is gone when the step begins.

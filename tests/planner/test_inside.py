@@ -11,6 +11,7 @@ from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.methods.sketch import Sketch
 from streamspread.errors import BudgetError
+from streamspread.kernels import digit_bytes
 from tests.shapes import ANY, CPU, CUDA, GIB, layer, plan_of, planned, setting
 
 
@@ -42,6 +43,7 @@ def test_bytes_are_those_of_the_accumulator(device, rounding):
     gram = planned([wide], 1000, 40 * GIB, device, rounding, method="gram").layers[0]
     sizes = gram.sizes
     panels, staging = Gram.nbytes(1000, sizes["tile"], sizes["panel_rows"], where)
+    staging += digit_bytes(rounding, 1000, 20_000)
     step = step_bytes(1000, sizes["panel_rows"], 2, sizes["step"].max_block, where)
     assert (gram.state_bytes, gram.finish_bytes) == (panels + staging, max(0, step - staging))
     covariance = planned([long], 1000, 40 * GIB, device, rounding, method="covariance").layers[0]
