@@ -54,15 +54,17 @@ class Coupling:
             return Coupling.whole(source.dim)
         reach, stride = [Fraction(0)] * (len(shape) - 1), [Fraction(1)] * (len(shape) - 1)
         for module in modules:
-            for axis in range(len(reach) if isinstance(module, _CONVOLUTIONS) else 0):
+            if not isinstance(module, _CONVOLUTIONS):
+                continue
+            for axis in range(len(reach)):
                 if module.transposed:  # its outputs lie closer than what it sees
                     stride[axis] /= module.stride[axis]
                 reach[axis] += stride[axis] * module.dilation[axis] * (module.kernel_size[axis] - 1)
                 if not module.transposed:
                     stride[axis] *= module.stride[axis]
         far = [min(int(most), size - 1) for most, size in zip(reach, shape[1:], strict=True)]
-        rows, columns = (1, *shape[1:])[-2:]
-        return Coupling((shape[0], rows, columns), (0, *far)[-2:], source.tap.channels_last)
+        (rows, columns), (down, right) = (1, *shape[1:])[-2:], (0, *far)[-2:]
+        return Coupling((shape[0], rows, columns), (down, right), source.tap.channels_last)
 
     @staticmethod
     def whole(dim: int) -> Coupling:
