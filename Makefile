@@ -72,4 +72,5 @@ $(VENV)/.installed: pyproject.toml
 	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@cuda=$$($(PY) -c 'import torch; print(torch.version.cuda.split(".")[0] if torch.cuda.is_available() else "")'); \
 	test -z "$$cuda" || $(PY) -m pip install --quiet --disable-pip-version-check -e ".[cuda$$cuda]"
+	@$(PY) -c 'from streamspread.engine.loading import load_all; load_all()'
 	@touch $@

@@ -6,8 +6,8 @@ float32; and the rank updates of c2 beside the rate of their kind.
 
 What is counted: a triangle of n(n + 1)/2 sums of t terms each is n(n + 1)·t operations, since a term is a
 multiplication and an addition. A gram has n = N and t = S, a covariance n = S and t = N, for N images and the
-S numbers that were summed of each: the layer's D, or fewer at its narrow side. At int16 a term is four, of
-slices of int8, and so 4·n(n + 1)·t operations of int8 are counted. A number above the diagonal counts for
+S numbers that were summed of each: the layer's D, or fewer at its narrow side. At int16 a term is three, of
+digits of int8, and so 3·n(n + 1)·t operations of int8 are counted. A number above the diagonal counts for
 nothing, also where a diagonal block is formed whole. The limit of a run is the forward, in memory that is
 kept from batch to batch, and these operations at the best rate that was measured of their kind: staging,
 what measures rounding, eigenvalues, proofs and estimates lie beyond it.
@@ -38,7 +38,8 @@ SHAPES = ((2048, 2048, 2048), (4096, 4096, 4096), (1024, 512, 65_536))
 REPEATS, SLOW = 5, 5.0  # a product that takes more seconds is not repeated
 FORWARDS = 2  # of which the shorter one counts
 FEW = 32  # images on which everything is loaded and compiled
-SLICES = 4  # products of int8 in one of int16
+DIGITS = 3  # products of int8 in one of int16
+ADDING = {"int16": "add_gram", "fp32": "add_gram_rows"}  # what adds a rank update
 #: The environment in which oneDNN takes AVX-512 as it was before there were instructions for int8.
 LIMITED = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
 #: Of which products the sums of a rounding consist; the better one counts.
@@ -96,7 +97,7 @@ def update_row(data: str, samples: int, rounding: str, best: dict[str, float]) -
     """Rank updates, and as which share of the best rate of their kind they ran."""
     row = {"rounding": rounding, **on_images(updates, data, samples, rounding)}
     if "failed" not in row and (rate := rate_of(rounding, best)):
-        row["share"] = row["operations"] / row["seconds"]["cpu.add_gram_rows"] / rate
+        row["share"] = row["operations"] / row["seconds"][f"cpu.{ADDING[rounding]}"] / rate
     return row
 
 
@@ -233,7 +234,7 @@ def layer_row(spectrum: Any) -> dict[str, Any]:
 
 def operations(rounding: str, order: int, terms: int) -> int:
     """Of the lower triangle of x xᵀ, for x (order, terms); of int8 at int16, else of floats."""
-    return order * (order + 1) * terms * (SLICES if rounding == "int16" else 1)
+    return order * (order + 1) * terms * (DIGITS if rounding == "int16" else 1)
 
 
 def updates(data: str, samples: int, rounding: str) -> dict[str, Any]:
@@ -255,7 +256,7 @@ def updates(data: str, samples: int, rounding: str) -> dict[str, Any]:
         return {"failed": str(error)}
     (layer,) = chosen.layers
     sums = layer.candidate.make()
-    with timed([(cpu, "add_gram_rows"), (cpu, "stage"), (Probes, "add_outer")]) as spent:
+    with timed([(cpu, ADDING[rounding]), (cpu, "stage"), (Probes, "add_outer")]) as spent:
         for _ in range(layer.candidate.passes):
             for x_ND in feature_batches(network, stream.batches(chosen.batch_size), LAYER):
                 sums.update(x_ND)

@@ -452,7 +452,10 @@ def assert_same(one, other, exactly=False):
     for name, a in one.items():
         b = other[name]
         same = ("K", "proof", "method", "rounding", "samples")
-        assert [a[part] for part in same] == [b[part] for part in same]
+        assert [a[part] for part in same] == [b[part] for part in same], (
+            name,
+            [(a[part], b[part]) for part in same],
+        )
         if exactly:
             assert np.array_equal(a["eigenvalues"], b["eigenvalues"])
         count = min(len(a["eigenvalues"]), len(b["eigenvalues"]))

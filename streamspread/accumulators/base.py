@@ -169,6 +169,7 @@ class Candidate:
         make: gives the accumulator; its keywords are the sizes that were chosen.
         summed_dim: numbers of a row that it takes, where these are not the layer's own but its narrow side's.
         making_rows: how many of the operations make the rows of a narrow side, and first what makes these.
+        quick_rows: whether these are made in float32, and their errors measured.
         rounding: of the values, where it is not the setting's.
         scores: whether the samples' scores come with its directions.
         scoring: whether the last of its passes is one for scores alone.
@@ -188,6 +189,7 @@ class Candidate:
     estimates: bool = False
     summed_dim: int | None = None
     making_rows: float = 0.0
+    quick_rows: bool = False
     rounding: str = ""
     scores: bool = False
     scoring: bool = False

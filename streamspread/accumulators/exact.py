@@ -141,7 +141,7 @@ def check_sums(panels: SymmetricPanels, layer: str, scale: float) -> None:
     if panels.exact and not panels.largest() < LARGEST_SUM * panels.unit:
         coarser = scale if panels.unit < 1.0 else scale * _COARSER
         raise Overflow(
-            f"layer {layer}: int16 sums exceed 2⁵³ times the smallest unit of their parts", coarser
+            f"layer {layer}: int16 sums exceed 2⁵¹ times the smallest unit of their parts", coarser
         )
     if not panels.trace() < torch.finfo(panels.dtype).max ** 0.5:  # so put, NaN raises too
         dtype = str(panels.dtype).removeprefix("torch.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,10 @@ class Between:
 
     def opened(self, window_NT: torch.Tensor, owner: Gram) -> Tile:
         most = min(owner.scale, owner.largest_scale)
-        return Tile(origin_of(window_NT, owner.precision, most), owner)
+        origin = origin_of(window_NT, owner.precision, most)
+        if owner.precision.exact and most < math.inf:
+            origin = origin._replace(scale=most)  # its shift is on that finer grid too
+        return Tile(origin, owner)
 
     def add_to(self, owner: Gram, share: Share) -> None:
         """Nothing to add."""

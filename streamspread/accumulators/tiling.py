@@ -17,7 +17,7 @@ from streamspread.accumulators.exact import (
 )
 from streamspread.accumulators.travels import Travels
 from streamspread.accumulators.turning import Turning
-from streamspread.kernels import SUM_DTYPES
+from streamspread.kernels import SUM_DTYPES, digit_bytes
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.gram import Gram
@@ -45,8 +45,11 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     panel_rows = constants.panel_rows
     max_block = largest_block(samples, constants)
 
+    digits = digit_bytes(setting.rounding, samples, share)
+
     def need(tile: int) -> tuple[int, int]:
         panels, staging = gram.nbytes(samples, min(tile, share), panel_rows, setting)
+        staging += digits  # whatever the tile: at most
         step = step_bytes(samples, panel_rows, 2 * max(1, setting.classes), max_block, setting)
         turning = Turning.nbytes(samples, dim, count, setting.batch_size) if count > 0 else 0
         # The tile is gone when the step begins.
@@ -55,7 +58,9 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     least = min(_LEAST_TILE, share)
     while max_block > LEAST_BLOCK and sum(need(least)) > setting.room:
         max_block //= 2
-    tile = _tile(share, lambda tile: need(tile)[0], setting) if setting.same_again else share
+    # The eigenvalue step takes its memory after the last tile, which may have as much.
+    largest = max(constants.tile_bytes, need(least)[1])
+    tile = _tile(share, lambda tile: need(tile)[0], largest, setting) if setting.same_again else share
     passes = -(-share // min(tile, share))
     state, step = need(tile)
     operations = setting.sum_cost * float(samples) ** 2 * share
@@ -99,13 +104,13 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     )
 
 
-def _tile(share: int, need: Callable[[int], int], setting: Setting) -> int:
+def _tile(share: int, need: Callable[[int], int], largest: int, setting: Setting) -> int:
     """How many of a rank's ``share`` of the features make a tile: so that the fewest passes are about alike,
-    of those that fit. ``need``: bytes of the state with a tile of so many."""
+    of those that fit. ``need``: bytes of the state with a tile of so many; ``largest``: of a tile."""
     least = min(_LEAST_TILE, share)
     per_feature = need(least) - need(least - 1) if least > 1 else need(1)
     room = setting.room - setting.forward_bytes - (need(least) - per_feature * least)
-    most = min(room, setting.profile.tile_bytes) // per_feature
+    most = min(room, largest) // per_feature
     passes = -(-share // max(least, most))
     if passes == 1:
         return share

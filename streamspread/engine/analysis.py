@@ -7,25 +7,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import torch
 
-from streamspread.accumulators.moments import FourthMoments
-from streamspread.accumulators.staging import Origin, Precision, Staging
 from streamspread.engine.checkpoints import Keeper
 from streamspread.engine.course import Analysis
-from streamspread.engine.layer import WIDER
+from streamspread.engine.loading import load_for
 from streamspread.engine.pace import Announce, announced
 from streamspread.engine.planning import check_fewer, check_room, plan_for
 from streamspread.engine.sharing import agreed, planned_alike
-from streamspread.kernels import SUM_DTYPES, for_device, thread_limit
-from streamspread.linalg.band import WIDTH, band_eigenvalues_
-from streamspread.linalg.panels import SymmetricPanels
+from streamspread.kernels import thread_limit
 from streamspread.linalg.probes import FAILURE
 from streamspread.observe.observed import Observed
-from streamspread.observe.views import WIDE
 from streamspread.options import Options
 from streamspread.planner import Plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
@@ -67,7 +61,7 @@ def analyzed(
     announced(announce, observed, options, plan)
     check_room(plan, observed.device)
     with _threads(ranks):
-        _load_kernels(plan, observed, options)
+        load_for(plan, observed, options)
     with _threads(ranks), PeakMeter(observed.device, observed.resident_bytes) as meter:
         analysis = Analysis(observed, options, report, meter, keeper)
         try:
@@ -114,30 +108,6 @@ def _beside_whole(each: LayerSpectrum, spectra: Mapping[str, LayerSpectrum]) -> 
         return each
     share = whole.dim / each.dim * each.total_variance / whole.total_variance
     return replace(each, share_of_whole=min(1.0, share))
-
-
-def _load_kernels(plan: Plan, observed: Observed, options: Options) -> None:
-    """Import, compile and start the kernels before memory and time are measured: they are no layer's.
-
-    Raises:
-        DeviceError: CuPy is missing.
-    """
-    device, taken = observed.device, {layer.rounding for layer in plan.layers}
-    wide = (layer for layer in plan.layers if layer.summed_dim or layer.of.view in WIDE)
-    dtypes = {observed.dtype} | {torch.float64 for _ in wide}
-    for each, dtype in product(sorted(taken | {WIDER[one] for one in taken & set(WIDER)}), dtypes):
-        for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
-            shift_D = torch.zeros(columns, dtype=SUM_DTYPES[each], device=device)
-            tiny = Staging(Origin(shift_D, 1.0), 2, Precision(each))
-            tiny.push(torch.zeros(2, columns, dtype=dtype, device=device))
-            rows_ND = tiny.staged()
-            sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[each], device=device)
-            for_device(device).add_gram_rows(sums, rows_ND.mT)
-            FourthMoments(columns, device).add(rows_ND)
-    in_place = options.all_eigenvalues or options.proof
-    if in_place and max(layer.candidate.order for layer in plan.layers) > observed.profile.dense_limit:
-        for dtype in {SUM_DTYPES[rounding] for rounding in taken}:
-            band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, dtype, device))
 
 
 def _notes_on_views(observed: Observed, options: Options) -> Iterator[str]:

@@ -58,15 +58,15 @@ class RunningLayer:
             with self.clock:
                 self.narrow = self._narrow(source, ranks)
 
-    @staticmethod
-    def _narrow(source: Source, ranks: Ranks) -> Narrow:
+    def _narrow(self, source: Source, ranks: Ranks) -> Narrow:
         """One factor for all ranks, since others would differ by rounding."""
+        quick = self.plan.candidate.quick_rows
         if ranks.leads:
-            narrow = Narrow.of(source)
+            narrow = Narrow.of(source, quick)
             layout_3 = ranks.broadcast(narrow.state()["layout"], 0)
         else:
             layout_3 = ranks.broadcast(torch.empty(3, dtype=torch.int64, device=source.device), 0)
-            narrow = Narrow.like(layout_3, source.device)
+            narrow = Narrow.like(layout_3, source.device, quick)
         for part in (narrow.order_S, narrow.factor.flat):
             ranks.broadcast(part, 0)
         return narrow
@@ -142,7 +142,7 @@ class RunningLayer:
             return
         self.accumulator.load_state(below("sums.", tensors))
         if narrow := below("narrow.", tensors):
-            self.narrow = Narrow.like(narrow["layout"], self.clock.device)
+            self.narrow = Narrow.like(narrow["layout"], self.clock.device, self.plan.candidate.quick_rows)
             load(self.narrow.state(), narrow)
 
     def spectrum(

@@ -14,6 +14,7 @@ from streamspread.accumulators.travels import Wire
 from streamspread.engine.planning import planned
 from streamspread.engine.sharing import planned_alike
 from streamspread.kernels import exact_speed
+from streamspread.linalg.products import dense_product
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.taps import forward
@@ -42,7 +43,7 @@ def measured(observed: Observed, roundings: Collection[str] = ()) -> Pace | None
     a, b = (
         torch.ones(shape, dtype=dtype, device=observed.device) for shape in ((rows, terms), (terms, columns))
     )
-    products = 2.0 * rows * terms * columns / _shortest(lambda: a @ b, observed.device)
+    products = 2.0 * rows * terms * columns / _shortest(lambda: dense_product(a, b), observed.device)
     wire = _wire(observed.ranks, observed.device) if observed.ranks.size > 1 else None
     exact = exact_speed(observed.device) if "int16" in roundings else None
     return Pace(products, taken / len(x), observed.operations, exact, wire)

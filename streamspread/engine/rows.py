@@ -12,10 +12,10 @@ from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.engine.layer import RunningLayer, again_at
 from streamspread.engine.planning import Values, planned_at
 from streamspread.errors import DataError
+from streamspread.kernels import constants_of
 from streamspread.options import Options
 from streamspread.planner import Plan, make_plan
 from streamspread.results.spectrum import LayerSpectrum
-from streamspread.system.devices import profile
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def spectrum_of_rows(rows: Rows, options: Options, budget: int) -> LayerSpectrum
     if rows.samples < 2:
         raise DataError(f"layer {rows.of.name}: a covariance needs at least 2 samples, got {rows.samples}")
     first = rows.parts[0]
-    values = Values(first.device, first.dtype, True, profile(first.device))
+    values = Values(first.device, first.dtype, True, constants_of(first.device))
 
     def plan_at(rounding: str) -> Plan:
         setting = Setting(

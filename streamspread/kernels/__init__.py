@@ -25,6 +25,7 @@ from typing import NamedTuple
 import torch
 
 from streamspread.errors import DeviceError
+from streamspread.system.devices import CPU, CPU_WIDE, Profile, profile
 
 # Rounding → the dtype that staged values have on the CPU and on CUDA, and the dtype in which they are summed.
 # The CPU has no fast 16-bit products: it rounds to 16 bits and stores the result in float32, exactly.
@@ -47,10 +48,15 @@ PRODUCT_NUMBERS = 1 << 22
 #: Terms of a float32 product at a time, where the CPU copies a factor that does not lie whole.
 COPIED_TERMS = 1024
 
-#: Integers up to this are exact in float64.
-LARGEST_SUM = 2.0**53
+#: Integers up to 2⁵³ are exact in float64; on the way to a sum there may be three times as much.
+LARGEST_SUM = 2.0**51
 
-_LINE = 64  # bytes of a cache line
+LINE = 64  # bytes of a cache line
+
+#: Planes of int8 that values of 16 bits are taken apart to, for so many of their terms at a time that what is
+#: done with every product counts for little, or fewer where that would take more bytes.
+DIGITS = 3
+_DIGIT_TERMS, _LEAST_DIGIT_TERMS, _DIGIT_BYTES = 8192, 2048, 512 << 20
 
 #: ``first_bad`` entries as long as every value was finite.
 NEVER = 2**31 - 1
@@ -94,20 +100,19 @@ def staged_dtype(rounding: str, device: torch.device) -> torch.dtype:
 
 
 def staging_buffer(rounding: str, rows: int, columns: int, device: torch.device) -> torch.Tensor:
-    """An empty one: (rows, columns), or at int16 two such planes, (2, rows, columns), whose rows lie in turn:
-    so they can be read as one matrix of twice as many rows."""
+    """An empty one: (rows, columns), or at int16 two such planes, (2, rows, columns)."""
     if rounding != "int16":
         return torch.empty(rows, columns, dtype=staged_dtype(rounding, device), device=device)
     # An odd number of cache lines: rows that lie a power of two apart push each other out of the cache.
-    width = (-(-columns // _LINE) | 1) * _LINE
-    return torch.empty(rows, 2, width, dtype=torch.int8, device=device).transpose(0, 1)[..., :columns]
+    width = (-(-columns // LINE) | 1) * LINE
+    return torch.empty(2, rows, width, dtype=torch.int8, device=device)[..., :columns]
 
 
 def staged_bytes(rounding: str, rows: int, columns: int, device: torch.device) -> int:
     """Its bytes, at most: as many more for every column."""
     if rounding != "int16":
         return rows * columns * staged_dtype(rounding, device).itemsize
-    return 2 * rows * (columns + 2 * _LINE)
+    return 2 * rows * (columns + 2 * LINE)
 
 
 def values(staged: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -115,6 +120,19 @@ def values(staged: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if staged.dtype != torch.int8:
         return staged.to(dtype)
     return staged[1].to(dtype).add_(staged[0], alpha=256)
+
+
+def digit_terms(order: int) -> int:
+    """Terms of 16-bit values that are taken apart at a time, where sums have that order."""
+    return min(_DIGIT_TERMS, max(_LEAST_DIGIT_TERMS, _DIGIT_BYTES // (DIGITS * order) // LINE * LINE))
+
+
+def digit_bytes(rounding: str, order: int, terms: int) -> int:
+    """Bytes that so many terms of 16-bit values take while they are apart, and their products, at most."""
+    if rounding != "int16":
+        return 0
+    step = min(terms, digit_terms(order))
+    return DIGITS * (order + 2 * LINE) * (step + 2 * LINE) + 16 * min(order, 1024) * min(order, 512)
 
 
 def product_bytes(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> int:
@@ -133,9 +151,18 @@ def exact_speed(device: torch.device) -> float:
     does not form them."""
     if device.type != "cpu":
         return 0.0
-    from streamspread.kernels.integers import speed
+    from streamspread.kernels.digits import speed
 
     return speed()
+
+
+def constants_of(device: torch.device) -> Profile:
+    """What suits the device, of processors as fast as this one's float32 products are."""
+    if device.type == "cpu":
+        from streamspread.kernels.float32 import faster
+
+        return CPU_WIDE if faster() else CPU
+    return profile(device)
 
 
 def vector_length(x_ND: torch.Tensor, out_ND: torch.Tensor) -> int:

@@ -74,7 +74,7 @@ class Banded:
     whole.
 
     Attributes:
-        flat: (layout.numbers,) float64: one block after the other, each row by row.
+        flat: (layout.numbers,): one block after the other, each row by row.
     """
 
     def __init__(self, layout: Layout, flat: torch.Tensor) -> None:
@@ -86,7 +86,7 @@ class Banded:
 
     @classmethod
     def empty(cls, layout: Layout, device: torch.device) -> Banded:
-        """With numbers that are still to be written."""
+        """With float64 numbers that are still to be written."""
         return cls(layout, torch.empty(layout.numbers, dtype=torch.float64, device=device))
 
     def parts(self) -> Iterator[tuple[Block, torch.Tensor]]:
@@ -117,6 +117,13 @@ class Banded:
         for (begin, stop, end), part_KB in self.parts():
             y_MN[:, begin:stop] += x_MN[:, begin:end] @ part_KB
             y_MN[:, stop:end] += x_MN[:, begin:stop] @ part_KB[stop - begin :].T
+        return y_MN
+
+    def times(self, x_MN: torch.Tensor) -> torch.Tensor:
+        """(m, n): L·x for each row, for the triangle L itself."""
+        y_MN = torch.zeros_like(x_MN)
+        for (begin, stop, end), part_KB in self.parts():
+            y_MN[:, begin:end] += x_MN[:, begin:stop] @ part_KB.T
         return y_MN
 
     def transposed_times(self, x_MN: torch.Tensor) -> torch.Tensor:

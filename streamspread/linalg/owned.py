@@ -65,10 +65,13 @@ class OwnedPanels:
 
     def add_outer(self, x_NK: torch.Tensor) -> None:
         """``P += x xᵀ``."""
-        add_gram_rows = kernels.for_device(self.device).add_gram_rows
+        kernel = kernels.for_device(self.device)
+        if x_NK.dtype == torch.int8:
+            kernel.add_gram(self.held(), x_NK)
+            return
         terms = profile(self.device).product_terms
         for _, end, panel in self.held():
-            add_gram_rows(panel, x_NK[..., :end, :], terms=terms)
+            kernel.add_gram_rows(panel, x_NK[:end], terms=terms)
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
         """``P += U M Uᵀ``, formed in float64 and rounded once."""

@@ -8,6 +8,7 @@ the size of an image.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import torch
@@ -16,7 +17,9 @@ from torch import nn
 from streamspread.linalg.banded import Banded, Layout
 from streamspread.observe.source import Source
 
-_POINTWISE = (nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+_POINTWISE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
+_LINEAR = (nn.Linear, nn.Dropout, nn.Identity)
 
 
 class Coupling:
@@ -40,24 +43,28 @@ class Coupling:
 
     @staticmethod
     def of(source: Source) -> Coupling:
-        """Where all modules are convolutions of images, with zeros around them, or transposed ones, and what
-        acts on each number alone; else all is coupled."""
-        reach, stride = [Fraction(0), Fraction(0)], [Fraction(1), Fraction(1)]
-        if len(source.shape) != 3:
+        """Where all modules are convolutions, with zeros around them, or transposed ones, and what acts on
+        each number alone; or linear layers of the last axis. Else all is coupled."""
+        shape, modules = source.shape, [step.module for step in source.steps]
+        if len(shape) > 1 and all(isinstance(module, _LINEAR) for module in modules):
+            alike = all(step.shape[:-1] == shape[:-1] for step in source.steps)
+            if alike and not source.tap.channels_last:
+                return Coupling((shape[-1], math.prod(shape[:-1]), 1), (0, 0), True)
+        if len(shape) not in (2, 3) or not all(_in_zeros(module) for module in modules):
             return Coupling.whole(source.dim)
-        for module, _ in source.steps:
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.padding_mode == "zeros":
-                for axis in (0, 1):
-                    if module.transposed:  # its outputs lie closer than what it sees
-                        stride[axis] /= module.stride[axis]
-                    reach[axis] += stride[axis] * module.dilation[axis] * (module.kernel_size[axis] - 1)
-                    if not module.transposed:
-                        stride[axis] *= module.stride[axis]
-            elif not isinstance(module, _POINTWISE):
-                return Coupling.whole(source.dim)
-        channels, rows, columns = source.shape
-        far = (min(int(reach[0]), rows - 1), min(int(reach[1]), columns - 1))
-        return Coupling((channels, rows, columns), far, source.tap.channels_last)
+        reach, stride = [Fraction(0)] * (len(shape) - 1), [Fraction(1)] * (len(shape) - 1)
+        for module in modules:
+            if not isinstance(module, _CONVOLUTIONS):
+                continue
+            for axis in range(len(reach)):
+                if module.transposed:  # its outputs lie closer than what it sees
+                    stride[axis] /= module.stride[axis]
+                reach[axis] += stride[axis] * module.dilation[axis] * (module.kernel_size[axis] - 1)
+                if not module.transposed:
+                    stride[axis] *= module.stride[axis]
+        far = [min(int(most), size - 1) for most, size in zip(reach, shape[1:], strict=True)]
+        (rows, columns), (down, right) = (1, *shape[1:])[-2:], (0, *far)[-2:]
+        return Coupling((shape[0], rows, columns), (down, right), source.tap.channels_last)
 
     @staticmethod
     def whole(dim: int) -> Coupling:
@@ -105,6 +112,13 @@ class Coupling:
             far_KB |= _apart(column_S, begin, stop, end) > self.reach[1]
             part_KB[:] = seen_KB.masked_fill_(far_KB, 0.0)  # also where it is NaN
         return square
+
+
+def _in_zeros(module: nn.Module) -> bool:
+    """Whether it is a convolution with zeros around what it takes, or acts on each number alone."""
+    if isinstance(module, _CONVOLUTIONS):
+        return module.padding_mode == "zeros"
+    return isinstance(module, _POINTWISE)
 
 
 def _apart(at_S: torch.Tensor, begin: int, stop: int, end: int) -> torch.Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 
 from streamspread.errors import ActivationError
 from streamspread.linalg.banded import Banded, Layout
+from streamspread.linalg.measured import MeasuredProduct
 from streamspread.observe.coupling import Coupling
 from streamspread.observe.source import Source
 from streamspread.system.switches import side_by_side
@@ -34,13 +37,15 @@ class Narrow:
     Attributes:
         order_S: the numbers of x as R takes them, int64.
         factor: Rᵀ, a lower triangle.
+        quick: whether it is applied in float32, where that moves rows by next to nothing
+            (:class:`streamspread.linalg.measured.MeasuredProduct`).
     """
 
-    def __init__(self, order_S: torch.Tensor, factor: Banded) -> None:
-        self.order_S, self.factor = order_S, factor
+    def __init__(self, order_S: torch.Tensor, factor: Banded, quick: bool = False) -> None:
+        self.order_S, self.factor, self.quick = order_S, factor, quick
 
     @classmethod
-    def of(cls, source: Source) -> Narrow:
+    def of(cls, source: Source, quick: bool = False) -> Narrow:
         """Forms R.
 
         Raises:
@@ -61,14 +66,14 @@ class Narrow:
                 f"layer {source.layer.name}: NaN or Inf, or too wide a range in its weights: check them"
             )
         factor.scale_rows_(norm_S)
-        return cls(order_S, factor)
+        return cls(order_S, factor, quick)
 
     @classmethod
-    def like(cls, layout_3: torch.Tensor, device: torch.device) -> Narrow:
+    def like(cls, layout_3: torch.Tensor, device: torch.device, quick: bool = False) -> Narrow:
         """One whose numbers, :meth:`state`, are still to be written; ``layout_3`` is the state's."""
         layout = Layout(*layout_3.tolist())
         order_S = torch.empty(layout.order, dtype=torch.int64, device=device)
-        return cls(order_S, Banded.empty(layout, device))
+        return cls(order_S, Banded.empty(layout, device), quick)
 
     def state(self) -> dict[str, torch.Tensor]:
         """References to all that it consists of: ``layout``, (3,) int64, ``order`` and ``factor``."""
@@ -88,9 +93,14 @@ class Narrow:
         on_their_way = _BYTES * source.widest * (_height(source) + 1) * _at_once(source.device)
         return 8 * (weights + max(images, square) + block) + on_their_way
 
+    @cached_property
+    def _measured(self) -> MeasuredProduct:
+        return MeasuredProduct(self.factor)
+
     def rows(self, x_NS: torch.Tensor) -> torch.Tensor:
         """(n, S) float64: R·x for each row."""
-        return self.factor.transposed_times(x_NS[:, self.order_S].double())
+        x_NS = x_NS[:, self.order_S]
+        return self._measured.rows(x_NS) if self.quick else self.factor.transposed_times(x_NS.double())
 
 
 def _square(source: Source, coupling: Coupling) -> tuple[Banded, torch.Tensor]:

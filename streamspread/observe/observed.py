@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from streamspread.errors import DataError, DeviceError, OptionError, StreamspreadError
+from streamspread.kernels import constants_of
 from streamspread.observe.calling import Call, by, given, left_out
 from streamspread.observe.look import first_batch, forward_needs, survey
 from streamspread.observe.names import unwrapped
@@ -25,7 +26,7 @@ from streamspread.results.views import WHOLE, AxesRule, axes_rules
 from streamspread.streams import Stream, as_stream
 from streamspread.streams.batch import called, mask_of
 from streamspread.streams.whole import TensorStream
-from streamspread.system.devices import Profile, profile, resolve_device
+from streamspread.system.devices import Profile, resolve_device
 from streamspread.system.generators import as_before
 from streamspread.system.memory import free_bytes, parse_bytes
 from streamspread.system.modules import check_made, own
@@ -105,7 +106,9 @@ def observing(
     stream = as_stream(data)
     try:
         with turn(), prepared(model, device):
-            observed = _looked_at(model, stream, device, options, constants or profile(device), call, ranks)
+            observed = _looked_at(
+                model, stream, device, options, constants or constants_of(device), call, ranks
+            )
             yield replace(observed, ranks=ranks, shares=ranks.size)
     except torch.OutOfMemoryError as error:
         raise DeviceError(f"{device} ran out of memory: lower --memory or --batch-size") from error

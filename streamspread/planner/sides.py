@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from streamspread.accumulators.base import ACCUMULATORS, Candidate, LayerShape, Setting
+from streamspread.linalg.measured import MeasuredProduct
 
 _PASSES = 2  # through W for a unit vector: forward and backward
 _SAMPLES = 50_000  # where their number is not known
@@ -18,10 +19,19 @@ def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidat
     side = layer.narrow
     if side is None or setting.directions or not setting.profile.narrow_sides:
         return
-    cost, samples = setting.profile.float64_cost, setting.samples or _SAMPLES
-    making = cost * (_PASSES * side.products * side.operations + side.factor_operations)
-    applying = cost * 2.0 * samples * side.factor_numbers  # in a pass
-    held_bytes = 8 * side.factor_numbers + 2 * 8 * setting.batch_size * side.dim  # the factor, and rows
+    profile, samples = setting.profile, setting.samples or _SAMPLES
+    making = _PASSES * side.products * side.operations + side.factor_operations
+    making *= profile.float64_cost
+    # In a pass, and what is held: the factor, and rows with those that they are made of.
+    applying = profile.float64_cost * 2.0 * samples * side.factor_numbers
+    held_bytes = 8 * side.factor_numbers + 2 * 8 * setting.batch_size * side.dim
+    measuring = profile.float64_cost * MeasuredProduct.operations(side.dim)
+    quickly = samples * (profile.float32_cost * 2.0 * side.factor_numbers + measuring)
+    quick = setting.rounding != "fp64" and quickly < applying
+    if quick:
+        applying, held_bytes = quickly, 8 * side.factor_numbers
+        held_bytes += MeasuredProduct.nbytes(side.dim, side.factor_numbers)
+        held_bytes += MeasuredProduct.row_bytes(side.dim) * setting.batch_size
     shape = replace(layer, dim=side.dim, narrow=None)
     # The factor is there while data streams, so that much less is left to the method; and while it is made,
     # which no forward is, so are sums of layers.
@@ -43,4 +53,5 @@ def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidat
                 why=f"{offer.why}; of {side.dim:,} numbers that have the inner products of its {layer.dim:,}",
                 summed_dim=side.dim,
                 making_rows=rows,
+                quick_rows=quick,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import torch
@@ -90,7 +90,7 @@ CPU = Profile(
     tile_bytes=1 << 30,
     dense_limit=6144,
     search_limit=2048,
-    search_cost=0.8,  # side by side, each on one thread (order 5,000)
+    search_cost=1.5,  # side by side, each on one thread (order 5,000)
     part_limit=2048,
     dense_copies=2,  # the matrix, and a copy that is reduced in its place
     kept_bytes=32 << 20,  # glibc gives blocks of up to this size back to its heap, not to the system
@@ -110,6 +110,10 @@ CPU = Profile(
     epochs=4,
     experiment=("plan:16,16,M,32,32,M,64,64", 20_000),
 )
+
+#: A processor whose float32 products, to which all else is relative, oneDNN forms twice as fast as BLAS
+#: (:mod:`streamspread.kernels.float32`): on an AMD EPYC float32 runs at 8 times float64's rate.
+CPU_WIDE = replace(CPU, float64_cost=8.0, int16_cost=0.85)
 
 #: Measured on an H100: 16-bit rank updates run at 620 TFLOP/s, a float32 forward without TF32 at 28, the
 #: float32 products of an eigenvalue search at 43, float64 at a twelfth of 16 bits; dense eigenvalues of order

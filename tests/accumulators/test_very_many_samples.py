@@ -71,7 +71,7 @@ def test_exact_sums_of_so_many_say_that_they_are_no_longer_exact_and_in_what_uni
         )
         return fed(state, rows_ND) if len(rows_ND) else state
 
-    with pytest.raises(Overflow, match="int16 sums exceed 2⁵³ times the smallest unit") as caught:
+    with pytest.raises(Overflow, match="int16 sums exceed 2⁵¹ times the smallest unit") as caught:
         doubled(state_of(x), lambda: state_of(x[:0])).end_pass()
     scale = caught.value.scale
     state = doubled(state_of(x, scale), lambda: state_of(x[:0], scale))

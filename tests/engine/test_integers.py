@@ -32,7 +32,7 @@ def test_k_of_a_network(samples, method, batch_size):
         model, x, ["0", "1", "4", "5"], TAUS, method=method, rounding="int16", batch_size=batch_size
     )
     for name, spectrum in spectra.items():
-        check_exact(spectrum, want[name])
+        check_exact(spectrum, want[name], rel=3e-5)  # 19,200 values of 14 bits, or more
         assert spectrum.rounding == "int16"
         assert 0.0 < spectrum.moved < 1e-6
 

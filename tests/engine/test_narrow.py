@@ -134,7 +134,12 @@ def test_chains_of_modules(name, rounding):
     np.testing.assert_allclose(found.eigenvalues[:known], values[:known], rtol=0, atol=error * values[0])
 
 
-def test_a_side_of_many_numbers():
+#: Costs at which the narrow side is taken, with rows made in float64, and in float32.
+WORTH = {False: {"float64_cost": 0.0}, True: {"float64_cost": 1e-9, "float32_cost": 0.0}}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_side_of_many_numbers(quick):
     """Its factor is a band: 12,288² numbers would take 1.2 GB."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1)).eval()
@@ -142,14 +147,18 @@ def test_a_side_of_many_numbers():
         torch.randn(40, 3, 64, 64) * torch.linspace(0.1, 3, 64),
         {"method": "gram", "rounding": "fp32"},
     )
-    (found,) = analyzed(x, "cpu", model=model, layers=("0",), worth={"float64_cost": 0.0}, **options).values()
+    (found,) = analyzed(x, "cpu", model=model, layers=("0",), worth=WORTH[quick], **options).values()
     values = dense(model, x, 0)
     assert found.summed_dim == 12_288
     np.testing.assert_allclose(found.eigenvalues, values[: len(found.eigenvalues)], rtol=1e-5)
 
-    constants = replace(profile(torch.device("cpu")), float64_cost=0.0)
-    planned = plan_with(Subject(model, x), Options(layers=["0"], device="cpu", method="gram"), constants)
-    assert planned.layers[0].bytes < 0.5e9
+    constants = replace(profile(torch.device("cpu")), **WORTH[quick])
+    given = Options(layers=["0"], device="cpu", **options)
+    (planned,) = plan_with(Subject(model, x), given, constants).layers
+    assert planned.bytes < 0.5e9
+    assert planned.candidate.quick_rows == quick
+    (exact,) = plan_with(Subject(model, x), replace(given, rounding="fp64"), constants).layers
+    assert not exact.candidate.quick_rows
 
 
 def test_a_result_says_where_it_was_summed(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from streamspread import kernels
-from streamspread.kernels import cpu, float32, integers
+from streamspread.kernels import cpu, digits, float32
 from streamspread.system.switches import switched
 
 CPU = torch.device("cpu")
@@ -140,5 +140,5 @@ def test_exact_sums_are_held_against_the_update_that_float32_would_take(monkeypa
         add_gram_rows(c_RN, x_NK, **options)
 
     monkeypatch.setattr(cpu, "add_gram_rows", recorded)
-    assert integers.speed.__wrapped__() > 0.0
+    assert digits.speed.__wrapped__() > 0.0
     assert set(dtypes) == {torch.float32}

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamspread import kernels
-from streamspread.kernels import cpu, integers
+from streamspread.kernels import cpu, digits, integers
 from tests.devices import CPU
 from tests.samples import VIEWS
 
@@ -107,6 +107,14 @@ def lying(layout, count, terms, apart=0, seed=0):
 
 
 LAYOUTS = ["rows", "columns", "in turn"]
+#: Three products and what was cut off of values, however many these are; four products; as it comes.
+WAYS = {"three": 1.0, "four": -1.0, "chosen": digits._MOST_CUT}
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    monkeypatch.setattr(digits, "_MOST_CUT", WAYS[request.param])
+    return request.param
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -114,6 +122,7 @@ LAYOUTS = ["rows", "columns", "in turn"]
     ("rows", "count", "terms"),
     [(1, 1, 1), (1, 56, 40), (24, 56, 40), (56, 56, 1), (700, 1300, 33), (1100, 1700, 20)],
 )
+@pytest.mark.usefixtures("way")
 def test_add_gram_rows_is_exact(rows, count, terms, layout):
     x = lying(layout, count, terms)
     c = torch.full((rows, count + 8), -3.0, dtype=torch.float64)[:, 4 : 4 + count]
@@ -122,40 +131,65 @@ def test_add_gram_rows_is_exact(rows, count, terms, layout):
     assert torch.equal(c.long(), expected)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("beyond", [0, 1, 40, 6000])
+def test_panels_of_values_few_of_which_lie_beyond_two_digits(beyond, layout):
+    x = lying(layout, 700, 130)
+    x[0] >>= 3
+    generator = torch.Generator().manual_seed(1)
+    for row, term in zip(
+        torch.randint(0, 700, (beyond,), generator=generator).tolist(),
+        torch.randint(0, 130, (beyond,), generator=generator).tolist(),
+        strict=True,
+    ):
+        x[0, row, term] = -128 if row % 2 else 127
+    expected = whole(x) @ whole(x).T
+    spans = [(0, 300), (300, 600), (600, 700)]
+    panels = [torch.ones(end - begin, end, dtype=torch.float64) for begin, end in spans]
+    cpu.add_gram([(*span, panel) for span, panel in zip(spans, panels, strict=True)], x)
+    for (begin, end), panel in zip(spans, panels, strict=True):
+        assert torch.equal(panel.long(), 1 + expected[begin:end, :end])
+
+
+def test_what_two_digits_hold():
+    values = torch.arange(-32_767, 32_640, dtype=torch.int32)
+    planes = ((values + 128) >> 8).to(torch.int8), values.to(torch.int8)
+    out = np.zeros(3 * len(values), np.int8)
+    cut = digits._split(*(plane.numpy() for plane in planes), 0, out, (1, len(values), len(values)))
+    a, s, b = (torch.from_numpy(plane).long() for plane in out.reshape(3, -1))
+    assert torch.equal(128 * a + b, values.clamp(digits.LEAST, digits.MOST).long())
+    assert torch.equal(s, a + b)
+    assert int(cut[0]) == int(((values < digits.LEAST) | (values > digits.MOST)).sum())
+
+
+@settings(max_examples=300, deadline=None)
 @given(
     rows=st.integers(1, 40),
     more=st.integers(0, 40),
     terms=st.integers(1, 70),
     apart=st.integers(0, 9),
     layout=st.sampled_from(LAYOUTS),
+    small=st.integers(0, 4),
     seed=st.integers(0, 99),
 )
-def test_products_of_any_shape_in_any_layout(rows, more, terms, apart, layout, seed):
+def test_products_of_any_shape_in_any_layout(rows, more, terms, apart, layout, small, seed):
     count = rows + more
     x = lying(layout, count, terms, apart, seed)
+    x[0] >>= small
     c = torch.zeros(rows, count, dtype=torch.float64)
     cpu.add_gram_rows(c, x)
     assert torch.equal(c.long(), (whole(x) @ whole(x).T)[more:])
 
 
-@pytest.mark.parametrize("terms", [integers._TERMS, integers._TERMS + 5])
+@pytest.mark.parametrize("terms", [8192, 8197])
 @pytest.mark.parametrize("planes", [(-128, -128), (127, -128), (127, 127)], ids=str)
+@pytest.mark.usefixtures("way")
 def test_the_largest_planes_do_not_overflow_int32(planes, terms):
     x = torch.tensor(planes, dtype=torch.int8)[None, :, None].expand(3, 2, terms).contiguous().transpose(0, 1)
     for rows in (3, 2):  # the diagonal block, and what lies beside it too
         c = torch.zeros(rows, 3, dtype=torch.float64)
         cpu.add_gram_rows(c, x)
         assert torch.equal(c, torch.full_like(c, terms * (planes[0] * 256 + planes[1]) ** 2))
-
-
-def test_staged_rows_are_read_as_one_matrix():
-    buffer = kernels.staging_buffer("int16", 6, 40, CPU)
-    buffer.copy_(random(6, 40))
-    pairs = integers._in_turn(buffer[:, 1:4, 3:])
-    assert pairs.shape == (6, 37)
-    assert torch.equal(pairs[0::2], buffer[0, 1:4, 3:])
-    assert torch.equal(pairs[1::2], buffer[1, 1:4, 3:])
 
 
 def test_norms_and_weighted_sums():
@@ -184,13 +218,13 @@ def test_a_processor_or_torch_that_is_not_exact_has_no_speed(monkeypatch):
 
     for stand_in in (saturating, missing):
         monkeypatch.setattr(torch, "_int_mm", stand_in)
-        assert integers.speed.__wrapped__() == 0.0
+        assert digits.speed.__wrapped__() == 0.0
     monkeypatch.delattr(torch, "_int_mm")
-    assert integers.speed.__wrapped__() == 0.0
+    assert digits.speed.__wrapped__() == 0.0
     assert kernels.exact_speed(torch.device("cuda", 0)) == 0.0
 
 
 def test_measuring_the_speed_draws_no_random_numbers():
     before = torch.random.get_rng_state()
-    assert integers.speed.__wrapped__() > 0.0
+    assert digits.speed.__wrapped__() > 0.0
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -55,6 +55,7 @@ def test_the_factor_is_the_dense_one(sizes):
     torch.testing.assert_close(dense(banded), factor_NN, rtol=1e-10, atol=1e-10)
     x_MN = torch.randn(5, sizes[0], dtype=torch.float64)
     torch.testing.assert_close(banded.transposed_times(x_MN), x_MN @ factor_NN, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(banded.times(x_MN), x_MN @ factor_NN.T, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("value", [-1.0, torch.nan, torch.inf])

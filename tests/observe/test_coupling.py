@@ -54,13 +54,26 @@ COUPLED = {
         2 * 5 * 5,  # of what the second one takes
         2 * 11 + 2,
     ),
+    "of one axis": (
+        lambda: [nn.Conv1d(3, 20, 3, padding=1, stride=2), nn.BatchNorm1d(20)],
+        (3, 21),
+        3 * 5,
+        2,
+    ),
+    "of one axis, transposed": (lambda: [nn.ConvTranspose1d(6, 4, 4, stride=2)], (6, 9), 6 * 3, 1),
+    "linear, of tokens": (lambda: [nn.Linear(6, 20), nn.Dropout(), nn.Linear(20, 30)], (5, 6), 6, 0),
+    "linear, of places": (lambda: [nn.Linear(6, 20)], (3, 5, 6), 6, 0),
 }
 
 
 def source_of(layers, shape):
     torch.manual_seed(0)
     model, x = nn.Sequential(*layers).eval(), torch.randn(3, *shape)
-    if shape[0] == 4 and layers[0].weight.is_contiguous(memory_format=torch.channels_last):
+    if (
+        shape[0] == 4
+        and isinstance(layers[0], nn.Conv2d)
+        and layers[0].weight.is_contiguous(memory_format=torch.channels_last)
+    ):
         x = x.contiguous(memory_format=torch.channels_last)
     with observing(model, x, RunOptions(device="cpu", layers=[str(len(layers) - 1)])) as observed:
         (source,) = observed.sources.values()

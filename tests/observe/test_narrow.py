@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from streamspread.errors import ActivationError
+from streamspread.linalg.states import load
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import observing
 from streamspread.observe.taps import Watch
@@ -95,3 +96,16 @@ def test_weights_that_are_not_finite():
             model[0].weight[3, 3] = torch.inf
         with pytest.raises(ActivationError, match="layer 0: NaN or Inf, or too wide a range in its weights"):
             Narrow.of(source)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_factor_is_the_same_after_its_state(quick):
+    model, x = nn.Sequential(nn.Conv2d(3, 24, 3)), torch.randn(9, 3, 6, 6)
+    with observing(model, x, RunOptions(device="cpu", layers=["0"])) as observed:
+        narrow = Narrow.of(observed.sources["0"], quick)
+    state = {name: part.clone() for name, part in narrow.state().items()}
+    again = Narrow.like(state["layout"], torch.device("cpu"), quick)
+    load(again.state(), state)
+    x_NS = x.flatten(1)
+    assert torch.equal(again.rows(x_NS), narrow.rows(x_NS))
+    assert bool(torch.equal(narrow.rows(x_NS), narrow.rows(x_NS).float())) == quick

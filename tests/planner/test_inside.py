@@ -11,6 +11,7 @@ from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.methods.sketch import Sketch
 from streamspread.errors import BudgetError
+from streamspread.kernels import digit_bytes
 from tests.shapes import ANY, CPU, CUDA, GIB, layer, plan_of, planned, setting
 
 
@@ -42,6 +43,7 @@ def test_bytes_are_those_of_the_accumulator(device, rounding):
     gram = planned([wide], 1000, 40 * GIB, device, rounding, method="gram").layers[0]
     sizes = gram.sizes
     panels, staging = Gram.nbytes(1000, sizes["tile"], sizes["panel_rows"], where)
+    staging += digit_bytes(rounding, 1000, 20_000)
     step = step_bytes(1000, sizes["panel_rows"], 2, sizes["step"].max_block, where)
     assert (gram.state_bytes, gram.finish_bytes) == (panels + staging, max(0, step - staging))
     covariance = planned([long], 1000, 40 * GIB, device, rounding, method="covariance").layers[0]
@@ -95,9 +97,19 @@ def test_a_rank_asked_for_is_kept():
 
 
 def test_a_tile_is_bounded_whatever_the_budget_so_that_memory_does_not_grow_with_the_features():
-    chosen = planned([layer(65536)], 50_000, 200 * GIB, method="gram").layers[0]
-    assert chosen.passes > 1
-    assert chosen.samples * chosen.sizes["tile"] * 4 <= GIB
+    tiles = [planned([layer(dim)], 50_000, 200 * GIB, method="gram").layers[0] for dim in (2**18, 2**20)]
+    assert all(one.passes > 1 for one in tiles)
+    assert tiles[1].bytes <= 1.01 * tiles[0].bytes
+    few = planned([layer(2**20)], 2000, 200 * GIB, method="gram").layers[0]
+    assert few.passes > 1
+    assert few.samples * few.sizes["tile"] * 4 <= GIB
+
+
+def test_a_tile_may_have_what_the_eigenvalue_step_takes_after_it():
+    chosen = planned([layer(65_536)], 50_000, 200 * GIB, method="gram", rounding="int16").layers[0]
+    where = setting(50_000, 200 * GIB, CPU, "int16")
+    step = step_bytes(50_000, chosen.sizes["panel_rows"], 2, chosen.sizes["step"].max_block, where)
+    assert GIB < 2 * chosen.samples * chosen.sizes["tile"] <= step
 
 
 def test_staging_shrinks_before_a_layer_is_refused():

@@ -140,6 +140,7 @@ class Covariance(Accumulator):
         dtype = kernels.SUM_DTYPES[setting.rounding]
         state = SymmetricPanels.nbytes(dim, panel_rows, dtype, setting.shares) + Probes.nbytes(dim)
         state += Staging.nbytes(dim, staging_rows, setting.rounding, setting.device) + 8 * dim
+        state += kernels.digit_bytes(setting.rounding, dim, staging_rows)
         return state + kernels.product_bytes(min(panel_rows, dim), dim, dtype, setting.device)
 
     @property

@@ -54,6 +54,8 @@ class Gram(Accumulator):
 
     Tiles are added in one scale, the smallest that any of them called for so far: a tile of smaller numbers
     then loses what does not count beside the others, where a larger scale could take these out of range.
+    Integers have one unit in all tiles from the first on, that which suits all features together: a unit that
+    suits some of the others would be too large a share of T.
     """
 
     method = "gram"
@@ -120,7 +122,7 @@ class Gram(Accumulator):
             self.turning.add(x_ND)
             return
         windows = list(self._windows(x_ND))  # none where other ranks have more
-        self._agree_on_scale([window for _, window in windows])
+        self._agree_on_scale(x_ND, [window for _, window in windows])
         for share, window in windows:
             share.stage = tile = share.stage.opened(window, self)
             if tile.staging.filled + x_ND.shape[0] > self.announced:
@@ -139,12 +141,18 @@ class Gram(Accumulator):
                 yield share, x_ND[:, first + begin : first + end]
             first += share.width
 
-    def _agree_on_scale(self, windows: list[torch.Tensor]) -> None:
-        """Of the tiles that shares begin in a pass: the smallest one that is called for, as of one tile."""
-        if self.agreed or self.ranks.size == len(self.shares) == 1:
+    def _agree_on_scale(self, x_ND: torch.Tensor, windows: list[torch.Tensor]) -> None:
+        """Of the tiles that shares begin in a pass: the smallest one that is called for, as of one tile; of
+        integers, that of all features."""
+        one = self.ranks.size == len(self.shares) == 1
+        if self.agreed or (one and (self.tile == self.dim or not self.precision.exact)):
             return
-        own = min((origin_of(x, self.precision, self.scale).scale for x in windows), default=math.inf)
-        self.largest_scale, self.agreed = min(self.ranks.gather(own)), True
+        if self.precision.exact:
+            self.largest_scale = origin_of(x_ND, self.precision, ranks=self.ranks).scale
+        else:
+            own = min((origin_of(x, self.precision, self.scale).scale for x in windows), default=math.inf)
+            self.largest_scale = min(self.ranks.gather(own))
+        self.agreed = True
 
     def end_pass(self) -> None:
         """Add the tile's products, and check that all of it was finite and complete.
