@@ -193,8 +193,8 @@ def test_showing_a_result_needs_neither_torch_nor_a_kernel(tmp_path):
 SLOW = {"altair", "pandas", "sklearn", "sympy", "torchvision", "torch._dynamo", "transformers"}
 
 
-@pytest.mark.parametrize("source", ["folder", "parquet"])
-def test_analysing_encoded_images_loads_no_more_than_it_uses(tmp_path, source):
+@pytest.mark.parametrize("source", ["folder:{}", "parquet:{}", "patches", "noise"])
+def test_analysing_images_loads_no_more_than_it_uses(tmp_path, source):
     """torchvision has the decoder, and would bring torch's compiler and SymPy along: a second."""
     content = io.BytesIO()
     Image.new("RGB", (32, 32)).save(content, "JPEG")
@@ -204,7 +204,7 @@ def test_analysing_encoded_images_loads_no_more_than_it_uses(tmp_path, source):
     pictures = {"img": [{"bytes": content.getvalue(), "path": None}] * 2, "label": [0, 1]}
     pq.write_table(pa.table(pictures), tmp_path / "train.parquet")
     code = "import sys, streamspread\nfrom streamspread import models, store\n"
-    code += f"images = streamspread.data('{source}:{tmp_path}')\n"
+    code += f"images = streamspread.data('{source.format(tmp_path)}', samples=2)\n"
     code += "streamspread.plan(models.load('no2').module, images, layers='all')\n"
     code += f"print(*sorted({SLOW!r} & set(sys.modules)))"
     assert output_of(code).split() == []

@@ -58,7 +58,9 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     least = min(_LEAST_TILE, share)
     while max_block > LEAST_BLOCK and sum(need(least)) > setting.room:
         max_block //= 2
-    tile = _tile(share, lambda tile: need(tile)[0], setting) if setting.same_again else share
+    # The eigenvalue step takes its memory after the last tile, which may have as much.
+    largest = max(constants.tile_bytes, need(least)[1])
+    tile = _tile(share, lambda tile: need(tile)[0], largest, setting) if setting.same_again else share
     passes = -(-share // min(tile, share))
     state, step = need(tile)
     operations = setting.sum_cost * float(samples) ** 2 * share
@@ -102,13 +104,13 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     )
 
 
-def _tile(share: int, need: Callable[[int], int], setting: Setting) -> int:
+def _tile(share: int, need: Callable[[int], int], largest: int, setting: Setting) -> int:
     """How many of a rank's ``share`` of the features make a tile: so that the fewest passes are about alike,
-    of those that fit. ``need``: bytes of the state with a tile of so many."""
+    of those that fit. ``need``: bytes of the state with a tile of so many; ``largest``: of a tile."""
     least = min(_LEAST_TILE, share)
     per_feature = need(least) - need(least - 1) if least > 1 else need(1)
     room = setting.room - setting.forward_bytes - (need(least) - per_feature * least)
-    most = min(room, setting.profile.tile_bytes) // per_feature
+    most = min(room, largest) // per_feature
     passes = -(-share // max(least, most))
     if passes == 1:
         return share

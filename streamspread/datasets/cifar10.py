@@ -16,7 +16,8 @@ from streamspread.errors import DataError
 from streamspread.system.downloads import downloads
 from streamspread.system.network import expect_answer
 
-_FOLDER = "cifar-10-batches-py"
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"  # torchvision.datasets.CIFAR10.url
+_FOLDER, _ARCHIVE = "cifar-10-batches-py", URL.rpartition("/")[2]
 _ANSWER_SECONDS = 5.0  # for the server's first answer: a user without a network waits no longer
 _STALL_SECONDS = 30.0  # without a byte, within a download
 
@@ -44,13 +45,21 @@ def open_cifar10(root: Path, split: str, image_size: int | None = None) -> Tenso
     Raises:
         Cifar10MissingError: they are broken, or missing and cannot be downloaded.
     """
+    # os.path, since Path.exists would raise for a name that is too long.
+    if not any(os.path.exists(root / name) for name in (_FOLDER, _ARCHIVE)):
+        try:
+            expect_answer(
+                URL, _ANSWER_SECONDS
+            )  # before torchvision is imported, which takes most of a second
+        except Exception as error:
+            raise _missing(root, error) from error
     from torchvision.datasets import CIFAR10
 
     train = split == "train"
     try:
         dataset = CIFAR10(str(root), train=train)
     except Exception as first:  # RuntimeError where files are missing, other kinds where they are broken
-        if os.path.exists(root / _FOLDER):  # Path.exists would raise for a name that is too long
+        if os.path.exists(root / _FOLDER):
             raise Cifar10MissingError(
                 f"CIFAR-10 in {root / _FOLDER} is broken (remove that folder to download it again)"
             ) from first
@@ -58,16 +67,18 @@ def open_cifar10(root: Path, split: str, image_size: int | None = None) -> Tenso
             _download(root)
             dataset = CIFAR10(str(root), train=train)
         except Exception as error:  # network, disk, rights, checksum: the user can do the same about each
-            reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
-            raise Cifar10MissingError(
-                f"CIFAR-10 is not in {root} and cannot be downloaded ({reason})"
-            ) from error
+            raise _missing(root, error) from error
     return TensorPixels(
         torch.from_numpy(dataset.data).permute(0, 3, 1, 2),
         torch.tensor(dataset.targets, dtype=torch.int64),
         tuple(dataset.classes),
         image_size,
     )
+
+
+def _missing(root: Path, error: Exception) -> Cifar10MissingError:
+    reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+    return Cifar10MissingError(f"CIFAR-10 is not in {root} and cannot be downloaded ({reason})")
 
 
 def _download(root: Path) -> None:

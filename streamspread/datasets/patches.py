@@ -1,10 +1,11 @@
 """Crops of the two photographs that scikit-learn ships: real pixels, nothing to download."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_sample_images
+from PIL import Image
 
 from streamspread.errors import DataError
 from streamspread.system.side import Side
@@ -12,6 +13,7 @@ from streamspread.system.side import Side
 MOST = {"train": 50_000, "test": 10_000}
 DEFAULT_SIZE = 32
 
+_NAMES = ("china", "flower")
 _ORDER_SEED = 0
 
 
@@ -25,12 +27,11 @@ class PatchPixels:
         labels: int64 (rows,), the photograph's number. ``classes``: the photographs' names.
 
     Raises:
-        DataError: a size larger than the photographs.
+        DataError: a size larger than the photographs, or these are missing.
     """
 
     def __init__(self, split: str, size: int = DEFAULT_SIZE) -> None:
-        shipped = load_sample_images()
-        photographs = [np.ascontiguousarray(photograph.transpose(2, 0, 1)) for photograph in shipped.images]
+        photographs = [_photograph(name) for name in _NAMES]
         largest = min(min(photograph.shape[1:]) for photograph in photographs)
         window = Side.of(size).height, int(size)
         if max(window) > largest:
@@ -48,8 +49,8 @@ class PatchPixels:
         tests = min(MOST["test"], sum(counts) * MOST["test"] // sum(MOST.values()))
         self._places = order[:tests] if split == "test" else order[tests : tests + MOST["train"]]
         self._starts = np.cumsum([0, *counts])
-        self.labels: torch.Tensor | None = torch.from_numpy(self._photograph(self._places))
-        self.classes: tuple[str, ...] | None = tuple(Path(name).stem for name in shipped.filenames)
+        self.labels: torch.Tensor | None = torch.from_numpy(self._which(self._places))
+        self.classes: tuple[str, ...] | None = _NAMES
 
     def __len__(self) -> int:
         return len(self._places)
@@ -57,7 +58,7 @@ class PatchPixels:
     def read(self, rows: np.ndarray) -> torch.Tensor:
         """uint8 (len(rows), 3, H, W)."""
         places = self._places[rows]
-        which = self._photograph(places)
+        which = self._which(places)
         crops = np.empty((len(rows), 3, *self._windows[0].shape[-2:]), dtype=np.uint8)
         for index, windows in enumerate(self._windows):
             here = which == index
@@ -65,6 +66,18 @@ class PatchPixels:
             crops[here] = windows[:, top, left].swapaxes(0, 1)
         return torch.from_numpy(crops)
 
-    def _photograph(self, places: np.ndarray) -> np.ndarray:
+    def _which(self, places: np.ndarray) -> np.ndarray:
         """The index of the photograph in which each place lies, int64."""
         return np.searchsorted(self._starts, places, side="right") - 1
+
+
+def _photograph(name: str) -> np.ndarray:
+    """uint8 (3, H, W). sklearn.datasets.load_sample_image reads it so, but for half a second of imports."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise DataError("patches are cut from two photographs of scikit-learn, which is not installed")
+    try:
+        with Image.open(Path(package.origin).parent / "datasets" / "images" / f"{name}.jpg") as image:
+            return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    except OSError as error:
+        raise DataError(f"patches are cut from photographs that scikit-learn lacks here ({error})") from error

@@ -8,6 +8,7 @@ the size of an image.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import torch
@@ -16,21 +17,30 @@ from torch import nn
 from streamspread.linalg.banded import Banded, Layout
 from streamspread.observe.source import Source
 
-_POINTWISE = (nn.BatchNorm2d, nn.Dropout, nn.Dropout2d, nn.Identity)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+_POINTWISE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity)
+_LINEAR = (nn.Linear, nn.Dropout, nn.Identity)
 
 
 class Coupling:
     """The places of a source's numbers, and how far apart two that one output sees may lie.
 
     Attributes:
+        shape: channels, rows and columns; turned where what is coupled lies nearer then.
         reach: rows and columns between two numbers that one output sees, at the most.
         colours: of numbers; no output sees two numbers of one colour.
         layout: of the lower triangle of WᵀW, of whose numbers those of a place follow each other.
     """
 
-    def __init__(self, shape: tuple[int, int, int], reach: tuple[int, int], channels_last: bool) -> None:
-        self.shape, self.reach, self._last = shape, reach, channels_last
+    def __init__(
+        self, shape: tuple[int, int, int], reach: tuple[int, int], channels_last: bool = False
+    ) -> None:
         channels, rows, columns = shape
+        self._last = channels_last
+        self._turned = reach[1] * rows + reach[0] < reach[0] * columns + reach[1]
+        if self._turned:
+            rows, columns, reach = columns, rows, reach[::-1]
+        self.shape, self.reach = (channels, rows, columns), reach
         self._periods = tuple(
             min(size, 2 * far + 1) for size, far in zip((rows, columns), reach, strict=True)
         )
@@ -40,29 +50,33 @@ class Coupling:
 
     @staticmethod
     def of(source: Source) -> Coupling:
-        """Where all modules are convolutions of images, with zeros around them, or transposed ones, and what
-        acts on each number alone; else all is coupled."""
-        reach, stride = [Fraction(0), Fraction(0)], [Fraction(1), Fraction(1)]
-        if len(source.shape) != 3:
+        """Where all modules are convolutions, with zeros around them, or transposed ones, and what acts on
+        each number alone; or linear layers of the last axis. Else all is coupled."""
+        shape, modules = source.shape, [step.module for step in source.steps]
+        if len(shape) > 1 and all(isinstance(module, _LINEAR) for module in modules):
+            alike = all(step.shape[:-1] == shape[:-1] for step in source.steps)
+            if alike and not source.tap.channels_last:
+                return Coupling((shape[-1], math.prod(shape[:-1]), 1), (0, 0), channels_last=True)
+        if len(shape) not in (2, 3) or not all(_in_zeros(module) for module in modules):
             return Coupling.whole(source.dim)
-        for module, _ in source.steps:
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.padding_mode == "zeros":
-                for axis in (0, 1):
-                    if module.transposed:  # its outputs lie closer than what it sees
-                        stride[axis] /= module.stride[axis]
-                    reach[axis] += stride[axis] * module.dilation[axis] * (module.kernel_size[axis] - 1)
-                    if not module.transposed:
-                        stride[axis] *= module.stride[axis]
-            elif not isinstance(module, _POINTWISE):
-                return Coupling.whole(source.dim)
-        channels, rows, columns = source.shape
-        far = (min(int(reach[0]), rows - 1), min(int(reach[1]), columns - 1))
-        return Coupling((channels, rows, columns), far, source.tap.channels_last)
+        reach, stride = [Fraction(0)] * (len(shape) - 1), [Fraction(1)] * (len(shape) - 1)
+        for module in modules:
+            if not isinstance(module, _CONVOLUTIONS):
+                continue
+            for axis in range(len(reach)):
+                if module.transposed:  # its outputs lie closer than what it sees
+                    stride[axis] /= module.stride[axis]
+                reach[axis] += stride[axis] * module.dilation[axis] * (module.kernel_size[axis] - 1)
+                if not module.transposed:
+                    stride[axis] *= module.stride[axis]
+        far = [min(int(most), size - 1) for most, size in zip(reach, shape[1:], strict=True)]
+        (rows, columns), (down, right) = (1, *shape[1:])[-2:], (0, *far)[-2:]
+        return Coupling((shape[0], rows, columns), (down, right), source.tap.channels_last)
 
     @staticmethod
     def whole(dim: int) -> Coupling:
         """Any two of so many numbers, as if they were channels of one place."""
-        return Coupling((dim, 1, 1), (0, 0), False)
+        return Coupling((dim, 1, 1), (0, 0))
 
     @property
     def all_coupled(self) -> bool:
@@ -72,10 +86,14 @@ class Coupling:
     def order(self) -> torch.Tensor:
         """(S,) int64: the source's numbers place by place, so that what is coupled lies near."""
         channels, rows, columns = self.shape
+        if self._turned:
+            rows, columns = columns, rows
         number_S = torch.arange(self.layout.order)
         if self._last:
-            return number_S
-        return number_S.view(channels, rows, columns).permute(1, 2, 0).flatten()
+            number_RWC = number_S.view(rows, columns, channels)
+        else:
+            number_RWC = number_S.view(channels, rows, columns).permute(1, 2, 0)
+        return (number_RWC.transpose(0, 1) if self._turned else number_RWC).flatten()
 
     def colour(self) -> torch.Tensor:
         """(S,) int64, of each number in that order."""
@@ -105,6 +123,13 @@ class Coupling:
             far_KB |= _apart(column_S, begin, stop, end) > self.reach[1]
             part_KB[:] = seen_KB.masked_fill_(far_KB, 0.0)  # also where it is NaN
         return square
+
+
+def _in_zeros(module: nn.Module) -> bool:
+    """Whether it is a convolution with zeros around what it takes, or acts on each number alone."""
+    if isinstance(module, _CONVOLUTIONS):
+        return module.padding_mode == "zeros"
+    return isinstance(module, _POINTWISE)
 
 
 def _apart(at_S: torch.Tensor, begin: int, stop: int, end: int) -> torch.Tensor:

@@ -15,7 +15,8 @@ from streamspread.planner.plans import LayerPlan, PassPlan, Plan
 from streamspread.planner.sides import at_the_narrow_side
 from streamspread.system.memory import at_least, format_bytes
 
-_ESTIMATE_WORTH = 2.0  # times the work, for K beyond the samples beside what is proved
+# Times the work, for K beyond the samples beside what is proved; of more samples the two are nearly the same.
+_ESTIMATE_WORTH, _FEW = 2.0, 16_384
 
 
 def make_plan(layers: Sequence[LayerShape], setting: Setting) -> Plan:
@@ -144,7 +145,8 @@ def _least_work(fitting: Sequence[Candidate], setting: Setting) -> Candidate:
     worth = setting.profile.exact_worth if best.passes > 1 else math.inf
     exact = [one for one in fitting if one.exact and one.operations <= worth * best.operations]
     best = min(exact, default=best, key=attrgetter("operations"))
-    telling = [one for one in exact if one.estimates and one.operations <= _ESTIMATE_WORTH * best.operations]
+    worth = _ESTIMATE_WORTH if (setting.samples or 0) <= _FEW else 1.0
+    telling = [one for one in exact if one.estimates and one.operations <= worth * best.operations]
     return min(telling, default=best, key=attrgetter("operations"))
 
 

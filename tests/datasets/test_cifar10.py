@@ -78,6 +78,7 @@ def server(tiny, monkeypatch):
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         url = f"http://127.0.0.1:{running.server_port}/{ARCHIVE}"
         monkeypatch.setattr(torchvision.datasets.CIFAR10, "url", url)
+        monkeypatch.setattr(cifar10, "URL", url)
         yield served
         running.shutdown()
         thread.join()
@@ -96,6 +97,11 @@ def offline(monkeypatch):
 def wanted(split):
     names = [f"data_batch_{i}" for i in range(1, 6)] if split == "train" else ["test_batch"]
     return torch.from_numpy(np.concatenate([pixels(n) for n in names])).reshape(-1, 3, 32, 32)
+
+
+def test_it_is_asked_for_where_torchvision_has_it():
+    assert torchvision.datasets.CIFAR10.url == cifar10.URL
+    assert torchvision.datasets.CIFAR10.filename == ARCHIVE == cifar10._ARCHIVE
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

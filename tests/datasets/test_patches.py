@@ -1,11 +1,13 @@
 """Tests of crops of scikit-learn's photographs: distinct places, disjoint splits, true pixels."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_sample_images
 
-from streamspread.datasets import ImageData, StreamedImages, load
+from streamspread.datasets import ImageData, StreamedImages, load, patches
 from streamspread.datasets.patches import MOST, PatchPixels
 from streamspread.errors import DataError
 
@@ -80,3 +82,16 @@ def test_more_than_there_are_and_larger_than_the_photographs():
         load("patches", samples=50_001)
     with pytest.raises(DataError, match="428x428 crops asked for; the photographs give up to 427x427"):
         load("patches", image_size=428)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "said"),
+    [("sklearn", "which is not installed"), ("photographs", "that scikit-learn lacks here")],
+)
+def test_without_the_photographs_it_fails_in_one_line(lacking, said, monkeypatch, tmp_path):
+    found = find_spec("sklearn")
+    found.origin = str(tmp_path / "__init__.py")
+    monkeypatch.setattr(patches, "find_spec", lambda name: None if lacking == "sklearn" else found)
+    with pytest.raises(DataError, match=said) as caught:
+        load("patches")
+    assert "\n" not in str(caught.value)

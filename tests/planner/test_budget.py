@@ -100,4 +100,4 @@ def test_all_eigenvalues_need_no_second_matrix_and_no_proof_needs_less(device, m
     assert quick.finish_bytes <= usual.finish_bytes
     assert quick.operations <= usual.operations < whole.operations
     assert whole.finish_bytes < 16_384**2 * 4  # the square matrix alone
-    assert whole.state_bytes == usual.state_bytes
+    assert whole.state_bytes <= usual.state_bytes  # a tile may have what the step takes

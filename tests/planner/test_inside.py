@@ -97,9 +97,19 @@ def test_a_rank_asked_for_is_kept():
 
 
 def test_a_tile_is_bounded_whatever_the_budget_so_that_memory_does_not_grow_with_the_features():
-    chosen = planned([layer(65536)], 50_000, 200 * GIB, method="gram").layers[0]
-    assert chosen.passes > 1
-    assert chosen.samples * chosen.sizes["tile"] * 4 <= GIB
+    tiles = [planned([layer(dim)], 50_000, 200 * GIB, method="gram").layers[0] for dim in (2**18, 2**20)]
+    assert all(one.passes > 1 for one in tiles)
+    assert tiles[1].bytes <= 1.01 * tiles[0].bytes
+    few = planned([layer(2**20)], 2000, 200 * GIB, method="gram").layers[0]
+    assert few.passes > 1
+    assert few.samples * few.sizes["tile"] * 4 <= GIB
+
+
+def test_a_tile_may_have_what_the_eigenvalue_step_takes_after_it():
+    chosen = planned([layer(65_536)], 50_000, 200 * GIB, method="gram", rounding="int16").layers[0]
+    where = setting(50_000, 200 * GIB, CPU, "int16")
+    step = step_bytes(50_000, chosen.sizes["panel_rows"], 2, chosen.sizes["step"].max_block, where)
+    assert GIB < 2 * chosen.samples * chosen.sizes["tile"] <= step
 
 
 def test_staging_shrinks_before_a_layer_is_refused():
