@@ -9,7 +9,6 @@ from streamspread.accumulators.travels import Wire
 from streamspread.planner.plans import LayerPlan, Plan
 from streamspread.system.devices import Profile
 
-_MADE = 4.0  # operations' worth of time that one of a float64 convolution, by which R is made, takes more
 _STAGED = 550.0  # operations' worth of time for each number that is staged, on a core of an AMD EPYC
 
 
@@ -144,8 +143,6 @@ def _own(row: LayerPlan, plan: Plan, profile: Profile) -> float:
     with what staging takes."""
     samples, dim = plan.samples or 1, row.summed_dim or row.dim
     longer = (profile.search_cost - 1.0) * row.candidate.step
-    if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint
-        longer += _MADE * 2 * row.of.narrow.products * row.of.narrow.operations
     columns = dim / plan.ranks if row.candidate.travels.columns else dim  # that are staged here
     return (
         max(0.0, row.operations - _again(row, plan, profile))
