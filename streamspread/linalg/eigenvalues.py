@@ -22,7 +22,7 @@ from streamspread.system.devices import Profile
 
 _QUICK = 2  # attempts of them in a copy of float32, before the panels' own precision is taken
 _TINY = 1e-280  # squares below it have lost digits
-_HOPELESS = 0.5  # of the largest basis: with no K by then, a dense solve is cheaper
+_HOPELESS = 0.8  # of the largest basis: with no K by then, a dense solve is cheaper
 _NEEDED = 2.0  # vectors of a basis for each component, at the least
 
 

@@ -115,8 +115,10 @@ class OwnedPanels:
 
     def product(self, q_NL: torch.Tensor, rough: bool) -> torch.Tensor:
         """P·q (n, L) in the panels' dtype; ``rough``: in TF32."""
-        if self.panels and float32.pays(self.panels[-1], q_NL[: self.panels[-1].shape[1]]):
-            return self._product_of_whole_panels(q_NL)
+        if self.panels and self.panels[0].is_contiguous():  # not those of another's matrix
+            last = self.panels[-1]
+            if float32.pays(last, q_NL[: last.shape[1]]):
+                return self._product_of_whole_panels(q_NL)
         q_NL, y_NL = _laid_out(q_NL)
         with switched(matrices=True) if rough else nullcontext():
             for begin, end, panel in self.held():

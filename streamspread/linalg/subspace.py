@@ -22,7 +22,7 @@ from streamspread.linalg.products import dense_product
 from streamspread.results.spectrum import components_for
 
 _GUARD = 1.2  # basis over K, at the least: some vectors beyond K make the leading ones converge
-_SETTLED = 0.1  # of what decides K, that sums of Ritz values may still grow by in a step
+_SETTLED = 0.3  # of what decides K, that sums of Ritz values may still grow by in a step
 _CONVERGED = 1.02  # a Ritz value that random vectors do not exceed may be so many times below the eigenvalue
 _UNSEEN = 1.1  # and what a few random vectors find
 _UNIT = 2.0**-23  # of a target, below which they have settled whatever decides K
@@ -189,7 +189,7 @@ def reaching(values_L: np.ndarray, targets: Sequence[float]) -> list[int | None]
 
 def _settled(ritz_L: np.ndarray, before_L: np.ndarray, targets: Sequence[float]) -> bool:
     """Whether the K of every target is known from Ritz values that hardly grow any more: the sum of K of
-    them by less than a tenth of its distance from the target, and of what the sum of K − 1 falls short."""
+    them by less than 0.3 of its distance from the target, and of what the sum of K − 1 falls short."""
     sums_L, before = np.cumsum(ritz_L), np.cumsum(before_L)
     for target in targets:
         k = components_for(sums_L, target)
