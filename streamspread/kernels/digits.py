@@ -36,7 +36,7 @@ LEAST, MOST = -64 * 128 - 64, 63 * 128 + 63
 _HEIGHT, _WIDTH, _SQUARE = 1024, 512, 256  # of a block of products, at the most; of one on the diagonal
 _TILE = 16  # rows of a block that a thread takes: two cache lines, where they are copied to columns
 #: Of values: what was cut off of so many takes a third of the time that the fourth product would.
-_MOST_CUT = 1 / 16_000
+MOST_CUT = 1 / 16_000
 _TRIAL = (512, 1024, 1024)  # rows, order and terms of the update by which speed is measured
 
 
@@ -179,7 +179,7 @@ def add_gram(
         _, lines, length = lines_2LM.shape
         width = _width(length)
         cut_L = _split(*source, memory.numpy(), (lines, length, width))
-        few = cut_L.sum() <= _MOST_CUT * lines * length
+        few = cut_L.sum() <= MOST_CUT * lines * length
         if few:
             digits_3LM = memory[: 3 * lines * width].view(3, lines, width)[..., :length]
             digits_3NT, cut = digits_3LM.mT if turned else digits_3LM, _collect(*source, length, cut_L)
@@ -214,12 +214,7 @@ def speed() -> float:
     generator = torch.Generator().manual_seed(0)
     x_2NK = torch.randint(-128, 128, (count, 2, terms), dtype=torch.int8, generator=generator).transpose(0, 1)
     x_2NK[:, ::2, ::3], x_2NK[:, 1::2, ::3] = -128, 127  # extremes, at which some instructions saturate
-    small = slice(0, 32)
-    try:
-        exact = torch._int_mm(x_2NK[0, small], x_2NK[1, small].T)
-    except (AttributeError, RuntimeError):  # a torch without it
-        return 0.0
-    if not torch.equal(exact.double(), x_2NK[0, small].double() @ x_2NK[1, small].double().T):
+    if not is_exact(*x_2NK[:, :32]):
         return 0.0
     x_2NK[0] >>= 3  # as values are as a rule: within two digits
     wide_RN, x_NK = torch.zeros(rows, count, dtype=torch.float64), x_2NK[0].float()
@@ -228,6 +223,15 @@ def speed() -> float:
     from streamspread.kernels import cpu  # which imports this file
 
     return _seconds(lambda: cpu.add_gram_rows(c_RN, x_NK)) / taken
+
+
+def is_exact(a_BT: torch.Tensor, b_CT: torch.Tensor) -> bool:
+    """Whether ``torch._int_mm`` is there and forms ``a @ bᵀ`` of these int8 matrices exactly."""
+    try:
+        product_BC = torch._int_mm(a_BT, b_CT.T)
+    except (AttributeError, RuntimeError):  # a torch without it
+        return False
+    return torch.equal(product_BC.double(), a_BT.double() @ b_CT.double().T)
 
 
 def _seconds(call: Callable[[], Any]) -> float:
