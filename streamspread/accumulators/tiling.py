@@ -83,6 +83,7 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
         finish_bytes=step,
         operations=operations,
         exact=True,
+        sums_after=True,
         order=samples,
         why=f"inner products of {samples:,} samples from "
         f"{passes} tile{'s' * (passes > 1)} of {tile:,} features" + more * ", and a pass for its directions",

@@ -149,19 +149,24 @@ def _copy_turned(c: Any, stride: int, block: int, mirror: int, part: Any) -> Non
             c[mirror + j * stride + i] = c[block + i * stride + j]
 
 
-def add_gram(panels: Iterable[tuple[int, int, torch.Tensor]], x_2NK: torch.Tensor) -> None:
+def add_gram(
+    panels: Iterable[tuple[int, int, torch.Tensor]],
+    x_2NK: torch.Tensor,
+    progress: Callable[[float], None] = lambda done: None,
+) -> None:
     """``P += x xᵀ`` in place, for x = 256·x[0] + x[1], exactly.
 
     Args:
         panels: (first row, one past the last, panel), whose columns go from 0 to that: float64 integers,
             adjacent in a row. Columns from the first row on are symmetric.
         x_2NK: int8, in adjacent columns or adjacent rows.
+        progress: is called with the share that is done.
     """
     held = [(flat(panel), (panel.stride(0), first, end)) for first, end, panel in panels]
     count, terms = max((end for _, (_, _, end) in held), default=0), x_2NK.shape[2]
     if not count:  # all panels are other ranks'
         return
-    step = min(terms, digit_terms(count))
+    step, numbers = min(terms, digit_terms(count)), sum(len(panel) for panel, _ in held)
     memory = torch.empty(DIGITS * max(count * _width(step), step * _width(count)), dtype=torch.int8)
     products = torch.empty(4 * min(count, _HEIGHT) * min(count, _WIDTH), dtype=torch.int32)
     for begin in range(0, terms, step):
@@ -174,17 +179,21 @@ def add_gram(panels: Iterable[tuple[int, int, torch.Tensor]], x_2NK: torch.Tenso
         _, lines, length = lines_2LM.shape
         width = _width(length)
         cut_L = _split(*source, memory.numpy(), (lines, length, width))
-        if cut_L.sum() <= MOST_CUT * lines * length:
+        few = cut_L.sum() <= MOST_CUT * lines * length
+        if few:
             digits_3LM = memory[: 3 * lines * width].view(3, lines, width)[..., :length]
-            cut = _collect(*source, length, cut_L)
-            for panel in held:
-                _add_three_each(panel, digits_3LM.mT if turned else digits_3LM, products)
-                if len(cut[0]):
-                    _add_cut(*panel, source, turned, cut)
+            digits_3NT, cut = digits_3LM.mT if turned else digits_3LM, _collect(*source, length, cut_L)
         else:
             pairs_MT = _pairs(lines_2LM, turned, memory)
-            for panel in held:
+        added = 0
+        for panel in held:
+            if few:
+                _add_three_each(panel, digits_3NT, products)
+                _add_cut(*panel, source, turned, cut)
+            else:
                 _add_four_each(panel, pairs_MT, products)
+            added += len(panel[0])
+            progress((begin + added / numbers * part_2NT.shape[2]) / terms)
 
 
 def add_gram_rows(c_RN: torch.Tensor, x_2NK: torch.Tensor) -> None:

@@ -10,7 +10,7 @@ cache lines. Blocks on the diagonal are formed whole. It has not been run on a c
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
@@ -26,7 +26,9 @@ _FOUR = ((0, 0, 65536), (0, 1, 256), (1, 0, 256), (1, 1, 1))
 Panel = tuple[int, int, torch.Tensor]
 
 
-def add_gram(panels: Iterable[Panel], x_2NK: torch.Tensor) -> None:
+def add_gram(
+    panels: Iterable[Panel], x_2NK: torch.Tensor, progress: Callable[[float], None] = lambda done: None
+) -> None:
     """``P += x xᵀ`` in place, exactly; as :func:`streamspread.kernels.digits.add_gram`, but for int8 in any
     layout. Waits for the device twice or so for some thousand terms: how values are taken apart depends on
     them."""
@@ -48,6 +50,7 @@ def add_gram(panels: Iterable[Panel], x_2NK: torch.Tensor) -> None:
             cut = _collect(part_2NT)
             for panel in held:
                 _add_cut(panel, part_2NT, *cut)
+        progress(min(1.0, (begin + step) / terms))
 
 
 def add_gram_rows(c_RN: torch.Tensor, x_2NK: torch.Tensor) -> None:

@@ -57,7 +57,8 @@ class Coupling:
             alike = all(step.shape[:-1] == shape[:-1] for step in source.steps)
             if alike and not source.tap.channels_last:
                 return Coupling((shape[-1], math.prod(shape[:-1]), 1), (0, 0), channels_last=True)
-        if len(shape) not in (2, 3) or not all(_in_zeros(module) for module in modules):
+        of_images = len(shape) in (2, 3) and all(len(step.shape) == len(shape) for step in source.steps)
+        if not of_images or not all(_in_zeros(module) for module in modules):
             return Coupling.whole(source.dim)
         reach, stride = [Fraction(0)] * (len(shape) - 1), [Fraction(1)] * (len(shape) - 1)
         for module in modules:

@@ -163,7 +163,7 @@ class Covariance(Accumulator):
             self._stage = self._stage.begun(x_ND)
             self._stage.sums().add(x_ND)
 
-    def end_pass(self) -> None:
+    def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         """As the contract says, and:
 
         Raises:
