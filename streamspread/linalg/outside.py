@@ -30,6 +30,7 @@ from streamspread.linalg.blocks import CHUNK_ROWS, inner
 from streamspread.linalg.chunks import UNIT, summation_error
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE, PROBES
+from streamspread.linalg.products import dense_product
 
 #: How often a matrix may be asked for a bound; all of them hold but for a probability of FAILURE.
 ATTEMPTS = 8
@@ -109,7 +110,8 @@ class _Operator:
         """Of z in float32, about."""
         q_NL = self.q_NL.to(z_NM.dtype)
         image_NM = self.matrix.matmul(z_NM).sub_(z_NM, alpha=self.lowest)
-        image_NM -= q_NL @ (self.inverse_LL.to(z_NM.dtype) @ (q_NL.T @ image_NM))
+        along_LM = self.inverse_LL.to(z_NM.dtype) @ dense_product(q_NL.T, image_NM)
+        image_NM -= dense_product(q_NL, along_LM)
         return image_NM.mul_(2.0 / self.width).sub_(z_NM)
 
     def bound(self, growth: float, degree: int) -> float:
