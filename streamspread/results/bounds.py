@@ -85,8 +85,8 @@ def residual_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, outside: 
 
 
 def _factor(residual_LL: np.ndarray) -> np.ndarray:
-    """W with WᵀW = RᵀR, or somewhat more, which bounds from above too: as much as lets Cholesky factorise what
-    may be singular, and more than this rounds (Higham 2002, section 10.1)."""
+    """W with WᵀW = RᵀR, or somewhat more, which bounds from above too: so much that Cholesky factorises what
+    may be singular, and more than it rounds (Higham 2002, section 10.1)."""
     count = len(residual_LL)
     more = 2 * (count + 1) * np.finfo(np.float64).eps * np.trace(residual_LL)
     try:
