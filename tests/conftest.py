@@ -48,6 +48,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
         return request.param
     module, staged_dtype = emulation.load(), kernels.staged_dtype
     monkeypatch.setattr(kernels, "for_device", lambda device: module)
+    monkeypatch.setattr(torch, "_int_mm", emulation.int_mm)
     monkeypatch.setattr(
         kernels, "staged_dtype", lambda rounding, device: staged_dtype(rounding, torch.device("cuda"))
     )

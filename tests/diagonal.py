@@ -45,7 +45,7 @@ class Diagonal(Accumulator):
         self.sum_D += x_ND.double().sum(0)
         self.squares_D += x_ND.double().square().sum(0)
 
-    def end_pass(self):
+    def end_pass(self, progress=None):
         pass
 
     def spectrum(self, options, progress=None):

@@ -21,6 +21,7 @@ from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 import numpy as np
+import torch
 
 from streamspread import kernels
 
@@ -37,6 +38,7 @@ _HOST = r"""
 #define __device__
 #define __shared__ static
 using std::isfinite;
+using std::rint;
 struct dim3_ { int x, y; };
 static dim3_ threadIdx, blockIdx, blockDim;
 static int min(int a, int b) { return a < b ? a : b; }
@@ -70,6 +72,8 @@ static double __shfl_down_sync(unsigned, double value, int offset) {
 }
 template <typename T> static void atomicAdd(T* at, T value) { *at += value; }
 static void atomicMin(int* at, int value) { *at = min(*at, value); }
+static void atomicMax(long long* at, long long value) { if (value > *at) *at = value; }
+static long long __double_as_longlong(double x) { long long bits; std::memcpy(&bits, &x, 8); return bits; }
 """
 
 _LAUNCH = r"""
@@ -98,7 +102,7 @@ template <typename F> static void launch(int grid_x, int grid_y, const F& kernel
 }
 """
 
-_KERNEL = r"""
+_STAGE = r"""
 extern "C" void kernel_{index}(int grid_x, int grid_y, const void* x, long long x_stride, const void* shifts,
         double scale, void* out, long long out_stride, void* sums, void* squares, void* bad, int batch,
         int rows, int columns) {{
@@ -109,22 +113,51 @@ extern "C" void kernel_{index}(int grid_x, int grid_y, const void* x, long long 
 }}
 """
 
+_STAGE_WHOLE = r"""
+extern "C" void kernel_{index}(int grid_x, int grid_y, const void* x, long long x_stride, const void* shifts,
+        double scale, void* high, void* low, long long out_stride, void* sums, void* squares, void* errors,
+        void* farthest, void* bad, int batch, int rows, int columns) {{
+    launch(grid_x, grid_y, [=] {{
+        stage_whole<{T}, {V}>((const {T}*)x, x_stride, (const double*)shifts, scale, (signed char*)high,
+            (signed char*)low, out_stride, (double*)sums, (double*)squares, (double*)errors,
+            (long long*)farthest, (int*)bad, batch, rows, columns);
+    }});
+}}
+"""
+
 _POINTER = ctypes.c_void_p
-_ARGUMENTS = [
-    *(ctypes.c_int, ctypes.c_int, _POINTER, ctypes.c_longlong, _POINTER, ctypes.c_double, _POINTER),
-    *(ctypes.c_longlong, _POINTER, _POINTER, _POINTER, ctypes.c_int, ctypes.c_int, ctypes.c_int),
-]
+_SOURCE = [ctypes.c_int, ctypes.c_int, _POINTER, ctypes.c_longlong, _POINTER, ctypes.c_double]
+_SIZES = [ctypes.c_int] * 3
+#: By the kernel: how it is called from outside, and with what.
+_FORMS = {
+    "stage": (_STAGE, "TPOV", [*_SOURCE, _POINTER, ctypes.c_longlong, *[_POINTER] * 3, *_SIZES]),
+    "stage_whole": (
+        _STAGE_WHOLE,
+        "TV",
+        [*_SOURCE, *[_POINTER] * 2, ctypes.c_longlong, *[_POINTER] * 5, *_SIZES],
+    ),
+}
 
 
 def kernel_names() -> list[str]:
-    """Every form of the kernel that is launched, such as ``stage<float, float, __half, 4>``."""
+    """Every form of the kernels that is launched, such as ``stage<float, float, __half, 4>``."""
     types = ("double", "float", "__half", "__nv_bfloat16")
+    widths = {source: (1, 4, 8) if source in types[2:] else (1, 4) for source in types}
     return [
-        f"stage<{source}, {'double' if 'double' in (source, staged) else 'float'}, {staged}, {width}>"
-        for source in types
-        for staged in types
-        for width in ((1, 4, 8) if source in types[2:] else (1, 4))
+        *(
+            f"stage<{source}, {'double' if 'double' in (source, staged) else 'float'}, {staged}, {width}>"
+            for source in types
+            for staged in types
+            for width in widths[source]
+        ),
+        *(f"stage_whole<{source}, {width}>" for source in types for width in widths[source]),
     ]
+
+
+def _parts(name: str) -> tuple[str, list[str]]:
+    """A kernel and the arguments of its template."""
+    kernel, arguments = re.fullmatch(r"(\w+)<(.*)>", name).groups()
+    return kernel, arguments.split(", ")
 
 
 class _Kernels:
@@ -135,8 +168,9 @@ class _Kernels:
         source = code.replace("#include <cuda_fp16.h>", "").replace("#include <cuda_bf16.h>", "")
         text = _HOST + source + _LAUNCH
         for index, name in enumerate(self.names):
-            t, p, o, v = re.fullmatch(r"stage<(.*), (.*), (.*), (.*)>", name).groups()
-            text += _KERNEL.format(index=index, T=t, P=p, O=o, V=v)
+            kernel, arguments = _parts(name)
+            form, letters, _ = _FORMS[kernel]
+            text += form.format(index=index, **dict(zip(letters, arguments, strict=True)))
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "kernels.cpp").write_text(text)
             library = Path(folder) / "kernels.so"
@@ -146,7 +180,7 @@ class _Kernels:
 
     def __getitem__(self, name: str):
         function = getattr(self.library, f"kernel_{self.names.index(name)}")
-        function.argtypes, function.restype = _ARGUMENTS, None
+        function.argtypes, function.restype = _FORMS[_parts(name)[0]][2], None
 
         def launch(grid, block, arguments):
             assert block == (256,)
@@ -194,6 +228,26 @@ def _gemm_ex(handle, op_a, op_b, m, n, k, alpha, a, a_type, lda, b, b_type, ldb,
         c_mn[...] = scales[0] * product + scales[1] * c_mn
 
 
+_int_mm = torch._int_mm
+
+
+def int_mm(a_MK: torch.Tensor, b_KN: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
+    """``torch._int_mm``, where it is given what it takes on a card (``_int_mm_out_cuda``), in the layout that
+    cuBLASLt has int8 tensor cores for: terms adjacent, and all rows at multiples of 16 bytes."""
+    (m, k), n = a_MK.shape, b_KN.shape[1]
+    assert m > 16
+    assert k % 8 == n % 8 == 0 < k * n
+    assert a_MK.stride(1) == b_KN.stride(0) == 1
+    for factor, stride in ((a_MK, a_MK.stride(0)), (b_KN, b_KN.stride(1))):
+        assert factor.dtype == torch.int8
+        assert k <= stride
+        assert stride % 16 == factor.data_ptr() % 16 == 0
+    if out is None:
+        return _int_mm(a_MK, b_KN)
+    assert (out.shape, out.dtype, out.is_contiguous()) == ((m, n), torch.int32, True)
+    return _int_mm(a_MK, b_KN, out=out)
+
+
 @functools.cache
 def load() -> ModuleType:
     """``streamspread.kernels.cuda`` on the CPU; takes CPU tensors."""
@@ -212,6 +266,7 @@ def load() -> ModuleType:
         "cupy_backends.cuda": ModuleType("cupy_backends.cuda"),
         "cupy_backends.cuda.libs": libs,
     }
+    importlib.import_module("streamspread.kernels.planes")  # with what is real, so that there is one of it
     path = Path(kernels.__file__).with_name("cuda.py")
     spec = importlib.util.spec_from_file_location("cuda_on_the_cpu", path)
     module = importlib.util.module_from_spec(spec)

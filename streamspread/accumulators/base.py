@@ -170,6 +170,7 @@ class Candidate:
         summed_dim: numbers of a row that it takes, where these are not the layer's own but its narrow side's.
         making_rows: how many of the operations make the rows of a narrow side, and first what makes these.
         quick_rows: whether these are made in float32, and their errors measured.
+        sums_after: whether its sums are formed after each pass, of what was staged.
         rounding: of the values, where it is not the setting's.
         scores: whether the samples' scores come with its directions.
         scoring: whether the last of its passes is one for scores alone.
@@ -190,6 +191,7 @@ class Candidate:
     summed_dim: int | None = None
     making_rows: float = 0.0
     quick_rows: bool = False
+    sums_after: bool = False
     rounding: str = ""
     scores: bool = False
     scoring: bool = False
@@ -258,8 +260,9 @@ class Accumulator(ABC):
         """Add a batch (n, D): any float dtype, on the accumulator's device, its features in one order."""
 
     @abstractmethod
-    def end_pass(self) -> None:
-        """Take in what is still staged, and check that everything in this pass was finite.
+    def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
+        """Take in what is still staged, and check that everything in this pass was finite; ``progress`` is
+        called with the share of the work that is done.
 
         Raises:
             ActivationError: NaN or Inf came, or not what the first pass brought.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -37,8 +37,8 @@ class Share:
         """Whether all its columns are summed."""
         return self.begin == self.width
 
-    def end_tile(self, owner: Gram) -> None:
-        self.stage.add_to(owner, self)
+    def end_tile(self, owner: Gram, progress: Callable[[float], None] | None = None) -> None:
+        self.stage.add_to(owner, self, progress)
         self.stage = Between()
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -66,7 +66,7 @@ class Between:
             origin = origin._replace(scale=most)  # its shift is on that finer grid too
         return Tile(origin, owner)
 
-    def add_to(self, owner: Gram, share: Share) -> None:
+    def add_to(self, owner: Gram, share: Share, progress: Callable[[float], None] | None) -> None:
         """Nothing to add."""
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -82,7 +82,7 @@ class Tile:
     def opened(self, window_NT: torch.Tensor, owner: Gram) -> Tile:
         return self
 
-    def add_to(self, owner: Gram, share: Share) -> None:
+    def add_to(self, owner: Gram, share: Share, progress: Callable[[float], None] | None) -> None:
         """Add the products of the columns to the owner's sums."""
         staging = self.staging
         if staging.filled != owner.announced:
@@ -97,7 +97,7 @@ class Tile:
         if (total := staging.total()) != 0.0:
             owner.rescale(staging.origin.scale)
             rows_NT = staging.staged()
-            owner.panels.add_outer(rows_NT)
+            owner.panels.add_outer(rows_NT, progress)
             if owner.labels is not None:
                 sums = ClassSums(owner.labels, staging.columns, owner.device, owner.places)
                 sums.add(rows_NT)

@@ -45,7 +45,7 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     panel_rows = constants.panel_rows
     max_block = largest_block(samples, constants)
 
-    digits = digit_bytes(setting.rounding, samples, share)
+    digits = digit_bytes(setting.rounding, samples, share, setting.device)
 
     def need(tile: int) -> tuple[int, int]:
         panels, staging = gram.nbytes(samples, min(tile, share), panel_rows, setting)
@@ -83,6 +83,7 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
         finish_bytes=step,
         operations=operations,
         exact=True,
+        sums_after=True,
         order=samples,
         why=f"inner products of {samples:,} samples from "
         f"{passes} tile{'s' * (passes > 1)} of {tile:,} features" + more * ", and a pass for its directions",

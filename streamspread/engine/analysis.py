@@ -25,7 +25,7 @@ from streamspread.planner import Plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import POOLED, WHOLE
 from streamspread.system.memory import PeakMeter
-from streamspread.system.progress import Report
+from streamspread.system.progress import Report, doing
 from streamspread.system.ranks import Ranks
 
 
@@ -60,6 +60,7 @@ def analyzed(
         keeper.check_plan(plan)
     announced(announce, observed, options, plan)
     check_room(plan, observed.device)
+    doing("loading kernels, which the first time compiles them")
     with _threads(ranks):
         load_for(plan, observed, options)
     with _threads(ranks), PeakMeter(observed.device, observed.resident_bytes) as meter:

@@ -153,7 +153,7 @@ class Analysis:
         self.data_seen = self.passes.data_seen
         for name in names:
             self.running[name].images = images
-        self.overflowed |= self._end_pass([self.running[name] for name in names])
+        self.overflowed |= self._end_pass([self.running[name] for name in names], len(plan.passes))
         for name in self.overflowed:
             self.running.pop(name, None)
 
@@ -285,7 +285,7 @@ class Analysis:
     def _report_step(self, plan: Plan, done: int, total: int, name: str) -> None:
         self.report(Progress("eigenvalues", self.index + 1, len(plan.passes), done, total, "layers", name))
 
-    def _end_pass(self, layers: Sequence[RunningLayer]) -> dict[str, Precision]:
+    def _end_pass(self, layers: Sequence[RunningLayer], passes: int) -> dict[str, Precision]:
         """End a pass for its layers; those that overflowed and can be summed again, by name, and how.
 
         Raises:
@@ -293,8 +293,14 @@ class Analysis:
         """
         overflowed = {}
         for layer in layers:
+
+            def share(done: float, name: str = layer.plan.layer) -> None:
+                self.report(
+                    Progress("inner products", self.index + 1, passes, round(100 * done), 100, "%", name)
+                )
+
             try:
-                layer.end_pass()
+                layer.end_pass(share)
             except Overflow as error:
                 rounding, again = layer.plan.rounding, again_at(layer.plan, self.options, error)
                 if not self.observed.stream.repeatable:

@@ -90,10 +90,10 @@ class RunningLayer:
             else:
                 self.accumulator.update(x_ND)
 
-    def end_pass(self) -> None:
+    def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         if self.scoring is None:
             with self.clock:
-                self.accumulator.end_pass()
+                self.accumulator.end_pass(progress)
         self.passes += 1
 
     def has_enough(self, index: int) -> bool:

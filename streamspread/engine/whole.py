@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamspread.planner import Plan, parts
+from streamspread.planner import PassWork, Plan, parts
 from streamspread.system.devices import Profile
 from streamspread.system.progress import Progress, Report
 
@@ -17,13 +17,12 @@ class Whole:
 
     def __init__(self, report: Report, profile: Profile) -> None:
         self._report, self._profile = report, profile
-        self._passes: list[float] = []
-        self._spectra: list[dict[str, float]] = []
+        self._parts: list[PassWork] = []
         self._begun = self._done = 0.0
 
     def begin(self, plan: Plan) -> None:
         """From here on, signs of life are of this plan."""
-        self._passes, self._spectra = parts(plan, self._profile)
+        self._parts = parts(plan, self._profile)
         self._begun = self._done
 
     def report(self, event: Progress) -> None:
@@ -34,25 +33,32 @@ class Whole:
         self._report(event if whole is None else replace(event, whole=self._done))
 
     def _share(self, event: Progress) -> float | None:
-        at, all_of_it = event.index - 1, sum(self._passes) + sum(sum(one.values()) for one in self._spectra)
+        at, all_of_it = event.index - 1, sum(part.all for part in self._parts)
         if event.stage == "all eigenvalues" and event.total:
-            at = next((n for n, one in enumerate(self._spectra) if event.label in one), -1)
-        if not event.total or not 0 <= at < len(self._passes) or all_of_it <= 0.0:
+            at = next((n for n, part in enumerate(self._parts) if event.label in part.steps), -1)
+        if not event.total or not 0 <= at < len(self._parts) or all_of_it <= 0.0:
             return None
-        done = sum(self._passes[:at]) + sum(sum(one.values()) for one in self._spectra[:at])
-        spectra, share = self._spectra[at], event.done / event.total
+        done, part, share = sum(p.all for p in self._parts[:at]), self._parts[at], event.done / event.total
+        products, steps = part.products, part.steps
         if event.stage == "pass":
-            done += share * self._passes[at]
-        elif event.stage in ("eigenvalues", "all eigenvalues"):
-            finished = share == 1.0 and event.stage == "eigenvalues"
-            names = list(spectra)
-            before = names.index(event.label) if event.label in spectra and not finished else len(names)
-            done += self._passes[at] + sum(spectra[name] for name in names[:before])
-            if event.stage == "all eigenvalues":
-                done += share * spectra[event.label]
+            done += share * part.streamed
+        elif event.stage == "inner products":
+            done += part.streamed + _before(event.label, products) + share * products.get(event.label, 0.0)
+        elif event.stage == "eigenvalues":
+            done += part.streamed + sum(products.values())
+            done += sum(steps.values()) if share == 1.0 else _before(event.label, steps)
+        elif event.stage == "all eigenvalues":
+            done += part.streamed + sum(products.values()) + _before(event.label, steps)
+            done += share * steps[event.label]
         else:
             return None
         return self._begun + (1.0 - self._begun) * done / all_of_it
+
+
+def _before(label: str, work: dict[str, float]) -> float:
+    """Of the layers before that one; of all where it is none of them."""
+    names = list(work)
+    return sum(work[name] for name in names[: names.index(label) if label in work else len(names)])
 
 
 def half(report: Report, second: bool) -> Report:

@@ -11,8 +11,8 @@ Both modules offer the same functions with the same meaning on torch tensors:
 ``add_gram_rows(c_RN, x_NK, terms=None)``
     ``c += (x xᵀ)[N − R:]`` in place: a row panel of a rank update.
 
-At rounding int16, which only the CPU has, staged rows are two planes of int8 and sums are exact integers
-(:mod:`streamspread.kernels.integers`).
+At rounding int16 staged rows are two planes of int8, and sums are exact integers, the same on every device
+(:mod:`streamspread.kernels.integers`, :mod:`streamspread.kernels.planes`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from streamspread.system.devices import CPU, CPU_WIDE, Profile, profile
 
 # Rounding → the dtype that staged values have on the CPU and on CUDA, and the dtype in which they are summed.
 # The CPU has no fast 16-bit products: it rounds to 16 bits and stores the result in float32, exactly.
-# int16 is the CPU's own: integers, whose sums float64 holds exactly.
+# At int16 values are integers, whose sums float64 holds exactly.
 SUM_DTYPES = {
     "fp64": torch.float64,
     "fp32": torch.float32,
@@ -57,6 +57,11 @@ LINE = 64  # bytes of a cache line
 #: done with every product counts for little, or fewer where that would take more bytes.
 DIGITS = 3
 _DIGIT_TERMS, _LEAST_DIGIT_TERMS, _DIGIT_BYTES = 8192, 2048, 512 << 20
+
+#: On a card: bytes of planes; numbers of products that are held at once, and of values that torch takes apart
+#: at a time, in at most so many bytes for each; and of which rows are a multiple. All are guesses.
+CARD_DIGIT_BYTES, CARD_PRODUCTS, CARD_NUMBERS, PAD = 2 << 30, 1 << 24, 1 << 22, 32
+_CARD_NUMBER_BYTES = 32
 
 #: ``first_bad`` entries as long as every value was finite.
 NEVER = 2**31 - 1
@@ -122,15 +127,20 @@ def values(staged: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return staged[1].to(dtype).add_(staged[0], alpha=256)
 
 
-def digit_terms(order: int) -> int:
+def digit_terms(order: int, most_bytes: int = _DIGIT_BYTES) -> int:
     """Terms of 16-bit values that are taken apart at a time, where sums have that order."""
-    return min(_DIGIT_TERMS, max(_LEAST_DIGIT_TERMS, _DIGIT_BYTES // (DIGITS * order) // LINE * LINE))
+    return min(_DIGIT_TERMS, max(_LEAST_DIGIT_TERMS, most_bytes // (DIGITS * order) // LINE * LINE))
 
 
-def digit_bytes(rounding: str, order: int, terms: int) -> int:
+def digit_bytes(rounding: str, order: int, terms: int, device: torch.device) -> int:
     """Bytes that so many terms of 16-bit values take while they are apart, and their products, at most."""
     if rounding != "int16":
         return 0
+    if device.type == "cuda":
+        step = min(terms, digit_terms(order, CARD_DIGIT_BYTES))
+        planes = DIGITS * (order + 2 * PAD) * (step + 4 * PAD)
+        products = 4 * min((order + PAD) ** 2, max(CARD_PRODUCTS, PAD * (order + PAD)))
+        return planes + products + _CARD_NUMBER_BYTES * min(order * terms, max(CARD_NUMBERS, order))
     step = min(terms, digit_terms(order))
     return DIGITS * (order + 2 * LINE) * (step + 2 * LINE) + 16 * min(order, 1024) * min(order, 512)
 
@@ -147,10 +157,13 @@ def product_bytes(rows: int, columns: int, dtype: torch.dtype, device: torch.dev
 
 
 def exact_speed(device: torch.device) -> float:
-    """How many times as fast as float32 products int16's exact ones are, measured once; 0 where the device
-    does not form them."""
+    """How many times as fast as products at the usual precision, float32 on the CPU, int16's exact ones are;
+    0 where the device does not form them. Measured once on the CPU; on a card what the profile has, a guess.
+    """
     if device.type != "cpu":
-        return 0.0
+        from streamspread.kernels.planes import exact_on
+
+        return 1.0 / profile(device).int16_cost if exact_on(device) else 0.0
     from streamspread.kernels.digits import speed
 
     return speed()
@@ -165,13 +178,13 @@ def constants_of(device: torch.device) -> Profile:
     return profile(device)
 
 
-def vector_length(x_ND: torch.Tensor, out_ND: torch.Tensor) -> int:
+def vector_length(x_ND: torch.Tensor, *outs_ND: torch.Tensor) -> int:
     """How many numbers of a row a CUDA thread reads and writes at once: 8 of a 16-bit activation (16 bytes),
     else 4; 1 where rows do not divide into so many, or do not begin at a multiple of their bytes."""
     for length in (8, 4) if x_ND.element_size() == 2 else (4,):
         if x_ND.shape[1] % length == 0 and all(
             t.stride(0) % length == 0 and t.data_ptr() % (length * t.element_size()) == 0
-            for t in (x_ND, out_ND)
+            for t in (x_ND, *outs_ND)
         ):
             return length
     return 1

@@ -1,4 +1,4 @@
-"""The kernels on CUDA: one fused CuPy kernel for the elementwise pass, cuBLAS for products.
+"""The kernels on CUDA: a fused CuPy kernel for the elementwise pass, cuBLAS for products; int8 ones by torch.
 
 torch owns all memory; CuPy is handed addresses and torch's current stream, so nothing is copied or waits.
 """
@@ -14,6 +14,11 @@ from cupy.cuda import device as cupy_device
 from cupy_backends.cuda.libs import cublas
 
 from streamspread import kernels
+from streamspread.kernels import planes
+from streamspread.kernels.integers import LARGEST_VALUE
+from streamspread.kernels.planes import add_gram, add_weighted
+
+__all__ = ["add_gram", "add_gram_rows", "add_product", "add_weighted", "stage"]
 
 _TYPES = {
     torch.float64: "double",
@@ -79,16 +84,72 @@ __global__ void stage(const T* __restrict__ x, long long x_stride, const P* __re
         if (overflow) atomicMin(first_bad + 1, batch);
     }
 }
+
+// The same in fixed point: round(x * scale) - shift * scale as two planes, whose sums are exact. In double,
+// which holds all of it, whatever the scale and the shift are.
+template <typename T, int V>
+__global__ void stage_whole(const T* __restrict__ x, long long x_stride, const double* __restrict__ shifts,
+                            double scale, signed char* __restrict__ high, signed char* __restrict__ low,
+                            long long out_stride, double* sums, double* squares, double* errors,
+                            long long* farthest, int* first_bad, int batch, int rows, int columns) {
+    const int column = (blockIdx.x * blockDim.x + threadIdx.x) * V;
+    const int begin = blockIdx.y * ROWS;
+    const int end = min(rows, begin + ROWS);
+    double error = 0;
+    if (column < columns) {
+        double shift[V], farther = 0;
+        int sum[V];  // of ROWS values of 16 bits
+        long long square[V];
+        bool bad_input = false;
+        #pragma unroll
+        for (int j = 0; j < V; ++j) { shift[j] = shifts[column + j] * scale; sum[j] = 0; square[j] = 0; }
+        #pragma unroll 4
+        for (int n = begin; n < end; ++n) {
+            const Pack<T, V> in = *reinterpret_cast<const Pack<T, V>*>(x + n * x_stride + column);
+            Pack<signed char, V> top, bottom;
+            #pragma unroll
+            for (int j = 0; j < V; ++j) {
+                const double raw = (double)widen(in.v[j]);
+                const double scaled = raw * scale;
+                const double whole = rint(scaled);
+                const double moved = whole - shift[j];
+                const double held = fmin(fmax(moved, (double)-REACH), (double)REACH);
+                const int value = (int)held;
+                top.v[j] = (signed char)((value + 128) >> 8);
+                bottom.v[j] = (signed char)value;  // its last eight bits, as a signed number
+                sum[j] += value;
+                square[j] += value * value;
+                error += (scaled - whole) * (scaled - whole);
+                if (held != moved) {  // also where it is not a number
+                    bad_input |= !isfinite(raw);
+                    if (isfinite(raw)) farther = fmax(farther, fabs(scaled - shift[j]));
+                }
+            }
+            *reinterpret_cast<Pack<signed char, V>*>(high + n * out_stride + column) = top;
+            *reinterpret_cast<Pack<signed char, V>*>(low + n * out_stride + column) = bottom;
+        }
+        #pragma unroll
+        for (int j = 0; j < V; ++j) {
+            atomicAdd(sums + column + j, (double)sum[j]);
+            atomicAdd(squares + column + j, (double)square[j]);
+        }
+        if (bad_input) atomicMin(first_bad, batch);
+        if (farther > 0) {
+            atomicMin(first_bad + 1, batch);
+            atomicMax(farthest, __double_as_longlong(farther));  // bits of numbers above 0 are in their order
+        }
+    }
+    for (int offset = 16; offset > 0; offset /= 2) error += __shfl_down_sync(0xffffffffu, error, offset);
+    if (threadIdx.x % 32 == 0) atomicAdd(errors, error);
+}
 """
 
 
 @functools.cache
-def _stage_kernel(source: torch.dtype, staged: torch.dtype, length: int) -> cupy.RawKernel:
-    arithmetic = "double" if torch.float64 in (source, staged) else "float"
-    name = f"stage<{_TYPES[source]}, {arithmetic}, {_TYPES[staged]}, {length}>"
+def _kernel(name: str) -> cupy.RawKernel:
     module = cupy.RawModule(
         code=_SOURCE,
-        options=("--std=c++17", f"-DTHREADS={_THREADS}", f"-DROWS={_ROWS}"),
+        options=("--std=c++17", f"-DTHREADS={_THREADS}", f"-DROWS={_ROWS}", f"-DREACH={LARGEST_VALUE}"),
         name_expressions=(name,),
     )
     return module.get_function(name)
@@ -116,33 +177,62 @@ def stage(
     float32 within the 32 rows that a thread walks and float64 beyond (float64 throughout where the activation
     or ``out_ND`` is float64); the order of the float64 additions is not fixed.
     """
-    rows, columns = x_ND.shape
-    if columns > 1 and x_ND.stride(1) != 1:  # such as a transposed output: the kernel reads along rows
+    if x_ND.shape[1] > 1 and x_ND.stride(1) != 1:  # such as a transposed output: the kernel reads along rows
         x_ND = x_ND.contiguous()
+    if rounding == "int16":
+        _stage_whole(x_ND, shift_D, scale, out_ND, sums, batch)
+        return
     wide = torch.float64 in (x_ND.dtype, out_ND.dtype)
     shift_D = shift_D.double() if wide else shift_D
     length = kernels.vector_length(x_ND, out_ND)
-    kernel = _stage_kernel(x_ND.dtype, out_ND.dtype, length)
+    arithmetic = "double" if wide else "float"
+    name = f"stage<{_TYPES[x_ND.dtype]}, {arithmetic}, {_TYPES[out_ND.dtype]}, {length}>"
+    arguments = (
+        shift_D.data_ptr(),
+        (np.float64 if wide else np.float32)(scale),
+        out_ND.data_ptr(),
+        np.int64(out_ND.stride(0)),
+        sums.sum_D.data_ptr(),
+        sums.squares_D.data_ptr(),
+        sums.first_bad.data_ptr(),
+    )
+    _launch(name, x_ND, length, arguments, batch)
+
+
+def _stage_whole(
+    x_ND: torch.Tensor,
+    shift_D: torch.Tensor,
+    scale: float,
+    out_2ND: torch.Tensor,
+    sums: kernels.Sums,
+    batch: int,
+) -> None:
+    """As :func:`streamspread.kernels.integers.stage`, with the same planes and sums. Only the order in which
+    squared rounding errors are added is not fixed."""
+    length = kernels.vector_length(x_ND, *out_2ND)
+    arguments = (
+        shift_D.data_ptr(),
+        np.float64(scale),
+        out_2ND[0].data_ptr(),
+        out_2ND[1].data_ptr(),
+        np.int64(out_2ND.stride(1)),
+        sums.sum_D.data_ptr(),
+        sums.squares_D.data_ptr(),
+        sums.moved.data_ptr(),
+        sums.farthest.data_ptr(),
+        sums.first_bad.data_ptr(),
+    )
+    _launch(f"stage_whole<{_TYPES[x_ND.dtype]}, {length}>", x_ND, length, arguments, batch)
+
+
+def _launch(name: str, x_ND: torch.Tensor, length: int, arguments: tuple[object, ...], batch: int) -> None:
+    """Run a kernel over an activation, so many columns to a thread."""
+    rows, columns = x_ND.shape
     grid = (-(-columns // (_THREADS * length)), -(-rows // _ROWS))
+    source = x_ND.data_ptr(), np.int64(x_ND.stride(0))
+    sizes = np.int32(batch), np.int32(rows), np.int32(columns)
     with cupy.cuda.Device(x_ND.device.index or 0), _stream(x_ND):
-        kernel(
-            grid,
-            (_THREADS,),
-            (
-                x_ND.data_ptr(),
-                np.int64(x_ND.stride(0)),
-                shift_D.data_ptr(),
-                (np.float64 if wide else np.float32)(scale),
-                out_ND.data_ptr(),
-                np.int64(out_ND.stride(0)),
-                sums.sum_D.data_ptr(),
-                sums.squares_D.data_ptr(),
-                sums.first_bad.data_ptr(),
-                np.int32(batch),
-                np.int32(rows),
-                np.int32(columns),
-            ),
-        )
+        _kernel(name)(grid, (_THREADS,), (*source, *arguments, *sizes))
 
 
 def add_product(
@@ -180,7 +270,11 @@ def _gemm_ex(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None
 
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
-    """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, by :func:`add_product`."""
+    """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, by :func:`add_product`, or
+    of two planes of int8 by :mod:`streamspread.kernels.planes`."""
+    if x_NK.dtype == torch.int8:
+        planes.add_gram_rows(c_RN, x_NK)
+        return
     rows, count = c_RN.shape
     add_product(c_RN, x_NK[count - rows :], x_NK.T, terms=terms)
 

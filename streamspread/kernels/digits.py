@@ -36,7 +36,7 @@ LEAST, MOST = -64 * 128 - 64, 63 * 128 + 63
 _HEIGHT, _WIDTH, _SQUARE = 1024, 512, 256  # of a block of products, at the most; of one on the diagonal
 _TILE = 16  # rows of a block that a thread takes: two cache lines, where they are copied to columns
 #: Of values: what was cut off of so many takes a third of the time that the fourth product would.
-_MOST_CUT = 1 / 16_000
+MOST_CUT = 1 / 16_000
 _TRIAL = (512, 1024, 1024)  # rows, order and terms of the update by which speed is measured
 
 
@@ -149,19 +149,24 @@ def _copy_turned(c: Any, stride: int, block: int, mirror: int, part: Any) -> Non
             c[mirror + j * stride + i] = c[block + i * stride + j]
 
 
-def add_gram(panels: Iterable[tuple[int, int, torch.Tensor]], x_2NK: torch.Tensor) -> None:
+def add_gram(
+    panels: Iterable[tuple[int, int, torch.Tensor]],
+    x_2NK: torch.Tensor,
+    progress: Callable[[float], None] = lambda done: None,
+) -> None:
     """``P += x xᵀ`` in place, for x = 256·x[0] + x[1], exactly.
 
     Args:
         panels: (first row, one past the last, panel), whose columns go from 0 to that: float64 integers,
             adjacent in a row. Columns from the first row on are symmetric.
         x_2NK: int8, in adjacent columns or adjacent rows.
+        progress: is called with the share that is done.
     """
     held = [(flat(panel), (panel.stride(0), first, end)) for first, end, panel in panels]
     count, terms = max((end for _, (_, _, end) in held), default=0), x_2NK.shape[2]
     if not count:  # all panels are other ranks'
         return
-    step = min(terms, digit_terms(count))
+    step, numbers = min(terms, digit_terms(count)), sum(len(panel) for panel, _ in held)
     memory = torch.empty(DIGITS * max(count * _width(step), step * _width(count)), dtype=torch.int8)
     products = torch.empty(4 * min(count, _HEIGHT) * min(count, _WIDTH), dtype=torch.int32)
     for begin in range(0, terms, step):
@@ -174,17 +179,21 @@ def add_gram(panels: Iterable[tuple[int, int, torch.Tensor]], x_2NK: torch.Tenso
         _, lines, length = lines_2LM.shape
         width = _width(length)
         cut_L = _split(*source, memory.numpy(), (lines, length, width))
-        if cut_L.sum() <= _MOST_CUT * lines * length:
+        few = cut_L.sum() <= MOST_CUT * lines * length
+        if few:
             digits_3LM = memory[: 3 * lines * width].view(3, lines, width)[..., :length]
-            cut = _collect(*source, length, cut_L)
-            for panel in held:
-                _add_three_each(panel, digits_3LM.mT if turned else digits_3LM, products)
-                if len(cut[0]):
-                    _add_cut(*panel, source, turned, cut)
+            digits_3NT, cut = digits_3LM.mT if turned else digits_3LM, _collect(*source, length, cut_L)
         else:
             pairs_MT = _pairs(lines_2LM, turned, memory)
-            for panel in held:
+        added = 0
+        for panel in held:
+            if few:
+                _add_three_each(panel, digits_3NT, products)
+                _add_cut(*panel, source, turned, cut)
+            else:
                 _add_four_each(panel, pairs_MT, products)
+            added += len(panel[0])
+            progress((begin + added / numbers * part_2NT.shape[2]) / terms)
 
 
 def add_gram_rows(c_RN: torch.Tensor, x_2NK: torch.Tensor) -> None:
@@ -205,12 +214,7 @@ def speed() -> float:
     generator = torch.Generator().manual_seed(0)
     x_2NK = torch.randint(-128, 128, (count, 2, terms), dtype=torch.int8, generator=generator).transpose(0, 1)
     x_2NK[:, ::2, ::3], x_2NK[:, 1::2, ::3] = -128, 127  # extremes, at which some instructions saturate
-    small = slice(0, 32)
-    try:
-        exact = torch._int_mm(x_2NK[0, small], x_2NK[1, small].T)
-    except (AttributeError, RuntimeError):  # a torch without it
-        return 0.0
-    if not torch.equal(exact.double(), x_2NK[0, small].double() @ x_2NK[1, small].double().T):
+    if not is_exact(*x_2NK[:, :32]):
         return 0.0
     x_2NK[0] >>= 3  # as values are as a rule: within two digits
     wide_RN, x_NK = torch.zeros(rows, count, dtype=torch.float64), x_2NK[0].float()
@@ -219,6 +223,15 @@ def speed() -> float:
     from streamspread.kernels import cpu  # which imports this file
 
     return _seconds(lambda: cpu.add_gram_rows(c_RN, x_NK)) / taken
+
+
+def is_exact(a_BT: torch.Tensor, b_CT: torch.Tensor) -> bool:
+    """Whether ``torch._int_mm`` is there and forms ``a @ bᵀ`` of these int8 matrices exactly."""
+    try:
+        product_BC = torch._int_mm(a_BT, b_CT.T)
+    except (AttributeError, RuntimeError):  # a torch without it
+        return False
+    return torch.equal(product_BC.double(), a_BT.double() @ b_CT.double().T)
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -3,7 +3,7 @@ where it is alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import torch
@@ -63,15 +63,17 @@ class OwnedPanels:
         """The panel of that number, which is here."""
         return self.panels[self._places[index]]
 
-    def add_outer(self, x_NK: torch.Tensor) -> None:
-        """``P += x xᵀ``."""
+    def add_outer(self, x_NK: torch.Tensor, progress: Callable[[float], None]) -> None:
+        """``P += x xᵀ``; ``progress`` is called with the share that is done."""
         kernel = kernels.for_device(self.device)
         if x_NK.dtype == torch.int8:
-            kernel.add_gram(self.held(), x_NK)
+            kernel.add_gram(self.held(), x_NK, progress)
             return
-        terms = profile(self.device).product_terms
+        terms, numbers, done = profile(self.device).product_terms, sum(p.numel() for p in self.panels), 0
         for _, end, panel in self.held():
             kernel.add_gram_rows(panel, x_NK[:end], terms=terms)
+            done += panel.numel()
+            progress(done / numbers)
 
     def add_low_rank(self, u_NR: torch.Tensor, m_RR: torch.Tensor) -> None:
         """``P += U M Uᵀ``, formed in float64 and rounded once."""

@@ -26,14 +26,21 @@ class Coupling:
     """The places of a source's numbers, and how far apart two that one output sees may lie.
 
     Attributes:
+        shape: channels, rows and columns; turned where what is coupled lies nearer then.
         reach: rows and columns between two numbers that one output sees, at the most.
         colours: of numbers; no output sees two numbers of one colour.
         layout: of the lower triangle of WᵀW, of whose numbers those of a place follow each other.
     """
 
-    def __init__(self, shape: tuple[int, int, int], reach: tuple[int, int], channels_last: bool) -> None:
-        self.shape, self.reach, self._last = shape, reach, channels_last
+    def __init__(
+        self, shape: tuple[int, int, int], reach: tuple[int, int], channels_last: bool = False
+    ) -> None:
         channels, rows, columns = shape
+        self._last = channels_last
+        self._turned = reach[1] * rows + reach[0] < reach[0] * columns + reach[1]
+        if self._turned:
+            rows, columns, reach = columns, rows, reach[::-1]
+        self.shape, self.reach = (channels, rows, columns), reach
         self._periods = tuple(
             min(size, 2 * far + 1) for size, far in zip((rows, columns), reach, strict=True)
         )
@@ -49,8 +56,9 @@ class Coupling:
         if len(shape) > 1 and all(isinstance(module, _LINEAR) for module in modules):
             alike = all(step.shape[:-1] == shape[:-1] for step in source.steps)
             if alike and not source.tap.channels_last:
-                return Coupling((shape[-1], math.prod(shape[:-1]), 1), (0, 0), True)
-        if len(shape) not in (2, 3) or not all(_in_zeros(module) for module in modules):
+                return Coupling((shape[-1], math.prod(shape[:-1]), 1), (0, 0), channels_last=True)
+        of_images = len(shape) in (2, 3) and all(len(step.shape) == len(shape) for step in source.steps)
+        if not of_images or not all(_in_zeros(module) for module in modules):
             return Coupling.whole(source.dim)
         reach, stride = [Fraction(0)] * (len(shape) - 1), [Fraction(1)] * (len(shape) - 1)
         for module in modules:
@@ -69,7 +77,7 @@ class Coupling:
     @staticmethod
     def whole(dim: int) -> Coupling:
         """Any two of so many numbers, as if they were channels of one place."""
-        return Coupling((dim, 1, 1), (0, 0), False)
+        return Coupling((dim, 1, 1), (0, 0))
 
     @property
     def all_coupled(self) -> bool:
@@ -79,10 +87,14 @@ class Coupling:
     def order(self) -> torch.Tensor:
         """(S,) int64: the source's numbers place by place, so that what is coupled lies near."""
         channels, rows, columns = self.shape
+        if self._turned:
+            rows, columns = columns, rows
         number_S = torch.arange(self.layout.order)
         if self._last:
-            return number_S
-        return number_S.view(channels, rows, columns).permute(1, 2, 0).flatten()
+            number_RWC = number_S.view(rows, columns, channels)
+        else:
+            number_RWC = number_S.view(channels, rows, columns).permute(1, 2, 0)
+        return (number_RWC.transpose(0, 1) if self._turned else number_RWC).flatten()
 
     def colour(self) -> torch.Tensor:
         """(S,) int64, of each number in that order."""

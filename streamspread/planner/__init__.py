@@ -1,7 +1,7 @@
 """Shapes and a budget in, a plan out: each layer's method, its passes, their bytes, and why. Pure."""
 
 from streamspread.planner.choice import candidates, make_plan, peak_bytes
-from streamspread.planner.outlook import Outlook, Pace, outlook, parts, work
+from streamspread.planner.outlook import Outlook, Pace, PassWork, outlook, parts, work
 from streamspread.planner.plans import LayerPlan, PassPlan, Plan
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Outlook",
     "Pace",
     "PassPlan",
+    "PassWork",
     "Plan",
     "candidates",
     "make_plan",

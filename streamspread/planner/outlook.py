@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from streamspread.accumulators.travels import Wire
 from streamspread.planner.plans import LayerPlan, Plan
 from streamspread.system.devices import Profile
 
-_MADE = 4.0  # operations' worth of time that one of a float64 convolution, by which R is made, takes more
 _STAGED = 550.0  # operations' worth of time for each number that is staged, on a core of an AMD EPYC
 
 
@@ -94,21 +94,37 @@ def work(plan: Plan, profile: Profile) -> float:
     return own + profile.forward_cost * samples * reach / plan.ranks
 
 
-def parts(plan: Plan, profile: Profile) -> tuple[list[float], list[dict[str, float]]]:
-    """The work of a plan in the order in which it is done, as :func:`work` counts it: of each pass, and of
-    the eigenvalue steps of the layers that end with it."""
+class PassWork(NamedTuple):
+    """The work of a pass, in the order in which it is done.
+
+    streamed: while data stream. ``products``, ``steps``: by layer, of inner products after that, and of the
+    eigenvalue steps of those that end with it.
+    """
+
+    streamed: float
+    products: dict[str, float]
+    steps: dict[str, float]
+
+    @property
+    def all(self) -> float:
+        return self.streamed + sum(self.products.values()) + sum(self.steps.values())
+
+
+def parts(plan: Plan, profile: Profile) -> list[PassWork]:
+    """The work of each pass of a plan, as :func:`work` counts it."""
     samples = plan.samples or 1
     rows = {row.layer: row for row in plan.layers}
     steps = {name: profile.search_cost * row.candidate.step for name, row in rows.items()}
     sums = {name: max(0.0, _own(row, plan, profile) - steps[name]) for name, row in rows.items()}
-    passes, spectra = [], []
+    found = []
     for step in plan.passes:
         reach = max(_reach(rows[layer]) for layer in step.layers)
-        own = sum(sums[layer] / len(rows[layer].pass_indices) for layer in step.layers)
-        passes.append(profile.forward_cost * samples * reach / plan.ranks + own)
+        own = {layer: sums[layer] / len(rows[layer].pass_indices) for layer in step.layers}
+        after = {layer: own.pop(layer) for layer in step.layers if rows[layer].candidate.sums_after}
         ending = [layer for layer in step.layers if rows[layer].pass_indices[-1] == step.index]
-        spectra.append({layer: steps[layer] for layer in ending})
-    return passes, spectra
+        streamed = profile.forward_cost * samples * reach / plan.ranks + sum(own.values())
+        found.append(PassWork(streamed, after, {layer: steps[layer] for layer in ending}))
+    return found
 
 
 def _told(row: LayerPlan, plan: Plan, pace: Pace, profile: Profile) -> float:
@@ -144,8 +160,6 @@ def _own(row: LayerPlan, plan: Plan, profile: Profile) -> float:
     with what staging takes."""
     samples, dim = plan.samples or 1, row.summed_dim or row.dim
     longer = (profile.search_cost - 1.0) * row.candidate.step
-    if row.summed_dim is not None and row.of.narrow is not None:  # W and its adjoint
-        longer += _MADE * 2 * row.of.narrow.products * row.of.narrow.operations
     columns = dim / plan.ranks if row.candidate.travels.columns else dim  # that are staged here
     return (
         max(0.0, row.operations - _again(row, plan, profile))

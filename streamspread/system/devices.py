@@ -44,7 +44,7 @@ class Profile:
             ratio), so it may take this many times a sketch's work.
         forward_cost, float32_cost, float64_cost: time of an operation of the forward, of float32 and of
             float64 products, relative to one of a rank update at the usual precision. ``int16_cost``: of a
-            rank update at int16, where the processor has int8 matrix instructions.
+            rank update at int16, where the device has int8 matrix instructions.
         trial: rows, terms and columns of the product by which the machine's pace is measured.
         epochs: of a training, where their number is not given. ``experiment``: the network of an experiment
             that trains it many times, and how many images it is trained on at the most (0: all).
@@ -74,7 +74,7 @@ class Profile:
     forward_cost: float
     float32_cost: float
     float64_cost: float
-    int16_cost: float = math.inf
+    int16_cost: float
     trial: tuple[int, int, int]
     epochs: int
     experiment: tuple[str, int]
@@ -145,6 +145,8 @@ CUDA = Profile(
     forward_cost=20.0,
     float32_cost=15.0,
     float64_cost=12.0,
+    # A guess: three products of int8, each at twice the rate of 16 bits, and float64 sums.
+    int16_cost=2.5,
     trial=(4096, 8192, 8192),
     epochs=24,
     experiment=("no1", 0),

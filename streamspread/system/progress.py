@@ -14,8 +14,8 @@ class Progress:
     """One sign of life.
 
     Attributes:
-        stage: "pass", "inner products", "eigenvalues", "all eigenvalues" (within one layer), "t-SNE",
-            "training", "download", or what is being done before any of these.
+        stage: "pass", "inner products" (of what was staged in it), "eigenvalues", "all eigenvalues" (within
+            one layer), "t-SNE", "training", "download", or what is being done before any of these.
         index, count: which of how many of that stage, from 1.
         done, total: how much of it; ``total`` is None where it is not known. ``unit``: of what, in the
             plural; "" where nothing is counted.

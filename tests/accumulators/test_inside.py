@@ -27,7 +27,9 @@ def test_noise_beside_a_component_with_nearly_everything_excludes_no_k(
     staged = []
     add = SymmetricPanels.add_outer
     monkeypatch.setattr(
-        SymmetricPanels, "add_outer", lambda panels, part: staged.append(part.double()) or add(panels, part)
+        SymmetricPanels,
+        "add_outer",
+        lambda panels, part, *more: staged.append(part.double()) or add(panels, part),
     )
     how = every(0 if solve == "in place" else max(samples, dim))
     spectrum = solved(EXACT[method](x, "fp32", CPU, 64), (0.5,), how)

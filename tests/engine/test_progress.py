@@ -1,7 +1,17 @@
 """Signs of life while an analysis runs."""
 
+import pytest
+
 import streamspread
+from streamspread import kernels
+from streamspread.engine.whole import Whole
+from streamspread.planner import parts
+from streamspread.system.devices import CPU
+from streamspread.system.progress import Progress
+from tests import devices
 from tests.networks import network, smallest_budget
+
+exact = pytest.mark.skipif(not kernels.exact_speed(devices.CPU), reason="int8 products are not exact here")
 
 
 def test_progress_tells_each_pass_and_each_layer():
@@ -19,6 +29,46 @@ def test_progress_tells_each_pass_and_each_layer():
     solved = [e for e in events if e.stage == "eigenvalues"]
     assert {e.label for e in solved} == {"0", "1"}
     assert solved[-1].done == solved[-1].total
+
+
+@pytest.mark.parametrize("rounding", ["fp32", pytest.param("int16", marks=exact)])
+def test_inner_products_tell_how_far_they_are(rounding):
+    model, x = network("cnn", 150)
+    events = []
+    plan = streamspread.plan(model, x, ["0", "1"], method="gram", rounding=rounding)
+    streamspread.analyze(model, x, ["0", "1"], method="gram", rounding=rounding, progress=events.append)
+    for layer in plan.layers:
+        told = [e for e in events if (e.stage, e.label) == ("inner products", layer.layer)]
+        shares = [(e.index, e.done) for e in told]
+        assert shares == sorted(shares)
+        assert [number for number, done in shares if done == 100] == [1]
+        assert all((e.total, e.unit, e.count) == (100, "%", len(plan.passes)) for e in told)
+        assert all(e.whole is not None for e in told)
+
+
+def test_what_comes_after_a_pass_counts_in_the_order_in_which_it_is_done():
+    model, x = network("cnn", 150)
+    plan = streamspread.plan(model, x, ["0", "1"], method="gram")
+    (work,) = parts(plan, CPU)
+    assert list(work.products) == list(work.steps) == ["0", "1"]
+    assert min(work.streamed, *work.products.values(), *work.steps.values()) > 0.0
+    said = []
+    whole = Whole(said.append, CPU)
+    whole.begin(plan)
+    for stage, done, label in [
+        ("pass", 75, "0 … 1"),
+        ("inner products", 50, "0"),
+        ("inner products", 100, "1"),
+        ("eigenvalues", 0, "1"),
+    ]:
+        whole.report(Progress(stage, 1, 1, done, 150 if stage == "pass" else 100, "%", label))
+    ends = [
+        0.5 * work.streamed,
+        work.streamed + 0.5 * work.products["0"],
+        work.streamed + sum(work.products.values()),
+        work.all - work.steps["1"],
+    ]
+    assert [one.whole for one in said] == pytest.approx([end / work.all for end in ends])
 
 
 def test_the_share_of_the_whole_grows_to_one():

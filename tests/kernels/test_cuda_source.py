@@ -1,4 +1,4 @@
-"""NVIDIA's own compiler takes the CUDA kernel, in every form that is launched; it needs no card.
+"""NVIDIA's own compiler takes the CUDA kernels, in every form that is launched; it needs no card.
 
 NVRTC comes with PyTorch's CUDA builds: pip install nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12 elsewhere.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from streamspread.kernels.integers import LARGEST_VALUE
 from tests import emulation
 
 NVIDIA = Path(sysconfig.get_path("purelib")) / "nvidia"
@@ -25,11 +26,11 @@ def nvrtc():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["compute_80", "compute_90"])
-def test_every_form_of_the_kernel_compiles(architecture):
+def test_every_form_of_the_kernels_compiles(architecture):
     library, folders = nvrtc()
     module = emulation.load()
     options = ["--std=c++17", f"--gpu-architecture={architecture}", *(f"-I{folder}" for folder in folders)]
-    options += [f"-DTHREADS={module._THREADS}", f"-DROWS={module._ROWS}"]
+    options += [f"-DTHREADS={module._THREADS}", f"-DROWS={module._ROWS}", f"-DREACH={LARGEST_VALUE}"]
     program = ctypes.c_void_p()
     code = module._SOURCE.encode()
     assert library.nvrtcCreateProgram(ctypes.byref(program), code, b"stage.cu", 0, None, None) == 0

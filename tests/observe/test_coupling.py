@@ -13,14 +13,14 @@ from tests.observe.test_sources import normed
 
 #: Networks, an input's shape, how many products it takes, and how many places further coupled ones may lie.
 COUPLED = {
-    "3x3": (lambda: [nn.Conv2d(2, 40, 3, padding=1)], (2, 8, 9), 2 * 25, 2 * 9 + 2),
+    "3x3": (lambda: [nn.Conv2d(2, 40, 3, padding=1)], (2, 8, 9), 2 * 25, 2 * 8 + 2),
     "1x1": (lambda: [nn.Conv2d(8, 40, 1)], (8, 5, 6), 8, 0),
     "1x1, strided": (lambda: [nn.Conv2d(8, 40, 1, stride=2)], (8, 6, 6), 8, 0),
     "channels last": (
         lambda: [nn.Conv2d(4, 40, 3).to(memory_format=torch.channels_last)],
         (4, 8, 9),
         4 * 25,
-        2 * 9 + 2,
+        2 * 8 + 2,
     ),
     "dilated, strided, with a norm": (
         lambda: [nn.Conv2d(2, 40, (1, 2), dilation=(1, 3), stride=(2, 1)), normed(40)],
@@ -28,7 +28,14 @@ COUPLED = {
         2 * 7,
         3,
     ),
-    "groups": (lambda: [nn.Conv2d(4, 40, 3, groups=2, padding=1)], (4, 8, 9), 4 * 25, 2 * 9 + 2),
+    "groups": (lambda: [nn.Conv2d(4, 40, 3, groups=2, padding=1)], (4, 8, 9), 4 * 25, 2 * 8 + 2),
+    "a low image": (lambda: [nn.Conv2d(2, 40, 3)], (2, 4, 30), 2 * 4 * 5, 2 * 4 + 2),
+    "a low image, channels last": (
+        lambda: [nn.Conv2d(4, 40, 3).to(memory_format=torch.channels_last)],
+        (4, 4, 20),
+        4 * 4 * 5,
+        2 * 4 + 2,
+    ),
     "two in a row": (
         lambda: [nn.Conv2d(1, 9, 2, stride=2), nn.Conv2d(9, 90, 2)],
         (1, 12, 12),
@@ -39,7 +46,7 @@ COUPLED = {
         lambda: [nn.Conv2d(2, 40, (7, 1), padding=(3, 0))],
         (2, 5, 6),
         2 * 5,
-        4 * 6,
+        4,
     ),
     "transposed": (lambda: [nn.ConvTranspose2d(3, 2, 2, stride=2)], (3, 5, 6), 3, 0),
     "transposed, overlapping": (

@@ -43,7 +43,7 @@ def test_bytes_are_those_of_the_accumulator(device, rounding):
     gram = planned([wide], 1000, 40 * GIB, device, rounding, method="gram").layers[0]
     sizes = gram.sizes
     panels, staging = Gram.nbytes(1000, sizes["tile"], sizes["panel_rows"], where)
-    staging += digit_bytes(rounding, 1000, 20_000)
+    staging += digit_bytes(rounding, 1000, 20_000, device)
     step = step_bytes(1000, sizes["panel_rows"], 2, sizes["step"].max_block, where)
     assert (gram.state_bytes, gram.finish_bytes) == (panels + staging, max(0, step - staging))
     covariance = planned([long], 1000, 40 * GIB, device, rounding, method="covariance").layers[0]

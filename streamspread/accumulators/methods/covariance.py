@@ -78,7 +78,9 @@ class Covariance(Accumulator):
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate:
         dim, constants = layer.dim, setting.profile
         panel_rows = constants.panel_rows
-        most_rows = constants.staging_rows * (2 if setting.rounding == "int16" else 1)  # half the bytes each
+        most_rows = constants.staging_rows
+        if setting.rounding == "int16":  # in as many bytes as rows of the device's own precision take
+            most_rows *= kernels.staged_dtype(constants.precision, setting.device).itemsize // 2
         staging_rows = min(most_rows, setting.samples or most_rows)
         max_block = largest_block(dim, constants)
 
@@ -140,7 +142,7 @@ class Covariance(Accumulator):
         dtype = kernels.SUM_DTYPES[setting.rounding]
         state = SymmetricPanels.nbytes(dim, panel_rows, dtype, setting.shares) + Probes.nbytes(dim)
         state += Staging.nbytes(dim, staging_rows, setting.rounding, setting.device) + 8 * dim
-        state += kernels.digit_bytes(setting.rounding, dim, staging_rows)
+        state += kernels.digit_bytes(setting.rounding, dim, staging_rows, setting.device)
         return state + kernels.product_bytes(min(panel_rows, dim), dim, dtype, setting.device)
 
     @property
@@ -161,7 +163,7 @@ class Covariance(Accumulator):
             self._stage = self._stage.begun(x_ND)
             self._stage.sums().add(x_ND)
 
-    def end_pass(self) -> None:
+    def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         """As the contract says, and:
 
         Raises:

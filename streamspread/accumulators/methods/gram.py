@@ -154,7 +154,7 @@ class Gram(Accumulator):
             self.largest_scale = min(self.ranks.gather(own))
         self.agreed = True
 
-    def end_pass(self) -> None:
+    def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         """Add the tile's products, and check that all of it was finite and complete.
 
         Raises:
@@ -162,7 +162,7 @@ class Gram(Accumulator):
             Overflow: rounding overflowed, or a sum.
             OptionError: an eigenvalue step has used up the sums.
         """
-        all_well(self.ranks, self._end_tile)
+        all_well(self.ranks, lambda: self._end_tile(progress))
         if not all(self.ranks.gather(self._complete)):
             return
         if not self.joined:
@@ -171,9 +171,9 @@ class Gram(Accumulator):
         self.ranks.led(self._check, self.panels.own)
         self._turn()
 
-    def _end_tile(self) -> None:
+    def _end_tile(self, progress: Callable[[float], None] | None) -> None:
         for share in self.shares:
-            share.end_tile(self)
+            share.end_tile(self, progress if len(self.shares) == 1 else None)
         self.agreed = False
         if not self.joined:
             check_sums(self.panels, self.precision.layer, self.scale)

@@ -192,7 +192,7 @@ class Sketch(Accumulator):
             self._stage = running = self._stage.begun(x_ND)
             running.add(x_ND)
 
-    def end_pass(self) -> None:
+    def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         self._stage = self._stage.ended()
 
     def satisfied(self, options: Options) -> bool:
