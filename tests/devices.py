@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from streamspread import kernels
 from tests import emulation
 
 CPU = torch.device("cpu")
@@ -20,3 +21,9 @@ PLACES = [
         marks=pytest.mark.skipif(emulation.COMPILER is None, reason="no g++ to compile the CUDA kernel with"),
     ),
 ]
+
+
+def need_exact(device):
+    """Skip unless the device forms exact products."""
+    if not kernels.exact_speed(device):
+        pytest.skip("int8 products are not exact here")

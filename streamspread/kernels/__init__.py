@@ -140,7 +140,7 @@ def digit_bytes(rounding: str, order: int, terms: int, device: torch.device) -> 
         step = min(terms, digit_terms(order, CARD_DIGIT_BYTES))
         planes = DIGITS * (order + 2 * PAD) * (step + 4 * PAD)
         products = 4 * min((order + PAD) ** 2, max(CARD_PRODUCTS, PAD * (order + PAD)))
-        return planes + products + _CARD_NUMBER_BYTES * min(order * step, max(CARD_NUMBERS, order))
+        return planes + products + _CARD_NUMBER_BYTES * min(order * terms, max(CARD_NUMBERS, order))
     step = min(terms, digit_terms(order))
     return DIGITS * (order + 2 * LINE) * (step + 2 * LINE) + 16 * min(order, 1024) * min(order, 512)
 

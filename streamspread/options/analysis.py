@@ -154,9 +154,9 @@ class Options(ViewOptions):
     rounding: Annotated[
         str,
         Option(
-            "fp16, bf16, fp32, fp64 or, on a CPU, int16, whose sums are exact: to what centred activations "
-            "are rounded, once, before they are summed; auto is fp16 on a GPU, on a CPU int16 where that is "
-            "faster and moves the data by less than 1e-6 of T, else fp32.",
+            "fp16, bf16, fp32, fp64 or int16, whose sums are exact: to what centred activations are rounded, "
+            "once, before they are summed; auto is fp16 on a GPU, on a CPU int16 where that is faster and "
+            "moves the data by less than 1e-6 of T, else fp32.",
             Flag(metavar="NAME", choices=lambda: ROUNDINGS),
         ),
     ] = "auto"

@@ -69,13 +69,22 @@ def test_a_model_that_shares_memory_still_does_after_it_was_on_the_card():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
+@pytest.mark.parametrize(
+    ("method", "rounding"),
+    [
+        ("covariance", "auto"),
+        ("gram", "auto"),
+        ("sketch", "auto"),
+        ("covariance", "int16"),
+        ("gram", "int16"),
+    ],
+)
 @pytest.mark.parametrize("resident", [True, False])
-def test_the_peak_on_a_card_is_what_the_plan_promised(resident, method):
+def test_the_peak_on_a_card_is_what_the_plan_promised(resident, method, rounding):
     # Hundreds of MiB: what the allocator rounds up to is little beside them.
     model, x = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1)), images(6000, size=32)
     data = x if resident else lambda: iter(x.split(500))
-    options = {"method": method, "device": "cuda:0"}
+    options = {"method": method, "rounding": rounding, "device": "cuda:0"}
     planned = streamspread.plan(model, data, "0", TAUS, **options).peak_bytes
     measured = streamspread.analyze(model, data, "0", TAUS, **options)["0"].peak_bytes
     assert 100 << 20 < measured <= 1.05 * planned

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,11 +13,16 @@ from torch import nn
 import streamspread
 from streamspread import kernels, store
 from streamspread.accumulators.base import MOST_MOVED
-from streamspread.engine import planning
+from streamspread.engine import loading, planning
 from streamspread.errors import ActivationError, DeviceError
+from streamspread.options import Options
+from streamspread.system.devices import CUDA
+from tests import emulation
 from tests.devices import CPU
 from tests.networks import Sign, check_exact, growing, identity, known, network, smallest_budget
 from tests.samples import TAUS, dense
+
+CARD = torch.device("cuda", 0)
 
 exact = pytest.mark.skipif(not kernels.exact_speed(CPU), reason="int8 products are not exact here")
 
@@ -90,6 +96,57 @@ def test_a_processor_without_exact_products_is_refused(monkeypatch):
     match = "rounding int16 needs exact products of int8 matrices, .* take --rounding fp32"
     with pytest.raises(DeviceError, match=match):
         streamspread.analyze(identity(), torch.randn(20, 4), "0", rounding="int16")
+
+
+def test_a_card_without_exact_products_is_refused(monkeypatch):
+    monkeypatch.setattr(planning, "exact_speed", lambda device: 0.0)
+    values = planning.Values(CARD, torch.float32, True, CUDA)
+    match = "rounding int16 .* cuda:0 does not form here: take --rounding fp16, or a CPU that has"
+    with pytest.raises(DeviceError, match=match):
+        planning.planned_at(values, Options(rounding="int16"), lambda rounding: None)
+
+
+def test_auto_is_never_int16_on_a_card(monkeypatch):
+    monkeypatch.setattr(planning, "exact_speed", lambda device: 100.0)
+    monkeypatch.setattr(planning, "LEAST_GAIN", 0.0)
+    values = planning.Values(CARD, torch.float32, True, CUDA)
+    assert planning.planned_at(values, Options(), lambda rounding: rounding) == "fp16"
+    assert planning.planned_at(values, Options(rounding="int16"), lambda rounding: rounding) == "int16"
+
+
+@exact
+@pytest.mark.skipif(emulation.COMPILER is None, reason="no g++ to compile the CUDA kernel with")
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+def test_the_kernels_of_a_card_give_the_same_bits(method, monkeypatch):
+    model, x = network("cnn", 300)
+    options = {"method": method, "rounding": "int16", "batch_size": 70, "classes": True}
+    data = torch.utils.data.TensorDataset(x, torch.arange(300) % 3)
+    expected = streamspread.analyze(model, data, ["0", "1", "4"], TAUS, **options)
+    module = emulation.load()
+    for place in (kernels, loading):
+        monkeypatch.setattr(place, "for_device", lambda device: module)
+    monkeypatch.setattr(torch, "_int_mm", emulation.int_mm)
+    for name, found in streamspread.analyze(model, data, ["0", "1", "4"], TAUS, **options).items():
+        assert np.array_equal(found.lower_sums, expected[name].lower_sums)
+        assert np.array_equal(found.upper_sums, expected[name].upper_sums)
+        assert found.moved == pytest.approx(expected[name].moved, rel=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+def test_k_of_a_network_on_a_card_is_that_of_the_cpu(method):
+    model, x = network("cnn", 1000)
+    x = x.double()  # whose forward differs by less than a unit can tell
+    model = model.double()
+    options = {"method": method, "rounding": "int16", "batch_size": 128}
+    here, there = (
+        streamspread.analyze(model, x, ["0", "1", "4", "5"], TAUS, device=device, **options)
+        for device in ("cpu", "cuda:0")
+    )
+    for name, spectrum in there.items():
+        assert spectrum.rounding == "int16"
+        assert [spectrum.components(tau) for tau in TAUS] == [here[name].components(tau) for tau in TAUS]
+        assert spectrum.total_variance == pytest.approx(here[name].total_variance, rel=1e-9)
 
 
 @exact

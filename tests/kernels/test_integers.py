@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamspread import kernels
 from streamspread.kernels import digits, integers, planes
-from tests.devices import CPU, PLACES
+from tests.devices import CPU, PLACES, need_exact
 from tests.samples import VIEWS
 
 REACH = integers.LARGEST_VALUE
@@ -18,10 +18,7 @@ everywhere = pytest.mark.parametrize("device", PLACES, indirect=True)
 
 @pytest.fixture(autouse=True)
 def exact(request):
-    """Skip where the device does not form exact products."""
-    device = request.getfixturevalue("device") if "device" in request.fixturenames else CPU
-    if not kernels.exact_speed(device):
-        pytest.skip("int8 products are not exact here")
+    need_exact(request.getfixturevalue("device") if "device" in request.fixturenames else CPU)
 
 
 def random(*shape, seed=0):

@@ -6,6 +6,7 @@ import torch
 
 from streamspread import kernels
 from streamspread.kernels import planes
+from streamspread.system.devices import CUDA
 from streamspread.system.memory import LiveBytes
 from tests import emulation
 from tests.devices import CPU
@@ -37,6 +38,11 @@ def test_products_that_are_not_exact_or_not_there_are_not_taken(monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
 def test_a_card_that_is_not_there_forms_no_exact_products():
     assert kernels.exact_speed(CARD) == 0.0
+
+
+def test_a_card_is_taken_to_be_as_fast_as_its_profile_says(monkeypatch):
+    monkeypatch.setattr(planes, "exact_on", lambda device: True)
+    assert kernels.exact_speed(CARD) * CUDA.int16_cost == 1.0
 
 
 @pytest.mark.gpu
