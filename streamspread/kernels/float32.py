@@ -24,7 +24,7 @@ from streamspread.system.switches import switched
 
 _GAIN = 1.5  # over torch's BLAS, at the least; NumPy's is faster than that by a seventh
 _NARROW = 16  # fewer rows, columns or terms are no faster
-_SMALL = 1 << 26  # multiplications, of fewer of which making the code may cost more than it saves
+_SMALL = 1 << 24  # multiplications, of fewer of which several save no more than making the code costs
 _USES = 256  # of every number of a factor, for which copying it is worth it
 _TRIAL = (256, 1024)  # rows and columns, and terms, of the product by which speed is measured
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from streamspread.linalg.products import dense_product, product
+from streamspread.linalg.products import dense_product, gram, product
 
 #: Rows of a block, widened to float64 at a time in inner products.
 CHUNK_ROWS = 8192
@@ -22,7 +22,7 @@ def inner(a_NL: torch.Tensor, b_NL: torch.Tensor) -> torch.Tensor:
     for begin in range(0, a_NL.shape[0], CHUNK_ROWS):
         rows = slice(begin, begin + CHUNK_ROWS)
         a = a_NL[rows].double()
-        total += product(a.T, a if a_NL is b_NL else b_NL[rows].double())  # of one with itself: half the work
+        total += gram(a) if a_NL is b_NL else product(a.T, b_NL[rows].double())
     return total
 
 

@@ -11,12 +11,12 @@ with a random start", doi:10.1137/0613066). A matrix with negative eigenvalues i
 
 The matrix is read some seven times and stays as it is, where a factorisation of s·I − B costs n³/3.
 
-Where the matrix is float32, so are the products, and what they err by is measured. A step whose image is off
-by e_j is off along v by no more than ‖e_j‖, which the recurrence makes U_{p−j}(μ)·‖e_j‖ for μ = 2λ/b − 1; of
-which Chebyshev's U_m is at most (m + 1)·T_p(μ) for any m < p. So ε loses Σ (p − j + 1)·‖e_j‖. A normal vector
-w tells w·e_j, once the image of w is known in float64, and the mean square of some of them ‖e_j‖² (as in
-:mod:`streamspread.linalg.probes`, with a probability of its own). Where too much is lost products are
-float64's.
+On a CPU, where the matrix is float32 so are the products, and what they err by is measured. A step whose
+image is off by e_j is off along v by no more than ‖e_j‖, which the recurrence makes U_{p−j}(μ)·‖e_j‖ for
+μ = 2λ/b − 1; of which Chebyshev's U_m is at most (m + 1)·T_p(μ) for any m < p. So ε loses
+Σ (p − j + 1)·‖e_j‖. A normal vector w tells w·e_j, once the image of w is known in float64, and the mean
+square of some of them ‖e_j‖² (as in :mod:`streamspread.linalg.probes`, with a probability of its own). Where
+too much is lost products are float64's.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from streamspread.linalg.blocks import CHUNK_ROWS, inner
 from streamspread.linalg.chunks import UNIT, summation_error
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE, PROBES
+from streamspread.linalg.products import dense_product
 
 #: How often a matrix may be asked for a bound; all of them hold but for a probability of FAILURE.
 ATTEMPTS = 8
@@ -82,7 +83,9 @@ def bound_outside(
     operator = _Operator(matrix, q_NL, lowest, width, norm)
     z_NM = operator.outside(z_NM)
     least = math.inf
-    if matrix.dtype == torch.float32 and operator.float32_loss(_TYPICAL) < _MOST_LOST * _SHARE:
+    # A card has float64 products that are fast enough.
+    quick = matrix.dtype == torch.float32 and matrix.device.type == "cpu"
+    if quick and operator.float32_loss(_TYPICAL) < _MOST_LOST * _SHARE:
         least = _measured_bound(operator, z_NM, w_NP, aim)
     return least if least <= aim else min(least, _wide_bound(operator, z_NM, aim))
 
@@ -109,7 +112,8 @@ class _Operator:
         """Of z in float32, about."""
         q_NL = self.q_NL.to(z_NM.dtype)
         image_NM = self.matrix.matmul(z_NM).sub_(z_NM, alpha=self.lowest)
-        image_NM -= q_NL @ (self.inverse_LL.to(z_NM.dtype) @ (q_NL.T @ image_NM))
+        along_LM = self.inverse_LL.to(z_NM.dtype) @ dense_product(q_NL.T, image_NM)
+        image_NM -= dense_product(q_NL, along_LM)
         return image_NM.mul_(2.0 / self.width).sub_(z_NM)
 
     def bound(self, growth: float, degree: int) -> float:

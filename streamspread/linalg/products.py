@@ -28,6 +28,15 @@ def product(a_MK: torch.Tensor, b_KN: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(np.matmul(a_MK.numpy(), b_KN.numpy()))
 
 
+def gram(a_KM: torch.Tensor) -> torch.Tensor:
+    """``a.T @ a``, of which NumPy's BLAS forms one half."""
+    if a_KM.is_cuda:
+        return a_KM.T @ a_KM
+    a = a_KM.numpy()
+    with np.errstate(all="ignore"):
+        return torch.from_numpy(np.matmul(a.T, a))
+
+
 def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
     """``c += a @ b`` in place; ``c`` may have strided rows."""
     if b_KN.shape[1] <= THIN and c_MN.dtype == a_MK.dtype:

@@ -21,7 +21,8 @@ from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.products import dense_product
 from streamspread.results.spectrum import components_for
 
-_GUARD = 1.2  # basis over K, at the least: some vectors beyond K make the leading ones converge
+_GUARD = 2.5  # basis over K, at the least, for K vectors to converge so far that a proof succeeds
+_ROUGH_GUARD = 1.2  # where products are rough, so that a power step follows anyway
 _SETTLED = 0.3  # of what decides K, that sums of Ritz values may still grow by in a step
 _CONVERGED = 1.02  # a Ritz value that random vectors do not exceed may be so many times below the eigenvalue
 _UNSEEN = 1.1  # and what a few random vectors find
@@ -66,6 +67,7 @@ class Subspace:
             hopeless: a share of ``max_size``: with so many vectors it ends if some target is not reached yet.
         """
         matrix, count, before = self.quick, 0, np.zeros(0)
+        guard = _ROUGH_GUARD if self.rough else _GUARD
         # Vector by vector, so that those that there are lie in one piece.
         q_NL = torch.empty(max_size, matrix.n, dtype=matrix.dtype, device=matrix.device).T
         y_NL = torch.empty_like(q_NL)
@@ -90,7 +92,7 @@ class Subspace:
             if float(h_LL.diagonal()[:end].sum()) >= max(targets):  # else not all are reached
                 before = before if len(before) else values(count)
                 ritz_L = values(end)
-            if end == max_size or _settled(ritz_L, before, targets):
+            if end == max_size or _settled(ritz_L, before, targets, guard):
                 break
             if hopeless is not None and end >= hopeless * max_size and None in reaching(ritz_L, targets):
                 break
@@ -187,13 +189,13 @@ def reaching(values_L: np.ndarray, targets: Sequence[float]) -> list[int | None]
     return [components_for(sums_L, target) for target in targets]
 
 
-def _settled(ritz_L: np.ndarray, before_L: np.ndarray, targets: Sequence[float]) -> bool:
+def _settled(ritz_L: np.ndarray, before_L: np.ndarray, targets: Sequence[float], guard: float) -> bool:
     """Whether the K of every target is known from Ritz values that hardly grow any more: the sum of K of
     them by less than 0.3 of its distance from the target, and of what the sum of K − 1 falls short."""
     sums_L, before = np.cumsum(ritz_L), np.cumsum(before_L)
     for target in targets:
         k = components_for(sums_L, target)
-        if k is None or len(before) < k or len(ritz_L) < _GUARD * k:
+        if k is None or len(before) < k or len(ritz_L) < guard * k:
             return False
         lacking = target - (sums_L[k - 2] if k > 1 else 0.0)
         enough = max(_UNIT * target, _SETTLED * min(float(sums_L[k - 1]) - target, lacking))

@@ -75,14 +75,26 @@ def residual_upper_values(ritz_L: np.ndarray, residual_LL: np.ndarray, outside: 
         (L,) float64, descending, at least ``ritz_L``.
     """
     count = len(ritz_L)
-    values, vectors = np.linalg.eigh(residual_LL)
-    w_LL = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T  # WᵀW = RᵀR
+    w_LL = _factor(residual_LL)
     bound = np.zeros((2 * count, 2 * count))
     bound[:count, :count] = np.diag(ritz_L)
     bound[count:, :count] = w_LL
     bound[:count, count:] = w_LL.T
     bound[count:, count:] = outside * np.eye(count)
     return np.maximum(np.linalg.eigvalsh(bound)[::-1][:count], ritz_L)
+
+
+def _factor(residual_LL: np.ndarray) -> np.ndarray:
+    """W with WᵀW = RᵀR, or somewhat more, which bounds from above too: so much that Cholesky factorises what
+    may be singular, and more than it rounds (Higham 2002, section 10.1)."""
+    count = len(residual_LL)
+    more = 2 * (count + 1) * np.finfo(np.float64).eps * np.trace(residual_LL)
+    try:
+        factor_LL: np.ndarray = np.linalg.cholesky(residual_LL + more * np.eye(count)).T
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(residual_LL)
+        factor_LL = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    return factor_LL
 
 
 def residual_upper_sums(

@@ -1,10 +1,11 @@
 """Upper bounds on eigenvalue sums: never below the truth, and tight where they should be."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.results.bounds import frobenius_upper_sums, residual_upper_sums
+from streamspread.results.bounds import frobenius_upper_sums, residual_upper_sums, residual_upper_values
 from tests.matrices import orthogonal
 
 
@@ -55,6 +56,21 @@ def test_residual_bounds_hold_from_the_exact_value_outside_on(seed, n, share, po
     for bound in (outside, outside * 1.5):
         upper = residual_upper_sums(ritz, residual, bound, values.sum())
         assert np.all(upper >= truth * (1 - 1e-10))
+
+
+@pytest.mark.parametrize("rank", [0, 1, 40, 60])
+@pytest.mark.parametrize("size", [1e-12, 1e-3, 1.0])
+def test_singular_residuals_bound_as_their_eigenvectors_would(rank, size):
+    rng = np.random.default_rng(rank)
+    ritz = np.sort(rng.random(60))[::-1] + 1.0
+    r = size * rng.normal(size=(200, rank)) @ rng.normal(size=(rank, 60))
+    values, vectors = np.linalg.eigh(r.T @ r)
+    w = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    exact = np.linalg.eigvalsh(np.block([[np.diag(ritz), w.T], [w, 0.9 * np.eye(60)]]))[::-1][:60]
+    found = residual_upper_values(ritz, r.T @ r, 0.9)
+    scale = exact.max()
+    assert np.all(found >= exact - 1e-13 * scale)
+    assert np.all(found <= exact + 1e-9 * scale)
 
 
 def test_both_are_exact_for_a_converged_basis():
