@@ -122,6 +122,6 @@ def changing(x, change):
 @pytest.mark.parametrize("method", ["covariance", "gram"])
 def test_data_that_change_between_passes_are_refused(change, match, method):
     model, x = network("cnn", 150)
-    budget = smallest_budget(model, x, ["0", "1"], method=method, batch_size=50)
+    budget = smallest_budget(model, lambda: iter(x.split(50)), ["0", "1"], method=method)
     with pytest.raises(DataError, match=match):
         streamspread.analyze(model, changing(x, change), ["0", "1"], method=method, memory=budget)
