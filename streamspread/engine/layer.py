@@ -13,7 +13,7 @@ import torch
 from streamspread.accumulators.base import Accumulator
 from streamspread.accumulators.scoring import Scoring
 from streamspread.accumulators.staging import Overflow, Precision
-from streamspread.errors import ActivationError
+from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.states import below, load
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.source import Source
@@ -133,7 +133,11 @@ class RunningLayer:
     def load_state(
         self, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], found: LayerSpectrum | None
     ) -> None:
-        """Go on from a state, also of a narrow side, which is not formed anew; what is given is copied."""
+        """Go on from a state, also of a narrow side, which is not formed anew; what is given is copied.
+
+        Raises:
+            OptionError: it is that of another layer's sums, or of other sizes.
+        """
         for name in _COUNTS:
             setattr(self, name, facts[name])
         self.clock.set(facts["seconds"])
@@ -141,7 +145,10 @@ class RunningLayer:
             self.scoring.load_state(below("scores.", tensors))
             return
         self.accumulator.load_state(below("sums.", tensors))
-        if narrow := below("narrow.", tensors):
+        if self.plan.summed_dim is not None:
+            narrow = below("narrow.", tensors)
+            if "layout" not in narrow:
+                raise OptionError("this state does not fit: it holds no factor of the layer's narrow side")
             self.narrow = Narrow.like(narrow["layout"], self.clock.device, self.plan.candidate.quick_rows)
             load(self.narrow.state(), narrow)
 

@@ -12,7 +12,11 @@ from torch.utils.data import TensorDataset
 from streamspread import store
 from streamspread.api.analyze import analyze_with, plan_with
 from streamspread.api.doors import Subject
-from streamspread.options import Options
+from streamspread.engine.layer import RunningLayer
+from streamspread.engine.planning import planned as planned_layers
+from streamspread.errors import OptionError
+from streamspread.observe.observed import observing
+from streamspread.options import Options, RunOptions
 from streamspread.system.devices import profile
 from tests.devices import DEVICES
 from tests.observe.test_sources import normed
@@ -193,3 +197,20 @@ def test_a_side_that_is_hardly_narrower_is_not_worth_it():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(100, 101))
     assert analyzed(torch.randn(300, 100), "cpu", model=model, layers=("0",))["0"].summed_dim is None
+
+
+def test_a_state_without_its_factor_is_refused():
+    """Its rows would be those of another space, in silence."""
+    device = torch.device("cpu")
+    options = Options(layers=["0"], device="cpu", method="covariance")
+    with observing(network(), images(), RunOptions(layers=["0"], device="cpu")) as observed:
+        plan = planned_layers(observed, options).layers[0]
+        layer = RunningLayer(plan, options, device, observed.sources["0"])
+    layer.update(layer.prepared(images(20).flatten(1)))
+    facts, tensors = layer.state()
+    again = RunningLayer(plan, options, device)
+    again.load_state(facts, tensors, None)
+    assert torch.equal(again.prepared(images(5).flatten(1)), layer.prepared(images(5).flatten(1)))
+    kept = {name: part for name, part in tensors.items() if not name.startswith("narrow.")}
+    with pytest.raises(OptionError, match=r"holds no factor of the layer's narrow side\Z"):
+        RunningLayer(plan, options, device).load_state(facts, kept, None)
