@@ -136,8 +136,7 @@ def test_the_kernels_of_a_card_give_the_same_bits(method, monkeypatch):
 @pytest.mark.parametrize("method", ["covariance", "gram"])
 def test_k_of_a_network_on_a_card_is_that_of_the_cpu(method):
     model, x = network("cnn", 1000)
-    x = x.double()  # whose forward differs by less than a unit can tell
-    model = model.double()
+    model, x = model.double(), x.double()  # whose forwards differ far less than a unit
     options = {"method": method, "rounding": "int16", "batch_size": 128}
     here, there = (
         streamspread.analyze(model, x, ["0", "1", "4", "5"], TAUS, device=device, **options)
@@ -146,7 +145,7 @@ def test_k_of_a_network_on_a_card_is_that_of_the_cpu(method):
     for name, spectrum in there.items():
         assert spectrum.rounding == "int16"
         assert [spectrum.components(tau) for tau in TAUS] == [here[name].components(tau) for tau in TAUS]
-        assert spectrum.total_variance == pytest.approx(here[name].total_variance, rel=1e-9)
+        assert spectrum.total_variance == pytest.approx(here[name].total_variance, rel=1e-7)
 
 
 @exact
