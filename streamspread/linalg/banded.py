@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import torch
 
+from streamspread.linalg.products import dense_product
+
 _LEAST_COLUMNS, _COLUMNS = 64, 256  # of a block: more make larger products, and more of them is 0
 _SHARE = 4  # of a band's breadth: a block's columns
 
@@ -130,7 +132,7 @@ class Banded:
         """(m, n): Lᵀ·x for each row, for the triangle L itself."""
         y_MN = torch.empty_like(x_MN)
         for (begin, stop, end), part_KB in self.parts():
-            torch.mm(x_MN[:, begin:end], part_KB, out=y_MN[:, begin:stop])
+            y_MN[:, begin:stop] = dense_product(x_MN[:, begin:end], part_KB)
         return y_MN
 
     def factorise_(self) -> bool:
