@@ -49,7 +49,7 @@ def test_every_layer_gets_points_labels_and_facts(network, images):
     assert (options["axes"], options["perplexity"]) == (8, 30)
     assert len(found.provenance["data_seen"]) == 32
     assert network.training  # as it was
-    assert {event.stage for event in events} == {"pass", "eigenvalues", "t-SNE"}
+    assert {event.stage for event in events} == {"pass", "inner products", "eigenvalues", "t-SNE"}
 
 
 def test_the_share_is_that_of_the_exact_axes(network, images):
