@@ -33,4 +33,5 @@ def test_two_processes_are_one_window(case, folder):
         (reading,) = found.of(name)
         assert (reading.images, reading.samples) == (spectrum.seen, spectrum.samples)
         assert reading.components(0.7) == spectrum.components(0.7)
-        assert reading.metrics["participation_ratio"] == pytest.approx(spectrum.participation_ratio, rel=1e-5)
+        # The processes may have summed integers of 14 bits.
+        assert reading.metrics["participation_ratio"] == pytest.approx(spectrum.participation_ratio, rel=1e-4)
