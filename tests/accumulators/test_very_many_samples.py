@@ -16,9 +16,9 @@ from tests.states import covariance, fed, sketch
 DOUBLINGS, LEAST = 25, 2**32
 
 
-def doubled(state, empty):
+def doubled(state, empty, times=DOUBLINGS):
     """The state after so many mergers with a copy of itself."""
-    for _ in range(DOUBLINGS):
+    for _ in range(times):
         copy = empty()
         copy.load_state({name: part.tensor.clone() for name, part in state.state().items()})
         state.merge(copy)
@@ -72,9 +72,9 @@ def test_exact_sums_of_so_many_say_that_they_are_no_longer_exact_and_in_what_uni
         return fed(state, rows_ND) if len(rows_ND) else state
 
     with pytest.raises(Overflow, match="int16 sums exceed 2⁵¹ times the smallest unit") as caught:
-        doubled(state_of(x), lambda: state_of(x[:0])).end_pass()
+        doubled(state_of(x), lambda: state_of(x[:0]), DOUBLINGS + 2).end_pass()
     scale = caught.value.scale
-    state = doubled(state_of(x, scale), lambda: state_of(x[:0], scale))
+    state = doubled(state_of(x, scale), lambda: state_of(x[:0], scale), DOUBLINGS + 2)
     spectrum = state.spectrum(Options(thresholds=TAUS))
     assert spectrum.samples > LEAST
     for tau, k in zip(TAUS, dense(x).ks(), strict=True):
