@@ -142,7 +142,8 @@ def digit_bytes(rounding: str, order: int, terms: int, device: torch.device) -> 
         products = 4 * min((order + PAD) ** 2, max(CARD_PRODUCTS, PAD * (order + PAD)))
         return planes + products + _CARD_NUMBER_BYTES * min(order * terms, max(CARD_NUMBERS, order))
     step = min(terms, digit_terms(order))
-    return DIGITS * (order + 2 * LINE) * (step + 2 * LINE) + 16 * min(order, 1024) * min(order, 512)
+    products = 16 * min(order, 1024) * min(order, 512) * torch.get_num_threads()
+    return DIGITS * (order + 2 * LINE) * (step + 2 * LINE) + products
 
 
 def product_bytes(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> int:

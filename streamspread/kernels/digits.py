@@ -21,6 +21,8 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numba
@@ -29,12 +31,13 @@ import torch
 
 from streamspread.kernels import DIGITS, LINE, digit_terms
 from streamspread.kernels.integers import flat
+from streamspread.system.switches import one_by_one
 
 #: Values that two digits hold.
 LEAST, MOST = -64 * 128 - 64, 63 * 128 + 63
 
 _HEIGHT, _WIDTH, _SQUARE = 1024, 512, 256  # of a block of products, at the most; of one on the diagonal
-_TILE = 16  # rows of a block that a thread takes: two cache lines, where they are copied to columns
+_TILE = 16  # rows of a block at a time: two cache lines, where they are copied to columns
 #: Of values: what was cut off of so many takes a third of the time that the fourth product would.
 MOST_CUT = 1 / 16_000
 _TRIAL = (512, 1024, 1024)  # rows, order and terms of the update by which speed is measured
@@ -106,13 +109,13 @@ def _add_cut(c: Any, panel: Any, source: Any, turned: bool, cut: Any) -> None:
                     c_N[j] += rest * np.float64(held)
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(nogil=True, cache=True)
 def _add_three(c: Any, stride: int, block: int, mirror: int, products: Any) -> None:
     """Add a aᵀ, s sᵀ and b bᵀ, weighted, to a block of a matrix whose rows are ``stride`` numbers apart; the
     block begins at number ``block``, and its transpose is copied to number ``mirror`` and on, unless that is
     −1."""
     _, rows, columns = products.shape
-    for part in numba.prange((rows + _TILE - 1) // _TILE):
+    for part in range((rows + _TILE - 1) // _TILE):
         top, bottom = part * _TILE, min(rows, (part + 1) * _TILE)
         for i in range(top, bottom):
             c_C = c[block + i * stride : block + i * stride + columns]
@@ -125,11 +128,11 @@ def _add_three(c: Any, stride: int, block: int, mirror: int, products: Any) -> N
             _copy_turned(c, stride, block, mirror, (top, bottom, columns))
 
 
-@numba.njit(parallel=True, cache=True)
+@numba.njit(nogil=True, cache=True)
 def _add_four(c: Any, stride: int, block: int, mirror: int, products: Any) -> None:
     """The same of products of planes, high and low in turn in rows and columns."""
     rows, columns = len(products) // 2, products.shape[1] // 2
-    for part in numba.prange((rows + _TILE - 1) // _TILE):
+    for part in range((rows + _TILE - 1) // _TILE):
         top, bottom = part * _TILE, min(rows, (part + 1) * _TILE)
         for i in range(top, bottom):
             c_C = c[block + i * stride : block + i * stride + columns]
@@ -166,9 +169,12 @@ def add_gram(
     count, terms = max((end for _, (_, _, end) in held), default=0), x_2NK.shape[2]
     if not count:  # all panels are other ranks'
         return
-    step, numbers = min(terms, digit_terms(count)), sum(len(panel) for panel, _ in held)
+    step = min(terms, digit_terms(count))
     memory = torch.empty(DIGITS * max(count * _width(step), step * _width(count)), dtype=torch.int8)
-    products = torch.empty(4 * min(count, _HEIGHT) * min(count, _WIDTH), dtype=torch.int32)
+    blocks = [(panel, block) for panel in held for block in _blocks(*panel[1][1:])]
+    numbers = 4 * min(count, _HEIGHT) * min(count, _WIDTH)  # of the products of a block
+    memories = [torch.empty(numbers, dtype=torch.int32) for _ in range(torch.get_num_threads())]
+    sizes = list(accumulate((bottom - top) * (right - left) for _, (top, bottom, left, right) in blocks))
     for begin in range(0, terms, step):
         part_2NT = x_2NK[:, :count, begin : begin + step]
         turned = part_2NT.shape[2] > 1 and part_2NT.stride(2) != 1
@@ -182,18 +188,15 @@ def add_gram(
         few = cut_L.sum() <= MOST_CUT * lines * length
         if few:
             digits_3LM = memory[: 3 * lines * width].view(3, lines, width)[..., :length]
-            digits_3NT, cut = digits_3LM.mT if turned else digits_3LM, _collect(*source, length, cut_L)
+            add = partial(_add_threefold, digits_3LM.mT if turned else digits_3LM, memories)
         else:
-            pairs_MT = _pairs(lines_2LM, turned, memory)
-        added = 0
-        for panel in held:
-            if few:
-                _add_three_each(panel, digits_3NT, products)
+            add = partial(_add_fourfold, _pairs(lines_2LM, turned, memory), memories)
+        for added, _ in zip(sizes, one_by_one(add, blocks), strict=True):
+            progress((begin + added / sizes[-1] * part_2NT.shape[2]) / terms)
+        if few:
+            cut = _collect(*source, length, cut_L)
+            for panel in held:
                 _add_cut(*panel, source, turned, cut)
-            else:
-                _add_four_each(panel, pairs_MT, products)
-            added += len(panel[0])
-            progress((begin + added / numbers * part_2NT.shape[2]) / terms)
 
 
 def add_gram_rows(c_RN: torch.Tensor, x_2NK: torch.Tensor) -> None:
@@ -253,28 +256,32 @@ def _seconds(call: Callable[[], Any]) -> float:
 
 #: A panel's memory; how far its rows are apart, the first of them, and one past the last.
 Panel = tuple[np.ndarray, tuple[int, int, int]]
+Block = tuple[int, int, int, int]  # its first row and one past the last, and so its columns
 
 
-def _add_three_each(panel: Panel, digits_3NT: torch.Tensor, memory: torch.Tensor) -> None:
-    c, (stride, first, end) = panel
-    for top, bottom, left, right in _blocks(first, end):
-        products = memory[: 3 * (bottom - top) * (right - left)].view(3, bottom - top, right - left)
-        for product, digits_NT in zip(products, digits_3NT, strict=True):
-            _multiply(product, digits_NT[top:bottom], digits_NT[left:right])
-        _add_three(c, stride, *_places(first, stride, top, left), products.numpy())
+def _add_threefold(
+    digits_3NT: torch.Tensor, memories: list[torch.Tensor], where: tuple[Panel, Block]
+) -> None:
+    (c, (stride, first, _)), (top, bottom, left, right) = where
+    memory = memories.pop()
+    products = memory[: 3 * (bottom - top) * (right - left)].view(3, bottom - top, right - left)
+    for product, digits_NT in zip(products, digits_3NT, strict=True):
+        _multiply(product, digits_NT[top:bottom], digits_NT[left:right])
+    _add_three(c, stride, *_places(first, stride, top, left), products.numpy())
+    memories.append(memory)
 
 
-def _add_four_each(panel: Panel, pairs_MT: torch.Tensor, memory: torch.Tensor) -> None:
-    c, (stride, first, end) = panel
-    for top, bottom, left, right in _blocks(first, end):
-        shape = 2 * (bottom - top), 2 * (right - left)
-        products = memory[: shape[0] * shape[1]].view(shape)
-        _multiply(products, pairs_MT[2 * top : 2 * bottom], pairs_MT[2 * left : 2 * right])
-        _add_four(c, stride, *_places(first, stride, top, left), products.numpy())
+def _add_fourfold(pairs_MT: torch.Tensor, memories: list[torch.Tensor], where: tuple[Panel, Block]) -> None:
+    (c, (stride, first, _)), (top, bottom, left, right) = where
+    memory, shape = memories.pop(), (2 * (bottom - top), 2 * (right - left))
+    products = memory[: shape[0] * shape[1]].view(shape)
+    _multiply(products, pairs_MT[2 * top : 2 * bottom], pairs_MT[2 * left : 2 * right])
+    _add_four(c, stride, *_places(first, stride, top, left), products.numpy())
+    memories.append(memory)
 
 
-def _blocks(first: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """(top, bottom, left, right) of rows of a symmetric matrix from number ``first`` on, but for what lies
+def _blocks(first: int, end: int) -> Iterator[Block]:
+    """Blocks of rows of a symmetric matrix from number ``first`` on, but for what lies
     above the diagonal."""
     for top, bottom in _spans(first, end, _HEIGHT):
         for left, right in _spans(0, first, _WIDTH):

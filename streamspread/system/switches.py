@@ -53,10 +53,18 @@ def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     machine too (eigenvalues of order 256: 1.8 s instead of 2 ms). And so the bits are the same, however many
     there are.
     """
+    return list(one_by_one(function, items))
+
+
+def one_by_one(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """The same, each as soon as it and those before it are there."""
     threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(function, items)
+        return
     try:
         with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
-            return list(pool.map(function, items))
+            yield from pool.map(function, items)
     finally:
         torch.set_num_threads(threads)  # what threads to come begin with
 
