@@ -53,12 +53,12 @@ def group(size):
 
 
 def ended(after):
-    """A progress callback that ends the run at its so many-th call, but in no eigenvalue step, which begins
-    anew."""
+    """A progress callback that ends the run at its so many-th call, but in no eigenvalue step and no inner
+    products, which begin anew."""
     calls = []
 
     def report(event):
-        if event.stage != "all eigenvalues":
+        if event.stage not in ("all eigenvalues", "inner products"):
             calls.append(event)
             if len(calls) == after:
                 raise Ended
