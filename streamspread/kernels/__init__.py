@@ -58,6 +58,9 @@ LINE = 64  # bytes of a cache line
 DIGITS = 3
 _DIGIT_TERMS, _LEAST_DIGIT_TERMS, _DIGIT_BYTES = 8192, 2048, 512 << 20
 
+#: Rows and columns of a block of their products on the CPU, at the most.
+HEIGHT, WIDTH = 1024, 512
+
 #: On a card: bytes of planes; numbers of products that are held at once, and of values that torch takes apart
 #: at a time, in at most so many bytes for each; and of which rows are a multiple. All are guesses.
 CARD_DIGIT_BYTES, CARD_PRODUCTS, CARD_NUMBERS, PAD = 2 << 30, 1 << 24, 1 << 22, 32
@@ -108,9 +111,13 @@ def staging_buffer(rounding: str, rows: int, columns: int, device: torch.device)
     """An empty one: (rows, columns), or at int16 two such planes, (2, rows, columns)."""
     if rounding != "int16":
         return torch.empty(rows, columns, dtype=staged_dtype(rounding, device), device=device)
-    # An odd number of cache lines: rows that lie a power of two apart push each other out of the cache.
-    width = (-(-columns // LINE) | 1) * LINE
-    return torch.empty(2, rows, width, dtype=torch.int8, device=device)[..., :columns]
+    return torch.empty(2, rows, row_bytes(columns), dtype=torch.int8, device=device)[..., :columns]
+
+
+def row_bytes(columns: int) -> int:
+    """How far rows of so many int8 are apart: an odd number of cache lines, since rows that lie a power of
+    two apart push each other out of the cache."""
+    return (-(-columns // LINE) | 1) * LINE
 
 
 def staged_bytes(rounding: str, rows: int, columns: int, device: torch.device) -> int:
@@ -142,7 +149,7 @@ def digit_bytes(rounding: str, order: int, terms: int, device: torch.device) -> 
         products = 4 * min((order + PAD) ** 2, max(CARD_PRODUCTS, PAD * (order + PAD)))
         return planes + products + _CARD_NUMBER_BYTES * min(order * terms, max(CARD_NUMBERS, order))
     step = min(terms, digit_terms(order))
-    products = 16 * min(order, 1024) * min(order, 512) * torch.get_num_threads()
+    products = 16 * min(order, HEIGHT) * min(order, WIDTH) * torch.get_num_threads()
     return DIGITS * (order + 2 * LINE) * (step + 2 * LINE) + products
 
 

@@ -29,14 +29,14 @@ import numba
 import numpy as np
 import torch
 
-from streamspread.kernels import DIGITS, LINE, digit_terms
+from streamspread.kernels import DIGITS, HEIGHT, WIDTH, digit_terms, row_bytes
 from streamspread.kernels.integers import flat
 from streamspread.system.switches import one_by_one
 
 #: Values that two digits hold.
 LEAST, MOST = -64 * 128 - 64, 63 * 128 + 63
 
-_HEIGHT, _WIDTH, _SQUARE = 1024, 512, 256  # of a block of products, at the most; of one on the diagonal
+_SQUARE = 256  # rows of a block of products on the diagonal
 _TILE = 16  # rows of a block at a time: two cache lines, where they are copied to columns
 #: Of values: what was cut off of so many takes a third of the time that the fourth product would.
 MOST_CUT = 1 / 16_000
@@ -170,9 +170,9 @@ def add_gram(
     if not count:  # all panels are other ranks'
         return
     step = min(terms, digit_terms(count))
-    memory = torch.empty(DIGITS * max(count * _width(step), step * _width(count)), dtype=torch.int8)
+    memory = torch.empty(DIGITS * max(count * row_bytes(step), step * row_bytes(count)), dtype=torch.int8)
     blocks = [(panel, block) for panel in held for block in _blocks(*panel[1][1:])]
-    numbers = 4 * min(count, _HEIGHT) * min(count, _WIDTH)  # of the products of a block
+    numbers = 4 * min(count, HEIGHT) * min(count, WIDTH)  # of the products of a block
     memories = [torch.empty(numbers, dtype=torch.int32) for _ in range(torch.get_num_threads())]
     sizes = list(accumulate((bottom - top) * (right - left) for _, (top, bottom, left, right) in blocks))
     for begin in range(0, terms, step):
@@ -183,7 +183,7 @@ def add_gram(
             lines_2LM = lines_2LM.contiguous()
         source = flat(lines_2LM[0]), flat(lines_2LM[1]), lines_2LM.stride(1)
         _, lines, length = lines_2LM.shape
-        width = _width(length)
+        width = row_bytes(length)
         cut_L = _split(*source, memory.numpy(), (lines, length, width))
         few = cut_L.sum() <= MOST_CUT * lines * length
         if few:
@@ -283,11 +283,11 @@ def _add_fourfold(pairs_MT: torch.Tensor, memories: list[torch.Tensor], where: t
 def _blocks(first: int, end: int) -> Iterator[Block]:
     """Blocks of rows of a symmetric matrix from number ``first`` on, but for what lies
     above the diagonal."""
-    for top, bottom in _spans(first, end, _HEIGHT):
-        for left, right in _spans(0, first, _WIDTH):
+    for top, bottom in _spans(first, end, HEIGHT):
+        for left, right in _spans(0, first, WIDTH):
             yield top, bottom, left, right
     for top, bottom in _spans(first, end, _SQUARE):
-        for left, right in (*_spans(first, top, _WIDTH), (top, bottom)):
+        for left, right in (*_spans(first, top, WIDTH), (top, bottom)):
             yield top, bottom, left, right
 
 
@@ -316,12 +316,7 @@ def _pairs(lines_2LM: torch.Tensor, turned: bool, memory: torch.Tensor) -> torch
     if turned:
         pairs_LM2 = memory[: 2 * lines * length].view(lines, length, 2).copy_(lines_2LM.permute(1, 2, 0))
         return pairs_LM2.flatten(1).T
-    width = _width(length)
+    width = row_bytes(length)
     pairs_L2M = memory[: 2 * lines * width].view(lines, 2, width)[..., :length]
     pairs_L2M.copy_(lines_2LM.transpose(0, 1))
     return pairs_L2M.as_strided((2 * lines, length), (width, 1))
-
-
-def _width(terms: int) -> int:
-    """An odd number of cache lines: rows that lie a power of two apart push each other out of the cache."""
-    return (-(-terms // LINE) | 1) * LINE
