@@ -5,6 +5,7 @@ import torch
 
 import streamspread
 from streamspread.errors import DataError, OptionError
+from streamspread.system.devices import profile
 from tests.networks import network, photographs, truth
 from tests.samples import reference_k
 
@@ -117,7 +118,8 @@ def test_wide_layers_of_known_networks_run_within_their_plan(kind, layer):
     low, high = found.components(0.7)
     assert low <= want.k(0.7) <= high
     assert found.dim == want.dim
-    assert found.peak_bytes <= plan.peak_bytes + (1 << 20)  # that libraries take for themselves, at first use
+    # Beside what the plan counts, the process keeps some of what earlier tests freed.
+    assert found.peak_bytes <= plan.peak_bytes + profile(torch.device("cpu")).kept_bytes
 
 
 def test_a_single_pass_keeps_all_the_rows_it_may_so_that_a_full_rank_closes():
