@@ -15,7 +15,7 @@ _TRIAL = (256, 1024, 64)  # rows, terms and columns of the product by which spee
 
 @functools.cache
 def faster() -> bool:
-    """Whether products with few columns are much faster than float32's, measured once in some milliseconds."""
+    """Whether products with few columns are much faster than in float32, measured once in milliseconds."""
     rows, terms, columns = _TRIAL
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(rows, terms, generator=generator)
