@@ -199,8 +199,9 @@ def _searched(
 ) -> tuple[Subspace, Goal, list[int | None]] | None:
     """A basis with the K's of its Ritz values, and the goal without targets that these do not reach, unless
     they reach none; None where a proof is asked for and some K exceeds the largest basis."""
-    # The memory of a dense solve holds one more copy of the matrix.
-    coarse = search.dense and matrix.device.type == "cpu" and bfloat16.faster()
+    # The memory of a dense solve holds one more copy of the matrix. bfloat16 reaches as far as float32.
+    coarse = search.dense and matrix.dtype == torch.float32 and matrix.device.type == "cpu"
+    coarse = coarse and bfloat16.faster()
     basis = Subspace(matrix, search.block, search.seed, coarse)
     highs = basis.search(goal.reached, search.max_block, _HOPELESS if search.dense and search.proof else None)
     if search.proof and goal.exceeds_the_block(highs):

@@ -81,8 +81,9 @@ class Subspace:
                 gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
                 kept_LK = kept_LK.to(self.q_NL.dtype)
                 self.q_NL = dense_product(self.q_NL, kept_LK)
-                self.y_NL = dense_product(self.y_NL, kept_LK)
-        if gram_LL is None:  # what is made of it is rounded to as much
+                if not self.coarse:
+                    self.y_NL = dense_product(self.y_NL, kept_LK)
+        if gram_LL is None and not self.rough:  # what is made of it is rounded to as much
             known_LL = known_LL.to(self.quick.dtype)
         ritz_L, self._turn_LL = ritz(gram_LL, known_LL)
         self.ritz_L = np.maximum(ritz_L, 0.0)
