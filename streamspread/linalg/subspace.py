@@ -125,9 +125,9 @@ class Subspace:
             last_CB = dense_product(last_NC.T, y_NB)
             y_NB = y_NB - dense_product(last_NC, last_CB)
             along_LB = dense_product(q_NL[:, :end].T, y_NB)
-            h_LL[:end, count:end] = along_LB
-            h_LL[begin:end, count:end] += last_CB
-            h_LL[count:end, :end] = h_LL[:end, count:end].T
+            column_LB = along_LB.clone()
+            column_LB[begin:] += last_CB
+            h_LL[:end, count:end], h_LL[count:end, :end] = column_LB, column_LB.T
             ritz_L = np.zeros(0)
             if float(h_LL.diagonal()[:end].sum()) >= max(targets):  # else not all are reached
                 before = before if len(before) else values(count)
