@@ -80,6 +80,22 @@ def test_a_coarse_search_finds_what_a_fine_one_does(name, exact, proof, most, mo
     assert reached[0] == reached[1] == components_for(truth, 0.5 * trace)
 
 
+@pytest.mark.parametrize("proof", [False, True])
+@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize("n", [2, 8, 16, 17, 33])
+def test_orders_of_about_a_block(n, coarse, proof, monkeypatch):
+    monkeypatch.setattr(bfloat16, "faster", lambda: coarse)
+    values = 1.0 / np.arange(1, n + 1)
+    trace, sums = float(values.sum()), np.cumsum(values)
+    panels = prescribed(values, CPU, torch.float32)
+    search = Search(block=16, max_block=n, dense=coarse, proof=proof)
+    computed = leading_eigenvalues(panels, trace, THRESHOLDS, n, search)
+    for tau in THRESHOLDS:
+        k = components_for(sums, tau * trace)
+        assert components_for(computed.lower_sums, tau * trace) == k
+        assert components_for(computed.upper_sums, tau * trace) == k
+
+
 def test_a_coarse_search_gives_the_same_bits_again(monkeypatch):
     monkeypatch.setattr(bfloat16, "faster", lambda: True)
     one, other = (
