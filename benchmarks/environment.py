@@ -30,8 +30,10 @@ def environment() -> dict[str, Any]:
     """Processor, cores, memory, card, driver, package versions, commit and time."""
     import torch
 
+    from streamspread.system.processor import processor_name
+
     facts: dict[str, Any] = {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "platform": platform.platform(),
@@ -76,14 +78,6 @@ def save(theme: str, **numbers: Any) -> Path:
     beside.write_text(json.dumps({"environment": environment(), **numbers}, indent=1) + "\n")
     os.replace(beside, path)
     return path
-
-
-def _processor() -> str:
-    try:
-        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

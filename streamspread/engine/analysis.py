@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +24,7 @@ from streamspread.planner import Plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import POOLED, WHOLE
 from streamspread.system.memory import PeakMeter
+from streamspread.system.processor import processor_name
 from streamspread.system.progress import Report, doing
 from streamspread.system.ranks import Ranks
 
@@ -128,7 +128,7 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
     return {
         "device": str(device),
         "card": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor_name(),
         "threads": torch.get_num_threads(),
         "data": observed.stream.description,
         "samples": plan.samples,

@@ -24,7 +24,7 @@ from streamspread.system.memory import at_least, format_bytes, total_bytes
 
 #: How many times as fast as float32 sums those of int16 must be, to be taken where not asked for: they spare
 #: what measures the rounding of sums, a tenth of these, and leave no K open.
-LEAST_GAIN = 0.9
+LEAST_GAIN = 0.8
 
 #: Samples of a layer, of more of which sums of integers may be too large to be exact, and so for nothing.
 MOST_EXACT = 2**29

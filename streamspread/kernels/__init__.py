@@ -56,7 +56,7 @@ LINE = 64  # bytes of a cache line
 #: Planes of int8 that values of 16 bits are taken apart to, for so many of their terms at a time that what is
 #: done with every product counts for little, or fewer where that would take more bytes.
 DIGITS = 3
-_DIGIT_TERMS, _LEAST_DIGIT_TERMS, _DIGIT_BYTES = 8192, 2048, 512 << 20
+_DIGIT_TERMS, _LEAST_DIGIT_TERMS, _DIGIT_BYTES = 8192, 2048, 1280 << 20
 
 #: Rows and columns of a block of their products on the CPU, at the most.
 HEIGHT, WIDTH = 1024, 512

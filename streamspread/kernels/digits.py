@@ -19,7 +19,6 @@ are each no larger (Cauchy and Schwarz). So no sum is ever rounded, and no order
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import accumulate
@@ -31,6 +30,7 @@ import torch
 
 from streamspread.kernels import DIGITS, HEIGHT, WIDTH, digit_terms, row_bytes
 from streamspread.kernels.integers import flat
+from streamspread.kernels.trial import seconds
 from streamspread.system.switches import one_by_one
 
 #: Values that two digits hold.
@@ -208,11 +208,7 @@ def add_gram_rows(c_RN: torch.Tensor, x_2NK: torch.Tensor) -> None:
 @functools.cache
 def speed() -> float:
     """How many times as fast as float32 products this processor forms exact ones, measured once in some
-    milliseconds; 0 where it cannot, or not exactly.
-
-    On one thread and in the processor's time, so that it says the same whatever else the machine does: what
-    is chosen by it must not change from run to run.
-    """
+    milliseconds on one thread; 0 where it cannot, or not exactly."""
     rows, count, terms = _TRIAL
     generator = torch.Generator().manual_seed(0)
     x_2NK = torch.randint(-128, 128, (count, 2, terms), dtype=torch.int8, generator=generator).transpose(0, 1)
@@ -222,10 +218,10 @@ def speed() -> float:
     x_2NK[0] >>= 3  # as values are as a rule: within two digits
     wide_RN, x_NK = torch.zeros(rows, count, dtype=torch.float64), x_2NK[0].float()
     c_RN = wide_RN.float()
-    taken = _seconds(lambda: add_gram_rows(wide_RN, x_2NK))
+    taken = seconds(lambda: add_gram_rows(wide_RN, x_2NK))
     from streamspread.kernels import cpu  # which imports this file
 
-    return _seconds(lambda: cpu.add_gram_rows(c_RN, x_NK)) / taken
+    return seconds(lambda: cpu.add_gram_rows(c_RN, x_NK)) / taken
 
 
 def is_exact(a_BT: torch.Tensor, b_CT: torch.Tensor) -> bool:
@@ -235,23 +231,6 @@ def is_exact(a_BT: torch.Tensor, b_CT: torch.Tensor) -> bool:
     except (AttributeError, RuntimeError):  # a torch without it
         return False
     return torch.equal(product_BC.double(), a_BT.double() @ b_CT.double().T)
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    """The shortest of four times on one thread, after one that is not counted."""
-    threads = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    try:
-        taken = []
-        for _ in range(5):
-            began = time.process_time()
-            call()
-            taken.append(time.process_time() - began)
-    finally:
-        torch.set_num_threads(threads[0])
-        numba.set_num_threads(threads[1])
-    return min(taken[1:])
 
 
 #: A panel's memory; how far its rows are apart, the first of them, and one past the last.

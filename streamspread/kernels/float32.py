@@ -13,13 +13,11 @@ row by row or column by column, it multiplies a thousand times slower, and is co
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from streamspread import kernels
+from streamspread.kernels.trial import seconds
 from streamspread.system.switches import switched
 
 _GAIN = 1.5  # over torch's BLAS, at the least; NumPy's is faster than that by a seventh
@@ -70,8 +68,7 @@ def parts_of_terms(a_MK: torch.Tensor, b_KN: torch.Tensor) -> list[slice]:
 
 @functools.cache
 def faster() -> bool:
-    """Whether oneDNN's products are much faster than BLAS's, measured once in some milliseconds on one thread
-    and in its own time, so that it says the same whatever else the machine does."""
+    """Whether oneDNN's products are much faster than BLAS's, measured once in some milliseconds."""
     size, terms = _TRIAL
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(size, terms, generator=generator) for _ in range(2))
@@ -80,12 +77,7 @@ def faster() -> bool:
         with switched(matrices=False):
             if not torch.allclose(_multiply(a, b).double(), exact, rtol=0.0, atol=1e-3):
                 return False
-            threads = torch.get_num_threads()
-            torch.set_num_threads(1)
-            try:
-                return _seconds(lambda: a @ b.mT) >= _GAIN * _seconds(lambda: _multiply(a, b))
-            finally:
-                torch.set_num_threads(threads)
+            return seconds(lambda: a @ b.mT) >= _GAIN * seconds(lambda: _multiply(a, b))
     except (AttributeError, NotImplementedError, RuntimeError, TypeError):  # a torch without the operator
         return False
 
@@ -106,13 +98,3 @@ def _whole(a_MK: torch.Tensor) -> torch.Tensor:
     if _lies_whole(a_MK):
         return a_MK
     return a_MK.mT.contiguous().mT if a_MK.stride(0) == 1 else a_MK.contiguous()
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    """The shortest of four times on this thread, after one that is not counted."""
-    taken = []
-    for _ in range(5):
-        began = time.thread_time()
-        call()
-        taken.append(time.thread_time() - began)
-    return min(taken[1:])

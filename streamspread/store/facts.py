@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from streamspread.system.processor import processor_name
 from streamspread.system.version import __version__
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def provenance(
         "packages": _package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": processor_name(),
         "threads": torch.get_num_threads(),
         "notes": list(notes),
     }
@@ -162,14 +161,3 @@ def _package_versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _cpu_name() -> str:
-    if sys.platform.startswith("linux"):
-        try:
-            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-        except OSError:
-            pass
-    return platform.processor() or platform.machine()

@@ -18,7 +18,8 @@ from streamspread.system.memory import PeakMeter
 method, samples, dim, count, step, memory = json.loads(sys.argv[1])
 warnings.simplefilter("ignore")  # a sketch says that it is one
 rng = np.random.default_rng(0)
-streamspread.PCA(2, method=method).fit(rng.normal(size=(300, 200)))  # what libraries take once
+streamspread.PCA(2, method=method).fit(rng.normal(size=(300, 200)))  # what libraries take once,
+streamspread.PCA(method="covariance").fit(rng.normal(size=(1000, 800)))  # and the buffers of large products
 x = rng.normal(size=(samples, dim)) * np.arange(1, dim + 1) ** -0.5
 least = Resources(torch.device("cpu"), 0, method, None, Choice(count))
 fits = {"covariance": lambda: least.covariance_bytes(dim), "gram": lambda: least.inner_bytes(samples)}

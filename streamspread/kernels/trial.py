@@ -1,0 +1,34 @@
+"""How long a product takes, by which it is chosen what forms products: the same whatever else is running."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from streamspread import kernels
+
+_TIMES = 4
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """The shortest of four times of the call on one thread, after one that is not counted: of this thread's
+    own, not of the clock. Those of several threads hold what they wait for each other, which on a machine
+    with other work is several times as much."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with kernels.thread_limit(1), threadpool_limits(1, user_api="blas"):
+            call()
+            return min(_once(call) for _ in range(_TIMES))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _once(call: Callable[[], Any]) -> float:
+    began = time.thread_time()
+    call()
+    return time.thread_time() - began
