@@ -81,7 +81,9 @@ def is_ready(rows: Any) -> bool:
     """Whether rows can be summed where they lie."""
     if not isinstance(rows, np.ndarray) or rows.dtype != np.float64:
         return False
-    return rows.flags.c_contiguous and rows.flags.writeable and rows.dtype.isnative
+    # A single row or column is contiguous whatever its stride, of which torch takes none below 0.
+    lies_so = rows.flags.c_contiguous and min(rows.strides) >= 0
+    return lies_so and rows.flags.writeable and rows.dtype.isnative
 
 
 def column_sums(x_ND: torch.Tensor) -> torch.Tensor:

@@ -23,6 +23,10 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 #: which it is never more than so much: 16-bit units are large.
 _SAME, _EQUAL, _MOST = 8, 32, 0.03
 
+#: Units of rounding of a layer's norm: of smaller deviations its own roundings are a share that counts, and
+#: these lie in all of its directions.
+_DEVIATES = 16
+
 _FAR = 2.0**200  # times a vector of float64: b is nothing beside its image
 
 
@@ -147,9 +151,18 @@ def is_verified(source: Source, x: torch.Tensor, y: torch.Tensor) -> bool:
     x_NS, y_ND = rows_of(x, source.tap.channels_last), rows_of(y, source.layer.channels_last)
     try:
         with torch.autocast(x.device.type, enabled=False):  # as it is off where a source is used
-            return source.agrees(x_NS, y_ND) and _acts_affinely(source, x_NS[:1], y_ND[:1])
+            return (
+                source.agrees(x_NS, y_ND) and _deviates(y_ND) and _acts_affinely(source, x_NS[:1], y_ND[:1])
+            )
     except Exception:  # whatever a module raises where the network does not call it so
         return False
+
+
+def _deviates(y_ND: torch.Tensor) -> bool:
+    """Whether rows differ by more than their roundings; also where they do not differ, and tell nothing."""
+    wide_ND = y_ND.double()
+    off = _norm(wide_ND - wide_ND.mean(0))
+    return off == 0.0 or off > _DEVIATES * torch.finfo(y_ND.dtype).eps * _norm(wide_ND)
 
 
 def _acts_affinely(source: Source, x_1S: torch.Tensor, y_1D: torch.Tensor) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamspread.report import classes, text
 from streamspread.report.choosing import Shown, chosen, of_layer, of_threshold
@@ -54,7 +54,7 @@ def print_spectra(
     if len(thresholds) > 1 and columns is None:
         layouts.append(_long(shown))
     print_first_that_fits(console, layouts)
-    for line in _closing_lines(layers, thresholds, asked_option(provenance, "proof", True), called):
+    for line in _closing_lines(layers, thresholds, provenance, called):
         print_line(console, line)
     if classes.known(layers):
         _print_classes(layers, thresholds, console)
@@ -249,7 +249,10 @@ def _columns(layers: Sequence[LayerSpectrum], answers: list[Column]) -> list[Col
 
 
 def _closing_lines(
-    layers: Sequence[LayerSpectrum], thresholds: Sequence[float], proof: bool, called: str
+    layers: Sequence[LayerSpectrum],
+    thresholds: Sequence[float],
+    provenance: Mapping[str, Any],
+    called: str,
 ) -> Iterator[str]:
     """Which layers are constant, which are limited by the number of samples, and which intervals are open and
     how to close these, a line each."""
@@ -278,7 +281,13 @@ def _closing_lines(
         return
     those = _at_thresholds(still_open, thresholds, everyone)
     yield f"low…high is a range that is proved to hold K; not closed: {those}"
-    yield f"to close it: run {_how_to_close([s for s in layers if s.layer in still_open], proof)}"
+    # A result can be shown for others than it was run for.
+    others = {tau for taus in still_open.values() for tau in taus} - {
+        *asked_option(provenance, "thresholds", ())
+    }
+    proof = asked_option(provenance, "proof", True)
+    ways = _how_to_close([s for s in layers if s.layer in still_open], proof, bool(others))
+    yield f"to close it: run {ways}"
 
 
 def _missing_estimates(layers: Sequence[LayerSpectrum], thresholds: Sequence[float]) -> Iterator[str]:
@@ -311,14 +320,15 @@ def _at_thresholds(
     return "; ".join(f"{listed(names, everyone)} at τ = {taus}" for taus, names in groups.items())
 
 
-def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool) -> str:
+def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool, others: bool) -> str:
+    """``proof``: whether one was allowed. ``others``: whether the run was not asked for these thresholds."""
     ways = []
     if any(s.complete for s in layers):  # then only rounding errors keep it open
         ways.append("with --rounding fp64")
     methods = {s.method for s in layers if not s.complete}
     if methods:
         ways += [] if proof else ["without --no-proof"]
-        ways.append("with these --thresholds")  # a result can be shown for others than it was run for
+        ways += ["with these --thresholds"] if others else []
     if methods - {"sketch"}:
         ways.append("with --all-eigenvalues")
     if "sketch" in methods:

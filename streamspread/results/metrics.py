@@ -121,9 +121,13 @@ class Metrics:
         "Exploring the gap between collapsed & whitened features in self-supervised learning"); also the
         stable rank of the centred activations, and the intrinsic dimension of their covariance.
 
-        NaN for a constant layer.
+        NaN for a constant layer, and where a sketch knows λ₁ to no more than 0.001 of itself.
         """
-        return self.total_variance / float(self.eigenvalues[0]) if _varies(self) else math.nan
+        if not _varies(self):
+            return math.nan
+        low, high = self.share(1)
+        known = _are_those(self) or high - low <= _NARROW * high
+        return self.total_variance / float(self.eigenvalues[0]) if known else math.nan
 
     @Metric
     def rankme(self: Known) -> float:
@@ -147,7 +151,7 @@ class Metrics:
         doi:10.1038/s41586-019-1346-5, where the range was 11 to 500).
 
         It depends on the range, and the last components of few samples fall too fast. NaN where not all of
-        these eigenvalues are known and positive.
+        these eigenvalues are known, as of a sketch, and positive.
         """
         return _power_law(self, 10, 100)
 
@@ -186,6 +190,12 @@ def _varies(spectrum: Known) -> bool:
     )
 
 
+def _are_those(spectrum: Known) -> bool:
+    """Whether the eigenvalues are those of the covariance: all, or leading ones of sums of products, whose
+    Σλ² is known. Those of a sketch may be far too small."""
+    return spectrum.complete or not math.isnan(spectrum.sum_of_squares)
+
+
 def _share_of_squares(spectrum: Known) -> float:
     """Σλ² / T²; NaN for a constant layer and where it is not known. Nothing is squared that is not near 1."""
     total, squares = spectrum.total_variance, spectrum.sum_of_squares
@@ -199,7 +209,7 @@ def _share_of_squares(spectrum: Known) -> float:
 def _power_law(spectrum: Known, first: int, last: int) -> float:
     """−slope of ln λ over ln i, i = first … last."""
     values = spectrum.eigenvalues[first - 1 : last]
-    if len(values) <= last - first or not values[-1] > 0.0:
+    if len(values) <= last - first or not values[-1] > 0.0 or not _are_those(spectrum):
         return math.nan
     return -float(np.polyfit(np.log(np.arange(first, last + 1)), np.log(values), 1)[0])
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from streamspread.results.classes import Classes
 
 #: A layer that is a linear function of a smaller activation leaves those directions by roundings alone. They
-#: change a number by a 2⁻⁸th at the most (bf16), so what variance they make is a far smaller share of T than
-#: this: only thresholds nearer to 1 can ask for directions that roundings made.
+#: change a deviation by a 2⁻⁸th at the most (bf16), so what variance they make is a far smaller share of T
+#: than this: only thresholds nearer to 1 can ask for directions that roundings made.
 ROUNDINGS = 2.0**-8
 
 _MOST_SAID = 6  # layers that a line names, without the gap in it

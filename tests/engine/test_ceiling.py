@@ -58,6 +58,28 @@ def test_an_interval_that_is_open_ends_at_the_ceiling():
     assert spectrum.components(0.7).high == spectrum.source_dim == 432 < 599
 
 
+@pytest.mark.parametrize("method", ["sketch", "covariance"])
+@pytest.mark.parametrize(("dtype", "mean"), [(torch.bfloat16, 100.0), (torch.float32, 3.3e6)])
+def test_directions_that_a_layers_own_roundings_made_count(dtype, mean, method):
+    """Its mean is far larger than what it deviates by."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(10, 400)).to(dtype)
+    with torch.no_grad():
+        model[0].bias.uniform_(mean, 2 * mean)
+    x = (0.15 * torch.randn(1500, 10)).to(dtype)
+    with torch.inference_mode():
+        y = torch.cat([model(part) for part in x.split(100)]).double()
+    variances = torch.linalg.svdvals(y - y.mean(0)).square()
+    k = 1 + int(torch.searchsorted(variances.cumsum(0) / variances.sum(), 0.5))
+    assert k > 10
+    options = {"method": method, "device": "cpu", "rounding": "fp32", "batch_size": 100}
+    if method == "sketch":
+        options |= {"rank": 12, "max_passes": 1}
+    (spectrum,) = streamspread.analyze(model, x, "0", (0.5,), **options).values()
+    low, high = spectrum.components(0.5)
+    assert low <= k <= high
+
+
 def test_the_look_draws_nothing_and_leaves_no_hook():
     model, x = network("cnn", 60)
     before = torch.get_rng_state()

@@ -1,5 +1,6 @@
 """A layer that is summed at its narrow side has the spectrum of the layer, and says where it was summed."""
 
+import copy
 import math
 from dataclasses import replace
 
@@ -47,7 +48,7 @@ def dense(model, x, layer):
     """Variances along the principal axes of a layer's features, in float64."""
     y_ND = x.double()
     with torch.no_grad():
-        for part in model.double().eval()[: layer + 1]:
+        for part in copy.deepcopy(model).double().eval()[: layer + 1]:
             y_ND = part(y_ND)
     y_ND = y_ND.flatten(1).numpy()
     return np.linalg.svd(y_ND - y_ND.mean(0), compute_uv=False) ** 2 / (len(x) - 1)
@@ -191,6 +192,23 @@ def test_a_model_in_sixteen_bits_is_summed_as_it_is(dtype):
     """Its own roundings are a part of what varies."""
     found = analyzed(images(40).to(dtype), "cpu", model=network().to(dtype), layers=("0",))
     assert found["0"].summed_dim is None
+
+
+@pytest.mark.parametrize("rounding", ["auto", "fp32"])
+def test_a_model_in_float64_keeps_digits_that_products_of_weights_lose(rounding):
+    """Its inputs are some millions of times as large as what is left of them."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 200, bias=False)).double()
+    with torch.no_grad():
+        model[0].weight -= model[0].weight.mean(1, keepdim=True)
+    x = torch.randn(400, 64).double() * torch.logspace(0, -1, 64) + 1e7 * torch.randn(400, 1).double()
+    (found,) = analyzed(x, "cpu", model=model, layers=("0",), rounding=rounding).values()
+    values = dense(model, x, 0)
+    share = np.cumsum(values) / values.sum()
+    assert found.total_variance == pytest.approx(values.sum(), rel=1e-6)
+    assert [found.components(tau) for tau in TAUS] == [
+        (k, k) for k in (int(np.searchsorted(share, tau)) + 1 for tau in TAUS)
+    ]
 
 
 def test_a_side_that_is_hardly_narrower_is_not_worth_it():

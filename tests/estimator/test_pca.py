@@ -68,6 +68,7 @@ INPUTS = {
     "array": lambda x, path: x,
     "Fortran": lambda x, path: np.asfortranarray(x),
     "strided": lambda x, path: np.repeat(x, 2, axis=1)[:, ::2],
+    "backwards": lambda x, path: np.flip(np.flip(x).copy()),
     "list": lambda x, path: x.tolist(),
     "memory map": on_disk,
     "tensor": lambda x, path: torch.from_numpy(x),
@@ -96,6 +97,13 @@ def test_every_input(kind, shape, count, tmp_path):
     assert isinstance(scores, torch.Tensor) == (kind in ("tensor", "DataLoader", "callable"))
     known = min(shape) - 1
     np.testing.assert_allclose(np.asarray(scores)[:, :known], reference.transform(x)[:, :known], atol=1e-9)
+
+
+def test_a_feature_that_lies_backwards():
+    x = np.random.default_rng(0).normal(size=(200, 1))
+    for turned in (x[:, ::-1], x[::-1]):
+        found = streamspread.PCA().fit(turned).explained_variance_
+        np.testing.assert_allclose(found, x.var(ddof=1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [TALL, WIDE], ids=["tall", "wide"])

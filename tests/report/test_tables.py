@@ -87,6 +87,9 @@ def test_how_to_close_depends_on_what_was_run():
     assert "to close it: run with these --thresholds, or with a larger --rank" in sketch
     both = rendered(print_spectra, Spectra([wide_layer(), wide_layer("c2", method="sketch")]))
     assert "or with --all-eigenvalues, or with a larger --rank" in both
+    options = {"options": {"thresholds": [0.7]}}
+    these = rendered(print_spectra, Spectra([wide_layer(method="sketch")], provenance=options))
+    assert "to close it: run with a larger --rank" in these
     rounded = rendered(print_spectra, Spectra([wide_layer(complete=True)]))
     assert rounded.strip().endswith("to close it: run with --rounding fp64")
 

@@ -8,9 +8,12 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+import streamspread
 from streamspread import store
 from streamspread.report import records, summary
 from streamspread.report.labels import labels
@@ -101,9 +104,27 @@ def test_ranks_by_the_largest_eigenvalue():
     spectrum = complete([4.0, 2.0, 2.0])
     assert spectrum.nesum == pytest.approx(2.0)
     assert spectrum.stable_rank == pytest.approx(24 / 16)
+    assert bounded([2.0], [2.001], total=6.0).nesum == pytest.approx(3.0)
+    assert bounded([2.0], [2.5], total=6.0, sum_of_squares=8.0).nesum == pytest.approx(3.0)
     partial = bounded([2.0], [2.5], total=6.0)
-    assert partial.nesum == pytest.approx(3.0)
+    assert math.isnan(partial.nesum)
     assert math.isnan(partial.stable_rank)
+
+
+def test_what_a_sketch_leaves_open_is_no_metric():
+    """Its eigenvalues were shrunk, here by a half, and a power law of them is twice as steep."""
+    torch.manual_seed(0)
+    x = torch.randn(2000, 300) * torch.arange(1, 301) ** -0.3
+    want = torch.linalg.svdvals((x - x.mean(0)).double()).square()
+    options = {"method": "sketch", "rank": 120, "layers": ["0"], "device": "cpu"}
+    first, second = (
+        streamspread.analyze(nn.Sequential(nn.Identity()), x, max_passes=passes, **options)["0"]
+        for passes in (1, 2)
+    )
+    assert math.isnan(first.nesum)
+    assert second.nesum == pytest.approx(float(want.sum() / want[0]), rel=1e-3)
+    assert math.isnan(first.power_law_10_100)
+    assert math.isnan(second.power_law_10_100)
 
 
 def test_rankme_is_the_entropy_of_singular_values():
