@@ -61,13 +61,12 @@ def test_sums_of_covariances_have_all_bits_whoever_went_on(world):
     assert done["hashes"].keys() == {"c3", "c5"}
 
 
-def test_no_file_is_left_but_those_of_the_last_moment(world):
-    for name, by, *_ in RUNS:
-        files = results(world, f"{name} by {by}")[0]["files"]
-        sizes = [int(size) for size in by.split()]
-        ended_by = sizes[results(world, f"{name} by {by}")[0]["ends"] % len(sizes)]
-        own = [one for one in files if not one.startswith("run.twin")]
-        assert len(own) == ended_by, (name, files)
+@pytest.mark.parametrize(("name", "by"), [(name, by) for name, by, *_ in RUNS])
+def test_no_file_is_left_but_those_of_the_last_moment(world, name, by):
+    done = results(world, f"{name} by {by}")[0]
+    sizes = [int(size) for size in by.split()]
+    own = [one for one in done["files"] if not one.startswith("run.twin")]
+    assert len(own) == sizes[done["ends"] % len(sizes)], done["files"]
 
 
 def test_data_that_know_their_place_are_not_read_again(world):
