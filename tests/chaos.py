@@ -8,6 +8,7 @@ leave no file.
 
 import argparse
 import functools
+import itertools
 import random
 import signal
 import subprocess
@@ -81,14 +82,16 @@ CASES = {
 RUNS = [*((case, size) for case in CASES for size in (1, 2)), (TRAINING, 1)]
 
 
-def child(case, path, rank, size, meeting):
-    """One process of a run; the first says a line when anything is done, and the digest at the end."""
+def child(case, path, rank, size, meeting, pause):
+    """One process of a run; the first says a line when anything is done, and the digest at the end. After
+    ``pause`` lines it waits for :meth:`Started.go_on`, unless that is 0."""
+    tell = pausing(pause, Path(meeting).with_name("on")) if pause else say
     keeping.LEAST_SECONDS = keeping.SHARE = 0.0
     if size > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     with one_thread():
         try:
-            found = trained(path) if case == TRAINING else analyzed(case, path)
+            found = trained(path, tell) if case == TRAINING else analyzed(case, path, tell)
         except KeyboardInterrupt:  # Python's exit code is that of the signal for this very class alone
             raise KeyboardInterrupt from None
         finally:
@@ -106,14 +109,14 @@ def threads_of(library):
     return [name for each in named if library in (name := each.read_text())]
 
 
-def analyzed(case, path):
+def analyzed(case, path, tell):
     model, x, layers, options = CASES[case]()
     if path is not None:
         options["checkpoint"] = path
-    return digest(streamspread.analyze(model, x, layers, progress=say, **options))
+    return digest(streamspread.analyze(model, x, layers, progress=tell, **options))
 
 
-def trained(path):
+def trained(path, tell):
     """A signal ends a training as Ctrl-C does: it gives what it has come to, and the process goes on."""
     result = streamspread.train(
         "plan:4,M,8",
@@ -121,7 +124,7 @@ def trained(path):
         **vars(trainings.RECIPE),
         device="cpu",
         checkpoint=path,
-        progress=say,
+        progress=tell,
     )
     if result.interrupted:
         raise KeyboardInterrupt
@@ -132,12 +135,35 @@ def say(event):
     print(event.stage, flush=True)
 
 
-class Started:
-    """The processes of a run."""
+def pausing(lines, place):
+    """Says the same, and after so many lines waits until there is a file at this place."""
+    numbers = itertools.count(1)
 
-    def __init__(self, case, size=1, path=None):
+    def tell(event):
+        say(event)
+        if next(numbers) == lines:
+            while not place.exists():
+                time.sleep(0.01)
+
+    return tell
+
+
+class Started:
+    """The processes of a run, each of which waits after ``pause`` lines."""
+
+    def __init__(self, case, size=1, path=None, pause=0):
         self._meeting = tempfile.TemporaryDirectory()
-        command = [sys.executable, "-m", "tests.chaos", "--case", case, "--size", str(size)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.chaos",
+            "--case",
+            case,
+            "--size",
+            str(size),
+            "--pause",
+            str(pause),
+        ]
         command += [
             "--meeting",
             str(Path(self._meeting.name) / "all"),
@@ -165,6 +191,10 @@ class Started:
     def lines(self):
         """What the first one says."""
         return self.all[0].stdout
+
+    def go_on(self):
+        """Let those that wait do so no longer."""
+        (Path(self._meeting.name) / "on").touch()
 
     def codes(self):
         """How all of them ended."""
@@ -251,11 +281,11 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", choices=[*CASES, TRAINING], help="one kind of run alone")
     parser.add_argument("--size", type=int, choices=[1, 2], help="on so many processes alone")
-    for name, kind in (("path", str), ("rank", int), ("meeting", str)):
+    for name, kind in (("path", str), ("rank", int), ("meeting", str), ("pause", int)):
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.meeting:
-        child(given.case, given.path, given.rank, given.size, given.meeting)
+        child(given.case, given.path, given.rank, given.size, given.meeting, given.pause)
     else:
         hear_signals()
         runs = [run for run in RUNS if given.case in (None, run[0]) and given.size in (None, run[1])]

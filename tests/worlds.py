@@ -441,7 +441,8 @@ def one_line(world, name, size):
     """The error that all ranks raised, by its name, and its line."""
     assert len(world[name]) == size
     assert all("error" in one for one in world[name]), world[name]
-    assert all(one["seconds"] < 10 for one in world[name]), world[name]
+    # Nobody waits for one that is gone until gloo gives up, which is after minutes.
+    assert all(one["seconds"] < 60 for one in world[name]), world[name]
     ((error, line),) = {(one["error"], one["line"]) for one in world[name]}
     return error, line
 

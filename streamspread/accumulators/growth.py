@@ -14,6 +14,7 @@ import torch
 
 from streamspread import kernels
 from streamspread.accumulators.moments import About
+from streamspread.linalg.krylov import all_values, leading_values
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.spectrum import Spectrum
@@ -28,6 +29,10 @@ _EIGHTHS = 8
 _BLOCKS = 4096  # after which the draws repeat
 _OWN_WORTH = 2e9  # operations that are nothing beside any run
 _SHARE = 0.05  # of a run's operations
+_LEAST_ORDER = 512  # of a part whose leading eigenvalues are searched for
+_FAR = 0.8  # a threshold beyond which these are too many as a rule
+_FEW = 0.1  # components of a sample, with fewer of which half the samples are worth such a search too
+_ENOUGH = np.array([5e-5, 2e-4])  # of 1/K and of the fall up to K, that Ritz values may lack
 
 
 def growth_of_products(
@@ -37,7 +42,7 @@ def growth_of_products(
 
     Args:
         panels: inner products; a correction is left aside. They must not be used up.
-        most: samples of a part at the most: its eigenvalues are computed by a dense solve.
+        most: samples of a part at the most: its eigenvalues may take a dense solve.
         places: how many samples each image is.
     """
     images = panels.n // places
@@ -48,13 +53,17 @@ def growth_of_products(
         share *= 2
     if images // (2 * share) < _FEWEST:
         return ()
-    points = []
+    points: list[Point | None] = []
+    sought = tuple(thresholds)
     for parts in (share, 2 * share):
         group_N = np.repeat(groups(images, parts), places)
-        read = values_of_parts(
-            panels, [np.flatnonzero(group_N == part) for part in range(min(parts, _PARTS))]
-        )
-        points += [Point.of(threshold, images // parts, read) for threshold in thresholds]
+        index = [np.flatnonzero(group_N == part) for part in range(min(parts, _PARTS))]
+        read = values_of_parts(panels, index, sought)
+        found = [Point.of(threshold, images // parts, read) for threshold in thresholds]
+        least = 1.0 / (_FEW * len(index[0]))
+        if not all(point is not None and point.mean_inverse > least for point in found):
+            sought = ()  # parts half as large need nearly as many components
+        points += found
     return tuple(point for point in points if point is not None)
 
 
@@ -129,7 +138,7 @@ class Eighths:
         for together in (2, 1):
             groups = [slice(begin, begin + together) for begin in range(0, _EIGHTHS, together)]
             images = [float(self.count_G[group].sum()) / self.places for group in groups]
-            read = side_by_side(lambda group: _values(self._scatter(group)), groups)
+            read = side_by_side(lambda group: _values(self._scatter(group), thresholds), groups)
             points += [Point.of(threshold, round(np.mean(images)), read) for threshold in thresholds]
         return tuple(point for point in points if point is not None)
 
@@ -176,12 +185,16 @@ def _drawn(parts: int) -> np.ndarray:
     return np.random.default_rng(0).random((_BLOCKS, parts)).argsort(1).ravel()
 
 
-def values_of_parts(panels: SymmetricPanels, parts: Sequence[np.ndarray]) -> list[tuple[np.ndarray, float]]:
+def values_of_parts(
+    panels: SymmetricPanels, parts: Sequence[np.ndarray], thresholds: Sequence[float] = ()
+) -> list[tuple[np.ndarray, float]]:
     """Eigenvalues (descending) and trace of the inner products of each part's samples, centred at their mean;
-    the numbers of a part's samples ascend."""
-    if panels.device.type == "cuda":
-        return [_values(_part(panels, index_n)) for index_n in parts]
-    return side_by_side(lambda index_n: _values(_part(panels, index_n)), parts)
+    the numbers of a part's samples ascend. With ``thresholds`` they may be as few as their points need."""
+
+    def values(index_n: np.ndarray) -> tuple[np.ndarray, float]:
+        return _values(_part(panels, index_n), thresholds)
+
+    return list(map(values, parts)) if panels.device.type == "cuda" else side_by_side(values, parts)
 
 
 def _part(panels: SymmetricPanels, index_n: np.ndarray) -> torch.Tensor:
@@ -191,7 +204,7 @@ def _part(panels: SymmetricPanels, index_n: np.ndarray) -> torch.Tensor:
     on_device = torch.as_tensor(index_n, device=panels.device)
     for begin, end, panel in panels.spans():
         top, bottom = np.searchsorted(index_n, (begin, end))
-        rows = panel.index_select(0, on_device[top:bottom] - begin).index_select(1, on_device[:bottom])
+        rows = panel[(on_device[top:bottom] - begin)[:, None], on_device[:bottom]]
         part_nn[top:bottom, :bottom] = rows
         part_nn[:top, top:bottom] = rows[:, :top].T
     part_nn -= part_nn.mean(0, keepdim=True)
@@ -199,16 +212,50 @@ def _part(panels: SymmetricPanels, index_n: np.ndarray) -> torch.Tensor:
     return part_nn
 
 
-def _values(matrix_nn: torch.Tensor) -> tuple[np.ndarray, float]:
-    """Eigenvalues (descending) and trace, by a dense solve in float32, or in float64 where that fails: MKL's
-    does of one matrix in ten whose rows are mostly 0, as dead features leave it."""
+def _values(matrix_nn: torch.Tensor, thresholds: Sequence[float] = ()) -> tuple[np.ndarray, float]:
+    """Eigenvalues (descending) and trace, to float32's precision; with ``thresholds`` only leading ones where
+    a search for what their points need is sooner done than a dense solve."""
     largest = float(matrix_nn.diagonal().max())
     if not largest > 0.0:
         return np.zeros(0), 0.0
     unit_nn = (matrix_nn / largest).float()
-    try:
-        values_n = torch.linalg.eigvalsh(unit_nn)
-    except torch.linalg.LinAlgError:
-        values_n = torch.linalg.eigvalsh(unit_nn.double())
-    values = np.maximum(values_n.double().cpu().numpy()[::-1], 0.0)
+    near = 0.0 < max(thresholds, default=0.0) <= _FAR
+    if near and len(unit_nn) >= _LEAST_ORDER and not unit_nn.is_cuda:
+        total = float(unit_nn.diagonal().sum(dtype=torch.float64))
+        settled = _Settled(thresholds, total)
+        found = leading_values(unit_nn, max(thresholds) * total, settled)
+        if found is not None and not settled.at_edge:
+            return found, total
+    values = all_values(unit_nn)
     return values, float(values.sum())
+
+
+class _Settled:
+    """Whether the points of a part change no more, asked of its Ritz values as their basis grows.
+
+    They do after a change that is small, or the second of two that, as terms of a geometric series, leave
+    little to come: changes fall faster than one.
+
+    Attributes:
+        at_edge: whether eigenvalues seem to break off behind a K. Those behind it may be larger.
+    """
+
+    def __init__(self, thresholds: Sequence[float], total: float) -> None:
+        self.thresholds, self.total, self.at_edge = thresholds, total, False
+        self._seen: list[np.ndarray] = []
+
+    def __call__(self, values_L: np.ndarray) -> bool:
+        points = [Point.of(threshold, 1, [(values_L, self.total)]) for threshold in self.thresholds]
+        known = [point for point in points if point is not None]
+        if len(known) < len(points):
+            return False
+        self.at_edge = any(point.at_edge for point in known)
+        self._seen.append(np.array([(point.mean_inverse, point.mean_fall) for point in known]))
+        if len(self._seen) < 2:
+            return False
+        *before, last = self._seen[-3:]
+        change, enough = np.abs(last - before[-1]), _ENOUGH * np.abs(last)
+        ended = change <= enough
+        if len(before) > 1:
+            ended |= change**2 <= enough * (np.abs(before[1] - before[0]) - change)
+        return bool(ended.all())

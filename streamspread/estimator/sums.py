@@ -32,6 +32,7 @@ from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
 from streamspread.linalg.slack import Slack, float64_slack
 from streamspread.results.spectrum import Spectrum
+from streamspread.system.blas import one_of_blas
 from streamspread.system.devices import profile
 
 _PANEL_ROWS = 1024
@@ -154,7 +155,7 @@ class Scatter:
             finally:
                 stages.put(stage)
 
-        with threads.one_of_blas():
+        with one_of_blas():
             for count, sum_D, product_DD in threads.in_order(products, pieces, self._at_once):
                 matrix.a_NN += torch.from_numpy(product_DD)
                 self.sum_D += torch.from_numpy(sum_D)
@@ -179,7 +180,7 @@ class Scatter:
             facts = Facts(self.dim, self.count, self.matrix.trace(), self.matrix.summed())
             spectrum, vectors_DK = of_panels(self.matrix, facts, choice)
         else:
-            with threads.one_of_blas(self.dim <= threads.SMALL_ORDER):
+            with one_of_blas(self.dim <= threads.SMALL_ORDER):
                 spectrum, vectors_DK = of_square(*self._centred(self.matrix), choice, _LEAST_SEARCHED)
         return Solved(self.mean(), vectors_DK.T, spectrum, leading(spectrum, vectors_DK.shape[1]))
 

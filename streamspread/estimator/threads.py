@@ -6,17 +6,15 @@ the machine too. So BLAS is kept to one there.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from threadpoolctl import ThreadpoolController
+
+from streamspread.system.blas import blas_threads
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,42 +24,10 @@ SMALL_ORDER = 512  # of a matrix of which one thread finds the eigenvalues as so
 _ENOUGH = 4  # pieces: fewer are summed before a thread has begun
 MOST = 8  # pieces at a time, which more threads would read no faster
 
-_lock = threading.Lock()
-_limit: Any = None
-_limited = 0  # how many are inside of `one_of_blas`
-
 
 def available() -> int:
     """Threads that sums may have: no more than torch or BLAS has been given."""
-    given = [found.num_threads for found in _blas().lib_controllers]
-    return max(1, min(MOST, torch.get_num_threads(), *given))
-
-
-@contextmanager
-def one_of_blas(so: bool = True) -> Iterator[None]:
-    """A context in which BLAS has one thread, for the whole process, and as many as before when the last one
-    leaves that was inside; with ``so`` false nothing changes."""
-    global _limit, _limited
-    if not so:
-        yield
-        return
-    with _lock:
-        if not _limited:
-            _limit = _blas().limit(limits=1)
-        _limited += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _limited -= 1
-            if not _limited:
-                _limit.restore_original_limits()
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    # To look for the libraries takes longer than a small fit.
-    return ThreadpoolController().select(user_api="blas")
+    return max(1, min(MOST, torch.get_num_threads(), *blas_threads()))
 
 
 def in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:

@@ -23,6 +23,7 @@ from streamspread.estimator.sums import (
 from streamspread.estimator.tables import Table
 from streamspread.linalg.blocks import orthonormal
 from streamspread.linalg.chunks import UNIT
+from streamspread.system.blas import one_of_blas
 from streamspread.system.devices import profile
 
 _NUMBERS = 1 << 22  # of a tile, that it makes sense to hold at once
@@ -69,7 +70,7 @@ def solve(table: Table, device: torch.device, choice: Choice) -> Solved:
     if isinstance(matrix, Square):
         # Inner products are not kept, and with them goes what could tell of the other eigenvalues.
         least = profile(device).search_limit
-        with threads.one_of_blas(samples <= threads.SMALL_ORDER):
+        with one_of_blas(samples <= threads.SMALL_ORDER):
             spectrum, left_NK = of_square(matrix, facts, choice, least)
     else:
         spectrum, left_NK = of_panels(matrix, facts, choice)

@@ -19,9 +19,10 @@ def seconds(call: Callable[[], Any]) -> float:
     own, not of the clock. Those of several threads hold what they wait for each other, which on a machine
     with other work is several times as much."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
+        # Numba's threads, which begin with its first limit, set torch's to as many.
         with kernels.thread_limit(1), threadpool_limits(1, user_api="blas"):
+            torch.set_num_threads(1)
             call()
             return min(_once(call) for _ in range(_TIMES))
     finally:

@@ -3,6 +3,7 @@ small as L × L is float64."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +14,8 @@ from streamspread.linalg.products import dense_product, gram, product
 #: Rows of a block, widened to float64 at a time in inner products.
 CHUNK_ROWS = 8192
 
+_LEAST_LEFT = 0.7  # of a vector: where less is, rounding errors of what was taken off count
+_MOST_GROWN = 16.0  # times, by which they may grow where vectors are made orthonormal
 _NOTHING = 80.0  # units of rounding of a vector that are left once a span is taken off: rounding errors
 
 
@@ -29,6 +32,11 @@ def inner(a_NL: torch.Tensor, b_NL: torch.Tensor) -> torch.Tensor:
 def orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
     """An orthonormal basis of z's columns: Cholesky QR with float64 sums, Householder where that breaks
     down."""
+    return _orthonormal(z_NL)[0]
+
+
+def _orthonormal(z_NL: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """The same, and by how much it makes larger what columns of length 1 have in common with others."""
     gram_LL = inner(z_NL, z_NL)
     # With columns scaled to norm 1 only the angles between them are left of the condition.
     norm_L = gram_LL.diagonal().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
@@ -36,9 +44,10 @@ def orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
     inverse = torch.linalg.solve_triangular(
         factor.T, torch.eye(len(norm_L), device=z_NL.device).double(), upper=True
     )
-    if int(info) == 0 and float(inverse.abs().max()) < 1e5:
-        return z_NL @ (inverse / norm_L[:, None]).to(z_NL.dtype)
-    return torch.linalg.qr(z_NL)[0]
+    growth = float(inverse.abs().max()) if int(info) == 0 else math.inf
+    if growth < 1e5:
+        return z_NL @ (inverse / norm_L[:, None]).to(z_NL.dtype), growth
+    return torch.linalg.qr(z_NL)[0], math.inf
 
 
 def ritz(
@@ -53,7 +62,7 @@ def ritz(
     h_LL = (h_LL + h_LL.T) / 2
     if gram_LL is None:
         values, vectors = torch.linalg.eigh(h_LL)
-        return values.flip(0)[:count].cpu().numpy(), vectors.flip(1)[:, :count]
+        return values.flip(0)[:count].double().cpu().numpy(), vectors.flip(1)[:, :count]
     factor = torch.linalg.cholesky(gram_LL)  # G = F Fᵀ, and F⁻¹ H F⁻ᵀ is symmetric
     h_LL = torch.linalg.solve_triangular(factor, h_LL, upper=False)
     h_LL = torch.linalg.solve_triangular(factor, h_LL.T.contiguous(), upper=False)
@@ -76,23 +85,30 @@ def rest(
     q_NL: torch.Tensor,
     random: Callable[[int], torch.Tensor],
     along_LB: torch.Tensor | None = None,
+    size_B: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """An orthonormal basis of what is left of y outside the span of q, with random directions, of which
-    ``random`` makes so many, where nothing is. ``along_LB``: qᵀy, where that is known."""
+    ``random`` makes so many, where nothing is.
+
+    Args:
+        along_LB: qᵀy, where that is known.
+        size_B: norms of what y was before some of it was taken off, where it was.
+    """
     nothing = _NOTHING * torch.finfo(y_NB.dtype).eps
-    least_B = nothing * torch.linalg.vector_norm(y_NB, dim=0)
-    kept = 0  # how often in a row; once is not enough in the panels' precision, nor right after random ones
-    for _ in range(3):
+    left_B = torch.linalg.vector_norm(y_NB, dim=0)
+    least_B = nothing * (left_B if size_B is None else size_B)
+    for _ in range(3):  # until little is taken off: what was much leaves rounding errors
         along_LB = dense_product(q_NL.T, y_NB) if along_LB is None else along_LB
-        y_NB = y_NB - dense_product(q_NL, along_LB)
-        along_LB = None
-        lost_B = ~(torch.linalg.vector_norm(y_NB, dim=0) > least_B)
-        kept += 1
+        y_NB, before_B = y_NB - dense_product(q_NL, along_LB), left_B
+        along_LB, left_B = None, torch.linalg.vector_norm(y_NB, dim=0)
+        lost_B = ~(left_B > least_B)
+        clean = bool((left_B >= _LEAST_LEFT * before_B).all())
         if bool(lost_B.any()):
-            y_NB, kept = torch.where(lost_B, random(y_NB.shape[1]), y_NB), 0
-        y_NB, least_B = orthonormal(y_NB), torch.full_like(least_B, nothing)
-        if kept == 2:
+            y_NB, clean = torch.where(lost_B, random(y_NB.shape[1]), y_NB), False
+        y_NB, growth = _orthonormal(y_NB)
+        if clean and growth < _MOST_GROWN:
             break
+        left_B, least_B = torch.ones_like(left_B), torch.full_like(least_B, nothing)
     return y_NB
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from streamspread.kernels import bfloat16
 from streamspread.linalg.band import band_eigenvalues_
 from streamspread.linalg.blocks import CHUNK_ROWS
 from streamspread.linalg.directions import sums_along_eigenvectors
@@ -198,7 +199,10 @@ def _searched(
 ) -> tuple[Subspace, Goal, list[int | None]] | None:
     """A basis with the K's of its Ritz values, and the goal without targets that these do not reach, unless
     they reach none; None where a proof is asked for and some K exceeds the largest basis."""
-    basis = Subspace(matrix, search.block, search.seed)
+    # The memory of a dense solve holds one more copy of the matrix. bfloat16 reaches as far as float32.
+    coarse = search.dense and matrix.dtype == torch.float32 and matrix.device.type == "cpu"
+    coarse = coarse and bfloat16.faster()
+    basis = Subspace(matrix, search.block, search.seed, coarse)
     highs = basis.search(goal.reached, search.max_block, _HOPELESS if search.dense and search.proof else None)
     if search.proof and goal.exceeds_the_block(highs):
         if search.dense:

@@ -17,6 +17,8 @@ from streamspread.system.devices import profile
 from streamspread.system.ranks import Ranks, dealt
 from streamspread.system.switches import switched
 
+_ROWS = 128  # of float64 that are read at a time on a CPU, which then stay in its cache
+
 
 class OwnedPanels:
     """Panels of the lower triangle P, of which each rank has some. What a method gives are parts that add up
@@ -107,12 +109,13 @@ class OwnedPanels:
         """P·q (n, L) for q in float64; all sums are float64."""
         q_NL, y_NL = _laid_out(q_NL)
         for begin, end, panel in self.held():
-            for top in range(begin, end, CHUNK):
-                chunk = panel[top - begin : top - begin + CHUNK].double()
-                bottom = top + chunk.shape[0]
+            top = begin
+            for chunk in chunks(begin, end, panel, None, torch.float64):
+                bottom = top + len(chunk)
                 y_NL[top:bottom] += _product(chunk, q_NL[:end])
                 if begin:
                     y_NL[:begin] += _product(chunk[:, :begin].T, q_NL[top:bottom])
+                top = bottom
         return y_NL.contiguous()
 
     def product(self, q_NL: torch.Tensor, rough: bool) -> torch.Tensor:
@@ -124,9 +127,9 @@ class OwnedPanels:
         q_NL, y_NL = _laid_out(q_NL)
         with switched(matrices=True) if rough else nullcontext():
             for begin, end, panel in self.held():
-                y_NL[begin:end].addmm_(panel, q_NL[:end])
+                _add_product(y_NL[begin:end], panel, q_NL[:end])
                 if begin:
-                    y_NL[:begin].addmm_(panel[:, :begin].T, q_NL[begin:end])
+                    _add_product(y_NL[:begin], panel[:, :begin].T, q_NL[begin:end])
         return y_NL.contiguous()
 
     def _product_of_whole_panels(self, q_NL: torch.Tensor) -> torch.Tensor:
@@ -153,9 +156,15 @@ class OwnedPanels:
                     total[index] += weight * squares
         return total
 
-    def make_copy(self, dtype: torch.dtype) -> None:
-        """:attr:`copy` ← the panels as another dtype."""
-        copied = [panel.to(dtype, copy=True) for panel in self.panels]
+    def make_copy(self, dtype: torch.dtype, u_NR: torch.Tensor | None, m_RR: torch.Tensor | None) -> None:
+        """:attr:`copy` ← the panels as another dtype, corrected in their own."""
+        correction, copied = correction_of(u_NR, m_RR, self.dtype), []
+        for begin, end, panel in self.held():
+            copied.append(torch.empty(panel.shape, dtype=dtype, device=self.device))
+            top = 0
+            for chunk in chunks(begin, end, panel, correction, self.dtype):
+                copied[-1][top : top + len(chunk)] = chunk
+                top += len(chunk)
         self.copy = OwnedPanels(self.n, self.rows, dtype, self.device, self.ranks, copied)
 
     def use_up(self, height: int) -> None:
@@ -168,6 +177,14 @@ def _laid_out(q_NL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if not q_NL.is_cuda and q_NL.shape[1] <= THIN:
         q_NL = q_NL.T.contiguous().T
     return q_NL, torch.zeros_like(q_NL)
+
+
+def _add_product(y_ML: torch.Tensor, a_MK: torch.Tensor, b_KL: torch.Tensor) -> None:
+    """``y += a @ b``."""
+    if b_KL.is_cuda or b_KL.shape[1] <= THIN:
+        y_ML.addmm_(a_MK, b_KL)
+    else:
+        y_ML += product(a_MK, b_KL)
 
 
 def _product(a_MK: torch.Tensor, b_KL: torch.Tensor) -> torch.Tensor:
@@ -188,14 +205,19 @@ def correction_of(u_NR: torch.Tensor | None, m_RR: torch.Tensor | None, dtype: t
 def chunks(
     begin: int, end: int, panel: torch.Tensor, correction: Correction, dtype: torch.dtype
 ) -> Iterator[torch.Tensor]:
-    """Some rows of a panel at a time as ``dtype``, corrected, in order; to be read only."""
-    height = CHUNK * 8 // dtype.itemsize
+    """Some rows of a panel at a time as ``dtype``, corrected, in order; to be read only, and only until the
+    next."""
+    height = (CHUNK if panel.is_cuda else _ROWS) * 8 // dtype.itemsize
+    copied = correction is not None or panel.dtype != dtype
+    memory = torch.empty(min(height, end - begin) if copied else 0, end, dtype=dtype, device=panel.device)
     for top in range(0, end - begin, height):
-        chunk = panel[top : top + height].to(dtype)
+        chunk = panel[top : top + height]
+        if panel.dtype != dtype:
+            chunk = memory[: len(chunk)].copy_(chunk)
         if correction is not None:
             u_NR, right_RN = correction
-            rows = slice(begin + top, begin + top + chunk.shape[0])
-            chunk = torch.addmm(chunk, u_NR[rows], right_RN[:, :end])
+            rows = slice(begin + top, begin + top + len(chunk))
+            chunk = torch.addmm(chunk, u_NR[rows], right_RN[:, :end], out=memory[: len(chunk)])
         yield chunk
 
 

@@ -141,13 +141,14 @@ class SymmetricPanels:
 
     def quick(self) -> SymmetricPanels:
         """A copy for rough products, in float32 where that reaches so far: half of float64's memory and time.
-        It measures nothing."""
+        It measures nothing. What P is corrected by is part of it, and all of it was rounded once."""
         wide = self.trace() >= torch.finfo(torch.float32).max ** 0.5
         other = copy.copy(self)
         other.dtype = self.dtype if wide else torch.float32
-        self._ask("make_copy", other.dtype)
-        other.own, other._through = self.own.copy, "copy."
+        self._ask("make_copy", other.dtype, self.u_NR, self.m_RR)
+        other.own, other._through, other.u_NR, other.m_RR = self.own.copy, "copy.", None, None
         other.probes = Probes(self.n, self.device, exact=True)
+        other.taken_off += max(0.0, self._trace_of_sums() - other._trace_of_sums())
         return other
 
     def add_outer(self, x_NK: torch.Tensor, progress: Callable[[float], None] | None = None) -> None:
@@ -273,10 +274,10 @@ class SymmetricPanels:
         full = torch.empty(self.n, self.n, dtype=dtype, device=self.device)
         row = 0
         for begin, end, chunk in self._chunks():
-            height = chunk.shape[0]
-            full[row : row + height, :end] = chunk.to(dtype)
-            full[:begin, row : row + height] = chunk[:, :begin].T.to(dtype)
-            row += height
+            rows = slice(row, row + len(chunk))
+            full[rows, :end] = chunk
+            full[:begin, rows] = full[rows, :begin].T
+            row += len(chunk)
         return full
 
     def packed(self, factor: float) -> torch.Tensor:
@@ -286,7 +287,7 @@ class SymmetricPanels:
         for _, end, chunk in self._chunks():
             height = chunk.shape[0]
             inside = torch.ones(height, end, dtype=torch.bool, device=self.device).tril_(row)
-            part = (chunk[inside] * factor).float()
+            part = (chunk[inside].double() * factor).float()
             packed_M[done : done + len(part)] = part
             row, done = row + height, done + len(part)
         return packed_M
@@ -299,8 +300,10 @@ class SymmetricPanels:
         return lambda name, *arguments: self.ranks.ask(self.own, f"triangle.{name}", *arguments)
 
     def _chunks(self) -> Iterator[tuple[int, int, torch.Tensor]]:
-        """(panel's first row, one past its last, rows of A in float64) in order; to be read only."""
+        """(panel's first row, one past its last, rows of A) in order, in float64 where they are corrected; to
+        be read only, and only until the next."""
         correction = correction_of(self.u_NR, self.m_RR, torch.float64)
+        dtype = self.dtype if correction is None else torch.float64
         for begin, end, panel in self.spans():
-            for chunk in chunks(begin, end, panel, correction, torch.float64):
+            for chunk in chunks(begin, end, panel, correction, dtype):
                 yield begin, end, chunk

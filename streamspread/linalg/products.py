@@ -14,13 +14,16 @@ _BLOCK = 256  # rows of a Gram matrix formed at a time on CUDA: only its lower t
 
 
 def dense_product(a_MK: torch.Tensor, b_KN: torch.Tensor) -> torch.Tensor:
-    """``a @ b`` in the factors' own dtype, by the fastest that there is in float32."""
+    """``a @ b`` in the factors' own dtype, by the fastest that there is in float32; of factors one of which
+    is bfloat16 in that, given in the other's."""
+    if a_MK.dtype != b_KN.dtype:
+        return (a_MK.bfloat16() @ b_KN.bfloat16()).to(torch.promote_types(a_MK.dtype, b_KN.dtype))
     product_MN = float32.product(a_MK, b_KN)
-    return a_MK @ b_KN if product_MN is None else product_MN
+    return product(a_MK, b_KN) if product_MN is None else product_MN
 
 
 def product(a_MK: torch.Tensor, b_KN: torch.Tensor) -> torch.Tensor:
-    """``a @ b`` in float64."""
+    """``a @ b`` in float64, or in float32 by BLAS."""
     # Of few columns NumPy's BLAS makes a product a fifth as fast as torch's.
     if a_MK.is_cuda or min(a_MK.shape[0], b_KN.shape[1]) <= THIN:
         return a_MK @ b_KN

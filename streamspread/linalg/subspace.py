@@ -7,6 +7,11 @@ block is orthogonalised against all others, and the Ritz values are those of the
 
 Products with A run in the panels' own precision (rough ones in TF32, on a card); everything as small as the
 basis is float64: inner products, Cholesky factors, Ritz values.
+
+A ``coarse`` search is bfloat16 as a whole: A, the basis, and what it is made orthogonal by. That bends the
+basis by some 1e-3 of each vector, and costs as much as it hardly finds: nothing that is computed on the way
+is kept but the directions, which are then multiplied in the panels' own precision, once and not more of them
+than a proof needs.
 """
 
 from __future__ import annotations
@@ -36,13 +41,14 @@ class Subspace:
 
     Attributes:
         matrix: A. ``quick``: what rough products are formed with: the copy of A that was searched.
+        coarse: whether a search is bfloat16.
         rough: whether the products may be less precise than the panels are.
         next: the Ritz value that comes after those that are kept; 0 where there is none.
         products: that were computed, each with a block of vectors.
     """
 
-    def __init__(self, matrix: SymmetricPanels, block: int, seed: int) -> None:
-        self.matrix, self.block, self.quick = matrix, block, matrix
+    def __init__(self, matrix: SymmetricPanels, block: int, seed: int, coarse: bool = False) -> None:
+        self.matrix, self.block, self.quick, self.coarse = matrix, block, matrix, coarse
         self.generator = torch.Generator(device=matrix.device).manual_seed(seed)
         self.q_NL = self.y_NL = torch.empty(matrix.n, 0, dtype=matrix.dtype, device=matrix.device)
         self.ritz_L = np.zeros(0)
@@ -66,11 +72,33 @@ class Subspace:
         Args:
             hopeless: a share of ``max_size``: with so many vectors it ends if some target is not reached yet.
         """
-        matrix, count, before = self.quick, 0, np.zeros(0)
+        known_LL = self._grown(targets, max_size, hopeless)
+        gram_LL, end = None, len(known_LL)
+        if end * _SMALL > self.quick.n:  # a small matrix has no others than those that it holds already
+            gram_LL = (self.q_NL.T @ self.q_NL).double()
+            kept_LK = independent(gram_LL)
+            if kept_LK is not None:
+                gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
+                kept_LK = kept_LK.to(self.q_NL.dtype)
+                self.q_NL = dense_product(self.q_NL, kept_LK)
+                if not self.coarse:
+                    self.y_NL = dense_product(self.y_NL, kept_LK)
+        if gram_LL is None and not self.rough:  # what is made of it is rounded to as much
+            known_LL = known_LL.to(self.quick.dtype)
+        ritz_L, self._turn_LL = ritz(gram_LL, known_LL)
+        self.ritz_L = np.maximum(ritz_L, 0.0)
+        return reaching(self.ritz_L, targets)
+
+    def _grown(self, targets: Sequence[float], max_size: int, hopeless: float | None) -> torch.Tensor:
+        """Build Q, and keep the products as Y unless they are coarse; QᵀAQ (L, L) float64, about."""
+        matrix = self.quick
+        coarse_NN = matrix.dense(torch.bfloat16) if self.coarse else None
+        begin, count, before = 0, 0, np.zeros(0)
         guard = _ROUGH_GUARD if self.rough else _GUARD
         # Vector by vector, so that those that there are lie in one piece.
-        q_NL = torch.empty(max_size, matrix.n, dtype=matrix.dtype, device=matrix.device).T
-        y_NL = torch.empty_like(q_NL)
+        dtype = torch.bfloat16 if self.coarse else matrix.dtype
+        q_NL = torch.empty(max_size, matrix.n, dtype=dtype, device=matrix.device).T
+        y_NL = None if self.coarse else torch.empty_like(q_NL)
         h_LL = torch.zeros(max_size, max_size, dtype=torch.float64, device=matrix.device)
 
         def values(size: int) -> np.ndarray:
@@ -83,11 +111,23 @@ class Subspace:
         while True:
             end = count + fresh_NB.shape[1]
             q_NL[:, count:end] = fresh_NB
-            y_NL[:, count:end] = matrix.matmul(fresh_NB, rough=True)
+            if coarse_NN is not None:
+                y_NB = dense_product(coarse_NN, fresh_NB)
+            else:
+                y_NB = matrix.matmul(fresh_NB, rough=True)
+            if y_NL is not None:
+                y_NL[:, count:end] = y_NB
             self.products += 1
-            # Roundings in it are made good by the turn to the Ritz vectors.
-            along_LB = dense_product(q_NL[:, :end].T, y_NL[:, count:end])
-            h_LL[:end, count:end], h_LL[count:end, :end] = along_LB, along_LB.T
+            # What of it is not new lies along the last two blocks, but for what the others hold of rounding
+            # errors. What this rounds is made good by the turn to the Ritz vectors.
+            size_B = torch.linalg.vector_norm(y_NB, dim=0)
+            last_NC = q_NL[:, begin:end].to(y_NB.dtype)
+            last_CB = dense_product(last_NC.T, y_NB)
+            y_NB = y_NB - dense_product(last_NC, last_CB)
+            along_LB = dense_product(q_NL[:, :end].T, y_NB)
+            column_LB = along_LB.clone()
+            column_LB[begin:] += last_CB
+            h_LL[:end, count:end], h_LL[count:end, :end] = column_LB, column_LB.T
             ritz_L = np.zeros(0)
             if float(h_LL.diagonal()[:end].sum()) >= max(targets):  # else not all are reached
                 before = before if len(before) else values(count)
@@ -97,21 +137,11 @@ class Subspace:
             if hopeless is not None and end >= hopeless * max_size and None in reaching(ritz_L, targets):
                 break
             left = slice(0, max_size - end)
-            fresh_NB = rest(y_NL[:, count:end][:, left], q_NL[:, :end], self._random, along_LB[:, left])
-            count, before = end, ritz_L
-        self.q_NL, self.y_NL, known_LL = q_NL[:, :end], y_NL[:, :end], h_LL[:end, :end]
-        gram_LL = None
-        if end * _SMALL > matrix.n:  # a small matrix has no others than those that it holds already
-            gram_LL = (self.q_NL.T @ self.q_NL).double()
-            kept_LK = independent(gram_LL)
-            if kept_LK is not None:
-                gram_LL, known_LL = kept_LK.T @ gram_LL @ kept_LK, kept_LK.T @ known_LL @ kept_LK
-                kept_LK = kept_LK.to(q_NL.dtype)
-                self.q_NL = dense_product(self.q_NL, kept_LK)
-                self.y_NL = dense_product(self.y_NL, kept_LK)
-        ritz_L, self._turn_LL = ritz(gram_LL, known_LL)
-        self.ritz_L = np.maximum(ritz_L, 0.0)
-        return reaching(self.ritz_L, targets)
+            fresh_NB = rest(y_NB[:, left], q_NL[:, :end], self._random, along_LB[:, left], size_B[left])
+            begin, count, before = count, end, ritz_L
+        self.q_NL = q_NL[:, :end].to(matrix.dtype)
+        self.y_NL = self.q_NL[:, :0] if y_NL is None else y_NL[:, :end]
+        return h_LL[:end, :end]
 
     def truncate(self, count: int, targets: Sequence[float]) -> list[int | None]:
         """Keep the first Ritz vectors, to which a search leaves Q and Y to be turned; as :meth:`refine`."""
@@ -121,7 +151,11 @@ class Subspace:
             self._refined_L = None
             return reaching(self.ritz_L, targets)
         turn_LK = self._turn_LL[:, :count].to(self.q_NL.dtype)
-        self.q_NL, self.y_NL = dense_product(self.q_NL, turn_LK), dense_product(self.y_NL, turn_LK)
+        self.q_NL = dense_product(self.q_NL, turn_LK)
+        if self.coarse:
+            self._multiply()
+        else:
+            self.y_NL = dense_product(self.y_NL, turn_LK)
         return self._rayleigh_ritz(targets)
 
     def refine(self, targets: Sequence[float]) -> list[int | None]:
@@ -131,9 +165,7 @@ class Subspace:
             For every target the number of Ritz values whose sum reaches it, None where all do not.
         """
         self.q_NL = orthonormal(self.y_NL.to(self.matrix.dtype))
-        self.y_NL = self.q_NL  # frees the last product before the next is allocated
-        self.y_NL = self.matrix.matmul(self.q_NL)
-        self.products += 1
+        self._multiply()
         self.rough = False
         return self._rayleigh_ritz(targets)
 
@@ -171,6 +203,12 @@ class Subspace:
             z -= q_NP @ (q_NP.T @ z)
         found = float(torch.linalg.matrix_norm(z, ord=2))
         return max(_CONVERGED * after, found if found < after else _UNSEEN * found)
+
+    def _multiply(self) -> None:
+        """Y ← A·Q."""
+        self.y_NL = self.q_NL  # frees the last product before the next is allocated
+        self.y_NL = self.matrix.matmul(self.q_NL)
+        self.products += 1
 
     def _rayleigh_ritz(self, targets: Sequence[float]) -> list[int | None]:
         """Turn Q and Y to the Ritz vectors; K's by target."""

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from streamspread.system.blas import one_of_blas
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -50,8 +52,8 @@ def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
     """``function(item)`` for each, in order: as many at a time as torch has threads, each on one of them.
 
     The threads of a small problem wait for each other at every step, and for long where others use the
-    machine too (eigenvalues of order 256: 1.8 s instead of 2 ms). And so the bits are the same, however many
-    there are.
+    machine too (eigenvalues of order 256: 1.8 s instead of 2 ms). So NumPy's BLAS, which would share each of
+    its products among all of them, has one thread too, and the bits are the same, however many there are.
     """
     return list(one_by_one(function, items))
 
@@ -63,7 +65,8 @@ def one_by_one(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         yield from map(function, items)
         return
     try:
-        with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+        begin = partial(torch.set_num_threads, 1)
+        with one_of_blas(), ThreadPoolExecutor(threads, initializer=begin) as pool:
             yield from pool.map(function, items)
     finally:
         torch.set_num_threads(threads)  # what threads to come begin with

@@ -1,19 +1,26 @@
 """K over parts of the samples, from the sums that are there anyway: that of the parts themselves."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from streamspread.accumulators import growth
 from streamspread.accumulators.base import LayerShape, Setting
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.staging import Precision
+from streamspread.linalg.panels import SymmetricPanels
 from streamspread.options import Options
 from streamspread.results.estimates import Point
 from tests.devices import CPU
 
 TAUS = (0.5, 0.9)
+ORDER = 520  # of parts whose leading eigenvalues are searched for
+RANK = np.arange(1, 2 * ORDER + 1)
 
 
 def samples(count=200, dim=30, offset=2.0, seed=0):
@@ -126,6 +133,138 @@ def test_a_state_taken_along_the_way_has_them_too():
         whole.update(rows)
     asked = Options(thresholds=TAUS)
     assert again.spectrum(asked).growth == whole.spectrum(asked).growth
+
+
+def shaped(variances, count=ORDER, seed=0):
+    """Samples whose features have these variances."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, len(variances), generator=generator) * torch.as_tensor(variances).sqrt().float()
+
+
+def products(x_ND):
+    """Their inner products in panels."""
+    sums_NN, bounds = x_ND.double() @ x_ND.double().T, [*range(0, len(x_ND), 200), len(x_ND)]
+    panels = [sums_NN[b:e, :e].contiguous() for b, e in pairwise(bounds)]
+    return SymmetricPanels(len(x_ND), 200, torch.float64, CPU, panels=panels)
+
+
+def both_ways(x_ND, thresholds):
+    """The points of all samples as one part, from what may be leading eigenvalues alone, and from all of
+    them; and how many there were."""
+    panels, whole = products(x_ND), [np.arange(len(x_ND))]
+    read = [growth.values_of_parts(panels, whole, sought) for sought in (thresholds, ())]
+    points = [[Point.of(tau, len(x_ND), found) for tau in thresholds] for found in read]
+    return *points, *(len(found[0][0]) for found in read)
+
+
+def are_alike(points, wanted):
+    assert [point is None for point in points] == [other is None for other in wanted]
+    for point, other in zip(points, wanted, strict=True):
+        if point is not None:
+            assert point.mean_inverse == pytest.approx(other.mean_inverse, rel=1e-4)
+            # Rounding to float32 moves each eigenvalue by a millionth of the largest one.
+            rounding = 1e-6 * other.mean_inverse**-1
+            assert point.mean_fall == pytest.approx(other.mean_fall, rel=2e-4, abs=rounding)
+            assert point.at_edge == other.at_edge
+
+
+SPECTRA = {
+    "steep": (RANK**-2.0, True),
+    "power": (RANK**-1.3, True),
+    "one large": (np.where(RANK == 1, 1.0, 0.01 * RANK**-1.3), True),
+    "exponential": (np.exp(-RANK / 20) + 1e-6, True),
+    "low rank": (np.where(RANK <= 150, RANK**-1.3, 0.0), True),
+    "above noise": (np.where(RANK <= 20, 1.0, 0.002), True),
+    "flat": (np.ones(len(RANK)), False),
+    "slow": (RANK**-0.5, False),
+    "edge at the threshold": (np.where(RANK <= 20, 0.72 / 20, 0.28 / 1020), False),
+    "few directions": (np.ones(24), False),
+    "one alone": (np.where(RANK == 1, 1.0, 1e-6 * RANK**-1.3), False),
+}
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+def test_leading_eigenvalues_tell_what_all_of_them_do(name):
+    variances, searched = SPECTRA[name]
+    points, wanted, count, all_of_them = both_ways(shaped(variances), (0.7,))
+    are_alike(points, wanted)
+    assert all_of_them == ORDER
+    assert count < ORDER / 2 if searched else count == ORDER
+
+
+def test_thresholds_that_reach_far_take_all_eigenvalues():
+    x_ND = shaped(RANK**-3.0)
+    assert both_ways(x_ND, (0.5, 0.8))[2] < ORDER / 2
+    assert both_ways(x_ND, (0.5, 0.95))[2:] == (ORDER, ORDER)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    power=st.floats(0.6, 3.0),
+    floor=st.sampled_from([0.0, 1e-5, 1e-3, 1e-2]),
+    edge=st.tuples(st.integers(1, 80), st.sampled_from([1.0, 10.0, 1000.0])),
+    rank=st.sampled_from([3, 40, 200, len(RANK)]),
+    dead=st.sampled_from([1, 9]),
+    offset=st.sampled_from([0.0, 3.0]),
+    scale=st.sampled_from([2.0**-60, 1.0, 2.0**60]),
+    thresholds=st.sampled_from([(0.3,), (0.7,), (0.5, 0.7), (0.8,), (0.7, 0.95)]),
+    count=st.sampled_from([ORDER, 777]),
+    seed=st.integers(0, 1000),
+)
+def test_the_points_are_alike_for_spectra_of_any_kind(
+    power, floor, edge, rank, dead, offset, scale, thresholds, count, seed
+):
+    variances = np.where(edge[0] >= RANK, edge[1], 1.0) * RANK**-power + floor
+    x_ND = shaped(np.where((rank >= RANK) & (RANK % dead == 0), variances, 0.0), count, seed) + offset
+    points, wanted, _, _ = both_ways(x_ND * scale, thresholds)
+    are_alike(points, wanted)
+
+
+def test_eigenvalues_have_the_same_bits_on_any_number_of_threads():
+    panels, threads = products(shaped(RANK**-1.3, 3 * ORDER)), torch.get_num_threads()
+    index = np.arange(3 * ORDER).reshape(ORDER, 3)
+    found = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            read = growth.values_of_parts(panels, [index[:, part] for part in range(3)], (0.7,))
+            found.append([(values.tobytes(), total) for values, total in read])
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
+    assert len(found[0][0][0]) < 8 * ORDER
+
+
+@pytest.mark.parametrize("places", [1, 4])
+def test_parts_of_several_places_of_each_image(places, monkeypatch):
+    x_ND = shaped(RANK**-1.3, 4 * ORDER)
+    points = growth.growth_of_products(products(x_ND), (0.5, 0.7), most=ORDER, places=places)
+    orders = []
+
+    def all_values(matrix_nn):
+        orders.append(len(matrix_nn))
+        return np.linalg.eigvalsh(matrix_nn.double().numpy())[::-1].clip(0.0)
+
+    monkeypatch.setattr(growth, "leading_values", lambda *asked: None)
+    monkeypatch.setattr(growth, "all_values", all_values)
+    wanted = growth.growth_of_products(products(x_ND), (0.5, 0.7), most=ORDER, places=places)
+    assert orders == [ORDER] * 4 + [ORDER // 2] * 8
+    agree(points, wanted)
+
+
+@pytest.mark.parametrize(("variances", "searched"), [(RANK**-1.3, [4, 8]), (RANK**-1.05, [4])])
+def test_parts_half_as_large_are_searched_where_the_larger_ones_need_few(variances, searched, monkeypatch):
+    asked = []
+    leading_values = growth.leading_values
+
+    def counted(matrix_nn, *others):
+        asked.append(len(matrix_nn))
+        return leading_values(matrix_nn, *others)
+
+    monkeypatch.setattr(growth, "leading_values", counted)
+    monkeypatch.setattr(growth, "_LEAST_ORDER", ORDER // 2)
+    growth.growth_of_products(products(shaped(variances, 4 * ORDER)), (0.7,), most=ORDER)
+    assert sorted(asked) == sorted([4 * ORDER // parts for parts in searched for _ in range(parts)])
 
 
 def test_every_block_of_samples_gives_one_to_each_group():

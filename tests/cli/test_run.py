@@ -245,7 +245,7 @@ def test_ctrl_c_stops_at_once_and_leaves_nothing(tiny, tmp_path):
         "run",
         *tiny,
         "--samples",
-        "20000",
+        "1000000",  # which take far longer than the key does to come
         "--layers",
         "c1",
         "--method",
@@ -287,7 +287,7 @@ def on_terminal(arguments, folder, reply=None, seconds=120):
             if reply and (typed := reply(seen)):
                 os.write(leader, typed)
                 reply = None
-        return seen.decode(errors="replace"), child.wait(10)
+        return seen.decode(errors="replace"), child.wait(60)
     finally:
         child.kill()
         child.wait()

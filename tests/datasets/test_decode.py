@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -79,8 +80,7 @@ def test_without_torchvisions_decoder_pillow_reads_jpegs(lacking, monkeypatch, t
     if lacking == "torchvision":
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     else:
-        found = importlib.util.find_spec("torchvision")
-        found.submodule_search_locations = [str(tmp_path)]
+        found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
         if lacking == "what it was built for":
             (tmp_path / f"image{importlib.machinery.EXTENSION_SUFFIXES[0]}").write_bytes(b"no library")

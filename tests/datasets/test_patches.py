@@ -1,6 +1,6 @@
 """Tests of crops of scikit-learn's photographs: distinct places, disjoint splits, true pixels."""
 
-from importlib.util import find_spec
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,8 +89,7 @@ def test_more_than_there_are_and_larger_than_the_photographs():
     [("sklearn", "which is not installed"), ("photographs", "that scikit-learn lacks here")],
 )
 def test_without_the_photographs_it_fails_in_one_line(lacking, said, monkeypatch, tmp_path):
-    found = find_spec("sklearn")
-    found.origin = str(tmp_path / "__init__.py")
+    found = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(patches, "find_spec", lambda name: None if lacking == "sklearn" else found)
     with pytest.raises(DataError, match=said) as caught:
         load("patches")

@@ -18,10 +18,11 @@ def test_kills_at_random_moments_change_no_bit(run, kills):
 # SIGTERM and SIGINT of one process: tests/cli/test_checkpoints.py
 @pytest.mark.parametrize(("number", "size"), [(signal.SIGHUP, 1), (signal.SIGTERM, 2), (signal.SIGINT, 2)])
 def test_a_signal_keeps_the_run_and_ends_it_as_it_always_does(number, size, tmp_path):
-    with Started("covariance", size, tmp_path / "run") as run:
+    with Started("covariance", size, tmp_path / "run", pause=5) as run:
         for count, _ in enumerate(run.lines, 1):
             if count == 5:
                 run.all[-1].send_signal(number)
+                run.go_on()
         assert run.codes() == [-number] * size
     assert (tmp_path / "run").is_file()
     assert len(list(tmp_path.iterdir())) == size

@@ -10,6 +10,7 @@ from streamspread.api.analyze import analyze_with, plan_with
 from streamspread.api.doors import Subject
 from streamspread.observe import observed
 from streamspread.options import Options
+from streamspread.system import memory
 from streamspread.system.devices import profile
 from tests.devices import DEVICES
 from tests.networks import check_near, growing, identity, network
@@ -40,10 +41,9 @@ def test_by_itself_data_that_can_be_read_once_is_never_rounded_to_fp16(device):
 def test_data_that_stay_on_the_device_are_in_the_plan_and_in_the_peak(monkeypatch):
     size = 1 << 30
     monkeypatch.setattr(observed, "_resident", lambda stream, device, budget: (stream, size))  # as on a card
+    monkeypatch.setattr(memory, "_resident", lambda: 1 << 29)  # nothing is taken beside them
     model, x = network("cnn", 150)
     plan = streamspread.plan(model, x, ["0", "4"], memory="2GiB")
     spectra = streamspread.analyze(model, x, ["0", "4"], memory="2GiB")
     assert plan.peak_bytes > size
-    for spectrum in spectra.values():
-        # what lay free before, and is given back in a pass, is not in the peak
-        assert size - (16 << 20) < spectrum.peak_bytes < size + (100 << 20)
+    assert [spectrum.peak_bytes for spectrum in spectra.values()] == [size, size]

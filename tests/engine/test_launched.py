@@ -15,9 +15,9 @@ from tests.fresh import environment
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 RUN = "run --model plan:4,M,8 --weights none --data noise --samples 40 --image-size 8 --out r.arrow"
-PATIENCE = 10.0  # seconds within which all have ended
+PATIENCE = 60.0  # seconds within which all have ended; gloo would wait for half an hour
 
-# A network that says where it is, and waits for what comes.
+# A network that says where it is, and waits for what comes, until it need not any more.
 WAITING = """
 import os, pathlib, time
 import torch
@@ -33,7 +33,7 @@ class Waiting(nn.Module):
         self.calls += len(x) == 4
         if self.calls == 3:
             pathlib.Path(os.environ["RANK"] + ".there").touch()
-        if self.calls >= 3:
+        if self.calls >= 3 and not pathlib.Path("swift").exists():
             time.sleep(0.05)
         return self.linear(x.flatten(1))
 
@@ -83,13 +83,11 @@ def test_a_plan_is_of_all_processes_and_the_first_one_prints_it(tmp_path):
 
 
 def test_other_commands_are_of_one_process(tmp_path):
-    began = time.monotonic()
     several = launched(tmp_path, "layers", "--model", "no1")
-    said = [one.communicate(timeout=60)[1] for one in several]
+    said = [one.communicate(timeout=120)[1] for one in several]
     assert [one.returncode for one in several] == [2, 2]
     assert said[0].startswith("error: a launcher started 2 processes, and only run and plan are of several")
     assert said[1] == ""
-    assert time.monotonic() - began < 60
 
 
 LONG = "run --model net:made --weights none --data noise --image-size 2 --batch-size 4 --layers linear "
@@ -110,15 +108,13 @@ def waiting(folder, size=3, samples="40000"):
 
 
 def ended(several):
-    """What each said, once all have ended, and within how many seconds that was."""
-    began = time.monotonic()
+    """What each said, once all have ended."""
+    until = time.monotonic() + PATIENCE
     try:
-        said = [one.communicate(timeout=60) for one in several]
+        return [one.communicate(timeout=max(0.1, until - time.monotonic())) for one in several]
     finally:
         for one in several:
             one.kill()
-    assert time.monotonic() - began < PATIENCE
-    return said
 
 
 @pytest.mark.parametrize("killed", [0, 2])
@@ -150,17 +146,18 @@ def test_all_end_where_one_is_interrupted_or_all_are(tmp_path, interrupted):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
 def test_a_signal_at_one_keeps_the_run_of_all_and_one_process_goes_on(tmp_path, number, code):
-    more = "400 --checkpoint run.ck"
+    more = "4000 --checkpoint run.ck"  # at the least 25 s, in which the signal comes
     several = waiting(tmp_path, 2, more)
     several[1].send_signal(number)
     said = ended(several)
     assert [one.returncode for one in several] == [code] * 2, said
     assert len(list(tmp_path.glob("run.ck*"))) == 2
+    (tmp_path / "swift").touch()
     (one,) = launched(tmp_path, *LONG.split(), *more.split(), size=1)
-    printed, _ = one.communicate(timeout=60)
+    printed, _ = one.communicate(timeout=120)
     assert one.returncode == 0
     assert "resumed from a checkpoint, pass 1, " in printed
-    assert streamspread.read(tmp_path / "r.arrow")["linear"].samples == 400
+    assert streamspread.read(tmp_path / "r.arrow")["linear"].samples == 4000
     assert list(tmp_path.glob("run.ck*")) == []
 
 

@@ -5,19 +5,13 @@ import threading
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from streamspread.estimator import running, threads
 from streamspread.estimator.count import Choice
 from streamspread.estimator.rows import NotFinite
 from streamspread.estimator.sums import Scatter
 from tests.devices import CPU
-
-
-def blas_threads():
-    return {
-        found["filepath"]: found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"
-    }
 
 
 def test_results_come_in_order_and_not_far_ahead():
@@ -48,20 +42,6 @@ def test_what_a_piece_raises_is_raised():
 
     with pytest.raises(ValueError, match="the fourth"):
         list(threads.in_order(fail, range(9), 2))
-
-
-def test_blas_has_its_threads_again_whoever_leaves_last():
-    with threadpool_limits(2, user_api="blas"):
-        before = blas_threads()
-        first, second = threads.one_of_blas(), threads.one_of_blas()
-        first.__enter__()
-        second.__enter__()
-        first.__exit__(None, None, None)  # as two threads that fit at once may come and go
-        assert set(blas_threads().values()) == {1}
-        second.__exit__(None, None, None)
-        assert blas_threads() == before
-        with threads.one_of_blas(False):
-            assert blas_threads() == before
 
 
 def test_no_more_threads_than_were_given():

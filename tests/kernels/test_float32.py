@@ -114,11 +114,23 @@ def test_a_torch_without_the_operator_takes_blas(error, monkeypatch):
     assert torch.equal(c, torch.from_numpy(np.matmul(a.numpy(), b.numpy())))
 
 
-def test_an_operator_that_is_wrong_or_hardly_faster_is_not_taken(monkeypatch):
-    assert callable(float32.faster)
+@pytest.mark.parametrize(("seconds", "faster"), [(1.0, True), (1.01, False)])
+def test_an_operator_that_is_hardly_faster_is_not_taken(seconds, faster, monkeypatch):
+    calls = []
+
+    def measured(call):
+        calls.append(call())
+        return 1.5 if len(calls) == 1 else seconds  # of BLAS, and of the operator
+
     monkeypatch.setattr(float32, "_multiply", lambda a, b: a @ b.T)
-    assert not float32.faster.__wrapped__()
+    monkeypatch.setattr(float32, "seconds", measured)
+    assert float32.faster.__wrapped__() == faster
+    assert torch.allclose(*calls, rtol=0.0, atol=1e-3)
+
+
+def test_an_operator_that_is_wrong_is_not_taken(monkeypatch):
     monkeypatch.setattr(float32, "_multiply", lambda a, b: torch.zeros(len(a), len(b)))
+    monkeypatch.setattr(float32, "seconds", lambda call: pytest.fail("measured"))
     assert not float32.faster.__wrapped__()
 
 

@@ -285,7 +285,8 @@ def test_a_processor_or_torch_that_is_not_exact_has_no_speed(monkeypatch):
     assert kernels.exact_speed(torch.device("cuda", 0)) == 0.0
 
 
-def test_measuring_the_speed_draws_no_random_numbers():
+def test_measuring_the_speed_draws_no_random_numbers(monkeypatch):
+    monkeypatch.setattr(digits, "is_exact", lambda a, b: True)
     before = torch.random.get_rng_state()
     assert digits.speed.__wrapped__() > 0.0
     assert torch.equal(torch.random.get_rng_state(), before)

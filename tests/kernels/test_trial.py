@@ -8,6 +8,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from streamspread.kernels.trial import seconds
+from tests.fresh import output_of
 
 
 def threads():
@@ -45,3 +46,16 @@ def test_the_shortest_time_counts_and_the_first_does_not(monkeypatch):
     clock = iter([0.0, 5.0, 10.0, 13.0, 20.0, 24.0, 30.0, 38.0])
     monkeypatch.setattr(time, "thread_time", lambda: next(clock))
     assert seconds(lambda: None) == 3.0
+
+
+def test_the_first_of_a_process_is_on_one_thread_too():
+    """Numba's threads, which begin there, set torch's."""
+    code = """
+import torch
+from streamspread.kernels.trial import seconds
+torch.set_num_threads(2)
+found = []
+seconds(lambda: found.append(torch.get_num_threads()))
+print(found, torch.get_num_threads())
+"""
+    assert output_of(code).strip() == "[1, 1, 1, 1, 1] 2"

@@ -36,6 +36,41 @@ def test_the_packed_triangle_is_that_of_the_dense_matrix_rounded_once(device, n,
     torch.testing.assert_close(wanted, 0.25 * dense)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("low_rank", [False, True])
+@pytest.mark.parametrize(("n", "rows"), [*SHAPES, (700, 600)])
+def test_a_quick_copy_is_the_matrix_rounded_once(device, low_rank, n, rows):
+    panels, _ = packed(n, rows, device, low_rank=low_rank)
+    summed, exact_NN = panels.summed(), panels.dense(torch.float64)
+    quick = panels.quick()
+    assert (quick.dtype, quick.u_NR, quick.m_RR) == (torch.float32, None, None)
+    assert torch.equal(quick.dense(torch.float32), exact_NN.float())
+    # What the correction took off the sums was summed all the same.
+    assert quick.summed() == pytest.approx(max(summed, float(exact_NN.trace())), rel=1e-6)
+    assert torch.equal(panels.dense(torch.float64), exact_NN)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("n", "rows"), [*SHAPES, (700, 600)])
+def test_a_square_is_rounded_once_and_symmetric(device, dtype, n, rows):
+    panels, dense = packed(n, rows, device, dtype)
+    square = panels.dense(torch.bfloat16)
+    assert torch.equal(square, panels.dense(dtype).bfloat16())
+    torch.testing.assert_close(square.cpu().double(), dense, rtol=2**-8, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("columns", "dtype"), [(3, torch.float32), (200, torch.float32), (200, torch.float64)]
+)
+def test_products_with_few_columns_and_with_many(columns, dtype):
+    panels, dense = packed(300, 70, dtype=dtype, low_rank=True)
+    q = torch.randn(300, columns, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    off = panels.matmul(q.to(dtype)).double() - dense @ q.to(dtype).double()
+    size = dense.abs() @ q.abs()
+    assert (off.abs() <= 8 * torch.finfo(dtype).eps * size).all()
+
+
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
 def test_reading_changes_nothing(n, rows):
     panels, _ = packed(n, rows, low_rank=True)

@@ -2,7 +2,6 @@
 
 import mmap
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -147,55 +146,74 @@ def test_where_there_is_no_container_there_is_no_limit(tmp_path):
     assert memory._container_bytes(tmp_path, tmp_path / "none") is None
 
 
-def fresh():
-    """64 MiB that no part of the process had before: an allocator may give what it kept of earlier ones."""
-    block = mmap.mmap(-1, 64 * MIB)
+@on_linux
+def test_what_is_resident_is_what_was_written():
+    block = mmap.mmap(-1, 64 * MIB)  # an allocator may give what it kept of earlier blocks
+    before = memory._resident()
     for _ in range(64):  # in pieces, which are nothing beside it
         block.write(b"x" * MIB)
-    return block
+    held = memory._resident()
+    block.close()
+    assert 60 * MIB < held - before < 68 * MIB
+    assert held - memory._resident() > 60 * MIB
+
+
+class Resident:
+    """What a process holds, as the meter is told."""
+
+    def __init__(self):
+        self.bytes, self._asked = 500 * MIB, threading.Event()
+
+    def __call__(self):
+        found = self.bytes
+        if threading.current_thread().name == "streamspread-memory":
+            self._asked.set()
+        return found
+
+    def seen(self):
+        """Wait until the meter's thread has seen what there is now, and kept it."""
+        for _ in range(2):  # one look may have begun before
+            self._asked.clear()
+            assert self._asked.wait(60)
+
+
+@pytest.fixture
+def resident(monkeypatch):
+    held = Resident()
+    monkeypatch.setattr(memory, "_resident", held)
+    return held
 
 
 @on_linux
-def test_the_meter_sees_memory_that_is_gone_by_the_end():
+def test_the_meter_sees_memory_that_is_gone_by_the_end(resident):
     with PeakMeter(CPU) as meter:
-        block = fresh()
-        time.sleep(0.1)  # the meter looks every 5 ms
-        block.close()
-    assert 60 * MIB < meter.peak < 80 * MIB
+        resident.bytes += 64 * MIB
+        resident.seen()
+        resident.bytes -= 64 * MIB
+    assert meter.peak == 64 * MIB
 
 
 @on_linux
-def test_the_meter_counts_from_where_it_starts():
-    before = torch.ones(64 * MIB, dtype=torch.uint8)
-    with PeakMeter(CPU) as meter:
-        time.sleep(0.05)
-    assert meter.peak < 8 * MIB
-    assert before[0] == 1
-
-
-@on_linux
-def test_the_meter_counts_what_was_held_before_where_it_is_told():
+def test_the_meter_counts_what_was_held_before_where_it_is_told(resident):
     with PeakMeter(CPU, held=64 * MIB) as meter:
-        first = meter.read()
+        assert meter.read() == 64 * MIB
         meter.restart()
-        second = meter.read()
-    assert 64 * MIB <= first < 72 * MIB
-    assert 64 * MIB <= second < 72 * MIB
-    assert 64 * MIB <= meter.peak < 72 * MIB
+        assert meter.read() == 64 * MIB
+        resident.bytes += MIB
+    assert meter.peak == 65 * MIB
 
 
 @on_linux
-def test_a_restarted_meter_forgets_the_peak_before_but_the_whole_does_not():
+def test_a_restarted_meter_forgets_the_peak_before_but_the_whole_does_not(resident):
     with PeakMeter(CPU) as meter:
-        block = fresh()
-        first = meter.read()
-        block.close()
+        assert meter.read() == 0
+        resident.bytes += 64 * MIB
+        assert meter.read() == 64 * MIB
+        resident.bytes -= 60 * MIB
+        assert meter.read() == 64 * MIB
         meter.restart()
-        time.sleep(0.05)
-        second = meter.read()
-    assert first > 60 * MIB
-    assert second < 16 * MIB
-    assert meter.peak >= first
+        assert meter.read() == 4 * MIB
+    assert meter.peak == 64 * MIB
 
 
 def test_the_meter_stops_its_thread_also_after_an_error():
@@ -284,13 +302,14 @@ from streamspread.system.memory import LiveBytes, PeakMeter
 
 layout = getattr(torch, sys.argv[1])
 layer = torch.nn.Conv2d(512, 512, 3, padding=1, bias=False).to(memory_format=layout)
-x = torch.randn(4, 512, 16, 16).contiguous(memory_format=layout)
+x = torch.randn(16, 512, 16, 16).contiguous(memory_format=layout)
 with torch.no_grad():
     layer(x[:1])
     with LiveBytes() as live:
         layer(x)
     with PeakMeter(torch.device("cpu")) as meter:
-        layer(x)
+        for _ in range(10):  # the meter looks every few milliseconds
+            layer(x)
 print(live.peak, meter.peak)
 """
 
@@ -299,7 +318,8 @@ print(live.peak, meter.peak)
 @pytest.mark.parametrize("layout", ["contiguous_format", "channels_last"])
 def test_a_convolution_takes_no_more_than_is_counted(layout):
     counted, taken = map(int, output_of(CONVOLUTION, layout).split())
-    assert 9 * MIB < taken <= counted + MIB
+    # The input and the output, which are each 8 MiB, and the weights, which are 9, would not go unnoticed.
+    assert counted / 2 < taken <= counted + 4 * MIB
 
 
 def test_a_device_has_no_less_than_is_free():

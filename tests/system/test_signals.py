@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -67,15 +67,17 @@ def test_a_second_one_waits_for_nothing():
     assert seen == ["held"]
 
 
-def test_one_that_follows_at_once_is_the_same_where_launchers_pass_it_on():
-    seen = []
+def test_one_that_follows_at_once_is_the_same_where_launchers_pass_it_on(monkeypatch):
+    seen, now = [], [100.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("streamspread.system.signals.time", clock)
 
     def hold():
         with Held(apart=0.2):
             send(signal.SIGINT)
             send(signal.SIGINT)
             seen.append("held")
-            time.sleep(0.21)
+            now[0] += 0.21
             send(signal.SIGINT)
             seen.append("held too")
 
