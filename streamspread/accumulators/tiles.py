@@ -93,6 +93,8 @@ class Tile:
         staging.check()
         if owner.step.directions:
             share.windows.append(Window.of(staging))
+        # Also where it left no variance; integers have one unit in all tiles.
+        owner.moved += float(staging.sums.moved)
         # Constant features add nothing, and their scale says nothing; sums that overflowed must be seen.
         if (total := staging.total()) != 0.0:
             owner.rescale(staging.origin.scale)
@@ -106,7 +108,6 @@ class Tile:
             if not owner.precision.exact:
                 owner.add_squares(rows_NT)
             owner.total += total
-            owner.moved += float(staging.sums.moved)
         share.begin += staging.columns
 
     def state(self) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +11,15 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+_WITH_BLAS = ("numpy", "scipy.linalg")
+
 _lock = threading.Lock()
 _limit: Any = None
 _limited = 0  # how many are inside of `one_of_blas`
 
 
 def blas_threads() -> list[int]:
-    """Those of every library that was there when this was first asked for."""
+    """Those of each."""
     return [found.num_threads for found in _blas().lib_controllers]
 
 
@@ -41,7 +44,11 @@ def one_of_blas(so: bool = True) -> Iterator[None]:
                 _limit.restore_original_limits()
 
 
-@cache
 def _blas() -> ThreadpoolController:
-    # To look for the libraries takes longer than a small fit.
+    return _found(tuple(name in sys.modules for name in _WITH_BLAS))
+
+
+@cache
+def _found(loaded: tuple[bool, ...]) -> ThreadpoolController:
+    # To look for the libraries takes longer than a small fit; a module that comes later brings one more.
     return ThreadpoolController().select(user_api="blas")

@@ -203,6 +203,21 @@ def test_auto_leaves_it_where_sums_of_so_many_would_not_be_exact(monkeypatch):
 
 @exact
 @pytest.mark.usefixtures("taken_by_itself")
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+def test_auto_sums_again_at_fp32_what_int16_leaves_no_variance_of(method):
+    """The first batch, all alike, tells a unit that what comes after it lies within."""
+    x = torch.zeros(200, 3)
+    x[:, 0], x[50:, 1] = 1.0, 1e-12 * torch.randn(150, generator=torch.Generator().manual_seed(0))
+    found = streamspread.analyze(nn.Sequential(nn.Identity()), x, "*", TAUS, method=method, batch_size=50)[
+        "0"
+    ]
+    assert found.rounding == "fp32"
+    assert found.total_variance == pytest.approx(float(x.double().var(0).sum()), rel=1e-6)
+    assert found.components(0.7) == (1, 1)
+
+
+@exact
+@pytest.mark.usefixtures("taken_by_itself")
 @pytest.mark.parametrize("wrong", ["overflows", "is moved too far"])
 def test_auto_sums_again_at_fp32_what_int16_does_not_hold(wrong):
     x = torch.randn(300, 40, generator=torch.Generator().manual_seed(0))

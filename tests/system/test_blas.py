@@ -6,6 +6,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from streamspread.system.blas import one_of_blas
 from streamspread.system.switches import one_by_one, side_by_side
+from tests.fresh import output_of
 
 
 @pytest.fixture
@@ -53,3 +54,22 @@ def test_who_asks_for_no_more_leaves_blas_as_it_was(two_threads):
     with pytest.raises(ValueError, match="invalid literal"):
         side_by_side(int, ["one"])
     assert blas_threads() == before
+
+
+LATER = """
+import sys
+from streamspread.system.blas import one_of_blas
+with one_of_blas():
+    pass
+assert "scipy.linalg" not in sys.modules
+import scipy.linalg
+from threadpoolctl import threadpool_info
+with one_of_blas():
+    print(*{found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"})
+"""
+
+
+def test_a_library_that_comes_later_is_limited_too(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert output_of(LATER).split() == ["1"]
