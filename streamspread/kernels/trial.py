@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
 
 from streamspread import kernels
+from streamspread.system.blas import one_of_blas
 
 _TIMES = 4
 
@@ -21,7 +21,7 @@ def seconds(call: Callable[[], Any]) -> float:
     threads = torch.get_num_threads()
     try:
         # Numba's threads, which begin with its first limit, set torch's to as many.
-        with kernels.thread_limit(1), threadpool_limits(1, user_api="blas"):
+        with kernels.thread_limit(1), one_of_blas():
             torch.set_num_threads(1)
             call()
             return min(_once(call) for _ in range(_TIMES))
