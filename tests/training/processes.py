@@ -1,5 +1,6 @@
 """One process of a distributed training with a spreading term, for tests: ``RANK WORLD PORT FOLDER``."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -45,6 +46,9 @@ def main(rank, world, port, folder):
         found = weights(model, how)
         if rank == 0:
             torch.save(found, Path(folder) / f"{how}.pt")
+    # What holds the group, in cycles too, goes first: its threads must not outlive it.
+    del model, optimizer
+    gc.collect()
     distributed.destroy_process_group()
 
 
