@@ -1,8 +1,8 @@
 """The innermost loop of exact products, in instructions that Numba's Python has no words for.
 
 Processors of the x86 family multiply 16-bit integers and add the products of neighbours in int32, exactly,
-by one instruction: ``vpmaddwd`` of AVX2 and AVX-512, which LLVM joins with an addition to ``vpdpwssd`` where
-there is VNNI. Others get the same sums, as LLVM makes them.
+by one instruction: ``vpmaddwd`` of SSE2, AVX2 and AVX-512, or ``vpdpwssd`` of VNNI, which adds them to a sum
+too. LLVM finds them in what is written here, and takes what other processors have.
 
 Rows lie in *panels*: of as many rows as a register has lanes, a pair of neighbouring terms of each, and then
 the next pair. A *tile* of sums has some rows of one panel, and all of those of ``SIDE`` panels as columns, so
@@ -26,7 +26,6 @@ LANES = 16 if "+avx512bw" in _FEATURES else 8 if "+avx2" in _FEATURES else 4
 TILE = max(4, LANES // 2)
 SIDE = 3
 
-_INSTRUCTIONS = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
 _LONG, _SHORT = ir.IntType(64), ir.IntType(16)
 _INT = ir.IntType(32)
 _SUMS, _PAIRS = ir.VectorType(_INT, LANES), ir.VectorType(_SHORT, 2 * LANES)
@@ -93,10 +92,6 @@ def _in_all_lanes(builder: Any, pair: Any) -> Any:
 
 def _products(builder: Any, a: Any, b: Any) -> Any:
     """Of each pair the sum of its two products."""
-    if LANES in _INSTRUCTIONS:
-        kind = ir.FunctionType(_SUMS, [_PAIRS, _PAIRS])
-        called = cgutils.get_or_insert_function(builder.module, kind, _INSTRUCTIONS[LANES])
-        return builder.call(called, [a, b])
     wide = ir.VectorType(_INT, 2 * LANES)
     products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
     of_pairs = (ir.Constant(_SUMS, list(range(first, 2 * LANES, 2))) for first in (0, 1))
