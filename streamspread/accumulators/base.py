@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,8 @@ from streamspread.system.registry import Registry
 
 #: Squared rounding errors at int16, as a share of T, beyond which it is not taken where it was not asked for.
 MOST_MOVED = 1e-6
+
+_COARSE = 1e-3  # beyond which a smaller unit is tried where it was: of which deviations are less than ten
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class Setting:
 
     def precision(self, layer: str) -> Precision:
         """Of the values of the layer of that name."""
-        most = math.inf if self.options.rounding == "int16" else MOST_MOVED
+        most = _COARSE if self.options.rounding == "int16" else MOST_MOVED
         return Precision(self.rounding, layer, most_moved=most, part=self.part)
 
     @property

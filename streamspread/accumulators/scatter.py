@@ -103,7 +103,9 @@ class Sums:
 
     def _check_sums(self) -> None:
         check_sums(self.panels, self.staging.precision.layer, self.staging.origin.scale)
-        self.staging.precision.check_moved(float(self.staging.sums.moved), self.staging.total())
+        staging = self.staging
+        numbers, moved = staging.count * staging.columns, float(staging.sums.moved)
+        staging.precision.check_moved(moved, staging.total(), numbers, staging.origin.scale)
 
     def rescale(self, scale: float) -> None:
         """Bring all sums to another scale."""

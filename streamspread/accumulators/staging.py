@@ -37,7 +37,7 @@ class Overflow(Exception):
     again in another one.
 
     Attributes:
-        scale: at int16, in which it would have fitted: the unit may only be too small.
+        scale: at int16, in which it would fit: the unit may only be too small, or too large.
     """
 
     def __init__(self, message: str, scale: float = 0.0) -> None:
@@ -60,13 +60,14 @@ class Origin(NamedTuple):
 class Precision(NamedTuple):
     """How a layer's values are rounded.
 
-    layer: its name, for messages. ``largest_scale``: of values that once overflowed. ``most_moved``: the
-    share of T that squared rounding errors may amount to at int16. ``part``: what comes at a time, in a word.
+    layer: its name, for messages. ``scale``: at int16, what an earlier try told; 0: the first batch tells it.
+    ``most_moved``: the share of T that squared rounding errors may amount to at int16. ``part``: what comes
+    at a time, in a word.
     """
 
     rounding: str
     layer: str = ""
-    largest_scale: float = math.inf
+    scale: float = 0.0
     most_moved: float = math.inf
     part: str = "batch"
 
@@ -80,15 +81,18 @@ class Precision(NamedTuple):
         """Whether they become integers, whose sums are never rounded."""
         return self.rounding == "int16"
 
-    def check_moved(self, moved: float, total: float) -> None:
-        """Check the sum of squared rounding errors beside that of the squared deviations.
+    def check_moved(self, moved: float, total: float, numbers: int, scale: float) -> None:
+        """Check the sum of squared rounding errors beside that of the squared deviations, of so many numbers.
 
         Raises:
-            Overflow: it is too large a share.
+            Overflow: it is too large a share; or no deviation is left, which may be rounding's doing.
         """
+        if total <= 0.0 < moved and self.most_moved < math.inf:
+            raise Overflow(f"layer {self.layer}: {self.rounding} left nothing of its deviations")
         if moved > self.most_moved * total:
-            share = f"{moved / total:.0e}" if total > 0.0 else "all"
-            raise Overflow(f"layer {self.layer}: {self.rounding} moved the data by {share} of their variance")
+            what = f"{self.rounding} moved the data by {moved / total:.0e} of their variance"
+            finer = math.ldexp(scale, _exponent((total + moved) / numbers))
+            raise Overflow(f"layer {self.layer}: {what}", finer)
 
     def on_grid(self, shift_D: torch.Tensor, scale: float) -> torch.Tensor:
         """The shift as it is used: integers are measured from integers, in float32 where it has them."""
@@ -112,7 +116,6 @@ def origin_of(
         ActivationError: the batch holds NaN or Inf.
     """
     dtype, width = precision.sum_dtype, x_ND.shape[1]
-    largest_scale = min(largest_scale, precision.largest_scale)
     # A copy in float64 of one column block at a time: the whole of it would be larger than the batch.
     mean_D = torch.empty(width, dtype=torch.float64, device=x_ND.device)
     largest = torch.zeros(3, dtype=torch.float64, device=x_ND.device)
@@ -133,6 +136,10 @@ def origin_of(
         raise _not_finite(precision, 0)
     if not math.isfinite(farthest):  # float64 values beyond float32's range: staging will find an overflow
         return Origin(shift_D.zero_(), min(1.0, largest_scale))
+    most = 1000 if torch.float64 in (x_ND.dtype, dtype) else 126  # exponents that the arithmetic reaches
+    if precision.scale:
+        scale = min(precision.scale, 2.0**most)
+        return Origin(precision.on_grid(shift_D, scale), scale)
     # A first batch without deviations, such as one of a single sample, says of later ones' size only what its
     # values say; at int16, whose units are all alike, not even that. Where these are zero too, 16 bits take a
     # scale at which all but tiny deviations overflow: that is noticed and mended, where underflow would go
@@ -146,11 +153,14 @@ def origin_of(
     exponent = (target or 0) - math.frexp(expected)[1]
     *_, all_squares, numbers = told.sum(0).tolist()
     if precision.exact and farthest > 0.0 < all_squares < math.inf:
-        exponent = min(exponent, math.floor(math.log2(_SPREAD / math.sqrt(all_squares / numbers))))
-    # As far as the arithmetic reaches.
-    most = 1000 if torch.float64 in (x_ND.dtype, dtype) else 126
+        exponent = min(exponent, _exponent(all_squares / numbers))
     scale = min(largest_scale, 2.0 ** max(-most, min(most, exponent)))
     return Origin(precision.on_grid(shift_D, scale), scale)
+
+
+def _exponent(mean_square: float) -> int:
+    """Of the scale in which deviations of that mean square are 362 to 724 units, as a root mean square."""
+    return math.floor(math.log2(_SPREAD / math.sqrt(mean_square)))
 
 
 class Staging:
@@ -311,14 +321,14 @@ def variance_unit(
 
     Raises:
         ActivationError: the variance is too small or too large for float64; or the sums are, in the scaled
-            units, for their dtype, as after a first batch of zeros, which tells no scale.
+            units, for their dtype, as after a first batch that did not vary, which tells no scale.
     """
     unit = 1.0 / scale / scale / (samples - 1)
     held = torch.finfo(dtype)
     if 0.0 < trace < max(held.tiny / held.eps, _LEAST_SQUARED):
         raise ActivationError(
-            f"layer {layer}: its first batch was 0 throughout, and the values after it are so small beside 1 "
-            "that their products underflow: shuffle the data, or scale the activations"
+            f"layer {layer}: its first batch did not vary, and deviations after it are so small that their "
+            "products underflow: shuffle the data, or scale the activations"
         )
     if trace > 0.0 and not _LEAST_VARIANCE < trace * unit < _MOST_VARIANCE:
         raise ActivationError(

@@ -93,8 +93,9 @@ class Tile:
         staging.check()
         if owner.step.directions:
             share.windows.append(Window.of(staging))
-        # Also where it left no variance; integers have one unit in all tiles.
-        owner.moved += float(staging.sums.moved)
+        if owner.precision.exact:  # also where it left no variance: integers have one unit in all tiles
+            owner.rescale(staging.origin.scale)
+            owner.moved += float(staging.sums.moved)
         # Constant features add nothing, and their scale says nothing; sums that overflowed must be seen.
         if (total := staging.total()) != 0.0:
             owner.rescale(staging.origin.scale)

@@ -187,10 +187,10 @@ def again_at(plan: LayerPlan, options: Options, error: Overflow) -> Precision:
     Raises:
         ActivationError: no way is known.
     """
-    if plan.rounding == "fp16" or (plan.rounding == "int16" and options.rounding == "auto"):
-        return Precision(WIDER[plan.rounding], plan.layer)
-    if error.scale:
+    if error.scale and options.rounding == "int16":
         return Precision(plan.rounding, plan.layer, error.scale)
+    if plan.rounding in WIDER:
+        return Precision(WIDER[plan.rounding], plan.layer)
     raise ActivationError(
         f"{error}: its range is too wide for rounding {plan.rounding}; check the weights, or try "
         "--rounding fp64"

@@ -48,6 +48,7 @@ class Learner(Parameters, BaseEstimator):
 
     _running: Running | None = None
     _kind: tuple[str, torch.device | None] = "float64", None  # of results: their dtype, and a tensor's device
+    _mean_left: Any = 0.0  # what the mean, as it was summed, is beyond ``mean_``
 
     def __getattr__(self, name: str) -> Any:
         # Only asked for what is not there yet.
@@ -149,6 +150,7 @@ class Learner(Parameters, BaseEstimator):
             "mean_": solved.mean_D,
         }
         self.__dict__.update({name: self._given(value) for name, value in values.items()})
+        self._mean_left = self._given(solved.mean_D - torch.as_tensor(self.mean_).to(solved.mean_D))
         self.noise_variance_ = max(0.0, left) / (limit - count) if count < limit else 0.0
         self.n_components_, self.n_samples_ = count, spectrum.samples
         self.spectrum_, self.exact_ = spectrum, solved.exact
@@ -166,6 +168,7 @@ class Learner(Parameters, BaseEstimator):
             *_LEARNED,
             "_running",
             "_kind",
+            "_mean_left",
             "n_samples_seen_",
             "n_features_in_",
             "feature_names_in_",

@@ -69,24 +69,35 @@ def _added(square_DD: Any, value: float) -> Any:
 
 
 class Projection(NamedTuple):
-    """From samples to scores: (x − mean)·Wᵀ, some rows at a time, in the components' dtype."""
+    """From samples to scores: (x − mean)·Wᵀ, some rows at a time, in the components' dtype.
+
+    mean_D: float64, of which a coarser dtype would lose what deviations may be as small as.
+    """
 
     mean_D: Any
     components_KD: Any
 
     def parts(self, table: Table, step: int) -> Iterator[tuple[int, int, Any, Any]]:
-        """(first row, one past the last, centred rows, their scores), in order; the rows' memory is used
-        again."""
+        """(first row, one past the last, rows about the mean as the dtype has it, scores), in order; the
+        rows' memory is used again."""
         dim, like = len(self.mean_D), self.components_KD
         tensors = isinstance(like, torch.Tensor)
+        near_D = _in_dtype(self.mean_D, like)
+        left_K = _in_dtype(self.mean_D - near_D, like) @ like.T
         memory: Any = like.new_empty(step * dim) if tensors else np.empty(step * dim, like.dtype)
         for begin, end, part in table.parts(step):
             x_ND = memory[: (end - begin) * dim].reshape(end - begin, dim)
             if tensors:
                 given: Any = part if isinstance(part, torch.Tensor) else torch.from_numpy(np.array(part))
-                torch.sub(given.to(x_ND), self.mean_D, out=x_ND)
+                torch.sub(given.to(x_ND), near_D, out=x_ND)
             else:
                 given = part.cpu().numpy() if isinstance(part, torch.Tensor) else part
                 with np.errstate(invalid="ignore", over="ignore"):
-                    np.subtract(given, self.mean_D, out=x_ND, casting="unsafe")
-            yield begin, end, x_ND, x_ND @ like.T
+                    np.subtract(given, near_D, out=x_ND, casting="unsafe")
+            scores_NK = x_ND @ like.T
+            scores_NK -= left_K
+            yield begin, end, x_ND, scores_NK
+
+
+def _in_dtype(values: Any, like: Any) -> Any:
+    return values.to(like.dtype) if isinstance(values, torch.Tensor) else values.astype(like.dtype)

@@ -128,7 +128,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
             X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
         if self.whiten:
             components_KD = components_KD * (self.explained_variance_**0.5)[:, None]
-        return X @ components_KD + self.mean_
+        return X @ components_KD + self._mean_left + self.mean_
 
     def score_samples(self, X: Any, y: Any = None) -> Any:
         """(N,): the log-likelihood of each sample under the probabilistic model
@@ -178,12 +178,12 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         return torch.cat(made) if isinstance(made[0], torch.Tensor) else np.concatenate(made)
 
     def _scores(self, table: Table) -> Any:
-        components_KD, mean_D = self.components_, self.mean_
+        components_KD = self.components_
         if isinstance(components_KD, np.ndarray):
             dtype = np.result_type(table.dtype, components_KD.dtype)
-            components_KD, mean_D = components_KD.astype(dtype, copy=False), mean_D.astype(dtype, copy=False)
+            components_KD = components_KD.astype(dtype, copy=False)
         scores_NK = self._empty(table.samples, components_KD)
-        for begin, end, _, part_NK in self._centred(table, mean_D, components_KD):
+        for begin, end, _, part_NK in self._centred(table, components_KD):
             scores_NK[begin:end] = part_NK
         return scores_NK / deviations(self.explained_variance_) if self.whiten else scores_NK
 
@@ -191,12 +191,13 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):
         wide = self._wide(self.components_), self._wide(self.explained_variance_)
         likely = model.Model(*wide, self.noise_variance_, self.whiten)
         found = []
-        for _, _, x_ND, scores_NK in self._centred(table, self._wide(self.mean_), wide[0]):
+        for _, _, x_ND, scores_NK in self._centred(table, wide[0]):
             rest_N = ((x_ND**2).sum(1) - (scores_NK**2).sum(1)).clip(0.0)
             found.append(likely.likelihoods(rest_N, scores_NK))
         return self._given(torch.cat(found) if isinstance(found[0], torch.Tensor) else np.concatenate(found))
 
-    def _centred(self, table: Table, mean_D: Any, components_KD: Any) -> Iterator[Any]:
+    def _centred(self, table: Table, components_KD: Any) -> Iterator[Any]:
+        mean_D = self._wide(self.mean_) + self._mean_left
         step = min(table.samples, self.batch_size or usual_rows(table.dim))
         for begin, end, x_ND, scores_NK in model.Projection(mean_D, components_KD).parts(table, step):
             total = float(x_ND.sum())  # not finite where one of the numbers is not

@@ -1,7 +1,5 @@
 """Sums of integers: no bit of them depends on how samples came, and K is that of the rounded samples."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -126,7 +124,7 @@ def test_what_does_not_fit_says_in_which_unit_it_would(method, growth):
 def test_tiles_have_the_unit_that_suits_all_features():
     x = with_spectrum("power law", 80, 100, 0.0)
     x[:, :50] *= 1e-10
-    state = fed(Gram(100, 80, tile=50, precision=Precision("int16", "c3", math.inf, 1e-6), device=CPU), x, 2)
+    state = fed(Gram(100, 80, tile=50, precision=Precision("int16", "c3", 0.0, 1e-6), device=CPU), x, 2)
     assert state.scale == origin_of(x, Precision("int16")).scale
     spectrum = solved(state, THRESHOLDS)
     assert [spectrum.components(tau) for tau in THRESHOLDS] == [(k, k) for k in dense(x).ks(THRESHOLDS)]

@@ -1,8 +1,6 @@
 """Beyond 2³¹ samples, as positions of many images are, counts are whole, and sums exact or bounded. A state
 that is merged with a copy of itself has seen its samples twice."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -65,7 +63,7 @@ def test_a_sketch_of_four_thousand_million_rows():
 def test_exact_sums_of_so_many_say_that_they_are_no_longer_exact_and_in_what_unit_they_are():
     x = with_spectrum("power law", 200, 40, 2.0)
 
-    def state_of(rows_ND, scale=math.inf):
+    def state_of(rows_ND, scale=0.0):
         state = Covariance(
             40, precision=Precision("int16", "", scale), device=CPU, staging_rows=96, panel_rows=50
         )

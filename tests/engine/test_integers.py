@@ -13,11 +13,14 @@ from torch import nn
 import streamspread
 from streamspread import kernels, store
 from streamspread.accumulators.base import MOST_MOVED
+from streamspread.accumulators.methods.gram import Gram
+from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.engine import loading, planning
 from streamspread.errors import ActivationError, DeviceError
 from streamspread.options import Options
 from streamspread.system.devices import CUDA
 from tests import emulation
+from tests.devices import CPU
 from tests.networks import Sign, check_exact, growing, identity, known, network, smallest_budget
 from tests.samples import TAUS, dense
 
@@ -183,18 +186,68 @@ def test_auto_leaves_it_where_sums_of_so_many_would_not_be_exact(monkeypatch):
     assert taken == ["int16", "fp32"]
 
 
+def varying_late(size):
+    """(200, 3): the first batch of 50, all alike, tells a unit that what comes after it may lie within."""
+    x = torch.zeros(200, 3)
+    x[:, 0], x[50:, 1] = 1.0, size * torch.randn(150, generator=torch.Generator().manual_seed(0))
+    return x
+
+
 @pytest.mark.usefixtures("taken_by_itself")
 @pytest.mark.parametrize("method", ["covariance", "gram"])
-def test_auto_sums_again_at_fp32_what_int16_leaves_no_variance_of(method):
-    """The first batch, all alike, tells a unit that what comes after it lies within."""
-    x = torch.zeros(200, 3)
-    x[:, 0], x[50:, 1] = 1.0, 1e-12 * torch.randn(150, generator=torch.Generator().manual_seed(0))
-    found = streamspread.analyze(nn.Sequential(nn.Identity()), x, "*", TAUS, method=method, batch_size=50)[
-        "0"
-    ]
+@pytest.mark.parametrize("rounding", ["auto", "int16"])
+def test_what_int16_leaves_no_variance_of_is_summed_again_at_fp32(rounding, method):
+    x = varying_late(1e-12)
+    options = {"method": method, "rounding": rounding, "batch_size": 50}
+    found = streamspread.analyze(identity(), x, "0", TAUS, **options)["0"]
     assert found.rounding == "fp32"
     assert found.total_variance == pytest.approx(float(x.double().var(0).sum()), rel=1e-6)
     assert found.components(0.7) == (1, 1)
+
+
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+@pytest.mark.parametrize("size", [5e-10, 1e-10, 5e-11])  # beside a unit of 2⁻³⁴ = 6e-11
+def test_what_is_asked_for_is_summed_again_in_a_unit_that_fits(size, method):
+    x = varying_late(size)
+    options = {"method": method, "rounding": "int16", "batch_size": 50}
+    found = streamspread.analyze(identity(), x, "0", TAUS, **options)["0"]
+    assert found.rounding == "int16"
+    assert found.moved < MOST_MOVED
+    assert found.total_variance == pytest.approx(float(x.double().var(0).sum()), rel=5e-4)
+
+
+def test_a_smaller_unit_that_does_not_fit_either_is_given_up():
+    """One value tells the unit, and of all others little is left in it; in a smaller one it overflows."""
+    x = 4e-7 * torch.randn(300, 30_000, generator=torch.Generator().manual_seed(0))
+    x[5, 0] = 0.02
+    spectrum = streamspread.analyze(identity(), x, "0", rounding="int16", batch_size=300)["0"]
+    assert spectrum.rounding == "int16"
+    assert 1e-3 < spectrum.moved < 1e-1
+
+
+@pytest.mark.parametrize("method", ["covariance", "gram"])
+def test_a_constant_layer_is_one_though_its_values_lie_on_no_grid(method):
+    x = torch.tensor([1.0, 1e-12, 0.0]).expand(200, 3)
+    options = {"method": method, "rounding": "int16", "batch_size": 50}
+    spectrum = streamspread.analyze(identity(), x, "0", TAUS, **options)["0"]
+    assert spectrum.proof == "constant layer"
+    assert spectrum.components(0.7) == (0, 0)
+
+
+def test_what_rounding_left_nothing_of_is_known_after_a_resumption():
+    x = varying_late(1e-12).flip(1)  # in the last tile but one
+    makes = [
+        Gram(3, 200, tile=1, precision=Precision("int16", most_moved=1e-3), device=CPU) for _ in range(2)
+    ]
+    for tile, state in ((0, makes[0]), (1, makes[0]), (2, makes[1])):
+        if tile == 2:
+            state.load_state({name: part.tensor for name, part in makes[0].state().items()})
+        for part in x.split(50):
+            state.update(part)
+        if tile < 2:
+            state.end_pass()
+    with pytest.raises(Overflow, match="int16 left nothing of its deviations"):
+        state.end_pass()
 
 
 @pytest.mark.usefixtures("taken_by_itself")

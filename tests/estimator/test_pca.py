@@ -124,6 +124,27 @@ def test_every_method_and_dtype(method, dtype, shape):
         )
 
 
+@pytest.mark.parametrize("shape", [TALL, WIDE], ids=["tall", "wide"])
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+@pytest.mark.parametrize("whiten", [False, True])
+def test_float32_far_from_the_origin_has_the_scores_of_float64(whiten, make, shape):
+    """Means of 10⁶ lie up to a 32nd from a float32 number, and deviations are no larger than that."""
+    x = (samples(shape) / 10 + 1e6 * np.random.default_rng(1).uniform(0.5, 2.0, shape[1])).astype(np.float32)
+    reference = Reference(4, svd_solver="full", whiten=whiten).fit(x.astype(np.float64))
+    want = reference.transform(x.astype(np.float64))
+    given = make(x)
+    ours = streamspread.PCA(4, whiten=whiten).fit(given)
+    parts = streamspread.PCA(4, whiten=whiten)
+    for part in (given[:20], given[20:]):
+        parts.partial_fit(part)
+    for scores in (ours.transform(given), ours.fit_transform(given), parts.transform(given)):
+        assert str(scores.dtype).endswith("float32")
+        np.testing.assert_allclose(np.asarray(scores), want, atol=1e-5 * want.std())
+    assert ours.score(given) == pytest.approx(reference.score(x.astype(np.float64)), rel=1e-5)
+    again = np.asarray(ours.inverse_transform(scores))
+    np.testing.assert_allclose(again, reference.inverse_transform(want), rtol=2.0**-23)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.tuples(st.integers(2, 60), st.integers(1, 40)),

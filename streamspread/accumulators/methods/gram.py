@@ -180,7 +180,8 @@ class Gram(Accumulator):
 
     def _check(self) -> None:
         check_sums(self.panels, self.precision.layer, self.scale)
-        self.precision.check_moved(self.moved, self.total)  # a single tile may have next to no variance
+        # Of all tiles, since a single one may have next to no variance.
+        self.precision.check_moved(self.moved, self.total, self.announced * self.dim, self.scale)
 
     def _turn(self) -> None:
         """Begin the pass for directions where they are wanted; end it where it has begun."""
