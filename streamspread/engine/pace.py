@@ -43,7 +43,7 @@ def measured(observed: Observed, roundings: Collection[str] = ()) -> Pace | None
     a, b = (
         torch.ones(shape, dtype=dtype, device=observed.device) for shape in ((rows, terms), (terms, columns))
     )
-    products = 2.0 * rows * terms * columns / _shortest(lambda: dense_product(a, b), observed.device)
+    products = 2.0 * rows * terms * columns / _shortest(lambda: dense_product(a, b), observed.device, 4)
     wire = _wire(observed.ranks, observed.device) if observed.ranks.size > 1 else None
     exact = exact_speed(observed.device) if "int16" in roundings else None
     return Pace(products, each, observed.operations, exact, wire)
@@ -75,10 +75,10 @@ def _wire(ranks: Ranks, device: torch.device) -> Wire:
     return Wire(of_all / taken[0], of_all / taken[1], x_ND.nbytes / taken[2])
 
 
-def _shortest(call: Callable[[], object], device: torch.device) -> float:
-    """The shortest of three times, after one that is not counted."""
+def _shortest(call: Callable[[], object], device: torch.device, times: int = 2) -> float:
+    """The shortest of some times, after one that is not counted."""
     taken = []
-    for _ in range(4):
+    for _ in range(times + 1):
         began = time.perf_counter()
         call()
         if device.type == "cuda":
