@@ -285,7 +285,13 @@ class Staging:
         }
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Copy in the state of a buffer of the same features, with the same origin and no more rows."""
+        """Copy in the state of a buffer of the same features, with the same origin and no more rows.
+
+        Raises:
+            ValueError: rows of other features, or as another version stages them.
+        """
+        if (shape := state["rows"].shape)[1:] != self.buffer_ND.shape[1:]:
+            raise ValueError(f"staged rows of shape {tuple(shape)}, not (…, {self.columns})")
         self.filled = len(state["rows"])
         self.buffer_ND[: self.filled] = state["rows"]
         for name in _COUNTS:

@@ -143,7 +143,7 @@ def add_gram(
     if not count:  # all panels are other ranks'
         return
     step = min(terms, digit_terms(count))
-    memory = torch.empty(DIGITS * max(count * row_bytes(step), step * row_bytes(count)), dtype=torch.int8)
+    size, memory = DIGITS * max(count * row_bytes(step), step * row_bytes(count)), None
     blocks = [(panel, block) for panel in held for block in _blocks(*panel[1][1:])]
     numbers = DIGITS * min(count, HEIGHT) * min(count, WIDTH)  # of the products of a block
     memories = [torch.empty(numbers, dtype=torch.int32) for _ in range(torch.get_num_threads())]
@@ -154,8 +154,10 @@ def add_gram(
         source = flat(lines_LM), lines_LM.stride(0)
         lines, length = lines_LM.shape
         width = row_bytes(length)
+        memory = torch.empty(size, dtype=torch.int8) if memory is None else memory
         cut_L = _split(*source, memory.numpy(), (lines, length, width))
         if cut_L.sum() > MOST_CUT * lines * length:
+            memory = None  # before they have memory of their own
             words.add_gram(panels, part_NT)
             progress(min(1.0, (begin + step) / terms))
             continue
@@ -163,6 +165,7 @@ def add_gram(
         add = partial(_add, digits_3LM.mT if turned else digits_3LM, memories)
         for added, _ in zip(sizes, one_by_one(add, blocks), strict=True):
             progress((begin + added / sizes[-1] * part_NT.shape[1]) / terms)
+        del add, digits_3LM  # which hold the memory too
         cut = _collect(*source, length, cut_L)
         for panel in held:
             _add_cut(*panel, source, turned, cut)

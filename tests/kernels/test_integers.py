@@ -4,7 +4,9 @@ import os
 import platform
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -218,6 +220,36 @@ def test_panels_of_values_few_of_which_lie_beyond_two_digits(device, beyond, lay
     kernels.for_device(device).add_gram(held, x.to(device))
     for (begin, end), panel in zip(spans, panels, strict=True):
         assert torch.equal(panel.cpu().long(), 1 + expected[begin:end, :end])
+
+
+def test_digits_hold_no_memory_while_words_take_their_place(monkeypatch):
+    if not digits.are_exact():
+        pytest.skip("int8 products are not exact here")
+    held, empty = [], torch.empty
+
+    def traced(*shape, dtype):
+        planes = dtype == torch.int8
+        return torch.from_numpy(np.empty(shape, np.int8)) if planes else empty(*shape, dtype=dtype)
+
+    def by_words(panels, x_NK):
+        held.append(tracemalloc.get_traced_memory()[0])
+        words.add_gram(panels, x_NK)
+
+    x = random(80, 3 * 8192)
+    x[:, :8192] >>= 4  # by digits, before words and after them
+    x[:, 2 * 8192 :] >>= 4
+    c = torch.zeros(80, 80, dtype=torch.float64)
+    digits.add_gram([(0, 80, c.clone())], x)  # compiled
+    monkeypatch.setattr(digits, "words", SimpleNamespace(add_gram=by_words))
+    monkeypatch.setattr(torch, "empty", traced)
+    tracemalloc.start()
+    try:
+        digits.add_gram([(0, 80, c)], x)
+    finally:
+        tracemalloc.stop()
+    assert len(held) == 1
+    assert held[0] < 80 * 8192  # a plane
+    assert torch.equal(c.long(), squared(x))
 
 
 def test_what_two_digits_hold():
