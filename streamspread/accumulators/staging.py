@@ -285,11 +285,8 @@ class Staging:
         }
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Copy in the state of a buffer of the same features, with the same origin and no more rows.
-
-        Raises:
-            ValueError: rows of other features, or as another version stages them.
-        """
+        """Copy in the state of a buffer of the same features, with the same origin and no more rows; ValueError
+        where they are not."""
         if (shape := state["rows"].shape)[1:] != self.buffer_ND.shape[1:]:
             raise ValueError(f"staged rows of shape {tuple(shape)}, not (…, {self.columns})")
         self.filled = len(state["rows"])
