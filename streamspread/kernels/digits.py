@@ -145,8 +145,7 @@ def add_gram(
     step = min(terms, digit_terms(count))
     size, memory = DIGITS * max(count * row_bytes(step), step * row_bytes(count)), None
     blocks = [(panel, block) for panel in held for block in _blocks(*panel[1][1:])]
-    numbers = DIGITS * min(count, HEIGHT) * min(count, WIDTH)  # of the products of a block
-    memories = [torch.empty(numbers, dtype=torch.int32) for _ in range(torch.get_num_threads())]
+    memories: list[torch.Tensor] = []
     sizes = list(accumulate((bottom - top) * (right - left) for _, (top, bottom, left, right) in blocks))
     for begin in range(0, terms, step):
         part_NT = x_NK[:count, begin : begin + step]
@@ -195,7 +194,11 @@ Block = tuple[int, int, int, int]  # its first row and one past the last, and so
 
 def _add(digits_3NT: torch.Tensor, memories: list[torch.Tensor], where: tuple[Panel, Block]) -> None:
     (c, (stride, first, _)), (top, bottom, left, right) = where
-    memory = memories.pop()
+    try:
+        memory = memories.pop()
+    except IndexError:  # all are in use: one for each thread, however many there are
+        count = digits_3NT.shape[1]
+        memory = torch.empty(DIGITS * min(count, HEIGHT) * min(count, WIDTH), dtype=torch.int32)
     products = memory[: DIGITS * (bottom - top) * (right - left)].view(DIGITS, bottom - top, right - left)
     for product, digits_NT in zip(products, digits_3NT, strict=True):
         _multiply(product, digits_NT[top:bottom], digits_NT[left:right])

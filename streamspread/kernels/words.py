@@ -54,9 +54,7 @@ def add_gram(
     step = min(terms, digit_terms(count))
     width = -(-count // LANES) + SIDE - 1  # panels, the last of which a tile may read and does not use
     memory = np.empty(width * LANES * -(-step // 2), np.int32)
-    memories = [
-        np.empty((BLOCK + TILE) * (BLOCK + SIDE * LANES), np.int64) for _ in range(torch.get_num_threads())
-    ]
+    memories: list[np.ndarray] = []
     for begin in range(0, terms, step):
         packed, squares = _packed(x_NK[:count, begin : begin + step], memory, width)
         add = partial(_add, packed, squares, memories, begin + step >= terms)
@@ -76,7 +74,10 @@ def _packed(x_NT: torch.Tensor, memory: np.ndarray, width: int) -> tuple[tuple[n
 
 
 def _add(packed: Any, squares: Any, memories: list[np.ndarray], last: bool, where: Any) -> None:
-    memory = memories.pop()
+    try:
+        memory = memories.pop()
+    except IndexError:  # all are in use: one for each thread, however many there are
+        memory = np.empty((BLOCK + TILE) * (BLOCK + SIDE * LANES), np.int64)
     c, panel, block = where
     add_block(c, panel, block, packed, squares, memory, last)
     memories.append(memory)

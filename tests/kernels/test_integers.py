@@ -336,6 +336,25 @@ for layout in ("rows", "columns"):
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | named, cwd=ROOT)
 
 
+@pytest.mark.parametrize("module", ["words", "digits"])
+def test_threads_may_begin_on_the_way(module):
+    """Numba's, which begin with the first function that is shared among them, set torch's to as many."""
+    code = f"""
+import torch
+from streamspread.kernels import digits, {module}
+from tests.kernels.test_integers import random, squared
+assert torch.get_num_threads() == 1
+x = random(700, 50, most=500)
+c = torch.zeros(700, 700, dtype=torch.float64)
+if {module} is not digits or digits.are_exact():
+    for _ in range(20):
+        {module}.add_gram([(0, 700, c)], x)
+    assert torch.equal(c.long(), 20 * squared(x))
+"""
+    threads = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "6"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | threads, cwd=ROOT)
+
+
 @everywhere
 def test_norms_and_weighted_sums(device):
     x = random(37, 1030)
