@@ -6,7 +6,8 @@ PY := $(VENV)/bin/python
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python,$(if $(shell \
 	$(p) -c 'import sys, venv, ensurepip; sys.version_info >= (3, 11) and print(1)' 2>/dev/null),$(p))))
 ARGS ?=
-# Tests run in two processes of one thread each: most are too small for two threads to help.
+# Tests run in two processes of one thread each: most are too small for two threads to help. Files are begun in
+# the order of tests/conftest.py, and not by how many tests they have.
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
@@ -19,7 +20,7 @@ run: $(VENV)/.installed ## analyse network no1 on CIFAR-10 (ARGS="--samples 1000
 	$(PY) -m streamspread run --layers all $(ARGS)
 
 test: $(VENV)/.installed ## all tests that this machine can run
-	$(ONE_THREAD) $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(ONE_THREAD) $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 gpu-test: $(VENV)/.installed ## the tests that need an NVIDIA GPU
 	$(PY) -m pytest -m gpu $(ARGS)

@@ -11,8 +11,6 @@ import functools
 import itertools
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -26,6 +24,7 @@ from streamspread.datasets import load
 from streamspread.store import keeping
 from tests import pictures, trainings
 from tests.bits import digest
+from tests.forks import Forked
 from tests.networks import growing, identity, network, one_thread, smallest_budget
 from tests.processes import hear_signals
 
@@ -152,28 +151,18 @@ class Started:
     """The processes of a run, each of which waits after ``pause`` lines."""
 
     def __init__(self, case, size=1, path=None, pause=0):
-        self._meeting = tempfile.TemporaryDirectory()
-        command = [
-            sys.executable,
-            "-m",
-            "tests.chaos",
-            "--case",
-            case,
-            "--size",
-            str(size),
-            "--pause",
-            str(pause),
-        ]
-        command += [
-            "--meeting",
-            str(Path(self._meeting.name) / "all"),
-            *(["--path", str(path)] if path else []),
-        ]
-        self._said = [tempfile.TemporaryFile("w+", errors="replace") for _ in range(size)]  # noqa: SIM115
-        where = {"cwd": Path(__file__).resolve().parent.parent, "stdout": subprocess.PIPE, "text": True}
+        self._folder = tempfile.TemporaryDirectory()
+        self._place = Path(self._folder.name)
+        meeting = str(self._place / "all")
         self.all = [
-            subprocess.Popen([*command, "--rank", str(rank)], stderr=said, **where)
-            for rank, said in enumerate(self._said)
+            Forked(
+                "tests.chaos",
+                "child",
+                [case, path and str(path), rank, size, meeting, pause],
+                self._place,
+                self._said(rank),
+            )
+            for rank in range(size)
         ]
 
     def __enter__(self):
@@ -182,10 +171,7 @@ class Started:
     def __exit__(self, *_):
         for one in self.all:
             one.kill()
-            one.communicate()
-        for said in self._said:
-            said.close()
-        self._meeting.cleanup()
+        self._folder.cleanup()
 
     @property
     def lines(self):
@@ -194,7 +180,7 @@ class Started:
 
     def go_on(self):
         """Let those that wait do so no longer."""
-        (Path(self._meeting.name) / "on").touch()
+        (self._place / "on").touch()
 
     def codes(self):
         """How all of them ended."""
@@ -203,11 +189,10 @@ class Started:
 
     def errors(self):
         """What each has said on its standard error."""
-        texts = []
-        for said in self._said:
-            said.seek(0)
-            texts.append(said.read())
-        return "\n".join(texts)
+        return "\n".join(self._said(rank).read_text(errors="replace") for rank in range(len(self.all)))
+
+    def _said(self, rank):
+        return self._place / f"{rank}.log"
 
 
 @functools.cache
@@ -281,18 +266,13 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", choices=[*CASES, TRAINING], help="one kind of run alone")
     parser.add_argument("--size", type=int, choices=[1, 2], help="on so many processes alone")
-    for name, kind in (("path", str), ("rank", int), ("meeting", str), ("pause", int)):
-        parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.meeting:
-        child(given.case, given.path, given.rank, given.size, given.meeting, given.pause)
-    else:
-        hear_signals()
-        runs = [run for run in RUNS if given.case in (None, run[0]) and given.size in (None, run[1])]
-        if not runs:
-            parser.error(f"{given.case} runs on one process")
-        ends = chaos(given.kills, given.seed, runs, say=functools.partial(print, flush=True))
-        print(f"{ends} runs ended, each with the same bits")
+    hear_signals()
+    runs = [run for run in RUNS if given.case in (None, run[0]) and given.size in (None, run[1])]
+    if not runs:
+        parser.error(f"{given.case} runs on one process")
+    ends = chaos(given.kills, given.seed, runs, say=functools.partial(print, flush=True))
+    print(f"{ends} runs ended, each with the same bits")
 
 
 if __name__ == "__main__":

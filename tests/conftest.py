@@ -10,18 +10,40 @@ import torch
 
 from streamspread import kernels
 from streamspread.errors import DeviceError
+from streamspread.system.cycles import left_alone, looked_for
 from tests import emulation
 from tests.devices import CPU
 from tests.processes import hear_signals
 
 
 def pytest_configure() -> None:
-    """Tests send signals."""
+    """Tests send signals; and all that is collected stays: nobody looks for cycles among it."""
     hear_signals()
+    left_alone()
+
+
+def pytest_collection_finish() -> None:
+    """All are there."""
+    looked_for()
+
+
+#: Files that take longest, in this order before all others, so that no worker is left alone with one.
+LONGEST = (
+    "engine/test_ranks.py",
+    "engine/test_checkpoints.py",
+    "engine/test_chaos.py",
+    "engine/test_kept_by_ranks.py",
+    "api/test_memory.py",
+    "engine/test_launched.py",
+    "estimator/test_memory.py",
+    "engine/test_repeating.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked gpu unless PyTorch can use an NVIDIA GPU."""
+    """Those of the longest files first; those marked gpu skipped unless PyTorch can use an NVIDIA GPU."""
+    turns = {Path(__file__).parent / name: turn for turn, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: turns.get(item.path, len(turns)))
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu_items:
         return

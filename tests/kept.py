@@ -1,5 +1,5 @@
-"""What each of three processes does, of which some begin an analysis, and others go on with it: ``python -m
-tests.kept RANK SIZE FOLDER``, as :mod:`tests.worlds`.
+"""What each of three processes does, of which some begin an analysis, and others go on with it, as those
+of :mod:`tests.worlds`.
 
 A run is ended again and again, at every so many-th sign of life, and each time as many ranks go on as are
 next in their turn.
@@ -8,8 +8,8 @@ next in their turn.
 import os
 import shutil
 import signal
-import sys
 from contextlib import suppress
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -282,10 +282,7 @@ def main(rank, size, folder):
     global FOLDER
     FOLDER = Path(folder)
     keeping.LEAST_SECONDS = keeping.SHARE = 0.0
+    keeping._trial = cache(keeping._trial)
     worlds.join(rank, size, FOLDER)
     GROUPS.update({n: Group(range(n)) for n in (2, 3)})
     worlds.go(CASES, GROUPS, rank, FOLDER)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

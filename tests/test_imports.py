@@ -1,6 +1,7 @@
 """How the house stands: what importing costs, in which direction imports point, how large its parts are."""
 
 import ast
+import functools
 import io
 import re
 import sys
@@ -80,6 +81,7 @@ def source(path):
     return (PACKAGE / path).read_text(encoding="utf-8")
 
 
+@functools.cache
 def imported(path):
     """Every module that a file imports anywhere in it, also under TYPE_CHECKING and in functions."""
     modules = set()

@@ -28,7 +28,7 @@ if case == "gram":
     model, data = build("64,64", 0), torch.randn(500, 3, 32, 32)
 else:
     options |= {"method": "covariance", "all_eigenvalues": case == "all eigenvalues"}
-    size = {"covariance": 28, "leading eigenvalues": 40, "all eigenvalues": 36}[case]
+    size = {"covariance": 28, "leading eigenvalues": 34, "all eigenvalues": 30}[case]
     model, data = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False)), torch.randn(1200, 4, size, size)
 plan = streamspread.plan(model, data, **options)
 spectra = streamspread.analyze(model, data, "all", taus, **options)
@@ -48,7 +48,7 @@ def test_the_peak_is_what_the_plan_promised(case):
     planned, measured, method, complete, found, known_k = json.loads(output_of(PEAK, case))
     assert (method, complete) == ("gram" if case == "gram" else "covariance", case != "leading eigenvalues")
     assert found == known_k  # by the method that keeps all eigenvalues
-    assert measured > 150e6
+    assert measured > 100e6
     assert measured <= 1.1 * planned
     # A search may end with fewer vectors than the largest basis that was planned, beside which float32 sums
     # are half of those at int16, which a processor that is faster at these takes.
