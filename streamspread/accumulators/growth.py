@@ -196,15 +196,15 @@ def values_of_parts(
         return side_by_side(lambda matrix_nn: _values(matrix_nn, thresholds), matrices)
 
     def values(index_n: np.ndarray) -> tuple[np.ndarray, float]:
-        return _values(*_parts(panels, [index_n]), thresholds)
+        return _values(_parts(panels, [index_n])[0], thresholds)
 
     return list(map(values, parts)) if panels.device.type == "cuda" else side_by_side(values, parts)
 
 
 def _parts(panels: SymmetricPanels, indices: Sequence[np.ndarray]) -> list[torch.Tensor]:
     """Some samples' inner products for each index, centred at their mean."""
-    like = {"dtype": panels.dtype, "device": panels.device}
-    parts = [torch.empty(len(index_n), len(index_n), **like) for index_n in indices]
+    dtype, device = panels.dtype, panels.device
+    parts = [torch.empty(len(one_n), len(one_n), dtype=dtype, device=device) for one_n in indices]
     for begin, end, panel in panels.spans():
         for index_n, part_nn in zip(indices, parts, strict=True):
             top, bottom = np.searchsorted(index_n, (begin, end))
