@@ -1,19 +1,20 @@
 """How near is the CPU path to what the processor can do?
 
 Everything in one run, each part in a process of its own: measured rates of matrix products in float32, bf16
-and int8; the forward of no1 alone; all seven layers to K(0.7), at the rounding that the engine takes and at
-float32; and the rank updates of c2 beside the rate of their kind.
+and int8, and of the instruction that multiplies integers of 16 bits in pairs; the forward of no1 alone; all
+seven layers to K(0.7), at the rounding that the engine takes and at float32; and the rank updates of c2
+beside the rate of their kind.
 
 What is counted: a triangle of n(n + 1)/2 sums of t terms each is n(n + 1)·t operations, since a term is a
 multiplication and an addition. A gram has n = N and t = S, a covariance n = S and t = N, for N images and the
-S numbers that were summed of each: the layer's D, or fewer at its narrow side. At int16 a term is three, of
-digits of int8, and so 3·n(n + 1)·t operations of int8 are counted. A number above the diagonal counts for
-nothing, also where a diagonal block is formed whole. The limit of a run is the forward, in memory that is
-kept from batch to batch, and these operations at the best rate that was measured of their kind: staging,
-what measures rounding, eigenvalues, proofs and estimates lie beyond it.
+S numbers that were summed of each: the layer's D, or fewer at its narrow side. At int16 a term is one of 16
+bits or three of int8, whichever are done sooner. A number above the diagonal counts for nothing, also where a
+diagonal block is formed whole. The limit of a run is the forward, in memory that is kept from batch to batch,
+and these operations at the best rate that was measured of their kind: staging, what measures rounding,
+eigenvalues, proofs and estimates lie beyond it.
 
-With ``--limited`` the run is made again where oneDNN, which forms torch's int8 products, may take no
-instructions for them (VNNI, AMX): what is chosen there, and is it as fast as float32?
+With ``--limited`` the run is made again where neither oneDNN, which forms torch's int8 products, nor Numba
+may take instructions that came for neural networks (VNNI, AMX): what is chosen there, and how fast is it?
 
     python -m benchmarks.cpu_limit --data parquet:PATH [--samples 5000] [--all] [--limited]
 """
@@ -40,10 +41,9 @@ FORWARDS = 2  # of which the shorter one counts
 FEW = 32  # images on which everything is loaded and compiled
 DIGITS = 3  # products of int8 in one of int16
 ADDING = {"int16": "add_gram", "fp32": "add_gram_rows"}  # what adds a rank update
-#: The environment in which oneDNN takes AVX-512 as it was before there were instructions for int8.
-LIMITED = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}
-#: Of which products the sums of a rounding consist; the better one counts.
-KINDS = {"fp32": ("float32, NumPy", "float32, torch"), "int16": ("int8",)}
+PAIRS, TILES = 448, 20_000  # pairs of terms that a tile goes through, and how often: they stay in the cache
+#: Of which products the sums of a rounding consist, and how many in one; the best one counts.
+KINDS = {"fp32": {"float32, NumPy": 1, "float32, torch": 1}, "int16": {"int16": 1, "int8": DIGITS}}
 
 
 def main() -> None:
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--data", default="patches", help="as for `streamspread run`")
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--all", action="store_true", help="the whole run over all images too")
-    parser.add_argument("--limited", action="store_true", help="the whole run without int8 instructions too")
+    parser.add_argument("--limited", action="store_true", help="the whole run without VNNI and AMX too")
     parser.add_argument("--skip", nargs="*", default=[], choices=["updates", "whole", "fp32"])
     options = parser.parse_args()
     result: dict[str, Any] = {"threshold": THRESHOLD, "rates": alone("rates", rates)}
@@ -70,12 +70,21 @@ def main() -> None:
                 for samples in (options.samples, *([None] if options.all else []))
             ]
         if options.limited:
-            with within(LIMITED):
+            with within(limits := limited()):
                 run = on_images(whole, options.data, options.samples, "auto")
-            result["limited"] = {"environment": LIMITED, **run}
+            result["limited"] = {"environment": limits, **run}
     finally:
         print("written:", save("cpu-limit", **result))
     show(result)
+
+
+def limited() -> dict[str, str]:
+    """The environment in which oneDNN takes AVX-512 as it was before VNNI, and Numba what else there is."""
+    from numba.core.registry import cpu_target
+
+    features = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    kept = [f"-{name[1:]}" if "vnni" in name or "amx" in name else name for name in features]
+    return {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "NUMBA_CPU_FEATURES": ",".join(kept)}
 
 
 def alone(what: str, call: Callable[..., Any], warm_up: Callable[[], Any] | None = None) -> dict[str, Any]:
@@ -121,7 +130,7 @@ def whole_row(data: str, samples: int | None, roundings: list[str], best: dict[s
 
 def rate_of(rounding: str, best: dict[str, float]) -> float:
     """The best rate of the operations that sums at a rounding consist of; 0 where none was measured."""
-    return max((best.get(kind, 0.0) for kind in KINDS.get(rounding, ())), default=0.0)
+    return max((best.get(kind, 0.0) / each for kind, each in KINDS.get(rounding, {}).items()), default=0.0)
 
 
 def rates() -> dict[str, Any]:
@@ -154,7 +163,32 @@ def rates() -> dict[str, Any]:
                     {"kind": kind, "shape": [rows, columns, terms], "right": layout, "rate": rate}
                 )
     best = {kind: max(row["rate"] for row in products if row["kind"] == kind) for kind in kinds}
+    best["int16"] = rate_of_pairs()
     return {"threads": torch.get_num_threads(), "products": products, "best": best}
+
+
+def rate_of_pairs() -> float:
+    """Operations a second of products of 16-bit integers, on all threads, of what lies in the cache."""
+    import numba
+    import numpy as np
+    import torch
+
+    from streamspread.kernels.pairs import LANES, SIDE, TILE, add_tile
+    from streamspread.system.switches import one_by_one
+
+    @numba.njit(nogil=True)
+    def multiply(x: Any, out: Any, times: int) -> None:
+        for _ in range(times):
+            add_tile(x, (0, 0, 0), PAIRS, out, 0, SIDE * LANES)
+
+    def work(times: int = 20_000) -> None:
+        list(
+            one_by_one(lambda _: multiply(x, np.zeros(TILE * SIDE * LANES, np.int64), times), range(threads))
+        )
+
+    x, threads = np.ones(PAIRS * LANES, np.int32), torch.get_num_threads()
+    work(1)
+    return threads * 20_000 * 4.0 * PAIRS * TILE * SIDE * LANES / shortest(work)
 
 
 def shortest(work: Callable[[], Any]) -> float:
@@ -228,13 +262,13 @@ def layer_row(spectrum: Any) -> dict[str, Any]:
         "components": list(k),
         "closed": k.closed,
         "proof": spectrum.proof,
-        "operations": operations(spectrum.rounding, *triangle) if triangle else None,
+        "operations": operations(*triangle) if triangle else None,
     }
 
 
-def operations(rounding: str, order: int, terms: int) -> int:
-    """Of the lower triangle of x xᵀ, for x (order, terms); of int8 at int16, else of floats."""
-    return order * (order + 1) * terms * (DIGITS if rounding == "int16" else 1)
+def operations(order: int, terms: int) -> int:
+    """Of the lower triangle of x xᵀ, for x (order, terms)."""
+    return order * (order + 1) * terms
 
 
 def updates(data: str, samples: int, rounding: str) -> dict[str, Any]:
@@ -245,15 +279,11 @@ def updates(data: str, samples: int, rounding: str) -> dict[str, Any]:
     from benchmarks.features import feature_batches
     from benchmarks.timing import timed
     from streamspread.api.analyze import plan
-    from streamspread.errors import DeviceError
     from streamspread.kernels import cpu
     from streamspread.linalg.probes import Probes
 
     network, stream = network_and_images(data, samples)
-    try:
-        chosen = plan(network, stream, [LAYER], method="gram", rounding=rounding, device="cpu")
-    except DeviceError as error:  # no int8 instructions
-        return {"failed": str(error)}
+    chosen = plan(network, stream, [LAYER], method="gram", rounding=rounding, device="cpu")
     (layer,) = chosen.layers
     sums = layer.candidate.make()
     with timed([(cpu, ADDING[rounding]), (cpu, "stage"), (Probes, "add_outer")]) as spent:
@@ -267,7 +297,7 @@ def updates(data: str, samples: int, rounding: str) -> dict[str, Any]:
         "dim": layer.dim,
         "passes": layer.candidate.passes,
         "threads": torch.get_num_threads(),
-        "operations": operations(rounding, sums.samples, layer.dim),
+        "operations": operations(sums.samples, layer.dim),
         "seconds": spent,
     }
 
@@ -296,9 +326,9 @@ def show(result: dict[str, Any]) -> None:
         console.print(f"{LAYER} at {row['rounding']}, {row['data']}: {parts}{share}")
     for row in result.get("whole", []):
         show_whole(console, row)
-    if limited := result.get("limited"):
-        console.print(f"without instructions for int8, {LIMITED}:")
-        show_run(console, "auto", limited)
+    if run := result.get("limited"):
+        console.print("without VNNI and AMX:")
+        show_run(console, "auto", run)
 
 
 def show_whole(console: Any, row: dict[str, Any]) -> None:

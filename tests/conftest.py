@@ -2,17 +2,14 @@
 
 import math
 import os
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 import torch
 
 from streamspread import kernels
-from streamspread.errors import DeviceError
 from streamspread.system.cycles import left_alone, looked_for
 from tests import emulation
-from tests.devices import CPU
 from tests.processes import hear_signals
 
 
@@ -50,17 +47,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in gpu_items:
             item.add_marker(pytest.mark.skip(reason="no NVIDIA GPU that PyTorch can use"))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, object, object]:
-    """Skip what asks for int16 on a processor without instructions for exact products of int8."""
-    try:
-        return (yield)
-    except DeviceError as error:
-        if "needs exact products of int8" in str(error) and not kernels.exact_speed(CPU):
-            pytest.skip("int8 products are not exact here")
-        raise
 
 
 @pytest.fixture(autouse=True)

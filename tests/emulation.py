@@ -115,11 +115,11 @@ extern "C" void kernel_{index}(int grid_x, int grid_y, const void* x, long long 
 
 _STAGE_WHOLE = r"""
 extern "C" void kernel_{index}(int grid_x, int grid_y, const void* x, long long x_stride, const void* shifts,
-        double scale, void* high, void* low, long long out_stride, void* sums, void* squares, void* errors,
+        double scale, void* out, long long out_stride, void* sums, void* squares, void* errors,
         void* farthest, void* bad, int batch, int rows, int columns) {{
     launch(grid_x, grid_y, [=] {{
-        stage_whole<{T}, {V}>((const {T}*)x, x_stride, (const double*)shifts, scale, (signed char*)high,
-            (signed char*)low, out_stride, (double*)sums, (double*)squares, (double*)errors,
+        stage_whole<{T}, {V}>((const {T}*)x, x_stride, (const double*)shifts, scale, (short*)out,
+            out_stride, (double*)sums, (double*)squares, (double*)errors,
             (long long*)farthest, (int*)bad, batch, rows, columns);
     }});
 }}
@@ -134,7 +134,7 @@ _FORMS = {
     "stage_whole": (
         _STAGE_WHOLE,
         "TV",
-        [*_SOURCE, *[_POINTER] * 2, ctypes.c_longlong, *[_POINTER] * 5, *_SIZES],
+        [*_SOURCE, _POINTER, ctypes.c_longlong, *[_POINTER] * 5, *_SIZES],
     ),
 }
 

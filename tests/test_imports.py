@@ -42,7 +42,15 @@ RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
 
 # A library that is heavy or replaceable has one door.
 OWNERS = {
-    "numba": {"kernels/cpu.py", "kernels/digits.py", "kernels/integers.py", "kernels/tridiagonal.py"},
+    "numba": {
+        "kernels/cpu.py",
+        "kernels/digits.py",
+        "kernels/integers.py",
+        "kernels/pairs.py",
+        "kernels/tridiagonal.py",
+        "kernels/words.py",
+    },
+    "llvmlite": {"kernels/pairs.py"},
     "cupy": {"kernels/cuda.py"},
     "safetensors": {"models/weights.py", "store/grams.py", "store/checkpoints.py", "store/tensors.py"},
     "pyarrow": {

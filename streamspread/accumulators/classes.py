@@ -46,7 +46,7 @@ class ClassSums:
         Raises:
             DataError: more samples than labels.
         """
-        if (samples := first + rows_ND.shape[-2]) > len(self.index_N) * self.places:
+        if (samples := first + len(rows_ND)) > len(self.index_N) * self.places:
             raise DataError(f"{samples:,} samples came, and there are {len(self.index_N):,} labels")
         for begin, x_ND in widened(rows_ND):
             number_N = torch.arange(first + begin, first + begin + len(x_ND), device=self.index_N.device)

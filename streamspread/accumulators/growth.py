@@ -12,7 +12,6 @@ from functools import cache
 import numpy as np
 import torch
 
-from streamspread import kernels
 from streamspread.accumulators.moments import About
 from streamspread.linalg.krylov import all_values, leading_values
 from streamspread.linalg.panels import SymmetricPanels
@@ -94,10 +93,10 @@ class Eighths:
 
     def add(self, rows_ND: torch.Tensor, first: int) -> None:
         """Take in staged rows, of which the first is the sample of that number."""
-        group_N = groups_from(first, rows_ND.shape[-2], _EIGHTHS, self.places)
+        group_N = groups_from(first, len(rows_ND), _EIGHTHS, self.places)
         for group in range(_EIGHTHS):
             index = torch.as_tensor(np.flatnonzero(group_N == group), device=rows_ND.device)
-            x_ND = kernels.values(rows_ND.index_select(-2, index), torch.float32)
+            x_ND = rows_ND[index].float()
             self.scatter_GDD[group].addmm_(x_ND.T, x_ND)
             self.sum_GD[group] += x_ND.sum(0, dtype=torch.float64)
             self.count_G[group] += len(index)

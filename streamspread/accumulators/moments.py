@@ -27,10 +27,10 @@ class About(NamedTuple):
 
 def widened(rows_ND: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
     """Staged rows in float64, some at a time, each time with the number of the first of them."""
-    count, columns = rows_ND.shape[-2:]
+    count, columns = rows_ND.shape
     height = max(1, _NUMBERS // columns)
     for begin in range(0, count, height):
-        yield begin, kernels.values(rows_ND[..., begin : begin + height, :], torch.float64)
+        yield begin, rows_ND[begin : begin + height].double()
 
 
 class FourthMoments:
@@ -45,7 +45,7 @@ class FourthMoments:
 
     def add(self, rows_ND: torch.Tensor, first: int = 0) -> None:
         """Take in staged rows; ``first``: the number of the first, which makes no difference."""
-        if rows_ND.dtype == torch.int8:
+        if rows_ND.dtype == torch.int16:
             a_N = kernels.for_device(rows_ND.device).add_weighted(self.weighted_D, rows_ND)
             self.squares_1 += a_N @ a_N
             return

@@ -93,7 +93,7 @@ class Sums:
         if self.staging.filled:
             rows_ND = self.staging.staged()
             for each in self.beside:
-                each.add(rows_ND, self.staging.count - rows_ND.shape[-2])
+                each.add(rows_ND, self.staging.count - len(rows_ND))
             self.panels.add_outer(rows_ND.mT)
 
     def check(self) -> None:

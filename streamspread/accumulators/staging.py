@@ -218,7 +218,7 @@ class Staging:
                 self.origin.shift_D,
                 self.origin.scale,
                 self.precision.rounding,
-                self.buffer_ND[..., self.filled : self.filled + rows, :],
+                self.buffer_ND[self.filled : self.filled + rows],
                 self.sums,
                 self.batches,
             )
@@ -227,9 +227,8 @@ class Staging:
         self.batches += 1
 
     def staged(self) -> torch.Tensor:
-        """The rows in use, (filled, D), or two planes of them at int16; the buffer counts as empty
-        afterwards."""
-        rows_ND = self.buffer_ND[..., : self.filled, :]
+        """The rows in use, (filled, D); the buffer counts as empty afterwards."""
+        rows_ND = self.buffer_ND[: self.filled]
         self.filled = 0
         return rows_ND
 
@@ -278,7 +277,7 @@ class Staging:
     def state(self) -> dict[str, torch.Tensor]:
         """Everything that :func:`origin_in` and :meth:`load_state` need, as references."""
         return {
-            "rows": self.buffer_ND[..., : self.filled, :],
+            "rows": self.buffer_ND[: self.filled],
             "shift": self.origin.shift_D,
             "scale": as_tensor(self.origin.scale),
             **{name: as_tensor(getattr(self, name)) for name in _COUNTS},
@@ -287,8 +286,8 @@ class Staging:
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Copy in the state of a buffer of the same features, with the same origin and no more rows."""
-        self.filled = state["rows"].shape[-2]
-        self.buffer_ND[..., : self.filled, :] = state["rows"]
+        self.filled = len(state["rows"])
+        self.buffer_ND[: self.filled] = state["rows"]
         for name in _COUNTS:
             setattr(self, name, int(state[name]))
         for name, sums in self.sums._asdict().items():

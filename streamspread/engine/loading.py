@@ -38,8 +38,8 @@ def load_for(plan: Plan, observed: Observed, options: Options) -> None:
 def load_all() -> None:
     """All that the CPU has, which compiles for some seconds once: for the end of an installation."""
     cpu = torch.device("cpu")
-    roundings = set(SUM_DTYPES) if exact_speed(cpu) else set(SUM_DTYPES) - {"int16"}
-    _load_sums(roundings, _TAKEN, cpu)
+    exact_speed(cpu)  # loads every kind of exact products
+    _load_sums(set(SUM_DTYPES), _TAKEN, cpu)
     _load_band(set(SUM_DTYPES.values()), cpu)
 
 

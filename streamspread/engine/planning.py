@@ -174,12 +174,12 @@ def _rounding(values: Values, options: Options) -> str:
     """The rounding asked for; ``auto`` is the device's own.
 
     Raises:
-        DeviceError: int16 on a device that does not multiply int8 matrices exactly.
+        DeviceError: int16 on a card that does not multiply int8 matrices exactly.
     """
     if options.rounding == "int16" and not exact_speed(values.device):
         raise DeviceError(
             f"rounding int16 needs exact products of int8 matrices, which {values.device} does not form "
-            f"here: take --rounding {values.profile.precision}, or a CPU that has instructions for them"
+            f"here: take --rounding {values.profile.precision}, or --device cpu"
         )
     if options.rounding != "auto":
         return options.rounding

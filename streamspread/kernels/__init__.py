@@ -11,8 +11,8 @@ Both modules offer the same functions with the same meaning on torch tensors:
 ``add_gram_rows(c_RN, x_NK, terms=None)``
     ``c += (x xᵀ)[N − R:]`` in place: a row panel of a rank update.
 
-At rounding int16 staged rows are two planes of int8, and sums are exact integers, the same on every device
-(:mod:`streamspread.kernels.integers`, :mod:`streamspread.kernels.planes`).
+At rounding int16 staged rows are integers of 16 bits, and sums are exact, the same on every device
+(:mod:`streamspread.kernels.integers`, :mod:`streamspread.kernels.exact`, :mod:`streamspread.kernels.planes`).
 """
 
 from __future__ import annotations
@@ -53,13 +53,15 @@ LARGEST_SUM = 2.0**51
 
 LINE = 64  # bytes of a cache line
 
-#: Planes of int8 that values of 16 bits are taken apart to, for so many of their terms at a time that what is
-#: done with every product counts for little, or fewer where that would take more bytes.
+#: Planes of int8 that values of 16 bits are taken apart to, or else they are copied, for so many of their
+#: terms at a time that what is done with every product counts for little, or fewer where that would take more
+#: bytes.
 DIGITS = 3
 _DIGIT_TERMS, _LEAST_DIGIT_TERMS, _DIGIT_BYTES = 8192, 2048, 1280 << 20
 
-#: Rows and columns of a block of their products on the CPU, at the most.
-HEIGHT, WIDTH = 1024, 512
+#: Rows and columns of a block of their products on the CPU, at the most: of planes, and of values as they
+#: are, whose sums stay in the second-level cache.
+HEIGHT, WIDTH, BLOCK = 1024, 512, 240
 
 #: On a card: bytes of planes; numbers of products that are held at once, and of values that torch takes apart
 #: at a time, in at most so many bytes for each; and of which rows are a multiple. All are guesses.
@@ -103,35 +105,27 @@ def new_sums(columns: int, device: torch.device) -> Sums:
 def staged_dtype(rounding: str, device: torch.device) -> torch.dtype:
     """The dtype of the staging buffer for a rounding on a device."""
     if rounding == "int16":
-        return torch.int8
+        return torch.int16
     return _CUDA_STAGED[rounding] if device.type == "cuda" else SUM_DTYPES[rounding]
 
 
 def staging_buffer(rounding: str, rows: int, columns: int, device: torch.device) -> torch.Tensor:
-    """An empty one: (rows, columns), or at int16 two such planes, (2, rows, columns)."""
-    if rounding != "int16":
-        return torch.empty(rows, columns, dtype=staged_dtype(rounding, device), device=device)
-    return torch.empty(2, rows, row_bytes(columns), dtype=torch.int8, device=device)[..., :columns]
+    """An empty one, (rows, columns)."""
+    dtype = staged_dtype(rounding, device)
+    width = row_bytes(2 * columns) // 2 if rounding == "int16" else columns
+    return torch.empty(rows, width, dtype=dtype, device=device)[:, :columns]
 
 
-def row_bytes(columns: int) -> int:
-    """How far rows of so many int8 are apart: an odd number of cache lines, since rows that lie a power of
+def row_bytes(length: int) -> int:
+    """How far rows of so many bytes are apart: an odd number of cache lines, since rows that lie a power of
     two apart push each other out of the cache."""
-    return (-(-columns // LINE) | 1) * LINE
+    return (-(-length // LINE) | 1) * LINE
 
 
 def staged_bytes(rounding: str, rows: int, columns: int, device: torch.device) -> int:
     """Its bytes, at most: as many more for every column."""
-    if rounding != "int16":
-        return rows * columns * staged_dtype(rounding, device).itemsize
-    return 2 * rows * (columns + 2 * LINE)
-
-
-def values(staged: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Staged rows (N, D), or columns, as numbers of a float dtype."""
-    if staged.dtype != torch.int8:
-        return staged.to(dtype)
-    return staged[1].to(dtype).add_(staged[0], alpha=256)
+    width = columns + LINE if rounding == "int16" else columns
+    return rows * width * staged_dtype(rounding, device).itemsize
 
 
 def digit_terms(order: int, most_bytes: int = _DIGIT_BYTES) -> int:
@@ -149,8 +143,8 @@ def digit_bytes(rounding: str, order: int, terms: int, device: torch.device) -> 
         products = 4 * min((order + PAD) ** 2, max(CARD_PRODUCTS, PAD * (order + PAD)))
         return planes + products + _CARD_NUMBER_BYTES * min(order * terms, max(CARD_NUMBERS, order))
     step = min(terms, digit_terms(order))
-    products = 16 * min(order, HEIGHT) * min(order, WIDTH) * torch.get_num_threads()
-    return DIGITS * (order + 2 * LINE) * (step + 2 * LINE) + products
+    products = max(12 * min(order, HEIGHT) * min(order, WIDTH), 8 * (BLOCK + LINE) ** 2)
+    return DIGITS * (order + 2 * LINE) * (step + 2 * LINE) + products * torch.get_num_threads()
 
 
 def product_bytes(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> int:
@@ -172,7 +166,7 @@ def exact_speed(device: torch.device) -> float:
         from streamspread.kernels.planes import exact_on
 
         return 1.0 / profile(device).int16_cost if exact_on(device) else 0.0
-    from streamspread.kernels.digits import speed
+    from streamspread.kernels.exact import speed
 
     return speed()
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from streamspread import kernels
-from streamspread.kernels import digits, float32, integers
-from streamspread.kernels.digits import add_gram
+from streamspread.kernels import exact, float32, integers
+from streamspread.kernels.exact import add_gram
 from streamspread.kernels.integers import add_weighted
 
 __all__ = ["add_gram", "add_gram_rows", "add_product", "add_weighted", "set_threads", "stage"]
@@ -153,10 +153,10 @@ def _add_blas(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> Non
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
-    triangle which determines them; c's last R columns are symmetric. x may be two planes of
-    int8 (:mod:`streamspread.kernels.digits`)."""
-    if x_NK.dtype == torch.int8:
-        digits.add_gram_rows(c_RN, x_NK)
+    triangle which determines them; c's last R columns are symmetric. x may be int16, of
+    which float64 sums are exact (:mod:`streamspread.kernels.exact`)."""
+    if x_NK.dtype == torch.int16:
+        exact.add_gram_rows(c_RN, x_NK)
         return
     first = x_NK.shape[0] - c_RN.shape[0]
     if first:

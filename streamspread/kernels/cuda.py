@@ -85,11 +85,11 @@ __global__ void stage(const T* __restrict__ x, long long x_stride, const P* __re
     }
 }
 
-// The same in fixed point: round(x * scale) - shift * scale as two planes, whose sums are exact. In double,
+// The same in fixed point: round(x * scale) - shift * scale as 16 bits, whose sums are exact. In double,
 // which holds all of it, whatever the scale and the shift are.
 template <typename T, int V>
 __global__ void stage_whole(const T* __restrict__ x, long long x_stride, const double* __restrict__ shifts,
-                            double scale, signed char* __restrict__ high, signed char* __restrict__ low,
+                            double scale, short* __restrict__ out,
                             long long out_stride, double* sums, double* squares, double* errors,
                             long long* farthest, int* first_bad, int batch, int rows, int columns) {
     const int column = (blockIdx.x * blockDim.x + threadIdx.x) * V;
@@ -106,7 +106,7 @@ __global__ void stage_whole(const T* __restrict__ x, long long x_stride, const d
         #pragma unroll 4
         for (int n = begin; n < end; ++n) {
             const Pack<T, V> in = *reinterpret_cast<const Pack<T, V>*>(x + n * x_stride + column);
-            Pack<signed char, V> top, bottom;
+            Pack<short, V> staged;
             #pragma unroll
             for (int j = 0; j < V; ++j) {
                 const double raw = (double)widen(in.v[j]);
@@ -115,8 +115,7 @@ __global__ void stage_whole(const T* __restrict__ x, long long x_stride, const d
                 const double moved = whole - shift[j];
                 const double held = fmin(fmax(moved, (double)-REACH), (double)REACH);
                 const int value = (int)held;
-                top.v[j] = (signed char)((value + 128) >> 8);
-                bottom.v[j] = (signed char)value;  // its last eight bits, as a signed number
+                staged.v[j] = (short)value;
                 sum[j] += value;
                 square[j] += value * value;
                 error += (scaled - whole) * (scaled - whole);
@@ -125,8 +124,7 @@ __global__ void stage_whole(const T* __restrict__ x, long long x_stride, const d
                     if (isfinite(raw)) farther = fmax(farther, fabs(scaled - shift[j]));
                 }
             }
-            *reinterpret_cast<Pack<signed char, V>*>(high + n * out_stride + column) = top;
-            *reinterpret_cast<Pack<signed char, V>*>(low + n * out_stride + column) = bottom;
+            *reinterpret_cast<Pack<short, V>*>(out + n * out_stride + column) = staged;
         }
         #pragma unroll
         for (int j = 0; j < V; ++j) {
@@ -203,19 +201,18 @@ def _stage_whole(
     x_ND: torch.Tensor,
     shift_D: torch.Tensor,
     scale: float,
-    out_2ND: torch.Tensor,
+    out_ND: torch.Tensor,
     sums: kernels.Sums,
     batch: int,
 ) -> None:
-    """As :func:`streamspread.kernels.integers.stage`, with the same planes and sums. Only the order in which
+    """As :func:`streamspread.kernels.integers.stage`, with the same values and sums. Only the order in which
     squared rounding errors are added is not fixed."""
-    length = kernels.vector_length(x_ND, *out_2ND)
+    length = kernels.vector_length(x_ND, out_ND)
     arguments = (
         shift_D.data_ptr(),
         np.float64(scale),
-        out_2ND[0].data_ptr(),
-        out_2ND[1].data_ptr(),
-        np.int64(out_2ND.stride(1)),
+        out_ND.data_ptr(),
+        np.int64(out_ND.stride(0)),
         sums.sum_D.data_ptr(),
         sums.squares_D.data_ptr(),
         sums.moved.data_ptr(),
@@ -271,8 +268,8 @@ def _gemm_ex(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, by :func:`add_product`, or
-    of two planes of int8 by :mod:`streamspread.kernels.planes`."""
-    if x_NK.dtype == torch.int8:
+    of int16 by :mod:`streamspread.kernels.planes`."""
+    if x_NK.dtype == torch.int16:
         planes.add_gram_rows(c_RN, x_NK)
         return
     rows, count = c_RN.shape

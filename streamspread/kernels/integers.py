@@ -1,8 +1,5 @@
-"""Activations as integers of 16 bits on the CPU, where it multiplies int8 matrices faster than float32 ones.
-
-A value is held in fixed point, as two planes of int8: x = 256·h + l. Their products are those of
-:mod:`streamspread.kernels.digits`.
-"""
+"""Activations as integers of 16 bits on the CPU: values in fixed point, whose products are exact
+(:mod:`streamspread.kernels.exact`)."""
 
 from __future__ import annotations
 
@@ -15,7 +12,8 @@ import torch
 
 from streamspread import kernels
 
-#: Values reach so far to either side: h and l then fit into int8.
+#: Values reach so far to either side: they are 256·h + l with h and l of int8, and two of their products
+#: have a sum in int32.
 LARGEST_VALUE = 127 * 256 + 127
 
 _COLUMNS = 512  # that a thread stages at a time
@@ -32,16 +30,16 @@ def _fixed(value: Any, scale: Any, shift: Any, reach: Any) -> Any:
 
 
 @numba.njit(parallel=True, cache=True)
-def _stage(x: Any, strides: Any, shift: Any, units: Any, high: Any, low: Any, sums: Any, squares: Any) -> Any:
+def _stage(x: Any, strides: Any, shift: Any, units: Any, out: Any, sums: Any, squares: Any) -> Any:
     """The sum of squared rounding errors, and whether a value lay out of reach: not 0.
 
-    ``x``, ``high``, ``low``: rows one after the other, at distances of ``strides``, so that their columns are
+    ``x``, ``out``: rows one after the other, at distances of ``strides``, so that their columns are
     known to be adjacent: vector instructions need that. ``units``: the scale, and how far values reach.
     """
     scale, reach = units
     x_stride, out_stride = strides
     columns = len(shift)
-    rows = (len(high) - columns) // out_stride + 1
+    rows = (len(out) - columns) // out_stride + 1
     blocks = (columns + _COLUMNS - 1) // _COLUMNS
     errors = np.zeros(blocks)
     outside = np.zeros(blocks, np.int64)
@@ -52,61 +50,56 @@ def _stage(x: Any, strides: Any, shift: Any, units: Any, high: Any, low: Any, su
         error_C = np.zeros(end - begin, x.dtype)
         for n in range(rows):
             x_C = x[n * x_stride + begin : n * x_stride + end]
-            high_C = high[n * out_stride + begin : n * out_stride + end]
-            low_C = low[n * out_stride + begin : n * out_stride + end]
-            out = np.int32(0)
+            out_C = out[n * out_stride + begin : n * out_stride + end]
+            any_beyond = np.int32(0)
             for d in range(end - begin):
                 value, left, beyond = _fixed(x_C[d], scale, shift_C[d], reach)
-                high_C[d] = np.int8((value + np.int32(128)) >> np.int32(8))
-                low_C[d] = np.int8(value)  # its last eight bits, as a signed number
+                out_C[d] = np.int16(value)
                 sum_C[d] += value
                 square_C[d] += np.float64(value) * np.float64(value)
                 error_C[d] += left * left
-                out |= beyond
-            outside[block] += out
+                any_beyond |= beyond
+            outside[block] += any_beyond
         for d in range(end - begin):
             errors[block] += error_C[d]
     return errors.sum(), outside.sum()
 
 
 @numba.njit(parallel=True, cache=True)
-def _weigh(high: Any, low: Any, stride: int, squares: Any, weighted: Any) -> None:
+def _weigh(x: Any, stride: int, squares: Any, weighted: Any) -> None:
     rows, columns = len(squares), len(weighted)
     for n in numba.prange(rows):
-        high_D = high[n * stride : n * stride + columns]
-        low_D = low[n * stride : n * stride + columns]
+        x_D = x[n * stride : n * stride + columns]
         total = np.int64(0)
         for d in range(columns):
-            value = np.int32(high_D[d]) * np.int32(256) + np.int32(low_D[d])
+            value = np.int32(x_D[d])
             total += np.int64(value * value)
         squares[n] = total
     for block in numba.prange((columns + _COLUMNS - 1) // _COLUMNS):
         begin, end = block * _COLUMNS, min(columns, (block + 1) * _COLUMNS)
         weighted_C = weighted[begin:end]
         for n in range(rows):
-            high_C = high[n * stride + begin : n * stride + end]
-            low_C = low[n * stride + begin : n * stride + end]
+            x_C = x[n * stride + begin : n * stride + end]
             for d in range(end - begin):
-                value = np.int32(high_C[d]) * np.int32(256) + np.int32(low_C[d])
-                weighted_C[d] += squares[n] * np.float64(value)
+                weighted_C[d] += squares[n] * np.float64(x_C[d])
 
 
 def stage(
     x_ND: torch.Tensor,
     shift_D: torch.Tensor,
     scale: float,
-    out_2ND: torch.Tensor,
+    out_ND: torch.Tensor,
     sums: kernels.Sums,
     batch: int,
 ) -> None:
-    """Write round(x·scale) − shift·scale as two planes, and add its sums; as
+    """Write round(x·scale) − shift·scale, and add its sums; as
     :func:`streamspread.kernels.cpu.stage`.
 
     A value's place on the grid of whole units does not depend on the shift, so a shift is an integer too.
 
     Args:
         shift_D: float64, multiples of 1/scale; float32 numbers, unless the activation is float64.
-        out_2ND: (2, N, D) int8: high and low.
+        out_ND: (N, D) int16.
         sums: added to: Σ and Σ² are exact. Values out of reach count as an overflow.
     """
     if x_ND.dtype in (torch.float16, torch.bfloat16):
@@ -117,12 +110,10 @@ def stage(
         x_ND, shift = x_ND.double(), whole_D
     if x_ND.shape[1] > 1 and x_ND.stride(1) != 1:
         x_ND = x_ND.contiguous()
-    x, high, low = (flat(rows_ND) for rows_ND in (x_ND, out_2ND[0], out_2ND[1]))
-    strides = x_ND.stride(0), out_2ND.stride(1)
+    x, out = flat(x_ND), flat(out_ND)
+    strides = x_ND.stride(0), out_ND.stride(0)
     units = x.dtype.type(scale), x.dtype.type(LARGEST_VALUE)
-    error, outside = _stage(
-        x, strides, shift.numpy(), units, high, low, sums.sum_D.numpy(), sums.squares_D.numpy()
-    )
+    error, outside = _stage(x, strides, shift.numpy(), units, out, sums.sum_D.numpy(), sums.squares_D.numpy())
     sums.moved.add_(error)
     if outside:
         # Rare path: was the activation itself NaN or Inf, or is the unit too small for it?
@@ -138,9 +129,17 @@ def flat(rows_ND: torch.Tensor) -> np.ndarray:
     return rows_ND.as_strided(((rows - 1) * rows_ND.stride(0) + columns,), (1,)).numpy()
 
 
-def add_weighted(weighted_D: torch.Tensor, x_2ND: torch.Tensor) -> torch.Tensor:
+def lying_in_lines(x_NK: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """The matrix, or its transpose (true), or a copy, so that numbers of a row are adjacent."""
+    turned = x_NK.shape[1] > 1 and x_NK.stride(1) != 1
+    lines_LM = x_NK.mT if turned else x_NK
+    if lines_LM.shape[1] > 1 and lines_LM.stride(1) != 1:
+        lines_LM = lines_LM.contiguous()
+    return lines_LM, turned
+
+
+def add_weighted(weighted_D: torch.Tensor, x_ND: torch.Tensor) -> torch.Tensor:
     """``weighted += Σ‖x‖²·x`` in place over staged rows x; returns ‖x‖² of each, (N,) float64."""
-    squares_N = torch.empty(x_2ND.shape[1], dtype=torch.float64)
-    high, low = flat(x_2ND[0]), flat(x_2ND[1])
-    _weigh(high, low, x_2ND.stride(1), squares_N.numpy(), weighted_D.numpy())
+    squares_N = torch.empty(len(x_ND), dtype=torch.float64)
+    _weigh(flat(x_ND), x_ND.stride(0), squares_N.numpy(), weighted_D.numpy())
     return squares_N

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 
 from streamspread import kernels
-from streamspread.kernels import PAD, digit_terms, digits, values
+from streamspread.kernels import PAD, digit_terms, digits
 from streamspread.kernels.digits import LEAST, MOST
 
 #: Products of planes: which stand on either side, and the weight with which each is added. Three of the
@@ -27,43 +27,43 @@ Panel = tuple[int, int, torch.Tensor]
 
 
 def add_gram(
-    panels: Iterable[Panel], x_2NK: torch.Tensor, progress: Callable[[float], None] = lambda done: None
+    panels: Iterable[Panel], x_NK: torch.Tensor, progress: Callable[[float], None] = lambda done: None
 ) -> None:
-    """``P += x xᵀ`` in place, exactly; as :func:`streamspread.kernels.digits.add_gram`, but for int8 in any
-    layout. Waits for the device twice or so for some thousand terms: how values are taken apart depends on
-    them."""
+    """``P += x xᵀ`` in place, exactly; as :func:`streamspread.kernels.digits.add_gram`, but for int16 in
+    any layout. Waits for the device twice or so for some thousand terms: how values are taken apart depends
+    on them."""
     held = list(panels)
-    count, terms = max((end for _, end, _ in held), default=0), x_2NK.shape[2]
+    count, terms = max((end for _, end, _ in held), default=0), x_NK.shape[1]
     if not count:  # all panels are other ranks'
         return
     step = min(terms, digit_terms(count, kernels.CARD_DIGIT_BYTES))
     for begin in range(0, terms, step):
-        part_2NT = x_2NK[:, :count, begin : begin + step]
-        planes_PNT, beyond = _digits(part_2NT)
-        few = beyond <= digits.MOST_CUT * count * part_2NT.shape[2]
+        part_NT = x_NK[:count, begin : begin + step]
+        planes_PNT, beyond = _digits(part_NT)
+        few = beyond <= digits.MOST_CUT * part_NT.numel()
         if not few:
             del planes_PNT  # before there are others
-            planes_PNT = _halves(part_2NT)
+            planes_PNT = _halves(part_NT)
         for panel in held:
             _add_products(panel, planes_PNT, _THREE if few else _FOUR)
         if few and beyond:
-            cut = _collect(part_2NT)
+            cut = _collect(part_NT)
             for panel in held:
-                _add_cut(panel, part_2NT, *cut)
+                _add_cut(panel, part_NT, *cut)
         progress(min(1.0, (begin + step) / terms))
 
 
-def add_gram_rows(c_RN: torch.Tensor, x_2NK: torch.Tensor) -> None:
+def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix, as :func:`add_gram`."""
     rows, count = c_RN.shape
-    add_gram([(count - rows, count, c_RN)], x_2NK)
+    add_gram([(count - rows, count, c_RN)], x_NK)
 
 
-def add_weighted(weighted_D: torch.Tensor, x_2ND: torch.Tensor) -> torch.Tensor:
+def add_weighted(weighted_D: torch.Tensor, x_ND: torch.Tensor) -> torch.Tensor:
     """``weighted += Σ‖x‖²·x`` in place over staged rows x; returns ‖x‖² of each, (N,) float64, exactly."""
-    squares_N = torch.empty(x_2ND.shape[1], dtype=torch.float64, device=x_2ND.device)
-    for some in _parts(x_2ND.shape[1], x_2ND.shape[2]):
-        x_SD = values(x_2ND[:, some], torch.float64)
+    squares_N = torch.empty(len(x_ND), dtype=torch.float64, device=x_ND.device)
+    for some in _parts(*x_ND.shape):
+        x_SD = x_ND[some].double()
         squares_N[some] = x_SD.square().sum(1)
         weighted_D += squares_N[some] @ x_SD
     return squares_N
@@ -88,28 +88,28 @@ def _parts(lines: int, length: int) -> Iterator[slice]:
     return (slice(begin, min(lines, begin + height)) for begin in range(0, lines, height))
 
 
-def _whole(high: torch.Tensor, low: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _whole(x_NT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Values as int32, and what two digits hold of them."""
-    value = high.int().mul_(256).add_(low)
+    value = x_NT.int()
     return value, value.clamp(LEAST, MOST)
 
 
-def _empty(planes: int, like_2NT: torch.Tensor) -> torch.Tensor:
+def _empty(planes: int, like_NT: torch.Tensor) -> torch.Tensor:
     """Planes for those values, (planes, more than N, T or more), 0 in all terms that are not theirs."""
-    _, rows, terms = like_2NT.shape
+    rows, terms = like_NT.shape
     width = _padded(terms, 4 * PAD)
-    made = torch.empty(planes, _padded(rows, PAD) + PAD, width, dtype=torch.int8, device=like_2NT.device)
+    made = torch.empty(planes, _padded(rows, PAD) + PAD, width, dtype=torch.int8, device=like_NT.device)
     made[..., terms:] = 0
     return made
 
 
-def _digits(part_2NT: torch.Tensor) -> tuple[torch.Tensor, int]:
+def _digits(part_NT: torch.Tensor) -> tuple[torch.Tensor, int]:
     """Planes of the digits a, their sums s, and b; and how many values were cut off."""
-    _, rows, terms = part_2NT.shape
-    planes = _empty(3, part_2NT)
-    beyond = torch.zeros((), dtype=torch.int64, device=part_2NT.device)
+    rows, terms = part_NT.shape
+    planes = _empty(3, part_NT)
+    beyond = torch.zeros((), dtype=torch.int64, device=part_NT.device)
     for some in _parts(rows, terms):
-        value, held = _whole(*part_2NT[:, some])
+        value, held = _whole(part_NT[some])
         beyond += (value != held).sum()
         a = (held + 64) >> 7
         b = held.sub_(a, alpha=128)
@@ -118,10 +118,14 @@ def _digits(part_2NT: torch.Tensor) -> tuple[torch.Tensor, int]:
     return planes, int(beyond)
 
 
-def _halves(part_2NT: torch.Tensor) -> torch.Tensor:
-    """Planes of the high and the low bytes."""
-    planes = _empty(2, part_2NT)
-    planes[:, : part_2NT.shape[1], : part_2NT.shape[2]] = part_2NT
+def _halves(part_NT: torch.Tensor) -> torch.Tensor:
+    """Planes of the high and the low bytes, both of numbers with a sign."""
+    rows, terms = part_NT.shape
+    planes = _empty(2, part_NT)
+    for some in _parts(rows, terms):
+        low = part_NT[some].to(torch.int8)
+        planes[1, some, :terms] = low
+        planes[0, some, :terms] = part_NT[some].int().sub_(low) >> 8
     return planes
 
 
@@ -141,12 +145,12 @@ def _add_products(panel: Panel, planes_PNT: torch.Tensor, sides: tuple[tuple[int
             c[:, left:right].add_(product[: end - first, : right - left], alpha=weight)
 
 
-def _collect(part_2NT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _collect(part_NT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Rows in order (on the CPU), terms and rests of the values that were cut off."""
-    _, rows, terms = part_2NT.shape
+    rows, terms = part_NT.shape
     found = []
     for some in _parts(rows, terms):
-        value, held = _whole(*part_2NT[:, some])
+        value, held = _whole(part_NT[some])
         rest = value.sub_(held)
         n_E, term_E = rest.nonzero(as_tuple=True)
         found.append((n_E + some.start, term_E, rest[n_E, term_E].double()))
@@ -155,7 +159,7 @@ def _collect(part_2NT: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.
 
 
 def _add_cut(
-    panel: Panel, part_2NT: torch.Tensor, n_E: torch.Tensor, term_E: torch.Tensor, rest_E: torch.Tensor
+    panel: Panel, part_NT: torch.Tensor, n_E: torch.Tensor, term_E: torch.Tensor, rest_E: torch.Tensor
 ) -> None:
     """For x = y + r, of which y yᵀ is in: add x rᵀ and r yᵀ, a column and a row for each rest."""
     first, end, c = panel
@@ -163,7 +167,7 @@ def _add_cut(
     above, here = torch.searchsorted(n_E, torch.tensor([first, end])).tolist()
     for some in _parts(here, end):
         place_S, term_S, rest_S = n_E[some].to(c.device), term_E[some], rest_E[some]
-        x_NS = values(part_2NT[:, :end, term_S], torch.float64)
+        x_NS = part_NT[:end, term_S].double()
         c.index_add_(1, place_S, x_NS[first:] * rest_S)
         own = slice(max(0, above - some.start), None)
         y_NS = x_NS[:, own].clamp_(LEAST, MOST)

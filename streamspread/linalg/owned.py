@@ -68,7 +68,7 @@ class OwnedPanels:
     def add_outer(self, x_NK: torch.Tensor, progress: Callable[[float], None]) -> None:
         """``P += x xᵀ``; ``progress`` is called with the share that is done."""
         kernel = kernels.for_device(self.device)
-        if x_NK.dtype == torch.int8:
+        if x_NK.dtype == torch.int16:
             kernel.add_gram(self.held(), x_NK, progress)
             return
         terms, numbers, done = profile(self.device).product_terms, sum(p.numel() for p in self.panels), 0

@@ -152,8 +152,8 @@ class SymmetricPanels:
         return other
 
     def add_outer(self, x_NK: torch.Tensor, progress: Callable[[float], None] | None = None) -> None:
-        """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA; exact sums take two
-        planes of int8, (2, n, K). Every rank adds to its own panels, and the first one to the probes.
+        """``P += x xᵀ`` in place; x (n, K) may be a transposed view, and 16-bit on CUDA; exact sums take
+        int16. Every rank adds to its own panels, and the first one to the probes.
         ``progress``: is called with the share that is done."""
         self._check_unspent()
         self.own.add_outer(x_NK, progress or (lambda done: None))

@@ -44,7 +44,7 @@ class Profile:
             ratio), so it may take this many times a sketch's work.
         forward_cost, float32_cost, float64_cost: time of an operation of the forward, of float32 and of
             float64 products, relative to one of a rank update at the usual precision. ``int16_cost``: of a
-            rank update at int16, where the device has int8 matrix instructions.
+            rank update at int16.
         trial: rows, terms and columns of the product by which the machine's pace is measured.
         epochs: of a training, where their number is not given. ``experiment``: the network of an experiment
             that trains it many times, and how many images it is trained on at the most (0: all).

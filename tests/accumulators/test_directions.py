@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread import kernels
 from streamspread.accumulators.base import Candidate, Impossible, LayerShape, Setting
 from streamspread.accumulators.staging import Precision, Staging, origin_of
 from streamspread.errors import ActivationError
@@ -54,7 +53,7 @@ def rounded(x_ND, split, rounding, tile=None):
         staging = Staging(origin_of(part[:split], precision, scale), len(x_ND), precision)
         staging.push(part)
         origin = staging.origin
-        wide_ND = kernels.values(staging.staged(), torch.float64)
+        wide_ND = staging.staged().double()
         parts.append((wide_ND / origin.scale + origin.shift_D.double()).cpu())
         scale = min(scale, origin.scale) if staging.total() else scale
     return torch.cat(parts, dim=1)

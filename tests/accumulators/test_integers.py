@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread import kernels
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.staging import Overflow, Precision, origin_of
@@ -15,8 +14,6 @@ from tests.samples import dense, with_spectrum
 from tests.states import EXACT, every, fed, leading, solved
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
-
-pytestmark = pytest.mark.skipif(not kernels.exact_speed(CPU), reason="int8 products are not exact here")
 
 
 def in_unit(scale, dim):

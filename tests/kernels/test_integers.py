@@ -1,5 +1,11 @@
 """Integers of 16 bits and their exact sums against int64 and float64, one table for all kernels."""
 
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,28 +13,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamspread import kernels
-from streamspread.kernels import digits, integers, planes
+from streamspread.kernels import digits, exact, integers, pairs, planes, words
 from tests.devices import CPU, PLACES, need_exact
 from tests.samples import VIEWS
 
 REACH = integers.LARGEST_VALUE
+ROOT = Path(__file__).parents[2]
 
 everywhere = pytest.mark.parametrize("device", PLACES, indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def exact(request):
-    need_exact(request.getfixturevalue("device") if "device" in request.fixturenames else CPU)
+def there(request):
+    if "device" in request.fixturenames:
+        need_exact(request.getfixturevalue("device"))
 
 
-def random(*shape, seed=0):
-    """Two planes of any int8."""
+def random(*shape, seed=0, most=REACH):
+    """Any integers of 16 bits that are staged."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randint(-128, 128, (2, *shape), dtype=torch.int8, generator=generator)
+    return torch.randint(-most, most + 1, shape, dtype=torch.int16, generator=generator)
 
 
-def whole(staged):
-    return staged[0].long() * 256 + staged[1].long()
+def squared(x_NK):
+    return x_NK.long() @ x_NK.long().T
 
 
 def run_stage(x_ND, shift_D, scale, device, batch=0):
@@ -38,9 +46,9 @@ def run_stage(x_ND, shift_D, scale, device, batch=0):
     return out.cpu(), kernels.Sums(*(each.cpu() for each in sums))
 
 
-def add_gram_rows(c_RN, x_2NK, device):
+def add_gram_rows(c_RN, x_NK, device):
     """The kernel's, on copies that lie as they do."""
-    there = torch.empty_strided(x_2NK.shape, x_2NK.stride(), dtype=torch.int8, device=device).copy_(x_2NK)
+    there = torch.empty_strided(x_NK.shape, x_NK.stride(), dtype=torch.int16, device=device).copy_(x_NK)
     c = c_RN.to(device)
     kernels.for_device(device).add_gram_rows(c, there)
     c_RN.copy_(c)
@@ -57,7 +65,7 @@ def test_stage_puts_values_on_the_grid_whatever_the_shift_and_sums_them_exactly(
     for shift in (torch.zeros(columns), (x.double().mean(0) * scale).round() / scale):
         out, sums = run_stage(x, shift.double(), scale, device)
         expected = on_grid - (shift.double() * scale).long()
-        assert torch.equal(whole(out), expected)
+        assert torch.equal(out.long(), expected)
         assert torch.equal(sums.sum_D.long(), expected.sum(0))
         assert torch.equal(sums.squares_D.long(), expected.square().sum(0))
         error = (x.double() * scale - on_grid).square().sum()
@@ -69,7 +77,7 @@ def test_stage_puts_values_on_the_grid_whatever_the_shift_and_sums_them_exactly(
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_stage_reads_activations_that_do_not_lie_row_by_row(device, view):
     x = view(torch.arange(60.0).reshape(5, 12))
-    assert torch.equal(whole(run_stage(x, torch.zeros(12).double(), 1.0, device)[0]), x.long())
+    assert torch.equal(run_stage(x, torch.zeros(12).double(), 1.0, device)[0].long(), x.long())
 
 
 @everywhere
@@ -84,13 +92,13 @@ def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(
     x = torch.arange(8.0 * stride).remainder(61).to(source).reshape(8, stride).to(device)
     window, shift = x[:, first : first + columns], torch.zeros(columns, dtype=torch.float64, device=device)
     buffer = kernels.staging_buffer("int16", 20, columns, device).zero_()
-    out, sums = buffer[:, 5:13], kernels.new_sums(columns, device)
-    assert kernels.vector_length(window, *out) == (length if source.itemsize == 2 else min(length, 4))
+    out, sums = buffer[5:13], kernels.new_sums(columns, device)
+    assert kernels.vector_length(window, out) == (length if source.itemsize == 2 else min(length, 4))
     kernels.for_device(device).stage(window, shift, 1.0, "int16", out, sums, 0)
-    assert torch.equal(whole(out), window.long())
+    assert torch.equal(out.long(), window.long())
     assert torch.equal(sums.sum_D.long(), window.long().sum(0))
-    assert not buffer[:, :5].any()
-    assert not buffer[:, 13:].any()
+    assert not buffer[:5].any()
+    assert not buffer[13:].any()
 
 
 @everywhere
@@ -120,7 +128,7 @@ def test_stage_tells_bad_input_from_values_out_of_reach(device, source, sign, va
 def test_a_shift_that_float32_does_not_hold_is_taken_off_in_float64(device):
     x = torch.full((4, 3), 2.0**25)
     shift = torch.full((3,), 2.0**25 + 1, dtype=torch.float64)
-    assert torch.equal(whole(run_stage(x, shift, 1.0, device)[0]), torch.full((4, 3), -1))
+    assert torch.equal(run_stage(x, shift, 1.0, device)[0].long(), torch.full((4, 3), -1))
 
 
 @everywhere
@@ -129,7 +137,7 @@ def test_scales_and_values_far_from_1(device, scale):
     x = torch.tensor([[3.0, -5.0, 1e-3], [0.4, 32_639.0, 0.0]], dtype=torch.float64) / scale
     source = torch.float32 if 1e-30 < scale < 1e30 else torch.float64
     out, sums = run_stage(x.to(source), torch.zeros(3).double(), scale, device)
-    assert torch.equal(whole(out), torch.tensor([[3, -5, 0], [0, 32_639, 0]]))
+    assert torch.equal(out.long(), torch.tensor([[3, -5, 0], [0, 32_639, 0]]))
     assert sums.first_bad.tolist() == [kernels.NEVER, kernels.NEVER]
 
 
@@ -150,23 +158,25 @@ def test_batches_add_to_what_is_there(device):
 
 
 def lying(layout, count, terms, apart=0, seed=0):
-    """Two planes (2, count, terms) of any int8: plane after plane, its transpose so, or row after row."""
+    """Integers (count, terms): row after row, column after column, or neither adjacent."""
     lines, length = (terms, count) if layout == "columns" else (count, terms)
-    x = random(lines, length + apart, seed=seed)
-    if layout == "in turn":
-        x = x.transpose(0, 1).contiguous().transpose(0, 1)
-    x = x[..., :length]
-    return x.mT if layout == "columns" else x
+    x = random(lines, (length + apart) * (2 if layout == "apart" else 1), seed=seed)
+    x = (x[:, ::2] if layout == "apart" else x)[:, :length]
+    return x.T if layout == "columns" else x
 
 
-LAYOUTS = ["rows", "columns", "in turn"]
-#: Three products and what was cut off of values, however many these are; four products; as it comes.
-WAYS = {"three": 1.0, "four": -1.0, "chosen": digits.MOST_CUT}
+LAYOUTS = ["rows", "columns", "apart"]
+#: By words; by int8 digits and what was cut off of values, however many these are; as it is chosen.
+WAYS = {"words": ((1.0, 0.0), 0.0), "digits": ((0.0, 1.0), 1.0), "chosen": ((0.0, 1.0), digits.MOST_CUT)}
 
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
-    monkeypatch.setattr(digits, "MOST_CUT", WAYS[request.param])
+    speeds, most_cut = WAYS[request.param]
+    if speeds[1] and not digits.are_exact():
+        pytest.skip("int8 products are not exact here")
+    monkeypatch.setattr(exact, "_speeds", lambda: speeds)
+    monkeypatch.setattr(digits, "MOST_CUT", most_cut)
     return request.param
 
 
@@ -180,7 +190,7 @@ def way(request, monkeypatch):
 def test_add_gram_rows_is_exact(device, rows, count, terms, layout):
     x = lying(layout, count, terms)
     c = torch.full((rows, count + 8), -3.0, dtype=torch.float64)[:, 4 : 4 + count]
-    expected = c.long() + (whole(x) @ whole(x).T)[count - rows :]
+    expected = c.long() + squared(x)[count - rows :]
     add_gram_rows(c, x, device)
     assert torch.equal(c.long(), expected)
 
@@ -188,19 +198,20 @@ def test_add_gram_rows_is_exact(device, rows, count, terms, layout):
 @everywhere
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("beyond", [0, 1, 40, 6000])
+@pytest.mark.usefixtures("way")
 def test_panels_of_values_few_of_which_lie_beyond_two_digits(device, beyond, layout, monkeypatch):
     monkeypatch.setattr(kernels, "CARD_NUMBERS", 1 << 12)  # several parts of the work
     monkeypatch.setattr(kernels, "CARD_PRODUCTS", 1 << 16)
     x = lying(layout, 700, 130)
-    x[0] >>= 3
+    x >>= 3
     generator = torch.Generator().manual_seed(1)
     for row, term in zip(
         torch.randint(0, 700, (beyond,), generator=generator).tolist(),
         torch.randint(0, 130, (beyond,), generator=generator).tolist(),
         strict=True,
     ):
-        x[0, row, term] = -128 if row % 2 else 127
-    expected = whole(x) @ whole(x).T
+        x[row, term] = -REACH if row % 2 else REACH
+    expected = squared(x)
     spans = [(0, 300), (300, 600), (600, 700)]
     panels = [torch.ones(end - begin, end, dtype=torch.float64, device=device) for begin, end in spans]
     held = [(*span, panel) for span, panel in zip(spans, panels, strict=True)]
@@ -210,10 +221,9 @@ def test_panels_of_values_few_of_which_lie_beyond_two_digits(device, beyond, lay
 
 
 def test_what_two_digits_hold():
-    values = torch.arange(-32_767, 32_640, dtype=torch.int32)
-    halves = ((values + 128) >> 8).to(torch.int8), values.to(torch.int8)
+    values = torch.arange(-REACH, REACH + 1, dtype=torch.int16)
     out = np.zeros(3 * len(values), np.int8)
-    cut = digits._split(*(plane.numpy() for plane in halves), 0, out, (1, len(values), len(values)))
+    cut = digits._split(values.numpy(), 0, out, (1, len(values), len(values)))
     a, s, b = (torch.from_numpy(plane).long() for plane in out.reshape(3, -1))
     assert torch.equal(128 * a + b, values.clamp(digits.LEAST, digits.MOST).long())
     assert torch.equal(s, a + b)
@@ -221,35 +231,77 @@ def test_what_two_digits_hold():
 
 
 @settings(max_examples=300, deadline=None)
-@pytest.mark.parametrize("module", [digits, planes], ids=["digits", "planes"])
+@pytest.mark.parametrize("module", [words, digits, planes], ids=["words", "digits", "planes"])
 @given(
     rows=st.integers(1, 40),
     more=st.integers(0, 40),
     terms=st.integers(1, 70),
     apart=st.integers(0, 9),
     layout=st.sampled_from(LAYOUTS),
-    small=st.integers(0, 4),
+    small=st.integers(0, 6),
     seed=st.integers(0, 99),
 )
 def test_products_of_any_shape_in_any_layout(module, rows, more, terms, apart, layout, small, seed):
+    if module is not words and not digits.are_exact():
+        pytest.skip("int8 products are not exact here")
     count = rows + more
     x = lying(layout, count, terms, apart, seed)
-    x[0] >>= small
+    x >>= small
     c = torch.zeros(rows, count, dtype=torch.float64)
-    module.add_gram_rows(c, x)
-    assert torch.equal(c.long(), (whole(x) @ whole(x).T)[more:])
+    module.add_gram([(more, count, c)], x)
+    assert torch.equal(c.long(), squared(x)[more:])
 
 
 @everywhere
 @pytest.mark.parametrize("terms", [8192, 8197])
-@pytest.mark.parametrize("halves", [(-128, -128), (127, -128), (127, 127)], ids=str)
+@pytest.mark.parametrize("value", [-REACH, REACH, digits.LEAST, digits.MOST])
 @pytest.mark.usefixtures("way")
-def test_the_largest_planes_do_not_overflow_int32(device, halves, terms):
-    x = torch.tensor(halves, dtype=torch.int8)[None, :, None].expand(3, 2, terms).contiguous().transpose(0, 1)
+def test_the_largest_values_do_not_overflow_int32(device, value, terms):
+    x = torch.full((3, terms), value, dtype=torch.int16)
     for rows in (3, 2):  # the diagonal block, and what lies beside it too
         c = torch.zeros(rows, 3, dtype=torch.float64)
         add_gram_rows(c, x, device)
-        assert torch.equal(c, torch.full_like(c, terms * (halves[0] * 256 + halves[1]) ** 2))
+        assert torch.equal(c, torch.full_like(c, terms * value**2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    large=st.lists(st.integers(0, 63), max_size=12, unique=True),
+    most=st.sampled_from([300, 1000, 2000, 4000, 8000, REACH]),
+    turned=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_sums_in_int32_end_before_they_overflow(large, most, turned, seed):
+    """Rows that are much larger than others, alike, over as many terms as would overflow many times."""
+    x = random(64, 3001, seed=seed, most=300)
+    x[large] = random(1, 3001, seed=seed, most=most)
+    x = x.T.contiguous().T if turned else x
+    c = torch.zeros(64, 64, dtype=torch.float64)
+    words.add_gram([(0, 64, c)], x)
+    assert torch.equal(c.long(), squared(x))
+
+
+@pytest.mark.parametrize("kept", ["avx2", "sse4.2"])
+def test_processors_without_wide_registers_form_the_same_sums(kept):
+    """In a process of its own, for which Numba makes other code."""
+    code = f"""
+import torch
+from streamspread.kernels import pairs, words
+from tests.kernels.test_integers import lying, squared
+assert pairs.LANES == {8 if kept == "avx2" else 4}
+for layout in ("rows", "columns"):
+    x = lying(layout, 300, 150)
+    c = torch.zeros(200, 300, dtype=torch.float64)
+    words.add_gram([(100, 300, c)], x >> 2)
+    assert torch.equal(c.long(), squared(x >> 2)[100:])
+"""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("other instructions")
+    if f"+{kept}" not in pairs._FEATURES:
+        pytest.skip("fewer instructions than that")
+    features = {"avx2": "+avx,+avx2,+sse4.2,+ssse3", "sse4.2": "+sse4.2,+ssse3"}[kept]
+    named = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | named, cwd=ROOT)
 
 
 @everywhere
@@ -257,20 +309,18 @@ def test_norms_and_weighted_sums(device):
     x = random(37, 1030)
     weighted = torch.ones(1030, dtype=torch.float64, device=device)
     squares = kernels.for_device(device).add_weighted(weighted, x.to(device)).cpu()
-    assert torch.equal(squares.long(), whole(x).square().sum(1))
-    torch.testing.assert_close(weighted.cpu(), 1 + squares @ whole(x).double(), rtol=1e-12, atol=1e3)
+    assert torch.equal(squares.long(), x.long().square().sum(1))
+    torch.testing.assert_close(weighted.cpu(), 1 + squares @ x.double(), rtol=1e-12, atol=1e3)
 
 
-def test_values_and_bytes_of_a_buffer():
-    x = random(5, 40)
-    assert torch.equal(kernels.values(x, torch.float32), whole(x).float())
+def test_bytes_of_a_buffer():
     for columns in (1, 64, 65, 4096):
         buffer = kernels.staging_buffer("int16", 6, columns, CPU)
-        assert buffer.shape == (2, 6, columns)
+        assert buffer.shape == (6, columns)
         assert buffer.untyped_storage().nbytes() <= kernels.staged_bytes("int16", 6, columns, CPU)
 
 
-def test_a_processor_or_torch_that_is_not_exact_has_no_speed(monkeypatch):
+def test_a_processor_or_torch_whose_int8_is_not_exact_takes_words(monkeypatch):
     def saturating(a, b, out=None):
         return (a.int() @ b.int()).clamp(-(1 << 20), 1 << 20)
 
@@ -279,14 +329,25 @@ def test_a_processor_or_torch_that_is_not_exact_has_no_speed(monkeypatch):
 
     for stand_in in (saturating, missing):
         monkeypatch.setattr(torch, "_int_mm", stand_in)
-        assert digits.speed.__wrapped__() == 0.0
+        by_words, by_digits = exact._speeds.__wrapped__()
+        assert by_words > 0.0 == by_digits
     monkeypatch.delattr(torch, "_int_mm")
-    assert digits.speed.__wrapped__() == 0.0
+    assert exact._speeds.__wrapped__()[1] == 0.0
     assert kernels.exact_speed(torch.device("cuda", 0)) == 0.0
 
 
+def test_the_faster_products_are_taken(monkeypatch):
+    taken = []
+    for module in (words, digits):
+        monkeypatch.setattr(module, "add_gram", lambda *_, name=module.__name__: taken.append(name))
+    for speeds in ((2.0, 1.0), (1.0, 2.0)):
+        monkeypatch.setattr(exact, "_speeds", lambda speeds=speeds: speeds)
+        exact.add_gram([], random(2, 2))
+        assert exact.speed() == 2.0
+    assert taken == [words.__name__, digits.__name__]
+
+
 def test_measuring_the_speed_draws_no_random_numbers(monkeypatch):
-    monkeypatch.setattr(digits, "is_exact", lambda a, b: True)
     before = torch.random.get_rng_state()
-    assert digits.speed.__wrapped__() > 0.0
+    assert exact._speeds.__wrapped__()[0] > 0.0
     assert torch.equal(torch.random.get_rng_state(), before)

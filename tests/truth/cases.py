@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from streamspread import kernels
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.staging import Overflow, Precision
@@ -84,17 +83,14 @@ CATEGORIES = {
         layers.on_a_card, EXACT[:1], ("fp16", "bf16"), ("dense",), (F32, F16), card=True
     ),
     "float32 on a card": Category(layers.on_a_card, EXACT[:1], ("fp32",), ("dense",), (F32,), card=True),
+    "integers": Category(layers.any_spectrum, EXACT, ("int16",), dtypes=(F16, BF16, F32, F64)),
+    "integers, hard": Category(layers.nearly_equal, EXACT, ("int16",)),
+    "integers, heavy tails": Category(layers.heavy_tails, EXACT, ("int16",)),
+    "integers, tiles": Category(layers.several_magnitudes((-8, 8)), ("gram",), ("int16",)),
+    "integers, merged": Category(
+        layers.any_spectrum, EXACT[:1], ("int16",), parts=(2, 3, 5), scales=(0.0, 2.0, 6.0)
+    ),
 }
-if kernels.exact_speed(CPU):
-    CATEGORIES |= {
-        "integers": Category(layers.any_spectrum, EXACT, ("int16",), dtypes=(F16, BF16, F32, F64)),
-        "integers, hard": Category(layers.nearly_equal, EXACT, ("int16",)),
-        "integers, heavy tails": Category(layers.heavy_tails, EXACT, ("int16",)),
-        "integers, tiles": Category(layers.several_magnitudes((-8, 8)), ("gram",), ("int16",)),
-        "integers, merged": Category(
-            layers.any_spectrum, EXACT[:1], ("int16",), parts=(2, 3, 5), scales=(0.0, 2.0, 6.0)
-        ),
-    }
 NAMES = [*CATEGORIES, "networks"]
 
 

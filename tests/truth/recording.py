@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from unittest import mock
 
 import numpy as np
-import torch
 
-from streamspread import kernels
 from streamspread.accumulators.staging import Staging
 
 
@@ -101,9 +99,7 @@ def recorded():
         push(staging, x_ND)
         if not len(x_ND):
             return
-        rows = kernels.values(
-            staging.buffer_ND[..., staging.filled - len(x_ND) : staging.filled, :], torch.float64
-        )
+        rows = staging.buffer_ND[staging.filled - len(x_ND) : staging.filled].double()
         shift, scale = staging.origin
         wide = (x_ND, rows, shift)
         numbers = [tensor.detach().cpu().double().numpy().astype(np.longdouble) for tensor in wide]
