@@ -48,7 +48,6 @@ OWNERS = {
         "kernels/integers.py",
         "kernels/pairs.py",
         "kernels/tridiagonal.py",
-        "kernels/words.py",
     },
     "llvmlite": {"kernels/pairs.py"},
     "cupy": {"kernels/cuda.py"},

@@ -189,6 +189,15 @@ def run(ranks, model=None, data=X, constants=SMALL, layers=("c3", "c5"), progres
     return {"seen": seen(spectra), "hashes": dict(HASHES), "facts": facts, "twin": spectra.twin is not None}
 
 
+def on_two_threads(ranks, **given):
+    """As :func:`run`, with two threads where there is most to do; elsewhere one."""
+    torch.set_num_threads(2 if ranks.leads else 1)
+    try:
+        return run(ranks, **given)
+    finally:
+        torch.set_num_threads(1)
+
+
 def sent(ranks, **given):
     """Bytes that a plan says this rank is sent, and those of numbers that came, without words and objects."""
     came = [0.0]
@@ -289,8 +298,8 @@ METHODS = {"covariance": {}, "gram": {}, "sketch": {"rank": 64}}
 FAULTS = {"layers": ("inner.0", "inner.3"), "constants": SERVED, "method": "covariance"}
 
 
-def several(name, sizes, made=dict, **given):
-    return {f"{name} on {n}": (n, lambda r: run(r, **made(), **given)) for n in sizes}
+def several(name, sizes, made=dict, way=run, **given):
+    return {f"{name} on {n}": (n, lambda r: way(r, **made(), **given)) for n in sizes}
 
 
 WAYS = ("broadcasts", "scatters", "collections")
@@ -307,7 +316,13 @@ CASES = {
     **several("int16", (1, 2, 3, 5), method="covariance", rounding="int16", layers=("c5",)),
     **several("gram", (1, 4), constants=TILES, method="gram"),
     **several("gram int16", (1, 3), constants=WHOLE, method="gram", rounding="int16"),
-    **several("served grams", (1, 3), constants=replace(SERVED, narrow_sides=False), method="gram"),
+    **several(
+        "served grams",
+        (1, 3),
+        way=on_two_threads,
+        constants=replace(SERVED, narrow_sides=False),
+        method="gram",
+    ),
     **several("sketch", (1, 2, 3, 5), method="sketch", rank=64),
     **several("open sketch", (1, 2, 3, 5), method="sketch", rank=8, max_passes=1),
     **several("directions of sketches", (1, 4), method="sketch", rank=40, directions=3),
@@ -355,8 +370,14 @@ CASES = {
         for method, given in METHODS.items()
     },
     **{
-        f"the wire of {method}": (4, lambda r, given=given | {"method": method}: sent(r, **given))
-        for method, given in (METHODS | {"gram": {"rounding": "int16"}}).items()  # not by the processor
+        f"the wire of {method} {given['rounding']}": (
+            4,
+            lambda r, given=given | {"method": method}: sent(r, **given),
+        )
+        for method, given in (
+            *((method, given | {"rounding": "fp32"}) for method, given in METHODS.items()),
+            ("gram", {"rounding": "int16"}),
+        )
     },
     "sendings": (3, lambda r: sendings(r)),
     "other weights": (3, lambda r: run(r, network(seed=int(r.rank == 1)))),

@@ -190,25 +190,31 @@ def values_of_parts(
     """Eigenvalues (descending) and trace of the inner products of each part's samples, centred at their mean;
     the numbers of a part's samples ascend. With ``thresholds`` they may be as few as their points need."""
 
+    if panels.ranks.size > 1:  # whose panels come once for all parts, and are asked for by one thread
+        matrices = _parts(panels, parts)
+        return side_by_side(lambda matrix_nn: _values(matrix_nn, thresholds), matrices)
+
     def values(index_n: np.ndarray) -> tuple[np.ndarray, float]:
-        return _values(_part(panels, index_n), thresholds)
+        return _values(_parts(panels, [index_n])[0], thresholds)
 
     return list(map(values, parts)) if panels.device.type == "cuda" else side_by_side(values, parts)
 
 
-def _part(panels: SymmetricPanels, index_n: np.ndarray) -> torch.Tensor:
-    """Some samples' inner products, centred at their mean."""
-    number = len(index_n)
-    part_nn = torch.empty(number, number, dtype=panels.dtype, device=panels.device)
-    on_device = torch.as_tensor(index_n, device=panels.device)
+def _parts(panels: SymmetricPanels, indices: Sequence[np.ndarray]) -> list[torch.Tensor]:
+    """Some samples' inner products for each index, centred at their mean."""
+    dtype, device = panels.dtype, panels.device
+    parts = [torch.empty(len(one_n), len(one_n), dtype=dtype, device=device) for one_n in indices]
     for begin, end, panel in panels.spans():
-        top, bottom = np.searchsorted(index_n, (begin, end))
-        rows = panel[(on_device[top:bottom] - begin)[:, None], on_device[:bottom]]
-        part_nn[top:bottom, :bottom] = rows
-        part_nn[:top, top:bottom] = rows[:, :top].T
-    part_nn -= part_nn.mean(0, keepdim=True)
-    part_nn -= part_nn.mean(1, keepdim=True)
-    return part_nn
+        for index_n, part_nn in zip(indices, parts, strict=True):
+            top, bottom = np.searchsorted(index_n, (begin, end))
+            on_device = torch.as_tensor(index_n[:bottom], device=panels.device)
+            rows = panel[(on_device[top:] - begin)[:, None], on_device]
+            part_nn[top:bottom, :bottom] = rows
+            part_nn[:top, top:bottom] = rows[:, :top].T
+    for part_nn in parts:
+        part_nn -= part_nn.mean(0, keepdim=True)
+        part_nn -= part_nn.mean(1, keepdim=True)
+    return parts
 
 
 def _values(matrix_nn: torch.Tensor, thresholds: Sequence[float] = ()) -> tuple[np.ndarray, float]:

@@ -87,14 +87,10 @@ class FourthMoments:
 
 def fourth_moment_of_products(panels: SymmetricPanels) -> float:
     """Σ‖x − mean‖⁴ from inner products of samples, whose correction for the mean is set."""
-    total = torch.zeros((), dtype=torch.float64, device=panels.device)
-    for begin, end, panel in panels.spans():
-        a_N = panel.diagonal(begin).double()
-        if panels.u_NR is not None and panels.m_RR is not None:
-            u_NR = panels.u_NR[begin:end]
-            a_N = a_N + ((u_NR @ panels.m_RR) * u_NR).sum(1)
-        total += a_N.clamp_min(0.0).square().sum()
-    return float(total)
+    a_N = panels.diagonal()
+    if panels.u_NR is not None and panels.m_RR is not None:
+        a_N = a_N + ((panels.u_NR @ panels.m_RR) * panels.u_NR).sum(1)
+    return float(a_N.clamp_min(0.0).square().sum())
 
 
 def per_sample(fourth: float, totals: Totals) -> float:

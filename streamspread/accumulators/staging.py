@@ -285,7 +285,10 @@ class Staging:
         }
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Copy in the state of a buffer of the same features, with the same origin and no more rows."""
+        """Copy in the state of a buffer of the same features and origin, with no more rows; ValueError for
+        others."""
+        if (shape := state["rows"].shape)[1:] != self.buffer_ND.shape[1:]:
+            raise ValueError(f"staged rows of shape {tuple(shape)}, not (…, {self.columns})")
         self.filled = len(state["rows"])
         self.buffer_ND[: self.filled] = state["rows"]
         for name in _COUNTS:

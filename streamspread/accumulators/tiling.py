@@ -18,6 +18,7 @@ from streamspread.accumulators.exact import (
 from streamspread.accumulators.travels import Travels
 from streamspread.accumulators.turning import Turning
 from streamspread.kernels import SUM_DTYPES, digit_bytes
+from streamspread.linalg.probes import CALIBRATION, PROBES
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.gram import Gram
@@ -72,10 +73,9 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
     ranks = setting.shares
     operations += constants.forward_cost * (passes - 1 + more) * layer.operations * samples / ranks
     travels = step_travels(samples, max_block, setting)
-    if ranks > 1:  # the panels, each to its owner
+    if ranks > 1:
         columns = float(passes + more) * samples * dim * setting.itemsize
-        panels = SUM_DTYPES[setting.rounding].itemsize * float(samples) ** 2 / 2
-        travels = travels.more(Travels(columns=columns, sums=panels / 2))
+        travels = travels.more(Travels(columns=columns, sums=_joined(samples, setting)))
     return Candidate(
         method=gram.method,
         passes=passes + more,
@@ -103,6 +103,16 @@ def gram_candidate(gram: type[Gram], layer: LayerShape, setting: Setting) -> Can
             labels=setting.labels,
         ),
     )
+
+
+def _joined(samples: int, setting: Setting) -> float:
+    """Bytes of what is summed over ranks: the panels, each at its owner alone, so half as often; the exact
+    diagonal and, where sums are rounded, what measures them. Of panels that stay dealt, parts are read twice,
+    by one rank."""
+    beside = 1 + (0 if setting.rounding == "int16" else PROBES + CALIBRATION)
+    panels = SUM_DTYPES[setting.rounding].itemsize * float(samples) ** 2 / 2
+    parts = panels * (setting.options.estimate and samples > setting.profile.dense_limit)
+    return panels / 2 + 8.0 * (samples * beside + setting.classes**2) + parts
 
 
 def _tile(share: int, need: Callable[[int], int], largest: int, setting: Setting) -> int:

@@ -166,7 +166,7 @@ def _one(run: Run, provenance: Mapping[str, Any] | None) -> Spectra:
     doing("a first look at network and data")
     looked = observing(subject.model, subject.data, options, run.constants, subject.forward, run.ranks)
     with looked as observed, run.ranks.together():
-        doing("planning")
+        doing("planning, which the first time compiles kernels")
 
         def told(spectra: Spectra) -> Spectra:
             facts = with_facts(spectra.provenance, subject.model, observed, provenance)
@@ -214,6 +214,6 @@ def plan_with(
     doing("a first look at network and data")
     looked = observing(subject.model, stream, options, constants, subject.forward, ranks)
     with ranks.together(), looked as observed:
-        doing("planning, and measuring this machine")
+        doing("measuring this machine, which the first time compiles kernels")
         observed = agreed(observed, options)
         return foreseen(observed, options) if timed else planned_alike(observed, options)

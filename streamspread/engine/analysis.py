@@ -24,7 +24,6 @@ from streamspread.planner import Plan
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import POOLED, WHOLE
 from streamspread.system.memory import PeakMeter
-from streamspread.system.processor import processor_name
 from streamspread.system.progress import Report, doing
 from streamspread.system.ranks import Ranks
 
@@ -128,7 +127,6 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
     return {
         "device": str(device),
         "card": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "processor": processor_name(),
         "threads": torch.get_num_threads(),
         "data": observed.stream.description,
         "samples": plan.samples,

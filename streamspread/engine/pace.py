@@ -24,7 +24,8 @@ from streamspread.streams import head
 from streamspread.system.freed import freed_memory_kept
 from streamspread.system.ranks import Ranks, bounds_of
 
-_PART = 4  # of a batch, at the most, that is sent through the network: a sample takes as long as among all
+_PART = 4  # of a batch that is sent through the network; and all of it, which the caches hold less well,
+_QUICK = 0.1  # where the part took no more seconds
 _WORTH_A_WORD = 2e11  # operations; fewer take a few seconds on any machine
 _SENT_ROWS, _SENT_COLUMNS = 256, 8192  # float32 numbers: 8 MiB of each rank
 
@@ -34,19 +35,25 @@ def measured(observed: Observed, roundings: Collection[str] = ()) -> Pace | None
     would use up."""
     if not observed.stream.repeatable:
         return None
-    few = head(observed.stream, max(1, observed.batch_size // _PART))
-    x = as_input(few, observed.device, observed.dtype)
-    with freed_memory_kept(observed.device):  # as in a pass
-        taken = _shortest(lambda: forward(observed.model, x.clone(), observed.call), observed.device)
+    each = _forward(observed, max(1, observed.batch_size // _PART))
+    if each * observed.batch_size <= _PART * _QUICK:
+        each = _forward(observed, observed.batch_size)
     rows, terms, columns = observed.profile.trial
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(observed.profile.precision, torch.float32)
     a, b = (
         torch.ones(shape, dtype=dtype, device=observed.device) for shape in ((rows, terms), (terms, columns))
     )
-    products = 2.0 * rows * terms * columns / _shortest(lambda: dense_product(a, b), observed.device)
+    products = 2.0 * rows * terms * columns / _shortest(lambda: dense_product(a, b), observed.device, 4)
     wire = _wire(observed.ranks, observed.device) if observed.ranks.size > 1 else None
     exact = exact_speed(observed.device) if "int16" in roundings else None
-    return Pace(products, taken / len(x), observed.operations, exact, wire)
+    return Pace(products, each, observed.operations, exact, wire)
+
+
+def _forward(observed: Observed, samples: int) -> float:
+    """Seconds of a sample, among so many at a time."""
+    x = as_input(head(observed.stream, samples), observed.device, observed.dtype)
+    with freed_memory_kept(observed.device):  # as in a pass
+        return _shortest(lambda: forward(observed.model, x.clone(), observed.call), observed.device) / len(x)
 
 
 def _wire(ranks: Ranks, device: torch.device) -> Wire:
@@ -68,10 +75,10 @@ def _wire(ranks: Ranks, device: torch.device) -> Wire:
     return Wire(of_all / taken[0], of_all / taken[1], x_ND.nbytes / taken[2])
 
 
-def _shortest(call: Callable[[], object], device: torch.device) -> float:
-    """The shorter of two times, after one that is not counted."""
+def _shortest(call: Callable[[], object], device: torch.device, times: int = 2) -> float:
+    """The shortest of some times, after one that is not counted."""
     taken = []
-    for _ in range(3):
+    for _ in range(times + 1):
         began = time.perf_counter()
         call()
         if device.type == "cuda":

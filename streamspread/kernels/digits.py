@@ -143,10 +143,9 @@ def add_gram(
     if not count:  # all panels are other ranks'
         return
     step = min(terms, digit_terms(count))
-    memory = torch.empty(DIGITS * max(count * row_bytes(step), step * row_bytes(count)), dtype=torch.int8)
+    size, memory = DIGITS * max(count * row_bytes(step), step * row_bytes(count)), None
     blocks = [(panel, block) for panel in held for block in _blocks(*panel[1][1:])]
-    numbers = DIGITS * min(count, HEIGHT) * min(count, WIDTH)  # of the products of a block
-    memories = [torch.empty(numbers, dtype=torch.int32) for _ in range(torch.get_num_threads())]
+    memories: list[torch.Tensor] = []
     sizes = list(accumulate((bottom - top) * (right - left) for _, (top, bottom, left, right) in blocks))
     for begin in range(0, terms, step):
         part_NT = x_NK[:count, begin : begin + step]
@@ -154,8 +153,10 @@ def add_gram(
         source = flat(lines_LM), lines_LM.stride(0)
         lines, length = lines_LM.shape
         width = row_bytes(length)
+        memory = torch.empty(size, dtype=torch.int8) if memory is None else memory
         cut_L = _split(*source, memory.numpy(), (lines, length, width))
         if cut_L.sum() > MOST_CUT * lines * length:
+            memory = None  # before they have memory of their own
             words.add_gram(panels, part_NT)
             progress(min(1.0, (begin + step) / terms))
             continue
@@ -163,6 +164,7 @@ def add_gram(
         add = partial(_add, digits_3LM.mT if turned else digits_3LM, memories)
         for added, _ in zip(sizes, one_by_one(add, blocks), strict=True):
             progress((begin + added / sizes[-1] * part_NT.shape[1]) / terms)
+        del add, digits_3LM  # which hold the memory too
         cut = _collect(*source, length, cut_L)
         for panel in held:
             _add_cut(*panel, source, turned, cut)
@@ -192,7 +194,11 @@ Block = tuple[int, int, int, int]  # its first row and one past the last, and so
 
 def _add(digits_3NT: torch.Tensor, memories: list[torch.Tensor], where: tuple[Panel, Block]) -> None:
     (c, (stride, first, _)), (top, bottom, left, right) = where
-    memory = memories.pop()
+    try:
+        memory = memories.pop()
+    except IndexError:  # all are in use: one for each thread, however many there are
+        count = digits_3NT.shape[1]
+        memory = torch.empty(DIGITS * min(count, HEIGHT) * min(count, WIDTH), dtype=torch.int32)
     products = memory[: DIGITS * (bottom - top) * (right - left)].view(DIGITS, bottom - top, right - left)
     for product, digits_NT in zip(products, digits_3NT, strict=True):
         _multiply(product, digits_NT[top:bottom], digits_NT[left:right])

@@ -38,7 +38,7 @@ def speed() -> float:
 @functools.cache
 def _speeds() -> tuple[float, float]:
     """Those of pairs and of int8 matrices, the latter 0 where there are none or not exact: measured in some
-    milliseconds on one thread."""
+    tenths of a second on one thread, and some seconds where they must be compiled first."""
     from streamspread.kernels import cpu  # which imports this file
 
     rows, count, terms = _TRIAL

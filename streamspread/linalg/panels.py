@@ -241,12 +241,17 @@ class SymmetricPanels:
         of that, however small A is."""
         return self._trace_of_sums() + self.taken_off
 
+    def diagonal(self) -> torch.Tensor:
+        """(n,) float64: P's."""
+        diagonal_N: torch.Tensor = self._ask("diagonal")
+        return diagonal_N
+
     def largest(self) -> float:
         """The largest number of P's diagonal, which no other one exceeds (Cauchy and Schwarz)."""
-        return float(self._ask("diagonal").max())
+        return float(self.diagonal().max())
 
     def _trace_of_sums(self) -> float:
-        return float(self._ask("diagonal").sum())
+        return float(self.diagonal().sum())
 
     def matmul(self, q_NL: torch.Tensor, rough: bool = False) -> torch.Tensor:
         """A @ q (n, L) in the panels' dtype; the square matrix is never made. ``rough`` allows TF32 on

@@ -6,6 +6,7 @@ import streamspread
 from streamspread import datasets, models
 from streamspread.cli import main
 from streamspread.observe.hashing import parameters_sha256
+from streamspread.system.processor import processor_name
 from tests.networks import network
 
 
@@ -38,6 +39,17 @@ def test_a_result_from_python_says_as_much_as_one_of_the_command_line(tmp_path, 
     assert differing <= {"command", "model", "weights", "title", "time_utc", "budget_bytes", "seconds"}
     assert (known["model"], known["plan"], known["command"]) == ("Network", told["plan"], None)
     assert known["title"].startswith("Network (4) · noise")
+
+
+def test_a_result_names_the_processor_once_and_one_that_names_it_twice_is_read(tmp_path):
+    model, x = network("cnn", 20)
+    spectra = streamspread.analyze(model, x, ["1"])
+    assert [key for key, value in spectra.provenance.items() if value == processor_name()] == ["cpu"]
+    older = {"processor": "another", **spectra.provenance}
+    streamspread.write(streamspread.Spectra(spectra.values(), provenance=older), tmp_path / "older.arrow")
+    again = streamspread.read(tmp_path / "older.arrow")
+    assert again.provenance["processor"] == "another"
+    assert again.provenance["cpu"] == processor_name()
 
 
 def test_weights_are_known_by_their_hash():

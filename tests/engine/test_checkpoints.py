@@ -443,6 +443,15 @@ def test_a_damaged_one_is_refused_in_one_line(damage, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_rows_of_two_planes_are_refused_in_plain_words(tmp_path):
+    model, x = network("mlp", 100)
+    left(tmp_path / "run", model, x, method="covariance")
+    planes = torch.ones(2, 10, 90, dtype=torch.int8)
+    edited(tmp_path / "run", lambda header, tensors: tensors.update({"layer.0.sums.rows": planes}))
+    with pytest.raises(StoreError, match=r"damaged \(staged rows of shape \(2, 10, 90\), not \(…, \d+\)\)"):
+        streamspread.analyze(model, x, "*", batch_size=10, method="covariance", checkpoint=tmp_path / "run")
+
+
 @pytest.mark.parametrize("place", [0.1, 0.3, 0.5, 0.7, 0.9, 0.95, 0.999])
 def test_no_bit_can_be_flipped_in_silence(place, tmp_path):
     model, x = network("mlp", 100)

@@ -72,6 +72,20 @@ def test_it_is_the_spectrum_of_the_layers_own_features(method, batch_size, offse
         assert layer.sum_of_squares == pytest.approx(np.square(values).sum(), rel=1e-5)
 
 
+@pytest.mark.parametrize("offset", [1e4, 1e5])
+def test_where_a_layers_own_roundings_count_it_is_summed_as_it_is(offset):
+    """Means are so far from 0 that float32 rounds deviations by up to a hundredth of themselves."""
+    x = images(offset=offset)
+    layer = analyzed(x, "cpu", layers=("0",), rounding="fp32", batch_size=240)["0"]
+    with torch.no_grad():
+        y_ND = network()[0](x).double().flatten(1).numpy()
+    values = np.linalg.svd(y_ND - y_ND.mean(0), compute_uv=False) ** 2 / (len(x) - 1)
+    share = np.cumsum(values) / values.sum()
+    assert layer.summed_dim is None
+    assert layer.total_variance == pytest.approx(values.sum(), rel=1e-6)
+    assert [int(layer.components(tau)) for tau in TAUS] == [int(np.searchsorted(share, t)) + 1 for t in TAUS]
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", ["covariance", "gram"])
 def test_all_else_is_as_at_the_wide_side(method, device):

@@ -25,6 +25,19 @@ def test_a_pace_is_of_this_network_and_leaves_the_data_as_they_were(device):
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize(("quick", "timed"), [(1e9, {15, 60}), (-1.0, {15})])
+def test_a_whole_batch_is_timed_where_a_quarter_is_quick(quick, timed, monkeypatch):
+    model, x = network("cnn", 100)
+    monkeypatch.setattr(pace, "_QUICK", quick)
+    with observing(model, x, Options(device="cpu", batch_size=60)) as observed:
+        seen, forward = set(), pace.forward
+        monkeypatch.setattr(
+            pace, "forward", lambda model, x, call: (seen.add(len(x)), forward(model, x, call))
+        )
+        measured(observed)
+    assert seen == timed
+
+
 def test_data_that_can_be_read_once_are_not_used_up_for_it():
     model, x = network("cnn", 60)
     with observing(model, iter(x.split(20)), Options(device="cpu")) as observed:

@@ -170,9 +170,11 @@ def test_what_is_sent_comes(world):
     assert came[0]["collected"] == came[2]["collected"] == []
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_plan_foretells_what_travels(world, method):
-    each = results(world, f"the wire of {method}")
+@pytest.mark.parametrize(
+    ("method", "rounding"), [*((method, "fp32") for method in METHODS), ("gram", "int16")]
+)
+def test_a_plan_foretells_what_travels(world, method, rounding):
+    each = results(world, f"the wire of {method} {rounding}")
     assert all(one["waits"] > 0.0 for one in each)
     came, foretold = (np.mean([one[name] for one in each]) for name in ("came", "foretold"))
     # Of a sketch the most is foretold, which keeps fewer rows where fewer will do.

@@ -4,7 +4,9 @@ import os
 import platform
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -220,6 +222,36 @@ def test_panels_of_values_few_of_which_lie_beyond_two_digits(device, beyond, lay
         assert torch.equal(panel.cpu().long(), 1 + expected[begin:end, :end])
 
 
+def test_digits_hold_no_memory_while_words_take_their_place(monkeypatch):
+    if not digits.are_exact():
+        pytest.skip("int8 products are not exact here")
+    held, empty = [], torch.empty
+
+    def traced(*shape, dtype):
+        planes = dtype == torch.int8
+        return torch.from_numpy(np.empty(shape, np.int8)) if planes else empty(*shape, dtype=dtype)
+
+    def by_words(panels, x_NK):
+        held.append(tracemalloc.get_traced_memory()[0])
+        words.add_gram(panels, x_NK)
+
+    x = random(80, 3 * 8192)
+    x[:, :8192] >>= 4  # by digits, before words and after them
+    x[:, 2 * 8192 :] >>= 4
+    c = torch.zeros(80, 80, dtype=torch.float64)
+    digits.add_gram([(0, 80, c.clone())], x)  # compiled
+    monkeypatch.setattr(digits, "words", SimpleNamespace(add_gram=by_words))
+    monkeypatch.setattr(torch, "empty", traced)
+    tracemalloc.start()
+    try:
+        digits.add_gram([(0, 80, c)], x)
+    finally:
+        tracemalloc.stop()
+    assert len(held) == 1
+    assert held[0] < 80 * 8192  # a plane
+    assert torch.equal(c.long(), squared(x))
+
+
 def test_what_two_digits_hold():
     values = torch.arange(-REACH, REACH + 1, dtype=torch.int16)
     out = np.zeros(3 * len(values), np.int8)
@@ -302,6 +334,25 @@ for layout in ("rows", "columns"):
     features = {"avx2": "+avx,+avx2,+sse4.2,+ssse3", "sse4.2": "+sse4.2,+ssse3"}[kept]
     named = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | named, cwd=ROOT)
+
+
+@pytest.mark.parametrize("module", ["words", "digits"])
+def test_threads_may_begin_on_the_way(module):
+    """Numba's, which begin with the first function that is shared among them, set torch's to as many."""
+    code = f"""
+import torch
+from streamspread.kernels import digits, {module}
+from tests.kernels.test_integers import random, squared
+assert torch.get_num_threads() == 1
+x = random(700, 50, most=500)
+c = torch.zeros(700, 700, dtype=torch.float64)
+if {module} is not digits or digits.are_exact():
+    for _ in range(20):
+        {module}.add_gram([(0, 700, c)], x)
+    assert torch.equal(c.long(), 20 * squared(x))
+"""
+    threads = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "6"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | threads, cwd=ROOT)
 
 
 @everywhere
