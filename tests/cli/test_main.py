@@ -13,6 +13,8 @@ from streamspread.errors import DataError, StoreError
 from streamspread.results.spectrum import Spectra
 from tests.fresh import environment
 
+_WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+
 COMMANDS = ["run", "plan", "layers", "show", "report", "study", "embed", "cka", "train"]
 
 
@@ -224,3 +226,23 @@ def test_a_table_is_printed_before_the_disk_turns_out_to_be_full(cli, tiny, monk
     code, out, err = cli("run", *tiny, "--out", "r.arrow", "--quiet")
     assert (code, err) == (2, "error: cannot write 'r.arrow': No space left on device: give another path\n")
     assert "gap" in out
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, "2000 None"),
+        ({"GOMP_SPINCOUNT": "7"}, "7 None"),
+        ({"OMP_WAIT_POLICY": "active"}, "None active"),
+    ],
+)
+def test_idle_threads_sleep_soon_unless_it_is_said_otherwise(said, expected):
+    code = (
+        "import os, sys; from streamspread import cli\n"
+        "assert 'torch' not in sys.modules and 'numba' not in sys.modules\n"
+        "sys.argv = ['streamspread', '-V']; cli.main()\n"
+        "print(*map(os.environ.get, ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')))"
+    )
+    given = {name: value for name, value in environment().items() if name not in _WAITING} | said
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=given)
+    assert done.stdout.splitlines()[-1] == expected
