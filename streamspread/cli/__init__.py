@@ -64,10 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _wait_briefly() -> None:
-    """Let threads of OpenMP that have nothing to do look for work for microseconds before they sleep, not for
-    a millisecond. Those of torch and of Numba, which have an OpenMP each, work in turn, and who waits so takes
-    a core from who works: a fifth of the time of a small network's run on two cores. The variable is read when
-    either is loaded; whoever runs the program may have said otherwise."""
+    """Let threads of OpenMP that have nothing to do look for work for microseconds before they sleep, not
+    for a millisecond. Those of torch and of Numba, which have an OpenMP each, work in turn, and who waits so
+    takes a core from who works: a fifth of the time of a small network's run on two cores. The variable is
+    read when either is loaded; whoever runs the program may have said otherwise."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
