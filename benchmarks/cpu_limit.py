@@ -177,18 +177,18 @@ def rate_of_pairs() -> float:
     from streamspread.system.switches import one_by_one
 
     @numba.njit(nogil=True)
-    def multiply(x: Any, out: Any, times: int) -> None:
+    def multiply(x: Any, out: Any, times: int, apart: int) -> None:
         for _ in range(times):
-            add_tile(x, (0, 0, 0), PAIRS, out, 0, SIDE * LANES)
+            add_tile(x, (0, 0, apart), PAIRS, out, 0, SIDE * LANES)
 
-    def work(times: int = 20_000) -> None:
-        list(
-            one_by_one(lambda _: multiply(x, np.zeros(TILE * SIDE * LANES, np.int64), times), range(threads))
-        )
+    threads, numbers = torch.get_num_threads(), TILE * SIDE * LANES
+    x = np.random.default_rng(0).integers(-500, 500, 2 * PAIRS * LANES).astype(np.int16).view(np.int32)
 
-    x, threads = np.ones(PAIRS * LANES, np.int32), torch.get_num_threads()
-    work(1)
-    return threads * 20_000 * 4.0 * PAIRS * TILE * SIDE * LANES / shortest(work)
+    def work() -> None:
+        # All panels are one, which the compiler must not know: it would form their products once.
+        list(one_by_one(lambda out: multiply(x, out, TILES, 0), np.zeros((threads, numbers), np.int64)))
+
+    return threads * TILES * 4.0 * PAIRS * numbers / shortest(work)
 
 
 def shortest(work: Callable[[], Any]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from streamspread.results.spectrum import LayerSpectrum
 from streamspread.store.checkpoints import put_together, taken_apart
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
+from streamspread.system.room import Room
 from streamspread.system.switches import side_by_side
 
 _ROUNDS = 4  # of eigenvalue steps, one on each thread, between which an analysis is not kept
@@ -169,8 +171,9 @@ class Analysis:
         count, last = len(ending), ending[-1] if ending else ""
         while ending:
             self._report_step(plan, count - len(ending), count, ending[0])
-            together = [self.running[name] for name in self._together(plan, ending)]
-            for layer, spectrum in zip(together, self._spectra(together), strict=True):
+            room = self._room(plan)
+            together = [self.running[name] for name in self._together(ending, room)]
+            for layer, spectrum in zip(together, self._spectra(together, room), strict=True):
                 if not layer.begin_scoring(spectrum, self.observed.device):
                     self.spectra[ending[0]] = self._kept(spectrum)
                     del self.running[ending[0]]
@@ -183,28 +186,36 @@ class Analysis:
         if count:
             self._report_step(plan, count, count, last)
 
-    def _together(self, plan: Plan, ending: Sequence[str]) -> list[str]:
+    def _room(self, plan: Plan) -> int:
+        """Bytes that eigenvalue steps may take beside all sums: what the plan has for one after the other."""
+        step = plan.passes[self.index]
+        states = sum(self.plans[name].state_bytes for name in step.layers)
+        return step.bytes - self.observed.resident_bytes - kept_bytes(self.observed, self.options) - states
+
+    def _together(self, ending: Sequence[str], room: int) -> list[str]:
         """The next layers whose spectra are computed side by side, each on one thread: small products of one
-        leave most of several threads waiting. As many at a time as there are threads, where they take no
-        more memory than one after the other may, and none uses its sums up."""
-        observed, step, threads = self.observed, plan.passes[self.index], torch.get_num_threads()
+        leave most of several threads waiting. As many at a time as there are threads, where there is room for
+        these, with one exception that may wait for it, and none uses its sums up."""
+        observed, threads = self.observed, torch.get_num_threads()
         if observed.device.type != "cpu" or observed.ranks.size > 1 or threads == 1:
             return list(ending[:1])
-        states = sum(self.plans[name].state_bytes for name in step.layers)
-        room = step.bytes - observed.resident_bytes - kept_bytes(observed, self.options) - states
         together: list[str] = []
         for name in ending[: _ROUNDS * threads]:
-            needed = sorted(self.plans[other].finish_bytes for other in (*together, name))[-threads:]
-            if sum(needed) > room or self.plans[name].candidate.order > observed.profile.dense_limit:
+            *others, most = sorted(self.plans[other].finish_bytes for other in (*together, name))
+            enough = most <= room and sum(others[-threads:]) <= room
+            if not enough or self.plans[name].candidate.order > observed.profile.dense_limit:
                 break
             together.append(name)
         return together or list(ending[:1])
 
-    def _spectra(self, together: Sequence[RunningLayer]) -> list[LayerSpectrum]:
-        among = min(len(together), torch.get_num_threads())
+    def _spectra(self, together: Sequence[RunningLayer], size: int) -> list[LayerSpectrum]:
+        among, room = min(len(together), torch.get_num_threads()), Room(size)
 
         def found(layer: RunningLayer) -> LayerSpectrum:
-            return self._finish(layer, among) if layer.scoring is None else layer.scored()
+            if layer.scoring is not None:
+                return layer.scored()
+            with room.taken(layer.plan.finish_bytes) if among > 1 else nullcontext():
+                return self._finish(layer, among)
 
         return side_by_side(found, together) if among > 1 else [found(layer) for layer in together]
 

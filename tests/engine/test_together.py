@@ -1,7 +1,9 @@
 """Eigenvalue steps side by side: which, how many, and that they are the layers' own."""
 
+import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -49,29 +51,64 @@ def test_all_on_as_many_threads_as_there_are(groups, threads):
     assert sum(spectrum.seconds for spectrum in spectra.values()) <= taken
 
 
-def together(change, monkeypatch, **constants):
-    """The layers that an analysis on three threads, with a changed plan, computes first."""
+def together(monkeypatch, sizes, room, **constants):
+    """The layers that an analysis on three threads computes first, with a changed profile, where their steps
+    take so many bytes and there is room for so many."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    model, x = network("cnn", 150)
+    options = Options(device="cpu", method="gram")
+    with observing(model, x, RunOptions(layers=LAYERS, device="cpu")) as observed:
+        plan = plan_for(observed, options, observed.taps, "fp32")
+        observed = replace(observed, profile=replace(observed.profile, **constants))
+        analysis = Analysis(observed, options, lambda _: None, None)
+    for one, size in zip(plan.layers, sizes, strict=True):
+        candidate = replace(one.candidate, finish_bytes=size)
+        analysis.plans = getattr(analysis, "plans", {}) | {one.layer: replace(one, candidate=candidate)}
+    return analysis._together(LAYERS, room)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"),
+    [((3, 3, 4), 3), ((0, 0, 10), 3), ((10, 5, 5), 3), ((10, 0, 11), 2), ((5, 6, 6), 2), ((11, 0, 0), 1)],
+)
+def test_none_that_there_is_no_room_for_and_one_at_most_that_waits(sizes, count, monkeypatch):
+    assert together(monkeypatch, sizes, 10) == LAYERS[:count]
+
+
+def test_room_is_what_the_plan_has_beside_all_sums():
     model, x = network("cnn", 150)
     options = Options(device="cpu", directions=2)
     with observing(model, x, RunOptions(layers=LAYERS, device="cpu")) as observed:
-        observed = replace(observed, profile=replace(observed.profile, **constants))
-        analysis = Analysis(observed, options, lambda _: None, None)
         plan = plan_for(observed, options, observed.taps, "fp32")
-        analysis.plans = {one.layer: one for one in plan.layers}
-        states = sum(one.state_bytes for one in plan.layers)
-        own = observed.resident_bytes + kept_bytes(observed, options) + states
-        return analysis._together(change(plan, own), LAYERS)
+        analysis = Analysis(observed, options, lambda _: None, None)
+        analysis.plans, analysis.index = {one.layer: one for one in plan.layers}, 0
+        own = observed.resident_bytes + kept_bytes(observed, options)
+        own += sum(one.state_bytes for one in plan.layers)
+        assert analysis._room(replace(plan, passes=(replace(plan.passes[0], bytes=own + 7),))) == 7
 
 
-def test_no_more_than_the_plan_has_room_for(monkeypatch):
-    def with_room(plan, own, less):
-        own += sum(one.finish_bytes for one in plan.layers[:2]) - less
-        return replace(plan, passes=(replace(plan.passes[0], bytes=own),))
+def test_no_more_at_a_time_than_there_is_room_for(monkeypatch, threads):
+    """However many threads there are, and whatever each layer's step takes."""
+    model, x = network("cnn", 150)
+    with observing(model, x, RunOptions(layers=LAYERS, device="cpu")) as observed:
+        analysis = Analysis(observed, Options(device="cpu"), lambda _: None, None)
+    sizes, now, most, lock = [5, 3, 3, 2, 4, 1, 1, 5], [0], [0], threading.Lock()
 
-    assert together(lambda plan, own: with_room(plan, own, 0), monkeypatch) == LAYERS[:2]
-    assert together(lambda plan, own: with_room(plan, own, 1), monkeypatch) == LAYERS[:1]
+    def finish(layer, among):
+        with lock:
+            now[0] += layer.plan.finish_bytes
+            most[0] = max(most[0], now[0])
+        time.sleep(0.01)
+        with lock:
+            now[0] -= layer.plan.finish_bytes
+        return layer.plan.finish_bytes
+
+    monkeypatch.setattr(analysis, "_finish", finish)
+    layers = [SimpleNamespace(scoring=None, plan=SimpleNamespace(finish_bytes=size)) for size in sizes]
+    assert analysis._spectra(layers, 5) == sizes
+    assert most[0] == 5
 
 
 def test_none_beside_one_that_uses_its_sums_up(monkeypatch):
-    assert together(lambda plan, own: plan, monkeypatch, dense_limit=0) == LAYERS[:1]
+    assert together(monkeypatch, (0, 0, 0), 0, dense_limit=150) == LAYERS
+    assert together(monkeypatch, (0, 0, 0), 0, dense_limit=149) == LAYERS[:1]
