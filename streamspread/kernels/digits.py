@@ -28,6 +28,7 @@ import torch
 
 from streamspread.kernels import DIGITS, HEIGHT, WIDTH, digit_terms, row_bytes, words
 from streamspread.kernels.integers import flat, lying_in_lines
+from streamspread.system.spare import Spare
 from streamspread.system.switches import one_by_one
 
 #: Values that two digits hold.
@@ -145,7 +146,8 @@ def add_gram(
     step = min(terms, digit_terms(count))
     size, memory = DIGITS * max(count * row_bytes(step), step * row_bytes(count)), None
     blocks = [(panel, block) for panel in held for block in _blocks(*panel[1][1:])]
-    memories: list[torch.Tensor] = []
+    numbers = DIGITS * min(count, HEIGHT) * min(count, WIDTH)  # of the products of a block
+    spare = Spare(lambda: torch.empty(numbers, dtype=torch.int32))
     sizes = list(accumulate((bottom - top) * (right - left) for _, (top, bottom, left, right) in blocks))
     for begin in range(0, terms, step):
         part_NT = x_NK[:count, begin : begin + step]
@@ -161,7 +163,7 @@ def add_gram(
             progress(min(1.0, (begin + step) / terms))
             continue
         digits_3LM = memory[: DIGITS * lines * width].view(DIGITS, lines, width)[..., :length]
-        add = partial(_add, digits_3LM.mT if turned else digits_3LM, memories)
+        add = partial(_add, digits_3LM.mT if turned else digits_3LM, spare)
         for added, _ in zip(sizes, one_by_one(add, blocks), strict=True):
             progress((begin + added / sizes[-1] * part_NT.shape[1]) / terms)
         del add, digits_3LM  # which hold the memory too
@@ -192,18 +194,13 @@ Panel = tuple[np.ndarray, tuple[int, int, int]]
 Block = tuple[int, int, int, int]  # its first row and one past the last, and so its columns
 
 
-def _add(digits_3NT: torch.Tensor, memories: list[torch.Tensor], where: tuple[Panel, Block]) -> None:
+def _add(digits_3NT: torch.Tensor, spare: Spare[torch.Tensor], where: tuple[Panel, Block]) -> None:
     (c, (stride, first, _)), (top, bottom, left, right) = where
-    try:
-        memory = memories.pop()
-    except IndexError:  # all are in use: one for each thread, however many there are
-        count = digits_3NT.shape[1]
-        memory = torch.empty(DIGITS * min(count, HEIGHT) * min(count, WIDTH), dtype=torch.int32)
-    products = memory[: DIGITS * (bottom - top) * (right - left)].view(DIGITS, bottom - top, right - left)
-    for product, digits_NT in zip(products, digits_3NT, strict=True):
-        _multiply(product, digits_NT[top:bottom], digits_NT[left:right])
-    _add_three(c, stride, *_places(first, stride, top, left), products.numpy())
-    memories.append(memory)
+    with spare.one() as memory:
+        products = memory[: DIGITS * (bottom - top) * (right - left)].view(DIGITS, bottom - top, right - left)
+        for product, digits_NT in zip(products, digits_3NT, strict=True):
+            _multiply(product, digits_NT[top:bottom], digits_NT[left:right])
+        _add_three(c, stride, *_places(first, stride, top, left), products.numpy())
 
 
 def _blocks(first: int, end: int) -> Iterator[Block]:

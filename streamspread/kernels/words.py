@@ -23,6 +23,7 @@ import torch
 from streamspread.kernels import BLOCK, digit_terms
 from streamspread.kernels.integers import flat, lying_in_lines
 from streamspread.kernels.pairs import CHUNK, LANES, SIDE, TILE, add_block, pack_columns, pack_rows
+from streamspread.system.spare import Spare
 from streamspread.system.switches import one_by_one
 
 
@@ -54,10 +55,10 @@ def add_gram(
     step = min(terms, digit_terms(count))
     width = -(-count // LANES) + SIDE - 1  # panels, the last of which a tile may read and does not use
     memory = np.empty(width * LANES * -(-step // 2), np.int32)
-    memories: list[np.ndarray] = []
+    spare = Spare(lambda: np.empty((BLOCK + TILE) * (BLOCK + SIDE * LANES), np.int64))
     for begin in range(0, terms, step):
         packed, squares = _packed(x_NK[:count, begin : begin + step], memory, width)
-        add = partial(_add, packed, squares, memories, begin + step >= terms)
+        add = partial(_add, packed, squares, spare, begin + step >= terms)
         for added, _ in zip(sizes, one_by_one(add, blocks), strict=True):
             progress((begin + added / sizes[-1] * min(step, terms - begin)) / terms)
 
@@ -73,11 +74,7 @@ def _packed(x_NT: torch.Tensor, memory: np.ndarray, width: int) -> tuple[tuple[n
     return (memory, pairs), squares
 
 
-def _add(packed: Any, squares: Any, memories: list[np.ndarray], last: bool, where: Any) -> None:
-    try:
-        memory = memories.pop()
-    except IndexError:  # all are in use: one for each thread, however many there are
-        memory = np.empty((BLOCK + TILE) * (BLOCK + SIDE * LANES), np.int64)
+def _add(packed: Any, squares: Any, spare: Spare[np.ndarray], last: bool, where: Any) -> None:
     c, panel, block = where
-    add_block(c, panel, block, packed, squares, memory, last)
-    memories.append(memory)
+    with spare.one() as memory:
+        add_block(c, panel, block, packed, squares, memory, last)
