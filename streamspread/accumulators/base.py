@@ -212,6 +212,10 @@ class Impossible:
     remedy: str = ""
 
 
+class Unfit(Exception):
+    """An accumulator will not close what was asked for, so that another method must sum the layer."""
+
+
 class Combine(Enum):
     """How a part of two states over different samples becomes one."""
 

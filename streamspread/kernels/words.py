@@ -12,7 +12,7 @@ so no sum is ever rounded, and no order of adding makes a difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -57,20 +57,53 @@ def add_gram(
     memory = np.empty(width * LANES * -(-step // 2), np.int32)
     spare = Spare(lambda: np.empty((BLOCK + TILE) * (BLOCK + SIDE * LANES), np.int64))
     for begin in range(0, terms, step):
-        packed, squares = _packed(x_NK[:count, begin : begin + step], memory, width)
+        packed, squares = _packed([x_NK[:count, begin : begin + step]], memory, width)
         add = partial(_add, packed, squares, spare, begin + step >= terms)
         for added, _ in zip(sizes, one_by_one(add, blocks), strict=True):
             progress((begin + added / sizes[-1] * min(step, terms - begin)) / terms)
 
 
-def _packed(x_NT: torch.Tensor, memory: np.ndarray, width: int) -> tuple[tuple[np.ndarray, int], np.ndarray]:
-    """Panels with the pairs of each, and squares."""
-    rows, terms = x_NT.shape
+def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_NK: torch.Tensor) -> None:
+    """``c += a bᵀ`` in place, exactly: of float64 integers, adjacent in a row, and int16 as :func:`add_gram`
+    takes it. It is a part of the Gram matrix of b's rows and a's below them."""
+    (rows, terms), count = a_MK.shape, b_NK.shape[0]
+    if not (rows and count and terms):
+        return
+    above = -(-count // LANES)  # panels
+    first = above * LANES
+    blocks = [
+        (
+            flat(c_MN),
+            (c_MN.stride(0), first),
+            (top, min(first + rows, top + BLOCK), left, min(count, left + BLOCK)),
+        )
+        for left in range(0, count, BLOCK)
+        for top in range(first, first + rows, BLOCK)
+    ]
+    step = min(terms, digit_terms(first + rows))
+    width = above + -(-rows // LANES) + SIDE - 1
+    memory = np.empty(width * LANES * -(-step // 2), np.int32)
+    spare = Spare(lambda: np.empty((BLOCK + TILE) * (BLOCK + SIDE * LANES), np.int64))
+    for begin in range(0, terms, step):
+        parts = [x[:, begin : begin + step] for x in (b_NK, a_MK)]
+        for _ in one_by_one(partial(_add, *_packed(parts, memory, width), spare, False), blocks):
+            pass
+
+
+def _packed(
+    parts: Sequence[torch.Tensor], memory: np.ndarray, width: int
+) -> tuple[tuple[np.ndarray, int], np.ndarray]:
+    """Panels with the pairs of each, and squares; each part of the rows begins a panel."""
+    terms = parts[0].shape[1]
     pairs = -(-terms // 2)
     squares = np.zeros((width, -(-pairs // CHUNK)), np.int64)
-    lines, turned = lying_in_lines(x_NT)
-    pack = pack_columns if turned else pack_rows
-    pack(flat(lines), lines.stride(0), (rows, terms, pairs), memory, squares)
+    panel = 0
+    for x_NT in parts:
+        lines, turned = lying_in_lines(x_NT)
+        pack = pack_columns if turned else pack_rows
+        shape = (len(x_NT), terms, pairs)
+        pack(flat(lines), lines.stride(0), shape, memory[panel * LANES * pairs :], squares[panel:])
+        panel += -(-len(x_NT) // LANES)
     return (memory, pairs), squares
 
 

@@ -19,6 +19,7 @@ from streamspread.accumulators.base import (
     LayerShape,
     Part,
     Setting,
+    Unfit,
 )
 from streamspread.accumulators.directions import in_own_units
 from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR, Step
@@ -66,17 +67,21 @@ class Sketch(Accumulator):
         staging_rows: int,
         adaptive: bool = False,
         step: Step | None = None,
+        until: Options | None = None,
     ) -> None:
         """``thresholds``: that the sketch should close; the largest sets its sizes. ``adaptive``: keep fewer
         than ``rank`` rows where they need fewer. ``step``: how many directions are wanted, and the device's
-        constants."""
+        constants. ``until``: its quick form, by subspace iteration on integers, which is unfit where it does
+        not satisfy these options."""
         if rank < 1:
             raise OptionError(f"a sketch keeps at least one direction, rank {rank} was asked for")
         self.dim, self.rank, self.thresholds = dim, min(rank, dim), tuple(thresholds)
         most = max(self.thresholds)
         step, enough = step or Step.usual(rank, profile(device)), most if adaptive else None
         sizes = (dim, self.rank, most, staging_rows, precision, device, step.profile, enough)
-        self._sizes = Sizes(*sizes, directions=min(step.directions, dim), ranks=step.ranks)
+        self._until = until
+        wanted = min(step.directions, dim)
+        self._sizes = Sizes(*sizes, directions=wanted, ranks=step.ranks, quick=until is not None)
         self.bounds = None if step.ranks.size == 1 else bounds_of(dim, step.ranks)
         self._stage: Stage = Waiting(self._sizes)
         self._spectra: dict[float, Spectrum] = {}  # of the stage at hand, by threshold
@@ -85,7 +90,9 @@ class Sketch(Accumulator):
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
         if setting.options.all_eigenvalues:
             return Impossible("it finds the leading eigenvalues only, and all were asked for")
-        if setting.rounding == "int16":  # a sketch multiplies no integers
+        if quick := sketching.quick(cls, layer, setting):
+            return quick
+        if setting.rounding == "int16":  # Frequent Directions multiply no integers
             setting = replace(setting, rounding="fp32")
         dim, samples, options = layer.dim, setting.samples, setting.options
         passes = options.max_passes if setting.same_again else 1
@@ -194,6 +201,18 @@ class Sketch(Accumulator):
 
     def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         self._stage = self._stage.ended()
+        if self._until is not None:
+            self._check_fit(self._until)
+
+    def _check_fit(self, until: Options) -> None:
+        """Raises Unfit."""
+        if not self.passes_done:
+            return
+        wanted = self._open(self._found(until), until)
+        if wanted and self.passes_done >= sketching.most_passes(until):
+            raise Unfit(f"K was not closed in {self.passes_done} passes")
+        if wanted and self._hopeless(self._found(until), wanted):
+            raise Unfit(f"K is more than {self.rank:,} directions can tell")
 
     def satisfied(self, options: Options) -> bool:
         """Whether every interval is as narrow as asked for, or will not become so; directions want a second
@@ -204,18 +223,28 @@ class Sketch(Accumulator):
         return self._sizes.ranks.led(lambda: self._closed(spectrum, options))
 
     def _closed(self, spectrum: Spectrum, options: Options) -> bool:
-        still_open = [
-            tau for tau in options.thresholds if (k := spectrum.components(tau)).high - k.low > options.width
-        ]
-        if still_open and self.passes_done > 1:
-            # Where not even the upper bound reaches τ with this many directions, no later pass will.
-            most = float(spectrum.upper_sums[: len(spectrum.eigenvalues)][-1])
-            still_open = [tau for tau in still_open if tau * spectrum.total_variance <= most]
-        return not still_open
+        still_open = self._open(spectrum, options)
+        return not still_open or self._hopeless(spectrum, still_open)
+
+    def _open(self, spectrum: Spectrum, options: Options) -> list[float]:
+        """The thresholds whose intervals are wider than asked for."""
+        ends = {tau: spectrum.components(tau) for tau in options.thresholds}
+        return [tau for tau, k in ends.items() if k.high - k.low > options.width]
+
+    def _hopeless(self, spectrum: Spectrum, still_open: Sequence[float]) -> bool:
+        """Whether not even the upper bound reaches any of them with this many directions: no later pass
+        will."""
+        if self.passes_done < 2:
+            return False
+        most = float(spectrum.upper_sums[: len(spectrum.eigenvalues)][-1])
+        return all(tau * spectrum.total_variance > most for tau in still_open)
 
     def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
         """What is proved so far; the state stays usable for another pass."""
-        self.end_pass()
+        self._stage = self._stage.ended()
+        return self._found(options)
+
+    def _found(self, options: Options) -> Spectrum:
         threshold, ranks = max(options.thresholds), self._sizes.ranks
         if threshold not in self._spectra:
             spectrum = ranks.led(lambda: self._stage.spectrum(threshold))

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from streamspread.accumulators.sketching.first import First, Sketched, Waiting, rows_to_stage
+from streamspread.accumulators.sketching.iterating import Iterated, Iterating
 from streamspread.accumulators.sketching.later import Refined, Refining
+from streamspread.accumulators.sketching.offer import most_passes, quick
 from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, least_rank
 
-__all__ = ["First", "Sizes", "Stage", "Waiting", "least_rank", "loaded", "rows_to_stage"]
+__all__ = [
+    "First",
+    "Sizes",
+    "Stage",
+    "Waiting",
+    "least_rank",
+    "loaded",
+    "most_passes",
+    "quick",
+    "rows_to_stage",
+]
 
 
 def loaded(sizes: Sizes, tensors: Tensors) -> Stage:
@@ -20,4 +32,8 @@ def loaded(sizes: Sizes, tensors: Tensors) -> Stage:
             return Refining.loaded(sizes, tensors)
         case 4:
             return Refined(Refining.loaded(sizes, tensors))
+        case 5:
+            return Iterating.loaded(sizes, tensors)
+        case 6:
+            return Iterated(Iterating.loaded(sizes, tensors))
     return Waiting(sizes)

@@ -9,6 +9,7 @@ import torch
 
 from streamspread import kernels
 from streamspread.accumulators.directions import NEGLIGIBLE, Scaled
+from streamspread.accumulators.sketching.iterating import Iterating
 from streamspread.accumulators.sketching.later import Earlier, Refining
 from streamspread.accumulators.sketching.stage import Sizes, Tensors, finite, proved
 from streamspread.accumulators.staging import Origin, Staging, origin_in, origin_of
@@ -45,8 +46,10 @@ class Waiting:
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes
 
-    def begun(self, x_ND: torch.Tensor) -> First:
+    def begun(self, x_ND: torch.Tensor) -> First | Iterating:
         sizes = self.sizes
+        if sizes.quick:
+            return Iterating.first(sizes, x_ND)
         return First(sizes, origin_of(x_ND, sizes.precision, ranks=sizes.ranks))
 
     def ended(self) -> Waiting:

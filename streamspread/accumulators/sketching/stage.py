@@ -24,7 +24,8 @@ Tensors = Mapping[str, torch.Tensor]
 class Sizes(NamedTuple):
     """What stays the same over all stages. ``threshold``: the largest that is asked for. ``enough``: the
     share of the trace that the rows must hold where fewer than ``rank`` may do; None: all are kept.
-    ``directions``: how many eigenvectors are wanted. ``ranks``: of which each has some of the columns."""
+    ``directions``: how many eigenvectors are wanted. ``ranks``: of which each has some of the columns.
+    ``quick``: whether it is a subspace iteration, without Frequent Directions."""
 
     dim: int
     rank: int
@@ -36,6 +37,7 @@ class Sizes(NamedTuple):
     enough: float | None
     directions: int = 0
     ranks: Ranks = ALONE
+    quick: bool = False
 
     @property
     def least(self) -> int:

@@ -1,0 +1,88 @@
+"""What the quick form of a sketch costs, and where it is offered: subspace iteration on integers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from streamspread.accumulators.base import Accumulator, Candidate, LayerShape, Setting
+from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR, Step
+from streamspread.accumulators.sketching.iterating import FIRST
+from streamspread.accumulators.staging import Staging
+from streamspread.linalg.iteration import MOST_PASSES, VECTORS, Iteration
+from streamspread.options import Options
+
+_MOST_RANK, _SAMPLES = 1024, 50_000  # where the number of samples is not known
+# Samples from which it is worth while; directions that it finds as a rule up to a threshold, and the largest
+# threshold at which K is seldom beyond it; passes that it takes; and how many times as long its products take
+# as those of rank updates, since they are long and thin.
+_LEAST_SAMPLES = 4 * FIRST
+_USUAL_RANK, _USUAL_THRESHOLD, _LARGEST_THRESHOLD = 768, 0.8, 0.9
+_USUAL_PASSES, _SLOWER = 2, 1.4
+
+
+def most_passes(options: Options) -> int:
+    """Of the quick form."""
+    return min(options.max_passes, MOST_PASSES)
+
+
+def quick(sketch: Callable[..., Accumulator], layer: LayerShape, setting: Setting) -> Candidate | None:
+    """The quick form, where it may close K: of exact sums on one CPU that are read again, for as many
+    directions as it usually finds, and samples enough beside those that it begins with."""
+    dim, samples, options, threshold = (
+        layer.dim,
+        setting.samples,
+        setting.options,
+        max(setting.options.thresholds),
+    )
+    passes = most_passes(options)
+    known = setting.rounding == "int16" and setting.device.type == "cpu" and setting.same_again
+    few = samples is not None and samples < _LEAST_SAMPLES
+    wanted = options.rank == "auto" and not setting.directions and threshold <= _LARGEST_THRESHOLD
+    if (
+        not (known and wanted)
+        or few
+        or setting.ranks.size > 1
+        or setting.shares > 1
+        or setting.exact
+        or passes < 2
+    ):
+        return None
+    rank = min(_MOST_RANK, dim)
+    state = Iteration.nbytes(dim, rank, FIRST)
+    state += Staging.nbytes(dim, FIRST, setting.rounding, setting.device) + 8 * dim
+    state += 6 * 8 * FIRST**2  # inner products, and what finds their directions
+    step = 10 * 8 * (2 * rank) ** 2
+    if state + max(step, setting.forward_bytes) > setting.room:
+        return None
+    n, constants = float(samples or _SAMPLES), setting.profile
+    size = min(dim, _USUAL_RANK if threshold <= _USUAL_THRESHOLD else rank)
+    integers = float(FIRST) ** 2 * dim + _USUAL_PASSES * _SLOWER * 4 * size * dim * n
+    wide = _USUAL_PASSES * (4 * VECTORS * n + 14 * float(size) ** 2) * dim
+    last = constants.float64_cost * wide + DENSE_SOLVE_FACTOR * 4 / 3 * float(FIRST) ** 3
+    forwards = constants.forward_cost * (_USUAL_PASSES - 1) * layer.operations * n
+    return Candidate(
+        method="sketch",
+        passes=passes,
+        usual_passes=_USUAL_PASSES,
+        state_bytes=state,
+        finish_bytes=step,
+        operations=setting.sum_cost * integers + last + forwards,
+        exact=False,
+        order=0,
+        why=f"up to {rank:,} directions of {dim:,}, begun with those of {FIRST:,} samples: K proved in "
+        f"{_USUAL_PASSES} passes as a rule, or the layer is summed again",
+        step=last,
+        make=partial(
+            sketch,
+            dim,
+            rank=rank,
+            thresholds=options.thresholds,
+            precision=setting.precision(layer.name),
+            device=setting.device,
+            staging_rows=FIRST if samples is None else min(FIRST, samples),
+            step=Step(rank, constants),
+            until=options,
+        ),
+        rounding=setting.rounding,
+    )
