@@ -31,6 +31,7 @@ from streamspread.system.group import Group
 from streamspread.system.ranks import ALONE
 from streamspread.system.wire import Wire
 from tests.forks import Forked
+from tests.hesitant import hesitate
 
 PLAN = "plan:8,8,M,16,16,M,32,32"
 BATCH = 16
@@ -187,6 +188,13 @@ def run(ranks, model=None, data=X, constants=SMALL, layers=("c3", "c5"), progres
     spectra = analyze_with(subject, given, progress, constants=constants, ranks=ranks)
     facts = {name: spectra.provenance.get(name) for name in ("data_seen", "samples", "ranks", "notes")}
     return {"seen": seen(spectra), "hashes": dict(HASHES), "facts": facts, "twin": spectra.twin is not None}
+
+
+def hesitating(ranks, **given):
+    """As :func:`run`, of a layer that is unfit for the method that is planned for it."""
+    with pytest.MonkeyPatch.context() as patched:
+        hesitate(patched, {"c3": len(X)})
+        return run(ranks, **given)
 
 
 def on_two_threads(ranks, **given):
@@ -346,6 +354,7 @@ CASES = {
     **several("directions of grams", (1, 4), method="gram", directions=3, constants=TILES),
     **several("a twin", (1, 2), layers=("c5",), with_random=True),
     **several("overflow", (1, 4), data=far(1), method="covariance", rounding="fp16"),
+    **several("unfit", (1, 4), way=hesitating),
     **several("batches", (1, 3), data=lambda: iter(X.split(BATCH)), method="gram", constants=WHOLE),
     **several("an iterator", (1, 3), lambda: {"data": iter(X.split(BATCH))}, **OF_ALL),
     **several(

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
+from streamspread.accumulators.shapes import LayerShape
 from streamspread.accumulators.staging import Precision
 from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
@@ -26,47 +27,6 @@ from streamspread.system.registry import Registry
 MOST_MOVED = 1e-6
 
 _COARSE = 1e-3  # beyond which a smaller unit is tried where it was: of which deviations are less than ten
-
-
-@dataclass(frozen=True)
-class NarrowSide:
-    """An activation of fewer numbers of which a layer is the image Wx + b, and where it may be summed:
-    as rows of so many numbers that have the layer's inner products.
-
-    Attributes:
-        dim: S, how many. ``operations``: of Wx.
-        products: by W and its adjoint, as many as vectors tell all of WᵀW, of which the factor is made that
-            makes such rows. ``making_bytes``: that this takes once beside the factor, before data stream.
-        factor_numbers: of that factor. ``factor_operations``: of the factorisation.
-    """
-
-    dim: int
-    operations: float
-    making_bytes: int
-    products: int
-    factor_numbers: int
-    factor_operations: float
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """A layer before any data: name, one sample's shape, D, the operations of the forward up to it for an
-    image, and the dimension of a smaller activation of which it is an affine image, if any; and that side
-    itself, where sums can be made there.
-
-    Attributes:
-        view: what a sample is. ``places``: how many samples an image is; ``uneven``: whether some are fewer.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dim: int
-    operations: float
-    source_dim: int | None = None
-    narrow: NarrowSide | None = None
-    view: str = WHOLE
-    places: int = 1
-    uneven: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +47,8 @@ class Setting:
         ranks: that share the run. ``shares``: among how many its memory and work are divided: the ranks, or
             those that began it, where it is resumed. ``itemsize``: bytes of each number that goes between
             them.
+        exact: whether the layers were unfit for another method once: one that may be, as :class:`Unfit` says,
+            does not offer itself, and ``auto`` takes an exact one wherever one fits the budget.
     """
 
     samples: int | None
@@ -107,6 +69,7 @@ class Setting:
     ranks: Ranks = ALONE
     shares: int = 1
     itemsize: int = 4
+    exact: bool = False
 
     def of_layer(self, layer: LayerShape) -> tuple[LayerShape, Setting]:
         """The layer and its setting, with counts and operations of its own samples. Where images differ in
@@ -159,7 +122,8 @@ class Candidate:
     """One way to do a layer: what it would cost, and how to begin.
 
     Attributes:
-        passes: how often the data goes through the network for it, at the most.
+        passes: how often the data goes through the network for it, at the most. ``usual_passes``: as a rule,
+            which is what ``operations`` count; None: as often.
         state_bytes: while data streams; ``finish_bytes``: in addition, in the eigenvalue step.
         operations: estimated, of sums and eigenvalues and of the forwards that only this layer needs.
         exact: whether it sums the covariance itself, so that any threshold can be had.
@@ -197,6 +161,7 @@ class Candidate:
     scores: bool = False
     scoring: bool = False
     travels: Travels = NOTHING
+    usual_passes: int | None = None
 
     @property
     def label(self) -> str:
@@ -213,7 +178,8 @@ class Impossible:
 
 
 class Unfit(Exception):
-    """An accumulator will not close what was asked for, so that another method must sum the layer."""
+    """An accumulator will not close what was asked for, and another method must sum the layer. The message
+    says why, in a clause: K is more than its 1,024 directions can tell."""
 
 
 class Combine(Enum):
@@ -272,6 +238,7 @@ class Accumulator(ABC):
         Raises:
             ActivationError: NaN or Inf came, or not what the first pass brought.
             Overflow: rounding overflowed, or a sum.
+            Unfit: as it says, on all ranks; never where it was offered in a setting that is ``exact``.
         """
 
     def satisfied(self, options: Options) -> bool:

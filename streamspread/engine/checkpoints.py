@@ -32,16 +32,18 @@ _MACHINE = (
 
 class Job(NamedTuple):
     """Layers that are summed by a plan of their own: all at first, then those that overflowed, each with its
-    precision. The plan follows from it."""
+    precision, and those that were unfit for their method, by an ``exact`` one. The plan follows from it."""
 
     rounding: str
     layers: tuple[str, ...]
     precisions: dict[str, Precision]
+    exact: bool = False
 
     @staticmethod
     def of(facts: Mapping[str, Any]) -> Job:
         """The job that ``_asdict()`` made JSON of."""
-        return Job(facts["rounding"], tuple(facts["layers"]), precisions_of(facts["precisions"]))
+        precisions = precisions_of(facts["precisions"])
+        return Job(facts["rounding"], tuple(facts["layers"]), precisions, facts["exact"])
 
 
 def precisions_of(facts: Mapping[str, Any]) -> dict[str, Precision]:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamspread.accumulators.staging import Overflow, Precision
-from streamspread.engine.checkpoints import Job, Keeper, State, Tensors, precisions_of
-from streamspread.engine.layer import WIDER, RunningLayer, again_at
+from streamspread.accumulators.base import Unfit
+from streamspread.accumulators.staging import Overflow
+from streamspread.engine.again import Again
+from streamspread.engine.checkpoints import Job, Keeper, State, Tensors
+from streamspread.engine.layer import RunningLayer
+from streamspread.engine.loading import load_for
 from streamspread.engine.planning import kept_bytes, plan_for
 from streamspread.engine.whole import Whole
-from streamspread.errors import ActivationError
 from streamspread.linalg.states import below
 from streamspread.observe.exchange import Exchange
 from streamspread.observe.observed import Observed
@@ -36,8 +38,8 @@ _ROUNDS = 4  # of eigenvalue steps, one on each thread, between which an analysi
 
 
 class Analysis:
-    """Passes over observed data. ``notes``: what an accumulator has to say of its spectrum, by layer;
-    ``data_seen``: what the data were, as a hash.
+    """Passes over observed data. ``notes``: what an accumulator has to say of its spectrum, or why it gave
+    none, by layer; ``data_seen``: what the data were, as a hash.
 
     It can be kept between two batches and after each layer, and resumed there. ``jobs``: the one at hand, and
     those to come; ``index``: of the pass; ``ending``: the layers that are left of those whose sums this pass
@@ -63,7 +65,6 @@ class Analysis:
         self.ending: list[str] | None = None
         self.running: dict[str, RunningLayer] = {}
         self.spectra: dict[str, LayerSpectrum] = {}
-        self.overflowed: dict[str, Precision] = {}
 
     @property
     def done(self) -> dict[str, LayerSpectrum]:
@@ -73,7 +74,7 @@ class Analysis:
 
     def run(self, plan: Plan) -> dict[str, LayerSpectrum]:
         """All passes of a plan; layers that overflowed at fp16 are summed again at bf16, and at int16 in a
-        larger unit, or at fp32 where it was not asked for."""
+        larger unit, or at fp32 where it was not asked for; those that were unfit by an exact method."""
         self.rounding = plan.rounding
         saved = self.keeper.saved if self.keeper is not None else None
         if saved is None:
@@ -82,17 +83,18 @@ class Analysis:
             self.jobs = [Job.of(facts) for facts in saved[0]["jobs"]]
         while self.jobs:
             job = self.jobs[0]
-            if job.precisions:
+            if job.precisions or job.exact:
                 taps = [tap for tap in self.observed.taps if tap.name in job.layers]
-                plan = plan_for(self.observed, self.options, taps, job.rounding)
+                plan = plan_for(self.observed, self.options, taps, job.rounding, job.exact)
+                load_for(plan, self.observed, self.options)
             self._begin(job, plan, saved)
             if self.keeper is not None:
                 self.keeper.release()
             saved = None
             self._carry_out(plan)
-            if self.keeper is not None and not self.overflowed and len(self.jobs) == 1:
+            if self.keeper is not None and not self.again.layers and len(self.jobs) == 1:
                 self.keeper.end(self._state)  # until whoever asked has what was found
-            self._end()
+            self.jobs[:1] = self.again.jobs()
         return self.spectra
 
     def _begin(self, job: Job, plan: Plan, saved: tuple[dict[str, Any], Tensors] | None) -> None:
@@ -103,7 +105,7 @@ class Analysis:
         self.taps = {
             tap.name: self._watched(tap, plans[tap.name]) for tap in self.observed.taps if tap.name in plans
         }
-        again = [one.layer for one in plan.layers if one.passes > 1]
+        several = [one.layer for one in plan.layers if one.passes > 1]
         after = None if self.keeper is None else self._offer
         exchange = Exchange(
             self.observed.ranks,
@@ -111,26 +113,18 @@ class Analysis:
             lambda tap: self.running[tap.name].bounds,
         )
         exchange.use(self.observed.device)
-        self.passes = Passes(self.observed, self.report, len(plan.passes) > 1, again, after, exchange)
-        self.index, self.ending, self.overflowed = 0, None, {}
+        self.passes = Passes(self.observed, self.report, len(plan.passes) > 1, several, after, exchange)
+        self.index, self.ending = 0, None
+        self.again = Again(job, self.observed, self.options)
         if saved is not None and self.keeper is not None:
             with self.keeper.reading():
                 self._load(*saved)
-
-    def _end(self) -> None:
-        """Put those that overflowed before the jobs to come."""
-        later = []
-        for rounding in sorted({one.rounding for one in self.overflowed.values()}):
-            again_at = {name: one for name, one in self.overflowed.items() if one.rounding == rounding}
-            left = tuple(tap.name for tap in self.observed.taps if tap.name in again_at)
-            later.append(Job(rounding, left, again_at))
-        self.jobs[:1] = later
 
     def _carry_out(self, plan: Plan) -> None:
         for step in plan.passes[self.index :]:
             self.index = step.index
             if self.ending is None:
-                names = [n for n in step.layers if n not in self.overflowed and n not in self.spectra]
+                names = [n for n in step.layers if n not in self.again.layers and n not in self.spectra]
                 if not names:
                     continue
                 self.meter.restart()
@@ -155,9 +149,7 @@ class Analysis:
         self.data_seen = self.passes.data_seen
         for name in names:
             self.running[name].images = images
-        self.overflowed |= self._end_pass([self.running[name] for name in names], len(plan.passes))
-        for name in self.overflowed:
-            self.running.pop(name, None)
+        self._end_pass(names, len(plan.passes))
 
     def _new(self, name: str, source: Source | None) -> RunningLayer:
         precision = self.jobs[0].precisions.get(name)
@@ -240,7 +232,7 @@ class Analysis:
             "jobs": [job._asdict() for job in self.jobs],
             "index": self.index,
             "ending": self.ending,
-            "overflowed": self.overflowed,
+            "again": self.again.state(),
             "notes": self.notes,
             "data_seen": self.data_seen,
             "passes": passes,
@@ -255,7 +247,10 @@ class Analysis:
 
     def _load(self, facts: Mapping[str, Any], tensors: Tensors) -> None:
         self.index, self.ending, self.notes = facts["index"], facts["ending"], dict(facts["notes"])
-        self.overflowed, self.data_seen = precisions_of(facts["overflowed"]), facts["data_seen"]
+        self.data_seen = facts["data_seen"]
+        self.again.load_state(facts["again"])
+        for name in self.again.layers:
+            self.whole.again(name)
         done = (put_together(one, tensors) for one in facts["spectra"])
         self.spectra = {one.layer: one for one in done}
         found = {name: put_together(one, tensors) for name, one in facts["found"].items()}
@@ -296,31 +291,27 @@ class Analysis:
     def _report_step(self, plan: Plan, done: int, total: int, name: str) -> None:
         self.report(Progress("eigenvalues", self.index + 1, len(plan.passes), done, total, "layers", name))
 
-    def _end_pass(self, layers: Sequence[RunningLayer], passes: int) -> dict[str, Precision]:
-        """End a pass for its layers; those that overflowed and can be summed again, by name, and how.
+    def _end_pass(self, layers: Sequence[str], passes: int) -> None:
+        """End a pass for its layers, and let go of those that must be summed again.
 
         Raises:
-            ActivationError: NaN or Inf came, or an overflow that summing again would not mend.
+            ActivationError: NaN or Inf came, or what summing again would not mend.
         """
-        overflowed = {}
-        for layer in layers:
+        for name in layers:
 
-            def share(done: float, name: str = layer.plan.layer) -> None:
+            def share(done: float, name: str = name) -> None:
                 self.report(
                     Progress("inner products", self.index + 1, passes, round(100 * done), 100, "%", name)
                 )
 
             try:
-                layer.end_pass(share)
-            except Overflow as error:
-                rounding, again = layer.plan.rounding, again_at(layer.plan, self.options, error)
-                if not self.observed.stream.repeatable:
-                    raise ActivationError(
-                        f"{error}, and data that can be read once cannot be summed again: take "
-                        f"--rounding {WIDER[rounding]}"
-                    ) from None
-                overflowed[layer.plan.layer] = again
-        return overflowed
+                self.running[name].end_pass(share)
+            except (Overflow, Unfit) as error:
+                plan = self.running.pop(name).plan
+                self.again.add(plan, error)
+                self.whole.again(name)
+                if isinstance(error, Unfit):
+                    self.notes[name] = f"{plan.method}: {error}; summed again"
 
 
 def _flattened(found: Directions, tap: TapInfo) -> Directions:

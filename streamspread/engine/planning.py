@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from streamspread.accumulators.base import LayerShape, NarrowSide, Setting
+from streamspread.accumulators.base import LayerShape, Setting
+from streamspread.accumulators.shapes import NarrowSide
 from streamspread.accumulators.staging import Staging
 from streamspread.errors import BudgetError, DataError, DeviceError, OptionError
 from streamspread.kernels import exact_speed
@@ -30,8 +31,11 @@ LEAST_GAIN = 0.8
 MOST_EXACT = 2**29
 
 
-def planned(observed: Observed, options: Options) -> Plan:
-    """The plan for the observed layers; errors as :func:`streamspread.planner.make_plan`, and:
+def planned(
+    observed: Observed, options: Options, taps: Sequence[TapInfo] | None = None, exact: bool = False
+) -> Plan:
+    """The plan for the observed layers, or some of them; ``exact``: for those that were unfit once. Errors as
+    :func:`streamspread.planner.make_plan`, and:
 
     Raises:
         OptionError: more directions than any layer can have.
@@ -39,7 +43,8 @@ def planned(observed: Observed, options: Options) -> Plan:
     _check_directions(observed, options)
     stream = observed.stream
     values = Values(observed.device, observed.dtype, stream.repeatable, observed.profile)
-    return planned_at(values, options, lambda rounding: plan_for(observed, options, observed.taps, rounding))
+    taps = observed.taps if taps is None else taps
+    return planned_at(values, options, lambda rounding: plan_for(observed, options, taps, rounding, exact))
 
 
 class Values(NamedTuple):
@@ -63,9 +68,11 @@ def planned_at(values: Values, options: Options, plan_at: Callable[[str], Plan])
     return exact if _less_work(exact, usual, values.profile) else usual
 
 
-def plan_for(observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str) -> Plan:
-    """The plan for some of the taps."""
-    setting = setting_for(observed, options, rounding)
+def plan_for(
+    observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str, exact: bool = False
+) -> Plan:
+    """The plan for some of the taps; ``exact``: which were unfit once."""
+    setting = replace(setting_for(observed, options, rounding), exact=exact)
     plan = make_plan([_shape(observed, tap) for tap in taps], setting)
     return replace(plan, called=observed.called)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from streamspread.accumulators.base import LayerShape, Setting
+from streamspread.accumulators.base import LayerShape, Setting, Unfit
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.engine.layer import RunningLayer, again_at
 from streamspread.engine.planning import Values, planned_at
@@ -51,7 +52,7 @@ def spectrum_of_rows(rows: Rows, options: Options, budget: int) -> LayerSpectrum
     first = rows.parts[0]
     values = Values(first.device, first.dtype, True, constants_of(first.device))
 
-    def plan_at(rounding: str) -> Plan:
+    def plan_at(rounding: str, exact: bool = False) -> Plan:
         setting = Setting(
             samples=rows.images,
             budget=budget,
@@ -61,22 +62,29 @@ def spectrum_of_rows(rows: Rows, options: Options, budget: int) -> LayerSpectrum
             batch_size=max(len(part) for part in rows.parts),
             resident_bytes=sum(part.nbytes for part in rows.parts),
             profile=values.profile,
+            exact=exact,
         )
         return make_plan([rows.of], setting)
 
-    plan, precision = planned_at(values, options, plan_at), None
+    plan, precision, exact = planned_at(values, options, plan_at), None, False
     while True:
         try:
             return _summed(rows, plan, options, precision)
         except Overflow as error:
             again = again_at(plan.layers[0], options, error)
-        if again.rounding != plan.rounding:
-            plan = plan_at(again.rounding)
-        precision = again
+            if again.rounding != plan.rounding:
+                plan = plan_at(again.rounding, exact)
+            precision = again
+        except Unfit:
+            if exact:
+                raise
+            exact, anew = True, partial(plan_at, exact=True)
+            plan = planned_at(values, options, anew) if precision is None else anew(precision.rounding)
 
 
 def _summed(rows: Rows, plan: Plan, options: Options, precision: Precision | None) -> LayerSpectrum:
-    """All passes of a plan for one layer; Overflow where its values lie beyond the rounding's range."""
+    """All passes of a plan for one layer; Overflow where its values lie beyond the rounding's range, Unfit
+    where another method must sum it."""
     (planned,) = plan.layers
     layer = RunningLayer(planned, options, rows.parts[0].device, precision=precision)
     for index in planned.pass_indices:

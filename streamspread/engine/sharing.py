@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from streamspread.engine.checkpoints import identity, outline
 from streamspread.engine.planning import plan_for, planned
 from streamspread.errors import DataError, RanksError
 from streamspread.observe.observed import Observed
+from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
 from streamspread.planner import Plan
 from streamspread.streams.stream import checksum
@@ -40,19 +42,21 @@ def agreed(observed: Observed, options: Options) -> Observed:
     return replace(observed, budget=min(budgets), forward_bytes=max(forwards), resident_bytes=max(residents))
 
 
-def planned_alike(observed: Observed, options: Options) -> Plan:
-    """The plan of the first rank.
+def planned_alike(
+    observed: Observed, options: Options, taps: Sequence[TapInfo] | None = None, exact: bool = False
+) -> Plan:
+    """The plan of the first rank; arguments as of :func:`planned`.
 
     Raises:
         RanksError: another one would plan otherwise.
     """
     ranks = observed.ranks
     if ranks.size == 1:
-        return planned(observed, options)
+        return planned(observed, options, taps, exact)
     # Which rounding pays is measured.
-    mine = planned(observed, options) if ranks.leads else None
+    mine = planned(observed, options, taps, exact) if ranks.leads else None
     rounding = ranks.share(mine.rounding if mine else "")
-    plan = mine or plan_for(observed, options, observed.taps, rounding)
+    plan = mine or plan_for(observed, options, observed.taps if taps is None else taps, rounding, exact)
     if any(other != outline(plan) for other in ranks.gather(outline(plan))):
         raise RanksError("the ranks plan differently: give all of them the same version, options and devices")
     return plan

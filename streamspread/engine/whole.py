@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamspread.planner import PassWork, Plan, parts
+from streamspread.planner import PassWork, Plan, parts, work
 from streamspread.system.devices import Profile
 from streamspread.system.progress import Progress, Report
 
@@ -12,18 +12,24 @@ from streamspread.system.progress import Progress, Report
 class Whole:
     """Adds to signs of life how much of the whole is done.
 
-    A plan that is followed by another one, of layers that overflowed, counts as what was left of the whole.
+    A plan that is followed by another one, of layers that must be summed again, counts as what was left of
+    the whole. So that something is left, what they took counts again.
     """
 
     def __init__(self, report: Report, profile: Profile) -> None:
         self._report, self._profile = report, profile
         self._parts: list[PassWork] = []
-        self._begun = self._done = 0.0
+        self._begun = self._done = self._again = 0.0
 
     def begin(self, plan: Plan) -> None:
         """From here on, signs of life are of this plan."""
-        self._parts = parts(plan, self._profile)
-        self._begun = self._done
+        self._parts, self._plan = parts(plan, self._profile), plan
+        self._begun, self._again = self._done, 0.0
+
+    def again(self, layer: str) -> None:
+        """A layer of the plan will be summed again, by another one."""
+        alone = tuple(row for row in self._plan.layers if row.layer == layer)
+        self._again += work(replace(self._plan, layers=alone), self._profile)
 
     def report(self, event: Progress) -> None:
         """Hand on a sign of life, with its share of the whole where that is known."""
@@ -33,7 +39,7 @@ class Whole:
         self._report(event if whole is None else replace(event, whole=self._done))
 
     def _share(self, event: Progress) -> float | None:
-        at, all_of_it = event.index - 1, sum(part.all for part in self._parts)
+        at, all_of_it = event.index - 1, self._again + sum(part.all for part in self._parts)
         if event.stage == "all eigenvalues" and event.total:
             at = next((n for n, part in enumerate(self._parts) if event.label in part.steps), -1)
         if not event.total or not 0 <= at < len(self._parts) or all_of_it <= 0.0:

@@ -80,10 +80,12 @@ def _with_scores(offer: Candidate, layer: LayerShape, setting: Setting) -> Candi
     travels = offer.travels
     if setting.shares > 1:
         travels = travels.more(Travels(rows=float(samples) * layer.dim * setting.itemsize))
+    usual = offer.usual_passes
     return replace(
         offer,
         travels=travels,
         passes=offer.passes + 1,
+        usual_passes=None if usual is None else usual + 1,
         state_bytes=max(offer.state_bytes, needed),
         operations=offer.operations + forwards + products,
         why=f"{offer.why}; and a pass for scores",
@@ -142,7 +144,7 @@ def _times(factor: float) -> str:
 def _least_work(fitting: Sequence[Candidate], setting: Setting) -> Candidate:
     best = min(fitting, key=attrgetter("operations"))
     # An exact method is worth some more work. A single pass of a sketch leaves K open: then any is better.
-    worth = setting.profile.exact_worth if best.passes > 1 else math.inf
+    worth = math.inf if setting.exact or best.passes == 1 else setting.profile.exact_worth
     exact = [one for one in fitting if one.exact and one.operations <= worth * best.operations]
     best = min(exact, default=best, key=attrgetter("operations"))
     worth = _ESTIMATE_WORTH if (setting.samples or 0) <= _FEW else 1.0

@@ -1,4 +1,4 @@
-"""How long a plan will take on a machine whose pace is known."""
+"""How long a plan will take on a machine whose pace is known: with those of its passes that are usual."""
 
 from __future__ import annotations
 
@@ -70,17 +70,14 @@ def outlook(plan: Plan, pace: Pace, profile: Profile) -> Outlook | None:
     if samples is None:
         return None
     rows = {row.layer: row for row in plan.layers}
-    share = {
-        step.index: max(_reach(rows[layer]) for layer in step.layers) / (pace.operations or 1.0)
-        for step in plan.passes
-    }
+    through = (reach / (pace.operations or 1.0) for reach in _reaches(plan))
     own = {row.layer: _told(row, plan, pace, profile) / pace.products for row in plan.layers}
     between = pace.wire
     wire = {n: one.candidate.travels.seconds(between) for n, one in rows.items()} if between else {}
     sums = {n: own[n] - profile.search_cost * rows[n].candidate.step / pace.products for n in wire}
     return Outlook(
         layers={name: seconds + wire.get(name, 0.0) for name, seconds in own.items()},
-        forwards=samples * pace.forward * sum(min(1.0, part) for part in share.values()) / plan.ranks,
+        forwards=samples * pace.forward * sum(min(1.0, part) for part in through) / plan.ranks,
         samples=samples,
         wire=wire,
         outweighed=tuple(name for name, seconds in wire.items() if seconds > sums[name]),
@@ -91,10 +88,8 @@ def work(plan: Plan, profile: Profile) -> float:
     """Operations of a plan, as equivalents of products at the device's usual precision: of sums, eigenvalues
     and every pass through the network, which the layers in it share."""
     samples = plan.samples or 1
-    rows = {row.layer: row for row in plan.layers}
-    reach = sum(max(_reach(rows[layer]) for layer in step.layers) for step in plan.passes)
     own = sum(_own(row, plan, profile) for row in plan.layers)
-    return own + profile.forward_cost * samples * reach / plan.ranks
+    return own + profile.forward_cost * samples * sum(_reaches(plan)) / plan.ranks
 
 
 class PassWork(NamedTuple):
@@ -120,11 +115,11 @@ def parts(plan: Plan, profile: Profile) -> list[PassWork]:
     steps = {name: profile.search_cost * row.candidate.step for name, row in rows.items()}
     sums = {name: max(0.0, _own(row, plan, profile) - steps[name]) for name, row in rows.items()}
     found = []
-    for step in plan.passes:
-        reach = max(_reach(rows[layer]) for layer in step.layers)
-        own = {layer: sums[layer] / len(rows[layer].pass_indices) for layer in step.layers}
-        after = {layer: own.pop(layer) for layer in step.layers if rows[layer].candidate.sums_after}
-        ending = [layer for layer in step.layers if rows[layer].pass_indices[-1] == step.index]
+    for step, reach in zip(plan.passes, _reaches(plan), strict=True):
+        there = [name for name in step.layers if step.index in rows[name].usual_indices]
+        own = {layer: sums[layer] / len(rows[layer].usual_indices) for layer in there}
+        after = {layer: own.pop(layer) for layer in there if rows[layer].candidate.sums_after}
+        ending = [layer for layer in there if rows[layer].usual_indices[-1] == step.index]
         streamed = profile.forward_cost * samples * reach / plan.ranks + sum(own.values())
         found.append(PassWork(streamed, after, {layer: steps[layer] for layer in ending}))
     return found
@@ -144,14 +139,22 @@ def _told(row: LayerPlan, plan: Plan, pace: Pace, profile: Profile) -> float:
 
 
 def _again(row: LayerPlan, plan: Plan, profile: Profile) -> float:
-    """Operations of the forwards that a layer's further passes take."""
+    """Operations of the forwards that a layer's further passes take, of those that are usual."""
     return (
         profile.forward_cost
-        * (len(row.pass_indices) - 1)
+        * (len(row.usual_indices) - 1)
         * row.of.operations
         * (plan.samples or 1)
         / plan.ranks
     )
+
+
+def _reaches(plan: Plan) -> list[float]:
+    """Of each pass, the operations of the forward up to the deepest layer that takes it as a rule."""
+    return [
+        max((_reach(row) for row in plan.layers if step.index in row.usual_indices), default=0.0)
+        for step in plan.passes
+    ]
 
 
 def _reach(row: LayerPlan) -> float:

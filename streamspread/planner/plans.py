@@ -74,6 +74,11 @@ class LayerPlan:
         return len(self.pass_indices)
 
     @property
+    def usual_indices(self) -> tuple[int, ...]:
+        """The passes that it takes as a rule."""
+        return self.pass_indices[: self.candidate.usual_passes]
+
+    @property
     def state_bytes(self) -> int:
         return self.candidate.state_bytes
 

@@ -21,6 +21,7 @@ from streamspread.streams import as_stream
 from streamspread.streams.feed import in_background
 from streamspread.system.files import claimed
 from tests.bits import bits
+from tests.hesitant import hesitate
 from tests.networks import Sign, growing, network, smallest_budget
 
 TRIAL = functools.cache(keeping._trial)  # which is the same throughout a process, and a third of a short run
@@ -153,6 +154,22 @@ def test_a_run_that_is_ended_again_and_again_has_the_bits_of_one_that_is_not(cas
     done, ends = resumed(model, x, layers, tmp_path / "run", every, **options)
     assert ends >= 2
     assert bits(done) == bits(whole)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_layers_that_were_unfit_have_their_bits_too(every, tmp_path, monkeypatch):
+    """They are in the jobs to come, of which one is resumed as well; also what overflowed before."""
+    hesitate(monkeypatch, {"0": 240, "1": 480})
+    model, x, _, options = overflowing("fp16")
+    given = nn.Sequential(*model, nn.Tanh()), x, ["0", "1", "2"]
+    options |= {"method": "auto"}
+    whole = streamspread.analyze(*given, **options)
+    done, ends = resumed(*given, tmp_path / "run", every, **options)
+    assert ends >= 20 / every
+    assert bits(done) == bits(whole)
+    assert [one.method == "sketch" for one in done.values()] == [False, False, True]
+    assert done.provenance["notes"][-2:] == whole.provenance["notes"]
     assert list(tmp_path.iterdir()) == []
 
 

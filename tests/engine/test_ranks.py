@@ -55,6 +55,7 @@ def test_sums_have_the_bits_of_one_process_and_the_eigenvalue_step_agrees(world,
         ("directions of grams", 4, False),
         ("a twin", 2, True),
         ("overflow", 4, True),
+        ("unfit", 4, True),
         ("batches", 3, False),
         ("an iterator", 3, True),
         ("texts", 3, True),
@@ -101,6 +102,14 @@ def test_an_overflow_in_the_columns_of_one_rank_is_one_of_all(world, method):
 def test_a_layer_that_overflows_on_one_rank_is_summed_again_on_all(world):
     for one in results(world, "overflow on 4"):
         assert {layer["rounding"] for layer in one["seen"].values()} == {"bf16"}
+
+
+def test_a_layer_that_is_unfit_is_summed_again_on_all_ranks(world):
+    for one in results(world, "unfit on 4"):
+        assert {name: layer["method"] == "sketch" for name, layer in one["seen"].items()} == {
+            "c3": False,
+            "c5": True,
+        }
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Which method a layer gets, and why not the others, in words with numbers."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from streamspread.accumulators.methods.sketch import Sketch
 from streamspread.errors import OptionError
 from streamspread.options import Options
 from streamspread.system.memory import format_bytes, parse_bytes
@@ -90,6 +92,28 @@ def test_where_an_exact_method_takes_less_than_twice_the_work_it_is_preferred():
     assert chosen.method == "covariance"
     share = float(re.search(r"sketch: ([\d.]+)× the work", "; ".join(chosen.rejected))[1])
     assert 0.5 <= share < 1.0
+
+
+def test_layers_that_were_unfit_once_get_an_exact_method_whatever_its_work_where_one_fits():
+    def chosen(budget, **options):
+        return planned([layer(65536)], 60_000, budget, **options).layers[0].candidate
+
+    assert not chosen(24 * GIB).exact
+    again = chosen(24 * GIB, exact=True)
+    assert again.exact
+    assert again.operations > 2.0 * chosen(24 * GIB).operations
+    assert chosen(24 * GIB, exact=True, method="sketch").method == "sketch"
+    assert chosen(4 * GIB, exact=True).method == "sketch"
+
+
+def test_a_pass_for_scores_is_as_usual_as_those_before_it(monkeypatch):
+    offered = Sketch.candidate
+    monkeypatch.setattr(Sketch, "candidate", lambda *given: replace(offered(*given), usual_passes=1))
+    options = {"method": "sketch", "directions": 3}
+    (plain,) = planned([layer(3000)], 5000, GIB, **options).layers
+    (scored,) = planned([layer(3000)], 5000, GIB, scores=True, **options).layers
+    assert (plain.usual_indices, scored.usual_indices) == ((0,), (0, 1))
+    assert len(scored.pass_indices) == len(plain.pass_indices) + 1 > 2
 
 
 def test_a_sketch_of_data_that_cannot_be_read_again_has_one_pass_and_yields_to_any_exact_method():

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from streamspread.accumulators.base import NarrowSide
-from streamspread.planner import Pace, outlook
+from streamspread.accumulators.shapes import NarrowSide
+from streamspread.planner import Pace, outlook, parts, work
 from streamspread.system.devices import CPU
 from tests.shapes import CPU as DEVICE
 from tests.shapes import GIB, NO1, planned
@@ -69,14 +69,54 @@ def test_the_forwards_of_further_passes_are_counted_once():
 
 
 def test_at_the_narrow_side_the_layer_itself_is_not_run():
-    from streamspread.accumulators.base import NarrowSide
-
     narrow = [
         replace(NO1[0], operations=3.5e6, narrow=NarrowSide(3072, 3.5e6, 0, 3072, 3072**2, 3072**3 / 3))
     ]
     plan, found = ahead(5000, layers=narrow)
     assert plan.layers[0].summed_dim == 3072
     assert found.forwards == 0.0
+
+
+def seldom(plan, usual):
+    """The plan, of whose layers each takes so many of its passes as a rule."""
+    layers = (
+        replace(row, candidate=replace(row.candidate, usual_passes=usual[row.layer])) for row in plan.layers
+    )
+    return replace(plan, layers=tuple(layers))
+
+
+@pytest.mark.parametrize(
+    ("usual", "through"),
+    [
+        ({"c1": None, "c2": None}, [79e6, 79e6, 79e6]),
+        ({"c1": None, "c2": 2}, [79e6, 79e6, 3.5e6]),
+        ({"c1": 2, "c2": 2}, [79e6, 79e6, 0.0]),
+        ({"c1": 2, "c2": 1}, [79e6, 3.5e6, 0.0]),
+        ({"c1": 1, "c2": 3}, [79e6, 79e6, 79e6]),
+    ],
+)
+def test_forwards_are_those_of_usual_passes_as_far_as_their_layers_go(usual, through):
+    plan, _ = ahead(2000, layers=NO1[:2], method="sketch", rank=64, max_passes=3)
+    assert [step.layers for step in plan.passes] == [("c1", "c2")] * 3
+    plan = seldom(plan, usual)
+    found = outlook(plan, PACE, CPU)
+    assert found.forwards == pytest.approx(2000 * 0.01 * sum(through) / 305e6)
+    each = parts(plan, CPU)
+    assert sum(part.all for part in each) == pytest.approx(work(plan, CPU))
+    for part, reach in zip(each, through, strict=True):
+        assert part.streamed >= CPU.forward_cost * 2000 * reach
+        assert (part.all == 0.0) == (reach == 0.0)
+
+
+def test_sums_are_what_operations_are_beside_the_forwards_of_usual_passes():
+    """Of a candidate that counts two of three passes, one forward is that of a further pass."""
+    (plan, _), forward = ahead(2000, layers=NO1[1:2], method="sketch", max_passes=3), 2000 * 79e6
+    for usual, further in ((1, 0), (2, 1), (3, 2), (None, 2)):
+        rows = seldom(plan, {"c2": usual}).layers
+        costly = replace(rows[0].candidate, operations=1e13 + CPU.forward_cost * further * forward)
+        found = outlook(replace(plan, layers=(replace(rows[0], candidate=costly),)), PACE, CPU)
+        sums = found.layers["c2"]
+        assert sums == pytest.approx((1e13 + 250.0 * 2000 * 65_536) / PACE.products)
 
 
 def test_nothing_is_foretold_of_data_whose_number_is_not_known():
