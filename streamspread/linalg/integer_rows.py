@@ -7,27 +7,41 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from streamspread.linalg.products import product
+from streamspread.linalg.blocks import inner, orthonormal, ritz
+from streamspread.linalg.products import add_gram, dense_product, product
 from streamspread.results.spectrum import components_for
 
-_SPREAD = 1024  # the root mean square of a row's numbers, and of a product's, in whole units
+#: The root mean square of a row's numbers, and of a product's, in whole units.
+SPREAD = 1024
+
 _COLUMNS = 4096  # made at a time of first samples
+_STEPS = 3  # of subspace iteration, for directions of first samples
 # A basis has some times as many directions as first samples need, for two passes to close K; and fewer than
 # so many times would not.
 _FACTOR, _GUARD, _LEAST_FACTOR = 3.0, 64, 2.0
-_FAINT = 1e-9  # of the largest eigenvalue: of integers, smaller ones are their rounding's
+_FAINT = 1e-6  # of the largest eigenvalue: smaller ones are rounding's
+_SEED = 0x1D1A
+
+#: Of columns: the first, one past the last, and numbers of some rows there.
+Parts = Iterator[tuple[int, int, torch.Tensor]]
 
 
-def leading_rows(x_ND: torch.Tensor, threshold: float, most: int) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """The leading directions of some first samples, (L, D) int16, and the unit (L,) that suits products with
-    each; None where these need more than ``most`` can tell, or do not vary.
+def largest_integer() -> int:
+    """The largest value that exact products take."""
+    from streamspread.kernels.integers import LARGEST_VALUE  # with Numba
+
+    return LARGEST_VALUE
+
+
+def leading_rows(x_ND: torch.Tensor, threshold: float, most: int) -> torch.Tensor | None:
+    """About the leading directions of some first samples, (L, D) int16; None where these need more than
+    ``most`` can tell, or do not vary.
 
     Args:
         x_ND: (n, D) int16.
         threshold: the share of the trace that the directions must reach.
     """
     from streamspread.kernels import exact
-    from streamspread.linalg.reduced import Reduced  # with SciPy, which is slow to load
 
     count, dim = x_ND.shape
     gram_NN = torch.zeros(count, count, dtype=torch.float64)
@@ -35,49 +49,45 @@ def leading_rows(x_ND: torch.Tensor, threshold: float, most: int) -> tuple[torch
     mean_N = gram_NN.mean(0)
     gram_NN += mean_N.mean() - mean_N - mean_N[:, None]
     trace = float(gram_NN.trace())
-    reduced = Reduced(gram_NN)
-    values_N = reduced.values_N
-    needed = components_for(np.cumsum(values_N.numpy()), threshold * trace)
-    if trace <= 0.0 or needed is None or _LEAST_FACTOR * needed > most:
+    if trace <= 0.0:
         return None
-    worth = int((values_N > _FAINT * float(values_N[0])).sum())
-    size = min(most, worth, int(_FACTOR * needed) + _GUARD, dim)
-    values_K = values_N[:size]
-    turn_KN = (reduced.leading(size) / values_K.sqrt()).T.float().contiguous()
+    narrow_NN, size = (gram_NN / trace).float(), min(count, dim, most)
+    del gram_NN
+    basis_NL = torch.from_numpy(np.random.default_rng(_SEED).standard_normal((count, size), np.float32))
+    for _ in range(_STEPS):
+        basis_NL = orthonormal(dense_product(narrow_NN, basis_NL))
+    image_NL = dense_product(narrow_NN, basis_NL)
+    values, turn_LL = ritz(inner(basis_NL, basis_NL), inner(basis_NL, image_NL))
+    needed = components_for(np.cumsum(values), threshold)
+    if needed is None or _LEAST_FACTOR * needed > most:
+        return None
+    worth = int((values > _FAINT * values[0]).sum())
+    kept = min(worth, int(_FACTOR * needed) + _GUARD)
+    scale_K = torch.from_numpy((values[:kept] * trace) ** -0.5)
+    turn_KN = (basis_NL.double() @ (turn_LL[:, :kept] * scale_K)).T.float().contiguous()
 
-    def rows() -> Iterator[tuple[int, int, torch.Tensor]]:
+    def rows() -> Parts:
         for begin in range(0, dim, _COLUMNS):
             part = x_ND[:, begin : begin + _COLUMNS]
             yield begin, begin + part.shape[1], product(turn_KN, part.float()).double()
 
-    q_KD, fine_K, _ = in_integers(rows, dim)
-    return q_KD, units(values_K / count, fine_K)
+    return in_integers(rows, kept, dim)[0]
 
 
-def in_integers(
-    rows: Callable[[], Iterator[tuple[int, int, torch.Tensor]]], dim: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Nearly unit rows, some columns at a time, as (K, D) int16; what one is in each row; and FFᵀ for what
-    rounding F did."""
-    from streamspread.kernels.integers import LARGEST_VALUE
-
-    largest_K: torch.Tensor | None = None
-    for _, _, part in rows():
-        of_part_K = part.abs().amax(1)
-        largest_K = of_part_K if largest_K is None else torch.maximum(largest_K, of_part_K)
-    assert largest_K is not None
-    fine_K = (largest_K / LARGEST_VALUE).clamp_(min=dim**-0.5 / _SPREAD)
-    q_KD = torch.empty(len(fine_K), dim, dtype=torch.int16)
-    lost_KK = torch.zeros(len(fine_K), len(fine_K), dtype=torch.float64)
-    for begin, end, part in rows():
-        whole = (part / fine_K[:, None]).round_().clamp_(-LARGEST_VALUE, LARGEST_VALUE)
-        q_KD[:, begin:end] = whole
-        lost = part - whole * fine_K[:, None]
-        lost_KK.addmm_(lost, lost.T)
-    return q_KD, fine_K, lost_KK
-
-
-def units(variance_K: torch.Tensor, fine_K: torch.Tensor) -> torch.Tensor:
-    """In which products with rows are some thousand whole numbers: of the variance along the unit vectors
-    that these are, in wholes of ``fine``."""
-    return (variance_K.clamp(min=0.0).sqrt() / fine_K / _SPREAD).round_().clamp_(min=1.0)
+def in_integers(rows: Callable[[], Parts], count: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nearly unit rows, given some columns at a time, as (count, dim) int16, each in units of its own; and
+    FFᵀ (count, count) float64 for what rounding F did, in the rows' own units."""
+    most = largest_integer()
+    fine_K = torch.full((count,), dim**-0.5 / SPREAD, dtype=torch.float64)
+    while True:
+        q_KD = torch.empty(count, dim, dtype=torch.int16)
+        lost_KK = torch.zeros(count, count, dtype=torch.float64)
+        largest_K = torch.zeros(count, dtype=torch.float64)
+        for begin, end, part in rows():
+            largest_K = torch.maximum(largest_K, part.abs().amax(1))
+            whole = (part / fine_K[:, None]).round_().clamp_(-most, most)
+            q_KD[:, begin:end] = whole
+            add_gram(lost_KK, part - whole * fine_K[:, None])
+        if bool((largest_K <= most * fine_K).all()):
+            return q_KD, lost_KK.tril() + lost_KK.tril(-1).T
+        fine_K = torch.maximum(fine_K, largest_K / (most - 1))  # a few numbers are so large

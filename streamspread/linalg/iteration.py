@@ -6,13 +6,14 @@ structure with randomness"). Products p = Qx are exact, so QCQᵀ is, and its Ri
 next basis is made of CQ. For that, p is rounded once more, to p̂, so that Σ p̂xᵀ is exact too; what this moves
 is known by Σ (p − p̂)(p − p̂)ᵀ, and nothing that is proved depends on it but by that.
 
-A few normal vectors z are multiplied along, outside of every basis in turn: w₀ = P₀z and w_i = P_i C w_{i−1},
-for the projections P_i onto what is orthogonal to the i-th basis. Let v be the unit vector there of which
-v·Cv = λ is largest. Then v·P C w_i = λ v·C w_{i−1}, and so on to z: what is left of it in the end, divided by
-the number m = max_j ‖P_i C w_i‖, is what chance would have to be (:mod:`streamspread.linalg.outside` says how
-likely that is). But for that λ^{i+1} ≤ m/ε, since v·Cᵏ z is a normal number with a deviation of at least λᵏ
-where v is orthogonal to what C made of the bases before. It is not quite, for bases are rounded: by κ in all,
-and λ² ≤ κ² + (m/ε)^{2/(i+1)}.
+A few normal vectors z are multiplied along, as rows of integers too, outside of every basis in turn: w₀ = P₀z
+and w_i = P_i C w_{i−1}, for the projections P_i onto what is orthogonal to the i-th basis. Let v be the unit
+vector there of which v·Cv = λ is largest. Then v·C w_i = λ v·C w_{i−1}, and so on back to z: in the end it is
+λ times the product of z with a vector that is λ^i long at least, as what C makes of v has no part in the
+basis before. So ‖P_i C w_i‖ ≥ λ^{i+1} ε for one of the z at least, where none of them has a part smaller than
+ε along a given direction but for a small probability (:mod:`streamspread.linalg.outside`). Since bases are
+rounded, C does bring something back into the bases before, by κ in all: λ² ≤ κ² + (m/ε)^{2/(i+1)} for the
+largest norm m.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from streamspread.linalg.blocks import ritz
 from streamspread.linalg.chunks import UNIT, chunk_columns, chunk_nbytes, column_chunks, summation_error
-from streamspread.linalg.integer_rows import in_integers, units
+from streamspread.linalg.integer_rows import SPREAD, in_integers, largest_integer
 from streamspread.linalg.probes import FAILURE
-from streamspread.linalg.products import product
+from streamspread.linalg.products import add_gram, add_product, product
 from streamspread.linalg.states import as_tensor, load
 from streamspread.results.enclosure import RitzFacts
 
@@ -36,18 +38,20 @@ MOST_PASSES = 8
 
 #: Random vectors.
 VECTORS = 24
+
 _SEED = 0xB0A7
 # What all vectors together fall short of with a probability of FAILURE, in any of the passes.
 _ONE_MISSES = torch.tensor((FAILURE / MOST_PASSES) ** (1 / VECTORS), dtype=torch.float64)
 _SHARE = math.sqrt(2.0) * float(torch.erfinv(_ONE_MISSES))
 
+_FINER = 2.0**-15  # of a unit, to which products with random vectors are rounded
 _NEGLIGIBLE = 1e-13  # of the largest Ritz value: smaller ones are noise in float64
 _SLICE = 16384  # columns of a product at a time: its panels stay small
 # (a + b)ᵀ(a + b) is at most (1 + s)aᵀa + (1 + 1/s)bᵀb: of residuals a, and what rounding of products did, b.
 _SHARE_MORE = 0.5
 _TINY = torch.finfo(torch.float64).tiny
-_TENSORS = ("q_LD", "unit_L", "y_LD", "h_LL", "lost_LL", "sum_L", "lost_L", "w_MD", "v_MD")
-_NUMBERS = ("count", "power", "growth", "off", "kappa", "before")
+_TENSORS = ("q_RD", "unit_R", "y_RD", "h_LL", "lost_RR", "sum_R", "lost_R")
+_NUMBERS = ("size", "count", "power", "growth", "off", "kappa", "before")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,6 @@ class Solved:
     Attributes:
         facts: what it proves of C.
         next_KL: rows of coefficients: next_KL @ (C·q) is a nearly orthonormal basis for the next pass.
-        values_K: about the eigenvalues that belong to it.
         turn_LK: where rows of that basis are off by F, C brings no more than ``turn_LK @ F`` of a unit vector
             that is orthogonal to it back into the basis before, ...
         rounded: ... and no more than this by what rounding did to products.
@@ -65,7 +68,6 @@ class Solved:
 
     facts: RitzFacts
     next_KL: torch.Tensor
-    values_K: torch.Tensor
     turn_LK: torch.Tensor
     rounded: float
 
@@ -74,62 +76,72 @@ class Iteration:
     """Sums over one pass of the data: rows of integers, measured from any origin.
 
     Attributes:
-        q_LD: (L, D) int16: the basis, linearly independent rows.
-        unit_L: (L,) float64, whole numbers: to multiples of which products are rounded.
-        y_LD: (L, D) float64: Σ p̂xᵀ, in these units. ``h_LL``: Σ ppᵀ. ``lost_LL``: Σ (p − p̂)(p − p̂)ᵀ.
-        sum_L, lost_L: Σ p and Σ (p − p̂).
-        w_MD, v_MD: (M, D) float64: random vectors, and Σ x(x·w).
-        count: samples.
+        size: L, directions of the basis. ``count``: samples.
+        q_RD: (L + 2M, D) int16: the basis, linearly independent rows; and random vectors w, each as two rows,
+            whole numbers and what these leave in finer units.
+        unit_R: (L + M,) float64, whole numbers: to multiples of which products are rounded; 0 before the
+            first samples.
+        y_RD: (L + 2M, D) float64: Σ p̂xᵀ in these units, where for w p̂ is in two parts, the second in finer
+            units. ``h_LL``: Σ ppᵀ. ``lost_RR``: Σ (p − p̂)(p − p̂)ᵀ.
+        sum_R, lost_R: Σ p, Σ (p − p̂).
         power: passes before this one. ``growth``: the logarithm of what w was divided by, in all. ``off``:
-            how far these may be off along a unit vector. ``kappa``: of the module's docstring, squared.
-            ``before``: the bound of the pass before.
+            how far w may be off, as a norm. ``kappa``: of the module's docstring, squared. ``before``: a
+            bound on what lies outside the basis, from the pass before.
     """
 
-    def __init__(self, q_LD: torch.Tensor, unit_L: torch.Tensor, w_MD: torch.Tensor | None = None) -> None:
-        """``w_MD``: what is left of the random vectors; None: they are new."""
-        size, dim = q_LD.shape
-        self.q_LD, self.unit_L = q_LD, unit_L
-        self.y_LD = torch.zeros(size, dim, dtype=torch.float64)
-        self.h_LL, self.lost_LL = (torch.zeros(size, size, dtype=torch.float64) for _ in range(2))
-        self.sum_L, self.lost_L = (torch.zeros(size, dtype=torch.float64) for _ in range(2))
-        if w_MD is None:
-            # Not of torch's generators, of which data may be drawn: they must know nothing of each other.
-            w_MD = torch.from_numpy(np.random.default_rng(_SEED).standard_normal((VECTORS, dim)))
-        self.w_MD = self._outside(w_MD)
-        self.v_MD = torch.zeros_like(self.w_MD)
+    def __init__(self, q_LD: torch.Tensor, w_MD: torch.Tensor | None = None) -> None:
+        """``q_LD``: int16. ``w_MD``: what is left of the random vectors, float64; None: they are new.
+
+        Raises:
+            torch.linalg.LinAlgError: the basis is not independent.
+        """
+        self.size, dim = q_LD.shape
         self.count = self.power = 0
         self.growth = self.off = self.kappa = 0.0
         self.before = math.inf
+        self.q_RD = torch.empty(self.size + 2 * VECTORS, dim, dtype=torch.int16)
+        self.q_RD[: self.size] = q_LD
+        self.factor_LL = self._factor()
+        if w_MD is None:
+            # Not of torch's generators, of which data may be drawn: they must know nothing of each other.
+            w_MD = torch.from_numpy(np.random.default_rng(_SEED).standard_normal((VECTORS, dim)))
+        self._set(self._outside(w_MD))
+        rows = self.size + VECTORS
+        self.y_RD = torch.zeros(rows + VECTORS, dim, dtype=torch.float64)
+        self.h_LL = torch.zeros(self.size, self.size, dtype=torch.float64)
+        self.lost_RR = torch.zeros(rows, rows, dtype=torch.float64)
+        self.unit_R, self.sum_R, self.lost_R = (torch.zeros(rows, dtype=torch.float64) for _ in range(3))
 
     @staticmethod
     def nbytes(dim: int, rank: int, rows: int) -> int:
         """Bytes of its sums and of the vectors, and of what adding so many samples at a time takes."""
-        state = (2 + 8) * rank * dim + 4 * 8 * VECTORS * dim + 8 * 8 * rank**2
+        state = (2 + 8) * (rank + 2 * VECTORS) * dim + 2 * 8 * VECTORS * dim + 8 * 8 * (rank + VECTORS) ** 2
         adding = 2 * 2 * (min(dim, _SLICE) + rank) * rows + 4 * 8 * rank * rows
         return state + max(adding, 2 * chunk_nbytes(2 * rank, dim, torch.device("cpu")))
 
     def add(self, x_ND: torch.Tensor) -> None:
         """Add samples (n, D) of int16."""
         from streamspread.kernels import words
-        from streamspread.kernels.integers import LARGEST_VALUE
 
-        p_NL = torch.zeros(len(x_ND), len(self.q_LD), dtype=torch.float64)
-        words.add_product(p_NL, x_ND, self.q_LD)
-        rounded_NL = (p_NL / self.unit_L).round_().clamp_(-LARGEST_VALUE, LARGEST_VALUE)
-        lost_NL = p_NL - rounded_NL * self.unit_L
-        whole_NL = rounded_NL.short()
+        size, most = self.size, largest_integer()
+        p_NR = torch.zeros(len(x_ND), len(self.q_RD), dtype=torch.float64)
+        words.add_product(p_NR, x_ND, self.q_RD)
+        p_NR = torch.cat([p_NR[:, :size], _joined(p_NR[:, size:])], dim=1)
+        if not self.count:
+            self.unit_R = (p_NR.square().mean(0).sqrt() / SPREAD).round_().clamp_(min=1.0)
+        whole_NR = (p_NR / self.unit_R).round_().clamp_(-most, most)
+        lost_NR = p_NR - whole_NR * self.unit_R
+        finer_M = _FINER * self.unit_R[size:]
+        fine_NM = (lost_NR[:, size:] / finer_M).round_().clamp_(-most, most)
+        lost_NR[:, size:] -= fine_NM * finer_M
+        both_NR = torch.cat([whole_NR, fine_NM], dim=1).short()
         for begin in range(0, x_ND.shape[1], _SLICE):
             columns = slice(begin, begin + _SLICE)
-            words.add_product(self.y_LD[:, columns], whole_NL.T, x_ND[:, columns].T)
-        self.h_LL.addmm_(p_NL.T, p_NL)
-        self.lost_LL.addmm_(lost_NL.T, lost_NL)
-        self.sum_L += p_NL.sum(0)
-        self.lost_L += lost_NL.sum(0)
-        along_NM = torch.zeros(len(x_ND), len(self.w_MD), dtype=torch.float64)
-        for begin, end, x in _chunks(x_ND):
-            along_NM.addmm_(x.copy_(x_ND[:, begin:end]), self.w_MD[:, begin:end].T)
-        for begin, end, x in _chunks(x_ND):
-            self.v_MD[:, begin:end].addmm_(along_NM.T, x.copy_(x_ND[:, begin:end]))
+            words.add_product(self.y_RD[:, columns], both_NR.T, x_ND[:, columns].T)
+        add_gram(self.h_LL, p_NR[:, :size].T)
+        add_gram(self.lost_RR, lost_NR.T)
+        self.sum_R += p_NR.sum(0)
+        self.lost_R += lost_NR.sum(0)
         self.count += len(x_ND)
 
     def solve(self, mean_D: torch.Tensor, total: float) -> Solved:
@@ -137,33 +149,23 @@ class Iteration:
 
         Args:
             mean_D: (D,) float64, of the pass's samples. ``total``: the trace of their scatter.
-
-        Raises:
-            torch.linalg.LinAlgError: the basis is not independent.
         """
-        size, dim = self.q_LD.shape
-        metric_LL, squares_LL, along_LL = (torch.zeros(size, size, dtype=torch.float64) for _ in range(3))
+        size, dim = self.size, self.q_RD.shape[1]
+        squares_LL, along_LL = (torch.zeros(size, size, dtype=torch.float64) for _ in range(2))
         for begin, end, y in self._image(mean_D):
-            q = self.q_LD[:, begin:end].double()
-            metric_LL.addmm_(q, q.T)
-            squares_LL.addmm_(y, y.T)
-            along_LL.addmm_(q, y.T)
-        n = max(1, self.count)
-        h_LL = self.h_LL - torch.outer(self.sum_L, self.sum_L / n)
-        lost_LL = self.lost_LL - torch.outer(self.lost_L, self.lost_L / n)
-        # The basis is not orthonormal: solve H a = θ G a with its metric G.
-        factor_LL = torch.linalg.cholesky(metric_LL)
-        turned_LL = torch.linalg.solve_triangular(factor_LL, h_LL, upper=False)
-        turned_LL = torch.linalg.solve_triangular(factor_LL, turned_LL.T.contiguous(), upper=False)
-        ritz_L, vectors_LL = torch.linalg.eigh((turned_LL + turned_LL.T) / 2)
-        ritz_L, vectors_LL = ritz_L.flip(0).clamp_(min=0.0), vectors_LL.flip(1)
-        rotation_LL = torch.linalg.solve_triangular(factor_LL.T, vectors_LL, upper=True).T
-        inside_LL = torch.linalg.solve_triangular(factor_LL, along_LL, upper=False)
+            add_gram(squares_LL, y)
+            add_product(along_LL, self.q_RD[:size, begin:end].double(), y.T)
+        h_LL = _whole(self.h_LL) - torch.outer(self.sum_R[:size], self.sum_R[:size] / self.count)
+        lost_RR = _whole(self.lost_RR) - torch.outer(self.lost_R, self.lost_R / self.count)
+        values, rotation_LL = ritz(self.factor_LL @ self.factor_LL.T, h_LL)
+        rotation_LL, ritz_L = rotation_LL.T, torch.from_numpy(values.copy()).clamp_(min=0.0)
+        inside_LL = torch.linalg.solve_triangular(self.factor_LL, along_LL, upper=False)
+        squares_LL = _whole(squares_LL)
         outside_LL = rotation_LL @ (squares_LL - inside_LL.T @ inside_LL) @ rotation_LL.T
-        rounded_LL = rotation_LL @ lost_LL @ rotation_LL.T
-        terms = chunk_columns(size, dim, self.q_LD.device) + dim // 256 + self.count + size
+        rounded_LL = rotation_LL @ lost_RR[:size, :size] @ rotation_LL.T
+        terms = chunk_columns(size, dim, self.q_RD.device) + dim // 256 + self.count + size
         error = 4 * size**0.5 * (summation_error(terms) + 8 * UNIT * size) * total
-        missed = min(total, self._missed(mean_D, error))
+        missed = min(total, self._missed(mean_D, total, error))
         off = _largest(rounded_LL)
         norm = _norm_bound(max(float(ritz_L[0]), missed), _largest(outside_LL), off)
         residual_LL = (1 + _SHARE_MORE) * outside_LL + (1 + 1 / _SHARE_MORE) * norm * rounded_LL
@@ -175,26 +177,29 @@ class Iteration:
             total=total,
             error=error,
         )
-        next_KL, values_K, turn_LK, dropped = _next(rotation_LL, squares_LL, ritz_L)
-        return Solved(facts, next_KL, values_K, turn_LK, (norm * off) ** 0.5 + (norm * dropped) ** 0.5)
+        next_KL, turn_LK, dropped = _next(rotation_LL, squares_LL, ritz_L)
+        return Solved(facts, next_KL, turn_LK, (norm * off) ** 0.5 + (norm * dropped) ** 0.5)
 
     def advance(self, solved: Solved, mean_D: torch.Tensor) -> Iteration:
-        """The next pass, on a basis of what C made of this one, which is **used up**."""
-        dim, next_KL = self.q_LD.shape[1], solved.next_KL
-        rows = in_integers(lambda: ((a, b, product(next_KL, y)) for a, b, y in self._image(mean_D)), dim)
-        q_KD, fine_K, lost_KK = rows
-        images_MD = self._images(mean_D)
-        self.y_LD = self.w_MD = self.v_MD = torch.empty(0, 0)  # as large as the next one's
-        following = Iteration(q_KD, units(solved.values_K / max(1, self.count), fine_K), images_MD)
-        size = float(torch.linalg.vector_norm(following.w_MD, dim=1).max()) / dim**0.5
-        facts = solved.facts
-        hidden = facts.error * dim**0.5 + min(self.before, facts.total) * self.off
-        if size > 0.0:
-            following.w_MD /= size
-            following.growth, following.off = self.growth + math.log(size), hidden / size
+        """The next pass, on a basis of what C made of this one, which is **used up**.
+
+        Raises:
+            torch.linalg.LinAlgError: that is not independent.
+        """
+        dim, next_KL, facts = self.q_RD.shape[1], solved.next_KL, solved.facts
+        q_KD, lost_KK = in_integers(
+            lambda: ((a, b, product(next_KL, y)) for a, b, y in self._image(mean_D)), len(next_KL), dim
+        )
         back = _largest(solved.turn_LK @ lost_KK @ solved.turn_LK.T) ** 0.5 + solved.rounded
+        images_MD = self._images(mean_D)
+        self.y_RD = self.q_RD = torch.empty(0, 0)  # as large as the next one's
+        following = Iteration(q_KD, images_MD)
+        following.off += self._hidden(facts.total, facts.error) * math.exp(-following.growth)
+        following.growth += self.growth
         following.power, following.kappa = self.power + 1, self.kappa + back**2
-        following.before = facts.missed + back
+        # Outside of what C makes of a basis it is no larger than outside of that; but for what comes back.
+        bound = facts.missed**0.5 + facts.total**0.5 * back / max(facts.missed, _TINY)
+        following.before = bound**2
         return following
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -209,60 +214,87 @@ class Iteration:
         Raises:
             OptionError: it does not fit.
         """
-        q_LD, unit_L, w_MD = (state[name].clone() for name in ("q_LD", "unit_L", "w_MD"))
-        one = Iteration(q_LD, unit_L, w_MD)
+        one = Iteration(state["q_RD"][: int(state["size"])])
         load(one.state(), state)
         for name in _NUMBERS:
             setattr(one, name, type(getattr(one, name))(state[name]))
         return one
 
+    def _set(self, w_MD: torch.Tensor) -> None:
+        """Take random vectors, which are divided by about their size and rounded."""
+        most, end = largest_integer(), self.size + VECTORS
+        size = float(torch.linalg.vector_norm(w_MD, dim=1).max()) / w_MD.shape[1] ** 0.5 / SPREAD
+        size = size if _TINY < size < math.inf else 1.0
+        left_MD = w_MD / size
+        for rows, unit in ((slice(self.size, end), 1.0), (slice(end, end + VECTORS), _FINER)):
+            self.q_RD[rows] = (left_MD / unit).round_().clamp_(-most, most)
+            left_MD.sub_(self.q_RD[rows], alpha=unit)
+        self.growth, self.off = math.log(size), float(torch.linalg.vector_norm(left_MD, dim=1).max())
+
     def _image(self, mean_D: torch.Tensor) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(first column, one past the last, what C makes of the basis there, float64), but for what rounding
         products did."""
-        sum_L = self.sum_L - self.lost_L
-        for begin, end, y in _chunks(self.y_LD):
-            torch.mul(self.y_LD[:, begin:end], self.unit_L[:, None], out=y)
+        size = self.size
+        sum_L = (self.sum_R - self.lost_R)[:size]
+        for begin, end, y in column_chunks(size, self.y_RD.shape[1], self.y_RD.device):
+            torch.mul(self.y_RD[:size, begin:end], self.unit_R[:size, None], out=y)
             yield begin, end, y.addr_(sum_L, mean_D[begin:end], alpha=-1.0)
 
     def _images(self, mean_D: torch.Tensor) -> torch.Tensor:
-        """(M, D): C·w."""
-        return self.v_MD - torch.outer(self.count * (self.w_MD @ mean_D), mean_D)
+        """(M, D) float64: C·w, likewise."""
+        image_MD = _joined(self.y_RD[self.size :].T).T.mul_(self.unit_R[self.size :, None])
+        return image_MD.addr_((self.sum_R - self.lost_R)[self.size :], mean_D, alpha=-1.0)
 
-    def _missed(self, mean_D: torch.Tensor, error: float) -> float:
+    def _missed(self, mean_D: torch.Tensor, total: float, error: float) -> float:
         """The bound of the module's docstring."""
-        sizes_M = torch.linalg.vector_norm(self._outside(self._images(mean_D)), dim=1)
-        hidden = error * float(torch.linalg.vector_norm(self.w_MD, dim=1).max())
-        most = float(sizes_M.max()) + hidden + (self.before * self.off if self.off else 0.0)
+        most = float(torch.linalg.vector_norm(self._outside(self._images(mean_D)), dim=1).max())
+        most += self._hidden(total, error)
         if most <= 0.0:
             return self.kappa**0.5
         logarithm = (math.log(most / _SHARE) + self.growth) / (self.power + 1)
         return math.hypot(self.kappa**0.5, math.exp(logarithm))
 
+    def _hidden(self, total: float, error: float) -> float:
+        """How far C·w may be off along a unit vector v outside of the basis: by rounding of products, errors
+        of float64, and what w was off by, of which no more is seen than ‖Cv‖, with ‖Cv‖² ≤ ‖C‖ v·Cv."""
+        lost = float(self.lost_RR.diagonal()[self.size :].max())
+        rounded = (total * lost) ** 0.5 + error * SPREAD * self.q_RD.shape[1] ** 0.5
+        return rounded + (total * min(total, self.before)) ** 0.5 * self.off
+
+    def _factor(self) -> torch.Tensor:
+        """Cholesky's of the basis's inner products."""
+        metric_LL = torch.zeros(self.size, self.size, dtype=torch.float64)
+        for _, _, q in self._basis():
+            add_gram(metric_LL, q)
+        return torch.linalg.cholesky(_whole(metric_LL))
+
+    def _basis(self) -> Iterator[tuple[int, int, torch.Tensor]]:
+        for begin, end, q in column_chunks(self.size, self.q_RD.shape[1], self.q_RD.device):
+            yield begin, end, q.copy_(self.q_RD[: self.size, begin:end])
+
     def _outside(self, z_MD: torch.Tensor) -> torch.Tensor:
         """What of some vectors is orthogonal to the basis."""
-        size = len(self.q_LD)
-        metric_LL = torch.zeros(size, size, dtype=torch.float64)
-        along_LM = torch.zeros(size, len(z_MD), dtype=torch.float64)
-        for begin, end, q in _chunks(self.q_LD):
-            q.copy_(self.q_LD[:, begin:end])
-            metric_LL.addmm_(q, q.T)
+        along_LM = torch.zeros(self.size, len(z_MD), dtype=torch.float64)
+        for begin, end, q in self._basis():
             along_LM.addmm_(q, z_MD[:, begin:end].T)
-        along_LM = torch.cholesky_solve(along_LM, torch.linalg.cholesky(metric_LL))
+        along_LM = torch.cholesky_solve(along_LM, self.factor_LL)
         left_MD = z_MD.clone()
-        for begin, end, q in _chunks(self.q_LD):
-            left_MD[:, begin:end].addmm_(along_LM.T, q.copy_(self.q_LD[:, begin:end]), alpha=-1.0)
+        for begin, end, q in self._basis():
+            left_MD[:, begin:end].addmm_(along_LM.T, q, alpha=-1.0)
         return left_MD
 
 
-def _chunks(a_ND: torch.Tensor) -> Iterator[tuple[int, int, torch.Tensor]]:
-    return column_chunks(a_ND.shape[0], a_ND.shape[1], a_ND.device)
+def _joined(both_NR: torch.Tensor) -> torch.Tensor:
+    """Of columns of coarse and then of fine numbers the sums."""
+    coarse, fine = both_NR.split(VECTORS, dim=1)
+    return coarse + _FINER * fine
 
 
 def _next(
     rotation_LL: torch.Tensor, squares_LL: torch.Tensor, ritz_L: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, float]:
-    """Coefficients of a nearly orthonormal basis of C·q, about the eigenvalues that belong to it, the turn
-    from it to the Ritz vectors' images, and what is left out, as a share of C."""
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Coefficients of a nearly orthonormal basis of C·q, the turn from it to the Ritz vectors' images, and
+    the trace of what is left out."""
     size = max(1, int((ritz_L > _NEGLIGIBLE * float(ritz_L[0])).sum()))
     rotation_KL, root_K = rotation_LL[:size], ritz_L[:size].clamp(min=_TINY).sqrt()
     squares_KK = rotation_KL @ squares_LL @ rotation_KL.T / root_K / root_K[:, None]
@@ -273,7 +305,7 @@ def _next(
     values_K, vectors_KK = values_K[:kept], vectors_KK[:, :kept]
     scale_K = values_K.clamp(min=_TINY).sqrt()
     next_KL = (vectors_KK.T / root_K / scale_K[:, None]) @ rotation_KL
-    return next_KL, values_K, root_K[:, None] * vectors_KK * scale_K, dropped
+    return next_KL, root_K[:, None] * vectors_KK * scale_K, dropped
 
 
 def _norm_bound(inside: float, residual: float, rounded: float) -> float:
@@ -286,3 +318,8 @@ def _norm_bound(inside: float, residual: float, rounded: float) -> float:
 def _largest(a_LL: torch.Tensor) -> float:
     """The largest eigenvalue of a positive semi-definite matrix."""
     return max(0.0, float(torch.linalg.eigvalsh((a_LL + a_LL.T) / 2)[-1]))
+
+
+def _whole(lower_LL: torch.Tensor) -> torch.Tensor:
+    """A symmetric matrix of which the lower triangle is known."""
+    return lower_LL.tril() + lower_LL.tril(-1).T

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
 
 from streamspread import kernels
@@ -24,14 +24,14 @@ from streamspread.accumulators.base import (
 from streamspread.accumulators.directions import in_own_units
 from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR, Step
 from streamspread.accumulators.shares import of_all_columns
-from streamspread.accumulators.sketching import First, Sizes, Stage, Waiting, rows_to_stage
+from streamspread.accumulators.sketching import First, Sizes, Stage, Waiting, rank_to_close, rows_to_stage
 from streamspread.accumulators.staging import Precision, Staging
 from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.linalg.chunks import chunk_nbytes
 from streamspread.linalg.states import columns_in, own_columns
 from streamspread.options import Options
-from streamspread.results.spectrum import Spectrum, components_for
+from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
 from streamspread.system.ranks import bounds_of
 
@@ -67,21 +67,17 @@ class Sketch(Accumulator):
         staging_rows: int,
         adaptive: bool = False,
         step: Step | None = None,
-        until: Options | None = None,
     ) -> None:
         """``thresholds``: that the sketch should close; the largest sets its sizes. ``adaptive``: keep fewer
         than ``rank`` rows where they need fewer. ``step``: how many directions are wanted, and the device's
-        constants. ``until``: its quick form, by subspace iteration on integers, which is unfit where it does
-        not satisfy these options."""
+        constants."""
         if rank < 1:
             raise OptionError(f"a sketch keeps at least one direction, rank {rank} was asked for")
         self.dim, self.rank, self.thresholds = dim, min(rank, dim), tuple(thresholds)
         most = max(self.thresholds)
         step, enough = step or Step.usual(rank, profile(device)), most if adaptive else None
         sizes = (dim, self.rank, most, staging_rows, precision, device, step.profile, enough)
-        self._until = until
-        wanted = min(step.directions, dim)
-        self._sizes = Sizes(*sizes, directions=wanted, ranks=step.ranks, quick=until is not None)
+        self._sizes = Sizes(*sizes, directions=min(step.directions, dim), ranks=step.ranks)
         self.bounds = None if step.ranks.size == 1 else bounds_of(dim, step.ranks)
         self._stage: Stage = Waiting(self._sizes)
         self._spectra: dict[float, Spectrum] = {}  # of the stage at hand, by threshold
@@ -90,7 +86,7 @@ class Sketch(Accumulator):
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
         if setting.options.all_eigenvalues:
             return Impossible("it finds the leading eigenvalues only, and all were asked for")
-        if quick := sketching.quick(cls, layer, setting):
+        if quick := sketching.quick(QuickSketch, layer, setting):
             return quick
         if setting.rounding == "int16":  # Frequent Directions multiply no integers
             setting = replace(setting, rounding="fp32")
@@ -201,18 +197,6 @@ class Sketch(Accumulator):
 
     def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         self._stage = self._stage.ended()
-        if self._until is not None:
-            self._check_fit(self._until)
-
-    def _check_fit(self, until: Options) -> None:
-        """Raises Unfit."""
-        if not self.passes_done:
-            return
-        wanted = self._open(self._found(until), until)
-        if wanted and self.passes_done >= sketching.most_passes(until):
-            raise Unfit(f"K was not closed in {self.passes_done} passes")
-        if wanted and self._hopeless(self._found(until), wanted):
-            raise Unfit(f"K is more than {self.rank:,} directions can tell")
 
     def satisfied(self, options: Options) -> bool:
         """Whether every interval is as narrow as asked for, or will not become so; directions want a second
@@ -301,34 +285,25 @@ class Sketch(Accumulator):
         )
 
 
-def rank_to_close(spectrum: Spectrum, thresholds: Sequence[float], rank: int) -> int | None:
-    """An estimate of the rank at which a sketch closes every threshold that it left open at ``rank``; None
-    where it left none.
+class QuickSketch(Sketch):
+    """Its quick form, by subspace iteration on integers: it closes what is asked for, or is unfit."""
 
-    Where the eigenvalues do not reach a threshold, the others are taken to fall as a power of their index,
-    with the exponent that uses up the rest of the trace.
-    """
-    still_open = [tau for tau in thresholds if not spectrum.components(tau).closed]
-    if not still_open:
-        return None
-    target = max(still_open) * spectrum.total_variance
-    values, limit = spectrum.eigenvalues, spectrum.ceiling
-    # Before a second pass the sketch's last ones are 0, but for rounding.
-    values = values[values > np.finfo(np.float64).eps * values.max(initial=0.0)]
-    if not len(values):
-        return limit
-    needed = components_for(np.cumsum(values), target)
-    if needed is None:
-        rest = spectrum.total_variance - float(values.sum())
-        index = np.arange(len(values) + 1, limit + 1, dtype=np.float64)
-        low, high = 0.0, 64.0  # a larger exponent leaves less
-        for _ in range(40):
-            middle = (low + high) / 2
-            sums = np.cumsum(values[-1] * (index / len(values)) ** -middle)
-            low, high = (middle, high) if len(sums) and sums[-1] > rest else (low, middle)
-        sums *= rest / max(float(sums[-1]), np.finfo(np.float64).tiny) if len(sums) else 1.0
-        needed = len(values) + (components_for(sums, target - float(values.sum())) or len(index))
-    return int(min(limit, -(-max(2 * needed, 3 * rank // 2) // 64) * 64))
+    def __init__(self, dim: int, *, until: Options, **sizes: Any) -> None:
+        """``until``: the options that it must satisfy. ``sizes``: as those of a sketch."""
+        super().__init__(dim, thresholds=until.thresholds, **sizes)
+        self._until, self._sizes = until, self._sizes._replace(quick=True)
+        self._stage = Waiting(self._sizes)
+
+    def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
+        super().end_pass(progress)
+        if not self.passes_done:
+            return
+        spectrum = self._found(self._until)
+        still_open = self._open(spectrum, self._until)
+        if still_open and self._hopeless(spectrum, still_open):
+            raise Unfit(f"K is more than its {self.rank:,} directions can tell")
+        if still_open and self.passes_done >= sketching.most_passes(self._until):
+            raise Unfit(f"K stayed open in {self.passes_done} passes")
 
 
 METHOD = Sketch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamspread.accumulators.sketching.advice import rank_to_close
 from streamspread.accumulators.sketching.first import First, Sketched, Waiting, rows_to_stage
 from streamspread.accumulators.sketching.iterating import Iterated, Iterating
 from streamspread.accumulators.sketching.later import Refined, Refining
@@ -17,6 +18,7 @@ __all__ = [
     "loaded",
     "most_passes",
     "quick",
+    "rank_to_close",
     "rows_to_stage",
 ]
 

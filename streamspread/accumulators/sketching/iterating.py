@@ -63,7 +63,7 @@ class Iterating:
         try:
             if self.iteration is None:
                 found = leading_rows(rows_ND, self.sizes.threshold, self.sizes.rank)
-                self.iteration = None if found is None else Iteration(*found)
+                self.iteration = None if found is None else Iteration(found)
         except torch.linalg.LinAlgError:  # directions that are not independent
             self.iteration = None
         self.unfit = self.iteration is None

@@ -77,7 +77,6 @@ def quick(sketch: Callable[..., Accumulator], layer: LayerShape, setting: Settin
             sketch,
             dim,
             rank=rank,
-            thresholds=options.thresholds,
             precision=setting.precision(layer.name),
             device=setting.device,
             staging_rows=FIRST if samples is None else min(FIRST, samples),
