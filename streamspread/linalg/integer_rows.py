@@ -12,7 +12,7 @@ from streamspread.linalg.products import add_gram, dense_product, product
 from streamspread.results.spectrum import components_for
 
 #: The root mean square of a row's numbers, and of a product's, in whole units.
-SPREAD = 1024
+SPREAD = 4096
 
 _COLUMNS = 4096  # made at a time of first samples
 _STEPS = 3  # of subspace iteration, for directions of first samples

@@ -2,7 +2,7 @@
 basis, and what it does outside of it.
 
 A pass multiplies C with a basis of rows Q of 16-bit integers (Halko, Martinsson & Tropp 2011, "Finding
-structure with randomness"). Products p = Qx are exact, so QCQᵀ is, and its Ritz values are lower bounds. The
+structure with randomness"). Products p = Qx are exact, and the Ritz values, of QCQᵀ, are lower bounds. The
 next basis is made of CQ. For that, p is rounded once more, to p̂, so that Σ p̂xᵀ is exact too; what this moves
 is known by Σ (p − p̂)(p − p̂)ᵀ, and nothing that is proved depends on it but by that.
 
@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from streamspread.linalg.blocks import ritz
-from streamspread.linalg.chunks import UNIT, chunk_columns, chunk_nbytes, column_chunks, summation_error
+from streamspread.linalg.chunks import UNIT, chunk_nbytes, column_chunks, summation_error
 from streamspread.linalg.integer_rows import SPREAD, in_integers, largest_integer
 from streamspread.linalg.probes import FAILURE
 from streamspread.linalg.products import add_gram, add_product, product
@@ -45,12 +45,12 @@ _ONE_MISSES = torch.tensor((FAILURE / MOST_PASSES) ** (1 / VECTORS), dtype=torch
 _SHARE = math.sqrt(2.0) * float(torch.erfinv(_ONE_MISSES))
 
 _FINER = 2.0**-15  # of a unit, to which products with random vectors are rounded
-_NEGLIGIBLE = 1e-13  # of the largest Ritz value: smaller ones are noise in float64
+_NEGLIGIBLE = 1e-8  # of the largest Ritz value: what C makes of smaller ones' vectors float64 does not tell
 _SLICE = 16384  # columns of a product at a time: its panels stay small
 # (a + b)ᵀ(a + b) is at most (1 + s)aᵀa + (1 + 1/s)bᵀb: of residuals a, and what rounding of products did, b.
 _SHARE_MORE = 0.5
 _TINY = torch.finfo(torch.float64).tiny
-_TENSORS = ("q_RD", "unit_R", "y_RD", "h_LL", "lost_RR", "sum_R", "lost_R")
+_TENSORS = ("q_RD", "centre_R", "unit_R", "y_RD", "h_LL", "lost_RR", "sum_R", "lost_R")
 _NUMBERS = ("size", "count", "power", "growth", "off", "kappa", "before")
 
 
@@ -79,8 +79,8 @@ class Iteration:
         size: L, directions of the basis. ``count``: samples.
         q_RD: (L + 2M, D) int16: the basis, linearly independent rows; and random vectors w, each as two rows,
             whole numbers and what these leave in finer units.
-        unit_R: (L + M,) float64, whole numbers: to multiples of which products are rounded; 0 before the
-            first samples.
+        centre_R, unit_R: (L + M,) float64, whole numbers of the first samples: from where products are
+            measured, here and below, and to multiples of what they are rounded.
         y_RD: (L + 2M, D) float64: Σ p̂xᵀ in these units, where for w p̂ is in two parts, the second in finer
             units. ``h_LL``: Σ ppᵀ. ``lost_RR``: Σ (p − p̂)(p − p̂)ᵀ.
         sum_R, lost_R: Σ p, Σ (p − p̂).
@@ -110,7 +110,8 @@ class Iteration:
         self.y_RD = torch.zeros(rows + VECTORS, dim, dtype=torch.float64)
         self.h_LL = torch.zeros(self.size, self.size, dtype=torch.float64)
         self.lost_RR = torch.zeros(rows, rows, dtype=torch.float64)
-        self.unit_R, self.sum_R, self.lost_R = (torch.zeros(rows, dtype=torch.float64) for _ in range(3))
+        numbers = (torch.zeros(rows, dtype=torch.float64) for _ in range(4))
+        self.centre_R, self.unit_R, self.sum_R, self.lost_R = numbers
 
     @staticmethod
     def nbytes(dim: int, rank: int, rows: int) -> int:
@@ -128,7 +129,9 @@ class Iteration:
         words.add_product(p_NR, x_ND, self.q_RD)
         p_NR = torch.cat([p_NR[:, :size], _joined(p_NR[:, size:])], dim=1)
         if not self.count:
-            self.unit_R = (p_NR.square().mean(0).sqrt() / SPREAD).round_().clamp_(min=1.0)
+            self.centre_R = p_NR.mean(0).round_()
+            self.unit_R = ((p_NR - self.centre_R).square().mean(0).sqrt() / SPREAD).round_().clamp_(min=1.0)
+        p_NR -= self.centre_R
         whole_NR = (p_NR / self.unit_R).round_().clamp_(-most, most)
         lost_NR = p_NR - whole_NR * self.unit_R
         finer_M = _FINER * self.unit_R[size:]
@@ -163,12 +166,14 @@ class Iteration:
         squares_LL = _whole(squares_LL)
         outside_LL = rotation_LL @ (squares_LL - inside_LL.T @ inside_LL) @ rotation_LL.T
         rounded_LL = rotation_LL @ lost_RR[:size, :size] @ rotation_LL.T
-        terms = chunk_columns(size, dim, self.q_RD.device) + dim // 256 + self.count + size
-        error = 4 * size**0.5 * (summation_error(terms) + 8 * UNIT * size) * total
-        missed = min(total, self._missed(mean_D, total, error))
+        # Sums are of what was measured from elsewhere than the mean.
+        uncentred = total + self.count * float(mean_D.square().sum())
+        error = 4 * size**0.5 * (summation_error(dim + self.count + size) + 8 * UNIT * size) * uncentred
+        missed = min(total, self.before, self._missed(mean_D, total, error))
         off = _largest(rounded_LL)
         norm = _norm_bound(max(float(ritz_L[0]), missed), _largest(outside_LL), off)
         residual_LL = (1 + _SHARE_MORE) * outside_LL + (1 + 1 / _SHARE_MORE) * norm * rounded_LL
+        residual_LL.diagonal().add_(4 * UNIT * (dim + size) * norm**2)  # of the difference of squares
         facts = RitzFacts(
             ritz_K=ritz_L.numpy(),
             residual_KK=((residual_LL + residual_LL.T) / 2).numpy(),
@@ -178,7 +183,7 @@ class Iteration:
             error=error,
         )
         next_KL, turn_LK, dropped = _next(rotation_LL, squares_LL, ritz_L)
-        return Solved(facts, next_KL, turn_LK, (norm * off) ** 0.5 + (norm * dropped) ** 0.5)
+        return Solved(facts, next_KL, turn_LK, (norm * off) ** 0.5 + (norm * (dropped + error)) ** 0.5)
 
     def advance(self, solved: Solved, mean_D: torch.Tensor) -> Iteration:
         """The next pass, on a basis of what C made of this one, which is **used up**.
@@ -192,14 +197,15 @@ class Iteration:
         )
         back = _largest(solved.turn_LK @ lost_KK @ solved.turn_LK.T) ** 0.5 + solved.rounded
         images_MD = self._images(mean_D)
+        # Of v outside of the next basis: (v·Cv)² − back² ≤ ‖PCv‖² ≤ missed·v·Cv.
+        before = (facts.missed + math.hypot(facts.missed, 2 * back)) / 2
+        hidden = self._hidden(facts.total, facts.error, before)
         self.y_RD = self.q_RD = torch.empty(0, 0)  # as large as the next one's
         following = Iteration(q_KD, images_MD)
-        following.off += self._hidden(facts.total, facts.error) * math.exp(-following.growth)
+        following.off += hidden * math.exp(-following.growth)
         following.growth += self.growth
         following.power, following.kappa = self.power + 1, self.kappa + back**2
-        # Outside of what C makes of a basis it is no larger than outside of that; but for what comes back.
-        bound = facts.missed**0.5 + facts.total**0.5 * back / max(facts.missed, _TINY)
-        following.before = bound**2
+        following.before = before
         return following
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -224,6 +230,7 @@ class Iteration:
         """Take random vectors, which are divided by about their size and rounded."""
         most, end = largest_integer(), self.size + VECTORS
         size = float(torch.linalg.vector_norm(w_MD, dim=1).max()) / w_MD.shape[1] ** 0.5 / SPREAD
+        size = max(size, float(w_MD.abs().max()) / most)
         size = size if _TINY < size < math.inf else 1.0
         left_MD = w_MD / size
         for rows, unit in ((slice(self.size, end), 1.0), (slice(end, end + VECTORS), _FINER)):
@@ -248,18 +255,19 @@ class Iteration:
     def _missed(self, mean_D: torch.Tensor, total: float, error: float) -> float:
         """The bound of the module's docstring."""
         most = float(torch.linalg.vector_norm(self._outside(self._images(mean_D)), dim=1).max())
-        most += self._hidden(total, error)
+        most += self._hidden(total, error, self.before)
         if most <= 0.0:
             return self.kappa**0.5
         logarithm = (math.log(most / _SHARE) + self.growth) / (self.power + 1)
         return math.hypot(self.kappa**0.5, math.exp(logarithm))
 
-    def _hidden(self, total: float, error: float) -> float:
+    def _hidden(self, total: float, error: float, outside: float) -> float:
         """How far C·w may be off along a unit vector v outside of the basis: by rounding of products, errors
-        of float64, and what w was off by, of which no more is seen than ‖Cv‖, with ‖Cv‖² ≤ ‖C‖ v·Cv."""
+        of float64, and what w was off by, of which no more is seen than ‖Cv‖, with ‖Cv‖² ≤ ‖C‖ v·Cv, of which
+        ``outside`` is a bound."""
         lost = float(self.lost_RR.diagonal()[self.size :].max())
         rounded = (total * lost) ** 0.5 + error * SPREAD * self.q_RD.shape[1] ** 0.5
-        return rounded + (total * min(total, self.before)) ** 0.5 * self.off
+        return rounded + (total * min(total, outside)) ** 0.5 * self.off
 
     def _factor(self) -> torch.Tensor:
         """Cholesky's of the basis's inner products."""

@@ -139,12 +139,17 @@ class Iterated:
     def begun(self, x_ND: torch.Tensor) -> Iterating:
         last, staging = self.pass_, self.pass_.staging
         iteration = last.iteration
+        unfit = False
         if iteration is not None and self.solved is not None:
-            iteration = iteration.advance(self.solved, self.mean_D)
+            try:
+                iteration = iteration.advance(self.solved, self.mean_D)
+            except torch.linalg.LinAlgError:  # which the end of the pass says
+                iteration, unfit = None, True
         staging.restart()
         for sums in (staging.sums.sum_D, staging.sums.squares_D, staging.sums.moved):
             sums.zero_()
         following = Iterating(self.sizes, staging, iteration)
+        following.unfit = unfit
         following.passes_done, following.seen, following.total = self.passes_done, self.samples, last.total
         return following
 
