@@ -130,7 +130,7 @@ class Iteration:
         p_NR = torch.cat([p_NR[:, :size], _joined(p_NR[:, size:])], dim=1)
         if not self.count:
             self.centre_R = p_NR.mean(0).round_()
-            self.unit_R = ((p_NR - self.centre_R).square().mean(0).sqrt() / SPREAD).round_().clamp_(min=1.0)
+            self.unit_R = self._units(x_ND, p_NR - self.centre_R)
         p_NR -= self.centre_R
         whole_NR = (p_NR / self.unit_R).round_().clamp_(-most, most)
         lost_NR = p_NR - whole_NR * self.unit_R
@@ -237,6 +237,16 @@ class Iteration:
             self.q_RD[rows] = (left_MD / unit).round_().clamp_(-most, most)
             left_MD.sub_(self.q_RD[rows], alpha=unit)
         self.growth, self.off = math.log(size), float(torch.linalg.vector_norm(left_MD, dim=1).max())
+
+    def _units(self, x_ND: torch.Tensor, p_NR: torch.Tensor) -> torch.Tensor:
+        """That suit products like those of first samples. The basis may hold all of these, and so random
+        vectors nothing: theirs leave room for what Cauchy and Schwarz allow, as they have finer units too."""
+        squares = 0.0
+        for begin, end, x in column_chunks(*x_ND.shape, x_ND.device):
+            squares += float(torch.linalg.vector_norm(x.copy_(x_ND[:, begin:end]))) ** 2
+        unit_R = p_NR.square().mean(0).sqrt() / SPREAD
+        unit_R[self.size :] = 2 * SPREAD * (x_ND.shape[1] * squares / len(x_ND)) ** 0.5 / largest_integer()
+        return unit_R.round_().clamp_(min=1.0)
 
     def _image(self, mean_D: torch.Tensor) -> Iterator[tuple[int, int, torch.Tensor]]:
         """(first column, one past the last, what C makes of the basis there, float64), but for what rounding
