@@ -127,6 +127,7 @@ class Candidate:
         state_bytes: while data streams; ``finish_bytes``: in addition, in the eigenvalue step.
         operations: estimated, of sums and eigenvalues and of the forwards that only this layer needs.
         exact: whether it sums the covariance itself, so that any threshold can be had.
+        closes: whether it closes K of the thresholds asked for, or is :class:`Unfit`.
         order: of the matrix whose eigenvalues are computed; 0 where there is none.
         why: the choice in a sentence.
         step: how many of the operations are those of the eigenvalue step.
@@ -162,6 +163,7 @@ class Candidate:
     scoring: bool = False
     travels: Travels = NOTHING
     usual_passes: int | None = None
+    closes: bool = False
 
     @property
     def label(self) -> str:

@@ -11,8 +11,8 @@ from streamspread.linalg.blocks import inner, orthonormal, ritz
 from streamspread.linalg.products import add_gram, dense_product, product
 from streamspread.results.spectrum import components_for
 
-#: The root mean square of a row's numbers, and of a product's, in whole units.
-SPREAD = 4096
+#: The root mean square of a row's numbers in whole units; and of a product's, of which some are far larger.
+SPREAD, PRODUCT_SPREAD = 4096, 2048
 
 _COLUMNS = 4096  # made at a time of first samples
 _STEPS = 3  # of subspace iteration, for directions of first samples

@@ -27,7 +27,7 @@ import torch
 
 from streamspread.linalg.blocks import ritz
 from streamspread.linalg.chunks import UNIT, chunk_nbytes, column_chunks, summation_error
-from streamspread.linalg.integer_rows import SPREAD, in_integers, largest_integer
+from streamspread.linalg.integer_rows import PRODUCT_SPREAD, SPREAD, in_integers, largest_integer
 from streamspread.linalg.probes import FAILURE
 from streamspread.linalg.products import add_gram, add_product, product
 from streamspread.linalg.states import as_tensor, load
@@ -242,9 +242,9 @@ class Iteration:
         """That suit products like those of first samples. The basis may hold all of these, and so random
         vectors nothing: theirs leave room for what Cauchy and Schwarz allow, as they have finer units too."""
         squares = 0.0
-        for begin, end, x in column_chunks(*x_ND.shape, x_ND.device):
+        for begin, end, x in _chunks(x_ND):
             squares += float(torch.linalg.vector_norm(x.copy_(x_ND[:, begin:end]))) ** 2
-        unit_R = p_NR.square().mean(0).sqrt() / SPREAD
+        unit_R = p_NR.square().mean(0).sqrt() / PRODUCT_SPREAD
         unit_R[self.size :] = 2 * SPREAD * (x_ND.shape[1] * squares / len(x_ND)) ** 0.5 / largest_integer()
         return unit_R.round_().clamp_(min=1.0)
 
@@ -300,6 +300,10 @@ class Iteration:
         for begin, end, q in self._basis():
             left_MD[:, begin:end].addmm_(along_LM.T, q, alpha=-1.0)
         return left_MD
+
+
+def _chunks(a_ND: torch.Tensor) -> Iterator[tuple[int, int, torch.Tensor]]:
+    return column_chunks(a_ND.shape[0], a_ND.shape[1], a_ND.device)
 
 
 def _joined(both_NR: torch.Tensor) -> torch.Tensor:

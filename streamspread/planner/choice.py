@@ -17,6 +17,8 @@ from streamspread.system.memory import at_least, format_bytes
 
 # Times the work, for K beyond the samples beside what is proved; of more samples the two are nearly the same.
 _ESTIMATE_WORTH, _FEW = 2.0, 16_384
+# Times the work, for an exact method beside one that closes K as it is asked for.
+_CLOSED_WORTH = 1.25
 
 
 def make_plan(layers: Sequence[LayerShape], setting: Setting) -> Plan:
@@ -144,7 +146,8 @@ def _times(factor: float) -> str:
 def _least_work(fitting: Sequence[Candidate], setting: Setting) -> Candidate:
     best = min(fitting, key=attrgetter("operations"))
     # An exact method is worth some more work. A single pass of a sketch leaves K open: then any is better.
-    worth = math.inf if setting.exact or best.passes == 1 else setting.profile.exact_worth
+    worth = _CLOSED_WORTH if best.closes else setting.profile.exact_worth
+    worth = math.inf if setting.exact or best.passes == 1 else worth
     exact = [one for one in fitting if one.exact and one.operations <= worth * best.operations]
     best = min(exact, default=best, key=attrgetter("operations"))
     worth = _ESTIMATE_WORTH if (setting.samples or 0) <= _FEW else 1.0

@@ -134,7 +134,8 @@ def _told(row: LayerPlan, plan: Plan, pace: Pace, profile: Profile) -> float:
     sums = max(
         0.0, row.operations - _again(row, plan, profile) - row.candidate.step - row.candidate.making_rows
     )
-    edge = 1.0 + _EDGE / max(_EDGE, row.candidate.order)
+    order = row.candidate.order
+    edge = 1.0 + _EDGE / max(_EDGE, order) if order else 1.0
     return own + sums * (edge / (profile.int16_cost * speed) - 1.0)
 
 

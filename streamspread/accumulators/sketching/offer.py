@@ -69,6 +69,7 @@ def quick(sketch: Callable[..., Accumulator], layer: LayerShape, setting: Settin
         finish_bytes=step,
         operations=setting.sum_cost * integers + last + forwards,
         exact=False,
+        closes=True,
         order=0,
         why=f"up to {rank:,} directions of {dim:,}, begun with those of {FIRST:,} samples: K proved in "
         f"{_USUAL_PASSES} passes as a rule, or the layer is summed again",
