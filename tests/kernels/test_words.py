@@ -19,7 +19,7 @@ LAYOUTS = {
 
 
 def check_added(a_MK, b_NK, rng):
-    """Added to numbers that are there, some columns from the left of wider rows; nothing beside is touched."""
+    """Added to numbers that are there, in some columns of wider rows; nothing beside is touched."""
     rows, columns = len(a_MK), len(b_NK)
     c = torch.from_numpy(rng.integers(-(2**40), 2**40, (rows, columns + 5))).double()
     expected = c.long()

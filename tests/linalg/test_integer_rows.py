@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamspread.kernels.integers import LARGEST_VALUE
-from streamspread.linalg.integer_rows import in_integers, leading_rows
+from streamspread.linalg.integer_rows import SPREAD, in_integers, leading_rows
 from tests.samples import spread
 from tests.variances import DRAWN, variances
 
@@ -90,7 +90,7 @@ def test_rows_in_integers_and_what_rounding_did(kind, step):
     generator = torch.Generator().manual_seed(3)
     rows = torch.randn(9, 1200, dtype=torch.float64, generator=generator)
     rows /= torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    unit = torch.full((9,), 1200**-0.5 / 1024, dtype=torch.float64)
+    unit = torch.full((9,), 1200**-0.5 / SPREAD, dtype=torch.float64)
     if kind == "one large":
         rows[4] = 1e-5
         rows[4, 11] = 1.0

@@ -1,5 +1,7 @@
 """What passes of a subspace iteration prove, against a dense decomposition in float64."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from streamspread.errors import OptionError
 from streamspread.kernels.integers import LARGEST_VALUE
-from streamspread.linalg.integer_rows import in_integers, leading_rows
+from streamspread.linalg.integer_rows import SPREAD, in_integers, leading_rows
 from streamspread.linalg.iteration import MOST_PASSES, VECTORS, Iteration
 from streamspread.results.enclosure import SketchFacts, enclose
 from tests.samples import ORDERS, spread
@@ -113,20 +115,21 @@ def passes(x, q_LD, count, batch=97, truth=None):
 def check_proved(one, solved, truth, samples):
     """All that a pass proves, which fails with a probability of 1e-6: never."""
     facts, total = solved.facts, truth.total
-    rounding = 1e-13 * total  # of this test's own values
-    assert facts.error <= 1e-11 * total
+    # Of this test's own values, and of float64 where rows nearly depend on each other, as random ones may.
+    rounding = (1e-13 + 1e-15 * np.linalg.cond(one.q_RD[: one.size].double().numpy()) ** 2) * total
+    assert facts.error <= 1e-11 * (total + samples * float(truth.mean_D.square().sum()))
     values = truth.values_D[: len(facts.ritz_K)]
     assert np.all(facts.ritz_K <= values + facts.error + rounding)
     outside, squares = truth.beyond(one.q_RD[: one.size])
     assert facts.missed >= outside - rounding
     assert facts.missed <= total
     bounds = np.linalg.eigvalsh(facts.residual_KK)[::-1][: len(squares)]
-    assert np.all(bounds >= squares[: len(bounds)] - 1e-13 * total**2)
+    assert np.all(bounds >= squares[: len(bounds)] - rounding * total)
     none = SketchFacts(np.zeros(0), total, 0.0, 0.0, total, 0.0)
     found = enclose(none, facts, min(len(values), samples - 1, truth.centred.shape[1]) or 1, 0.9)
     sums = np.cumsum(truth.values_D)
-    assert np.all(found.upper_sums >= sums[: len(found.upper_sums)] * (1 - 1e-12))
-    assert np.all(np.cumsum(found.lower_K) <= sums[: len(found.lower_K)] * (1 + 1e-12))
+    assert np.all(found.upper_sums >= sums[: len(found.upper_sums)] * (1 - 1e-12) - rounding)
+    assert np.all(np.cumsum(found.lower_K) <= sums[: len(found.lower_K)] * (1 + 1e-12) + rounding)
 
 
 @settings(max_examples=500, deadline=None, derandomize=True)
@@ -151,12 +154,30 @@ def test_bounds_hold_in_every_pass(name, order, data, basis, count, dim, size, r
     begun = BASES[basis](x, truth, min(size, dim - 1), rng)
     if begun is None:
         return
-    try:
+    # Of bases that do not suit the data what C makes may be dependent, in integers.
+    dependent = () if basis == "first samples" else (torch.linalg.LinAlgError,)
+    with suppress(*dependent):
         for one, solved in passes(x, begun, times, truth=truth):
             check_proved(one, solved, truth, count)
-    except torch.linalg.LinAlgError as error:  # integers far too coarse for what is there
-        assert "not positive-definite" in str(error)
-        assert basis != "first samples"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_bounds_hold_whatever_the_units_of_products(monkeypatch, seed):
+    """Some products all become 0, others their signs: so a leading direction is lost on the way."""
+    usual, rng = Iteration._units, np.random.default_rng(seed)
+
+    def units(self, x_ND, p_NR):
+        factors = np.ones(len(self.unit_R))
+        factors[: self.size] = rng.choice([1e-9, 1.0, 1.0, 1e9], self.size)
+        return (usual(self, x_ND, p_NR) * torch.from_numpy(factors)).round_().clamp_(min=1.0)
+
+    monkeypatch.setattr(Iteration, "_units", units)
+    x = integers(DRAWN[seed % len(DRAWN)], 150, 40, seed)
+    truth = Dense(x)
+    basis = rows_as_integers(truth.directions_DD[: int(rng.integers(1, 20))])
+    with suppress(torch.linalg.LinAlgError):  # where all of them become 0
+        for one, solved in passes(x, basis, 4, truth=truth):
+            check_proved(one, solved, truth, len(x))
 
 
 def test_a_basis_without_the_leading_direction_is_found_out():
@@ -202,9 +223,9 @@ def test_sums_of_integers_are_exact(later):
         one.add(part)
     products = (x.long() @ one.q_RD.long().T).double()
     p = torch.cat([products[:, :12], products[:, 12:-VECTORS] + products[:, -VECTORS:] / 2**15], dim=1)
-    unit = (p[:64].square().mean(0).sqrt() / 1024).round()
-    unit[12:] = (2 * 1024 * (40 * x[:64].double().square().sum() / 64).sqrt() / REACH).round()
-    assert float(unit.min()) > 1.0
+    p -= p[:64].mean(0).round()
+    unit = (p[:64].square().mean(0).sqrt() / SPREAD).round().clamp(min=1.0)
+    unit[12:] = (2 * SPREAD * (40 * x[:64].double().square().sum() / 64).sqrt() / REACH).round()
     torch.testing.assert_close(one.unit_R, unit, rtol=0.0, atol=0.0)
     rounded = (p / unit).round().clamp(-REACH, REACH)
     lost = p - rounded * unit
@@ -212,10 +233,10 @@ def test_sums_of_integers_are_exact(later):
     lost[:, 12:] -= fine * (unit[12:] / 2**15)
     assert (float(lost[:, :12].abs().max()) > 1e6) == (later > 1.0)
     assert torch.equal(one.y_RD, (torch.cat([rounded, fine], dim=1).long().T @ x.long()).double())
-    torch.testing.assert_close(one.sum_R, p.sum(0), rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(one.sum_R, p.sum(0), rtol=1e-12, atol=1e-3)
     torch.testing.assert_close(one.lost_R, lost.sum(0), rtol=1e-9, atol=1e-6)
     torch.testing.assert_close(one.lost_RR.tril(), (lost.T @ lost).tril(), rtol=1e-9, atol=1e-3)
-    torch.testing.assert_close(one.h_LL.tril(), (p.T @ p)[:12, :12].tril(), rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(one.h_LL.tril(), (p.T @ p)[:12, :12].tril(), rtol=1e-12, atol=1e-3)
     assert one.count == 150
 
 
