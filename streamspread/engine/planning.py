@@ -205,10 +205,9 @@ def _exact_sums_pay(values: Values, options: Options) -> bool:
 
 
 def _less_work(exact: Plan, usual: Plan, profile: Profile) -> bool:
-    """Whether a plan has less work, and an exact method for as many layers."""
-    kept = all(
-        a.candidate.exact >= b.candidate.exact for a, b in zip(exact.layers, usual.layers, strict=True)
-    )
+    """Whether a plan has less work, and an exact method, or one that closes K, for as many layers."""
+    pairs = [(a.candidate, b.candidate) for a, b in zip(exact.layers, usual.layers, strict=True)]
+    kept = all(a.exact or a.closes or not b.exact for a, b in pairs)
     # What a pass costs is known where the number of samples is.
     longer = usual.samples is None and len(exact.passes) > len(usual.passes)
     few = all((layer.samples or 0) <= MOST_EXACT for layer in exact.layers)

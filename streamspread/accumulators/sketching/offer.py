@@ -18,7 +18,7 @@ _MOST_RANK, _SAMPLES = 1024, 50_000  # where the number of samples is not known
 # as those of rank updates, since they are long and thin.
 _LEAST_SAMPLES = 4 * FIRST
 _USUAL_RANK, _USUAL_THRESHOLD, _LARGEST_THRESHOLD = 768, 0.8, 0.9
-_USUAL_PASSES, _SLOWER = 2, 1.4
+_USUAL_PASSES, _SLOWER = 2, 1.2
 
 
 def most_passes(options: Options) -> int:
@@ -29,24 +29,13 @@ def most_passes(options: Options) -> int:
 def quick(sketch: Callable[..., Accumulator], layer: LayerShape, setting: Setting) -> Candidate | None:
     """The quick form, where it may close K: of exact sums on one CPU that are read again, for as many
     directions as it usually finds, and samples enough beside those that it begins with."""
-    dim, samples, options, threshold = (
-        layer.dim,
-        setting.samples,
-        setting.options,
-        max(setting.options.thresholds),
-    )
-    passes = most_passes(options)
-    known = setting.rounding == "int16" and setting.device.type == "cpu" and setting.same_again
-    few = samples is not None and samples < _LEAST_SAMPLES
+    dim, samples, options = layer.dim, setting.samples, setting.options
+    passes, threshold = most_passes(options), max(options.thresholds)
+    suited = setting.rounding == "int16" and setting.device.type == "cpu" and setting.same_again
+    alone = setting.ranks.size == setting.shares == 1 and not setting.exact
     wanted = options.rank == "auto" and not setting.directions and threshold <= _LARGEST_THRESHOLD
-    if (
-        not (known and wanted)
-        or few
-        or setting.ranks.size > 1
-        or setting.shares > 1
-        or setting.exact
-        or passes < 2
-    ):
+    enough = passes >= _USUAL_PASSES and (samples is None or samples >= _LEAST_SAMPLES)
+    if not (suited and alone and wanted and enough):
         return None
     rank = min(_MOST_RANK, dim)
     state = Iteration.nbytes(dim, rank, FIRST)
@@ -57,8 +46,9 @@ def quick(sketch: Callable[..., Accumulator], layer: LayerShape, setting: Settin
         return None
     n, constants = float(samples or _SAMPLES), setting.profile
     size = min(dim, _USUAL_RANK if threshold <= _USUAL_THRESHOLD else rank)
-    integers = float(FIRST) ** 2 * dim + _USUAL_PASSES * _SLOWER * 4 * size * dim * n
-    wide = _USUAL_PASSES * (4 * VECTORS * n + 14 * float(size) ** 2) * dim
+    rows = size + 2 * VECTORS
+    integers = float(FIRST) ** 2 * dim + _USUAL_PASSES * _SLOWER * 4 * rows * dim * n
+    wide = _USUAL_PASSES * 10 * float(size) ** 2 * dim
     last = constants.float64_cost * wide + DENSE_SOLVE_FACTOR * 4 / 3 * float(FIRST) ** 3
     forwards = constants.forward_cost * (_USUAL_PASSES - 1) * layer.operations * n
     return Candidate(
