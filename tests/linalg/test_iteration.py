@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streamspread.errors import OptionError
 from streamspread.kernels.integers import LARGEST_VALUE
 from streamspread.linalg.integer_rows import SPREAD, in_integers, leading_rows
-from streamspread.linalg.iteration import MOST_PASSES, VECTORS, Iteration
+from streamspread.linalg.iteration import MOST_PASSES, PRODUCT_SPREAD, VECTORS, Iteration
 from streamspread.results.enclosure import SketchFacts, enclose
 from tests.samples import ORDERS, spread
 from tests.variances import DRAWN, variances
@@ -224,7 +224,7 @@ def test_sums_of_integers_are_exact(later):
     products = (x.long() @ one.q_RD.long().T).double()
     p = torch.cat([products[:, :12], products[:, 12:-VECTORS] + products[:, -VECTORS:] / 2**15], dim=1)
     p -= p[:64].mean(0).round()
-    unit = (p[:64].square().mean(0).sqrt() / SPREAD).round().clamp(min=1.0)
+    unit = (p[:64].square().mean(0).sqrt() / PRODUCT_SPREAD).round().clamp(min=1.0)
     unit[12:] = (2 * SPREAD * (40 * x[:64].double().square().sum() / 64).sqrt() / REACH).round()
     torch.testing.assert_close(one.unit_R, unit, rtol=0.0, atol=0.0)
     rounded = (p / unit).round().clamp(-REACH, REACH)
