@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from streamspread.accumulators.base import Unfit
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
+from streamspread.accumulators.methods.sketch import QuickSketch
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.errors import StreamspreadError
+from streamspread.linalg.iteration import MOST_PASSES
+from streamspread.options import Options
 from tests.devices import CPU
 from tests.states import How, every, leading, sketch, solved
 from tests.truth import cards, layers, nets
@@ -86,6 +90,9 @@ CATEGORIES = {
     "integers": Category(layers.any_spectrum, EXACT, ("int16",), dtypes=(F16, BF16, F32, F64)),
     "integers, hard": Category(layers.nearly_equal, EXACT, ("int16",)),
     "integers, heavy tails": Category(layers.heavy_tails, EXACT, ("int16",)),
+    "integers, iterated": Category(layers.any_spectrum, ("sketch",), ("int16",), passes=(1, 2, 3, 5)),
+    "integers, iterated, hard": Category(layers.nearly_equal, ("sketch",), ("int16",)),
+    "integers, iterated, heavy tails": Category(layers.heavy_tails, ("sketch",), ("int16",)),
     "integers, tiles": Category(layers.several_magnitudes((-8, 8)), ("gram",), ("int16",)),
     "integers, merged": Category(
         layers.any_spectrum, EXACT[:1], ("int16",), parts=(2, 3, 5), scales=(0.0, 2.0, 6.0)
@@ -144,6 +151,8 @@ def attack(name, seed):
         return [outcome]
     try:
         _run(x, way, rng, after, outcome)
+    except Unfit as error:
+        outcome.refused = f"unfit: {error}"
     except (Overflow, StreamspreadError) as error:
         outcome.refused = f"{type(error).__name__}: {error}"
         if not category.may_refuse:
@@ -245,6 +254,10 @@ def _state(way, dim, samples, precision):
     if way.method == "gram":
         sizes = {"tile": way.tile, "panel_rows": way.panel_rows}
         return Gram(dim, samples, precision=precision, device=CPU, **sizes)
+    if precision.exact:  # the quick form
+        until = Options(thresholds=way.taus, max_passes=MOST_PASSES)
+        sizes = {"rank": 4 * way.rank, "staging_rows": way.staging_rows, "until": until}
+        return QuickSketch(dim, precision=precision, device=CPU, **sizes)
     return sketch(dim, way.rank, precision.rounding, CPU, way.taus, way.staging_rows, adaptive=way.adaptive)
 
 
