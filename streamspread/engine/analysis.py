@@ -121,6 +121,11 @@ def _notes_on_views(observed: Observed, options: Options) -> Iterator[str]:
         yield f"no classes of {', '.join(uneven)}: tokens are left out, so their labels' places are not known"
 
 
+def _measured(plan: Plan, options: Options) -> int:
+    """How many numbers random vectors measure of a layer, at the most."""
+    return 2 + (options.directions is not None) + any(row.candidate.closes for row in plan.layers)
+
+
 def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
     """How the numbers were made, for the provenance."""
     device, asked = observed.device, options.asked()
@@ -137,8 +142,8 @@ def _facts(plan: Plan, observed: Observed, options: Options) -> dict[str, Any]:
         "planned_peak_bytes": plan.peak_bytes,
         # With at most this probability a layer's bounds fail: random vectors measure two numbers at the most,
         # the norm of what sums lost, and what lies outside a basis or a trace; and what they lost along all
-        # directions.
-        "bound_failure": (2 if options.directions is None else 3) * FAILURE,
+        # directions. Where a sketch was unfit, its own random vectors come beside.
+        "bound_failure": _measured(plan, options) * FAILURE,
         "options": asked,
         **{name: asked[name] for name in ("proof", "all_eigenvalues", "seed")},  # where older files have them
         **({"ranks": observed.ranks.size} if observed.ranks.size > 1 else {}),

@@ -76,7 +76,11 @@ def leading_rows(x_ND: torch.Tensor, threshold: float, most: int) -> torch.Tenso
 
 def in_integers(rows: Callable[[], Parts], count: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Nearly unit rows, given some columns at a time, as (count, dim) int16, each in units of its own; and
-    FFᵀ (count, count) float64 for what rounding F did, in the rows' own units."""
+    FFᵀ (count, count) float64 for what rounding F did, in the rows' own units.
+
+    Raises:
+        torch.linalg.LinAlgError: rows that are not finite.
+    """
     most = largest_integer()
     fine_K = torch.full((count,), dim**-0.5 / SPREAD, dtype=torch.float64)
     while True:
@@ -88,6 +92,8 @@ def in_integers(rows: Callable[[], Parts], count: int, dim: int) -> tuple[torch.
             whole = (part / fine_K[:, None]).round_().clamp_(-most, most)
             q_KD[:, begin:end] = whole
             add_gram(lost_KK, part - whole * fine_K[:, None])
+        if not bool(torch.isfinite(largest_K).all()):
+            raise torch.linalg.LinAlgError("rows that are not finite")
         if bool((largest_K <= most * fine_K).all()):
             return q_KD, lost_KK.tril() + lost_KK.tril(-1).T
         fine_K = torch.maximum(fine_K, largest_K / (most - 1))  # a few numbers are so large

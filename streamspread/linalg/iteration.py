@@ -116,9 +116,9 @@ class Iteration:
     @staticmethod
     def nbytes(dim: int, rank: int, rows: int) -> int:
         """Bytes of its sums and of the vectors, and of what adding so many samples at a time takes."""
-        state = (2 + 8) * (rank + 2 * VECTORS) * dim + 2 * 8 * VECTORS * dim + 8 * 8 * (rank + VECTORS) ** 2
+        state = (2 + 8) * (rank + 2 * VECTORS) * dim + 5 * 8 * VECTORS * dim + 8 * 8 * (rank + VECTORS) ** 2
         adding = 2 * 2 * (min(dim, _SLICE) + rank) * rows + 4 * 8 * rank * rows
-        return state + max(adding, 2 * chunk_nbytes(2 * rank, dim, torch.device("cpu")))
+        return state + max(adding, 6 * chunk_nbytes(rank, dim, torch.device("cpu")))
 
     def add(self, x_ND: torch.Tensor) -> None:
         """Add samples (n, D) of int16."""
