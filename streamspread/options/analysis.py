@@ -146,7 +146,7 @@ class Options(ViewOptions):
         Option(
             lambda: (
                 f"{listed(METHODS.names())}; auto takes an exact one, unless none fits or, on a CPU, a "
-                "sketch has less than half the work."
+                "sketch has less than half the work, or its quick form, which closes K, less than 0.8 of it."
             ),
             Flag(metavar="NAME", choices=lambda: ("auto", *METHODS.names())),
         ),
@@ -161,7 +161,11 @@ class Options(ViewOptions):
         ),
     ] = "auto"
     rank: Annotated[
-        str | int, Option("Directions that a sketch keeps.", Flag(metavar="auto|L", read=read_number))
+        str | int,
+        Option(
+            "Directions that a sketch keeps; with a number it does not take its quick form.",
+            Flag(metavar="auto|L", read=read_number),
+        ),
     ] = "auto"
     width: Annotated[
         int,
@@ -171,7 +175,12 @@ class Options(ViewOptions):
         ),
     ] = 0
     max_passes: Annotated[
-        int, Option("How often a sketch may read the data at the most.", Flag(metavar="N", least=1))
+        int,
+        Option(
+            "How often a sketch may read the data at the most; a layer whose K its quick form leaves open is "
+            "then summed again.",
+            Flag(metavar="N", least=1),
+        ),
     ] = 3
     proof: Annotated[
         bool,
