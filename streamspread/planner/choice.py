@@ -145,9 +145,10 @@ def _times(factor: float) -> str:
 
 def _least_work(fitting: Sequence[Candidate], setting: Setting) -> Candidate:
     best = min(fitting, key=attrgetter("operations"))
-    # An exact method is worth some more work. A single pass of a sketch leaves K open: then any is better.
+    # An exact method is worth some more work. A single pass of a sketch leaves K open, and none tells of
+    # classes: then any is better.
     worth = _CLOSED_WORTH if best.closes else setting.profile.exact_worth
-    worth = math.inf if setting.exact or best.passes == 1 else worth
+    worth = math.inf if setting.exact or setting.labels is not None or best.passes == 1 else worth
     exact = [one for one in fitting if one.exact and one.operations <= worth * best.operations]
     best = min(exact, default=best, key=attrgetter("operations"))
     worth = _ESTIMATE_WORTH if (setting.samples or 0) <= _FEW else 1.0

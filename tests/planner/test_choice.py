@@ -3,11 +3,13 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from streamspread.accumulators.methods.sketch import Sketch
 from streamspread.errors import OptionError
 from streamspread.options import Options
+from streamspread.streams.labels import Labels
 from streamspread.system.memory import format_bytes, parse_bytes
 from tests.shapes import CPU, CUDA, GIB, layer, planned
 
@@ -122,3 +124,14 @@ def test_a_sketch_of_data_that_cannot_be_read_again_has_one_pass_and_yields_to_a
         assert chosen.method == "covariance"
         only = planned([layer(300_000)], None, 8 * GIB, **again).layers[0]
         assert (only.method, only.passes) == ("sketch", 1)
+
+
+def test_classes_are_worth_an_exact_method_wherever_one_fits():
+    labels = Labels(np.arange(50_000) % 2, ("a", "b"))
+    for samples in (20_000, 50_000):
+        case = {"rounding": "int16", "thresholds": (0.5,)}
+        assert planned([layer(65536)], samples, 60 * GIB, **case).layers[0].method == "sketch"
+        told = planned([layer(65536)], samples, 60 * GIB, labels=labels, **case).layers[0]
+        assert told.candidate.exact
+        told = planned([layer(65536)], samples, 60 * GIB, labels=labels, method="sketch", **case).layers[0]
+        assert told.method == "sketch"
