@@ -37,7 +37,7 @@ LAYER = "c2"  # of the rank updates: D = 65,536, and nothing narrower that it is
 #: Rows, columns and terms of products: squares, and a block as exact sums of many features form it.
 SHAPES = ((2048, 2048, 2048), (4096, 4096, 4096), (1024, 512, 65_536))
 REPEATS, SLOW = 5, 5.0  # a product that takes more seconds is not repeated
-FORWARDS = 2  # of which the shorter one counts
+FORWARDS = 2  # of which the shorter one counts; over all images one
 FEW = 32  # images on which everything is loaded and compiled
 DIGITS = 3  # products of int8 in one of int16
 ADDING = {"int16": "add_gram", "fp32": "add_gram_rows"}  # what adds a rank update
@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data", default="patches", help="as for `streamspread run`")
     parser.add_argument("--samples", type=int, default=5000)
-    parser.add_argument("--all", action="store_true", help="the whole run over all images too")
+    parser.add_argument("--all", action="store_true", help="over all images too, at one rounding")
     parser.add_argument("--limited", action="store_true", help="the whole run without VNNI and AMX too")
     parser.add_argument("--skip", nargs="*", default=[], choices=["updates", "whole", "fp32"])
     options = parser.parse_args()
@@ -66,7 +66,7 @@ def main() -> None:
         if "whole" not in options.skip:
             roundings = [rounding for rounding in ("auto", "fp32") if rounding not in options.skip]
             result["whole"] = [
-                whole_row(options.data, samples, roundings, best)
+                whole_row(options.data, samples, roundings if samples else roundings[:1], best)
                 for samples in (options.samples, *([None] if options.all else []))
             ]
         if options.limited:
@@ -218,7 +218,7 @@ def forward(data: str, samples: int | None) -> dict[str, Any]:
     for name, memory in (("seconds", nullcontext()), ("kept", freed_memory_kept(device))):
         taken = []
         with prepared(network, device), torch.no_grad(), memory:
-            for _ in range(FORWARDS):
+            for _ in range(FORWARDS if samples else 1):
                 began = time.perf_counter()
                 for batch in stream.batches(profile(device).batch_size):
                     network(as_input(batch, device, torch.float32))
