@@ -275,7 +275,8 @@ class Analysis:
 
         spectrum = self.observed.ranks.share(layer.spectrum(share, self.meter.read, among))
         if advice := layer.accumulator.advice(spectrum, self.options):
-            self.notes[name] = advice
+            before = self.notes.get(name)
+            self.notes[name] = f"{before}; {advice}" if before else advice
         return spectrum
 
     def _kept(self, spectrum: LayerSpectrum) -> LayerSpectrum:
