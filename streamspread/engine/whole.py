@@ -23,7 +23,9 @@ class Whole:
 
     def begin(self, plan: Plan) -> None:
         """From here on, signs of life are of this plan."""
-        self._parts, self._plan = parts(plan, self._profile), plan
+        # Passes that are seldom taken count too: else the whole would be done before they begin.
+        rows = (replace(one, candidate=replace(one.candidate, usual_passes=None)) for one in plan.layers)
+        self._parts, self._plan = parts(replace(plan, layers=tuple(rows)), self._profile), plan
         self._begun, self._again = self._done, 0.0
 
     def again(self, layer: str) -> None:

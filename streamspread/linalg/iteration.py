@@ -166,8 +166,11 @@ class Iteration:
         squares_LL = _whole(squares_LL)
         outside_LL = rotation_LL @ (squares_LL - inside_LL.T @ inside_LL) @ rotation_LL.T
         rounded_LL = rotation_LL @ lost_RR[:size, :size] @ rotation_LL.T
-        # Sums are of what was measured from elsewhere than the mean.
+        # Sums are of what was measured from elsewhere than the mean: samples from zero, products from those
+        # of first samples.
+        far_L1 = torch.linalg.solve_triangular(self.factor_LL, self.sum_R[:size, None], upper=False)
         uncentred = total + self.count * float(mean_D.square().sum())
+        uncentred += float(far_L1.square().sum()) / self.count
         error = 4 * size**0.5 * (summation_error(dim + self.count + size) + 8 * UNIT * size) * uncentred
         missed = min(total, self.before, self._missed(mean_D, total, error))
         off = _largest(rounded_LL)

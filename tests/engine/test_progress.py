@@ -7,6 +7,7 @@ from streamspread.engine.whole import Whole
 from streamspread.planner import parts
 from streamspread.system.devices import CPU
 from streamspread.system.progress import Progress
+from tests import shapes
 from tests.networks import network, smallest_budget
 
 
@@ -83,3 +84,23 @@ def test_the_share_of_the_whole_grows_to_one():
     counted = [event for event in events if event.stage in ("pass", "eigenvalues")]
     assert counted
     assert all(event.whole is not None for event in counted)
+
+
+def test_a_pass_that_is_seldom_taken_is_not_done_before_it_begins():
+    plan = shapes.planned([shapes.layer(65536)], 50_000, 60 * shapes.GIB, rounding="int16", thresholds=(0.5,))
+    row = plan.layers[0]
+    assert (row.passes, row.candidate.usual_passes) == (3, 2)
+    said = []
+    whole = Whole(said.append, CPU)
+    whole.begin(plan)
+    for number in (1, 2, 3):
+        for done in (0, 50, 100):
+            whole.report(Progress("pass", number, 3, done, 100, "images", "c1"))
+    shares = [one.whole for one in said]
+    assert shares[2] == pytest.approx(shares[8] / 3)
+    assert shares[5] == pytest.approx(shares[8] * 2 / 3)
+    assert shares[7] == pytest.approx(shares[8] * 5 / 6)
+    whole.again("c1")
+    whole.begin(plan)  # as of a layer that was unfit
+    whole.report(Progress("pass", 1, 3, 0, 100, "images", "c1"))
+    assert shares[8] == said[-1].whole < 1.0

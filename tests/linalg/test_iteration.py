@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streamspread.errors import OptionError
 from streamspread.kernels.integers import LARGEST_VALUE
+from streamspread.linalg.chunks import summation_error
 from streamspread.linalg.integer_rows import SPREAD, in_integers, leading_rows
 from streamspread.linalg.iteration import MOST_PASSES, PRODUCT_SPREAD, VECTORS, Iteration
 from streamspread.results.enclosure import SketchFacts, enclose
@@ -303,3 +304,21 @@ def test_bytes_are_no_less_than_what_is_held(dim, size, count):
     # Products with the rows as they come, rounded, and what that lost, in float64; and as integers.
     adding = count * size * (3 * 8 + 2)
     assert held + adding <= Iteration.nbytes(dim, size, count) + 8 * len(one.state())
+
+
+def test_errors_are_of_products_as_far_from_the_first_ones_as_they_are():
+    """Sums of products that are measured from first samples far off are large, though data lie near zero."""
+    rng = np.random.default_rng(3)
+    x = whole(torch.from_numpy(rng.normal(size=(3000, 40)) * 10))
+    first = whole(torch.from_numpy(15_000 + rng.normal(size=(6, 40)) * 10))
+    x = torch.cat([first, x])
+    iteration = Iteration(rows_as_integers(np.linalg.qr(rng.normal(size=(40, 5)))[0].T))
+    for part in (first, x[6:]):
+        iteration.add(part)
+    truth = Dense(x)
+    inside = np.linalg.inv(iteration.factor_LL.numpy())
+    lower_LL = iteration.h_LL.tril().numpy()
+    summed = float((inside @ (lower_LL + np.tril(lower_LL, -1).T) @ inside.T).trace())
+    assert summed > 10 * (truth.total + len(x) * float(truth.mean_D.square().sum()))
+    error = iteration.solve(truth.mean_D, truth.total).facts.error
+    assert error >= 4 * summation_error(len(x)) * summed

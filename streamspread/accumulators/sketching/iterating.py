@@ -133,7 +133,7 @@ class Iterated:
         self.solved: Solved | None = None
         if pass_.total > 0.0:
             if pass_.iteration is None:
-                raise Unfit(f"K is more than {self.sizes.rank:,} directions can tell")
+                raise Unfit(f"its first samples show no {self.sizes.rank:,} directions that would tell K")
             self.solved = pass_.iteration.solve(self.mean_D, pass_.total)
 
     def begun(self, x_ND: torch.Tensor) -> Iterating:
