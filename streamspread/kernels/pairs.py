@@ -169,7 +169,7 @@ def pack_columns(x: Any, stride: int, shape: Any, out: Any, squares: Any) -> Non
                         one = np.int32(first_L[lane])
                         out_L[lane] = _pair(first_L[lane], np.int16(0))
                         total_L[lane] += np.int64(one * one)
-            squares[panel, chunk] = total_L.max()
+            squares[panel, chunk] = np.max(total_L)
 
 
 @numba.njit(nogil=True, cache=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,7 +88,9 @@ def build(plan: str | Sequence[int | str], seed: int) -> Network:
     Network() and check_seed().
     """
     with seeded(seed):
-        return Network(plan).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network: Any = Network(plan)  # torch's versions type what follows in more than one way
+        laid: Network = network.to(memory_format=torch.channels_last)
+        return laid
 
 
 @contextmanager

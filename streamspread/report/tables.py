@@ -269,6 +269,10 @@ def _closing_lines(
             "would give"
         )
     yield from _missing_estimates(layers, thresholds)
+    varying = [s for s in layers if s.method == "sketch" and s.total_variance > 0]
+    if without := [s.layer for s in varying if math.isnan(s.participation_ratio)]:
+        those = listed(without, everyone)
+        yield f"no participation ratio: {those} (sketch): --method gram or covariance gives it"
     still_open = {
         s.layer: [tau for tau in thresholds if not s.components(tau).closed]
         for s in layers
