@@ -26,6 +26,7 @@ from streamspread.system.registry import Registry
 #: Squared rounding errors at int16, as a share of T, beyond which it is not taken where it was not asked for.
 MOST_MOVED = 1e-6
 
+_SAMPLES = 50_000  # where their number is not known
 _COARSE = 1e-3  # beyond which a smaller unit is tried where it was: of which deviations are less than ten
 
 
@@ -95,6 +96,11 @@ class Setting:
     def sum_cost(self) -> float:
         """Time of an operation of a rank update, relative to one at the usual precision."""
         return self.profile.int16_cost if self.rounding == "int16" else 1.0
+
+    @property
+    def expected(self) -> int:
+        """N, or what is taken for it where it is not known."""
+        return self.samples or _SAMPLES
 
     @property
     def same_again(self) -> bool:

@@ -55,7 +55,7 @@ def add_gram(
     step = min(terms, digit_terms(count))
     width = -(-count // LANES) + SIDE - 1  # panels, the last of which a tile may read and does not use
     memory = np.empty(width * LANES * -(-step // 2), np.int32)
-    spare = Spare(lambda: np.empty((BLOCK + TILE) * (BLOCK + SIDE * LANES), np.int64))
+    spare = _spare()
     for begin in range(0, terms, step):
         packed, squares = _packed([x_NK[:count, begin : begin + step]], memory, width)
         add = partial(_add, packed, squares, spare, begin + step >= terms)
@@ -83,11 +83,16 @@ def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_NK: torch.Tensor) -> N
     step = min(terms, digit_terms(first + rows))
     width = above + -(-rows // LANES) + SIDE - 1
     memory = np.empty(width * LANES * -(-step // 2), np.int32)
-    spare = Spare(lambda: np.empty((BLOCK + TILE) * (BLOCK + SIDE * LANES), np.int64))
+    spare = _spare()
     for begin in range(0, terms, step):
         parts = [x[:, begin : begin + step] for x in (b_NK, a_MK)]
         for _ in one_by_one(partial(_add, *_packed(parts, memory, width), spare, False), blocks):
             pass
+
+
+def _spare() -> Spare[np.ndarray]:
+    """Memory for a block's sums, for each thread."""
+    return Spare(lambda: np.empty((BLOCK + TILE) * (BLOCK + SIDE * LANES), np.int64))
 
 
 def _packed(

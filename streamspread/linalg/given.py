@@ -6,6 +6,7 @@ import torch
 
 from streamspread.linalg.owned import spans_of
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.products import mirrored
 
 
 def of_square(square_NN: torch.Tensor, rows: int, dtype: torch.dtype, *, copy: bool) -> SymmetricPanels:
@@ -25,5 +26,5 @@ def of_packed(packed_M: torch.Tensor, n: int, rows: int, dtype: torch.dtype) -> 
         for row in range(begin, end):
             panel[row - begin, : row + 1] = packed_M[row * (row + 1) // 2 :][: row + 1]
         block = panel[:, begin:end]
-        block.copy_(block.tril() + block.tril(-1).T)
+        block.copy_(mirrored(block))
     return panels

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from streamspread.linalg.blocks import inner, orthonormal, ritz
-from streamspread.linalg.products import add_gram, dense_product, product
+from streamspread.linalg.products import add_gram, dense_product, mirrored, product
 from streamspread.results.spectrum import components_for
 
 #: The root mean square of a row's numbers in whole units; and of a product's, of which some are far larger.
@@ -95,5 +95,5 @@ def in_integers(rows: Callable[[], Parts], count: int, dim: int) -> tuple[torch.
         if not bool(torch.isfinite(largest_K).all()):
             raise torch.linalg.LinAlgError("rows that are not finite")
         if bool((largest_K <= most * fine_K).all()):
-            return q_KD, lost_KK.tril() + lost_KK.tril(-1).T
+            return q_KD, mirrored(lost_KK)
         fine_K = torch.maximum(fine_K, largest_K / (most - 1))  # a few numbers are so large

@@ -29,7 +29,7 @@ from streamspread.linalg.blocks import ritz
 from streamspread.linalg.chunks import UNIT, chunk_nbytes, column_chunks, summation_error
 from streamspread.linalg.integer_rows import PRODUCT_SPREAD, SPREAD, in_integers, largest_integer
 from streamspread.linalg.probes import FAILURE
-from streamspread.linalg.products import add_gram, add_product, product
+from streamspread.linalg.products import add_gram, add_product, mirrored, product
 from streamspread.linalg.states import as_tensor, load
 from streamspread.results.enclosure import RitzFacts
 
@@ -158,12 +158,12 @@ class Iteration:
         for begin, end, y in self._image(mean_D):
             add_gram(squares_LL, y)
             add_product(along_LL, self.q_RD[:size, begin:end].double(), y.T)
-        h_LL = _whole(self.h_LL) - torch.outer(self.sum_R[:size], self.sum_R[:size] / self.count)
-        lost_RR = _whole(self.lost_RR) - torch.outer(self.lost_R, self.lost_R / self.count)
+        h_LL = mirrored(self.h_LL) - torch.outer(self.sum_R[:size], self.sum_R[:size] / self.count)
+        lost_RR = mirrored(self.lost_RR) - torch.outer(self.lost_R, self.lost_R / self.count)
         values, rotation_LL = ritz(self.factor_LL @ self.factor_LL.T, h_LL)
         rotation_LL, ritz_L = rotation_LL.T, torch.from_numpy(values.copy()).clamp_(min=0.0)
         inside_LL = torch.linalg.solve_triangular(self.factor_LL, along_LL, upper=False)
-        squares_LL = _whole(squares_LL)
+        squares_LL = mirrored(squares_LL)
         outside_LL = rotation_LL @ (squares_LL - inside_LL.T @ inside_LL) @ rotation_LL.T
         rounded_LL = rotation_LL @ lost_RR[:size, :size] @ rotation_LL.T
         # Sums are of what was measured from elsewhere than the mean: samples from zero, products from those
@@ -287,7 +287,7 @@ class Iteration:
         metric_LL = torch.zeros(self.size, self.size, dtype=torch.float64)
         for _, _, q in self._basis():
             add_gram(metric_LL, q)
-        return torch.linalg.cholesky(_whole(metric_LL))
+        return torch.linalg.cholesky(mirrored(metric_LL))
 
     def _basis(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         for begin, end, q in column_chunks(self.size, self.q_RD.shape[1], self.q_RD.device):
@@ -343,8 +343,3 @@ def _norm_bound(inside: float, residual: float, rounded: float) -> float:
 def _largest(a_LL: torch.Tensor) -> float:
     """The largest eigenvalue of a positive semi-definite matrix."""
     return max(0.0, float(torch.linalg.eigvalsh((a_LL + a_LL.T) / 2)[-1]))
-
-
-def _whole(lower_LL: torch.Tensor) -> torch.Tensor:
-    """A symmetric matrix of which the lower triangle is known."""
-    return lower_LL.tril() + lower_LL.tril(-1).T

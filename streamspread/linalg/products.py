@@ -48,6 +48,11 @@ def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> N
     kernels.for_device(c_MN.device).add_product(c_MN, a_MK, b_KN)
 
 
+def mirrored(lower_MM: torch.Tensor) -> torch.Tensor:
+    """A symmetric matrix of which the lower triangle is known, as :func:`add_gram` forms it."""
+    return lower_MM.tril() + lower_MM.tril(-1).T
+
+
 def add_gram(c_MM: torch.Tensor, a_MK: torch.Tensor) -> None:
     """``c += a @ a.T`` in place, in the lower triangle at least."""
     add_gram_rows = kernels.for_device(c_MM.device).add_gram_rows

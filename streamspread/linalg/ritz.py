@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
-from streamspread.linalg.products import add_gram, add_product, product
+from streamspread.linalg.products import add_gram, add_product, mirrored, product
 from streamspread.linalg.states import as_tensor, load
 from streamspread.results.enclosure import RitzFacts
 from streamspread.system.ranks import ALONE, Ranks
@@ -132,7 +132,7 @@ class RitzPass:
             chunk.copy_(self.q_LD[:, begin:end])
             add_gram(metric_LL, chunk)
             add_gram(squares_LL, chunk.copy_(self.y_LD[:, begin:end]))
-        squares_LL = squares_LL.tril() + squares_LL.tril(-1).T
+        squares_LL = mirrored(squares_LL)
         metric_LL, squares_LL = ranks.sum_(metric_LL), ranks.sum_(squares_LL)
         # The sums exceed C by N·δδᵀ, with δ the mean of the centred samples, which is 0 but for rounding.
         drift = float(ranks.sum_(self.drift_D.square().sum())) / max(1, self.count)

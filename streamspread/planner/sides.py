@@ -10,7 +10,6 @@ from streamspread.linalg.measured import MeasuredProduct
 
 _PASSES = 2  # through W for a unit vector: forward and backward
 _MADE = 1.5  # times as long as a float64 product takes an operation of a float64 convolution
-_SAMPLES = 50_000  # where their number is not known
 
 
 def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidate]:
@@ -20,7 +19,7 @@ def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidat
     side = layer.narrow
     if side is None or setting.directions or not setting.profile.narrow_sides:
         return
-    profile, samples = setting.profile, setting.samples or _SAMPLES
+    profile, samples = setting.profile, setting.expected
     making = _MADE * _PASSES * side.products * side.operations + side.factor_operations
     making *= profile.float64_cost
     # In a pass, and what is held: the factor, and rows with those that they are made of.

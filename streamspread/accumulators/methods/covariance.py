@@ -43,7 +43,6 @@ from streamspread.system.devices import profile
 from streamspread.system.memory import format_bytes
 
 _LEAST_STAGED = 128
-_SAMPLES = 50_000  # where their number is not known
 
 
 class Covariance(Accumulator):
@@ -85,9 +84,7 @@ class Covariance(Accumulator):
         max_block = largest_block(dim, constants)
 
         wanted = setting.options.estimate and not layer.uneven
-        in_eighths = wanted and Eighths.worth_it(
-            dim, setting.samples or _SAMPLES, layer.operations, DENSE_SOLVE_FACTOR
-        )
+        in_eighths = wanted and Eighths.worth_it(dim, setting.expected, layer.operations, DENSE_SOLVE_FACTOR)
 
         def need() -> tuple[int, int]:
             state = cls.nbytes(dim, staging_rows, panel_rows, setting)
@@ -105,11 +102,11 @@ class Covariance(Accumulator):
             staging_rows //= 2
         in_eighths = in_eighths and not too_large()
         state, step = need()
-        operations = setting.sum_cost * (setting.samples or _SAMPLES) * float(dim) ** 2 / setting.shares
+        operations = setting.sum_cost * (setting.expected) * float(dim) ** 2 / setting.shares
         shared = f", of which each of {setting.shares} ranks holds a share" * (setting.shares > 1)
         last, travels = step_operations(dim, max_block, setting), step_travels(dim, max_block, setting)
         if setting.shares > 1:
-            travels = travels._replace(rows=float(setting.samples or _SAMPLES) * dim * setting.itemsize)
+            travels = travels._replace(rows=float(setting.expected) * dim * setting.itemsize)
         operations += last
         return Candidate(
             method=cls.method,

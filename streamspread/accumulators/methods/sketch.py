@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -43,7 +43,6 @@ _LEAST_STAGED = 16
 _SUMS = ("sum_D", "squares_D", "sketch.rows", "sketch.mean", "ritz.q", "ritz.mean", "ritz.y", "ritz.drift")
 _BY_COLUMNS = ("rows", "shift", *_SUMS)
 _SHARE = 4  # layers that should fit into the budget together: else every layer takes passes of its own
-_SAMPLES = 50_000  # where their number is not known
 
 
 class Sketch(Accumulator):
@@ -55,6 +54,7 @@ class Sketch(Accumulator):
     """
 
     method = "sketch"
+    quick: ClassVar[bool] = False  #: Whether it is a subspace iteration.
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Sketch(Accumulator):
         most = max(self.thresholds)
         step, enough = step or Step.usual(rank, profile(device)), most if adaptive else None
         sizes = (dim, self.rank, most, staging_rows, precision, device, step.profile, enough)
-        self._sizes = Sizes(*sizes, directions=min(step.directions, dim), ranks=step.ranks)
+        self._sizes = Sizes(*sizes, directions=min(step.directions, dim), ranks=step.ranks, quick=self.quick)
         self.bounds = None if step.ranks.size == 1 else bounds_of(dim, step.ranks)
         self._stage: Stage = Waiting(self._sizes)
         self._spectra: dict[float, Spectrum] = {}  # of the stage at hand, by threshold
@@ -161,7 +161,7 @@ class Sketch(Accumulator):
 
     @staticmethod
     def _operations(layer: LayerShape, rank: int, passes: int, setting: Setting) -> float:
-        n, constants = float(setting.samples or _SAMPLES), setting.profile
+        n, constants = float(setting.expected), setting.profile
         again = min(1, passes - 1)  # a third pass is seldom needed
         # A buffer of r + r rows takes 8r·D operations a sample, a later pass over r directions 4r·D.
         products = (8.0 + 4.0 * again) * rank * layer.dim * n / setting.shares
@@ -176,7 +176,7 @@ class Sketch(Accumulator):
         which go one way, and the products with a basis."""
         if setting.shares == 1:
             return NOTHING
-        n, again, height = float(setting.samples or _SAMPLES), min(1, passes - 1), rank + staging_rows
+        n, again, height = float(setting.expected), min(1, passes - 1), rank + staging_rows
         sums = n / staging_rows * 8 * height * (height + rank / 2) + again * n * 8 * rank
         return Travels(columns=(1 + again) * n * dim * setting.itemsize, sums=sums)
 
@@ -288,11 +288,12 @@ class Sketch(Accumulator):
 class QuickSketch(Sketch):
     """Its quick form, by subspace iteration on integers: it closes what is asked for, or is unfit."""
 
+    quick = True
+
     def __init__(self, dim: int, *, until: Options, **sizes: Any) -> None:
         """``until``: the options that it must satisfy. ``sizes``: as those of a sketch."""
         super().__init__(dim, thresholds=until.thresholds, **sizes)
-        self._until, self._sizes = until, self._sizes._replace(quick=True)
-        self._stage = Waiting(self._sizes)
+        self._until = until
 
     def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         super().end_pass(progress)

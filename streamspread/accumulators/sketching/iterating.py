@@ -11,9 +11,9 @@ import torch
 
 from streamspread.accumulators.base import Unfit
 from streamspread.accumulators.directions import Scaled
-from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, finite, proved
+from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, check_repeated, finite, proved
 from streamspread.accumulators.staging import Origin, Staging, origin_in, origin_of
-from streamspread.errors import ActivationError, OptionError
+from streamspread.errors import OptionError
 from streamspread.linalg.integer_rows import leading_rows
 from streamspread.linalg.iteration import Iteration, Solved
 from streamspread.linalg.states import as_tensor, below
@@ -72,17 +72,14 @@ class Iterating:
 
     def ended(self) -> Iterated:
         """Raises what :meth:`streamspread.accumulators.base.Accumulator.end_pass` does, and Unfit."""
-        staging, layer = self.staging, self.sizes.precision.layer
+        staging = self.staging
         finite(staging, self.sizes.ranks)
         staging.check()
         self._flush()
         total, numbers = staging.total(), staging.count * self.sizes.dim
         staging.precision.check_moved(float(staging.sums.moved), total, numbers, staging.origin.scale)
-        if self.seen and (staging.count != self.seen or abs(total - self.total) > _REPEATED * self.total):
-            raise ActivationError(
-                f"layer {layer}: pass {self.passes_done + 1} brought other data than "
-                f"the first ({staging.count:,} and {self.seen:,} samples): the data must repeat"
-            )
+        if self.seen:
+            check_repeated(self, (staging.count, total), (self.seen, self.total), _REPEATED * self.total)
         self.total = total
         try:
             return Iterated(self)

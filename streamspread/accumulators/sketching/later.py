@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from streamspread.accumulators.directions import Scaled
-from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, finite, proved
+from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, check_repeated, finite, proved
 from streamspread.accumulators.staging import Origin, Staging, origin_in
-from streamspread.errors import ActivationError, OptionError
+from streamspread.errors import OptionError
 from streamspread.linalg.ritz import RitzPass
 from streamspread.linalg.states import as_tensor, below
 from streamspread.results.enclosure import SketchFacts
@@ -99,11 +99,7 @@ class Refining:
     def _check_repeated(self) -> None:
         total, reread = self.facts.total, self.earlier.reread
         allowed = 1e-6 * total + 4 * total**0.5 * reread + reread**2
-        if self.ritz.count != self.samples or abs(self.ritz.total - total) > allowed:
-            raise ActivationError(
-                f"layer {self.sizes.precision.layer}: pass {self.passes_done + 1} brought other data than "
-                f"the first ({self.ritz.count:,} and {self.samples:,} samples): the data must repeat"
-            )
+        check_repeated(self, (self.ritz.count, self.ritz.total), (self.samples, total), allowed)
 
 
 class Refined:

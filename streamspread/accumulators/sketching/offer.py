@@ -12,7 +12,7 @@ from streamspread.accumulators.staging import Staging
 from streamspread.linalg.iteration import MOST_PASSES, VECTORS, Iteration
 from streamspread.options import Options
 
-_MOST_RANK, _SAMPLES = 1024, 50_000  # where the number of samples is not known
+_MOST_RANK = 1024
 # Samples from which it is worth while; directions that it finds as a rule up to a threshold, and the largest
 # threshold at which K is seldom beyond it; passes that it takes; and how many times as long its products take
 # as those of rank updates, since they are long and thin.
@@ -44,7 +44,7 @@ def quick(sketch: Callable[..., Accumulator], layer: LayerShape, setting: Settin
     step = 10 * 8 * (2 * rank) ** 2
     if state + max(step, setting.forward_bytes) > setting.room:
         return None
-    n, constants = float(samples or _SAMPLES), setting.profile
+    n, constants = float(setting.expected), setting.profile
     size = min(dim, _USUAL_RANK if threshold <= _USUAL_THRESHOLD else rank)
     rows = size + 2 * VECTORS
     integers = float(FIRST) ** 2 * dim + _USUAL_PASSES * _SLOWER * 4 * rows * dim * n

@@ -11,7 +11,7 @@ import torch
 from streamspread import kernels
 from streamspread.accumulators.directions import Scaled
 from streamspread.accumulators.staging import Origin, Precision, Staging, variance_unit
-from streamspread.errors import DataError
+from streamspread.errors import ActivationError, DataError
 from streamspread.linalg.leading import kept
 from streamspread.results.enclosure import RitzFacts, SketchFacts, enclose
 from streamspread.results.spectrum import Spectrum
@@ -107,6 +107,21 @@ def proved(
         upper_sums=enclosure.upper_sums * unit,
         proof="Frequent Directions" if ritz is None else "Frequent Directions + Rayleigh–Ritz",
     )
+
+
+def check_repeated(stage: Stage, came: tuple[int, float], first: tuple[int, float], allowed: float) -> None:
+    """Check a pass's number of samples, and the trace of their scatter, against those of the first pass;
+    ``allowed``: by how much the traces may differ.
+
+    Raises:
+        ActivationError: the data do not repeat.
+    """
+    (count, total), (samples, trace) = came, first
+    if count != samples or abs(total - trace) > allowed:
+        raise ActivationError(
+            f"layer {stage.sizes.precision.layer}: pass {stage.passes_done + 1} brought other data than "
+            f"the first ({count:,} and {samples:,} samples): the data must repeat"
+        )
 
 
 def finite(staging: Staging, ranks: Ranks) -> bool:
