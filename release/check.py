@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: What must be in a wheel, and what in a source distribution beside it.
 IN_WHEEL = (
     *(f"streamspread/models/weights/no{number}.safetensors" for number in range(1, 5)),
-    "streamspread/report/assets/",
+    "streamspread/reports/assets/",
     "streamspread/py.typed",
     "licenses/LICENSE",
 )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streamspread.errors import StreamspreadError
     from streamspread.estimator.pca import PCA
     from streamspread.monitor.monitor import Monitor
-    from streamspread.report.pages import report
+    from streamspread.reports.pages import report
     from streamspread.results.grams import Grams
     from streamspread.results.similarity import Similarity, cka
     from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra, Spectrum
@@ -68,7 +68,7 @@ _HOMES = {
     "eigvalsh": "streamspread.api.eigen",
     "eigh_leading": "streamspread.api.eigen",
     "cka": "streamspread.results.similarity",
-    "report": "streamspread.report.pages",
+    "report": "streamspread.reports.pages",
     "read": "streamspread.store",
     "write": "streamspread.store",
     "read_grams": "streamspread.store",
@@ -88,9 +88,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'streamspread' has no attribute {name!r}")
-    home = import_module(_HOMES[name])
-    # A room that has a name of this list, as report, is here under it once it has been imported.
-    return globals().get(name) or getattr(home, name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

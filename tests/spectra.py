@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamspread.report.runs import Run
+from streamspread.reports.runs import Run
 from streamspread.results.spectrum import LayerSpectrum, Spectra, Spectrum
 
 NO1_DIMS = {"c1": 65536, "c2": 65536, "c3": 32768, "c4": 32768, "c5": 16384, "c6": 16384, "gap": 256}

@@ -34,7 +34,7 @@ GROUPS = [
     {"engine", "estimator", "training"},
     {"monitor"},
     {"api"},
-    {"study", "report"},
+    {"study", "reports"},
     {"cli"},
     {"__init__", "__main__"},
 ]
@@ -60,13 +60,13 @@ OWNERS = {
         "store/embeddings.py",
         "store/history.py",
         "datasets/parquet.py",
-        "report/frames.py",
+        "reports/frames.py",
     },
     "datasets": {"datasets/hub.py"},
-    "pandas": {"report/frames.py"},
-    "polars": {"report/frames.py"},
-    "vl_convert": {"report/render.py"},
-    "altair": {"report/plots.py"},
+    "pandas": {"reports/frames.py"},
+    "polars": {"reports/frames.py"},
+    "vl_convert": {"reports/render.py"},
+    "altair": {"reports/plots.py"},
     "matplotlib": set(),
     "openTSNE": {"api/tsne.py"},
     "joblib": {"api/tsne.py"},
@@ -77,7 +77,7 @@ OWNERS = {
 }
 
 # Folders of things that go by a name, a file each: they do not know each other.
-SIBLINGS = ["accumulators/methods", "datasets/sources", "models/sources", "report/figures", "cli/commands"]
+SIBLINGS = ["accumulators/methods", "datasets/sources", "models/sources", "reports/figures", "cli/commands"]
 
 MOST_ARGUMENTS, MOST_LINES = 8, 350
 

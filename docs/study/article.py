@@ -12,7 +12,7 @@ from typing import Any
 
 from docs.study import runs
 from docs.study.figures import circumstance, in_circumstances
-from streamspread.report import text
+from streamspread.reports import text
 from streamspread.results.spectrum import Interval
 
 Numbers = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from streamspread.report import render, theme
+from streamspread.reports import render, theme
 
 Spec = dict[str, Any]
 Numbers = Mapping[str, Any]

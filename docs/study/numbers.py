@@ -16,8 +16,8 @@ from benchmarks.beyond_the_sample import IMAGES as ALL
 from benchmarks.beyond_the_sample import KNOWN
 from benchmarks.environment import environment
 from docs.study.runs import BASE, CONDITIONS, FEWER, IMAGES, NETWORKS
-from streamspread.report.claims import EARLY_SHARE, TAU, evaluate
-from streamspread.report.runs import collect
+from streamspread.reports.claims import EARLY_SHARE, TAU, evaluate
+from streamspread.reports.runs import collect
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 
 _CURVE = 60  # eigenvalues of a figure

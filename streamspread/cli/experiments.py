@@ -174,7 +174,7 @@ def _last_two(model: str) -> list[str]:
 
 def _compared(name: str, given: dict[str, Any], ways: Sequence[Setting], folder: Path, heard: Heard) -> Told:
     """Train in each of the ways, and write what came of it beside the folder of the trainings."""
-    from streamspread.report.experiments import write_spreading
+    from streamspread.reports.experiments import write_spreading
     from streamspread.study.spreading import Experiment
 
     experiment = Experiment(folder, **given)
@@ -189,7 +189,7 @@ def _compared(name: str, given: dict[str, Any], ways: Sequence[Setting], folder:
 
 
 def _depths(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.report.experiments import write_depths
+    from streamspread.reports.experiments import write_depths
     from streamspread.study.depths import comparable
     from streamspread.study.experiments import NARROW
     from streamspread.study.spreading import Experiment, Setting
@@ -234,7 +234,7 @@ def _until_interrupted(records: Iterable[Record]) -> tuple[list[Record], bool]:
 
 
 def _course(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.report.experiments import write_course
+    from streamspread.reports.experiments import write_course
     from streamspread.study.course import Course
     from streamspread.study.records import read_json
 

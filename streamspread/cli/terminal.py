@@ -67,11 +67,11 @@ def print_result(spectra: Spectra, printed: Printed, said: Collection[str] = ())
     if printed.form is Format.table:
         from rich.console import Console
 
-        from streamspread.report.tables import print_spectra
+        from streamspread.reports.tables import print_spectra
 
         print_spectra(spectra, Console(), columns, said if _one_place() else ())
     else:
-        from streamspread.report import records
+        from streamspread.reports import records
 
         write = records.to_json if printed.form is Format.json else records.to_csv
         show_text(write(spectra, columns))
@@ -80,8 +80,8 @@ def print_result(spectra: Spectra, printed: Printed, said: Collection[str] = ())
 def check_printed(printed: Printed) -> None:
     """Raises OptionError for columns that there are not, before anything is computed."""
     if printed.columns is not None:
-        from streamspread.report.choosing import check_columns
-        from streamspread.report.records import fields
+        from streamspread.reports.choosing import check_columns
+        from streamspread.reports.records import fields
 
         known = None if printed.form is Format.table else fields()
         check_columns(split_names(printed.columns), known)
@@ -97,7 +97,7 @@ def _one_place() -> bool:
 
 def print_history(history: History, thresholds: Sequence[float], form: Format) -> None:
     """Print spread over a training on stdout as a table, JSON or CSV."""
-    from streamspread.report import over_training
+    from streamspread.reports import over_training
 
     if form is Format.table:
         from rich.console import Console
@@ -137,8 +137,8 @@ def progress_bars(
 def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False, called: str = "images") -> None:
     """How long a run will take, on stderr, and what all samples would; ``twice``: for a random twin too;
     ``called``: what samples are."""
-    from streamspread.report.naming import listed
-    from streamspread.report.text import duration, outweighed
+    from streamspread.reports.naming import listed
+    from streamspread.reports.text import duration, outweighed
 
     line = f"about {duration(now.seconds)}{', and as long again for the random twin' if twice else ''}"
     if now.wire:

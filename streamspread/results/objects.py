@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 #: What is done elsewhere → the module that has a function of that name.
 HOMES = {
-    "to_html": "streamspread.report.notebook",
-    "print_spectra": "streamspread.report.tables",
-    "print_plan": "streamspread.report.tables",
-    "print_layers": "streamspread.report.tables",
-    "print_spectrum": "streamspread.report.notebook",
-    "print_alike": "streamspread.report.notebook",
-    "print_comparison": "streamspread.report.notebook",
-    "plot_spectra": "streamspread.report.plots",
-    "plot_spectrum": "streamspread.report.plots",
-    "to_arrow": "streamspread.report.frames",
-    "to_pandas": "streamspread.report.frames",
-    "to_polars": "streamspread.report.frames",
+    "to_html": "streamspread.reports.notebook",
+    "print_spectra": "streamspread.reports.tables",
+    "print_plan": "streamspread.reports.tables",
+    "print_layers": "streamspread.reports.tables",
+    "print_spectrum": "streamspread.reports.notebook",
+    "print_alike": "streamspread.reports.notebook",
+    "print_comparison": "streamspread.reports.notebook",
+    "plot_spectra": "streamspread.reports.plots",
+    "plot_spectrum": "streamspread.reports.plots",
+    "to_arrow": "streamspread.reports.frames",
+    "to_pandas": "streamspread.reports.frames",
+    "to_polars": "streamspread.reports.frames",
     "write": "streamspread.store.spectra",
 }
 

@@ -13,9 +13,9 @@ import streamspread
 from streamspread.errors import DataError, ModelError, OptionError
 from streamspread.models.network import build
 from streamspread.models.twin import random_twin
-from streamspread.report import records
-from streamspread.report.runs import collect
-from streamspread.report.tables import print_spectra
+from streamspread.reports import records
+from streamspread.reports.runs import collect
+from streamspread.reports.tables import print_spectra
 from streamspread.results.spectrum import Spectra
 from tests.spectra import layer
 

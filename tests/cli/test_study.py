@@ -220,7 +220,7 @@ def test_ctrl_c_keeps_what_is_done_on_a_page_and_the_same_command_goes_on(cli, t
     monkeypatch.setattr(keeping, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(keeping, "SHARE", 0.0)
     pages = []  # drawing takes seconds
-    monkeypatch.setattr("streamspread.report.build.write_page", lambda files, *_: pages.append(files) or [])
+    monkeypatch.setattr("streamspread.reports.build.write_page", lambda files, *_: pages.append(files) or [])
     arguments = ("study", *SMALL, "--samples", "600", "--out", "found")
     real, finished = Analysis._finish, []
 

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from streamspread import store
-from streamspread.report.claims import evaluate
-from streamspread.report.runs import collect
+from streamspread.reports.claims import evaluate
+from streamspread.reports.runs import collect
 from streamspread.results.spectrum import Spectra
 
 NAMES = ["c1", "c1@position", "c2", "c2@position", "gap"]

@@ -15,9 +15,9 @@ from torch import nn
 
 import streamspread
 from streamspread import store
-from streamspread.report import records, summary
-from streamspread.report.labels import labels
-from streamspread.report.runs import Run
+from streamspread.reports import records, summary
+from streamspread.reports.labels import labels
+from streamspread.reports.runs import Run
 from streamspread.results.metrics import Metric, Metrics, metric_names, metrics_of
 from streamspread.results.spectrum import Spectra, Spectrum
 from tests.spectra import bounded, complete, layer, wide_layer

@@ -10,10 +10,10 @@ import torch
 from streamspread.datasets import Labelled
 from streamspread.errors import DataError, LayerError, OptionError, StoreError
 from streamspread.models.plans import parse_plan
-from streamspread.report.experiments import course as told_course
-from streamspread.report.experiments import depths as told_depths
-from streamspread.report.experiments import spreading as told
-from streamspread.report.experiments import write_course, write_depths, write_spreading
+from streamspread.reports.experiments import course as told_course
+from streamspread.reports.experiments import depths as told_depths
+from streamspread.reports.experiments import spreading as told
+from streamspread.reports.experiments import write_course, write_depths, write_spreading
 from streamspread.study import course, depths, spreading
 from streamspread.study.experiments import NARROW, check_experiments, some
 from streamspread.study.spreading import Experiment, Setting, kinds, settings

@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from streamspread.report.experiments import course, depths, spreading
+from streamspread.reports.experiments import course, depths, spreading
 
 FOLDER = Path(__file__).parents[2] / "docs" / "study"
 TEXT = (FOLDER / "spreading.md").read_text("utf-8")

@@ -67,7 +67,7 @@ def cka(
     """Say how alike layers arrange the same samples, by linear CKA: of one network, or of two."""
     with progress_bars(output.quiet) as progress:
         from streamspread import store
-        from streamspread.report import records
+        from streamspread.reports import records
         from streamspread.results.similarity import cka as compare
 
         for path, suffix in ((output.grams, ".safetensors"), (output.out, ".csv")):
@@ -89,7 +89,7 @@ def cka(
                 store.write_text(records.similarity_to_csv(similarity), written)
     from rich.console import Console
 
-    from streamspread.report.similarity import print_similarity
+    from streamspread.reports.similarity import print_similarity
 
     titles = [one.provenance.get("title") or name for one, name in zip(grams, names, strict=True)]
     if len(titles) > 1:

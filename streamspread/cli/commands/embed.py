@@ -52,9 +52,9 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         from streamspread import store
         from streamspread.api import embed as api
         from streamspread.api.embed import InterruptedEmbedding
-        from streamspread.report import build, render
-        from streamspread.report.labels import labels
-        from streamspread.report.pictures import latent
+        from streamspread.reports import build, render
+        from streamspread.reports.labels import labels
+        from streamspread.reports.pictures import latent
 
         render.check(lang)
         for suffix in (".arrow", ".png", ".svg"):

@@ -43,7 +43,7 @@ def report(
     """Write a page that shows stored results, opens from disk and needs no network; figures beside it."""
     lang = language.lang.value
     with progress_bars(said.quiet, "reading the results"):
-        from streamspread.report import build
+        from streamspread.reports import build
 
         if form is Form.markdown and out is None:
             notes, written = [], _markdown(files, lang)
@@ -60,9 +60,9 @@ def report(
 
 
 def _markdown(files: list[Path], lang: str) -> str:
-    from streamspread.report import markdown, over_training
-    from streamspread.report.labels import called_in, labels
-    from streamspread.report.runs import collect
+    from streamspread.reports import markdown, over_training
+    from streamspread.reports.labels import called_in, labels
+    from streamspread.reports.runs import collect
 
     histories, others = over_training.split(files)
     written = over_training.markdown(histories, labels(lang)) if histories else ""

@@ -117,7 +117,7 @@ def study(
     with progress_bars(output.quiet):
         from streamspread import study as library
         from streamspread.models.plans import IMAGE_SIZE
-        from streamspread.report import build
+        from streamspread.reports import build
         from streamspread.system.devices import profile, resolve_device
 
         named = list(library.PARTS) if wanted.parts.strip() == "all" else split_names(wanted.parts)
@@ -202,11 +202,11 @@ def _print_findings(files: Sequence[Path], lang: str) -> None:
     anything."""
     from rich.console import Console
 
-    from streamspread.report import summary
-    from streamspread.report.claims import Verdict, evaluate
-    from streamspread.report.labels import labels
-    from streamspread.report.runs import collect
-    from streamspread.report.tables import print_summary
+    from streamspread.reports import summary
+    from streamspread.reports.claims import Verdict, evaluate
+    from streamspread.reports.labels import labels
+    from streamspread.reports.runs import collect
+    from streamspread.reports.tables import print_summary
 
     collection, texts, console = collect(files), labels(lang), Console()
     if not collection.networks:

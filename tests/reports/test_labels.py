@@ -1,0 +1,76 @@
+"""Every language has every text, with the same places to be filled."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import streamspread.reports
+from streamspread.errors import OptionError
+from streamspread.reports.labels import EN, LANGUAGES, labels, training_label
+from streamspread.reports.runs import Training
+
+FOLDER = Path(streamspread.reports.__file__).parent
+
+
+def places(text):
+    return set(re.findall(r"{(\w+)}", text))
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_language_has_every_text_with_its_places(lang):
+    texts = labels(lang)
+    assert set(texts) == set(EN)
+    assert {key: places(text) for key, text in texts.items()} == {key: places(EN[key]) for key in EN}
+    assert all(texts.values())
+
+
+def test_japanese_texts_are_japanese():
+    same = {key for key, text in labels("ja").items() if text == EN[key]}
+    assert same <= {
+        "spread",
+        "part_relu",
+        "short_c3_over_c2",
+        "case_tau",
+        "case_training",
+        "run_a",
+        "run_b",
+        "change",
+    }
+
+
+def test_every_text_is_used():
+    files = [path for path in FOLDER.rglob("*.*") if path.suffix in (".py", ".js", ".html")]
+    code = "".join(path.read_text(encoding="utf-8") for path in files if not path.name.startswith("labels"))
+    code += (FOLDER / "labels.py").read_text(encoding="utf-8").partition("LANGUAGES")[2]
+    composed = (
+        "claim_",
+        "short_",
+        "verdict_",
+        "part_",
+        "case_",
+        "compare_",
+        "metric_",
+    )  # with a name that comes later
+    used = re.compile(r"""texts\.(\w+)|["'](\w+)["']|{{(\w+)}}""")
+    names = {name for groups in used.findall(code) for name in groups if name}
+    assert [key for key in EN if key not in names and not key.startswith(composed)] == []
+
+
+def test_an_unknown_language_is_refused():
+    with pytest.raises(OptionError, match="language 'fr' is not there: choose from en, ja"):
+        labels("fr")
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        (Training(0), "untrained"),
+        (Training(1, 0.1), "1 epoch, label smoothing 0.1"),
+        (Training(24), "24 epochs"),
+        (Training(24, 0.1), "24 epochs, label smoothing 0.1"),
+        (Training(60, 0.0, 12), "60 epochs, then the mean over 12 more"),
+    ],
+)
+def test_trainings_in_words(training, words):
+    assert training_label(training, EN) == words
