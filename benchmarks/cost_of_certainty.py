@@ -34,7 +34,7 @@ def measured(rounding: str, options: argparse.Namespace) -> dict[str, Any]:
     import streamspread
     from streamspread import datasets, models
     from streamspread.accumulators import growth, moments
-    from streamspread.accumulators.methods import covariance, gram
+    from streamspread.accumulators.methods import gram
     from streamspread.linalg import panels, probes
 
     print(f"rounding {rounding} …", file=sys.stderr, flush=True)
@@ -46,7 +46,7 @@ def measured(rounding: str, options: argparse.Namespace) -> dict[str, Any]:
         (panels.SymmetricPanels, "error_products"),
         (moments.FourthMoments, "add"),
         (gram, "fourth_moment_of_products"),
-        (covariance.FourthMoments, "about"),
+        (moments.FourthMoments, "about"),
         (gram, "growth_of_products"),
         (growth.Eighths, "add"),
         (growth.Eighths, "points"),
