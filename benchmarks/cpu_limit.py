@@ -174,7 +174,7 @@ def rate_of_pairs() -> float:
     import torch
 
     from streamspread.kernels.pairs import LANES, SIDE, TILE, add_tile
-    from streamspread.system.switches import one_by_one
+    from streamspread.system.threads import one_by_one
 
     @numba.njit(nogil=True)
     def multiply(x: Any, out: Any, times: int, apart: int) -> None:
@@ -210,7 +210,7 @@ def forward(data: str, samples: int | None) -> dict[str, Any]:
 
     from streamspread.observe.placement import as_input, prepared
     from streamspread.system.devices import profile
-    from streamspread.system.freed import freed_memory_kept
+    from streamspread.system.memory import freed_memory_kept
 
     network, stream = network_and_images(data, samples)
     device = torch.device("cpu")

@@ -30,7 +30,7 @@ def environment() -> dict[str, Any]:
     """Processor, cores, memory, card, driver, package versions, commit and time."""
     import torch
 
-    from streamspread.system.processor import processor_name
+    from streamspread.system.devices import processor_name
 
     facts: dict[str, Any] = {
         "processor": processor_name(),

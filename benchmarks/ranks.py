@@ -89,9 +89,9 @@ def child(method: str, data: str, samples: int) -> None:
     from streamspread.api.analyze import analyze_with
     from streamspread.api.doors import Subject
     from streamspread.options import Options
+    from streamspread.ranks.launch import joined
     from streamspread.system.devices import CPU
     from streamspread.system.progress import Progress
-    from streamspread.system.world import joined
 
     torch.set_num_threads(1)
     network = models.load("no1").module

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from streamspread import kernels
-from streamspread.system.cycles import left_alone, looked_for
+from streamspread.system.process import left_alone, looked_for
 from tests import emulation
 from tests.processes import hear_signals
 

@@ -11,8 +11,8 @@ import torch
 
 from streamspread.accumulators.base import Accumulator, Candidate, Combine, Part
 from streamspread.errors import DataError
-from streamspread.linalg.states import as_tensor
 from streamspread.results.spectrum import Spectrum
+from streamspread.system.tensors import as_tensor
 
 
 class Diagonal(Accumulator):

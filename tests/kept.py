@@ -13,9 +13,9 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+from streamspread.ranks import ALONE
+from streamspread.ranks.group import Group
 from streamspread.store import keeping, parts
-from streamspread.system.group import Group
-from streamspread.system.ranks import ALONE
 from tests import worlds
 from tests.worlds import BATCH, OF_ALL, OF_CLASSES, SERVED, SMALL, TILES, WHOLE, X, far, labelled, reads, run
 

@@ -5,7 +5,7 @@ import threading
 
 import torch
 
-from streamspread.system.ranks import Ranks
+from streamspread.ranks import Ranks
 
 
 class Thread(Ranks):

@@ -25,8 +25,9 @@ DOCUMENT = PACKAGE.parent / "docs" / "architecture.md"
 # Every file imports only from rooms above its own in this list and from its own room. Rooms of one group do
 # not know each other.
 GROUPS = [
-    {"errors"},
+    {"errors", "version"},
     {"system"},
+    {"ranks"},
     {"results", "kernels"},
     {"options", "linalg", "streams"},
     {"datasets", "models", "observe", "accumulators"},

@@ -26,10 +26,10 @@ from streamspread.api.doors import Subject
 from streamspread.errors import DeviceError
 from streamspread.models.network import build
 from streamspread.options import Options
+from streamspread.ranks import ALONE
+from streamspread.ranks.group import Group
+from streamspread.ranks.transport import Wire
 from streamspread.system import devices
-from streamspread.system.group import Group
-from streamspread.system.ranks import ALONE
-from streamspread.system.wire import Wire
 from tests.forks import Forked
 from tests.hesitant import hesitate
 

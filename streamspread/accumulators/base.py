@@ -16,11 +16,11 @@ from streamspread.accumulators.staging import Precision
 from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.options import METHODS, Options
+from streamspread.ranks import ALONE, Ranks
 from streamspread.results.spectrum import Spectrum
 from streamspread.results.views import WHOLE
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import Profile, profile
-from streamspread.system.ranks import ALONE, Ranks
 from streamspread.system.registry import Registry
 
 #: Squared rounding errors at int16, as a share of T, beyond which it is not taken where it was not asked for.
@@ -264,7 +264,7 @@ class Accumulator(ABC):
     @abstractmethod
     def state(self) -> dict[str, Part]:
         """All that the accumulator knows; of several ranks each has a state, as
-        :mod:`streamspread.linalg.states` says, and all ask for it at the same place."""
+        :mod:`streamspread.system.tensors` says, and all ask for it at the same place."""
 
     @abstractmethod
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -26,9 +26,9 @@ from streamspread.linalg.eigenvalues import (
 from streamspread.linalg.leading import leading_bytes, solved_dense
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.options import Options
+from streamspread.ranks import ALONE, Ranks
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile
-from streamspread.system.ranks import ALONE, Ranks
 
 #: LAPACK's symmetric eigenvalues run at a quarter of the products' rate on two CPU cores (N = 5,000: 3.9 s
 #: against 0.6 s for as many operations).

@@ -17,7 +17,7 @@ from streamspread.linalg.krylov import all_values, leading_values
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.estimates import Growth, Point
 from streamspread.results.spectrum import Spectrum
-from streamspread.system.switches import side_by_side
+from streamspread.system.threads import side_by_side
 
 LEAST_IMAGES = 64  # fewer have parts of fewer than eight
 MOST_FEATURES = 1024  # of a covariance, whose parts are summed beside it

@@ -15,8 +15,8 @@ import torch
 
 from streamspread.accumulators.tiles import Share
 from streamspread.accumulators.turning import Turning
-from streamspread.linalg.states import as_tensor, below, numbered
-from streamspread.system.ranks import cut
+from streamspread.ranks import cut
+from streamspread.system.tensors import as_tensor, below, numbered
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.gram import Gram

@@ -15,7 +15,7 @@ from streamspread.accumulators.moments import About, FourthMoments
 from streamspread.accumulators.staging import Origin, Staging, origin_of
 from streamspread.errors import DataError
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.linalg.states import as_tensor, below
+from streamspread.system.tensors import as_tensor, below
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.covariance import Covariance

@@ -11,7 +11,7 @@ import torch
 from streamspread.accumulators.directions import Scaled
 from streamspread.accumulators.staging import Origin, Overflow
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.system.ranks import Ranks, errors_of
+from streamspread.ranks import Ranks, errors_of
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.gram import Gram

@@ -11,8 +11,8 @@ import torch
 from streamspread import kernels
 from streamspread.errors import ActivationError
 from streamspread.linalg.chunks import summation_error
-from streamspread.linalg.states import as_tensor
-from streamspread.system.ranks import ALONE, Ranks
+from streamspread.ranks import ALONE, Ranks
+from streamspread.system.tensors import as_tensor
 
 # fp16 reaches 65,504. The first batch's largest deviation is scaled to 2⁹ = 512, which leaves later batches
 # 128 times as much, and what is 2²³ times smaller than that maximum still has full precision.

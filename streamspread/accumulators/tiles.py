@@ -12,7 +12,7 @@ from streamspread.accumulators.classes import ClassSums
 from streamspread.accumulators.staging import Origin, Staging, origin_in, origin_of
 from streamspread.accumulators.turning import Window, state_of, windows_in
 from streamspread.errors import ActivationError
-from streamspread.linalg.states import as_tensor, below
+from streamspread.system.tensors import as_tensor, below
 
 if TYPE_CHECKING:
     from streamspread.accumulators.methods.gram import Gram

@@ -19,10 +19,10 @@ from streamspread.errors import ActivationError
 from streamspread.linalg.chunks import summation_error
 from streamspread.linalg.leading import leading_pairs
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.linalg.states import as_tensor, columns_in, own_columns
+from streamspread.ranks import Ranks
 from streamspread.results.directions import Directions
 from streamspread.system.devices import Profile
-from streamspread.system.ranks import Ranks
+from streamspread.system.tensors import as_tensor, columns_in, own_columns
 
 _COLUMNS = 8192  # of a batch staged at a time, and of Y turned
 _SMALLEST, _LARGEST = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).max

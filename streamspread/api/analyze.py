@@ -22,13 +22,13 @@ from streamspread.observe.names import unwrapped
 from streamspread.observe.observed import observing
 from streamspread.options import Options
 from streamspread.planner import Plan
+from streamspread.ranks import ALONE, Ranks
+from streamspread.ranks.launch import ranks_here
 from streamspread.results.spectrum import Spectra
 from streamspread.streams import as_stream
-from streamspread.system.bars import Shown, shown
 from streamspread.system.devices import Profile
 from streamspread.system.progress import Report, doing, silent
-from streamspread.system.ranks import ALONE, Ranks
-from streamspread.system.world import ranks_here
+from streamspread.system.progress_display import Shown, shown
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from streamspread.linalg.enclosed import enclosed_pairs
 from streamspread.linalg.given import of_packed, of_square
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.system.devices import profile
-from streamspread.system.switches import switched
-from streamspread.system.turns import turn
+from streamspread.system.process import turn
+from streamspread.system.torch_state import switched
 
 _SHORT = (torch.float16, torch.bfloat16, torch.float32)
 _ROWS, _NUMBERS = 512, 1 << 22  # looked at, at a time

@@ -20,9 +20,9 @@ from streamspread.options import EmbedOptions, Options
 from streamspread.results.embedding import Embedding, LayerEmbedding
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.streams import as_stream, count
-from streamspread.system.bars import Shown, shown
-from streamspread.system.generators import as_before
 from streamspread.system.progress import Progress, Report
+from streamspread.system.progress_display import Shown, shown
+from streamspread.system.torch_state import as_before
 
 _ANY = 1e-3  # a threshold, since an analysis has one
 

@@ -14,7 +14,7 @@ from streamspread.observe.observed import observing
 from streamspread.options import ViewOptions
 from streamspread.results.grams import Grams
 from streamspread.streams import as_stream
-from streamspread.system.bars import Shown, shown
+from streamspread.system.progress_display import Shown, shown
 
 
 @dataclass(frozen=True)

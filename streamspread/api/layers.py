@@ -18,7 +18,7 @@ from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.results.objects import Shown
 from streamspread.results.views import axes_rules, check_axes
 from streamspread.streams import Batch, as_stream, head
-from streamspread.system.side import Side
+from streamspread.streams.resize import Side
 
 
 class Layers(tuple[TapInfo, ...], Shown):

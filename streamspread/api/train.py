@@ -9,8 +9,8 @@ from dataclasses import KW_ONLY, dataclass
 from streamspread.api.doors import door
 from streamspread.datasets import Labelled
 from streamspread.errors import DataError
-from streamspread.system.bars import Shown, shown
 from streamspread.system.progress import Progress
+from streamspread.system.progress_display import Shown, shown
 from streamspread.training import Callbacks, Output, Recipe, TrainResult, check, load_splits
 from streamspread.training import train as trained
 

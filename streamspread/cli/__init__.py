@@ -40,8 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process runs
     if sys.stdout is None:
         return _fail("standard output is closed: send it to a file, or to /dev/null")
-    from streamspread.system.cycles import left_alone
-    from streamspread.system.signals import as_ctrl_c
+    from streamspread.system.process import as_ctrl_c, left_alone
 
     if argv is None:  # the process's own
         left_alone()  # until data stream, or it ends
@@ -77,7 +76,7 @@ def _run(arguments: list[str]) -> int:
 
     from streamspread.cli.app import program
     from streamspread.errors import StreamspreadError
-    from streamspread.system.launch import speaks
+    from streamspread.ranks.launch import speaks
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -144,7 +143,7 @@ def _check_launcher(arguments: Sequence[str]) -> None:
     """Several processes share a run, and plan one; of any other command each would do, and write, the
     same."""
     from streamspread.errors import OptionError
-    from streamspread.system.launch import launched
+    from streamspread.ranks.launch import launched
 
     size = launched()[1]
     named = [argument for argument in arguments if not argument.startswith("-")][:1]

@@ -10,7 +10,7 @@ from typing import Annotated
 from streamspread.datasets import data_forms
 from streamspread.models import model_forms
 from streamspread.options import Flag, Option
-from streamspread.system.registry import listed
+from streamspread.system.text import listed
 
 INPUT = "Network and data"
 OUTPUT = "Output"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
-from streamspread.system.files import file_stem
 from streamspread.system.progress import Left, Report, doing
+from streamspread.system.text import file_stem
 
 if TYPE_CHECKING:
     import torch

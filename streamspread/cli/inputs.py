@@ -12,8 +12,8 @@ from streamspread.cli.arguments import Data, Source
 from streamspread.cli.terminal import note
 from streamspread.errors import ModelError, OptionError
 from streamspread.options import RunOptions
-from streamspread.system.files import file_stem
 from streamspread.system.progress import doing
+from streamspread.system.text import file_stem
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from streamspread.datasets import ImageData, StreamedImages
     from streamspread.datasets.texts import Texts
     from streamspread.models import LoadedModel
-    from streamspread.system.ranks import Ranks
+    from streamspread.ranks import Ranks
 
 CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half an hour
 _HELD_SHARE, _ALWAYS_HELD = 8, 16 << 20  # decoded images stay in memory up to an 8th of it, or 16 MiB

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from streamspread.cli.arguments import Format, Printed
 from streamspread.options import split_names
-from streamspread.system.launch import speaks
-from streamspread.system.printable import printable
+from streamspread.ranks.launch import speaks
+from streamspread.system.text import printable
 
 if TYPE_CHECKING:
     from streamspread.datasets import Labelled
@@ -122,11 +122,11 @@ def progress_bars(
     from streamspread.system.progress import doing, telling
 
     if sys.stderr.isatty():
-        from streamspread.system.bars import bars
+        from streamspread.system.progress_display import bars
 
         showing = bars(left)
     else:
-        from streamspread.system.lines import lines
+        from streamspread.system.progress_display import lines
 
         showing = lines(say, left=left)
     with showing as show, telling(show):

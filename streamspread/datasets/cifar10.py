@@ -13,8 +13,7 @@ import torch
 
 from streamspread.datasets.images import TensorPixels
 from streamspread.errors import DataError
-from streamspread.system.downloads import downloads
-from streamspread.system.network import expect_answer
+from streamspread.system.downloads import downloads, expect_answer
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"  # torchvision.datasets.CIFAR10.url
 _FOLDER, _ARCHIVE = "cifar-10-batches-py", URL.rpartition("/")[2]

@@ -14,7 +14,7 @@ import torch
 
 from streamspread.datasets.images import resize_and_crop
 from streamspread.errors import DataError
-from streamspread.system.files import storable
+from streamspread.system.text import storable
 
 #: Pixels of the largest image that is decoded, of any format; Pillow's own limit.
 MOST_IN_IMAGE = 178_956_970

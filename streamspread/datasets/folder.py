@@ -9,7 +9,8 @@ import torch
 
 from streamspread.datasets.source import IMAGE_ENDINGS
 from streamspread.errors import DataError
-from streamspread.system.files import PlaceError, open_regular, storable
+from streamspread.system.files import PlaceError, open_regular
+from streamspread.system.text import storable
 
 _VALIDATION = ("val", "valid", "validation")  # what that split's folder may be called
 

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError, MissingError
-from streamspread.system.downloads import downloads
-from streamspread.system.files import storable
-from streamspread.system.network import expect_answer
+from streamspread.system.downloads import downloads, expect_answer
+from streamspread.system.text import storable
 
 #: What splits are called, by what they are called here.
 _CALLED = {"train": ("train",), "test": ("test",), "val": ("validation", "val", "valid", "dev")}

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError, OptionError, check_seed
+from streamspread.streams.resize import Side
 from streamspread.streams.stream import Stream, resolve_batch_size
 from streamspread.system.progress import Progress, tell
-from streamspread.system.side import Side
 
 #: Decoded images that take more are read while they are used.
 RESIDENT_BYTES = 4 * 2**30

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from streamspread.system.side import Side
+from streamspread.streams.resize import Side
 
 DEFAULT_SAMPLES = {"train": 50_000, "test": 10_000}
 DEFAULT_SIZE = 32

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from streamspread.errors import DataError
-from streamspread.system.files import storable
+from streamspread.system.text import storable
 
 _LABEL_NAMES = ("label", "labels", "fine_label")
 _NO_LABEL = -1

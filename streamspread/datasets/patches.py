@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from streamspread.errors import DataError
-from streamspread.system.side import Side
+from streamspread.streams.resize import Side
 
 MOST = {"train": 50_000, "test": 10_000}
 DEFAULT_SIZE = 32

@@ -33,7 +33,7 @@ class Request:
             rows are drawn from what the source opens by whoever asked.
         seed: for a source that generates its images.
         image_size: width in pixels of square images, or height, width and how others are brought to it
-            (:class:`streamspread.system.side.Side`); None: as they are.
+            (:class:`streamspread.streams.resize.Side`); None: as they are.
     """
 
     argument: str

@@ -21,8 +21,8 @@ from streamspread.datasets.images import (
 )
 from streamspread.datasets.source import SOURCES, SPLITS, DataSource, Request, data_forms
 from streamspread.errors import BudgetError, DataError, OptionError, check_whole
+from streamspread.streams.resize import Side
 from streamspread.system.memory import format_bytes, free_bytes
-from streamspread.system.side import Side
 
 if TYPE_CHECKING:
     from streamspread.datasets.texts import Texts, Tokenizer

@@ -17,7 +17,7 @@ from streamspread.store.keeping import State, StateKeeper, Tensors
 from streamspread.store.parts import remove_checkpoint
 from streamspread.streams import Seen
 from streamspread.streams.stream import head
-from streamspread.system.version import __version__
+from streamspread.version import __version__
 
 __all__ = ["Job", "Keeper", "State", "Tensors", "precisions_of", "remove", "twins"]
 

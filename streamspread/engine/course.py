@@ -18,7 +18,6 @@ from streamspread.engine.layer import RunningLayer
 from streamspread.engine.loading import load_for
 from streamspread.engine.planning import kept_bytes, plan_for
 from streamspread.engine.whole import Whole
-from streamspread.linalg.states import below
 from streamspread.observe.exchange import Exchange
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
@@ -31,8 +30,8 @@ from streamspread.results.spectrum import LayerSpectrum
 from streamspread.store.checkpoints import put_together, taken_apart
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
-from streamspread.system.room import Room
-from streamspread.system.switches import side_by_side
+from streamspread.system.tensors import below
+from streamspread.system.threads import Room, side_by_side
 
 _ROUNDS = 4  # of eigenvalue steps, one on each thread, between which an analysis is not kept
 

@@ -14,13 +14,13 @@ from streamspread.accumulators.base import Accumulator
 from streamspread.accumulators.scoring import Scoring
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.errors import ActivationError, OptionError
-from streamspread.linalg.states import below, load
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.source import Source
 from streamspread.options import Options
 from streamspread.planner import LayerPlan
+from streamspread.ranks import ALONE, Ranks
 from streamspread.results.spectrum import LayerSpectrum
-from streamspread.system.ranks import ALONE, Ranks
+from streamspread.system.tensors import below, load
 
 #: What is taken in place of a rounding that values overflow at.
 WIDER = {"fp16": "bf16", "int16": "fp32"}

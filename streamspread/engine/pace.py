@@ -20,9 +20,9 @@ from streamspread.observe.placement import as_input
 from streamspread.observe.taps import forward
 from streamspread.options import Options
 from streamspread.planner import Outlook, Pace, Plan, outlook
+from streamspread.ranks import Ranks, bounds_of
 from streamspread.streams import head
-from streamspread.system.freed import freed_memory_kept
-from streamspread.system.ranks import Ranks, bounds_of
+from streamspread.system.memory import freed_memory_kept
 
 _PART = 4  # of a batch that is sent through the network; and all of it, which the caches hold less well,
 _QUICK = 0.1  # where the part took no more seconds

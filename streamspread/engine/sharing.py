@@ -14,7 +14,7 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
 from streamspread.planner import Plan
-from streamspread.streams.stream import checksum
+from streamspread.system.tensors import checksum
 
 _OWN = ("option device", "the device")  # each rank may have a card of its own
 

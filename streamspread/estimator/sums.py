@@ -32,8 +32,8 @@ from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
 from streamspread.linalg.slack import Slack, float64_slack
 from streamspread.results.spectrum import Spectrum
-from streamspread.system.blas import one_of_blas
 from streamspread.system.devices import profile
+from streamspread.system.threads import one_of_blas
 
 _PANEL_ROWS = 1024
 

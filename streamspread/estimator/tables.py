@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from streamspread.errors import DataError
 from streamspread.streams.adapt import as_stream
-from streamspread.streams.batch import unusual
+from streamspread.system.tensors import unusual
 
 _NUMBERS = "fiub"  # kinds of NumPy's dtypes that slices are taken of as they are
 _FLOATS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "float32"}

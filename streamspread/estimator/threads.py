@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 
-from streamspread.system.blas import blas_threads
+from streamspread.system.threads import blas_threads
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -23,8 +23,8 @@ from streamspread.estimator.sums import (
 from streamspread.estimator.tables import Table
 from streamspread.linalg.blocks import orthonormal
 from streamspread.linalg.chunks import UNIT
-from streamspread.system.blas import one_of_blas
 from streamspread.system.devices import profile
+from streamspread.system.threads import one_of_blas
 
 _NUMBERS = 1 << 22  # of a tile, that it makes sense to hold at once
 _LEAST_TILE, _MOST_TILE = 256, 4096

@@ -28,8 +28,7 @@ import torch
 
 from streamspread.kernels import DIGITS, HEIGHT, WIDTH, digit_terms, row_bytes, words
 from streamspread.kernels.integers import flat, lying_in_lines
-from streamspread.system.spare import Spare
-from streamspread.system.switches import one_by_one
+from streamspread.system.threads import Spare, one_by_one
 
 #: Values that two digits hold.
 LEAST, MOST = -64 * 128 - 64, 63 * 128 + 63

@@ -18,7 +18,7 @@ import torch
 
 from streamspread import kernels
 from streamspread.kernels.trial import seconds
-from streamspread.system.switches import switched
+from streamspread.system.torch_state import switched
 
 _GAIN = 1.5  # over torch's BLAS, at the least; NumPy's is faster than that by a seventh
 _NARROW = 16  # fewer rows, columns or terms are no faster
@@ -31,7 +31,7 @@ def product(a_MK: torch.Tensor, b_KN: torch.Tensor) -> torch.Tensor | None:
     """``a @ b`` in float32, of any layout; None where that is not formed here (:func:`pays`).
 
     Sums are float32's own: on processors that multiply matrices of bfloat16 torch's switches can allow less,
-    but not within :func:`streamspread.system.switches.switched`.
+    but not within :func:`streamspread.system.torch_state.switched`.
     """
     if not pays(a_MK, b_KN):
         return None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from streamspread import kernels
-from streamspread.system.blas import one_of_blas
+from streamspread.system.threads import one_of_blas
 
 _TIMES = 4
 

@@ -23,8 +23,7 @@ import torch
 from streamspread.kernels import BLOCK, digit_terms
 from streamspread.kernels.integers import flat, lying_in_lines
 from streamspread.kernels.pairs import CHUNK, LANES, SIDE, TILE, add_block, pack_columns, pack_rows
-from streamspread.system.spare import Spare
-from streamspread.system.switches import one_by_one
+from streamspread.system.threads import Spare, one_by_one
 
 
 def add_gram(

@@ -16,7 +16,7 @@ import torch
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.system import devices
 from streamspread.system.devices import Profile
-from streamspread.system.switches import switched
+from streamspread.system.torch_state import switched
 
 #: Subdiagonals of the band. A wider one makes larger products of the first stage and more work of the second:
 #: at an order of 12,288 two CPU cores take 34 + 6 s with 32 of them, and 23 + 10 s with 64.

@@ -23,9 +23,9 @@ import torch
 
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
 from streamspread.linalg.products import add_gram, product
-from streamspread.linalg.states import as_tensor, load
+from streamspread.ranks import ALONE, Ranks, bounds_of
 from streamspread.results.spectrum import components_for
-from streamspread.system.ranks import ALONE, Ranks, bounds_of
+from streamspread.system.tensors import as_tensor, load
 
 if TYPE_CHECKING:
     from streamspread.linalg.reduced import Reduced

@@ -13,9 +13,9 @@ from streamspread.kernels import float32
 from streamspread.linalg.chunks import CHUNK
 from streamspread.linalg.products import THIN, dense_product, product
 from streamspread.linalg.triangle import Triangle
+from streamspread.ranks import Ranks, dealt
 from streamspread.system.devices import profile
-from streamspread.system.ranks import Ranks, dealt
-from streamspread.system.switches import switched
+from streamspread.system.torch_state import switched
 
 _ROWS = 128  # of float64 that are read at a time on a CPU, which then stay in its cache
 

@@ -13,8 +13,8 @@ from streamspread.errors import OptionError
 from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.owned import OwnedPanels, chunks, correction_of, owners_of, spans_of
 from streamspread.linalg.probes import PROBES, Probes, norm_bound
-from streamspread.linalg.states import as_tensor, load
-from streamspread.system.ranks import ALONE, Ranks
+from streamspread.ranks import ALONE, Ranks
+from streamspread.system.tensors import as_tensor, load
 
 _MOST_LOST = 1e-3  # share of the sums that rounding can take
 
@@ -31,7 +31,7 @@ class SymmetricPanels:
         exact: whether P holds sums of integers that are never rounded; their dtype is float64, and ``unit``
             the power of two of which all of them are multiples.
         ranks: among which the panels are dealt: each rank adds to its own. Reading them is asked for by the
-            first one alone, within :meth:`streamspread.system.ranks.Ranks.led`, and answered by all.
+            first one alone, within :meth:`streamspread.ranks.Ranks.led`, and answered by all.
         probes: measure how far P is from the exact sums.
         taken_off: what corrections have subtracted from the trace.
         spent: whether a reduction has overwritten the panels. Reading them or adding to them

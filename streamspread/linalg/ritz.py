@@ -9,9 +9,9 @@ import torch
 
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
 from streamspread.linalg.products import add_gram, add_product, mirrored, product
-from streamspread.linalg.states import as_tensor, load
+from streamspread.ranks import ALONE, Ranks
 from streamspread.results.enclosure import RitzFacts
-from streamspread.system.ranks import ALONE, Ranks
+from streamspread.system.tensors import as_tensor, load
 
 _NEGLIGIBLE = 1e-13  # of the largest Ritz value: smaller ones are noise in float64
 _COLUMNS = 4096  # of the next basis, computed at a time

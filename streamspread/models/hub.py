@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from streamspread.errors import StreamspreadError, WeightsError
 from streamspread.models.plans import did_you_mean, nearest
-from streamspread.system.downloads import downloads
-from streamspread.system.network import expect_answer
+from streamspread.system.downloads import downloads, expect_answer
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamspread.models.plans import nearest
+from streamspread.streams.resize import Side
 from streamspread.system.registry import Registry
-from streamspread.system.side import Side
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -16,8 +16,8 @@ from streamspread.models.network import Network
 from streamspread.models.plans import did_you_mean
 from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec, one_line
 from streamspread.models.weights import apply_weights, hash_of, read_weights
+from streamspread.streams.resize import Side
 from streamspread.system.modules import check_made, own
-from streamspread.system.side import Side
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from streamspread.errors import WeightsError
 from streamspread.models.plans import PLANS
-from streamspread.streams.batch import unusual
-from streamspread.system.files import PlaceError, open_regular, replace_file, storable, why
+from streamspread.system.files import PlaceError, open_regular, replace_file, why
+from streamspread.system.tensors import unusual
+from streamspread.system.text import storable
 
 SHIPPED = Path(__file__).parent / "weights"
 READABLE = (".safetensors", ".pt", ".pth")

@@ -18,13 +18,13 @@ from streamspread.observe.names import is_sharded
 from streamspread.observe.observed import observing
 from streamspread.observe.placement import arithmetic
 from streamspread.options import Options
+from streamspread.ranks import Ranks
 from streamspread.results.history import Reading
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import WHOLE
 from streamspread.streams import Stream
 from streamspread.system.memory import free_bytes, parse_bytes
 from streamspread.system.progress import silent
-from streamspread.system.ranks import Ranks
 
 #: What a layer gave: its spectrum, or a reading that says why there is none.
 Found = LayerSpectrum | Reading

@@ -22,16 +22,16 @@ from streamspread.observe.names import check_not_copied, layer_patterns, unwrapp
 from streamspread.observe.observed import default_layers
 from streamspread.observe.selection import Wanted
 from streamspread.observe.taps import TapInfo
+from streamspread.ranks import ALONE, Ranks
+from streamspread.ranks.launch import ranks_here
 from streamspread.results.history import History, Reading
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import axes_rules
 from streamspread.streams import Stream
-from streamspread.system.generators import as_before
 from streamspread.system.modules import check_made
-from streamspread.system.ranks import ALONE, Ranks
-from streamspread.system.turns import turn
-from streamspread.system.version import __version__
-from streamspread.system.world import ranks_here
+from streamspread.system.process import turn
+from streamspread.system.torch_state import as_before
+from streamspread.version import __version__
 
 _LOG = logging.getLogger("streamspread")
 

@@ -9,7 +9,7 @@ import torch
 
 from streamspread.errors import ModelError
 from streamspread.observe.taps import TapInfo
-from streamspread.system.ranks import ALONE, Ranks
+from streamspread.ranks import ALONE, Ranks
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _NOTHING = -1

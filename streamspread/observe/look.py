@@ -13,8 +13,7 @@ from streamspread.observe.calling import Call, given
 from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.results.views import AxesRule
 from streamspread.streams import Batch, Stream, kept
-from streamspread.system.freed import spare_bytes
-from streamspread.system.memory import LiveBytes, PeakMeter
+from streamspread.system.memory import LiveBytes, PeakMeter, spare_bytes
 
 _TapsOf = Callable[[Batch], list[TapInfo]]
 

@@ -11,7 +11,7 @@ from streamspread.linalg.banded import Banded, Layout
 from streamspread.linalg.measured import MeasuredProduct
 from streamspread.observe.coupling import Coupling
 from streamspread.observe.source import Source
-from streamspread.system.switches import side_by_side
+from streamspread.system.threads import side_by_side
 
 _NUMBERS = 1 << 20  # of images of unit vectors at a time, and of all on the way to them
 _BYTES = 2 * 8  # of such a number: on the way there, and back

@@ -22,16 +22,16 @@ from streamspread.observe.taps import TapInfo
 from streamspread.observe.tracing import find_sources
 from streamspread.observe.views import in_views
 from streamspread.options import RunOptions, ViewOptions
+from streamspread.ranks import ALONE, Ranks
 from streamspread.results.views import WHOLE, AxesRule, axes_rules
 from streamspread.streams import Stream, as_stream
 from streamspread.streams.batch import called, mask_of
 from streamspread.streams.whole import TensorStream
 from streamspread.system.devices import Profile, resolve_device
-from streamspread.system.generators import as_before
 from streamspread.system.memory import free_bytes, parse_bytes
 from streamspread.system.modules import check_made, own
-from streamspread.system.ranks import ALONE, Ranks
-from streamspread.system.turns import turn
+from streamspread.system.process import turn
+from streamspread.system.torch_state import as_before
 
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given
 _RESIDENT_SHARE = 0.1  # of the budget that a data set may take on the card

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 
 from streamspread.errors import DataError
-from streamspread.linalg.states import below
 from streamspread.observe.exchange import Exchange
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
@@ -20,9 +19,10 @@ from streamspread.observe.taps import TapInfo, Watch
 from streamspread.streams import Batch, Seen, prefetch
 from streamspread.streams.stateful import packed, unpacked
 from streamspread.streams.stream import Read
-from streamspread.system.freed import freed_memory_kept
-from streamspread.system.generators import as_before, drawn_seed, seeded
+from streamspread.system.memory import freed_memory_kept
 from streamspread.system.progress import Progress, Report
+from streamspread.system.tensors import below
+from streamspread.system.torch_state import as_before, drawn_seed, seeded
 
 Consume = Callable[[TapInfo, torch.Tensor], None]
 

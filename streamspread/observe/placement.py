@@ -14,8 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from streamspread.errors import ModelError
 from streamspread.streams.batch import Batch, Named, floating_dtype
-from streamspread.system.generators import kept
-from streamspread.system.switches import switched
+from streamspread.system.torch_state import kept, switched
 
 
 @contextmanager

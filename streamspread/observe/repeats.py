@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from streamspread.errors import ActivationError
-from streamspread.linalg.states import numbered
 from streamspread.observe.taps import TapInfo
 from streamspread.streams import every
+from streamspread.system.tensors import numbered
 
 _ELEMENTS = 4096  # of an output that are read, or up to three times as many
 _SHIFT = 7_919  # places by which they lie further, for each sample before the batch: a prime

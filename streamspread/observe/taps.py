@@ -19,7 +19,8 @@ from streamspread.observe.calling import Call, given
 from streamspread.observe.names import is_sharded, named
 from streamspread.observe.views import View
 from streamspread.results.views import WHOLE, AxesRule
-from streamspread.streams.batch import Batch, Named, describe, mask_of, unusual
+from streamspread.streams.batch import Batch, Named, describe, mask_of
+from streamspread.system.tensors import unusual
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what kernels read
 

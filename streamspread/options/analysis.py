@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 from streamspread.errors import OptionError, check_flag, check_seed, check_whole
 from streamspread.options.reading import read_layers, read_number, read_thresholds, split_names
 from streamspread.options.stated import Flag, Option, documented
-from streamspread.system.registry import Registry, listed
+from streamspread.system.registry import Registry
+from streamspread.system.text import listed
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,9 @@ from streamspread.reports.figure import Spec, Texts
 from streamspread.reports.labels import called_in, labels
 from streamspread.reports.runs import Collection, collect
 from streamspread.results.history import History
-from streamspread.system.files import file_stem, replace_file
+from streamspread.system.files import replace_file
 from streamspread.system.progress import Progress, doing, tell
+from streamspread.system.text import file_stem
 
 PAGE = "index.html"
 MARKDOWN = "report.md"

@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from streamspread.system.printable import printable
+from streamspread.system.text import printable
 
 _UNLIMITED = 100_000  # characters: wider than any table
 

@@ -12,7 +12,7 @@ from streamspread.errors import OptionError
 from streamspread.reports import build
 from streamspread.results.embedding import Embedding
 from streamspread.results.spectrum import Spectra
-from streamspread.system.files import file_stem
+from streamspread.system.text import file_stem
 
 Result = Spectra | Embedding | str | os.PathLike[str]
 

@@ -15,7 +15,7 @@ from streamspread.reports.figure import Chart, Form, Spec, Texts
 from streamspread.reports.figures import charts
 from streamspread.reports.rows import MANY, Group, Row, facts, groups, rows, taus
 from streamspread.reports.runs import Collection, Run
-from streamspread.system.files import file_stem
+from streamspread.system.text import file_stem
 
 _WIDTH, _HEIGHT = 480, 280  # of a single chart; panels are smaller
 _PANEL_WIDTH, _PANEL_HEIGHT = 320, 220

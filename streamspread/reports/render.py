@@ -13,7 +13,7 @@ from typing import Any
 from streamspread.errors import MissingError
 from streamspread.reports import theme
 from streamspread.reports.figure import Spec
-from streamspread.system.printable import printable
+from streamspread.system.text import printable
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 

@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from streamspread.system.processor import processor_name
-from streamspread.system.version import __version__
+from streamspread.version import __version__
 
 if TYPE_CHECKING:
     import torch
 
     from streamspread.models import LoadedModel
     from streamspread.streams import Stream
+    from streamspread.system.devices import processor_name
 
 
 @dataclass(frozen=True)

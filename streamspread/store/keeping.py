@@ -14,13 +14,13 @@ from typing import Any, Self
 import torch
 
 from streamspread.errors import OptionError, StoreError
+from streamspread.ranks import ALONE, Ranks
 from streamspread.store.checkpoints import damaged
 from streamspread.store.files import as_store_error, check_writable
 from streamspread.store.parts import kept_by, read_checkpoint, sweep, write_checkpoint
-from streamspread.streams.stream import checksum
 from streamspread.system.files import claimed
-from streamspread.system.ranks import ALONE, Ranks
-from streamspread.system.signals import SAME_SIGNAL, Held
+from streamspread.system.process import SAME_SIGNAL, Held
+from streamspread.system.tensors import checksum
 
 #: Seconds between two checkpoints: at least so many, and so many times what the last one took.
 LEAST_SECONDS, SHARE = 60.0, 50.0

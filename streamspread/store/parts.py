@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 import torch
 
 from streamspread.errors import StoreError
+from streamspread.ranks import ALONE, Ranks, errors_of
 from streamspread.store import files
 from streamspread.store.checkpoints import damaged, read_file, write_file
 from streamspread.system.files import settle
-from streamspread.system.ranks import ALONE, Ranks, errors_of
 
 Tensors = Mapping[str, torch.Tensor]
 

@@ -253,14 +253,3 @@ def _other_mask(rows: Sequence[torch.Tensor], lengths: Sequence[int]) -> DataErr
 def _first_two(shapes: Iterable[torch.Size]) -> str:
     one, other = list(dict.fromkeys(tuple(shape) for shape in shapes))[:2]
     return f"{one} and {other}"
-
-
-def unusual(tensor: torch.Tensor) -> str:
-    """Why a tensor's numbers cannot be read as they lie; empty where they can."""
-    if tensor.is_meta:
-        return "on the meta device, without its numbers"
-    if tensor.is_nested:
-        return "nested"
-    if tensor.is_quantized:
-        return f"quantized ({tensor.dtype})"
-    return "" if tensor.layout == torch.strided else f"sparse ({tensor.layout})"

@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from streamspread.errors import DataError
 from streamspread.streams.stream import Stream
-from streamspread.system.files import storable
+from streamspread.system.text import storable
 
 _COLUMNS = ("label", "labels", "fine_label")
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -12,8 +11,9 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError, OptionError
-from streamspread.streams.batch import MASK, TOKENS, Batch, Named, joined, tensors_of, unusual
+from streamspread.streams.batch import MASK, TOKENS, Batch, Named, joined, tensors_of
 from streamspread.streams.stateful import Stateful
+from streamspread.system.tensors import unusual
 
 DEFAULT_BATCH_SIZE = 256  # samples
 _MOST_IN_BATCH = 2**31 - 1  # samples
@@ -268,19 +268,6 @@ def _bits(x: torch.Tensor) -> torch.Tensor:
 def _is_wide(x: torch.Tensor) -> bool:
     """Whether a sample of it is more than a row of whole numbers."""
     return x.ndim > 2 or x.is_floating_point()
-
-
-def checksum(*tensors: torch.Tensor) -> str:
-    """CRC-32 of shape, dtype and every element of all tensors, as eight hexadecimal digits.
-
-    It does not depend on how the tensors lie in memory, or on their device.
-    """
-    crc = 0
-    for tensor in tensors:
-        crc = zlib.crc32(f"{tuple(tensor.shape)} {tensor.dtype}".encode(), crc)
-        flat = tensor.detach().reshape(-1).contiguous().cpu()
-        crc = zlib.crc32(flat.view(torch.uint8).numpy().data, crc)
-    return f"{crc:08x}"
 
 
 def resolve_batch_size(batch_size: int | None) -> int:

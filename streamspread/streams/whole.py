@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError
-from streamspread.streams.batch import Batch, Named, unusual
+from streamspread.streams.batch import Batch, Named
 from streamspread.streams.items import array_tensor, batch_of
 from streamspread.streams.labels import class_names, column_labels, data_set_labels
 from streamspread.streams.stream import Stream, checked, resolve_batch_size
+from streamspread.system.tensors import unusual
 
 
 class TensorStream(Stream):

@@ -16,12 +16,12 @@ from torch.utils.data import TensorDataset
 from streamspread.api.analyze import analyze
 from streamspread.datasets import Labelled
 from streamspread.models.network import Network
-from streamspread.streams import checksum
 from streamspread.study.records import read_json, write_json
 from streamspread.study.trials import Looks, run, score
-from streamspread.system.files import storable
-from streamspread.system.version import __version__
+from streamspread.system.tensors import checksum
+from streamspread.system.text import storable
 from streamspread.training import Recipe
+from streamspread.version import __version__
 
 TAU = 0.7
 MEASURED = 500  # images at each look

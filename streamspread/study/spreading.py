@@ -16,13 +16,13 @@ from torch.utils.data import TensorDataset
 
 from streamspread.api.analyze import analyze
 from streamspread.datasets import Labelled
-from streamspread.streams import checksum
 from streamspread.study.measures import held, noisy
 from streamspread.study.records import read_json, write_json
 from streamspread.study.trials import Looks, Trial, run, score
-from streamspread.system.files import file_stem, storable
-from streamspread.system.version import __version__
+from streamspread.system.tensors import checksum
+from streamspread.system.text import file_stem, storable
 from streamspread.training import Recipe
+from streamspread.version import __version__
 
 TAU = 0.7
 SEEDS = 3

@@ -10,7 +10,7 @@ from streamspread.api.tsne import PERPLEXITY, check_perplexity, check_tsne
 from streamspread.errors import ModelError, OptionError
 from streamspread.models.plans import PLANS, did_you_mean, find_plan
 from streamspread.study.experiments import EXPERIMENTS
-from streamspread.system.files import file_stem
+from streamspread.system.text import file_stem
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 NETWORKS = tuple(PLANS)

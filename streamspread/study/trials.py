@@ -15,12 +15,11 @@ from torch.nn import functional
 
 from streamspread.datasets import Labelled
 from streamspread.errors import OptionError
-from streamspread.linalg.states import below
 from streamspread.models.network import Network
 from streamspread.store.keeping import State
-from streamspread.system.signals import as_ctrl_c
-from streamspread.system.switches import switched
-from streamspread.system.turns import turn
+from streamspread.system.process import as_ctrl_c, turn
+from streamspread.system.tensors import below
+from streamspread.system.torch_state import switched
 from streamspread.training import EpochReport, Recipe
 from streamspread.training.arithmetic import autocast
 from streamspread.training.keeping import TrainingKeeper

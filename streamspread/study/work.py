@@ -24,13 +24,14 @@ from streamspread.datasets import ImageData, Labelled, StreamedImages, nested
 from streamspread.errors import DataError, StoreError, StreamspreadError
 from streamspread.models.plans import find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
-from streamspread.streams import checksum
 from streamspread.study.agenda import Agenda, works
 from streamspread.study.steps import Step, TrainingSpec
 from streamspread.system.devices import profile
-from streamspread.system.files import check_name, file_stem, storable, why
+from streamspread.system.files import check_name, why
 from streamspread.system.progress import Progress
-from streamspread.system.version import __version__
+from streamspread.system.tensors import checksum
+from streamspread.system.text import file_stem, storable
+from streamspread.version import __version__
 
 #: How many images are compared where not all are in memory; reading all of them would take as long as a pass.
 _COMPARED = 256

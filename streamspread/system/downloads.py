@@ -1,10 +1,11 @@
-"""Downloads as signs of life, whichever library carries them out."""
+"""Downloads: whether a server answers, and their progress, whichever library carries them out."""
 
 from __future__ import annotations
 
 import io
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -89,3 +90,25 @@ def _telling(kind: Any, files: _Files) -> Any:
         def set_transfer_postfix_str(self, *args: Any, **options: Any) -> None: ...
 
     return Telling
+
+
+def expect_answer(url: str, seconds: float) -> None:
+    """Raises OSError, or what urllib raises, where the server gives no answer in so many seconds.
+
+    It is asked in a thread, since no timeout covers the look-up of its name, and with urllib, since that goes
+    through the user's proxy.
+    """
+    failure: list[Exception] = [TimeoutError(f"no answer within {seconds:g} s")]
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds):
+                failure.clear()
+        except Exception as error:
+            failure[:] = [error]
+
+    thread = threading.Thread(target=ask, name="streamspread-network", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failure:
+        raise failure[0]

@@ -9,7 +9,6 @@ import re
 import secrets
 import stat
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
@@ -18,7 +17,6 @@ from typing import BinaryIO
 
 from streamspread.errors import OptionError
 
-_LONGEST = 180  # bytes of a name: file systems allow 255, and suffixes and prefixes are added
 _ABANDONED = 60.0  # seconds for which nobody has written a file that nobody holds
 
 
@@ -140,18 +138,6 @@ def place(path: Path, replace: bool) -> Iterator[Path]:
         with suppress(OSError):
             if free.stat().st_size == 0:
                 free.unlink()
-
-
-def file_stem(name: str) -> str:
-    """A name as that of a file, without suffix: letters, digits, ``-_.``; what is too long for a file is cut,
-    with a checksum for its end."""
-    stem = "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
-    return stem if len(stem.encode()) <= _LONGEST else f"{stem[:40]}-{zlib.crc32(stem.encode()):08x}"
-
-
-def storable(text: str) -> str:
-    """The text with a question mark for what is no Unicode, such as bytes of a file's name."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Generic, TypeVar
@@ -55,8 +55,3 @@ class Registry(Generic[T]):
             self._added.pop(name, None)
 
         return undo
-
-
-def listed(names: Sequence[str]) -> str:
-    """``covariance, gram or sketch``."""
-    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names)

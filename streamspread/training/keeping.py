@@ -12,18 +12,17 @@ import torch
 from torch import Tensor
 
 from streamspread.datasets import Labelled
-from streamspread.linalg.states import below
 from streamspread.models.weights import hash_of
 from streamspread.store.files import check_writable
 from streamspread.store.keeping import State, StateKeeper
 from streamspread.store.parts import read_checkpoint
-from streamspread.streams import checksum
 from streamspread.system.files import check_apart
-from streamspread.system.version import __version__
+from streamspread.system.tensors import below, checksum
 from streamspread.training.outcome import EpochReport
 from streamspread.training.recipe import Recipe
 from streamspread.training.start import Start
 from streamspread.training.trainer import Trainer
+from streamspread.version import __version__
 
 Weights = dict[str, Tensor]
 

@@ -17,12 +17,9 @@ from streamspread.datasets import Labelled
 from streamspread.errors import OptionError
 from streamspread.models.network import Network
 from streamspread.models.weights import apply_weights, rounded_state
-from streamspread.streams import checksum
-from streamspread.system.cycles import looked_for
-from streamspread.system.signals import as_ctrl_c
-from streamspread.system.switches import switched
-from streamspread.system.turns import turn
-from streamspread.system.version import __version__
+from streamspread.system.process import as_ctrl_c, looked_for, turn
+from streamspread.system.tensors import checksum
+from streamspread.system.torch_state import switched
 from streamspread.training.arithmetic import autocast
 from streamspread.training.data import check_split
 from streamspread.training.keeping import Course, TrainingKeeper, check_checkpoint
@@ -31,6 +28,7 @@ from streamspread.training.recipe import Recipe
 from streamspread.training.start import Start, prepare
 from streamspread.training.trainer import Split, Trainer
 from streamspread.training.writing import Stored, write_weights
+from streamspread.version import __version__
 
 EVALUATION_BATCH = 1000  # images
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from streamspread.linalg.states import below
 from streamspread.models.network import Network
+from streamspread.system.tensors import below
 from streamspread.training.recipe import MOMENTUM, WEIGHT_DECAY, Recipe
 
 CROP = 4  # pixels by which an image is shifted at the most, each way; its edges are mirrored

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from streamspread.errors import WeightsError
 from streamspread.models.weights import read_weights, save_weights, writing
-from streamspread.system.files import place, storable
+from streamspread.system.files import place
+from streamspread.system.text import storable
 
 _OF = "the stored weights, in float32, on the test split"
 _TIMES = {"seconds", "date", "notes", "command", "accuracy", "accuracy_last_epoch", "best_epoch", "epochs"}

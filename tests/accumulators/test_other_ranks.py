@@ -10,8 +10,8 @@ from streamspread.accumulators.exact import Step
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.methods.sketch import Sketch
 from streamspread.accumulators.staging import Precision
-from streamspread.linalg.states import columns_in
 from streamspread.system.devices import CPU as CONSTANTS
+from streamspread.system.tensors import columns_in
 from tests.side_by_side import together
 
 CPU = torch.device("cpu")

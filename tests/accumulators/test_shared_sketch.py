@@ -9,8 +9,8 @@ from streamspread.accumulators.methods.sketch import Sketch
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.errors import ActivationError
 from streamspread.options import Options
+from streamspread.ranks import ALONE, bounds_of
 from streamspread.system.devices import CPU
-from streamspread.system.ranks import ALONE, bounds_of
 from tests.side_by_side import together
 
 TAUS = (0.5, 0.8)

@@ -6,7 +6,7 @@ import streamspread
 from streamspread import datasets, models
 from streamspread.cli import main
 from streamspread.observe.hashing import parameters_sha256
-from streamspread.system.processor import processor_name
+from streamspread.system.devices import processor_name
 from tests.networks import network
 
 

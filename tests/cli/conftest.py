@@ -23,7 +23,7 @@ def cli(tmp_path, tmp_path_factory, monkeypatch, capsys):
     root = tmp_path_factory.mktemp("data")
     (root / "cifar-10-batches-py").mkdir()
     monkeypatch.setenv("STREAMSPREAD_DATA", str(root))
-    monkeypatch.setattr("streamspread.system.lines.EVERY", 1e6)  # however slow the machine is
+    monkeypatch.setattr("streamspread.system.progress_display.EVERY", 1e6)  # however slow the machine is
 
     def run(*arguments: str) -> Result:
         code = main([str(argument) for argument in arguments])

@@ -15,7 +15,7 @@ from streamspread.datasets import ImageData, StreamedImages
 from streamspread.datasets.images import TensorPixels, choose, describe, gather, resize_and_crop
 from streamspread.errors import DataError, OptionError
 from streamspread.streams import as_stream, head
-from streamspread.system.side import Side
+from streamspread.streams.resize import Side
 
 
 def pixels(n, height=4, width=5):

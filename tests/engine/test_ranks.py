@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from streamspread.ranks import ALONE, Ranks, bounds_of, dealt
 from streamspread.results.directions import Directions
-from streamspread.system.ranks import ALONE, Ranks, bounds_of, dealt
 from tests.worlds import CASES, METHODS, WAYS, assert_same, came, one_line, results
 
 SIZE = 5

@@ -14,7 +14,7 @@ from streamspread.engine.course import Analysis
 from streamspread.engine.planning import kept_bytes, plan_for
 from streamspread.observe.observed import observing
 from streamspread.options import Options, RunOptions
-from streamspread.system.switches import side_by_side
+from streamspread.system.threads import side_by_side
 from tests.networks import known, ks, network
 from tests.samples import TAUS
 

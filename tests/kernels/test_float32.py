@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from streamspread.kernels import cpu, exact, float32
-from streamspread.system.switches import switched
+from streamspread.system.torch_state import switched
 
 CPU = torch.device("cpu")
 UNIT = 2.0**-24

@@ -5,8 +5,7 @@ from torch import nn
 
 from streamspread.observe.look import forward_needs
 from streamspread.observe.taps import list_taps
-from streamspread.system.freed import spare_bytes
-from streamspread.system.memory import LiveBytes
+from streamspread.system.memory import LiveBytes, spare_bytes
 
 
 def test_what_a_batch_takes_is_told_where_few_samples_take_most_elsewhere():

@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from streamspread.errors import ActivationError
-from streamspread.linalg.states import load
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import observing
 from streamspread.observe.taps import Watch
 from streamspread.options import RunOptions
+from streamspread.system.tensors import load
 from tests.devices import DEVICES
 from tests.observe.test_sources import HAVE
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from streamspread.accumulators.travels import NOTHING, Travels, Wire
 from streamspread.cli.terminal import outlook_line
 from streamspread.planner import Pace, outlook
+from streamspread.ranks import Ranks
 from streamspread.reports.tables import print_plan
 from streamspread.system.devices import CPU
-from streamspread.system.ranks import Ranks
 from tests.shapes import GIB, layer, planned
 
 N, D = 1000, 16_384

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from streamspread.errors import DataError, OptionError
-from streamspread.streams import Seen, Stream, as_stream, checksum, count, every, head
+from streamspread.ranks.transport import packed, unpacked
+from streamspread.streams import Seen, Stream, as_stream, count, every, head
 from streamspread.streams.stream import Read, checked, resolve_batch_size
-from streamspread.system.packing import packed, unpacked
+from streamspread.system.tensors import checksum
 from tests.devices import DEVICES
 from tests.fresh import loaded_by
 from tests.refilling import refilled

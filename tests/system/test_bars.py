@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from streamspread.errors import OptionError
-from streamspread.system import bars
-from streamspread.system.bars import shown
+from streamspread.system import progress_display
 from streamspread.system.progress import Progress, silent
+from streamspread.system.progress_display import shown
 from tests.fresh import loaded_by
 
 EVENT = Progress("pass", 1, 2, 0, 100, "samples", "c1")
@@ -47,15 +47,17 @@ def test_auto_looks_for_a_prompt_on_a_terminal(monkeypatch, prompt, terminal, wa
     if not prompt:
         monkeypatch.delattr(sys, "ps1")
     monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: terminal, write=len, flush=int))
-    assert bars._is_watched() is watched
+    assert progress_display._is_watched() is watched
 
 
 @pytest.mark.parametrize("widgets", [True, False])
 def test_auto_looks_for_a_notebook_that_can_show_bars(monkeypatch, widgets):
     shell = type("ZMQInteractiveShell", (), {})()
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
-    monkeypatch.setattr(bars, "find_spec", lambda name: name if widgets and name == "ipywidgets" else None)
-    assert bars._is_watched() is widgets
+    monkeypatch.setattr(
+        progress_display, "find_spec", lambda name: name if widgets and name == "ipywidgets" else None
+    )
+    assert progress_display._is_watched() is widgets
 
 
 def test_anything_else_is_refused():
@@ -67,5 +69,5 @@ def test_anything_else_is_refused():
 
 
 def test_bars_are_loaded_where_they_are_drawn():
-    code = "from streamspread.system.bars import shown\nwith shown('auto'): pass"
+    code = "from streamspread.system.progress_display import shown\nwith shown('auto'): pass"
     assert "rich" not in loaded_by(code)

@@ -4,8 +4,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from streamspread.system.blas import one_of_blas
-from streamspread.system.switches import one_by_one, side_by_side
+from streamspread.system.threads import one_by_one, one_of_blas, side_by_side
 from tests.fresh import output_of
 
 
@@ -58,7 +57,7 @@ def test_who_asks_for_no_more_leaves_blas_as_it_was(two_threads):
 
 LATER = """
 import sys
-from streamspread.system.blas import one_of_blas
+from streamspread.system.threads import one_of_blas
 with one_of_blas():
     pass
 assert "scipy.linalg" not in sys.modules

@@ -5,8 +5,8 @@ import gc
 import pytest
 import torch
 
-from streamspread.system.cycles import left_alone, looked_for
-from streamspread.system.freed import freed_memory_kept
+from streamspread.system.memory import freed_memory_kept
+from streamspread.system.process import left_alone, looked_for
 from tests.fresh import output_of
 
 

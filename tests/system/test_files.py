@@ -12,13 +12,12 @@ from streamspread.system.files import (
     check_name,
     check_place,
     claimed,
-    file_stem,
     place,
     replace_file,
     settle,
-    storable,
     why,
 )
+from streamspread.system.text import file_stem, storable
 
 
 def test_a_file_is_replaced_whole(tmp_path):

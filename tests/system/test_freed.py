@@ -6,8 +6,7 @@ import resource
 import pytest
 import torch
 
-from streamspread.system.freed import freed_memory_kept
-from streamspread.system.memory import _resident
+from streamspread.system.memory import _resident, freed_memory_kept
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="not glibc")
 
@@ -37,6 +36,6 @@ def test_what_was_kept_is_given_back():
 
 
 def test_on_a_card_nothing_changes(monkeypatch):
-    monkeypatch.setattr("streamspread.system.freed._glibc", pytest.fail)
+    monkeypatch.setattr("streamspread.system.memory._glibc", pytest.fail)
     with freed_memory_kept(torch.device("cuda")):
         pass

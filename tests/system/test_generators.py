@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.system.generators import as_before, drawn_seed, kept, seeded
+from streamspread.system.torch_state import as_before, drawn_seed, kept, seeded
 from tests.devices import DEVICES
 
 CPU = torch.device("cpu")

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from streamspread.system import progress
-from streamspread.system.lines import lines
 from streamspread.system.progress import Left, Progress, doing, heard, silent, speed, telling
+from streamspread.system.progress_display import lines
 
 
 class Clock:
@@ -21,7 +21,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(progress, "time", clock)
-    monkeypatch.setattr("streamspread.system.lines.time", clock)
+    monkeypatch.setattr("streamspread.system.progress_display.time", clock)
     return clock
 
 
@@ -54,7 +54,7 @@ def test_nothing_is_said_before_anything_is_known():
 
 
 def test_a_line_has_what_is_done_how_fast_and_what_is_left(clock):
-    from streamspread.system.lines import _Log
+    from streamspread.system.progress_display import _Log
 
     log = _Log(Left())
     log.see(event(0, 0.1))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from streamspread.system.network import expect_answer
+from streamspread.system.downloads import expect_answer
 
 
 def test_a_server_that_says_nothing_is_given_up_in_time(monkeypatch):

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from streamspread.system.printable import printable
+from streamspread.system.text import printable
 
 
 @pytest.mark.parametrize(

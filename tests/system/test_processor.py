@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from streamspread.system.processor import CPUINFO, processor_name
+from streamspread.system.devices import CPUINFO, processor_name
 
 AMD = """processor\t: 0
 vendor_id\t: AuthenticAMD

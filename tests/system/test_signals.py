@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from streamspread.system.signals import Held, as_ctrl_c
+from streamspread.system.process import Held, as_ctrl_c
 
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -70,7 +70,7 @@ def test_a_second_one_waits_for_nothing():
 def test_one_that_follows_at_once_is_the_same_where_launchers_pass_it_on(monkeypatch):
     seen, now = [], [100.0]
     clock = SimpleNamespace(monotonic=lambda: now[0])
-    monkeypatch.setattr("streamspread.system.signals.time", clock)
+    monkeypatch.setattr("streamspread.system.process.time", clock)
 
     def hold():
         with Held(apart=0.2):

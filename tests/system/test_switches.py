@@ -5,8 +5,8 @@ import threading
 import pytest
 import torch
 
-from streamspread.system import switches
-from streamspread.system.switches import switched
+from streamspread.system import threads, torch_state
+from streamspread.system.torch_state import switched
 
 CUDNN, MKLDNN, MATMUL = torch.backends.cudnn, torch.backends.mkldnn, torch.backends.cuda.matmul
 NEWER = hasattr(CUDNN, "conv")
@@ -126,7 +126,7 @@ def test_the_precision_of_matrix_products_is_read_afterwards_as_before(precision
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
 def test_a_torch_that_knows_the_older_switches_only_restores_them(precision, monkeypatch):
-    monkeypatch.setattr(switches, "_MATRICES", ())
+    monkeypatch.setattr(torch_state, "_MATRICES", ())
     torch.set_float32_matmul_precision(precision)
     with switched(matrices=False):
         assert torch.get_float32_matmul_precision() == "highest"
@@ -168,7 +168,7 @@ def test_both_ways_agree_inside_whatever_mixture_was_set(on_the_cpu, on_the_card
 
 def test_side_by_side_each_item_has_one_thread_and_afterwards_all_is_as_before():
     before = torch.get_num_threads()
-    assert switches.side_by_side(lambda item: (item, torch.get_num_threads()), range(5)) == [
+    assert threads.side_by_side(lambda item: (item, torch.get_num_threads()), range(5)) == [
         (item, 1) for item in range(5)
     ]
 
@@ -176,7 +176,7 @@ def test_side_by_side_each_item_has_one_thread_and_afterwards_all_is_as_before()
         raise KeyError("inside")
 
     with pytest.raises(KeyError, match="inside"):
-        switches.side_by_side(fail, range(2))
+        threads.side_by_side(fail, range(2))
     seen = []
     thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
     thread.start()

@@ -5,15 +5,14 @@ import socket
 import subprocess
 import sys
 
-from streamspread.system import world
-from streamspread.system.ranks import ALONE
-from streamspread.system.world import joined
+from streamspread.ranks import ALONE, launch
+from streamspread.ranks.launch import joined
 from tests.fresh import environment
 
 JOINED = """
 import torch
 from streamspread.errors import RanksError
-from streamspread.system.world import joined
+from streamspread.ranks.launch import joined
 
 with joined("cpu") as ranks, ranks.together():
     print(float(ranks.sum_(torch.ones(1))), ranks.local_rank, ranks.local_size)
@@ -51,7 +50,7 @@ def test_without_a_launcher_a_process_is_alone():
 
 
 def test_what_is_said_beneath_python_while_they_meet_does_not_reach_stdout(capfd):
-    with world._silent():
+    with launch._silent():
         os.write(1, b"[Gloo] Rank 0 is connected to 1 peer ranks\n")
     os.write(1, b"a result\n")
     assert capfd.readouterr() == ("a result\n", "")

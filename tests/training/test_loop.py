@@ -11,7 +11,7 @@ from streamspread.errors import DataError, DeviceError, ModelError, OptionError,
 from streamspread.models import load
 from streamspread.models.network import build
 from streamspread.models.weights import read_weights, rounded_state
-from streamspread.streams import checksum
+from streamspread.system.tensors import checksum
 from streamspread.training import Callbacks, Output, Recipe, check, evaluate, loop, start, train
 from streamspread.training.trainer import Trainer
 from tests.trainings import separable

@@ -37,10 +37,10 @@ from streamspread.errors import ActivationError, OptionError
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
 from streamspread.options import Options
+from streamspread.ranks import ALONE, Ranks, bounds_of
 from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import profile
-from streamspread.system.ranks import ALONE, Ranks, bounds_of
 
 _NUMBERS = 1 << 20  # widened to float64 at a time
 

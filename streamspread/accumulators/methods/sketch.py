@@ -29,11 +29,11 @@ from streamspread.accumulators.staging import Precision, Staging
 from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.linalg.chunks import chunk_nbytes
-from streamspread.linalg.states import columns_in, own_columns
 from streamspread.options import Options
+from streamspread.ranks import bounds_of
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
-from streamspread.system.ranks import bounds_of
+from streamspread.system.tensors import columns_in, own_columns
 
 #: Directions that are kept at the most where no number is asked for: the first that fits into its share of
 #: the budget.

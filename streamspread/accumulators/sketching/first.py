@@ -16,10 +16,10 @@ from streamspread.accumulators.staging import Origin, Staging, origin_in, origin
 from streamspread.errors import DataError
 from streamspread.linalg.frequent_directions import FrequentDirections
 from streamspread.linalg.ritz import RitzPass
-from streamspread.linalg.states import as_tensor, below
 from streamspread.results.enclosure import SketchFacts
 from streamspread.results.spectrum import Spectrum, components_for
 from streamspread.system.devices import Profile
+from streamspread.system.tensors import as_tensor, below
 
 # The basis of the second pass goes beyond K: by a few directions at least, and until what it misses is so
 # small a share of the K-th eigenvalue.

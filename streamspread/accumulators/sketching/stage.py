@@ -13,10 +13,10 @@ from streamspread.accumulators.directions import Scaled
 from streamspread.accumulators.staging import Origin, Precision, Staging, variance_unit
 from streamspread.errors import ActivationError, DataError
 from streamspread.linalg.leading import kept
+from streamspread.ranks import ALONE, Ranks
 from streamspread.results.enclosure import RitzFacts, SketchFacts, enclose
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile
-from streamspread.system.ranks import ALONE, Ranks
 
 Tensors = Mapping[str, torch.Tensor]
 

@@ -7,7 +7,7 @@ from streamspread.cli.command import Command
 from streamspread.cli.inputs import open_first
 from streamspread.cli.terminal import progress_bars
 from streamspread.options import Options
-from streamspread.system.launch import speaks
+from streamspread.ranks.launch import speaks
 
 
 def plan(source: Source, options: Options, output: UnusedOutput) -> None:
@@ -15,7 +15,7 @@ def plan(source: Source, options: Options, output: UnusedOutput) -> None:
     with progress_bars(output.quiet or not speaks()):
         from streamspread.api import analyze
         from streamspread.api.doors import Subject
-        from streamspread.system.world import joined
+        from streamspread.ranks.launch import joined
 
         with joined(str(options.device)) as ranks, ranks.together():
             opened = open_first(source, options, output.quiet, ranks)

@@ -16,20 +16,20 @@ from streamspread.cli.inputs import Opened, dated_name, open_first
 from streamspread.cli.terminal import check_printed, note, outlook_line, print_result, progress_bars
 from streamspread.errors import OptionError
 from streamspread.options import Options
-from streamspread.system.launch import speaks
+from streamspread.ranks.launch import speaks
 
 if TYPE_CHECKING:
     from streamspread.models.twin import Twin
+    from streamspread.ranks import Ranks
     from streamspread.results.spectrum import Spectra
     from streamspread.system.progress import Report
-    from streamspread.system.ranks import Ranks
 
 
 def run(context: typer.Context, source: Source, options: Options, output: Output) -> None:
     """Say how many principal components each layer needs, and write the result to a file; Ctrl-C keeps the
     layers that are done."""
     with progress_bars(output.quiet or not speaks()) as progress:
-        from streamspread.system.world import joined
+        from streamspread.ranks.launch import joined
 
         with joined(str(options.device)) as ranks, ranks.together():
             done = _analyzed(context.obj, source, options, output, progress, ranks)

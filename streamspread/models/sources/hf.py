@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
 from streamspread.models.source import Built, ModelSource, one_line
-from streamspread.system.side import Side
+from streamspread.streams.resize import Side
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamspread.models.plans import IMAGE_SIZE, PLANS, nearest
 from streamspread.models.source import Built, ModelSource
-from streamspread.system.side import Side
+from streamspread.streams.resize import Side
 
 
 def _build(name: str, seed: int) -> Built:

@@ -6,7 +6,7 @@ import re
 
 from streamspread.models.plans import IMAGE_SIZE, parse_plan
 from streamspread.models.source import Built, ModelSource
-from streamspread.system.side import Side
+from streamspread.streams.resize import Side
 
 
 def _build(plan: str, seed: int) -> Built:

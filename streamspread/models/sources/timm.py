@@ -9,7 +9,7 @@ from typing import Any
 from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
 from streamspread.models.plans import did_you_mean, nearest
 from streamspread.models.source import Built, ModelSource, known_interpolation, one_line
-from streamspread.system.side import CROPS, Side
+from streamspread.streams.resize import CROPS, Side
 
 
 def _timm() -> Any:

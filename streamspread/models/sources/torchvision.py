@@ -9,7 +9,7 @@ from typing import Any
 from streamspread.errors import ModelError, StreamspreadError, WeightsError
 from streamspread.models.plans import did_you_mean, nearest
 from streamspread.models.source import Built, ModelSource, known_interpolation, one_line
-from streamspread.system.side import Side
+from streamspread.streams.resize import Side
 
 _USUAL_SIZE = 224  # pixels, where no published weights say another
 

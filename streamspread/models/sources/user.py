@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from streamspread.errors import ModelError, StreamspreadError
 from streamspread.models.plans import IMAGE_SIZE, did_you_mean
 from streamspread.models.source import Built, ModelSource, nearest_spec, one_line
-from streamspread.system.side import Side
+from streamspread.streams.resize import Side
 
 _SPEC = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 

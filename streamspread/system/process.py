@@ -1,7 +1,8 @@
-"""Signals that end a process: held back until what is at hand is done, or taken as Ctrl-C is."""
+"""The process: signals that end it, its garbage collector, and one computation at a time."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from streamspread.errors import DeviceError
 
 _ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -104,3 +107,57 @@ def _taken(names: tuple[str, ...], only: Any = None) -> list[tuple[int, Any]]:
 def _in_company() -> bool:
     size = os.environ.get("WORLD_SIZE", "")
     return size.isdecimal() and int(size) > 1
+
+
+_left = False
+
+
+def left_alone() -> None:
+    """Nothing is looked for until :func:`looked_for`."""
+    global _left
+    _left = True
+    gc.disable()
+
+
+def looked_for() -> None:
+    """Look again, but not among what is there: objects come and go from here on. Without :func:`left_alone`
+    nothing changes."""
+    global _left
+    if _left:
+        _left = False
+        gc.freeze()
+        gc.enable()
+
+
+_turn = threading.RLock()
+_computed = False  # whether this process, or one that it was forked from, has had a turn
+_inherited = False
+
+
+@contextmanager
+def turn() -> Iterator[None]:
+    """Other threads wait until this one is through; within the same thread turns may nest.
+
+    Raises:
+        DeviceError: in a process that was forked from one that had computed: the threads of OpenMP, Numba and
+            CUDA are not in it, and waiting for them would end or hang it.
+    """
+    global _computed
+    if _inherited:
+        raise DeviceError(
+            "this process was forked from one that had computed already, and lacks its threads: start it "
+            "with multiprocessing's spawn, or fork before the first analysis"
+        )
+    with _turn:
+        _computed = True
+        yield
+
+
+def _after_fork() -> None:
+    global _turn, _inherited
+    _turn = threading.RLock()  # another thread may have held it
+    _inherited = _computed
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

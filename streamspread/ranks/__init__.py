@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
+if TYPE_CHECKING:
+    import torch
+
 
 T = TypeVar("T")
 
 
 class Ranks:
-    """One process that works alone; :class:`streamspread.system.group.Group` is one of several.
+    """One process that works alone; :class:`streamspread.ranks.group.Group` is one of several.
 
     Attributes:
         rank: this one's number, from 0. ``size``: how many there are.

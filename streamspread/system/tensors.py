@@ -1,4 +1,4 @@
-"""States as named tensors, for checkpoints: numbers as 0-d tensors, and tensors copied back in place.
+"""Tensors by name, as checkpoints hold them, and what is asked of a tensor from outside.
 
 Of several ranks each has a state of its own. Under names that all of them have is what is alike on all; what
 is one rank's own has a name that no other one has, and is found under it in the states of all together,
@@ -7,6 +7,7 @@ however many ranks read them.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -98,3 +99,27 @@ def _described(tensor: torch.Tensor | None) -> str:
     if tensor is None:
         return "nothing"
     return f"{tuple(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def checksum(*tensors: torch.Tensor) -> str:
+    """CRC-32 of shape, dtype and every element of all tensors, as eight hexadecimal digits.
+
+    It does not depend on how the tensors lie in memory, or on their device.
+    """
+    crc = 0
+    for tensor in tensors:
+        crc = zlib.crc32(f"{tuple(tensor.shape)} {tensor.dtype}".encode(), crc)
+        flat = tensor.detach().reshape(-1).contiguous().cpu()
+        crc = zlib.crc32(flat.view(torch.uint8).numpy().data, crc)
+    return f"{crc:08x}"
+
+
+def unusual(tensor: torch.Tensor) -> str:
+    """Why a tensor's numbers cannot be read as they lie; empty where they can."""
+    if tensor.is_meta:
+        return "on the meta device, without its numbers"
+    if tensor.is_nested:
+        return "nested"
+    if tensor.is_quantized:
+        return f"quantized ({tensor.dtype})"
+    return "" if tensor.layout == torch.strided else f"sparse ({tensor.layout})"

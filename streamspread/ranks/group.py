@@ -1,7 +1,7 @@
 """Several processes on torch.distributed: a word of status before whatever travels, so that none waits for
 one that has failed.
 
-The word goes by gloo; what follows it as :mod:`streamspread.system.wire` says.
+The word goes by gloo; what follows it as :mod:`streamspread.ranks.transport` says.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import torch
 
 from streamspread.errors import RanksError
-from streamspread.system.packing import error_packed, kind, lost, packed, unpacked
-from streamspread.system.ranks import Ranks
-from streamspread.system.signals import SAME_SIGNAL
-from streamspread.system.wire import Wire
+from streamspread.ranks import Ranks
+from streamspread.ranks.transport import Wire, error_packed, kind, lost, packed, unpacked
+from streamspread.system.process import SAME_SIGNAL
 
 T = TypeVar("T")
 

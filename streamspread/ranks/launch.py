@@ -1,5 +1,4 @@
-"""Which ranks there are: those of the caller's process group, or of one that is made for a launcher's
-processes."""
+"""Which ranks there are: those of a launcher such as torchrun, or of the caller's process group."""
 
 from __future__ import annotations
 
@@ -9,25 +8,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import torch
-import torch.distributed as dist
-
 from streamspread.errors import RanksError
-from streamspread.system.launch import launched
-from streamspread.system.ranks import ALONE, Ranks
+from streamspread.ranks import ALONE, Ranks
 
-# Held, a group would outlive its end: see system/wire.py.
+_NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+# Held, a group would outlive its end: see ranks/transport.py.
 _known: tuple[weakref.ref[Any], Ranks] | None = None
+
+
+def launched() -> tuple[int, int]:
+    """(rank, processes) as a launcher says; (0, 1) where none does."""
+    try:
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    except (KeyError, ValueError):
+        return 0, 1
+    return (rank, size) if size > 1 and all(name in os.environ for name in _NEEDED) else (0, 1)
+
+
+def speaks() -> bool:
+    """Whether this process is the one that prints."""
+    return launched()[0] == 0
 
 
 def ranks_here(alone: bool = False) -> Ranks:
     """All ranks of the process group that is initialised here; this process by itself where there is none, or
     it is to work ``alone``."""
     global _known
+    import torch.distributed as dist
+
     if alone or not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
         return ALONE
     if _known is None or _known[0]() is not dist.group.WORLD:  # one of its own for each, made once
-        from streamspread.system.group import Group
+        from streamspread.ranks.group import Group
 
         _known = weakref.ref(dist.group.WORLD), Group()
     return _known[1]
@@ -42,6 +55,9 @@ def joined(device: str) -> Iterator[Ranks]:
         RanksError: the others cannot be reached.
     """
     global _known
+    import torch
+    import torch.distributed as dist
+
     if launched()[1] == 1 or dist.is_initialized():
         yield ranks_here()
         return

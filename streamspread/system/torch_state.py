@@ -1,17 +1,16 @@
-"""torch's global switches for products: set on purpose inside a context, as before afterwards."""
+"""State of the whole process: torch's switches for products, and random generators; as before afterwards."""
 
 from __future__ import annotations
 
+import random
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
-
-from streamspread.system.blas import one_of_blas
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -46,30 +45,6 @@ def switched(
                 stack.callback(setattr, cudnn, name, getattr(cudnn, name))
                 setattr(cudnn, name, value)
         yield
-
-
-def side_by_side(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """``function(item)`` for each, in order: as many at a time as torch has threads, each on one of them.
-
-    The threads of a small problem wait for each other at every step, and for long where others use the
-    machine too (eigenvalues of order 256: 1.8 s instead of 2 ms). So NumPy's BLAS, which would share each of
-    its products among all of them, has one thread too, and the bits are the same, however many there are.
-    """
-    return list(one_by_one(function, items))
-
-
-def one_by_one(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """The same, each as soon as it and those before it are there."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        yield from map(function, items)
-        return
-    try:
-        begin = partial(torch.set_num_threads, 1)
-        with one_of_blas(), ThreadPoolExecutor(threads, initializer=begin) as pool:
-            yield from pool.map(function, items)
-    finally:
-        torch.set_num_threads(threads)  # what threads to come begin with
 
 
 @contextmanager
@@ -125,3 +100,60 @@ def _quietly(call: Callable[[], Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some versions warn of the older switches
         return call()
+
+
+def kept(device: torch.device) -> Callable[[], None]:
+    """A call that puts torch's generators (the CPU's, and the device's where it is a card), NumPy's and
+    Python's back to where they stand now."""
+    calls: list[Callable[[], Any]] = [
+        partial(torch.set_rng_state, torch.get_rng_state()),
+        partial(np.random.set_state, np.random.get_state(legacy=False)),
+        partial(random.setstate, random.getstate()),
+    ]
+    if device.type == "cuda":
+        calls.append(partial(torch.cuda.set_rng_state, torch.cuda.get_rng_state(device), device))
+
+    def put_back() -> None:
+        for call in calls:
+            call()
+
+    return put_back
+
+
+@contextmanager
+def as_before(device: torch.device) -> Iterator[None]:
+    """The generators afterwards as they are now, also after an error."""
+    put_back = kept(device)
+    try:
+        yield
+    finally:
+        put_back()
+
+
+def drawn_seed() -> int:
+    """A seed that follows from where torch's generator stands, which does not move by it."""
+    state = torch.get_rng_state()
+    try:
+        return int(torch.randint(2**62, ()))
+    finally:
+        torch.set_rng_state(state)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """The generators that a forward on the device draws from, at a place that follows from the seed alone.
+
+    On the CPU they are afterwards as they are now, so that what the data draw does not depend on what a model
+    draws. On a card it is the card's alone, which stays where it is left: the others may be in use by a
+    thread that reads the next batches.
+    """
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+        yield
+        return
+    with as_before(device):
+        torch.default_generator.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        yield
