@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamspread.models.plans import nearest
-from streamspread.streams.resize import Side
 from streamspread.system.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from streamspread.models.inputs import Constants
+    from streamspread.streams.resize import Side
 
 
 @dataclass(frozen=True, kw_only=True)
