@@ -51,7 +51,7 @@ def forward(_: str, options: dict[str, Any]) -> dict[str, Any]:
     from streamspread.observe.placement import as_input, prepared
     from streamspread.observe.selection import select
     from streamspread.observe.taps import Watch, list_taps
-    from streamspread.streams import prefetch
+    from streamspread.streams.feed import prefetch
     from streamspread.system.devices import profile, resolve_device
 
     network = network_of(options)

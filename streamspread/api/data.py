@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from streamspread.errors import DataError
-from streamspread.streams import Stream, as_stream
+from streamspread.streams.adapt import as_stream
 from streamspread.streams.modules import is_data_module, loader_of
+from streamspread.streams.stream import Stream
 
 
 def data(

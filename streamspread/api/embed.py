@@ -19,7 +19,8 @@ from streamspread.observe.observed import observing
 from streamspread.options import EmbedOptions, Options
 from streamspread.results.embedding import Embedding, LayerEmbedding
 from streamspread.results.spectrum import LayerSpectrum, Spectra
-from streamspread.streams import as_stream, count
+from streamspread.streams.adapt import as_stream
+from streamspread.streams.stream import count
 from streamspread.system.progress import Progress, Report
 from streamspread.system.progress_display import Shown, shown
 from streamspread.system.torch_state import as_before

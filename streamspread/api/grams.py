@@ -13,7 +13,7 @@ from streamspread.errors import DataError
 from streamspread.observe.observed import observing
 from streamspread.options import ViewOptions
 from streamspread.results.grams import Grams
-from streamspread.streams import as_stream
+from streamspread.streams.adapt import as_stream
 from streamspread.system.progress_display import Shown, shown
 
 

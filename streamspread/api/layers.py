@@ -17,8 +17,10 @@ from streamspread.observe.selection import select, usual
 from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.results.objects import Shown
 from streamspread.results.views import axes_rules, check_axes
-from streamspread.streams import Batch, as_stream, head
+from streamspread.streams.adapt import as_stream
+from streamspread.streams.batch import Batch
 from streamspread.streams.resize import Side
+from streamspread.streams.stream import head
 
 
 class Layers(tuple[TapInfo, ...], Shown):

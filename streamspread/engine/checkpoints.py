@@ -15,8 +15,7 @@ from streamspread.options import Options
 from streamspread.planner import Plan
 from streamspread.store.keeping import State, StateKeeper, Tensors
 from streamspread.store.parts import remove_checkpoint
-from streamspread.streams import Seen
-from streamspread.streams.stream import head
+from streamspread.streams.stream import Seen, head
 from streamspread.version import __version__
 
 __all__ = ["Job", "Keeper", "State", "Tensors", "precisions_of", "remove", "twins"]

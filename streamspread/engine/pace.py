@@ -21,7 +21,7 @@ from streamspread.observe.taps import forward
 from streamspread.options import Options
 from streamspread.planner import Outlook, Pace, Plan, outlook
 from streamspread.ranks import Ranks, bounds_of
-from streamspread.streams import head
+from streamspread.streams.stream import head
 from streamspread.system.memory import freed_memory_kept
 
 _PART = 4  # of a batch that is sent through the network; and all of it, which the caches hold less well,

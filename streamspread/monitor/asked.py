@@ -9,7 +9,8 @@ from typing import Any
 
 from streamspread.errors import OptionError
 from streamspread.options import Options
-from streamspread.streams import Stream, as_stream
+from streamspread.streams.adapt import as_stream
+from streamspread.streams.stream import Stream
 
 #: In a window, unless another number is given. A look takes longer with their square.
 SAMPLES = 1024

@@ -22,7 +22,7 @@ from streamspread.ranks import Ranks
 from streamspread.results.history import Reading
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import WHOLE
-from streamspread.streams import Stream
+from streamspread.streams.stream import Stream
 from streamspread.system.memory import free_bytes, parse_bytes
 from streamspread.system.progress import silent
 

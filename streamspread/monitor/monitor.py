@@ -27,7 +27,7 @@ from streamspread.ranks.launch import ranks_here
 from streamspread.results.history import History, Reading
 from streamspread.results.spectrum import LayerSpectrum, Spectra
 from streamspread.results.views import axes_rules
-from streamspread.streams import Stream
+from streamspread.streams.stream import Stream
 from streamspread.system.modules import check_made
 from streamspread.system.process import turn
 from streamspread.system.torch_state import as_before

@@ -12,7 +12,8 @@ from streamspread.errors import DataError, ModelError
 from streamspread.observe.calling import Call, given
 from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.results.views import AxesRule
-from streamspread.streams import Batch, Stream, kept
+from streamspread.streams.batch import Batch
+from streamspread.streams.stream import Stream, kept
 from streamspread.system.memory import LiveBytes, PeakMeter, spare_bytes
 
 _TapsOf = Callable[[Batch], list[TapInfo]]

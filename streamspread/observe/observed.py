@@ -24,8 +24,9 @@ from streamspread.observe.views import in_views
 from streamspread.options import RunOptions, ViewOptions
 from streamspread.ranks import ALONE, Ranks
 from streamspread.results.views import WHOLE, AxesRule, axes_rules
-from streamspread.streams import Stream, as_stream
+from streamspread.streams.adapt import as_stream
 from streamspread.streams.batch import called, mask_of
+from streamspread.streams.stream import Stream
 from streamspread.streams.whole import TensorStream
 from streamspread.system.devices import Profile, resolve_device
 from streamspread.system.memory import free_bytes, parse_bytes

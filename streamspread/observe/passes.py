@@ -16,9 +16,10 @@ from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.repeats import Repeats
 from streamspread.observe.taps import TapInfo, Watch
-from streamspread.streams import Batch, Seen, prefetch
+from streamspread.streams.batch import Batch
+from streamspread.streams.feed import prefetch
 from streamspread.streams.stateful import packed, unpacked
-from streamspread.streams.stream import Read
+from streamspread.streams.stream import Read, Seen
 from streamspread.system.memory import freed_memory_kept
 from streamspread.system.progress import Progress, Report
 from streamspread.system.tensors import below

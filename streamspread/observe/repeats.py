@@ -11,7 +11,7 @@ import torch
 
 from streamspread.errors import ActivationError
 from streamspread.observe.taps import TapInfo
-from streamspread.streams import every
+from streamspread.streams.stream import every
 from streamspread.system.tensors import numbered
 
 _ELEMENTS = 4096  # of an output that are read, or up to three times as many

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from streamspread.models import LoadedModel
-    from streamspread.streams import Stream
+    from streamspread.streams.stream import Stream
     from streamspread.system.devices import processor_name
 
 

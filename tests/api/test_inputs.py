@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import streamspread
 from streamspread.errors import ActivationError, DataError, ModelError, OptionError
 from streamspread.models.inputs import accept_uint8
-from streamspread.streams import Stream, as_stream
+from streamspread.streams.adapt import as_stream
+from streamspread.streams.stream import Stream
 from tests.items import Flow, Items
 from tests.networks import check_exact, network, truth
 from tests.samples import TAUS

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import streamspread
 from streamspread.api.embed import embed
 from streamspread.errors import ActivationError, BudgetError, LayerError, ModelError
-from streamspread.streams import Stream
+from streamspread.streams.stream import Stream
 from tests.devices import DEVICES
 from tests.networks import advised, network, smallest_budget
 

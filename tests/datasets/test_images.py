@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from streamspread.datasets import ImageData, StreamedImages
 from streamspread.datasets.images import TensorPixels, choose, describe, gather, resize_and_crop
 from streamspread.errors import DataError, OptionError
-from streamspread.streams import as_stream, head
+from streamspread.streams.adapt import as_stream
 from streamspread.streams.resize import Side
+from streamspread.streams.stream import head
 
 
 def pixels(n, height=4, width=5):

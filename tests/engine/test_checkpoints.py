@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import streamspread
 from streamspread.errors import DataError, StoreError
 from streamspread.store import keeping
-from streamspread.streams import as_stream
+from streamspread.streams.adapt import as_stream
 from streamspread.streams.feed import in_background
 from streamspread.system.files import claimed
 from tests.bits import bits

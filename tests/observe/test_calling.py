@@ -8,8 +8,7 @@ from torch import nn
 
 from streamspread.errors import DataError, OptionError
 from streamspread.observe.calling import arguments, by, given, left_out
-from streamspread.streams import Named
-from streamspread.streams.batch import stacked
+from streamspread.streams.batch import Named, stacked
 
 X = torch.zeros(3, 2)
 MASK = torch.ones(3, 2)

@@ -20,7 +20,9 @@ from torch.utils.data import (
 
 import streamspread
 from streamspread.errors import DataError, OptionError
-from streamspread.streams import Named, as_stream, count, head
+from streamspread.streams.adapt import as_stream
+from streamspread.streams.batch import Named
+from streamspread.streams.stream import count, head
 from tests.items import Flow, Items
 from tests.refilling import REFILLING
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from streamspread.errors import DataError
-from streamspread.streams import Named, Seen
-from streamspread.streams.batch import called, is_label, joined, mask_of, stacked
+from streamspread.streams.batch import Named, called, is_label, joined, mask_of, stacked
+from streamspread.streams.stream import Seen
 
 
 def tokens(*lengths):

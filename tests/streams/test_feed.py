@@ -6,8 +6,7 @@ import time
 import pytest
 import torch
 
-from streamspread.streams import prefetch
-from streamspread.streams.feed import in_background
+from streamspread.streams.feed import in_background, prefetch
 
 
 def names():

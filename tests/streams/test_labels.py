@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, RandomSampler, Subset, TensorDataset
 
 from streamspread.errors import DataError
-from streamspread.streams import as_stream
+from streamspread.streams.adapt import as_stream
 from streamspread.streams.labels import data_set_labels, labels_of
 
 

@@ -7,8 +7,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from streamspread.datasets.images import ImageData, StreamedImages
 from streamspread.datasets.noise import NoisePixels
-from streamspread.streams import Seen, as_stream
+from streamspread.streams.adapt import as_stream
 from streamspread.streams.batch import tensors_of
+from streamspread.streams.stream import Seen
 
 X = torch.arange(70.0).reshape(35, 2)
 NOISE = NoisePixels("train", 35, 0, 8)

@@ -7,8 +7,8 @@ import torch
 
 from streamspread.errors import DataError, OptionError
 from streamspread.ranks.transport import packed, unpacked
-from streamspread.streams import Seen, Stream, as_stream, count, every, head
-from streamspread.streams.stream import Read, checked, resolve_batch_size
+from streamspread.streams.adapt import as_stream
+from streamspread.streams.stream import Read, Seen, Stream, checked, count, every, head, resolve_batch_size
 from streamspread.system.tensors import checksum
 from tests.devices import DEVICES
 from tests.fresh import loaded_by
