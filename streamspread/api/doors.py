@@ -26,7 +26,8 @@ class Subject:
 
     model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
     data: as of :func:`streamspread.streams.adapt.as_stream`: tensors, arrays, data sets, loaders, or a
-    callable that returns a fresh iterator of batches; a one-shot iterator is accepted where one pass is enough.
+    callable that returns a fresh iterator of batches; a one-shot iterator is accepted where one pass is
+    enough.
     forward: runs the model on a batch, in place of calling it: ``lambda model, batch: …``. The batch is a
     tensor or, where the data have names, a dict of them.
     """
