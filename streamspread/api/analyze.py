@@ -58,8 +58,8 @@ def analyze(call: AnalyzeCall) -> Spectra:
         model: any module; its mode, hooks, dtype and device are afterwards as they were, also after an error.
         data: tensors, arrays, lists of samples, data sets, loaders, or a callable that returns a fresh
             iterator of batches (:func:`streamspread.streams.adapt.as_stream` has them all); a one-shot
-            iterator is accepted where one pass is enough. Batches that are mappings are given to the model by name, as
-            far as its forward takes them.
+            iterator is accepted where one pass is enough. Batches that are mappings are given to the model by
+            name, as far as its forward takes them.
         {options}
         forward: runs the model on a batch, in place of calling it: ``lambda model, batch: …``; the batch is
             on the model's device, a dict of tensors where it is a mapping.
