@@ -21,7 +21,7 @@ import torch
 from benchmarks.environment import environment, save
 from benchmarks.features import BATCH, feature_batches
 from streamspread import analyze, datasets, models
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectra import LayerSpectrum
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 SAMPLES = (1000, 2000, 5000)

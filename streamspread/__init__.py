@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from streamspread.estimator.pca import PCA
     from streamspread.monitor.monitor import Monitor
     from streamspread.reports.pages import report
-    from streamspread.results.grams import Grams
-    from streamspread.results.similarity import Similarity, cka
-    from streamspread.results.spectrum import Interval, LayerSpectrum, Spectra, Spectrum
+    from streamspread.results.interval import Interval
+    from streamspread.results.similarity import Grams, Similarity, cka
+    from streamspread.results.spectra import LayerSpectrum, Spectra
+    from streamspread.results.spectrum import Spectrum
     from streamspread.store import read, read_grams, read_history, write, write_grams
     from streamspread.training.spreading import SpreadLoss
 
@@ -74,7 +75,7 @@ _HOMES = {
     "read_grams": "streamspread.store",
     "read_history": "streamspread.store",
     "write_grams": "streamspread.store",
-    "Grams": "streamspread.results.grams",
+    "Grams": "streamspread.results.similarity",
     "Similarity": "streamspread.results.similarity",
     "Interval": "streamspread.results.spectrum",
     "Spectrum": "streamspread.results.spectrum",

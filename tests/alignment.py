@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from streamspread.results.grams import Grams, LayerGram
+from streamspread.results.similarity import Grams, LayerGram
 
 
 def reference(x_ND, y_NE):

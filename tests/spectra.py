@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from streamspread.reports.runs import Run
-from streamspread.results.spectrum import LayerSpectrum, Spectra, Spectrum
+from streamspread.results.spectra import LayerSpectrum, Spectra
+from streamspread.results.spectrum import Spectrum
 
 NO1_DIMS = {"c1": 65536, "c2": 65536, "c3": 32768, "c4": 32768, "c5": 16384, "c6": 16384, "gap": 256}
 NO3_DIMS = {"c1": 65536, "c2": 65536, "c3": 32768, "c4": 32768, "c5": 32768, "c6": 32768, "gap": 128}

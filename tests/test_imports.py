@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from streamspread import store
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.alignment import grams_of
 from tests.fresh import loaded_by, output_of
 from tests.spectra import layer

@@ -13,7 +13,7 @@ from typing import Any
 from docs.study import runs
 from docs.study.figures import circumstance, in_circumstances
 from streamspread.reports import text
-from streamspread.results.spectrum import Interval
+from streamspread.results.interval import Interval
 
 Numbers = Mapping[str, Any]
 

@@ -18,7 +18,7 @@ from benchmarks.environment import environment
 from docs.study.runs import BASE, CONDITIONS, FEWER, IMAGES, NETWORKS
 from streamspread.reports.claims import EARLY_SHARE, TAU, evaluate
 from streamspread.reports.runs import collect
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 
 _CURVE = 60  # eigenvalues of a figure
 _EQUAL = {"no3": ("c3", "c4", "c5", "c6")}  # of the same D, by network

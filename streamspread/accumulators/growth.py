@@ -15,7 +15,7 @@ import torch
 from streamspread.accumulators.moments import About
 from streamspread.linalg.krylov import all_values, leading_values
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.results.estimates import Growth, Point
+from streamspread.results.growth import Growth, Point
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.threads import side_by_side
 

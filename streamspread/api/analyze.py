@@ -24,7 +24,7 @@ from streamspread.options import Options
 from streamspread.planner import Plan
 from streamspread.ranks import ALONE, Ranks
 from streamspread.ranks.launch import ranks_here
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from streamspread.streams.adapt import as_stream
 from streamspread.system.devices import Profile
 from streamspread.system.progress import Report, doing, silent

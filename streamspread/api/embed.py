@@ -18,7 +18,7 @@ from streamspread.errors import DataError, OptionError
 from streamspread.observe.observed import observing
 from streamspread.options import EmbedOptions, Options
 from streamspread.results.embedding import Embedding, LayerEmbedding
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.streams.adapt import as_stream
 from streamspread.streams.stream import count
 from streamspread.system.progress import Progress, Report

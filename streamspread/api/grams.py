@@ -12,7 +12,7 @@ from streamspread.engine.grams import InterruptedGrams, kept_grams
 from streamspread.errors import DataError
 from streamspread.observe.observed import observing
 from streamspread.options import ViewOptions
-from streamspread.results.grams import Grams
+from streamspread.results.similarity import Grams
 from streamspread.streams.adapt import as_stream
 from streamspread.system.progress_display import Shown, shown
 

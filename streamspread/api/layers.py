@@ -15,7 +15,7 @@ from streamspread.observe.observed import default_layers
 from streamspread.observe.placement import as_input, model_dtype, prepared
 from streamspread.observe.selection import select, usual
 from streamspread.observe.taps import TapInfo, list_taps
-from streamspread.results.objects import Shown
+from streamspread.results.base import Shown
 from streamspread.results.views import axes_rules, check_axes
 from streamspread.streams.adapt import as_stream
 from streamspread.streams.batch import Batch

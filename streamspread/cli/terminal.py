@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streamspread.datasets import Labelled
     from streamspread.planner import Outlook
     from streamspread.results.history import History
-    from streamspread.results.spectrum import Spectra
+    from streamspread.results.spectra import Spectra
     from streamspread.system.progress import Left
     from streamspread.system.progress import Progress as Event
     from streamspread.training import EpochReport, Recipe

@@ -22,7 +22,7 @@ from streamspread.observe.observed import Observed
 from streamspread.options import Options
 from streamspread.planner import Plan
 from streamspread.ranks import Ranks
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import POOLED, WHOLE
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Report, doing

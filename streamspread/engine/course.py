@@ -26,7 +26,7 @@ from streamspread.observe.taps import TapInfo, activation_of
 from streamspread.options import Options
 from streamspread.planner import LayerPlan, Plan
 from streamspread.results.directions import Directions
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectra import LayerSpectrum
 from streamspread.store.checkpoints import put_together, taken_apart
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report

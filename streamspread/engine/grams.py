@@ -18,7 +18,7 @@ from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
 from streamspread.planner import Plan, make_plan
-from streamspread.results.grams import Grams, LayerGram, packed_size
+from streamspread.results.similarity import Grams, LayerGram, packed_size
 from streamspread.results.views import POSITION, WHOLE
 from streamspread.streams.batch import mask_of
 from streamspread.system.memory import format_bytes, free_bytes

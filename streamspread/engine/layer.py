@@ -19,7 +19,7 @@ from streamspread.observe.source import Source
 from streamspread.options import Options
 from streamspread.planner import LayerPlan
 from streamspread.ranks import ALONE, Ranks
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectra import LayerSpectrum
 from streamspread.system.tensors import below, load
 
 #: What is taken in place of a rounding that values overflow at.

@@ -16,7 +16,7 @@ from streamspread.errors import DataError
 from streamspread.kernels import constants_of
 from streamspread.options import Options
 from streamspread.planner import Plan, make_plan
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectra import LayerSpectrum
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from streamspread.estimator import model, tables
 from streamspread.estimator.learning import SPARSE_SOLVERS, Learner, deviations
 from streamspread.estimator.rows import usual_rows
 from streamspread.estimator.tables import Table
-from streamspread.results.spectrum import Interval
+from streamspread.results.interval import Interval
 
 
 class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):

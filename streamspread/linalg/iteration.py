@@ -30,7 +30,7 @@ from streamspread.linalg.chunks import UNIT, chunk_nbytes, column_chunks, summat
 from streamspread.linalg.integer_rows import PRODUCT_SPREAD, SPREAD, in_integers, largest_integer
 from streamspread.linalg.probes import FAILURE
 from streamspread.linalg.products import add_gram, add_product, mirrored, product
-from streamspread.results.enclosure import RitzFacts
+from streamspread.results.bounds import RitzFacts
 from streamspread.system.tensors import as_tensor, load
 
 #: Passes at the most, each of which asks the random vectors for a bound.

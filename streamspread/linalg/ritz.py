@@ -10,7 +10,7 @@ import torch
 from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
 from streamspread.linalg.products import add_gram, add_product, mirrored, product
 from streamspread.ranks import ALONE, Ranks
-from streamspread.results.enclosure import RitzFacts
+from streamspread.results.bounds import RitzFacts
 from streamspread.system.tensors import as_tensor, load
 
 _NEGLIGIBLE = 1e-13  # of the largest Ritz value: smaller ones are noise in float64

@@ -20,7 +20,7 @@ from streamspread.observe.placement import arithmetic
 from streamspread.options import Options
 from streamspread.ranks import Ranks
 from streamspread.results.history import Reading
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import WHOLE
 from streamspread.streams.stream import Stream
 from streamspread.system.memory import free_bytes, parse_bytes

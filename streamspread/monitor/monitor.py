@@ -25,7 +25,7 @@ from streamspread.observe.taps import TapInfo
 from streamspread.ranks import ALONE, Ranks
 from streamspread.ranks.launch import ranks_here
 from streamspread.results.history import History, Reading
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import axes_rules
 from streamspread.streams.stream import Stream
 from streamspread.system.modules import check_made

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from streamspread.accumulators.base import Candidate, LayerShape
-from streamspread.results.objects import Shown
+from streamspread.results.base import Shown
 from streamspread.system.memory import format_bytes
 
 if TYPE_CHECKING:

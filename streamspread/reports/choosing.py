@@ -11,7 +11,7 @@ from streamspread.reports import text
 from streamspread.reports.columns import Column
 from streamspread.results.interval import Interval
 from streamspread.results.metrics import metric_names, metrics_of
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 
 
 class Shown(NamedTuple):

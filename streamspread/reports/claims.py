@@ -15,7 +15,8 @@ from itertools import pairwise
 
 from streamspread.reports.limits import FEWEST, reach
 from streamspread.reports.runs import Collection, Run, Training, short_names
-from streamspread.results.spectrum import Interval, LayerSpectrum
+from streamspread.results.interval import Interval
+from streamspread.results.spectra import LayerSpectrum
 from streamspread.results.views import WHOLE
 
 TAU = 0.7  # the paper's threshold

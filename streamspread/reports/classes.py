@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from streamspread.reports import text
 from streamspread.results.classes import Classes
-from streamspread.results.spectrum import Interval, LayerSpectrum
+from streamspread.results.interval import Interval
+from streamspread.results.spectra import LayerSpectrum
 
 
 def header(thresholds: Sequence[float], texts: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from streamspread.reports import text
 from streamspread.reports.figure import Texts
 from streamspread.reports.rows import role
-from streamspread.results.spectrum import Interval, LayerSpectrum
+from streamspread.results.interval import Interval
+from streamspread.results.spectra import LayerSpectrum
 
 _MOST = 4  # steps that are named
 

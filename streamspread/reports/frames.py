@@ -12,7 +12,8 @@ import pyarrow as pa
 from streamspread.errors import MissingError
 from streamspread.reports import records
 from streamspread.results.comparison import Comparison
-from streamspread.results.spectrum import Spectra, Spectrum
+from streamspread.results.spectra import Spectra
+from streamspread.results.spectrum import Spectrum
 from streamspread.store.columns import or_null
 
 Columns = Mapping[str, Sequence[Any] | np.ndarray]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectra import LayerSpectrum
 
 FEWEST = 1_000  # images: no claim is judged by fewer
 #: 1/K falls towards its value for all images by at most so many times 1/(τ·(N − 1)), which is by how much it

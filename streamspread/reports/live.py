@@ -10,7 +10,7 @@ from streamspread.reports.claims import TAU
 from streamspread.reports.figure import Texts
 from streamspread.reports.runs import Collection, Run, short_names
 from streamspread.reports.summary import Table
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectra import LayerSpectrum
 
 
 class Live(str):

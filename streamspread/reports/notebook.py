@@ -11,9 +11,11 @@ from streamspread.reports import text
 from streamspread.reports.columns import Column, Sheet, Surface, print_first_that_fits, print_line
 from streamspread.reports.similarity import print_similarity
 from streamspread.results.comparison import Comparison
+from streamspread.results.interval import Interval
 from streamspread.results.metrics import metrics_of
 from streamspread.results.similarity import Similarity
-from streamspread.results.spectrum import Interval, LayerSpectrum, Spectrum
+from streamspread.results.spectra import LayerSpectrum
+from streamspread.results.spectrum import Spectrum
 
 #: τ at which a single layer is shown, beside those that were asked for.
 TAUS = (0.5, 0.7, 0.9, 0.95, 0.99)

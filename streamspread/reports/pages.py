@@ -11,7 +11,7 @@ from streamspread import store
 from streamspread.errors import OptionError
 from streamspread.reports import build
 from streamspread.results.embedding import Embedding
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from streamspread.system.text import file_stem
 
 Result = Spectra | Embedding | str | os.PathLike[str]

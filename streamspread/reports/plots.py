@@ -14,7 +14,8 @@ from streamspread.reports.labels import EN
 from streamspread.reports.pictures import finish
 from streamspread.reports.rows import MANY, Entry, Row, of_run, rows
 from streamspread.reports.runs import Run, by_view, in_view, layer_names
-from streamspread.results.spectrum import LayerSpectrum, Spectra, Spectrum, check_thresholds
+from streamspread.results.spectra import LayerSpectrum, Spectra
+from streamspread.results.spectrum import Spectrum, check_thresholds
 
 if TYPE_CHECKING:
     import altair
@@ -23,7 +24,7 @@ _NUMBERS = count(1)
 
 
 def plot_spectra(spectra: Spectra, threshold: float | None = None) -> altair.TopLevelMixin:
-    """K(τ)/D by layer: see :meth:`streamspread.results.objects.SpectraObject.plot`."""
+    """K(τ)/D by layer: see :meth:`streamspread.results.base.SpectraObject.plot`."""
     (tau,) = check_thresholds(spectra.thresholds[0] if threshold is None else threshold)
     model = str(spectra.provenance.get("model") or "result")
     runs = [  # one for each view: no layer in one view leads to another in the next
@@ -35,7 +36,7 @@ def plot_spectra(spectra: Spectra, threshold: float | None = None) -> altair.Top
 
 
 def plot_spectrum(spectrum: Spectrum) -> altair.TopLevelMixin:
-    """The share of T over k: see :meth:`streamspread.results.objects.SpectrumObject.plot`."""
+    """The share of T over k: see :meth:`streamspread.results.base.SpectrumObject.plot`."""
     if not isinstance(spectrum, LayerSpectrum):
         fields: dict[str, Any] = {name: getattr(spectrum, name) for name in Spectrum.__dataclass_fields__}
         fields |= {"layer": "spectrum", "shape": (spectrum.dim,), "method": "", "rounding": "", "passes": 0}

@@ -14,7 +14,7 @@ import numpy as np
 
 from streamspread.results.metrics import metrics_of
 from streamspread.results.similarity import Similarity
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 
 
 def to_json(spectra: Spectra, columns: Sequence[str] | None = None) -> str:

@@ -19,7 +19,7 @@ from streamspread.reports.figure import Texts
 from streamspread.reports.labels import training_label
 from streamspread.reports.runs import LAYER_PARTS, Collection, Run, layer_names, short_names
 from streamspread.results.metrics import metrics_of
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectra import LayerSpectrum
 
 #: From so many layers on, a curve for each could not be told from the others.
 MANY = 12

@@ -14,7 +14,7 @@ from streamspread import store
 from streamspread.errors import OptionError, StoreError
 from streamspread.reports.data import Data, Difference
 from streamspread.results.embedding import Embedding
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import WHOLE
 
 #: The parts of a layer after which it can be observed, and the suffixes of their taps' names.

@@ -15,7 +15,7 @@ from streamspread.reports.labels import training_label
 from streamspread.reports.limits import FALL, FEWEST
 from streamspread.reports.runs import Collection, Run, growth, layer_names, short_names
 from streamspread.results.metrics import metric_names, metrics_of
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectra import LayerSpectrum
 
 _Layers = Mapping[str, Sequence[LayerSpectrum]]  # by the names of their runs
 

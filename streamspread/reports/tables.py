@@ -11,8 +11,7 @@ from streamspread.reports.choosing import Shown, chosen, of_layer, of_threshold
 from streamspread.reports.columns import Column, Surface, print_first_that_fits, print_line
 from streamspread.reports.labels import EN, USUAL
 from streamspread.reports.naming import alike, listed
-from streamspread.results.provenance import asked_option
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 
 if TYPE_CHECKING:
     from streamspread.observe.taps import TapInfo
@@ -287,9 +286,9 @@ def _closing_lines(
     yield f"low…high is a range that is proved to hold K; not closed: {those}"
     # A result can be shown for others than it was run for.
     others = {tau for taus in still_open.values() for tau in taus} - {
-        *asked_option(provenance, "thresholds", ())
+        *_asked_option(provenance, "thresholds", ())
     }
-    proof = asked_option(provenance, "proof", True)
+    proof = _asked_option(provenance, "proof", True)
     ways = _how_to_close([s for s in layers if s.layer in still_open], proof, bool(others))
     yield f"to close it: run {ways}"
 
@@ -338,3 +337,12 @@ def _how_to_close(layers: Sequence[LayerSpectrum], proof: bool, others: bool) ->
     if "sketch" in methods:
         ways.append("with a larger --rank")
     return ", or ".join(ways)
+
+
+def _asked_option(provenance: Mapping[str, Any], name: str, default: Any) -> Any:
+    """An option as the result was asked for: from ``options``, or as older files have it, an entry of its
+    own; ``default`` where neither is there."""
+    options = provenance.get("options")
+    if isinstance(options, Mapping) and name in options:
+        return options[name]
+    return provenance.get(name, default)

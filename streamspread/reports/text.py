@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context
 from typing import TYPE_CHECKING
 
-from streamspread.results.spectrum import Interval, LayerSpectrum
+from streamspread.results.interval import Interval
+from streamspread.results.spectra import LayerSpectrum
 from streamspread.system.progress import duration as duration
 
 if TYPE_CHECKING:

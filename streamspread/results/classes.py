@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from streamspread.results.spectrum import Spectrum
+from streamspread.results.metrics import SpectrumLike
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Classes:
     counts: tuple[int, ...]
     between_share: float = math.nan
     nc1: float = math.nan
-    within: Spectrum | None = None
+    within: SpectrumLike | None = None
     each: tuple[ClassComponents, ...] = ()
     between: np.ndarray = field(default_factory=lambda: np.empty(0))
     span_share: float = math.nan

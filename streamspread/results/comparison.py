@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from streamspread.errors import DataError
+from streamspread.results.base import ByLayer, Framed
+from streamspread.results.directions import overlap, principal_angles
 from streamspread.results.interval import Interval
-from streamspread.results.objects import Framed
-from streamspread.results.similarity import cka
-from streamspread.results.subspaces import overlap, principal_angles
-
-if TYPE_CHECKING:
-    from streamspread.results.grams import Grams
-    from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.similarity import Grams, cka
+from streamspread.results.spectrum import Spectrum
 
 #: The field of a layer's spectrum that holds the directions which were kept, if any.
 KEPT = "leading"
@@ -96,7 +93,7 @@ class Comparison(Mapping[str, LayerComparison], Framed):
 
 
 def compare(
-    a: Spectra, b: Spectra, threshold: float | None = None, grams: tuple[Grams, Grams] | None = None
+    a: ByLayer[Any], b: ByLayer[Any], threshold: float, grams: tuple[Grams, Grams] | None = None
 ) -> Comparison:
     """K of two results side by side, for the layers that have a name in both.
 
@@ -104,7 +101,7 @@ def compare(
     either as both have say how far the leading subspaces agree.
 
     Args:
-        threshold: τ; None: the first that ``a`` was asked for.
+        a, b: spectra of layers. ``threshold``: τ.
         grams: of :func:`streamspread.grams`, of the network of either: then CKA of each layer with its like
             is there too.
 
@@ -122,25 +119,24 @@ def compare(
             f"no layer has one name in both results ({_listed(a)}; {_listed(b)}): compare networks of one "
             "kind"
         )
-    tau = a.thresholds[0] if threshold is None else threshold
     alike = _alike(grams)
     layers = {
         name: LayerComparison(
             layer=name,
             dims=(a[name].dim, b[name].dim),
-            a=a[name].components(tau),
-            b=b[name].components(tau),
-            spread_a=a[name].spread(tau),
-            spread_b=b[name].spread(tau),
+            a=a[name].components(threshold),
+            b=b[name].components(threshold),
+            spread_a=a[name].spread(threshold),
+            spread_b=b[name].spread(threshold),
             cka=alike.get(name, math.nan),
             angles=_angles(a[name], b[name]),
         )
         for name in shared
     }
-    return Comparison(layers, tau, (_title(a), _title(b)), tuple(_notes(a, b)))
+    return Comparison(layers, threshold, (_title(a), _title(b)), tuple(_notes(a, b)))
 
 
-def _angles(a: LayerSpectrum, b: LayerSpectrum) -> np.ndarray:
+def _angles(a: Spectrum, b: Spectrum) -> np.ndarray:
     """Between as many leading directions as both kept."""
     of_a, of_b = (getattr(one, KEPT, None) for one in (a, b))
     if of_a is None or of_b is None or a.dim != b.dim:
@@ -161,7 +157,7 @@ def _alike(grams: tuple[Grams, Grams] | None) -> dict[str, float]:
     }
 
 
-def _notes(a: Spectra, b: Spectra) -> Iterator[str]:
+def _notes(a: ByLayer[Any], b: ByLayer[Any]) -> Iterator[str]:
     seen = [one.provenance.get("data_seen") for one in (a, b)]
     samples = [max(layer.samples for layer in one.values()) for one in (a, b)]
     if samples[0] != samples[1]:
@@ -175,15 +171,15 @@ def _notes(a: Spectra, b: Spectra) -> Iterator[str]:
             yield f"only in the {which}: {', '.join(only)}"
 
 
-def _data(spectra: Spectra) -> str:
+def _data(spectra: ByLayer[Any]) -> str:
     return str(spectra.provenance.get("data") or "unknown")
 
 
-def _title(spectra: Spectra) -> str:
+def _title(spectra: ByLayer[Any]) -> str:
     facts: Mapping[str, Any] = spectra.provenance
     return str(facts.get("title") or facts.get("model") or f"{len(spectra)} layers")
 
 
-def _listed(spectra: Spectra) -> str:
+def _listed(spectra: ByLayer[Any]) -> str:
     names = list(spectra)
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streamspread.results.layers import ByLayer
+from streamspread.results.base import ByLayer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # == on arrays would raise, not compare

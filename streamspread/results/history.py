@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from streamspread.errors import OptionError
 from streamspread.results.interval import Interval
 from streamspread.results.metrics import metrics_of
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.spectra import LayerSpectrum
 from streamspread.results.views import WHOLE
 
 

@@ -12,12 +12,14 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 
+from streamspread.results.interval import Interval
+
 _NARROW = 1e-3  # wider bounds of a share tell no share
 
 _SMALL = 1e-280  # sums of squares below it have lost digits
 
 
-class Known(Protocol):
+class SpectrumLike(Protocol):
     """What a metric may use of a spectrum; :class:`streamspread.results.spectrum.Spectrum` explains it."""
 
     @property
@@ -34,8 +36,8 @@ class Known(Protocol):
     def sum_of_squares(self) -> float: ...
     @property
     def fourth_moment(self) -> float: ...
-    def components(self, threshold: float) -> tuple[float, float]: ...
-    def share(self, count: int) -> tuple[float, float]: ...
+    def components(self, threshold: float) -> Interval: ...
+    def share(self, count: int) -> Interval: ...
 
 
 class Metric:
@@ -61,7 +63,7 @@ class Metrics:
     """The metrics of a spectrum, in the order in which files and tables have them."""
 
     @Metric
-    def participation_ratio(self: Known) -> float:
+    def participation_ratio(self: SpectrumLike) -> float:
         """T² / Σλ², between 1 and D: D for equal eigenvalues, 1 for a single one (Gao et al. 2017, "A theory
         of multineuronal dimensionality, dynamics and measurement", doi:10.1101/214262).
 
@@ -72,7 +74,7 @@ class Metrics:
         return 1.0 / share if share > 0.0 else math.nan
 
     @Metric
-    def effective_rank(self: Known) -> float:
+    def effective_rank(self: SpectrumLike) -> float:
         """exp(−Σ p·ln p) with p = λ/T, between 1 and D (Roy & Vetterli 2007, EUSIPCO, "The effective rank: a
         measure of effective dimensionality"; there p are shares of singular values, here of variances).
 
@@ -85,7 +87,7 @@ class Metrics:
         return float(np.exp(-np.sum(p * np.log(p))))
 
     @Metric
-    def participation_ratio_unbiased(self: Known) -> float:
+    def participation_ratio_unbiased(self: SpectrumLike) -> float:
         """T² over an estimate of tr(Σ²) without bias, for the covariance Σ of infinitely many samples, where
         ``participation_ratio`` has tr(S²) of the N that were seen, which is too large:
 
@@ -104,7 +106,7 @@ class Metrics:
         return 1.0 / share if share > 0.0 else math.nan
 
     @Metric
-    def stable_rank(self: Known) -> float:
+    def stable_rank(self: SpectrumLike) -> float:
         """‖C‖²_F / ‖C‖²₂ = Σλ² / λ₁², between 1 and D: the stable rank of the covariance (Rudelson &
         Vershynin 2007, "Sampling from large matrices", doi:10.1145/1255443.1255449).
 
@@ -116,7 +118,7 @@ class Metrics:
         return _share_of_squares(self) * (self.total_variance / float(self.eigenvalues[0])) ** 2
 
     @Metric
-    def nesum(self: Known) -> float:
+    def nesum(self: SpectrumLike) -> float:
         """Σλ / λ₁ = T / λ₁, between 1 and D: the normalised sum of eigenvalues (He & Ozay 2022, ICML,
         "Exploring the gap between collapsed & whitened features in self-supervised learning"); also the
         stable rank of the centred activations, and the intrinsic dimension of their covariance.
@@ -130,7 +132,7 @@ class Metrics:
         return self.total_variance / float(self.eigenvalues[0]) if known else math.nan
 
     @Metric
-    def rankme(self: Known) -> float:
+    def rankme(self: SpectrumLike) -> float:
         """exp(−Σ p·ln p) with p = √λ / Σ√λ, shares of singular values (Garrido et al. 2023, ICML, "RankMe:
         assessing the downstream performance of pretrained self-supervised representations by their rank";
         there of activations that are not centred).
@@ -145,7 +147,7 @@ class Metrics:
         return float(np.exp(-np.sum(p * np.log(p))))
 
     @Metric
-    def power_law_10_100(self: Known) -> float:
+    def power_law_10_100(self: SpectrumLike) -> float:
         """α of the power law λᵢ ∝ i^−α, by least squares of ln λ over ln i from the 10th component to the
         100th (Stringer et al. 2019, "High-dimensional geometry of population responses in visual cortex",
         doi:10.1038/s41586-019-1346-5, where the range was 11 to 500).
@@ -156,12 +158,12 @@ class Metrics:
         return _power_law(self, 10, 100)
 
     @Metric
-    def power_law_50_500(self: Known) -> float:
+    def power_law_50_500(self: SpectrumLike) -> float:
         """α as ``power_law_10_100`` has it, from the 50th component to the 500th."""
         return _power_law(self, 50, 500)
 
     @Metric
-    def saturation(self: Known) -> float:
+    def saturation(self: SpectrumLike) -> float:
         """(K(0.99) − 1) / D, delve's layer saturation at its threshold, as a share instead of percent (Shenk,
         Richter, Arpteg & Huss 2019, "Spectral analysis of latent representations", arXiv:1907.08589).
 
@@ -173,7 +175,7 @@ class Metrics:
         return (low - 1) / self.dim if 0 < low == high else math.nan
 
     @Metric
-    def share_of_nine(self: Known) -> float:
+    def share_of_nine(self: SpectrumLike) -> float:
         """(λ₁ + … + λ₉)/T, the share of the variance that the nine leading components hold: as many as the
         means of ten classes can span, so it tells how near a layer of ten classes is to holding these alone
         (Papyan, Han & Donoho 2020, doi:10.1073/pnas.2015509117).
@@ -184,19 +186,19 @@ class Metrics:
         return (low + high) / 2 if high - low <= _NARROW else math.nan
 
 
-def _varies(spectrum: Known) -> bool:
+def _varies(spectrum: SpectrumLike) -> bool:
     return (
         spectrum.total_variance > 0.0 and len(spectrum.eigenvalues) > 0 and bool(spectrum.eigenvalues[0] > 0)
     )
 
 
-def _are_those(spectrum: Known) -> bool:
+def _are_those(spectrum: SpectrumLike) -> bool:
     """Whether the eigenvalues are those of the covariance: all, or leading ones of sums of products, whose
     Σλ² is known. Those of a sketch may be far too small."""
     return spectrum.complete or not math.isnan(spectrum.sum_of_squares)
 
 
-def _share_of_squares(spectrum: Known) -> float:
+def _share_of_squares(spectrum: SpectrumLike) -> float:
     """Σλ² / T²; NaN for a constant layer and where it is not known. Nothing is squared that is not near 1."""
     total, squares = spectrum.total_variance, spectrum.sum_of_squares
     if not total > 0.0:
@@ -206,7 +208,7 @@ def _share_of_squares(spectrum: Known) -> float:
     return float(np.sum(np.square(spectrum.eigenvalues / total))) if spectrum.complete else math.nan
 
 
-def _power_law(spectrum: Known, first: int, last: int) -> float:
+def _power_law(spectrum: SpectrumLike, first: int, last: int) -> float:
     """−slope of ln λ over ln i, i = first … last."""
     values = spectrum.eigenvalues[first - 1 : last]
     if len(values) <= last - first or not values[-1] > 0.0 or not _are_those(spectrum):

@@ -1,9 +1,9 @@
-"""Spectra: eigenvalues and totals in, K(τ), the spread K(τ)/D and the metrics out, as proved intervals."""
+"""A spectrum: eigenvalues and totals in, K(τ), the spread K(τ)/D and the metrics out, as proved intervals."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamspread.errors import OptionError
-from streamspread.results.check import check_spectrum
+from streamspread.results.base import Framed, elsewhere
 from streamspread.results.directions import Directions
-from streamspread.results.estimates import Estimate, Growth
-from streamspread.results.interval import Interval as Interval
-from streamspread.results.layers import ByLayer
+from streamspread.results.growth import Estimate, Growth
+from streamspread.results.interval import Interval
 from streamspread.results.metrics import Metrics
-from streamspread.results.objects import SpectraObject, SpectrumObject
-from streamspread.results.views import WHOLE
 
 if TYPE_CHECKING:
     from streamspread.results.classes import Classes
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
 #: change a deviation by a 2⁻⁸th at the most (bf16), so what variance they make is a far smaller share of T
 #: than this: only thresholds nearer to 1 can ask for directions that roundings made.
 ROUNDINGS = 2.0**-8
-
-_MOST_SAID = 6  # layers that a line names, without the gap in it
 
 
 def check_thresholds(thresholds: float | str | Iterable[float | str]) -> tuple[float, ...]:
@@ -68,7 +63,7 @@ def components_for(sums_k: np.ndarray, target: float) -> int | None:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # == on arrays would raise, not compare
-class Spectrum(Metrics, SpectrumObject):
+class Spectrum(Metrics, Framed):
     """The eigenvalues of a sample covariance (divisor N − 1), or bounds on them, and what follows from them.
 
     Eigenvalues, T and their sums are in the square of the activations' unit. Metrics such as
@@ -112,12 +107,17 @@ class Spectrum(Metrics, SpectrumObject):
     leading: Directions | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what no K follows from (:func:`streamspread.results.check.check_spectrum`).
-
-        Raises:
-            ValueError: see there.
-        """
         check_spectrum(self)
+
+    printer = "print_spectrum"
+
+    def plot(self) -> Any:
+        """Draw the share of T that the k leading components hold, over k; a band where only bounds are known.
+
+        Returns:
+            a chart of Altair, which a notebook shows. MissingError where Altair is not installed.
+        """
+        return elsewhere("plot_spectrum")(self)
 
     @property
     def rank_limit(self) -> int:
@@ -219,102 +219,54 @@ class Spectrum(Metrics, SpectrumObject):
         return f"D = {self.dim:,}, N = {self.samples:,}, {answers}"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # == on arrays would raise, not compare
-class LayerSpectrum(Spectrum):
-    """A layer's spectrum and how it was made.
+def check_spectrum(spectrum: Spectrum) -> None:
+    """Refuse a spectrum from which no K would follow, or a wrong one.
 
-    Attributes:
-        layer: the tap's name, and behind an @ the view, unless that is the whole. ``shape``: of one sample's
-            activation, such as (C, H, W).
-        method: the accumulator that made it: covariance, gram, sketch, or another that is registered.
-        rounding: the precision of the activations that were summed: fp64, fp32, fp16, bf16 or int16.
-        passes: how many times the data went through the network for this layer.
-        seconds: of wall-clock time, spent on this layer alone (sums and eigenvalues); the forward is shared
-            by all layers of a pass and not counted, nor is making rows of a view. NaN: not measured.
-        peak_bytes: the most memory that the passes with this layer were measured to take beyond what was in
-            use before them; 0 where it was not measured.
-        source_dim: the dimension of a smaller activation of which this layer is a linear function, if any: no
-            more directions than that can vary.
-        summed_dim: how many numbers of a sample were summed, where these were not the layer's D but those of
-            an activation of which it is a linear function; else None.
-        view: what a sample is: an image's whole output, or what is made of its places
-            (:data:`streamspread.results.views.VIEWS`).
-        images: how many images the samples are places of; None where each sample is an image of its own.
-        share_of_whole: where an image's mean over its P places was seen beside its whole output, the share of
-            the whole's variance that these means hold: P times their variance, over that of the whole.
-            Else NaN.
+    Raises:
+        ValueError: counts out of range; NaN or Inf; eigenvalues or totals below zero; eigenvalues that are
+            not descending, or sums that are not ascending; more or fewer of them than there can be.
     """
-
-    layer: str
-    shape: tuple[int, ...]
-    method: str
-    rounding: str
-    passes: int
-    seconds: float = math.nan
-    peak_bytes: int = 0
-    source_dim: int | None = None
-    summed_dim: int | None = None
-    view: str = WHOLE
-    images: int | None = None
-    share_of_whole: float = math.nan
-
-    @property
-    def own_name(self) -> str:
-        """The layer's, whatever the view."""
-        return self.layer.removesuffix(f"@{self.view}")
-
-    @property
-    def seen(self) -> int:
-        """How many images were."""
-        return self.samples if self.images is None else self.images
-
-    @property
-    def rank_limit(self) -> int:
-        """min(D, N − 1), or min(``summed_dim``, N − 1)."""
-        return min(self.summed_dim or self.dim, self.samples - 1)
-
-    @property
-    def directions(self) -> int:
-        """min(D, ``summed_dim``, ``source_dim``): how many there are, however many samples came."""
-        return min(self.dim, self.summed_dim or self.dim, self.source_dim or self.dim)
-
-    @property
-    def ceiling(self) -> int:
-        """min(D, N − 1, ``source_dim``): what no K can exceed."""
-        return min(self.rank_limit, self.directions)
-
-    def _said(self) -> str:
-        return f"{self.layer}: {super()._said()}, {self.method} {self.rounding}"
+    if spectrum.dim < 1:
+        raise ValueError(f"{spectrum.dim:,} features: a spectrum has 1 or more")
+    if spectrum.samples < 2:
+        raise ValueError(f"{spectrum.samples:,} samples: a covariance has 2 or more")
+    if not 0.0 <= spectrum.total_variance < math.inf:
+        raise ValueError(f"total variance {spectrum.total_variance:g}: it must be finite, and 0 or more")
+    for name in ("sum_of_squares", "fourth_moment", "moved"):
+        if getattr(spectrum, name) < 0.0:  # NaN stands for one that is not known, Inf for one out of range
+            raise ValueError(f"{name.replace('_', ' ')} {getattr(spectrum, name):g}: it must be 0 or more")
+    for name in ("eigenvalues", "lower_sums", "upper_sums"):
+        _check_numbers(name.replace("_", " "), getattr(spectrum, name))
+    _check_order(spectrum)
+    _check_lengths(spectrum)
 
 
-class Spectra(ByLayer[LayerSpectrum], SpectraObject):
-    """Layers' spectra by name, in network order.
+def _check_numbers(name: str, values: np.ndarray) -> None:
+    if np.ndim(values) != 1:
+        raise ValueError(f"{name} of shape {np.shape(values)}: they must be one row of numbers")
+    if len(odd := np.flatnonzero(~np.isfinite(values))):
+        raise ValueError(f"{name} are not all finite: number {odd[0] + 1:,} is {values[odd[0]]:g}")
+    if len(odd := np.flatnonzero(values < 0.0)):
+        raise ValueError(f"{name} are not all 0 or more: number {odd[0] + 1:,} is {values[odd[0]]:g}")
 
-    Attributes:
-        thresholds: those asked for; any other can be asked of the spectra as well, without a new run.
-        provenance: how the result was made, as JSON holds it (:func:`streamspread.store.provenance`).
-        twin: of the same layers of the same network with fresh weights; None where none was analysed.
-    """
 
-    def __init__(
-        self,
-        layers: Iterable[LayerSpectrum],
-        thresholds: Sequence[float] = (0.7,),
-        provenance: Mapping[str, Any] | None = None,
-        twin: Spectra | None = None,
-    ) -> None:
-        super().__init__(layers, provenance)
-        self.thresholds = check_thresholds(thresholds)
-        self.twin = twin
+def _check_order(spectrum: Spectrum) -> None:
+    rises = np.diff(spectrum.eigenvalues) > 0.0
+    if not len(spectrum.lower_sums):
+        rises[:1] = False  # results without lower sums have what sums may err by taken off the first
+    if rises.any():
+        raise ValueError(f"eigenvalues are not descending: number {np.argmax(rises) + 2:,} is above the last")
+    for name in ("lower_sums", "upper_sums"):
+        falls, words = np.diff(getattr(spectrum, name)) < 0.0, name.replace("_", " ")
+        if falls.any():
+            raise ValueError(f"{words} are not ascending: number {np.argmax(falls) + 2:,} is below the last")
 
-    def at(self, thresholds: Sequence[float]) -> Spectra:
-        """The same spectra for other thresholds; OptionError for one outside (0, 1]."""
-        twin = self.twin and self.twin.at(thresholds)
-        return Spectra(self.values(), thresholds, self.provenance, twin)
 
-    def __repr__(self) -> str:
-        tau = self.thresholds[0]
-        parts = [f"{name}: K({tau:g}) = {s.components(tau)} of {s.dim:,}" for name, s in self._layers.items()]
-        if len(parts) > _MOST_SAID:
-            parts[_MOST_SAID - 1 : -1] = [f"… {len(parts) - _MOST_SAID} more …"]
-        return f"Spectra({', '.join(parts)})"
+def _check_lengths(spectrum: Spectrum) -> None:
+    count, lower, upper = map(len, (spectrum.eigenvalues, spectrum.lower_sums, spectrum.upper_sums))
+    if count > spectrum.dim:
+        raise ValueError(f"{count:,} eigenvalues of {spectrum.dim:,} features")
+    if lower not in (0, count):
+        raise ValueError(f"{count:,} eigenvalues and {lower:,} lower sums")
+    if 0 < upper < count:
+        raise ValueError(f"{count:,} eigenvalues and bounds of {upper:,} sums")

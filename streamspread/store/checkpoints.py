@@ -16,8 +16,9 @@ import torch
 from streamspread.errors import StoreError
 from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.directions import Directions
-from streamspread.results.estimates import Growth, Point
-from streamspread.results.spectrum import LayerSpectrum, Spectrum
+from streamspread.results.growth import Growth, Point
+from streamspread.results.spectra import LayerSpectrum
+from streamspread.results.spectrum import Spectrum
 from streamspread.store import files
 from streamspread.store.tensors import opening
 from streamspread.system.files import open_regular

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from streamspread.results.classes import ClassComponents, Classes
-from streamspread.results.spectrum import LayerSpectrum, Spectrum
+from streamspread.results.spectra import LayerSpectrum
+from streamspread.results.spectrum import Spectrum
 from streamspread.store.columns import intervals, or_nan, or_null
 
 _FLOATS = pa.list_(pa.float64())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamspread.results.spectrum import Spectrum
+from streamspread.results.metrics import SpectrumLike
 
 
 def or_null(value: float) -> float | None:
@@ -27,7 +27,7 @@ def as_numpy(values: Any) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False) if values.null_count else np.from_dlpack(values)
 
 
-def intervals(spectrum: Spectrum, thresholds: Iterable[float]) -> list[dict[str, float]]:
+def intervals(spectrum: SpectrumLike, thresholds: Iterable[float]) -> list[dict[str, float]]:
     """K at each threshold as a column of files holds it."""
     found = ((tau, spectrum.components(tau)) for tau in thresholds)
     return [{"threshold": tau, "low": int(k.low), "high": int(k.high)} for tau, k in found]

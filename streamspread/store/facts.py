@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from streamspread.models import LoadedModel
     from streamspread.streams.stream import Stream
-    from streamspread.system.devices import processor_name
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,8 @@ def provenance(
         more: any other facts, kept as they are.
     """
     import torch
+
+    from streamspread.system.devices import processor_name
 
     facts: dict[str, Any] = {
         "version": __version__,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from streamspread.errors import StoreError
-from streamspread.results.grams import Grams, LayerGram
+from streamspread.results.similarity import Grams, LayerGram
 from streamspread.store import facts, files
 from streamspread.store.tensors import opening
 from streamspread.system.files import open_regular, settle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streamspread.results.embedding import Embedding
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from streamspread.store import embeddings, files, spectra
 
 

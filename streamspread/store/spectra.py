@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from streamspread.errors import OptionError, StoreError
-from streamspread.results.estimates import Growth, Point
+from streamspread.results.growth import Growth, Point
 from streamspread.results.metrics import metric_names, metrics_of
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import WHOLE, check_views
 from streamspread.store import facts, files
 from streamspread.store.classes import CLASSES, classes_in, classes_row

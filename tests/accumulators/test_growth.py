@@ -15,7 +15,7 @@ from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.staging import Precision
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.options import Options
-from streamspread.results.estimates import Point
+from streamspread.results.growth import Point
 from tests.devices import CPU
 
 TAUS = (0.5, 0.9)

@@ -16,7 +16,7 @@ from streamspread.models.twin import random_twin
 from streamspread.reports import records
 from streamspread.reports.runs import collect
 from streamspread.reports.tables import print_spectra
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import layer
 
 IMAGES = torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -11,7 +11,7 @@ import pytest
 
 import streamspread
 from streamspread import store
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.alignment import grams_of
 
 

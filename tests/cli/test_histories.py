@@ -5,7 +5,7 @@ import json
 import pytest
 
 from streamspread import store
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.histories import history, reading
 from tests.spectra import equal_layer
 

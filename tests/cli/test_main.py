@@ -10,7 +10,7 @@ import pytest
 import streamspread
 from streamspread import store
 from streamspread.errors import DataError, StoreError
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.fresh import environment
 
 _WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from streamspread import store
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import equal_layer
 
 

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from streamspread import store
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import layer
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from streamspread import store
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import layer
 
 EVIL = "c\x1b]0;owned\x07\x9b2J"

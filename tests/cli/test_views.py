@@ -10,7 +10,7 @@ import pytest
 from streamspread import store
 from streamspread.reports.claims import evaluate
 from streamspread.reports.runs import collect
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 
 NAMES = ["c1", "c1@position", "c2", "c2@position", "gap"]
 

@@ -13,7 +13,7 @@ import streamspread
 from streamspread.accumulators import growth
 from streamspread.errors import ActivationError, LayerError, OptionError
 from streamspread.observe import views
-from streamspread.results.estimates import Point
+from streamspread.results.growth import Point
 from streamspread.results.views import VIEWS, viewed_name
 from streamspread.system.devices import profile
 from tests.networks import activations, check_exact, check_near, images, smallest_budget

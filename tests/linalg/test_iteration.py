@@ -13,7 +13,7 @@ from streamspread.kernels.integers import LARGEST_VALUE
 from streamspread.linalg.chunks import summation_error
 from streamspread.linalg.integer_rows import SPREAD, in_integers, leading_rows
 from streamspread.linalg.iteration import MOST_PASSES, PRODUCT_SPREAD, VECTORS, Iteration
-from streamspread.results.enclosure import SketchFacts, enclose
+from streamspread.results.bounds import SketchFacts, enclose
 from tests.samples import ORDERS, spread
 from tests.variances import DRAWN, variances
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamspread.linalg.frequent_directions import FrequentDirections
 from streamspread.linalg.ritz import RitzPass
 from streamspread.ranks import ALONE, bounds_of
-from streamspread.results.enclosure import RitzFacts
+from streamspread.results.bounds import RitzFacts
 from tests.devices import CPU
 from tests.linalg.test_frequent_directions import samples, scatter
 from tests.side_by_side import together

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamspread.reports.claims import Verdict, dependence, evaluate
 from streamspread.reports.runs import Collection, Run, Training, collect
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from streamspread.store import write
 from tests.spectra import NO1_DIMS, NO3_DIMS, equal_spectra, open_layer
 from tests.spectra import equal_run as small_run

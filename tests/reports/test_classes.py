@@ -18,7 +18,7 @@ from streamspread.reports.labels import EN, labels
 from streamspread.reports.runs import Run
 from streamspread.reports.tables import print_spectra
 from streamspread.results.classes import ClassComponents, Classes
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import complete, equal_run, layer
 
 

@@ -19,7 +19,7 @@ from streamspread.reports.pictures import all_pictures, finish, latent
 from streamspread.reports.rows import MANY, role
 from streamspread.reports.runs import Collection, Run, collect
 from streamspread.results.embedding import Embedding, LayerEmbedding
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, NO3_DIMS, equal_run, open_layer
 
 pytest.importorskip("vl_convert", reason="figures need vl-convert")

@@ -12,7 +12,7 @@ import pytest
 from streamspread.errors import MissingError
 from streamspread.reports.frames import columns
 from streamspread.reports.records import to_csv
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import bounded, equal_layer, layer, mixed_spectra, wide_layer
 
 SPECTRA = mixed_spectra()

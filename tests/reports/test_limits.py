@@ -9,8 +9,8 @@ from streamspread.reports.limits import reach
 from streamspread.reports.markdown import to_markdown
 from streamspread.reports.page_data import page_data
 from streamspread.reports.runs import Collection
-from streamspread.results.estimates import Estimate
-from streamspread.results.spectrum import LayerSpectrum
+from streamspread.results.growth import Estimate
+from streamspread.results.spectra import LayerSpectrum
 from tests.spectra import equal_layer, equal_run
 
 TEXTS = labels("en")

@@ -5,7 +5,7 @@ from streamspread.reports.labels import labels
 from streamspread.reports.markdown import render, to_markdown
 from streamspread.reports.runs import Collection, collect
 from streamspread.reports.summary import Table
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, equal_layer, equal_run, equal_spectra, open_layer
 
 TEXTS = labels("en")

@@ -14,7 +14,7 @@ import streamspread
 from streamspread.reports.columns import Column, Sheet, print_first_that_fits, print_line
 from streamspread.reports.tables import print_spectra
 from streamspread.results import comparison
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.alignment import grams_of
 from tests.spectra import equal_layer, equal_spectra, layer, mixed_spectra, open_layer
 

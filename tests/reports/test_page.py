@@ -17,7 +17,7 @@ from streamspread.reports import build, render
 from streamspread.reports.labels import LANGUAGES, labels
 from streamspread.reports.page import to_html
 from streamspread.reports.runs import Collection, Run, collect
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, equal_layer, equal_run, equal_spectra, open_layer
 
 TEXTS = labels("en")

@@ -16,7 +16,8 @@ from streamspread.reports.labels import labels
 from streamspread.reports.page import to_html
 from streamspread.reports.rows import MANY
 from streamspread.reports.runs import Collection, Run, collect, differences, short_names
-from streamspread.results.spectrum import Interval, Spectra
+from streamspread.results.interval import Interval
+from streamspread.results.spectra import Spectra
 from tests.reports.probes import FILES_PROBE, FRAME, HELPERS, LINK_PROBE, LONE_PROBE, PROBE, WATCH
 from tests.spectra import equal_layer, equal_run, open_layer
 

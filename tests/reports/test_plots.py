@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from streamspread.errors import MissingError, OptionError
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import bounded, equal_layer, equal_spectra, open_layer
 
 altair = pytest.importorskip("altair", reason="plot needs Altair")

@@ -7,9 +7,9 @@ import json
 import numpy as np
 
 from streamspread.reports import records
-from streamspread.results.estimates import Growth, Point
+from streamspread.results.growth import Growth, Point
 from streamspread.results.similarity import cka
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.alignment import grams_of
 from tests.spectra import layer, wide_layer
 

@@ -16,7 +16,7 @@ from streamspread.reports.runs import (
     layer_names,
     short_names,
 )
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, equal_run, equal_spectra, open_layer
 
 EQUAL = dict.fromkeys(NO1_DIMS, 10)

@@ -17,8 +17,9 @@ from streamspread.observe.taps import TapInfo
 from streamspread.planner import LayerPlan, PassPlan, Plan
 from streamspread.reports import text
 from streamspread.reports.tables import print_layers, print_plan, print_spectra
-from streamspread.results.estimates import Growth, Point
-from streamspread.results.spectrum import Interval, Spectra
+from streamspread.results.growth import Growth, Point
+from streamspread.results.interval import Interval
+from streamspread.results.spectra import Spectra
 from tests.consoles import rendered, rows
 from tests.spectra import layer, wide_layer
 

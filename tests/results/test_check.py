@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from streamspread.results.check import check_spectrum
+from streamspread.results.spectrum import check_spectrum
 from tests.spectra import bounded, complete, mixed_spectra, open_layer, wide_layer
 
 NAN, INF = math.nan, math.inf

@@ -8,9 +8,8 @@ import pytest
 
 from streamspread.errors import DataError, OptionError
 from streamspread.results import comparison
-from streamspread.results.comparison import compare
-from streamspread.results.spectrum import Spectra
-from streamspread.results.subspaces import principal_angles
+from streamspread.results.directions import principal_angles
+from streamspread.results.spectra import Spectra
 from tests.alignment import grams_of
 from tests.spectra import equal_layer, open_layer
 
@@ -42,8 +41,8 @@ def test_a_difference_of_intervals_holds_every_pair():
     a, b = Spectra([open_layer("c1", 900, 20, 30)]), Spectra([open_layer("c1", 900, 25, 40)])
     of_a, of_b = a["c1"].components(0.7), b["c1"].components(0.7)
     assert of_a.low < of_b.low < of_a.high < of_b.high
-    assert compare(a, b)["c1"].difference == (of_b.low - of_a.high, of_b.high - of_a.low)
-    assert compare(b, a)["c1"].difference == (of_a.low - of_b.high, of_a.high - of_b.low)
+    assert a.compare(b)["c1"].difference == (of_b.low - of_a.high, of_b.high - of_a.low)
+    assert b.compare(a)["c1"].difference == (of_a.low - of_b.high, of_a.high - of_b.low)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from streamspread.results.enclosure import SketchFacts, enclose
+from streamspread.results.bounds import SketchFacts, enclose
 from tests.fresh import loaded_by
 
 
@@ -23,4 +23,4 @@ def test_what_the_lower_bounds_of_the_others_take_is_not_left_for_the_first():
 
 
 def test_it_needs_neither_torch_nor_scipy():
-    assert loaded_by("import streamspread.results.enclosure") & {"torch", "scipy"} == set()
+    assert loaded_by("import streamspread.results.bounds") & {"torch", "scipy"} == set()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from streamspread.results.estimates import Estimate, Growth, Point
+from streamspread.results.growth import Estimate, Growth, Point
 from tests.spectra import layer
 
 

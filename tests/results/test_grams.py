@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streamspread.results.grams import Grams, LayerGram
+from streamspread.results.similarity import Grams, LayerGram
 
 
 def layer(numbers):

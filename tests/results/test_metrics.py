@@ -19,7 +19,8 @@ from streamspread.reports import records, summary
 from streamspread.reports.labels import labels
 from streamspread.reports.runs import Run
 from streamspread.results.metrics import Metric, Metrics, metric_names, metrics_of
-from streamspread.results.spectrum import Spectra, Spectrum
+from streamspread.results.spectra import Spectra
+from streamspread.results.spectrum import Spectrum
 from tests.spectra import bounded, complete, layer, wide_layer
 
 

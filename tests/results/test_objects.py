@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import streamspread
-from streamspread.results.objects import HOMES, Shown, elsewhere
-from streamspread.results.spectrum import Spectra
+from streamspread.results.base import HOMES, Shown, elsewhere
+from streamspread.results.spectra import Spectra
 from tests.fresh import loaded_by
 from tests.spectra import complete, equal_layer, mixed_spectra, wide_layer
 
@@ -32,7 +32,7 @@ def test_every_printer_is_known():
 
 
 def test_results_load_no_library_before_they_are_asked():
-    loaded = loaded_by("from streamspread.results.spectrum import Spectra\nrepr(Spectra([]))")
+    loaded = loaded_by("from streamspread.results.spectra import Spectra\nrepr(Spectra([]))")
     assert loaded & {"pandas", "polars", "pyarrow", "matplotlib", "rich", "torch"} == set()
 
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from streamspread.errors import DataError
 from streamspread.results import similarity
-from streamspread.results.grams import Grams
-from streamspread.results.similarity import TOLERANCE, cka
+from streamspread.results.similarity import TOLERANCE, Grams, cka
 from tests.alignment import grams_of, references
 
 SHAPES = st.tuples(st.integers(4, 40), st.integers(1, 60), st.integers(1, 60))

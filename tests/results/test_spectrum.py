@@ -10,13 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamspread.errors import OptionError
-from streamspread.results.spectrum import (
-    Interval,
-    Spectra,
-    Spectrum,
-    check_thresholds,
-    components_for,
-)
+from streamspread.results.interval import Interval
+from streamspread.results.spectra import Spectra
+from streamspread.results.spectrum import Spectrum, check_thresholds, components_for
 from tests.spectra import bounded, complete, layer
 
 

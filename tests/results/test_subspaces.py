@@ -6,7 +6,7 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.results.subspaces import overlap, principal_angles
+from streamspread.results.directions import overlap, principal_angles
 
 
 def rotated(angles, dim=20, seed=0):

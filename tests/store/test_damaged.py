@@ -10,7 +10,7 @@ import pytest
 from streamspread import store
 from streamspread.errors import StoreError
 from streamspread.results.embedding import Embedding, LayerEmbedding
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.spectra import layer
 
 NAN, INF = math.nan, math.inf

@@ -11,7 +11,7 @@ import pytest
 from streamspread import store
 from streamspread.errors import StoreError
 from streamspread.results.embedding import Embedding, LayerEmbedding
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from streamspread import store
 from streamspread.errors import StoreError
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 
 
 def test_writing_replaces_the_old_file_and_leaves_nothing_beside(spectra, written):

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from streamspread import store
 from streamspread.errors import StoreError
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from tests.alignment import grams_of
 from tests.fresh import output_of
 

@@ -12,9 +12,9 @@ import pytest
 from streamspread import store
 from streamspread.errors import StoreError
 from streamspread.results.classes import ClassComponents, Classes
-from streamspread.results.estimates import Growth, Point
+from streamspread.results.growth import Growth, Point
 from streamspread.results.metrics import metric_names
-from streamspread.results.spectrum import LayerSpectrum, Spectra
+from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.store import files
 from streamspread.store.classes import CLASSES, classes_in, classes_row
 from tests.spectra import complete, layer

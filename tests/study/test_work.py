@@ -13,7 +13,7 @@ from streamspread.datasets import ImageData, Labelled, StreamedImages, load, nes
 from streamspread.datasets.images import TensorPixels
 from streamspread.errors import DataError, StoreError
 from streamspread.models.weights import read_weights, save_weights
-from streamspread.results.spectrum import Spectra
+from streamspread.results.spectra import Spectra
 from streamspread.study import Step, Study
 from streamspread.study.steps import TrainingSpec
 

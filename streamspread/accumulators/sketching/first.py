@@ -16,7 +16,7 @@ from streamspread.accumulators.staging import Origin, Staging, origin_in, origin
 from streamspread.errors import DataError
 from streamspread.linalg.frequent_directions import FrequentDirections
 from streamspread.linalg.ritz import RitzPass
-from streamspread.results.enclosure import SketchFacts
+from streamspread.results.bounds import SketchFacts
 from streamspread.results.spectrum import Spectrum, components_for
 from streamspread.system.devices import Profile
 from streamspread.system.tensors import as_tensor, below

@@ -16,7 +16,7 @@ from streamspread.accumulators.staging import Origin, Staging, origin_in, origin
 from streamspread.errors import OptionError
 from streamspread.linalg.integer_rows import leading_rows
 from streamspread.linalg.iteration import Iteration, Solved
-from streamspread.results.enclosure import SketchFacts
+from streamspread.results.bounds import SketchFacts
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.tensors import as_tensor, below
 

@@ -12,7 +12,7 @@ from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, che
 from streamspread.accumulators.staging import Origin, Staging, origin_in
 from streamspread.errors import OptionError
 from streamspread.linalg.ritz import RitzPass
-from streamspread.results.enclosure import SketchFacts
+from streamspread.results.bounds import SketchFacts
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.tensors import as_tensor, below
 

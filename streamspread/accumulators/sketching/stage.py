@@ -14,7 +14,7 @@ from streamspread.accumulators.staging import Origin, Precision, Staging, varian
 from streamspread.errors import ActivationError, DataError
 from streamspread.linalg.leading import kept
 from streamspread.ranks import ALONE, Ranks
-from streamspread.results.enclosure import RitzFacts, SketchFacts, enclose
+from streamspread.results.bounds import RitzFacts, SketchFacts, enclose
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import Profile
 

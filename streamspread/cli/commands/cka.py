@@ -15,7 +15,7 @@ from streamspread.errors import OptionError
 from streamspread.options import Flag, Option, ViewOptions
 
 if TYPE_CHECKING:
-    from streamspread.results.grams import Grams
+    from streamspread.results.similarity import Grams
     from streamspread.system.progress import Report
 
 MOST = 3_000  # images, unless more are asked for: 18 MB a layer

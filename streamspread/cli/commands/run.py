@@ -21,7 +21,7 @@ from streamspread.ranks.launch import speaks
 if TYPE_CHECKING:
     from streamspread.models.twin import Twin
     from streamspread.ranks import Ranks
-    from streamspread.results.spectrum import Spectra
+    from streamspread.results.spectra import Spectra
     from streamspread.system.progress import Report
 
 
