@@ -77,10 +77,10 @@ _HOMES = {
     "write_grams": "streamspread.store",
     "Grams": "streamspread.results.similarity",
     "Similarity": "streamspread.results.similarity",
-    "Interval": "streamspread.results.spectrum",
+    "Interval": "streamspread.results.interval",
     "Spectrum": "streamspread.results.spectrum",
-    "LayerSpectrum": "streamspread.results.spectrum",
-    "Spectra": "streamspread.results.spectrum",
+    "LayerSpectrum": "streamspread.results.spectra",
+    "Spectra": "streamspread.results.spectra",
     "SpreadLoss": "streamspread.training.spreading",
     "StreamspreadError": "streamspread.errors",
 }
