@@ -23,7 +23,7 @@ from torch.nn import functional
 from benchmarks.environment import environment, save
 from streamspread import SpreadLoss
 from streamspread.models.network import build
-from streamspread.training.spread_terms import KINDS, Batch
+from streamspread.training.spread_measures import KINDS, Batch
 
 BATCH, CLASSES = 128, 10
 DIMS = (4096, 16384)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from streamspread.results.spectra import LayerSpectrum, Spectra
     from streamspread.results.spectrum import Spectrum
     from streamspread.store import read, read_grams, read_history, write, write_grams
-    from streamspread.training.spreading import SpreadLoss
+    from streamspread.training.spread_loss import SpreadLoss
 
 __all__ = [
     "PCA",
@@ -81,7 +81,7 @@ _HOMES = {
     "Spectrum": "streamspread.results.spectrum",
     "LayerSpectrum": "streamspread.results.spectra",
     "Spectra": "streamspread.results.spectra",
-    "SpreadLoss": "streamspread.training.spreading",
+    "SpreadLoss": "streamspread.training.spread_loss",
     "StreamspreadError": "streamspread.errors",
 }
 

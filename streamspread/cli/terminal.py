@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streamspread.system.progress import Left
     from streamspread.system.progress import Progress as Event
     from streamspread.training import EpochReport, Recipe
-    from streamspread.training.start import Start
+    from streamspread.training.setup import Start
 
 
 _TELLING = 2.0  # seconds of a training that tell how long all of it takes

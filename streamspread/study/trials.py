@@ -21,9 +21,8 @@ from streamspread.system.process import as_ctrl_c, turn
 from streamspread.system.tensors import below
 from streamspread.system.torch_state import switched
 from streamspread.training import EpochReport, Recipe
-from streamspread.training.arithmetic import autocast
-from streamspread.training.keeping import TrainingKeeper
-from streamspread.training.start import prepare
+from streamspread.training.files import TrainingKeeper
+from streamspread.training.setup import autocast, prepare
 from streamspread.training.trainer import Split, Trainer
 
 _BATCH = 1000  # images of a forward in which accuracy is measured

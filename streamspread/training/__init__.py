@@ -1,10 +1,10 @@
 """Trains a reference network on images that fit on the device: where the shipped weights come from."""
 
-from streamspread.training.data import load_splits
-from streamspread.training.loop import check, evaluate, train
-from streamspread.training.outcome import Callbacks, EpochReport, Output, TrainResult
+from streamspread.training.loop import Callbacks, Output, TrainResult, check, evaluate, train
 from streamspread.training.recipe import Recipe
-from streamspread.training.spreading import SpreadLoss
+from streamspread.training.setup import load_splits
+from streamspread.training.spread_loss import SpreadLoss
+from streamspread.training.trainer import EpochReport
 
 __all__ = [
     "Callbacks",

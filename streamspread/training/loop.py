@@ -7,8 +7,10 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +22,84 @@ from streamspread.models.weights import apply_weights, rounded_state
 from streamspread.system.process import as_ctrl_c, looked_for, turn
 from streamspread.system.tensors import checksum
 from streamspread.system.torch_state import switched
-from streamspread.training.arithmetic import autocast
-from streamspread.training.data import check_split
-from streamspread.training.keeping import Course, TrainingKeeper, check_checkpoint
-from streamspread.training.outcome import Callbacks, EpochReport, Output, TrainResult
+from streamspread.training.files import Stored, TrainingKeeper, check_checkpoint, write_weights
 from streamspread.training.recipe import Recipe
-from streamspread.training.start import Start, prepare
-from streamspread.training.trainer import Split, Trainer
-from streamspread.training.writing import Stored, write_weights
+from streamspread.training.setup import Start, autocast, check_split, prepare
+from streamspread.training.trainer import Course, EpochReport, Split, Trainer
 from streamspread.version import __version__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callbacks:
+    """What is called while a training runs.
+
+    Attributes:
+        epoch: after each epoch.
+        batch: after each batch, with the number of images taken so far and of all that will be taken.
+    """
+
+    epoch: Callable[[EpochReport], None] | None = None
+    batch: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where the weights go, and where the training is kept while it lasts.
+
+    Attributes:
+        path: a .safetensors file; None: nowhere.
+        replace: put it in the place of a file of that name; else it gets another name, ending in -2, -3, ….
+            A training that was interrupted never replaces one.
+        command: what the file's note says as its command.
+        checkpoint: a file that the same call goes on from, to the same bits on a CPU; it goes when the
+            training has ended. None: none.
+    """
+
+    path: str | os.PathLike[str] | None = None
+    replace: bool = True
+    command: str = ""
+    checkpoint: str | os.PathLike[str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """How a training ended.
+
+    Attributes:
+        plan: of the network. ``network``: in eval mode, on the device, with the weights of the best epoch,
+            rounded as they are stored.
+        accuracy: of ``network``, in float32 on the whole test split (0 to 1).
+        best_epoch: from 1. ``epochs``: that ended.
+        history: the report of every epoch.
+        path, sha256: of the file; None where there is none.
+        last_path: of the last epoch's weights, which an interrupted training keeps too where these are not
+            the best; None where there is no such file.
+        interrupted: Ctrl-C, or a signal that is taken as it, ended it early.
+        seconds: of all of it, with those before it was resumed.
+        notes: what is to be said of its having been kept and resumed.
+    """
+
+    plan: str
+    network: Network
+    accuracy: float
+    best_epoch: int
+    history: tuple[EpochReport, ...]
+    path: Path | None
+    sha256: str | None
+    interrupted: bool
+    seconds: float
+    last_path: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def epochs(self) -> int:
+        return len(self.history)
+
+    @property
+    def last_accuracy(self) -> float:
+        """Of the last epoch's weights, as they were trained."""
+        return self.history[-1].accuracy
+
 
 EVALUATION_BATCH = 1000  # images
 

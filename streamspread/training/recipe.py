@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from streamspread.errors import OptionError, check_flag
-from streamspread.training.spreading import (
+from streamspread.training.spread_loss import (
     FEWEST,
     PREVIOUS,
     SpreadLoss,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,12 +20,59 @@ CROP = 4  # pixels by which an image is shifted at the most, each way; its edges
 STATISTICS_BATCHES = 20  # from which batch norm's statistics under averaged weights are computed
 
 
+Weights = dict[str, Tensor]
+
+
 class Split:
     """Images, uint8 (N, 3, H, W) as channels_last, and labels, int64 (N,), on the device."""
 
     def __init__(self, images: Tensor, labels: Tensor, device: torch.device) -> None:
         self.images = images.to(device).contiguous(memory_format=torch.channels_last)
         self.labels = labels.to(device)
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch came to: mean loss, accuracies on the test split (0 to 1), seconds since the start."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    accuracy: float
+    best_accuracy: float
+    seconds: float
+
+
+@dataclass
+class Course:
+    """How far a training is, beside its trainer.
+
+    Attributes:
+        history: the report of every epoch that ended.
+        best, last: the state of the best of these, and of the last: one object where that is the best.
+        seconds: that the training took before this process.
+    """
+
+    history: list[EpochReport] = field(default_factory=list)
+    best: Weights = field(default_factory=dict)
+    last: Weights = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def best_epoch(self) -> int:
+        """From 1: the first of those with the highest accuracy."""
+        return 1 + max(range(len(self.history)), key=lambda i: self.history[i].accuracy)
+
+    @property
+    def best_accuracy(self) -> float:
+        return max((report.accuracy for report in self.history), default=-1.0)
+
+    def ended(self, report: EpochReport, state: Mapping[str, Tensor]) -> None:
+        """An epoch ended; ``state``: of its network, which is copied."""
+        self.last = {key: value.clone() for key, value in state.items()}
+        if report.accuracy > self.best_accuracy:
+            self.best = self.last
+        self.history.append(report)
 
 
 class Trainer:

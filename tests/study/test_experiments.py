@@ -19,7 +19,7 @@ from streamspread.study.experiments import NARROW, check_experiments, some
 from streamspread.study.spreading import Experiment, Setting, kinds, settings
 from streamspread.study.trials import Looks, run
 from streamspread.training import Recipe
-from streamspread.training.spread_terms import KINDS
+from streamspread.training.spread_measures import KINDS
 
 PLAN, CPU = "plan:4,M,4,M,6", torch.device("cpu")
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1)

@@ -5,7 +5,7 @@ import torch
 
 from streamspread.errors import DeviceError
 from streamspread.system.devices import resolve_device
-from streamspread.training.arithmetic import autocast, resolve_precision
+from streamspread.training.setup import autocast, resolve_precision
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 

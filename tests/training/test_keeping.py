@@ -12,9 +12,7 @@ from streamspread.errors import OptionError, StoreError
 from streamspread.models.weights import read_weights
 from streamspread.store import keeping
 from streamspread.training import Callbacks, Output, check, train
-from streamspread.training.keeping import Course
-from streamspread.training.outcome import EpochReport
-from streamspread.training.trainer import Trainer
+from streamspread.training.trainer import Course, EpochReport, Trainer
 from tests.trainings import RECIPE, TEST, TRAIN, digest, separable
 
 PLAN = "4,M,8"

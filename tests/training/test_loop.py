@@ -12,7 +12,7 @@ from streamspread.models import load
 from streamspread.models.network import build
 from streamspread.models.weights import read_weights, rounded_state
 from streamspread.system.tensors import checksum
-from streamspread.training import Callbacks, Output, Recipe, check, evaluate, loop, start, train
+from streamspread.training import Callbacks, Output, Recipe, check, evaluate, loop, setup, train
 from streamspread.training.trainer import Trainer
 from tests.trainings import separable
 
@@ -81,7 +81,7 @@ def test_the_same_seed_trains_the_same_network_and_another_seed_another():
 
 
 def test_the_seed_sets_the_order_and_the_augmentation_too(monkeypatch):
-    monkeypatch.setattr(start, "build", lambda steps, _: build(steps, 0))
+    monkeypatch.setattr(setup, "build", lambda steps, _: build(steps, 0))
     one, other = (quick(epochs=1, seed=seed).network for seed in (1, 2))
     assert not torch.equal(one.c2.weight, other.c2.weight)
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.training.spread_terms import KINDS, Batch, CentredGram
+from streamspread.training.spread_measures import KINDS, Batch, CentredGram
 
 SAMPLES, DIM = 9, 14
 

@@ -16,7 +16,7 @@ import streamspread
 from streamspread import SpreadLoss
 from streamspread.errors import ActivationError, DataError, LayerError, OptionError
 from streamspread.models.network import build
-from streamspread.training.spread_terms import KINDS
+from streamspread.training.spread_measures import KINDS
 from tests.networks import images
 
 LABELS = torch.arange(32) % 4

@@ -1,24 +1,26 @@
-"""What a training begins with, checked before any image is read: network, weights, device, and its file."""
+"""What a training begins with, checked before any image is read: network, device, file; and its images."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
-from streamspread.errors import LayerError, OptionError
+from streamspread.datasets import Labelled, load_labelled
+from streamspread.errors import DataError, LayerError, OptionError
 from streamspread.models.inputs import CIFAR_MEAN, CIFAR_STD, accept_uint8
 from streamspread.models.network import Network, build
-from streamspread.models.plans import find_plan, parse_plan
+from streamspread.models.plans import IMAGE_SIZE, find_plan, parse_plan
 from streamspread.models.weights import apply_weights, read_weights, writing
 from streamspread.system.devices import resolve_device
 from streamspread.system.files import check_place
-from streamspread.training.arithmetic import resolve_precision
 from streamspread.training.recipe import Recipe
-from streamspread.training.spreading import PREVIOUS
+from streamspread.training.spread_loss import PREVIOUS
 
 
 class Start(NamedTuple):
@@ -99,3 +101,64 @@ def _history(note: Mapping[str, str]) -> dict[str, str]:
     if smoothings:
         known["label_smoothing_before"] = ", ".join(dict.fromkeys(", ".join(smoothings).split(", ")))
     return known
+
+
+CLASSES = 10
+
+
+def load_splits(spec: str, samples: int | None = None, seed: int = 0) -> tuple[Labelled, Labelled]:
+    """The train and test images of a data spec, uint8 (N, 3, 32, 32), with labels; of the train images only
+    so many ``samples``, drawn with ``seed``.
+
+    Raises:
+        DataError: as of load_labelled() and check_split(), and where both splits are the same images: the
+            accuracy would be that on images that were learnt by heart.
+    """
+    train = load_labelled(spec, "train", IMAGE_SIZE, samples, seed)
+    test = load_labelled(spec, "test", IMAGE_SIZE)
+    check_split("train", train.images, train.labels)
+    check_split("test", test.images, test.labels)
+    if torch.equal(train.images, test.images):
+        raise DataError(
+            f"training needs train and test images, and {spec!r} has one set of {len(train.labels):,}: "
+            "give a folder with train/ and test/, or one with train*.parquet and test*.parquet"
+        )
+    return train, test
+
+
+def check_split(name: str, images: Tensor, labels: Tensor) -> None:
+    """Raises DataError unless images are uint8 (N, 3, 32, 32), labels int64 (N,) from 0 to 9, and N ≥ 2."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1:] != (3, IMAGE_SIZE, IMAGE_SIZE):
+        raise DataError(
+            f"{name} images must be uint8 (N, 3, {IMAGE_SIZE}, {IMAGE_SIZE}), "
+            f"not {images.dtype} {tuple(images.shape)}"
+        )
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{name} labels must be int64 ({len(images)},), one per image, "
+            f"not {labels.dtype} {tuple(labels.shape)}"
+        )
+    if len(labels) < 2:
+        raise DataError(f"the {name} split has {len(labels)} images; training needs at least 2")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= CLASSES:
+        raise DataError(f"{name} labels must lie in 0 to {CLASSES - 1}, but they reach from {low} to {high}")
+
+
+#: Features of a CPU, as torch calls them, with which bfloat16 products are faster than float32 ones.
+_BF16_FEATURES = ("avx512_bf16", "amx_bf16")
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """The precision that is meant: "auto" is "bf16" where the device multiplies it natively, else "fp32"."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16"
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch: unknown
+    return "bf16" if any(features.get(name) for name in _BF16_FEATURES) else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context of a forward pass whose products are "bf16" or "fp32"."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -17,7 +17,7 @@ from streamspread.errors import ActivationError, DataError, LayerError, OptionEr
 from streamspread.observe.names import check_not_copied
 from streamspread.observe.taps import first_tensor, lies_channels_last, rows_of
 from streamspread.training.spread_hooks import Hooks, in_backward
-from streamspread.training.spread_terms import KINDS, Batch, CentredGram, Kind, participation
+from streamspread.training.spread_measures import KINDS, Batch, CentredGram, Kind, participation
 
 PREVIOUS = "previous"
 FEWEST = 4  # samples of a batch: of fewer, pairs of different ones say too little
@@ -57,7 +57,7 @@ class SpreadLoss:
             ended before this one began, on a batch and with gradients; detached. A number: of components.
             None: no bound; the ratio goes on rising.
         weight: of the term. A negative one narrows instead, down to the target.
-        kind: a name in ``streamspread.training.spread_terms.KINDS``, or a function of the centred batch
+        kind: a name in ``streamspread.training.spread_measures.KINDS``, or a function of the centred batch
             (B, D), float32 or float64, that gives the scalar that is to be raised. Where that is no number of
             components (coding-rate, vicreg, decov, one's own) a target is in its own units, also below 0.
 

@@ -1,62 +1,30 @@
-"""A training kept in a checkpoint, from which it goes on to the same bits, at any batch of any epoch."""
+"""The files of a training: a checkpoint, from which it goes on to the same bits, and its weights."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from streamspread.datasets import Labelled
-from streamspread.models.weights import hash_of
+from streamspread.errors import WeightsError
+from streamspread.models.weights import hash_of, read_weights, save_weights, writing
 from streamspread.store.files import check_writable
 from streamspread.store.keeping import State, StateKeeper
 from streamspread.store.parts import read_checkpoint
-from streamspread.system.files import check_apart
+from streamspread.system.files import check_apart, place
 from streamspread.system.tensors import below, checksum
-from streamspread.training.outcome import EpochReport
+from streamspread.system.text import storable
 from streamspread.training.recipe import Recipe
-from streamspread.training.start import Start
-from streamspread.training.trainer import Trainer
+from streamspread.training.setup import Start
+from streamspread.training.trainer import Course, EpochReport, Trainer, Weights
 from streamspread.version import __version__
-
-Weights = dict[str, Tensor]
-
-
-@dataclass
-class Course:
-    """How far a training is, beside its trainer.
-
-    Attributes:
-        history: the report of every epoch that ended.
-        best, last: the state of the best of these, and of the last: one object where that is the best.
-        seconds: that the training took before this process.
-    """
-
-    history: list[EpochReport] = field(default_factory=list)
-    best: Weights = field(default_factory=dict)
-    last: Weights = field(default_factory=dict)
-    seconds: float = 0.0
-
-    @property
-    def best_epoch(self) -> int:
-        """From 1: the first of those with the highest accuracy."""
-        return 1 + max(range(len(self.history)), key=lambda i: self.history[i].accuracy)
-
-    @property
-    def best_accuracy(self) -> float:
-        return max((report.accuracy for report in self.history), default=-1.0)
-
-    def ended(self, report: EpochReport, state: Mapping[str, Tensor]) -> None:
-        """An epoch ended; ``state``: of its network, which is copied."""
-        self.last = {key: value.clone() for key, value in state.items()}
-        if report.accuracy > self.best_accuracy:
-            self.best = self.last
-        self.history.append(report)
 
 
 class TrainingKeeper(StateKeeper):
@@ -147,3 +115,68 @@ def check_checkpoint(path: str | os.PathLike[str] | None, out: str | os.PathLike
     place = os.fspath(path)
     read_checkpoint(place)
     check_writable(place)
+
+
+_OF = "the stored weights, in float32, on the test split"
+_TIMES = {"seconds", "date", "notes", "command", "accuracy", "accuracy_last_epoch", "best_epoch", "epochs"}
+
+
+class Stored(NamedTuple):
+    """Weights as they are stored, and the share of the test images that they get right."""
+
+    state: Mapping[str, Tensor]
+    accuracy: float
+
+
+class Written(NamedTuple):
+    """Where the weights are, with the best ones' SHA-256; None where there is no such file."""
+
+    path: Path | None = None
+    sha256: str | None = None
+    last_path: Path | None = None
+
+
+def write_weights(
+    path: Path | None, best: Stored, last: Stored | None, facts: Mapping[str, str], replace: bool
+) -> Written:
+    """Write the best weights to ``path``, and the last ones beside it as NAME-last, where they are given.
+
+    What an interrupted training has come to never replaces a file that is there, but for what the same
+    training had come to before: it gets another name.
+
+    Args:
+        facts: the note. ``replace``: whether a training that was not interrupted may replace a file.
+
+    Raises:
+        WeightsError: a file cannot be written.
+    """
+    if path is None:
+        return Written()
+    facts = {key: storable(text) for key, text in facts.items()}
+    interrupted = " of " in facts["epochs"]
+
+    def write(stored: Stored, place_of: Path, of: str) -> tuple[Path, str]:
+        note = {"accuracy": f"{stored.accuracy:.4f}", "accuracy_of": of, **facts}
+        may = replace and (not interrupted or _is_earlier(place_of, note))
+        with writing(place_of), place(place_of, may) as free:
+            return free, save_weights(stored.state, free, note)
+
+    written, sha256 = write(best, path, f"{_OF}, which also chose the epoch")
+    beside = None
+    if last is not None:
+        named = written.with_name(f"{written.stem}-last{written.suffix}")
+        beside, _ = write(last, named, f"{_OF}, of the last epoch that ended")
+    return Written(written, sha256, beside)
+
+
+def _is_earlier(path: Path, note: Mapping[str, str]) -> bool:
+    """Whether a file holds what the same training had come to when it was interrupted before."""
+    try:
+        there = read_weights(path)[1] or {}
+    except WeightsError:
+        return False
+    ended, _, all_of = there.get("epochs", "").partition(" of ")
+    now = note["epochs"].split(" of ")
+    if not ended.isdecimal() or [all_of] != now[1:] or int(ended) > int(now[0]):
+        return False
+    return all(there.get(key) == note[key] for key in note if key not in _TIMES)
