@@ -67,21 +67,21 @@ def print_result(spectra: Spectra, printed: Printed, said: Collection[str] = ())
     if printed.form is Format.table:
         from rich.console import Console
 
-        from streamspread.reports.tables import print_spectra
+        from streamspread.reports.spectra_table import print_spectra
 
         print_spectra(spectra, Console(), columns, said if _one_place() else ())
     else:
-        from streamspread.reports import records
+        from streamspread.reports import export
 
-        write = records.to_json if printed.form is Format.json else records.to_csv
+        write = export.to_json if printed.form is Format.json else export.to_csv
         show_text(write(spectra, columns))
 
 
 def check_printed(printed: Printed) -> None:
     """Raises OptionError for columns that there are not, before anything is computed."""
     if printed.columns is not None:
-        from streamspread.reports.choosing import check_columns
-        from streamspread.reports.records import fields
+        from streamspread.reports.export import fields
+        from streamspread.reports.spectra_table import check_columns
 
         known = None if printed.form is Format.table else fields()
         check_columns(split_names(printed.columns), known)
@@ -97,15 +97,16 @@ def _one_place() -> bool:
 
 def print_history(history: History, thresholds: Sequence[float], form: Format) -> None:
     """Print spread over a training on stdout as a table, JSON or CSV."""
-    from streamspread.reports import over_training
-
     if form is Format.table:
         from rich.console import Console
 
-        over_training.print_history(history, thresholds, Console())
+        from streamspread.reports.over_training import print_history
+
+        print_history(history, thresholds, Console())
     else:
-        json = form is Format.json
-        show_text(over_training.to_json(history) if json else over_training.to_csv(history))
+        from streamspread.reports import export
+
+        show_text((export.to_json if form is Format.json else export.to_csv)(history))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from streamspread.errors import MissingError, StoreError
-from streamspread.reports import markdown, over_training, page, pictures, render, training_page
+from streamspread.reports import export, markdown, over_training, page, pictures, render, training_page
 from streamspread.reports.figure import Spec, Texts
 from streamspread.reports.labels import called_in, labels
 from streamspread.reports.runs import Collection, collect
@@ -127,7 +127,7 @@ def _write_histories(
         written = over_training.markdown(histories, texts, shown)
     else:
         for one, stem in drawn.items():
-            write_file(folder / f"{stem}.csv", over_training.to_csv(histories[one]).encode(errors="replace"))
+            write_file(folder / f"{stem}.csv", export.to_csv(histories[one]).encode(errors="replace"))
         written = training_page.to_html(histories, drawn, texts, lang)
     write_file(folder / name, written.encode(errors="replace"))
     return notes

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -12,13 +9,13 @@ from streamspread import store
 from streamspread.errors import StoreError
 from streamspread.reports import text
 from streamspread.reports.claims import TAU
-from streamspread.reports.columns import Column, Surface, print_first_that_fits, print_line
 from streamspread.reports.figure import Spec, Texts
 from streamspread.reports.markdown import escaped as escape_markdown
 from streamspread.reports.markdown import render
 from streamspread.reports.marks import SHARES, curves, drawn, ordered, share_axis
 from streamspread.reports.pictures import finish
 from streamspread.reports.summary import Table
+from streamspread.reports.table import Column, Output, print_line, print_widest_that_fits
 from streamspread.results.history import History, Reading
 
 _WIDE = 100  # times the first step that is not 0: beyond, steps are spaced by their logarithm
@@ -132,7 +129,7 @@ def table_of(history: History, texts: Texts) -> Table:
     return Table([texts["step"], *layers], rows, frozenset(range(len(layers) + 1)), tuple(notes))
 
 
-def print_history(history: History, thresholds: Sequence[float], console: Surface) -> None:
+def print_history(history: History, thresholds: Sequence[float], console: Output) -> None:
     """A row for each look and layer; on a terminal that is too narrow the least needed columns are left out.
 
     Raises:
@@ -141,52 +138,31 @@ def print_history(history: History, thresholds: Sequence[float], console: Surfac
     facts, rows, taus = history.provenance, history.readings, list(thresholds or history.thresholds)
     columns = [
         Column("step", [text.count(one.step) for one in rows]),
-        Column("until", [text.count(one.until) for one in rows], drop=4),
+        Column("until", [text.count(one.until) for one in rows], priority=4),
         Column("layer", [one.layer for one in rows], left=True),
-        Column("D", [text.count(one.dim) for one in rows], drop=2),
-        Column("N", [text.count(one.samples) for one in rows], drop=3),
+        Column("D", [text.count(one.dim) for one in rows], priority=2),
+        Column("N", [text.count(one.samples) for one in rows], priority=3),
     ]
     for tau, written in zip(taus, text.fractions(taus), strict=True):
         known = [one.components(tau) if one.told else None for one in rows]
         columns.append(Column(f"K({written})", ["–" if k is None else text.interval(k) for k in known]))
         shares = ["–" if not one.told else text.percent(one.spread(tau)) for one in rows]
-        columns.append(Column(f"K({written})/D", shares, drop=1))
+        columns.append(Column(f"K({written})/D", shares, priority=1))
     for name, head in zip(_METRICS, ("participation", "effective rank", "power law"), strict=True):
         values = [text.number(one.metrics.get(name, float("nan"))) for one in rows]
-        columns.append(Column(head, values, drop=5))
+        columns.append(Column(head, values, priority=5))
     about = [str(facts[key]) for key in ("model", "data", "schedule") if facts.get(key)]
     print_line(console, ", ".join(about) or f"{len(history.steps)} looks", style="bold")
     if not rows:
         print_line(console, "no look yet")
         return
-    print_first_that_fits(console, [columns])
+    print_widest_that_fits(console, [columns])
     limited = dict.fromkeys(one.layer for one in rows if any(k.limited for k in one.components_at))
     if limited:
         print_line(console, f"limited by the number of samples: {', '.join(limited)}")
     for one in rows:
         if one.note:
             print_line(console, f"{one.layer}, step {text.count(one.step)}: {one.note}")
-
-
-def to_json(history: History) -> str:
-    """One object: ``provenance``, and ``readings`` in order."""
-    whole = {"provenance": history.provenance, "readings": [one.row() for one in history.readings]}
-    return json.dumps(whole, indent=2, ensure_ascii=False, default=str) + "\n"
-
-
-def to_csv(history: History) -> str:
-    """One line for each look, layer and threshold, with a header."""
-    file = io.StringIO(newline="")
-    lines = []
-    for one in history.readings:
-        row = one.row()
-        shape, found = "x".join(map(str, row["shape"])), row.pop("components")
-        lines += [{**row, "shape": shape, **k} for k in found or [{}]]
-    names = list(dict.fromkeys(name for line in lines for name in line)) or ["step"]
-    writer = csv.DictWriter(file, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return file.getvalue()
 
 
 def markdown(histories: Mapping[str, History], texts: Texts, figures: Sequence[str] = ()) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from streamspread.reports import frames, points, render, theme
+from streamspread.reports import export, points, render, theme
 from streamspread.reports.claims import TAU, of_paper
 from streamspread.reports.figure import Chart, Form, Texts
 from streamspread.reports.figures import charts
@@ -85,4 +85,4 @@ def _tables(collection: Collection, known: list[list[Row]]) -> dict[str, str]:
 
 def packed(found: list[Row]) -> str:
     """Rows as an Arrow file in base64."""
-    return base64.b64encode(frames.arrow_file(found)).decode()
+    return base64.b64encode(export.arrow_file(found)).decode()

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streamspread.reports import classes, text
+from streamspread.reports import text
 from streamspread.reports.claims import TAU, Case, Claim, Evidence, Verdict, dependence, evaluate
 from streamspread.reports.figure import Texts
 from streamspread.reports.labels import training_label
 from streamspread.reports.limits import FALL, FEWEST
 from streamspread.reports.runs import Collection, Run, growth, layer_names, short_names
+from streamspread.reports.spectra_table import classes_table, closed_line, limited_line
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectra import LayerSpectrum
 
@@ -198,13 +199,8 @@ def _lacks_some(layer: LayerSpectrum) -> bool:
 
 def by_class(run: Run, texts: Texts) -> Table:
     """What labels tell of a run's layers, a row each; without rows where they tell nothing."""
-    layers, thresholds = list(run.spectra.values()), run.spectra.thresholds
-    header = classes.header(thresholds, texts)
-    rows = [classes.row(layer, thresholds) for layer in layers] if classes.known(layers) else []
-    notes = [texts["classes_means"]]
-    if missing := classes.without(layers):
-        notes.append(texts["classes_missing"].format(layers=", ".join(missing)))
-    return Table(header, rows, frozenset(range(1, len(header))), notes if rows else [])
+    table = classes_table(list(run.spectra.values()), run.spectra.thresholds, texts)
+    return Table(table.header, table.rows, frozenset(range(1, len(table.header))), table.notes)
 
 
 def metric_labels(texts: Texts) -> dict[str, str]:
@@ -214,33 +210,10 @@ def metric_labels(texts: Texts) -> dict[str, str]:
 
 def _how_sure(runs: _Layers, thresholds: Sequence[float], texts: Texts) -> list[str]:
     """What K of these layers is worth, a line each: where it is limited by N, and whether it is closed."""
-    limited = _listed(runs, thresholds, lambda layer, tau: layer.limited_by_samples(tau))
-    still_open = _listed(runs, thresholds, lambda layer, tau: not layer.components(tau).closed)
-    lines = [f"{texts['limited']}: {limited}: {texts['limited_means']}"] if limited else []
+    lines = list(limited_line(runs, thresholds, texts))
     if any(_has_estimates(layers, tau) for layers in runs.values() for tau in thresholds):
         lines.append(texts["estimate_means"])
-    images = " / ".join(dict.fromkeys(text.count(s.seen) for layers in runs.values() for s in layers))
-    return [
-        *lines,
-        texts["open"].format(where=still_open) if still_open else texts["closed"].format(images=images),
-    ]
-
-
-def _listed(
-    runs: _Layers, thresholds: Sequence[float], chosen: Callable[[LayerSpectrum, float], bool]
-) -> str:
-    """The chosen layers and thresholds: no1: c1 (τ = 0.7), c2, c3 (τ = 0.7, 0.9); no2: …"""
-    written = dict(zip(thresholds, text.fractions(thresholds), strict=True))
-    listed = []
-    for name, layers in runs.items():
-        groups: dict[str, list[str]] = {}
-        for layer in layers:
-            if taus := [written[tau] for tau in thresholds if chosen(layer, tau)]:
-                groups.setdefault(", ".join(taus), []).append(layer.layer)
-        found = ", ".join(f"{', '.join(names)} (τ = {taus})" for taus, names in groups.items())
-        if found:
-            listed.append(f"{name}: {found}" if len(runs) > 1 else found)
-    return "; ".join(listed)
+    return [*lines, closed_line(runs, thresholds, texts)]
 
 
 def _has_estimates(layers: Iterable[LayerSpectrum], tau: float) -> bool:
@@ -248,8 +221,7 @@ def _has_estimates(layers: Iterable[LayerSpectrum], tau: float) -> bool:
 
 
 def _estimate(layer: LayerSpectrum | None, tau: float) -> str:
-    found = None if layer is None else layer.estimate(tau)
-    return "–" if found is None else str(found)
+    return "–" if layer is None else text.estimate(layer, tau)
 
 
 def commands(collection: Collection, texts: Texts) -> list[str]:

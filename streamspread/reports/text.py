@@ -34,6 +34,23 @@ def percent(value: Interval) -> str:
     return f"{low} %" if low == high else f"{low}…{high} %"
 
 
+def share(value: float) -> str:
+    """A share that is one number, in per cent; – for NaN."""
+    return "–" if math.isnan(value) else percent(Interval(value, value))
+
+
+def filled(layer: LayerSpectrum, tau: float) -> str:
+    """K as a share of the most that it can be; – of a constant layer."""
+    if layer.total_variance <= 0 or layer.ceiling < 1:
+        return "–"
+    return percent(Interval(*(end / layer.ceiling for end in layer.components(tau))))
+
+
+def estimate(layer: LayerSpectrum, tau: float) -> str:
+    """K of infinitely many samples as 228 ± 4, or ≥ 205; – where there is no estimate."""
+    return str(layer.estimate(tau) or "–")
+
+
 def growth(share: float) -> str:
     """A growth, as a share of what was before, as +4.5 % or −0.3 %."""
     sign = "−" if round(1000 * share) < 0 else "+"
@@ -49,9 +66,7 @@ def number(value: float) -> str:
 
 def metric(name: str, value: float) -> str:
     """A metric of :mod:`streamspread.results.metrics`; one that is a share, in per cent."""
-    if name in _SHARES and not math.isnan(value):
-        return percent(Interval(value, value))
-    return number(value)
+    return share(value) if name in _SHARES else number(value)
 
 
 def cosine(value: float) -> str:

@@ -46,18 +46,18 @@ class ByLayer(Mapping[str, L]):
 
 #: What is done elsewhere → the module that has a function of that name.
 HOMES = {
-    "to_html": "streamspread.reports.notebook",
-    "print_spectra": "streamspread.reports.tables",
-    "print_plan": "streamspread.reports.tables",
-    "print_layers": "streamspread.reports.tables",
-    "print_spectrum": "streamspread.reports.notebook",
-    "print_alike": "streamspread.reports.notebook",
-    "print_comparison": "streamspread.reports.notebook",
+    "to_html": "streamspread.reports.comparison_tables",
+    "print_spectra": "streamspread.reports.spectra_table",
+    "print_plan": "streamspread.reports.plan_table",
+    "print_layers": "streamspread.reports.plan_table",
+    "print_spectrum": "streamspread.reports.comparison_tables",
+    "print_similarity": "streamspread.reports.comparison_tables",
+    "print_comparison": "streamspread.reports.comparison_tables",
     "plot_spectra": "streamspread.reports.plots",
     "plot_spectrum": "streamspread.reports.plots",
-    "to_arrow": "streamspread.reports.frames",
-    "to_pandas": "streamspread.reports.frames",
-    "to_polars": "streamspread.reports.frames",
+    "to_arrow": "streamspread.reports.export",
+    "to_pandas": "streamspread.reports.export",
+    "to_polars": "streamspread.reports.export",
     "write": "streamspread.store.spectra",
 }
 

@@ -114,7 +114,7 @@ class Similarity(Shown):
     cka: np.ndarray
     debiased: np.ndarray
 
-    printer = "print_alike"
+    printer = "print_similarity"
 
     def __repr__(self) -> str:
         return f"Similarity({len(self.rows)} × {len(self.columns)} layers over {self.samples:,} samples)"

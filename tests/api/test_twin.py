@@ -13,9 +13,9 @@ import streamspread
 from streamspread.errors import DataError, ModelError, OptionError
 from streamspread.models.network import build
 from streamspread.models.twin import random_twin
-from streamspread.reports import records
+from streamspread.reports import export
 from streamspread.reports.runs import collect
-from streamspread.reports.tables import print_spectra
+from streamspread.reports.spectra_table import print_spectra
 from streamspread.results.spectra import Spectra
 from tests.spectra import layer
 
@@ -95,14 +95,14 @@ def test_a_narrow_table_has_them_too():
 
 
 def test_records_have_the_twins_k():
-    rows = list(csv.DictReader(io.StringIO(records.to_csv(known()))))
+    rows = list(csv.DictReader(io.StringIO(export.to_csv(known()))))
     assert [(row["layer"], row["low"], row["random_low"], row["random_high"]) for row in rows] == [
         ("c1", "2", "2", "2"),
         ("c1", "2", "3", "3"),
         ("c2", "1", "", ""),
         ("c2", "2", "", ""),
     ]
-    first = json.loads(records.to_json(known()))["layers"][0]["components"][1]
+    first = json.loads(export.to_json(known()))["layers"][0]["components"][1]
     assert (first["low"], first["random_low"], first["random_high"]) == (2, 3, 3)
 
 

@@ -10,7 +10,7 @@ import streamspread
 from streamspread import store
 from streamspread.observe.observed import observing
 from streamspread.options import RunOptions
-from streamspread.reports.tables import print_spectra
+from streamspread.reports.spectra_table import print_spectra
 from tests.devices import DEVICES
 from tests.networks import known, ks, network
 from tests.samples import TAUS

@@ -10,7 +10,7 @@ from streamspread.accumulators.travels import NOTHING, Travels, Wire
 from streamspread.cli.terminal import outlook_line
 from streamspread.planner import Pace, outlook
 from streamspread.ranks import Ranks
-from streamspread.reports.tables import print_plan
+from streamspread.reports.plan_table import print_plan
 from streamspread.system.devices import CPU
 from tests.shapes import GIB, layer, planned
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from streamspread.reports import classes, markup, records, summary
+from streamspread.reports import export, markup, summary
 from streamspread.reports.labels import EN, labels
 from streamspread.reports.runs import Run
-from streamspread.reports.tables import print_spectra
+from streamspread.reports.spectra_table import classes_table, print_spectra
 from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.spectra import Spectra
 from tests.spectra import complete, equal_run, layer
@@ -57,12 +57,11 @@ def printed(spectra):
     ],
 )
 def test_a_row(changes, cells):
-    assert classes.row(layer(classes=split(**changes)), (0.7,)) == cells
-    assert len(classes.header((0.7,), EN)) == len(cells)
+    assert classes_table([layer(classes=split(**changes))], (0.7,), EN).rows == [tuple(cells)]
 
 
 def test_at_other_thresholds_only_k_within_is_known():
-    assert classes.row(layer(classes=split()), (0.9,))[6:] == ["3", "–", "–"]
+    assert classes_table([layer(classes=split())], (0.9,), EN).rows[0][6:] == ("3", "–", "–")
 
 
 def test_a_terminal_shows_them_below_and_says_where_they_are_missing():
@@ -83,14 +82,14 @@ def test_reports_have_a_table_of_them(language):
         replace(run, spectra=Spectra([layer(classes=split()), layer("c2", method="sketch")])), texts
     )
     assert [row[0] for row in table.rows] == ["c1", "c2"]
-    assert table.rows[1][1:] == ["–"] * 8
+    assert table.rows[1][1:] == ("–",) * 8
     assert len(table.notes) == 2
     assert "c2" in table.notes[1]
 
 
 def test_other_programs_get_them_too():
     spectra = Spectra([layer(classes=split()), layer("c2")])
-    (row, other) = csv.DictReader(io.StringIO(records.to_csv(spectra)))
+    (row, other) = csv.DictReader(io.StringIO(export.to_csv(spectra)))
     assert (row["between_share"], row["nc1"], row["within_low"], row["within_high"]) == (
         "0.125",
         "2.5",
@@ -98,7 +97,7 @@ def test_other_programs_get_them_too():
         "2",
     )
     assert (other["between_share"], other["within_low"]) == ("", "")
-    known = json.loads(records.to_json(spectra))["layers"][0]
+    known = json.loads(export.to_json(spectra))["layers"][0]
     assert known["components"][0]["within_low"] == 2
 
 

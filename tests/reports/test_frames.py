@@ -10,8 +10,7 @@ import pyarrow as pa
 import pytest
 
 from streamspread.errors import MissingError
-from streamspread.reports.frames import columns
-from streamspread.reports.records import to_csv
+from streamspread.reports.export import rows, to_csv
 from streamspread.results.spectra import Spectra
 from tests.spectra import bounded, equal_layer, layer, mixed_spectra, wide_layer
 
@@ -85,4 +84,4 @@ def test_a_missing_library_is_named(monkeypatch, library):
 
 def test_what_is_no_result_has_no_columns():
     with pytest.raises(TypeError, match="a list is no result that has rows"):
-        columns([])
+        rows([])

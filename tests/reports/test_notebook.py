@@ -11,8 +11,8 @@ from rich.console import Console
 from torch import nn
 
 import streamspread
-from streamspread.reports.columns import Column, Sheet, print_first_that_fits, print_line
-from streamspread.reports.tables import print_spectra
+from streamspread.reports.spectra_table import print_spectra
+from streamspread.reports.table import Column, HtmlOutput, print_line, print_widest_that_fits
 from streamspread.results import comparison
 from streamspread.results.spectra import Spectra
 from tests.alignment import grams_of
@@ -69,8 +69,8 @@ def test_names_that_look_like_markup_are_text():
 
 
 def test_numbers_stand_right_and_names_left():
-    sheet = Sheet()
-    print_first_that_fits(sheet, [[Column("layer", ["c1"], left=True), Column("D", ["7"])]])
+    sheet = HtmlOutput()
+    print_widest_that_fits(sheet, [[Column("layer", ["c1"], left=True), Column("D", ["7"])]])
     print_line(sheet, "bold", style="bold")
     assert re.findall(r"text-align:(\w+)[^>]*>([^<]*)", sheet.html()) == [
         ("left", "layer"),

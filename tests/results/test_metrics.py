@@ -15,7 +15,7 @@ from torch import nn
 
 import streamspread
 from streamspread import store
-from streamspread.reports import records, summary
+from streamspread.reports import export, summary
 from streamspread.reports.labels import labels
 from streamspread.reports.runs import Run
 from streamspread.results.metrics import Metric, Metrics, metric_names, metrics_of
@@ -236,9 +236,9 @@ def test_a_new_metric_is_in_every_file_and_table(largest_share, tmp_path):
     assert table.schema.field("largest_share") == pa.field("largest_share", pa.float64(), nullable=True)
     assert table["largest_share"].to_pylist() == [0.5, None]
     assert store.read(tmp_path / "x.arrow")["c1"].largest_share == 0.5
-    layers = json.loads(records.to_json(spectra))["layers"]
+    layers = json.loads(export.to_json(spectra))["layers"]
     assert [entry["largest_share"] for entry in layers] == [0.5, None]
-    lines = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
+    lines = list(csv.DictReader(io.StringIO(export.to_csv(spectra))))
     assert [line["largest_share"] for line in lines] == ["0.5", ""]
     shown = summary.metrics(Run("x", tmp_path / "x.arrow", spectra), labels("en"))
     column = shown.header.index("largest share")

@@ -67,7 +67,7 @@ def cka(
     """Say how alike layers arrange the same samples, by linear CKA: of one network, or of two."""
     with progress_bars(output.quiet) as progress:
         from streamspread import store
-        from streamspread.reports import records
+        from streamspread.reports import export
         from streamspread.results.similarity import cka as compare
 
         for path, suffix in ((output.grams, ".safetensors"), (output.out, ".csv")):
@@ -86,15 +86,15 @@ def cka(
         written = output.out
         if output.out is not None:
             with store.place(output.out, replace=not partial) as written:
-                store.write_text(records.similarity_to_csv(similarity), written)
+                store.write_text(export.to_csv(similarity), written)
     from rich.console import Console
 
-    from streamspread.reports.similarity import print_similarity
+    from streamspread.reports.comparison_tables import print_similarity
 
     titles = [one.provenance.get("title") or name for one, name in zip(grams, names, strict=True)]
     if len(titles) > 1:
         titles = [f"{what}: {title}" for what, title in zip(("rows", "columns"), titles, strict=True)]
-    print_similarity(similarity, titles, Console())
+    print_similarity(similarity, Console(), titles)
     if partial:
         show_text(f"{partial}\n")
     for path in (kept, written):

@@ -26,7 +26,7 @@ def layers(source: Source, options: Options, output: UnusedOutput) -> None:
         found = layers_of(loaded.module, example, layers=options.layers, axes=options.axes)
     from rich.console import Console
 
-    from streamspread.reports.tables import print_layers
+    from streamspread.reports.plan_table import print_layers
 
     print_layers(found, Console())
 

@@ -25,7 +25,7 @@ def plan(source: Source, options: Options, output: UnusedOutput) -> None:
         return
     from rich.console import Console
 
-    from streamspread.reports.tables import print_plan
+    from streamspread.reports.plan_table import print_plan
 
     print_plan(found, Console())
     if options.with_random:

@@ -206,15 +206,15 @@ def _print_findings(files: Sequence[Path], lang: str) -> None:
     from streamspread.reports.claims import Verdict, evaluate
     from streamspread.reports.labels import labels
     from streamspread.reports.runs import collect
-    from streamspread.reports.tables import print_summary
+    from streamspread.reports.table import print_table
 
     collection, texts, console = collect(files), labels(lang), Console()
     if not collection.networks:
         return
-    print_summary(summary.shares(collection, texts), console)
+    print_table(console, summary.shares(collection, texts))
     judged = {one.verdict for one in evaluate(collection.networks)}
     if judged - {Verdict.absent, Verdict.other_data}:
-        print_summary(summary.claims(collection, texts), console)
+        print_table(console, summary.claims(collection, texts))
 
 
 def _line(step: "Step", outcome: "Outcome") -> str:

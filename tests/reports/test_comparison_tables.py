@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streamspread.reports.similarity import print_similarity
+from streamspread.reports.comparison_tables import print_similarity
 from streamspread.results.similarity import Similarity
 from tests.consoles import rendered, rows
 
@@ -28,7 +28,7 @@ def alike(**changes):
 
 
 def printed(similarity, **how):
-    return rendered(lambda what, console: print_similarity(what, ["a title"], console), similarity, **how)
+    return rendered(lambda what, console: print_similarity(what, console, ["a title"]), similarity, **how)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from streamspread.reports import records
+from streamspread.reports import export
 from streamspread.results.growth import Growth, Point
 from streamspread.results.similarity import cka
 from streamspread.results.spectra import Spectra
@@ -16,7 +16,7 @@ from tests.spectra import layer, wide_layer
 
 def test_json_has_every_number_in_full_and_null_for_the_unknown():
     spectra = Spectra([wide_layer(), layer("c2")], (0.7, 0.9), {"model": "no1"})
-    document = json.loads(records.to_json(spectra))
+    document = json.loads(export.to_json(spectra))
     assert document["provenance"] == {"model": "no1"}
     assert document["thresholds"] == [0.7, 0.9]
     first, second = document["layers"]
@@ -44,17 +44,17 @@ def test_estimates_stand_beside_the_interval_that_is_proved():
         Point(0.7, n, parts, 1 / 200 + 0.5 / n, 0.0, 0.5) for n, parts in ((1000, 1), (250, 4), (125, 8))
     ]
     spectra = Spectra([layer("c1", dim=5000, growth=Growth(tuple(points)))], (0.7, 0.9))
-    seven, nine = json.loads(records.to_json(spectra))["layers"][0]["components"]
+    seven, nine = json.loads(export.to_json(spectra))["layers"][0]["components"]
     told = spectra["c1"].estimate(0.7)
     assert (seven["estimate"], seven["estimate_half_width"]) == (told.value, told.half_width)
     assert nine["estimate"] is None
-    lines = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
+    lines = list(csv.DictReader(io.StringIO(export.to_csv(spectra))))
     assert [line["estimate"] for line in lines] == [repr(told.value), ""]
 
 
 def test_csv_has_a_line_per_layer_and_threshold():
     spectra = Spectra([wide_layer(), layer("with,comma")], (0.7, 0.9))
-    lines = list(csv.DictReader(io.StringIO(records.to_csv(spectra))))
+    lines = list(csv.DictReader(io.StringIO(export.to_csv(spectra))))
     assert [(line["layer"], line["threshold"]) for line in lines] == [
         ("c1", "0.7"),
         ("c1", "0.9"),
@@ -64,7 +64,7 @@ def test_csv_has_a_line_per_layer_and_threshold():
     assert lines[0]["shape"] == "64x32x32"
     assert lines[0]["effective_rank"] == ""
     assert float(lines[2]["effective_rank"]) == spectra["with,comma"].effective_rank
-    assert records.to_csv(Spectra([])) == "layer\n"
+    assert export.to_csv(Spectra([])) == "layer\n"
 
 
 def test_similarities_have_a_line_for_each_pair_and_nothing_for_the_undefined():
@@ -72,7 +72,7 @@ def test_similarities_have_a_line_for_each_pair_and_nothing_for_the_undefined():
     one = grams_of({"c1": rng.normal(size=(9, 4)), "a,b": np.ones((9, 7))})
     two = grams_of({"gap": rng.normal(size=(9, 2))})
     known = cka(one, two)
-    lines = list(csv.DictReader(io.StringIO(records.similarity_to_csv(known))))
+    lines = list(csv.DictReader(io.StringIO(export.to_csv(known))))
     assert [(line["row"], line["column"]) for line in lines] == [("c1", "gap"), ("a,b", "gap")]
     assert [(line["row_dim"], line["column_dim"], line["samples"]) for line in lines] == [
         ("4", "2", "9"),
