@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from streamspread.version import __version__  # noqa: E402
+from streamspread.system.version import __version__  # noqa: E402
 
 project = "streamspread"
 author = "the streamspread authors"

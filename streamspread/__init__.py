@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from streamspread.version import __version__
+from streamspread.system.version import __version__
 
 if TYPE_CHECKING:
     from streamspread.api.analyze import analyze, plan

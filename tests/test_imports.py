@@ -25,7 +25,7 @@ DOCUMENT = PACKAGE.parent / "docs" / "architecture.md"
 # Every file imports only from rooms above its own in this list and from its own room. Rooms of one group do
 # not know each other.
 GROUPS = [
-    {"errors", "version"},
+    {"errors"},
     {"system"},
     {"ranks"},
     {"results", "kernels"},

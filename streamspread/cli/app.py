@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from streamspread.cli.command import COMMANDS
-from streamspread.version import __version__
+from streamspread.system.version import __version__
 
 
 def _print_version(wanted: bool) -> None:

@@ -16,7 +16,7 @@ from streamspread.planner import Plan
 from streamspread.store.keeping import State, StateKeeper, Tensors
 from streamspread.store.parts import remove_checkpoint
 from streamspread.streams.stream import Seen, head
-from streamspread.version import __version__
+from streamspread.system.version import __version__
 
 __all__ = ["Job", "Keeper", "State", "Tensors", "precisions_of", "remove", "twins"]
 

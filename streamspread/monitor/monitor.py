@@ -31,7 +31,7 @@ from streamspread.streams.stream import Stream
 from streamspread.system.modules import check_made
 from streamspread.system.process import turn
 from streamspread.system.torch_state import as_before
-from streamspread.version import __version__
+from streamspread.system.version import __version__
 
 _LOG = logging.getLogger("streamspread")
 

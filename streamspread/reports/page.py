@@ -16,7 +16,7 @@ from streamspread.reports.markup import chart, charts, chosen, details, escape, 
 from streamspread.reports.page_data import page_data
 from streamspread.reports.rows import groups
 from streamspread.reports.runs import Collection, Run, short_names
-from streamspread.version import __version__
+from streamspread.system.version import __version__
 
 _MOST_ROWS = 20  # of a table that is open from the beginning
 _SCRIPTS = ("charts.js", "page.js")  # joined in this order

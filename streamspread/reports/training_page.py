@@ -12,7 +12,7 @@ from streamspread.reports.figure import Texts
 from streamspread.reports.markup import escape, table
 from streamspread.results.history import History
 from streamspread.system.text import file_stem
-from streamspread.version import __version__
+from streamspread.system.version import __version__
 
 _WIDTHS = {"broad": 760, "narrow": 330}  # of a figure, on a screen and on a phone
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from streamspread.version import __version__
+from streamspread.system.version import __version__
 
 if TYPE_CHECKING:
     import torch

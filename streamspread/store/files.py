@@ -18,7 +18,7 @@ from streamspread.errors import StoreError
 from streamspread.system.files import PlaceError, beside, check_name, open_regular, settle, why
 from streamspread.system.files import place as find_place
 from streamspread.system.text import storable
-from streamspread.version import __version__
+from streamspread.system.version import __version__
 
 FORMAT = 1
 _KEY = b"streamspread"

@@ -20,8 +20,8 @@ from streamspread.study.records import read_json, write_json
 from streamspread.study.trials import Looks, run, score
 from streamspread.system.tensors import checksum
 from streamspread.system.text import storable
+from streamspread.system.version import __version__
 from streamspread.training import Recipe
-from streamspread.version import __version__
 
 TAU = 0.7
 MEASURED = 500  # images at each look

@@ -21,8 +21,8 @@ from streamspread.study.records import read_json, write_json
 from streamspread.study.trials import Looks, Trial, run, score
 from streamspread.system.tensors import checksum
 from streamspread.system.text import file_stem, storable
+from streamspread.system.version import __version__
 from streamspread.training import Recipe
-from streamspread.version import __version__
 
 TAU = 0.7
 SEEDS = 3

@@ -31,7 +31,7 @@ from streamspread.system.files import check_name, why
 from streamspread.system.progress import Progress
 from streamspread.system.tensors import checksum
 from streamspread.system.text import file_stem, storable
-from streamspread.version import __version__
+from streamspread.system.version import __version__
 
 #: How many images are compared where not all are in memory; reading all of them would take as long as a pass.
 _COMPARED = 256

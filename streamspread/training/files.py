@@ -21,10 +21,10 @@ from streamspread.store.parts import read_checkpoint
 from streamspread.system.files import check_apart, place
 from streamspread.system.tensors import below, checksum
 from streamspread.system.text import storable
+from streamspread.system.version import __version__
 from streamspread.training.recipe import Recipe
 from streamspread.training.setup import Start
 from streamspread.training.trainer import Course, EpochReport, Trainer, Weights
-from streamspread.version import __version__
 
 
 class TrainingKeeper(StateKeeper):

@@ -22,11 +22,11 @@ from streamspread.models.weights import apply_weights, rounded_state
 from streamspread.system.process import as_ctrl_c, looked_for, turn
 from streamspread.system.tensors import checksum
 from streamspread.system.torch_state import switched
+from streamspread.system.version import __version__
 from streamspread.training.files import Stored, TrainingKeeper, check_checkpoint, write_weights
 from streamspread.training.recipe import Recipe
 from streamspread.training.setup import Start, autocast, check_split, prepare
 from streamspread.training.trainer import Course, EpochReport, Split, Trainer
-from streamspread.version import __version__
 
 
 @dataclass(frozen=True, kw_only=True)
