@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import streamspread
 from streamspread.api.analyze import AnalyzeCall, analyze_with
 from streamspread.api.doors import Subject, door
-from streamspread.cli.command import COMMANDS
+from streamspread.cli.app import COMMANDS
 from streamspread.errors import OptionError
 from streamspread.options import (
     METHODS,
@@ -78,8 +78,9 @@ def test_one_more_field_is_an_argument_a_flag_help_and_provenance(tmp_path, monk
         assert spectra.provenance["options"]["sharpness"] == 5
         # On the command line: a flag with its help, and the same provenance.
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("streamspread.cli.commands.run.Options", MoreOptions)
         app = typer.Typer()
-        app.command()(COMMANDS.get("run").function({Options: MoreOptions}))
+        app.command()(COMMANDS.get("run").function())
         helped = " ".join(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "300"}).output.split())
         assert "--sharpness N [x>=1] How sharp the result is. [default: 3]" in helped
         line = "--model plan:4 --weights none --data noise -n 16 --layers gap --method diagonal --out x.arrow"

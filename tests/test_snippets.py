@@ -7,7 +7,6 @@ import pytest
 import typer
 
 from examples import snippets
-from streamspread.cli.app import build
 
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 COMMAND = re.compile(r"^(?:\$ )?(streamspread [^\n]*)", re.MULTILINE)

@@ -163,31 +163,3 @@ class Output(Quiet, Printed):
             Flag(("--out", "-o"), "FILE.arrow", OUTPUT, unset="MODEL-TIME.arrow in the current folder"),
         ),
     ] = None
-
-
-@dataclass(eq=False, repr=False)
-class UnusedOutput(Quiet):
-    """What ``run`` takes, so that a command line of ``run`` is one of ``plan`` too."""
-
-    columns: Annotated[
-        str | None,
-        Option(
-            "Accepted so that a run line can be pasted; ignored.",
-            Flag(metavar="NAME,…", panel=OUTPUT),
-        ),
-    ] = None
-
-    form: Annotated[
-        Format,
-        Option(
-            "Accepted so that a run line can be pasted; ignored: a plan is a table.",
-            Flag(("--format",), panel=OUTPUT),
-        ),
-    ] = Format.table
-    out: Annotated[
-        Path | None,
-        Option(
-            "Accepted so that a run line can be pasted; ignored: a plan is written nowhere.",
-            Flag(("--out", "-o"), "FILE.arrow", OUTPUT),
-        ),
-    ] = None

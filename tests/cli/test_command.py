@@ -6,8 +6,8 @@ import pytest
 import typer
 
 from streamspread.cli import main
+from streamspread.cli.app import COMMANDS, Command, flags
 from streamspread.cli.arguments import Network, Quiet
-from streamspread.cli.command import COMMANDS, Command, flags
 from streamspread.options import EmbedOptions, Options, documented, option_of
 
 

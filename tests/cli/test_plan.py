@@ -3,9 +3,7 @@
 import os
 import re
 
-import typer
-
-from streamspread.cli.app import build
+from streamspread.cli.app import program
 
 
 def test_a_plan_names_method_pass_memory_and_reason_of_every_layer(cli, tiny, tmp_path):
@@ -50,7 +48,7 @@ def test_the_smallest_budget_plans_more_passes(cli, tiny):
 
 
 def test_a_plan_takes_every_option_of_run(cli, tiny, tmp_path):
-    commands = typer.main.get_command(build()).commands
+    commands = program().commands
     options = {name: {text for param in commands[name].params for text in param.opts} for name in commands}
     assert options["run"] <= options["plan"]
 

@@ -1,10 +1,7 @@
 # ruff: noqa: E501 - tables of what is wrong, a row each
 """Command lines with one or two values that are not what an option takes; and networks and data by name."""
 
-import typer
-
-from streamspread.cli.app import build
-from streamspread.cli.command import COMMANDS
+from streamspread.cli.app import COMMANDS, program
 from tests.malformed.values import TEXTS
 
 TINY = {
@@ -28,7 +25,7 @@ LONG = {("train", "--data", "patches"), ("study", "--data", "patches")}
 
 def flags(name):
     """The options of a command, each with whether it takes a value."""
-    command = typer.main.get_command(build(name)).commands[name]
+    command = program(name).commands[name]
     return [
         (one.opts[0], not one.is_flag)
         for one in command.params

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamspread.cli.app import Command
 from streamspread.cli.arguments import OUTPUT, Quiet, Source, images_at_most
-from streamspread.cli.command import Command
 from streamspread.cli.inputs import open_source
 from streamspread.cli.terminal import note, progress_bars, show_text
 from streamspread.errors import OptionError

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from streamspread.cli.app import Command
 from streamspread.cli.arguments import INPUT, OUTPUT, Language, Quiet, Source, Split, images_at_most
-from streamspread.cli.command import Command
 from streamspread.cli.inputs import dated_name, open_source
 from streamspread.cli.terminal import note, progress_bars, show_text
 from streamspread.errors import OptionError

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from streamspread.cli.arguments import Source, UnusedOutput
-from streamspread.cli.command import Command
+from streamspread.cli.app import Command
+from streamspread.cli.arguments import Output, Source
 from streamspread.cli.terminal import progress_bars
 from streamspread.options import Options
 
 _USED = {"model", "image_size", "layers", "axes"}
 
 
-def layers(source: Source, options: Options, output: UnusedOutput) -> None:
+def layers(source: Source, options: Options, output: Output) -> None:
     """List a network's layers with the shape and the number D of their features, and mark those that --layers
     takes; a line of run can be pasted."""
     with progress_bars(output.quiet):
@@ -40,5 +40,5 @@ COMMAND = Command(
     ),
     place=3,
     panel="Analyse a network",
-    hides=frozenset(one.name for kind in (Source, Options, UnusedOutput) for one in fields(kind)) - _USED,
+    hides=frozenset(one.name for kind in (Source, Options, Output) for one in fields(kind)) - _USED,
 )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from streamspread.cli.arguments import Source, UnusedOutput
-from streamspread.cli.command import Command
+from streamspread.cli.app import Command
+from streamspread.cli.arguments import Output, Source
 from streamspread.cli.inputs import open_first
 from streamspread.cli.terminal import progress_bars
 from streamspread.options import Options
 from streamspread.ranks.launch import speaks
 
 
-def plan(source: Source, options: Options, output: UnusedOutput) -> None:
+def plan(source: Source, options: Options, output: Output) -> None:
     """Say what run would do: method, passes, memory and time of each layer, and why."""
     with progress_bars(output.quiet or not speaks()):
         from streamspread.api import analyze
@@ -40,4 +40,5 @@ COMMAND = Command(
     ),
     place=2,
     panel="Analyse a network",
+    hides=frozenset({"columns", "form", "out"}),  # a plan is a table, and written nowhere
 )

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from streamspread.cli.app import Command
 from streamspread.cli.arguments import Language, Quiet
-from streamspread.cli.command import Command
 from streamspread.cli.terminal import note, progress_bars, show_text
 
 

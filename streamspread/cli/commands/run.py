@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from streamspread.cli.app import Command
 from streamspread.cli.arguments import Output, Source
-from streamspread.cli.command import Command
 from streamspread.cli.inputs import Opened, dated_name, open_first
 from streamspread.cli.terminal import check_printed, note, outlook_line, print_result, progress_bars
 from streamspread.errors import OptionError

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from streamspread.cli.app import Command
 from streamspread.cli.arguments import Format, Printed
-from streamspread.cli.command import Command
 from streamspread.cli.terminal import check_printed, print_history, print_result
 from streamspread.options import read_thresholds
 

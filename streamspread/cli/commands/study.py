@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamspread.cli.app import Command
 from streamspread.cli.arguments import INPUT, OUTPUT, Data, Language, Quiet
-from streamspread.cli.command import Command
 from streamspread.cli.experiments import Asked, perform
 from streamspread.cli.inputs import open_data
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from streamspread.cli.app import Command
 from streamspread.cli.arguments import INPUT, OUTPUT, Quiet
-from streamspread.cli.command import Command
 from streamspread.cli.inputs import dated_name
 from streamspread.cli.terminal import begins, epoch_lines, note, progress_bars, training_bar
 from streamspread.options import Flag, Option, split_names
