@@ -4,7 +4,6 @@ import re
 import shlex
 
 import pytest
-import typer
 
 from examples import snippets
 
@@ -54,7 +53,7 @@ COMMANDS = sorted(
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_a_command_of_the_documents_can_be_given(words):
     name = next((word for word in words if not word.startswith("-")), None)
-    command = typer.main.get_command(build(name))
+    command = program(name)
     if name is None:  # these end the program as they are read
         context = command.make_context("streamspread", [], resilient_parsing=True)
         assert {*words} <= {flag for one in command.get_params(context) for flag in one.opts}
