@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from examples import snippets
+from streamspread.cli.app import program
 
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 COMMAND = re.compile(r"^(?:\$ )?(streamspread [^\n]*)", re.MULTILINE)
