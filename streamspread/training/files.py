@@ -24,22 +24,28 @@ from streamspread.system.text import storable
 from streamspread.system.version import __version__
 from streamspread.training.recipe import Recipe
 from streamspread.training.setup import Start
-from streamspread.training.trainer import Course, EpochReport, Trainer, Weights
+from streamspread.training.trainer import EpochReport, Trainer, TrainingProgress, Weights
 
 
 class TrainingKeeper(StateKeeper):
     """Keeps a training in a file; knows it by its recipe, network, first weights and images."""
 
     def __init__(
-        self, path: str | os.PathLike[str], start: Start, recipe: Recipe, train: Labelled, test: Labelled
+        self,
+        path: str | os.PathLike[str],
+        start: Start,
+        recipe: Recipe,
+        train: Labelled,
+        test: Labelled,
+        keep: str = "best",
     ) -> None:
         """Looks at what is there.
 
         Raises:
             StoreError: what is there is of another training, or no checkpoint, or it cannot be written.
         """
-        told = {
-            "what it keeps": "a training",
+        identity = {
+            "what it keeps": "a training" if keep == "best" else "a training's last epoch",
             "streamspread's version": __version__,
             "the network": start.network.plan,
             **{f"option {name}": value for name, value in asdict(recipe).items()},
@@ -51,9 +57,9 @@ class TrainingKeeper(StateKeeper):
             "the checksum of the train images": checksum(train.images, train.labels),
             "the checksum of the test images": checksum(test.images, test.labels),
         }
-        super().__init__(path, told, start.device)
+        super().__init__(path, identity, start.device)
 
-    def resume(self, trainer: Trainer, course: Course) -> None:
+    def resume(self, trainer: Trainer, progress: TrainingProgress) -> None:
         """Bring both to where they were kept; where nothing is there they stay at the beginning.
 
         Raises:
@@ -63,18 +69,18 @@ class TrainingKeeper(StateKeeper):
             return
         header, tensors = self.saved
         with self.reading():
-            course.history = [EpochReport(**report) for report in header["history"]]
-            course.seconds = float(header["seconds"])
-            course.best = _copied(below("best.", tensors), trainer.device)
-            course.last = course.best
+            progress.history = [EpochReport(**report) for report in header["history"]]
+            progress.seconds = float(header["seconds"])
+            progress.best = _copied(below("best.", tensors), trainer.device)
+            progress.last = progress.best
             if header["last"]:
-                course.last = _copied(below("last.", tensors), trainer.device)
+                progress.last = _copied(below("last.", tensors), trainer.device)
             trainer.load_state(header["trainer"], below("trainer.", tensors))
         self.release()
 
-    def offer_training(self, trainer: Trainer, course: Course, seconds: float) -> None:
+    def offer_training(self, trainer: Trainer, progress: TrainingProgress, seconds: float) -> None:
         """As :meth:`offer`, between two batches. ``seconds``: that the training took so far."""
-        self.offer(lambda: _state(trainer, course, seconds))
+        self.offer(lambda: _state(trainer, progress, seconds))
 
     def remove(self) -> None:
         """Remove the file of a training that has ended well."""
@@ -82,15 +88,15 @@ class TrainingKeeper(StateKeeper):
             self.path.unlink(missing_ok=True)
 
 
-def _state(trainer: Trainer, course: Course, seconds: float) -> State:
+def _state(trainer: Trainer, progress: TrainingProgress, seconds: float) -> State:
     facts, own = trainer.state()
     tensors = {f"trainer.{name}": tensor for name, tensor in own.items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in course.best.items()}
-    if differ := course.last is not course.best:
-        tensors |= {f"last.{name}": tensor for name, tensor in course.last.items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in progress.best.items()}
+    if differ := progress.last is not progress.best:
+        tensors |= {f"last.{name}": tensor for name, tensor in progress.last.items()}
     header: dict[str, Any] = {
-        "where": f"epoch {len(course.history) + 1}, {facts['at']:,} batches into it",
-        "history": [asdict(report) for report in course.history],
+        "where": f"epoch {len(progress.history) + 1}, {facts['at']:,} batches into it",
+        "history": [asdict(report) for report in progress.history],
         "seconds": seconds,
         "last": differ,
         "trainer": facts,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from streamspread.datasets import Labelled
 from streamspread.errors import OptionError
@@ -26,7 +27,7 @@ from streamspread.system.version import __version__
 from streamspread.training.files import Stored, TrainingKeeper, check_checkpoint, write_weights
 from streamspread.training.recipe import Recipe
 from streamspread.training.setup import Start, autocast, check_split, prepare
-from streamspread.training.trainer import Course, EpochReport, Split, Trainer
+from streamspread.training.trainer import EpochReport, Split, Trainer, TrainingProgress, evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +37,13 @@ class Callbacks:
     Attributes:
         epoch: after each epoch.
         batch: after each batch, with the number of images taken so far and of all that will be taken.
+        step: before the first batch of this process and after each, with the network and the number of steps
+            that were taken. The time that it takes does not count as the training's.
     """
 
     epoch: Callable[[EpochReport], None] | None = None
     batch: Callable[[int, int], None] | None = None
+    step: Callable[[Network, int], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +57,23 @@ class Output:
         command: what the file's note says as its command.
         checkpoint: a file that the same call goes on from, to the same bits on a CPU; it goes when the
             training has ended. None: none.
+        keep: "best": the result is the epoch that the test images choose. "last": it is the last epoch's
+            network as it was trained, of which no file is written; an epoch's accuracy is then measured only
+            where there is a callback for epochs, and is else NaN.
+
+    Raises:
+        OptionError: a file for the last epoch.
     """
 
     path: str | os.PathLike[str] | None = None
     replace: bool = True
     command: str = ""
     checkpoint: str | os.PathLike[str] | None = None
+    keep: Literal["best", "last"] = "best"
+
+    def __post_init__(self) -> None:
+        if self.keep == "last" and self.path is not None:
+            raise OptionError("a file holds the best epoch: with keep='last' give no path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +82,7 @@ class TrainResult:
 
     Attributes:
         plan: of the network. ``network``: in eval mode, on the device, with the weights of the best epoch,
-            rounded as they are stored.
+            rounded as they are stored; or of the last one, as :class:`Output` says.
         accuracy: of ``network``, in float32 on the whole test split (0 to 1).
         best_epoch: from 1. ``epochs``: that ended.
         history: the report of every epoch.
@@ -75,7 +90,8 @@ class TrainResult:
         last_path: of the last epoch's weights, which an interrupted training keeps too where these are not
             the best; None where there is no such file.
         interrupted: Ctrl-C, or a signal that is taken as it, ended it early.
-        seconds: of all of it, with those before it was resumed.
+        seconds: of all of it, with those before it was resumed. ``steps``: of all epochs.
+        precision: of the products, "bf16" or "fp32".
         notes: what is to be said of its having been kept and resumed.
     """
 
@@ -88,6 +104,8 @@ class TrainResult:
     sha256: str | None
     interrupted: bool
     seconds: float
+    steps: int
+    precision: str
     last_path: Path | None = None
     notes: tuple[str, ...] = ()
 
@@ -99,9 +117,6 @@ class TrainResult:
     def last_accuracy(self) -> float:
         """Of the last epoch's weights, as they were trained."""
         return self.history[-1].accuracy
-
-
-EVALUATION_BATCH = 1000  # images
 
 
 def check(
@@ -164,7 +179,7 @@ def train(
     check_checkpoint(output.checkpoint, output.path)
     keeper = None
     if output.checkpoint is not None:
-        keeper = TrainingKeeper(output.checkpoint, start, recipe, train_split, test_split)
+        keeper = TrainingKeeper(output.checkpoint, start, recipe, train_split, test_split, output.keep)
     network = start.network.to(start.device)
     test = Split(test_split.images, test_split.labels, start.device)
     trainer = Trainer(
@@ -173,19 +188,19 @@ def train(
         recipe,
         partial(autocast, start.device, start.precision),
     )
-    course = Course()
+    progress = TrainingProgress(output.keep)
     if keeper is not None:
-        keeper.resume(trainer, course)
-    earlier = course.seconds
+        keeper.resume(trainer, progress)
+    earlier = progress.seconds
     looked_for()
     with closing(trainer):
-        interrupted = _run_epochs(trainer, test, callbacks or Callbacks(), course, keeper)
+        interrupted = _run_epochs(trainer, test, callbacks or Callbacks(), progress, keeper)
 
-    both = interrupted and course.last is not course.best
-    last = _stored(network, course.last, test) if both else None
-    best = _stored(network, course.best, test)
-    course.seconds = earlier + time.perf_counter() - began
-    facts = _facts(course, start, recipe, interrupted) | {
+    both = interrupted and progress.last is not progress.best
+    last = _stored(network, progress.last, test) if both else None
+    best = _stored(network, progress.best, test, rounded=output.keep == "best")
+    progress.seconds = earlier + time.perf_counter() - began
+    facts = _facts(progress, start, recipe, interrupted) | {
         "data": train_split.description,
         "data_crc32": checksum(*train_split[:2], *test_split[:2]),
         "train_images": str(len(train_split.labels)),
@@ -196,58 +211,45 @@ def train(
     if notes:
         facts["notes"] = "; ".join(notes)
     written = write_weights(start.target, best, last, facts, output.replace)
-    if keeper is not None and len(course.history) == recipe.epochs:
+    if keeper is not None and len(progress.history) == recipe.epochs:
         keeper.remove()
     return TrainResult(
         plan=network.plan,
         network=network,
         accuracy=best.accuracy,
-        best_epoch=course.best_epoch,
-        history=tuple(course.history),
+        best_epoch=progress.best_epoch,
+        history=tuple(progress.history),
         path=written.path,
         sha256=written.sha256,
         interrupted=interrupted,
-        seconds=course.seconds,
+        seconds=progress.seconds,
+        steps=trainer.steps,
+        precision=start.precision,
         last_path=written.last_path,
         notes=notes,
     )
 
 
-@torch.inference_mode()
-def evaluate(
-    network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    forward: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> float:
-    """The share of images, from 0 to 1, whose largest logit is that of their label.
-
-    The network is put in eval mode.
-
-    Args:
-        images: (N, 3, H, W). ``labels``: int64 (N,). Both on the network's device.
-        forward: makes the context of a forward pass, such as bfloat16 where speed matters more.
-    """
-    network.eval()
-    right = torch.zeros((), dtype=torch.int64, device=labels.device)
-    with forward():
-        for x_NCHW, y_N in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-            right += (network(x_NCHW).argmax(dim=1) == y_N).sum()  # stays on the device: no wait per batch
-    return int(right) / len(labels)
-
-
 def _run_epochs(
-    trainer: Trainer, test: Split, callbacks: Callbacks, course: Course, keeper: TrainingKeeper | None
+    trainer: Trainer,
+    test: Split,
+    callbacks: Callbacks,
+    progress: TrainingProgress,
+    keeper: TrainingKeeper | None,
 ) -> bool:
-    """Train on from where the course is; whether Ctrl-C or a signal ended it."""
-    recipe, began, earlier = trainer.recipe, time.perf_counter(), course.seconds
+    """Train on from where the progress is; whether Ctrl-C or a signal ended it."""
+    recipe, clock = trainer.recipe, _Clock(progress.seconds)
 
-    def seconds() -> float:
-        return earlier + time.perf_counter() - began
+    def step() -> None:
+        if callbacks.step is not None:
+            with clock.paused():
+                callbacks.step(trainer.network, trainer.step)
+                trainer.network.train()
 
     def between() -> None:
+        step()
         if keeper is not None:
-            keeper.offer_training(trainer, course, seconds())
+            keeper.offer_training(trainer, progress, clock.seconds)
 
     try:
         with (
@@ -255,7 +257,8 @@ def _run_epochs(
             as_ctrl_c(),
             keeper or nullcontext(),
         ):
-            for epoch in range(len(course.history) + 1, recipe.epochs + 1):
+            step()
+            for epoch in range(len(progress.history) + 1, recipe.epochs + 1):
                 loss = trainer.run_epoch(callbacks.batch, between)
                 if not math.isfinite(loss):
                     if keeper is not None:
@@ -264,38 +267,58 @@ def _run_epochs(
                         f"the training loss became {loss} in epoch {epoch} at the learning rate "
                         f"{recipe.peak:g}; try a lower one, e.g. --lr {recipe.peak / 4:g}"
                     )
-                network = trainer.trained()
-                accuracy = evaluate(network, test.images, test.labels, trainer.autocast)
-                best = max(accuracy, course.best_accuracy)
-                report = EpochReport(epoch, recipe.epochs, loss, accuracy, best, seconds())
-                course.ended(report, network.state_dict())
+                network, accuracy = trainer.trained(), math.nan
+                if progress.keep == "best" or callbacks.epoch is not None:
+                    with nullcontext() if progress.keep == "best" else clock.paused():
+                        accuracy = evaluate(network, test.images, test.labels, trainer.autocast)
+                best = max(accuracy, progress.best_accuracy)
+                report = EpochReport(epoch, recipe.epochs, loss, accuracy, best, clock.seconds)
+                progress.ended(report, network.state_dict())
                 if callbacks.epoch is not None:
                     callbacks.epoch(report)
     except KeyboardInterrupt:
-        if not course.history:  # no epoch has ended, so there is nothing to keep
+        if not progress.history:  # no epoch has ended, so there is nothing to keep
             raise
         return True
     return False
 
 
-def _stored(network: Network, state: Mapping[str, Tensor], test: Split) -> Stored:
+class _Clock:
+    """Seconds of a training, without those in which it was paused; ``earlier``: of the processes before."""
+
+    def __init__(self, earlier: float) -> None:
+        self._began = time.perf_counter() - earlier
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        before = time.perf_counter()
+        yield
+        self._began += time.perf_counter() - before
+
+
+def _stored(network: Network, state: Mapping[str, Tensor], test: Split, rounded: bool = True) -> Stored:
     """A state as it is stored, which the network then has, and its accuracy."""
     network.load_state_dict(state)
-    stored = rounded_state(network)
-    apply_weights(network, stored, "just trained")
+    stored = rounded_state(network) if rounded else dict(state)
+    if rounded:
+        apply_weights(network, stored, "just trained")
     with switched(matrices=False, convolutions=False):
         return Stored(stored, evaluate(network, test.images, test.labels))
 
 
-def _facts(course: Course, start: Start, recipe: Recipe, interrupted: bool) -> dict[str, str]:
+def _facts(progress: TrainingProgress, start: Start, recipe: Recipe, interrupted: bool) -> dict[str, str]:
     """What the weights' note says of the training."""
-    ended = len(course.history)
+    ended = len(progress.history)
     return {
         "plan": start.network.plan,
-        "accuracy_last_epoch": f"{course.history[-1].accuracy:.4f}",
-        "best_epoch": str(course.best_epoch),
+        "accuracy_last_epoch": f"{progress.history[-1].accuracy:.4f}",
+        "best_epoch": str(progress.best_epoch),
         "epochs": f"{ended} of {recipe.epochs}" if interrupted else str(recipe.epochs),
-        "seconds": f"{course.seconds:.1f}",
+        "seconds": f"{progress.seconds:.1f}",
         **recipe.note(),
         "precision": start.precision,
         **start.origin,

@@ -19,6 +19,9 @@ from streamspread.models.plans import IMAGE_SIZE, find_plan, parse_plan
 from streamspread.models.weights import apply_weights, read_weights, writing
 from streamspread.system.devices import resolve_device
 from streamspread.system.files import check_place
+from streamspread.system.tensors import checksum
+from streamspread.system.text import storable
+from streamspread.system.version import __version__
 from streamspread.training.recipe import Recipe
 from streamspread.training.spread_loss import PREVIOUS
 
@@ -124,6 +127,21 @@ def load_splits(spec: str, samples: int | None = None, seed: int = 0) -> tuple[L
             "give a folder with train/ and test/, or one with train*.parquet and test*.parquet"
         )
     return train, test
+
+
+def identity(
+    model: str, train: Labelled, test: Labelled, recipe: Recipe, device: torch.device
+) -> dict[str, Any]:
+    """All that a training depends on, as JSON holds it, but for the weights that it goes on from."""
+    return {
+        "version": __version__,
+        "model": model,
+        "data": storable(train.description),
+        "checksum": checksum(*train[:2], *test[:2]),
+        "epochs": recipe.epochs,
+        **recipe.note(),
+        "device": device.type,
+    }
 
 
 def check_split(name: str, images: Tensor, labels: Tensor) -> None:

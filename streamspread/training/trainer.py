@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, update_bn
 
@@ -17,6 +17,7 @@ from streamspread.system.tensors import below
 from streamspread.training.recipe import MOMENTUM, WEIGHT_DECAY, Recipe
 
 CROP = 4  # pixels by which an image is shifted at the most, each way; its edges are mirrored
+EVALUATION_BATCH = 1000  # images
 STATISTICS_BATCHES = 20  # from which batch norm's statistics under averaged weights are computed
 
 
@@ -44,15 +45,17 @@ class EpochReport:
 
 
 @dataclass
-class Course:
+class TrainingProgress:
     """How far a training is, beside its trainer.
 
     Attributes:
+        keep: "best" or "last", the epoch whose weights are kept.
         history: the report of every epoch that ended.
         best, last: the state of the best of these, and of the last: one object where that is the best.
         seconds: that the training took before this process.
     """
 
+    keep: str = "best"
     history: list[EpochReport] = field(default_factory=list)
     best: Weights = field(default_factory=dict)
     last: Weights = field(default_factory=dict)
@@ -60,7 +63,9 @@ class Course:
 
     @property
     def best_epoch(self) -> int:
-        """From 1: the first of those with the highest accuracy."""
+        """From 1: the first of those with the highest accuracy, or the last."""
+        if self.keep == "last":
+            return len(self.history)
         return 1 + max(range(len(self.history)), key=lambda i: self.history[i].accuracy)
 
     @property
@@ -70,7 +75,7 @@ class Course:
     def ended(self, report: EpochReport, state: Mapping[str, Tensor]) -> None:
         """An epoch ended; ``state``: of its network, which is copied."""
         self.last = {key: value.clone() for key, value in state.items()}
-        if report.accuracy > self.best_accuracy:
+        if self.keep == "last" or report.accuracy > self.best_accuracy:
             self.best = self.last
         self.history.append(report)
 
@@ -217,6 +222,49 @@ class Trainer:
 def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors in memory of their own, and no maps of a file."""
     return {name: state[name].clone() for name in state}
+
+
+class Score(NamedTuple):
+    """What a network is right about: the share of images, from 0 to 1, and the mean cross-entropy."""
+
+    accuracy: float
+    loss: float
+
+
+@torch.inference_mode()
+def score(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    forward: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Score:
+    """The share of images whose largest logit is that of their label, and the mean cross-entropy.
+
+    The network is put in eval mode.
+
+    Args:
+        images: (N, 3, H, W). ``labels``: int64 (N,). Both on the network's device.
+        forward: makes the context of a forward pass, such as bfloat16 where speed matters more.
+    """
+    network.eval()
+    right = torch.zeros((), dtype=torch.int64, device=labels.device)
+    loss = torch.zeros((), dtype=torch.float64, device=labels.device)
+    with forward():
+        for x_NCHW, y_N in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+            logits = network(x_NCHW)
+            right += (logits.argmax(dim=1) == y_N).sum()  # stays on the device: no wait per batch
+            loss += functional.cross_entropy(logits, y_N, reduction="sum")
+    return Score(int(right) / len(labels), float(loss) / len(labels))
+
+
+def evaluate(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    forward: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> float:
+    """The accuracy alone, as :func:`score` measures it."""
+    return score(network, images, labels, forward).accuracy
 
 
 def augment(images: Tensor, chosen: Tensor, generator: torch.Generator) -> Tensor:

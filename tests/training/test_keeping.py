@@ -12,7 +12,7 @@ from streamspread.errors import OptionError, StoreError
 from streamspread.models.weights import read_weights
 from streamspread.store import keeping
 from streamspread.training import Callbacks, Output, check, train
-from streamspread.training.trainer import Course, EpochReport, Trainer
+from streamspread.training.trainer import EpochReport, Trainer, TrainingProgress
 from tests.trainings import RECIPE, TEST, TRAIN, digest, separable
 
 PLAN = "4,M,8"
@@ -28,7 +28,7 @@ def _after_every_batch(monkeypatch):
     monkeypatch.setattr(keeping, "SHARE", 0.0)
 
 
-def run(path=None, stop=None, out=None, data=(TRAIN, TEST), plan=PLAN, weights=None, **options):
+def run(path=None, stop=None, out=None, data=(TRAIN, TEST), plan=PLAN, weights=None, keep="best", **options):
     """A training of 3 epochs of 4 batches, which ``stop(number of the batch)`` may end."""
     count = [0]
 
@@ -38,7 +38,7 @@ def run(path=None, stop=None, out=None, data=(TRAIN, TEST), plan=PLAN, weights=N
             stop(count[0])
 
     recipe = dataclasses.replace(RECIPE, **options)
-    output = Output(path=out, checkpoint=path)
+    output = Output(path=out, checkpoint=path, keep=keep)
     return train(
         plan,
         *data,
@@ -82,7 +82,7 @@ def resumed(path, every, **options):
 
 @pytest.mark.parametrize(
     ("case", "every"),
-    [("as it is", 1), ("averaged", 3), ("not augmented", 4), ("spread", 3)],
+    [("as it is", 1), ("averaged", 3), ("not augmented", 4), ("spread", 3), ("the last epoch", 5)],
 )
 def test_a_training_that_is_ended_again_and_again_has_the_bits_of_one_that_is_not(
     case, every, tmp_path, monkeypatch
@@ -93,14 +93,16 @@ def test_a_training_that_is_ended_again_and_again_has_the_bits_of_one_that_is_no
         run(out=tmp_path / "first.safetensors", epochs=1)
     if case == "spread":
         options = {"spread_layers": ("c2",)}
+    if case == "the last epoch":
+        options = {"keep": "last"}
     if case == "not augmented":
         monkeypatch.setattr(Trainer, "_augmented", lambda self, chosen: self.split.images[chosen])
     want = run(**options)
     done, ends = resumed(tmp_path / "kept", every, **options)
     assert ends == 12 // every
     assert digest(done) == digest(want)
-    assert [(one.loss, one.accuracy) for one in done.history] == [
-        (one.loss, one.accuracy) for one in want.history
+    assert [(one.loss, str(one.accuracy)) for one in done.history] == [
+        (one.loss, str(one.accuracy)) for one in want.history
     ]
     assert done.best_epoch == want.best_epoch
     assert not (tmp_path / "kept").exists()
@@ -252,7 +254,7 @@ def test_a_loss_that_is_not_finite_leaves_no_checkpoint(tmp_path):
 
 
 def test_the_best_epoch_is_the_first_of_the_best():
-    course = Course()
+    course = TrainingProgress()
     for epoch, accuracy in enumerate([0.1, 0.4, 0.4, 0.2], 1):
         course.ended(EpochReport(epoch, 4, 0.0, accuracy, 0.0, 0.0), {"x": torch.tensor(epoch)})
     assert (course.best_epoch, int(course.best["x"]), int(course.last["x"])) == (2, 2, 4)

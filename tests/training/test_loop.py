@@ -1,7 +1,9 @@
 """Training: it learns what can be learnt, keeps the best, repeats itself, and survives Ctrl-C."""
 
+import math
 import os
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from streamspread.models import load
 from streamspread.models.network import build
 from streamspread.models.weights import read_weights, rounded_state
 from streamspread.system.tensors import checksum
-from streamspread.training import Callbacks, Output, Recipe, check, evaluate, loop, setup, train
+from streamspread.training import Callbacks, Output, Recipe, check, evaluate, loop, setup, train, trainer
 from streamspread.training.trainer import Trainer
 from tests.trainings import separable
 
@@ -107,6 +109,32 @@ def test_the_best_epoch_is_kept_and_not_the_last(monkeypatch):
     assert (result.best_epoch, result.last_accuracy, result.accuracy) == (2, 0.2, 0.7)
     assert not torch.equal(states[1]["c1.weight"], states[3]["c1.weight"])
     assert torch.equal(result.network.c1.weight, states[1]["c1.weight"].half().float())
+
+
+def test_the_last_epoch_is_kept_as_it_was_trained_where_that_is_asked_for():
+    seen = {}
+
+    def step(network, number):
+        seen[number] = network.c1.weight.detach().clone()
+        network.eval()  # as a measurement leaves it
+
+    result = quick(keep="last", step=step)
+    assert list(seen) == list(range(33))
+    assert (result.best_epoch, result.steps, result.epochs) == (4, 32, 4)
+    assert all(math.isnan(report.accuracy) for report in result.history)
+    assert torch.equal(result.network.c1.weight, seen[32])
+    assert not torch.equal(seen[32], seen[32].half().float())
+    assert result.accuracy == evaluate(result.network, *TEST[:2])
+    assert torch.equal(quick(epoch=lambda _: None, keep="last").network.c1.weight, seen[32])
+    with pytest.raises(OptionError, match="a file holds the best epoch"):
+        Output(path="w.safetensors", keep="last")
+
+
+def test_time_that_a_step_is_looked_at_is_not_the_trainings(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    result = quick(epochs=1, step=lambda *_: now.append(now.pop() + 10.0))
+    assert (result.history[0].seconds, now) == (0.0, [90.0])
 
 
 def test_ctrl_c_keeps_the_best_so_far(tmp_path):
@@ -321,7 +349,7 @@ def test_what_needs_no_images_can_be_checked_without_them(tmp_path):
 
 
 def test_accuracy_counts_every_image_once(monkeypatch):
-    monkeypatch.setattr(loop, "EVALUATION_BATCH", 3)
+    monkeypatch.setattr(trainer, "EVALUATION_BATCH", 3)
     logits = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 3, 4, 5, 6]), 10).float()
     labels = torch.tensor([0, 1, 2, 0, 4, 5, 0])
     module = torch.nn.Identity().train()
