@@ -173,7 +173,7 @@ def rate_of_pairs() -> float:
     import numpy as np
     import torch
 
-    from streamspread.kernels.pairs import LANES, SIDE, TILE, add_tile
+    from streamspread.kernels.int16_microkernel import LANES, SIDE, TILE, add_tile
     from streamspread.system.threads import one_by_one
 
     @numba.njit(nogil=True)

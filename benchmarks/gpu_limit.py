@@ -24,6 +24,7 @@ from benchmarks.environment import environment, save
 from benchmarks.features import feature_batches
 from streamspread import datasets, kernels, models
 from streamspread.api.analyze import analyze, plan
+from streamspread.kernels import formats
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.observe.placement import prepared
 from streamspread.observe.selection import select
@@ -103,8 +104,8 @@ def rank_updates(matrix_flops: float) -> list[dict[str, Any]]:
     add_gram_rows = kernels.for_device(DEVICE).add_gram_rows
     settings = itertools.product(("fp16", "bf16"), (2048, 4096, 8192, STAGED), (1024, 2048, 4096))
     for rounding, terms, panel_rows in settings:
-        panels = SymmetricPanels(DIM, panel_rows, kernels.SUM_DTYPES[rounding], DEVICE)
-        dtype = kernels.staged_dtype(rounding, DEVICE)
+        panels = SymmetricPanels(DIM, panel_rows, formats.SUM_DTYPES[rounding], DEVICE)
+        dtype = formats.staged_dtype(rounding, DEVICE)
         x_ND = torch.empty(STAGED, DIM, dtype=dtype, device=DEVICE).normal_()
         updates = 0
 
@@ -151,10 +152,10 @@ def fused_kernel(copy_rate: float) -> list[dict[str, Any]]:
         for rounding in ("fp16", "bf16", "fp32"):
             xs = [torch.randn(count, DIM, device=DEVICE).to(source) for _ in range(4)]
             out = torch.empty(
-                count * batches, DIM, device=DEVICE, dtype=kernels.staged_dtype(rounding, DEVICE)
+                count * batches, DIM, device=DEVICE, dtype=formats.staged_dtype(rounding, DEVICE)
             )
             shift_D = torch.zeros(DIM, device=DEVICE)
-            sums = kernels.new_sums(DIM, DEVICE)
+            sums = formats.new_sums(DIM, DEVICE)
 
             def work(xs=xs, out=out, shift_D=shift_D, sums=sums, rounding=rounding):
                 for i in range(batches):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from streamspread import kernels
+from streamspread.kernels import formats
 from streamspread.system.process import left_alone, looked_for
 from tests import emulation
 from tests.processes import hear_signals
@@ -68,11 +69,11 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> t
     staging buffers, of CUDA."""
     if request.param != "emulated":
         return request.param
-    module, staged_dtype = emulation.load(), kernels.staged_dtype
+    module, staged_dtype = emulation.load(), formats.staged_dtype
     monkeypatch.setattr(kernels, "for_device", lambda device: module)
     monkeypatch.setattr(torch, "_int_mm", emulation.int_mm)
     monkeypatch.setattr(
-        kernels, "staged_dtype", lambda rounding, device: staged_dtype(rounding, torch.device("cuda"))
+        formats, "staged_dtype", lambda rounding, device: staged_dtype(rounding, torch.device("cuda"))
     )
     return torch.device("cpu")
 

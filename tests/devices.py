@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from streamspread import kernels
-from streamspread.kernels import cpu, digits
+from streamspread.kernels import cpu, int8_gemm
 from tests import emulation
 
 CPU = torch.device("cpu")
@@ -28,5 +28,5 @@ def need_exact(device):
     """Skip unless the device, or the CPU in its place, multiplies int8 matrices exactly, as a card does."""
     if kernels.for_device(device) is cpu:
         return
-    if not (digits.are_exact() if device.type == "cpu" else kernels.exact_speed(device)):
+    if not (int8_gemm.are_exact() if device.type == "cpu" else kernels.exact_speed(device)):
         pytest.skip("int8 products are not exact here")

@@ -266,7 +266,8 @@ def load() -> ModuleType:
         "cupy_backends.cuda": ModuleType("cupy_backends.cuda"),
         "cupy_backends.cuda.libs": libs,
     }
-    importlib.import_module("streamspread.kernels.planes")  # with what is real, so that there is one of it
+    # With what is real, so that there is one of it.
+    importlib.import_module("streamspread.kernels.int8_gemm_cuda")
     path = Path(kernels.__file__).with_name("cuda.py")
     spec = importlib.util.spec_from_file_location("cuda_on_the_cpu", path)
     module = importlib.util.module_from_spec(spec)

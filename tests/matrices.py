@@ -88,8 +88,8 @@ def random_band(n, bandwidth, seed=0):
 
 
 def of_band(band):
-    """The dense symmetric matrix of a band (n, 2·bandwidth)."""
-    n, bandwidth = len(band), band.shape[1] // 2
+    """The dense symmetric matrix of a band (n, bandwidth + 1)."""
+    n, bandwidth = len(band), band.shape[1] - 1
     dense = np.zeros((n, n))
     for distance in range(min(bandwidth + 1, n)):
         column = np.arange(n - distance)

@@ -45,12 +45,11 @@ RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
 OWNERS = {
     "numba": {
         "kernels/cpu.py",
-        "kernels/digits.py",
-        "kernels/integers.py",
-        "kernels/pairs.py",
-        "kernels/tridiagonal.py",
+        "kernels/int8_gemm.py",
+        "kernels/int16_microkernel.py",
+        "kernels/timing.py",
     },
-    "llvmlite": {"kernels/pairs.py"},
+    "llvmlite": {"kernels/int16_microkernel.py"},
     "cupy": {"kernels/cuda.py"},
     "safetensors": {"models/weights.py", "store/grams.py", "store/checkpoints.py", "store/tensors.py"},
     "pyarrow": {

@@ -15,8 +15,8 @@ from streamspread.accumulators.growth import values_of_parts
 from streamspread.accumulators.moments import About, widened
 from streamspread.accumulators.staging import variance_unit
 from streamspread.errors import DataError
-from streamspread.linalg.chunks import UNIT
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.products import UNIT
 from streamspread.options import Options
 from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.spectrum import components_for

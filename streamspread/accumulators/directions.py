@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 
 from streamspread.accumulators.staging import Origin, Staging
-from streamspread.linalg.chunks import UNIT
-from streamspread.linalg.leading import leading_pairs
+from streamspread.linalg.eigenpairs import leading_pairs
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.products import UNIT
 from streamspread.results.directions import Directions
 
 #: Variances that are no larger a share of the first have no direction: rounding makes them.

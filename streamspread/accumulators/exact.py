@@ -13,9 +13,9 @@ from streamspread.accumulators.base import Setting
 from streamspread.accumulators.staging import Overflow, variance_unit
 from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import DataError
-from streamspread.kernels import LARGEST_SUM, SUM_DTYPES
+from streamspread.kernels.formats import LARGEST_SUM, SUM_DTYPES
 from streamspread.linalg.band import band_bytes
-from streamspread.linalg.chunks import UNIT
+from streamspread.linalg.eigenpairs import leading_bytes, solved_dense
 from streamspread.linalg.eigenvalues import (
     Eigenvalues,
     Search,
@@ -23,8 +23,8 @@ from streamspread.linalg.eigenvalues import (
     leading_eigenvalues,
     workspace_bytes,
 )
-from streamspread.linalg.leading import leading_bytes, solved_dense
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.products import UNIT
 from streamspread.options import Options
 from streamspread.ranks import ALONE, Ranks
 from streamspread.results.spectrum import Spectrum

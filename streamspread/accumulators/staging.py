@@ -10,7 +10,8 @@ import torch
 
 from streamspread import kernels
 from streamspread.errors import ActivationError
-from streamspread.linalg.chunks import summation_error
+from streamspread.kernels import formats
+from streamspread.linalg.products import summation_error
 from streamspread.ranks import ALONE, Ranks
 from streamspread.system.tensors import as_tensor
 
@@ -18,8 +19,8 @@ from streamspread.system.tensors import as_tensor
 # 128 times as much, and what is 2²³ times smaller than that maximum still has full precision.
 # At int16 it is scaled to 2¹⁴, for later batches to be twice as large: there is no precision to spare. What
 # exceeds that tells the larger unit with which the layer is summed again. But what is 12 times as large as
-# deviations are, as a root mean square, is rare, and 14 bits for the rest cost less (kernels/digits.py): half
-# a unit, of which they are 362 to 724, moves data by less than 6.4 · 10⁻⁷ of T.
+# deviations are, as a root mean square, is rare, and 14 bits for the rest cost less (kernels/int8_gemm.py):
+# half a unit, of which they are 362 to 724, moves data by less than 6.4 · 10⁻⁷ of T.
 _TARGETS = {"fp16": 9, "int16": 14}
 _SPREAD = 724.0
 _TINY = 2.0**-20  # the deviation to expect after a first batch of zeros; at int16, of its values, of others
@@ -74,7 +75,7 @@ class Precision(NamedTuple):
     @property
     def sum_dtype(self) -> torch.dtype:
         """Of the sums."""
-        return kernels.SUM_DTYPES[self.rounding]
+        return formats.SUM_DTYPES[self.rounding]
 
     @property
     def exact(self) -> bool:
@@ -171,15 +172,15 @@ class Staging:
     Attributes:
         origin: shift and scale. ``rows``: capacity. ``filled``: rows in use.
         wanted: rows at which :meth:`fill` has them taken; all, unless its owner wants fewer.
-        count: samples seen, an int. ``sums``: see :class:`streamspread.kernels.Sums`.
+        count: samples seen, an int. ``sums``: see :class:`streamspread.kernels.formats.Sums`.
         batches: that came in this pass.
     """
 
     def __init__(self, origin: Origin, rows: int, precision: Precision) -> None:
         self.origin, self.rows, self.precision, self.wanted = origin, rows, precision, rows
         device = origin.shift_D.device
-        self.buffer_ND = kernels.staging_buffer(precision.rounding, rows, self.columns, device)
-        self.sums = kernels.new_sums(self.columns, device)
+        self.buffer_ND = formats.staging_buffer(precision.rounding, rows, self.columns, device)
+        self.sums = formats.new_sums(self.columns, device)
         self.count = self.filled = self.batches = 0
 
     @property
@@ -190,7 +191,7 @@ class Staging:
     @staticmethod
     def nbytes(columns: int, rows: int, rounding: str, device: torch.device) -> int:
         """Bytes of the buffer, the shift and the sums."""
-        return kernels.staged_bytes(rounding, rows, columns, device) + columns * (8 + 8)
+        return formats.staged_bytes(rounding, rows, columns, device) + columns * (8 + 8)
 
     @staticmethod
     def first_bytes(columns: int, rows: int) -> int:
@@ -245,9 +246,9 @@ class Staging:
             Overflow: rounding overflowed.
         """
         bad_input, overflow = self.sums.first_bad.tolist()
-        if bad_input != kernels.NEVER:
+        if bad_input != formats.NEVER:
             raise _not_finite(self.precision, bad_input)
-        if overflow != kernels.NEVER:
+        if overflow != formats.NEVER:
             what = f"{self.precision.rounding} overflow"
             where = f"{self.precision.part} {overflow + 1}"
             raise Overflow(f"layer {self.precision.layer}: {what} in {where}", self._fitting())

@@ -17,7 +17,7 @@ from streamspread.accumulators.exact import (
 )
 from streamspread.accumulators.travels import Travels
 from streamspread.accumulators.turning import Turning
-from streamspread.kernels import SUM_DTYPES, digit_bytes
+from streamspread.kernels.formats import SUM_DTYPES, digit_bytes
 from streamspread.linalg.probes import CALIBRATION, PROBES
 
 if TYPE_CHECKING:

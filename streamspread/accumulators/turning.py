@@ -16,9 +16,9 @@ from streamspread.accumulators.directions import Scaled, in_own_units
 from streamspread.accumulators.moments import widened
 from streamspread.accumulators.staging import Origin, Precision, Staging
 from streamspread.errors import ActivationError
-from streamspread.linalg.chunks import summation_error
-from streamspread.linalg.leading import leading_pairs
+from streamspread.linalg.eigenpairs import leading_pairs
 from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.products import summation_error
 from streamspread.ranks import Ranks
 from streamspread.results.directions import Directions
 from streamspread.system.devices import Profile

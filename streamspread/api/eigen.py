@@ -14,9 +14,8 @@ import torch
 
 from streamspread.errors import DataError, DeviceError, OptionError, check_flag, check_seed
 from streamspread.linalg.band import band_eigenvalues_
-from streamspread.linalg.enclosed import enclosed_pairs
-from streamspread.linalg.given import of_packed, of_square
-from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.eigenpairs import enclosed_pairs
+from streamspread.linalg.panels import SymmetricPanels, of_packed, of_square
 from streamspread.system.devices import profile
 from streamspread.system.process import turn
 from streamspread.system.torch_state import switched

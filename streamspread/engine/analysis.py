@@ -16,7 +16,7 @@ from streamspread.engine.loading import load_for
 from streamspread.engine.pace import Announce, announced
 from streamspread.engine.planning import check_fewer, check_room, plan_for
 from streamspread.engine.sharing import agreed, planned_alike
-from streamspread.kernels import thread_limit
+from streamspread.kernels.timing import thread_limit
 from streamspread.linalg.probes import FAILURE
 from streamspread.observe.observed import Observed
 from streamspread.options import Options
@@ -61,7 +61,7 @@ def analyzed(
     check_room(plan, observed.device)
     doing("loading kernels, which the first time compiles them")
     with _threads(ranks):
-        load_for(plan, observed, options)
+        load_for(plan, observed)
     with _threads(ranks), PeakMeter(observed.device, observed.resident_bytes) as meter:
         analysis = Analysis(observed, options, report, meter, keeper)
         try:

@@ -85,7 +85,7 @@ class Analysis:
             if job.precisions or job.exact:
                 taps = [tap for tap in self.observed.taps if tap.name in job.layers]
                 plan = plan_for(self.observed, self.options, taps, job.rounding, job.exact)
-                load_for(plan, self.observed, self.options)
+                load_for(plan, self.observed)
             self._begin(job, plan, saved)
             if self.keeper is not None:
                 self.keeper.release()

@@ -9,18 +9,16 @@ import torch
 from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Precision, Staging
 from streamspread.engine.layer import WIDER
-from streamspread.kernels import SUM_DTYPES, exact_speed, for_device
-from streamspread.linalg.band import WIDTH, band_eigenvalues_
-from streamspread.linalg.panels import SymmetricPanels
+from streamspread.kernels import exact_speed, for_device
+from streamspread.kernels.formats import SUM_DTYPES
 from streamspread.observe.observed import Observed
 from streamspread.observe.views import WIDE
-from streamspread.options import Options
 from streamspread.planner import Plan
 
 _TAKEN = (torch.float32, torch.float64)  # of activations: of most models, and of narrow sides and some views
 
 
-def load_for(plan: Plan, observed: Observed, options: Options) -> None:
+def load_for(plan: Plan, observed: Observed) -> None:
     """What a plan needs, before memory and time are measured: it is no layer's.
 
     Raises:
@@ -30,9 +28,6 @@ def load_for(plan: Plan, observed: Observed, options: Options) -> None:
     wide = (layer for layer in plan.layers if layer.summed_dim or layer.of.view in WIDE)
     dtypes = {observed.dtype} | {torch.float64 for _ in wide}
     _load_sums(roundings | {WIDER[one] for one in roundings & set(WIDER)}, dtypes, device)
-    in_place = options.all_eigenvalues or options.proof
-    if in_place and max(layer.candidate.order for layer in plan.layers) > observed.profile.dense_limit:
-        _load_band({SUM_DTYPES[rounding] for rounding in roundings}, device)
 
 
 def load_all() -> None:
@@ -40,7 +35,6 @@ def load_all() -> None:
     cpu = torch.device("cpu")
     exact_speed(cpu)  # loads every kind of exact products
     _load_sums(set(SUM_DTYPES), _TAKEN, cpu)
-    _load_band(set(SUM_DTYPES.values()), cpu)
 
 
 def _load_sums(roundings: Collection[str], dtypes: Collection[torch.dtype], device: torch.device) -> None:
@@ -54,8 +48,3 @@ def _load_sums(roundings: Collection[str], dtypes: Collection[torch.dtype], devi
                 sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[rounding], device=device)
                 for_device(device).add_gram_rows(sums, rows_ND.mT)
                 FourthMoments(columns, device).add(rows_ND)
-
-
-def _load_band(dtypes: Collection[torch.dtype], device: torch.device) -> None:
-    for dtype in dtypes:
-        band_eigenvalues_(SymmetricPanels(2 * WIDTH + 1, WIDTH, dtype, device))

@@ -13,8 +13,8 @@ from streamspread.estimator.rows import NotFinite, Stage, first_mean
 from streamspread.estimator.sums import Solved, leading
 from streamspread.estimator.tables import Table
 from streamspread.linalg.blocks import orthonormal
-from streamspread.linalg.chunks import summation_error
 from streamspread.linalg.frequent_directions import FrequentDirections
+from streamspread.linalg.products import summation_error
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
 

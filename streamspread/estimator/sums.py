@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamspread import kernels
 from streamspread.estimator import threads
 from streamspread.estimator.count import Choice
 from streamspread.estimator.rows import (
@@ -24,13 +23,12 @@ from streamspread.estimator.rows import (
     usual_rows,
 )
 from streamspread.estimator.square import Square
-from streamspread.linalg.chunks import UNIT
-from streamspread.linalg.goal import Goal
-from streamspread.linalg.leading import leading_bytes, leading_pairs
-from streamspread.linalg.leading_sums import sums_between
+from streamspread.kernels import formats
+from streamspread.linalg.certificates import Goal, Slack, float64_slack, sums_between
+from streamspread.linalg.eigenpairs import leading_bytes, leading_pairs
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
-from streamspread.linalg.slack import Slack, float64_slack
+from streamspread.linalg.products import UNIT
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
 from streamspread.system.threads import one_of_blas
@@ -92,7 +90,7 @@ class Scatter:
         if dim <= constants.dense_limit:
             return max(2 * Scatter.piece_bytes(dim, rows), 3 * 8 * dim * dim) + 8 * dim * dim
         sums = SymmetricPanels.nbytes(dim, _PANEL_ROWS, torch.float64) + Probes.nbytes(dim)
-        product = kernels.product_bytes(_PANEL_ROWS, dim, torch.float64, device)
+        product = formats.product_bytes(_PANEL_ROWS, dim, torch.float64, device)
         added = 2 * Scatter.piece_bytes(dim, rows) + product
         return sums + max(added, leading_bytes(dim, vectors, torch.float64, constants))
 

@@ -22,7 +22,7 @@ from streamspread.estimator.sums import (
 )
 from streamspread.estimator.tables import Table
 from streamspread.linalg.blocks import orthonormal
-from streamspread.linalg.chunks import UNIT
+from streamspread.linalg.products import UNIT
 from streamspread.system.devices import profile
 from streamspread.system.threads import one_of_blas
 

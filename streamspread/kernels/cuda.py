@@ -13,10 +13,9 @@ import torch
 from cupy.cuda import device as cupy_device
 from cupy_backends.cuda.libs import cublas
 
-from streamspread import kernels
-from streamspread.kernels import planes
-from streamspread.kernels.integers import LARGEST_VALUE
-from streamspread.kernels.planes import add_gram, add_weighted
+from streamspread.kernels import formats, int8_gemm_cuda
+from streamspread.kernels.formats import INT16_LIMIT
+from streamspread.kernels.int8_gemm_cuda import add_gram, add_weighted
 
 __all__ = ["add_gram", "add_gram_rows", "add_product", "add_weighted", "stage"]
 
@@ -147,7 +146,7 @@ __global__ void stage_whole(const T* __restrict__ x, long long x_stride, const d
 def _kernel(name: str) -> cupy.RawKernel:
     module = cupy.RawModule(
         code=_SOURCE,
-        options=("--std=c++17", f"-DTHREADS={_THREADS}", f"-DROWS={_ROWS}", f"-DREACH={LARGEST_VALUE}"),
+        options=("--std=c++17", f"-DTHREADS={_THREADS}", f"-DROWS={_ROWS}", f"-DREACH={INT16_LIMIT}"),
         name_expressions=(name,),
     )
     return module.get_function(name)
@@ -165,7 +164,7 @@ def stage(
     scale: float,
     rounding: str,
     out_ND: torch.Tensor,
-    sums: kernels.Sums,
+    sums: formats.Sums,
     batch: int,
 ) -> None:
     """The same as :func:`streamspread.kernels.cpu.stage`, in one kernel on torch's stream, without waiting
@@ -182,7 +181,7 @@ def stage(
         return
     wide = torch.float64 in (x_ND.dtype, out_ND.dtype)
     shift_D = shift_D.double() if wide else shift_D
-    length = kernels.vector_length(x_ND, out_ND)
+    length = formats.vector_length(x_ND, out_ND)
     arithmetic = "double" if wide else "float"
     name = f"stage<{_TYPES[x_ND.dtype]}, {arithmetic}, {_TYPES[out_ND.dtype]}, {length}>"
     arguments = (
@@ -202,12 +201,12 @@ def _stage_whole(
     shift_D: torch.Tensor,
     scale: float,
     out_ND: torch.Tensor,
-    sums: kernels.Sums,
+    sums: formats.Sums,
     batch: int,
 ) -> None:
-    """As :func:`streamspread.kernels.integers.stage`, with the same values and sums. Only the order in which
+    """As :func:`streamspread.kernels.cpu.stage`, with the same values and sums. Only the order in which
     squared rounding errors are added is not fixed."""
-    length = kernels.vector_length(x_ND, out_ND)
+    length = formats.vector_length(x_ND, out_ND)
     arguments = (
         shift_D.data_ptr(),
         np.float64(scale),
@@ -268,9 +267,9 @@ def _gemm_ex(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None
 
 def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor, *, terms: int | None = None) -> None:
     """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, by :func:`add_product`, or
-    of int16 by :mod:`streamspread.kernels.planes`."""
+    of int16 by :mod:`streamspread.kernels.int8_gemm_cuda`."""
     if x_NK.dtype == torch.int16:
-        planes.add_gram_rows(c_RN, x_NK)
+        int8_gemm_cuda.add_gram_rows(c_RN, x_NK)
         return
     rows, count = c_RN.shape
     add_product(c_RN, x_NK[count - rows :], x_NK.T, terms=terms)

@@ -1,5 +1,5 @@
 """All eigenvalues of packed panels, in the panels' own memory: reduction to a band matrix by block products,
-then to a tridiagonal one on the CPU.
+whose eigenvalues LAPACK finds on the CPU.
 
 LAPACK's and cuSOLVER's solvers want the square matrix and one to four more of its size. Here the triangle
 stays packed, and only a few blocks of vectors lie beside it.
@@ -40,9 +40,7 @@ def band_eigenvalues_(
         progress: called with the share of the work that is done.
         profile: how much is widened to float64 at a time; None: as suits the device.
     """
-    from scipy.linalg import eigvalsh_tridiagonal  # slow to load, as is Numba
-
-    from streamspread.kernels.tridiagonal import tridiagonal
+    from scipy.linalg import eigvals_banded  # slow to load
 
     bandwidth = min(matrix.n, bandwidth)
     report = progress or (lambda done: None)
@@ -50,10 +48,7 @@ def band_eigenvalues_(
     # Shares of the time as measured on two CPU cores at an order of 16,384; a card is faster at the first.
     with switched(matrices=False):
         band_ND = reduce_to_band_(matrix, bandwidth, lambda done: report(0.7 * done), profile)
-    exponent = int(np.frexp(np.abs(band_ND).max())[1])
-    band_ND = np.ldexp(band_ND, -exponent)  # else the squares of very small numbers would underflow to 0
-    diagonal, subdiagonal = tridiagonal(band_ND, bandwidth, lambda done: report(0.7 + 0.2 * done))
-    values_N = np.ldexp(eigvalsh_tridiagonal(diagonal, subdiagonal, lapack_driver="sterf"), exponent)
+    values_N: np.ndarray = eigvals_banded(band_ND.T, lower=True, overwrite_a_band=True, check_finite=False)
     report(1.0)
     return values_N
 
@@ -64,7 +59,7 @@ def band_bytes(n: int, dtype: torch.dtype, device: torch.device) -> int:
     chunk = _chunk_rows(n, devices.profile(device)) * n * 8
     vectors = n * bandwidth * (5 * 8 + 6 * dtype.itemsize)  # block rows, V, A·V and W, some twice
     strips = 2 * n * bandwidth * 8
-    on_host = 3 * strips if device.type == "cpu" else 0  # the band, a scaled copy, and indices
+    on_host = 2 * strips if device.type == "cpu" else 0  # the band, LAPACK's copy, and indices
     return chunk + vectors + strips + on_host
 
 
@@ -74,8 +69,8 @@ def reduce_to_band_(
     progress: Callable[[float], None] | None = None,
     profile: Profile | None = None,
 ) -> np.ndarray:
-    """A band matrix with A's eigenvalues: (n, 2·bandwidth) float64, whose entry (j, d) stands for row j + d,
-    column j.
+    """A band matrix with A's eigenvalues: (n, bandwidth + 1) float64, in LAPACK's order: entry (j, d) is that
+    of row j + d, column j.
 
     Works from the last rows up. With X the last ``bandwidth`` rows, left of their diagonal block, an
     orthogonal Q turns Xᵀ into a triangle below zeros, and QᵀAQ takes the place of A above them (Bischof, Lang
@@ -143,8 +138,8 @@ def _apply_(triangle: Callable[..., Any], n: int, v_NB: torch.Tensor, t_BB: torc
 
 def _band(strips: list[tuple[int, torch.Tensor]], n: int, bandwidth: int) -> np.ndarray:
     """The band of block rows that end with their diagonal block, ordered by column and distance from the
-    diagonal; as many distances again stay empty."""
-    band_ND = np.zeros((n, 2 * bandwidth))
+    diagonal."""
+    band_ND = np.zeros((n, bandwidth + 1))
     for begin, rows_MN in strips:
         rows = rows_MN.double().cpu().numpy()
         size, columns = rows.shape

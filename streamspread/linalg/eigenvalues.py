@@ -9,16 +9,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from streamspread.kernels import bfloat16
 from streamspread.linalg.band import band_eigenvalues_
 from streamspread.linalg.blocks import CHUNK_ROWS
-from streamspread.linalg.directions import sums_along_eigenvectors
-from streamspread.linalg.goal import Certificate, Goal
-from streamspread.linalg.leading_sums import sums_between, worth_vectors
-from streamspread.linalg.outside import ATTEMPTS, bound_bytes, bound_outside
+from streamspread.linalg.certificates import (
+    Certificate,
+    Goal,
+    float32_slack,
+    float64_slack,
+    sums_along_eigenvectors,
+    sums_between,
+    worth_vectors,
+)
+from streamspread.linalg.chebyshev import ATTEMPTS, bound_bytes, bound_outside
+from streamspread.linalg.krylov import Subspace
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.linalg.slack import float32_slack, float64_slack
-from streamspread.linalg.subspace import Subspace
 from streamspread.system.devices import Profile
 
 _QUICK = 2  # attempts of them in a copy of float32, before the panels' own precision is taken
@@ -199,10 +203,7 @@ def _searched(
 ) -> tuple[Subspace, Goal, list[int | None]] | None:
     """A basis with the K's of its Ritz values, and the goal without targets that these do not reach, unless
     they reach none; None where a proof is asked for and some K exceeds the largest basis."""
-    # The memory of a dense solve holds one more copy of the matrix. bfloat16 reaches as far as float32.
-    coarse = search.dense and matrix.dtype == torch.float32 and matrix.device.type == "cpu"
-    coarse = coarse and bfloat16.faster()
-    basis = Subspace(matrix, search.block, search.seed, coarse)
+    basis = Subspace(matrix, search.block, search.seed)
     highs = basis.search(goal.reached, search.max_block, _HOPELESS if search.dense and search.proof else None)
     if search.proof and goal.exceeds_the_block(highs):
         if search.dense:

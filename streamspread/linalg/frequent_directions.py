@@ -21,8 +21,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
-from streamspread.linalg.products import add_gram, product
+from streamspread.linalg.products import (
+    UNIT,
+    add_gram,
+    chunk_columns,
+    column_chunks,
+    product,
+    summation_error,
+)
 from streamspread.ranks import ALONE, Ranks, bounds_of
 from streamspread.results.spectrum import components_for
 from streamspread.system.tensors import as_tensor, load

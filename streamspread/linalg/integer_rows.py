@@ -28,9 +28,9 @@ Parts = Iterator[tuple[int, int, torch.Tensor]]
 
 def largest_integer() -> int:
     """The largest value that exact products take."""
-    from streamspread.kernels.integers import LARGEST_VALUE  # with Numba
+    from streamspread.kernels.formats import INT16_LIMIT  # with Numba
 
-    return LARGEST_VALUE
+    return INT16_LIMIT
 
 
 def leading_rows(x_ND: torch.Tensor, threshold: float, most: int) -> torch.Tensor | None:
@@ -41,11 +41,11 @@ def leading_rows(x_ND: torch.Tensor, threshold: float, most: int) -> torch.Tenso
         x_ND: (n, D) int16.
         threshold: the share of the trace that the directions must reach.
     """
-    from streamspread.kernels import exact
+    from streamspread.kernels import cpu
 
     count, dim = x_ND.shape
     gram_NN = torch.zeros(count, count, dtype=torch.float64)
-    exact.add_gram([(0, count, gram_NN)], x_ND)
+    cpu.add_gram([(0, count, gram_NN)], x_ND)
     mean_N = gram_NN.mean(0)
     gram_NN += mean_N.mean() - mean_N - mean_N[:, None]
     trace = float(gram_NN.trace())

@@ -11,7 +11,7 @@ and w_i = P_i C w_{i−1}, for the projections P_i onto what is orthogonal to th
 vector there of which v·Cv = λ is largest. Then v·C w_i = λ v·C w_{i−1}, and so on back to z: in the end it is
 λ times the product of z with a vector that is λ^i long at least, as what C makes of v has no part in the
 basis before. So ‖P_i C w_i‖ ≥ λ^{i+1} ε for one of the z at least, where none of them has a part smaller than
-ε along a given direction but for a small probability (:mod:`streamspread.linalg.outside`). Since bases are
+ε along a given direction but for a small probability (:mod:`streamspread.linalg.chebyshev`). Since bases are
 rounded, C does bring something back into the bases before, by κ in all: λ² ≤ κ² + (m/ε)^{2/(i+1)} for the
 largest norm m.
 """
@@ -26,10 +26,18 @@ import numpy as np
 import torch
 
 from streamspread.linalg.blocks import ritz
-from streamspread.linalg.chunks import UNIT, chunk_nbytes, column_chunks, summation_error
 from streamspread.linalg.integer_rows import PRODUCT_SPREAD, SPREAD, in_integers, largest_integer
 from streamspread.linalg.probes import FAILURE
-from streamspread.linalg.products import add_gram, add_product, mirrored, product
+from streamspread.linalg.products import (
+    UNIT,
+    add_gram,
+    add_product,
+    chunk_nbytes,
+    column_chunks,
+    mirrored,
+    product,
+    summation_error,
+)
 from streamspread.results.bounds import RitzFacts
 from streamspread.system.tensors import as_tensor, load
 
@@ -122,11 +130,11 @@ class Iteration:
 
     def add(self, x_ND: torch.Tensor) -> None:
         """Add samples (n, D) of int16."""
-        from streamspread.kernels import words
+        from streamspread.kernels import int16_gemm
 
         size, most = self.size, largest_integer()
         p_NR = torch.zeros(len(x_ND), len(self.q_RD), dtype=torch.float64)
-        words.add_product(p_NR, x_ND, self.q_RD)
+        int16_gemm.add_product(p_NR, x_ND, self.q_RD)
         p_NR = torch.cat([p_NR[:, :size], _joined(p_NR[:, size:])], dim=1)
         if not self.count:
             self.centre_R = p_NR.mean(0).round_()
@@ -140,7 +148,7 @@ class Iteration:
         both_NR = torch.cat([whole_NR, fine_NM], dim=1).short()
         for begin in range(0, x_ND.shape[1], _SLICE):
             columns = slice(begin, begin + _SLICE)
-            words.add_product(self.y_RD[:, columns], both_NR.T, x_ND[:, columns].T)
+            int16_gemm.add_product(self.y_RD[:, columns], both_NR.T, x_ND[:, columns].T)
         add_gram(self.h_LL, p_NR[:, :size].T)
         add_gram(self.lost_RR, lost_NR.T)
         self.sum_R += p_NR.sum(0)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from streamspread.errors import OptionError
-from streamspread.linalg.chunks import UNIT
-from streamspread.linalg.owned import OwnedPanels, chunks, correction_of, owners_of, spans_of
+from streamspread.linalg.local_panels import OwnedPanels, chunks, correction_of, owners_of, spans_of
 from streamspread.linalg.probes import PROBES, Probes, norm_bound
+from streamspread.linalg.products import UNIT, mirrored
 from streamspread.ranks import ALONE, Ranks
 from streamspread.system.tensors import as_tensor, load
 
@@ -299,7 +299,7 @@ class SymmetricPanels:
 
     def used_up(self, height: int) -> Callable[..., Any]:
         """The panels for a reduction that overwrites them, ``height`` rows of each at a time: what asks all
-        ranks for a method of :class:`streamspread.linalg.triangle.Triangle`."""
+        ranks for a method of :class:`streamspread.linalg.local_panels.Triangle`."""
         self._ask("use_up", height)
         self.spent = True
         return lambda name, *arguments: self.ranks.ask(self.own, f"triangle.{name}", *arguments)
@@ -312,3 +312,24 @@ class SymmetricPanels:
         for begin, end, panel in self.spans():
             for chunk in chunks(begin, end, panel, correction, dtype):
                 yield begin, end, chunk
+
+
+def of_square(square_NN: torch.Tensor, rows: int, dtype: torch.dtype, *, copy: bool) -> SymmetricPanels:
+    """Panels of ``dtype``, float32 or float64, that are the rows of a symmetric (n, n) matrix up to their
+    diagonal blocks. Where nothing is copied, nor its dtype another one, using them up overwrites the matrix.
+    """
+    n = len(square_NN)
+    spans = spans_of(n, min(rows, n))
+    panels = [square_NN[begin:end, :end].to(dtype, copy=copy) for begin, end in spans]
+    return SymmetricPanels(n, rows, dtype, square_NN.device, True, panels)
+
+
+def of_packed(packed_M: torch.Tensor, n: int, rows: int, dtype: torch.dtype) -> SymmetricPanels:
+    """Panels of ``dtype`` of a lower triangle (n(n + 1)/2,) that lies packed row by row; copies."""
+    panels = SymmetricPanels(n, rows, dtype, packed_M.device, exact=True)
+    for begin, end, panel in panels.spans():
+        for row in range(begin, end):
+            panel[row - begin, : row + 1] = packed_M[row * (row + 1) // 2 :][: row + 1]
+        block = panel[:, begin:end]
+        block.copy_(mirrored(block))
+    return panels

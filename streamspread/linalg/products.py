@@ -1,12 +1,15 @@
-"""Products on either device: whole, added to a sum, and a matrix with its own transpose."""
+"""Products on either device, float32 matrices read in float64 by chunks, and how far such sums can be off."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from streamspread import kernels
-from streamspread.kernels import float32
+from streamspread.kernels import blas
+from streamspread.system.devices import profile
 
 #: Rows or columns of a product that is a thin one.
 THIN = 64
@@ -14,11 +17,8 @@ _BLOCK = 256  # rows of a Gram matrix formed at a time on CUDA: only its lower t
 
 
 def dense_product(a_MK: torch.Tensor, b_KN: torch.Tensor) -> torch.Tensor:
-    """``a @ b`` in the factors' own dtype, by the fastest that there is in float32; of factors one of which
-    is bfloat16 in that, given in the other's."""
-    if a_MK.dtype != b_KN.dtype:
-        return (a_MK.bfloat16() @ b_KN.bfloat16()).to(torch.promote_types(a_MK.dtype, b_KN.dtype))
-    product_MN = float32.product(a_MK, b_KN)
+    """``a @ b`` in the factors' own dtype, by the fastest that there is in float32."""
+    product_MN = blas.product(a_MK, b_KN)
     return product(a_MK, b_KN) if product_MN is None else product_MN
 
 
@@ -61,3 +61,37 @@ def add_gram(c_MM: torch.Tensor, a_MK: torch.Tensor) -> None:
     for top in range(0, count, block):
         bottom = min(count, top + block)
         add_gram_rows(c_MM[top:bottom, :bottom], a_MK[:bottom])
+
+
+#: Unit roundoff of float64.
+UNIT = 2.0**-53
+
+#: Rows of a triangle that are converted to float64 at a time where a sum is wanted in float64.
+CHUNK = 256
+
+
+def chunk_columns(rows: int, columns: int, device: torch.device) -> int:
+    """How many columns of a (rows, columns) matrix make a chunk."""
+    fitting = profile(device).chunk_bytes // (8 * max(1, rows)) // 64 * 64
+    return max(1, min(columns, max(256, fitting)))
+
+
+def column_chunks(rows: int, columns: int, device: torch.device) -> Iterator[tuple[int, int, torch.Tensor]]:
+    """(first column, one past the last, a float64 buffer to fill) until all columns are covered; every buffer
+    is a view of the same memory."""
+    step = chunk_columns(rows, columns, device)
+    memory = torch.empty(rows * step, dtype=torch.float64, device=device)
+    for begin in range(0, columns, step):
+        end = min(columns, begin + step)
+        yield begin, end, memory[: rows * (end - begin)].view(rows, end - begin)
+
+
+def chunk_nbytes(rows: int, columns: int, device: torch.device) -> int:
+    """Bytes of one chunk."""
+    return 8 * rows * chunk_columns(rows, columns, device)
+
+
+def summation_error(terms: int) -> float:
+    """γ_n = n·u/(1 − n·u): a float64 sum of n products is off by at most this share of the sum of their
+    absolute values, in whatever order it is formed (Higham 2002, section 3.1)."""
+    return terms * UNIT / (1.0 - terms * UNIT)

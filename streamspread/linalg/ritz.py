@@ -7,8 +7,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from streamspread.linalg.chunks import UNIT, chunk_columns, column_chunks, summation_error
-from streamspread.linalg.products import add_gram, add_product, mirrored, product
+from streamspread.linalg.products import (
+    UNIT,
+    add_gram,
+    add_product,
+    chunk_columns,
+    column_chunks,
+    mirrored,
+    product,
+    summation_error,
+)
 from streamspread.ranks import ALONE, Ranks
 from streamspread.results.bounds import RitzFacts
 from streamspread.system.tensors import as_tensor, load

@@ -7,8 +7,7 @@ from functools import cached_property
 import torch
 
 from streamspread.errors import ActivationError
-from streamspread.linalg.banded import Banded, Layout
-from streamspread.linalg.measured import MeasuredProduct
+from streamspread.linalg.banded import Banded, Layout, MeasuredProduct
 from streamspread.observe.coupling import Coupling
 from streamspread.observe.source import Source
 from streamspread.system.threads import side_by_side
@@ -38,7 +37,7 @@ class Narrow:
         order_S: the numbers of x as R takes them, int64.
         factor: Rᵀ, a lower triangle.
         quick: whether it is applied in float32, where that moves rows by next to nothing
-            (:class:`streamspread.linalg.measured.MeasuredProduct`).
+            (:class:`streamspread.linalg.banded.MeasuredProduct`).
     """
 
     def __init__(self, order_S: torch.Tensor, factor: Banded, quick: bool = False) -> None:

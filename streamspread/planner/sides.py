@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from streamspread.accumulators.base import ACCUMULATORS, Candidate, LayerShape, Setting
-from streamspread.linalg.measured import MeasuredProduct
+from streamspread.linalg.banded import MeasuredProduct
 
 _PASSES = 2  # through W for a unit vector: forward and backward
 _MADE = 1.5  # times as long as a float64 product takes an operation of a float64 convolution

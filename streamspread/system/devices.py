@@ -115,7 +115,7 @@ CPU = Profile(
 )
 
 #: A processor whose float32 products, to which all else is relative, oneDNN forms twice as fast as BLAS
-#: (:mod:`streamspread.kernels.float32`): on an AMD EPYC float32 runs at 4.5 times float64's rate.
+#: (:mod:`streamspread.kernels.blas`): on an AMD EPYC float32 runs at 4.5 times float64's rate.
 CPU_WIDE = replace(CPU, float64_cost=4.5, int16_cost=0.85)
 
 #: Measured on an H100: 16-bit rank updates run at 620 TFLOP/s, a float32 forward without TF32 at 28, the

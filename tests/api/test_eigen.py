@@ -10,8 +10,8 @@ import torch
 import streamspread
 from streamspread.api import eigen
 from streamspread.errors import DataError, OptionError
-from streamspread.linalg import enclosed
-from streamspread.linalg.leading import Pairs
+from streamspread.linalg import eigenpairs
+from streamspread.linalg.eigenpairs import Pairs
 from streamspread.system import devices
 from streamspread.system.memory import LiveBytes
 from tests.devices import DEVICES
@@ -23,7 +23,7 @@ SEARCHED = replace(devices.CPU, search_limit=0, panel_rows=96)
 @pytest.fixture
 def searched(monkeypatch):
     """Everything is searched for, and reduced in place, that may be."""
-    for module in (eigen, enclosed.devices):
+    for module in (eigen, eigenpairs.devices):
         monkeypatch.setattr(module, "profile", lambda device: SEARCHED)
 
 
@@ -110,12 +110,12 @@ def test_without_random_vectors_bounds_hold_but_are_wide(name, searched):
 def test_a_missed_eigenvalue_is_not_excluded(monkeypatch, searched):
     """A search that never saw the first eigenvector: the bounds hold all the same."""
     matrix = symmetric(SPECTRA["power"])
-    leading_pairs = enclosed.leading_pairs
+    leading_pairs = eigenpairs.leading_pairs
 
     def blind(panels, count, **options):
         return Pairs(*(part[..., 1:] for part in leading_pairs(panels, count + 1, **options)))
 
-    monkeypatch.setattr(enclosed, "leading_pairs", blind)
+    monkeypatch.setattr(eigenpairs, "leading_pairs", blind)
     found = streamspread.eigh_leading(matrix, 4)
     exact = np.linalg.eigvalsh(matrix)[::-1][:4]
     assert found.values[0] < 0.6  # λ₂, where λ₁ = 1

@@ -141,8 +141,8 @@ def test_without_instructions_for_int8_matrices_others_are_chosen_by_what_was_me
         "import torch, streamspread; from streamspread import kernels\n"
         "model = torch.nn.Sequential(torch.nn.Identity())\n"
         "plan = streamspread.plan(model, torch.randn(3000, 2000), ['0'], device='cpu')\n"
-        "from streamspread.kernels import exact\n"
-        "words, digits = exact._speeds()\n"
+        "from streamspread.kernels import cpu\n"
+        "words, digits = cpu._speeds()\n"
         "pays = kernels.exact_speed(torch.device('cpu')) >= 0.8\n"
         "print(words > 0.0, digits, plan.layers[0].rounding == ('int16' if pays else 'fp32'))"
     )

@@ -7,10 +7,10 @@ import torch
 from numba.core.dispatcher import Dispatcher
 import streamspread
 from streamspread.engine.loading import load_all
-from streamspread.kernels import cpu, integers, tridiagonal
+from streamspread.kernels import cpu, int8_gemm, int16_microkernel
 
 def compiled():
-    files = (cpu, integers, tridiagonal)
+    files = (cpu, int8_gemm, int16_microkernel)
     kernels = {one for file in files for one in vars(file).values() if isinstance(one, Dispatcher)}
     return {(kernel.py_func.__name__, signature) for kernel in kernels for signature in kernel.signatures}
 

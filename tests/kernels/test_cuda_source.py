@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streamspread.kernels.integers import LARGEST_VALUE
+from streamspread.kernels.formats import INT16_LIMIT
 from tests import emulation
 
 NVIDIA = Path(sysconfig.get_path("purelib")) / "nvidia"
@@ -30,7 +30,7 @@ def test_every_form_of_the_kernels_compiles(architecture):
     library, folders = nvrtc()
     module = emulation.load()
     options = ["--std=c++17", f"--gpu-architecture={architecture}", *(f"-I{folder}" for folder in folders)]
-    options += [f"-DTHREADS={module._THREADS}", f"-DROWS={module._ROWS}", f"-DREACH={LARGEST_VALUE}"]
+    options += [f"-DTHREADS={module._THREADS}", f"-DROWS={module._ROWS}", f"-DREACH={INT16_LIMIT}"]
     program = ctypes.c_void_p()
     code = module._SOURCE.encode()
     assert library.nvrtcCreateProgram(ctypes.byref(program), code, b"stage.cu", 0, None, None) == 0

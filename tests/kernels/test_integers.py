@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamspread import kernels
-from streamspread.kernels import digits, exact, integers, pairs, planes, words
+from streamspread.kernels import cpu, formats, int8_gemm, int8_gemm_cuda, int16_gemm, int16_microkernel
 from tests.devices import CPU, PLACES, need_exact
 from tests.samples import VIEWS
 
-REACH = integers.LARGEST_VALUE
+REACH = formats.INT16_LIMIT
 ROOT = Path(__file__).parents[2]
 
 everywhere = pytest.mark.parametrize("device", PLACES, indirect=True)
@@ -42,10 +42,10 @@ def squared(x_NK):
 
 
 def run_stage(x_ND, shift_D, scale, device, batch=0):
-    out = kernels.staging_buffer("int16", *x_ND.shape, device)
-    sums = kernels.new_sums(x_ND.shape[1], device)
+    out = formats.staging_buffer("int16", *x_ND.shape, device)
+    sums = formats.new_sums(x_ND.shape[1], device)
     kernels.for_device(device).stage(x_ND.to(device), shift_D.to(device), scale, "int16", out, sums, batch)
-    return out.cpu(), kernels.Sums(*(each.cpu() for each in sums))
+    return out.cpu(), formats.Sums(*(each.cpu() for each in sums))
 
 
 def add_gram_rows(c_RN, x_NK, device):
@@ -72,7 +72,7 @@ def test_stage_puts_values_on_the_grid_whatever_the_shift_and_sums_them_exactly(
         assert torch.equal(sums.squares_D.long(), expected.square().sum(0))
         error = (x.double() * scale - on_grid).square().sum()
         torch.testing.assert_close(sums.moved, error, rtol=1e-5, atol=1e-12)
-        assert sums.first_bad.tolist() == [kernels.NEVER, kernels.NEVER]
+        assert sums.first_bad.tolist() == [formats.NEVER, formats.NEVER]
 
 
 @everywhere
@@ -93,9 +93,9 @@ def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(
 ):
     x = torch.arange(8.0 * stride).remainder(61).to(source).reshape(8, stride).to(device)
     window, shift = x[:, first : first + columns], torch.zeros(columns, dtype=torch.float64, device=device)
-    buffer = kernels.staging_buffer("int16", 20, columns, device).zero_()
-    out, sums = buffer[5:13], kernels.new_sums(columns, device)
-    assert kernels.vector_length(window, out) == (length if source.itemsize == 2 else min(length, 4))
+    buffer = formats.staging_buffer("int16", 20, columns, device).zero_()
+    out, sums = buffer[5:13], formats.new_sums(columns, device)
+    assert formats.vector_length(window, out) == (length if source.itemsize == 2 else min(length, 4))
     kernels.for_device(device).stage(window, shift, 1.0, "int16", out, sums, 0)
     assert torch.equal(out.long(), window.long())
     assert torch.equal(sums.sum_D.long(), window.long().sum(0))
@@ -109,12 +109,12 @@ def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(
 @pytest.mark.parametrize(
     ("value", "expected", "farthest"),
     [
-        (REACH, [kernels.NEVER, kernels.NEVER], 0.0),
-        (REACH + 1.0, [kernels.NEVER, 7], REACH + 1.0),
-        (1e9, [kernels.NEVER, 7], 1e9),
-        (1e30, [kernels.NEVER, 7], float(np.float32(1e30))),
-        (float("inf"), [7, kernels.NEVER], None),
-        (float("nan"), [7, kernels.NEVER], None),
+        (REACH, [formats.NEVER, formats.NEVER], 0.0),
+        (REACH + 1.0, [formats.NEVER, 7], REACH + 1.0),
+        (1e9, [formats.NEVER, 7], 1e9),
+        (1e30, [formats.NEVER, 7], float(np.float32(1e30))),
+        (float("inf"), [7, formats.NEVER], None),
+        (float("nan"), [7, formats.NEVER], None),
     ],
 )
 def test_stage_tells_bad_input_from_values_out_of_reach(device, source, sign, value, expected, farthest):
@@ -140,22 +140,22 @@ def test_scales_and_values_far_from_1(device, scale):
     source = torch.float32 if 1e-30 < scale < 1e30 else torch.float64
     out, sums = run_stage(x.to(source), torch.zeros(3).double(), scale, device)
     assert torch.equal(out.long(), torch.tensor([[3, -5, 0], [0, 32_639, 0]]))
-    assert sums.first_bad.tolist() == [kernels.NEVER, kernels.NEVER]
+    assert sums.first_bad.tolist() == [formats.NEVER, formats.NEVER]
 
 
 @everywhere
 def test_batches_add_to_what_is_there(device):
     x = torch.randn(70, 33, generator=torch.Generator().manual_seed(0)) * 1000
     x[5, 3], x[68, 7] = 1e6, -1e7
-    sums = kernels.new_sums(33, device)
+    sums = formats.new_sums(33, device)
     for batch, rows in enumerate(x.to(device).split(35)):
-        out = kernels.staging_buffer("int16", 35, 33, device)
+        out = formats.staging_buffer("int16", 35, 33, device)
         shift = torch.zeros(33, dtype=torch.float64, device=device)
         kernels.for_device(device).stage(rows, shift, 1.0, "int16", out, sums, batch)
     held = x.round().clamp(-REACH, REACH).double()
     assert torch.equal(sums.sum_D.cpu(), held.sum(0))
     assert torch.equal(sums.squares_D.cpu(), held.square().sum(0))
-    assert sums.first_bad.tolist() == [kernels.NEVER, 0]
+    assert sums.first_bad.tolist() == [formats.NEVER, 0]
     assert float(sums.farthest) == 1e7
 
 
@@ -169,16 +169,16 @@ def lying(layout, count, terms, apart=0, seed=0):
 
 LAYOUTS = ["rows", "columns", "apart"]
 #: By words; by int8 digits and what was cut off of values, however many these are; as it is chosen.
-WAYS = {"words": ((1.0, 0.0), 0.0), "digits": ((0.0, 1.0), 1.0), "chosen": ((0.0, 1.0), digits.MOST_CUT)}
+WAYS = {"words": ((1.0, 0.0), 0.0), "digits": ((0.0, 1.0), 1.0), "chosen": ((0.0, 1.0), int8_gemm.MOST_CUT)}
 
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
     speeds, most_cut = WAYS[request.param]
-    if speeds[1] and not digits.are_exact():
+    if speeds[1] and not int8_gemm.are_exact():
         pytest.skip("int8 products are not exact here")
-    monkeypatch.setattr(exact, "_speeds", lambda: speeds)
-    monkeypatch.setattr(digits, "MOST_CUT", most_cut)
+    monkeypatch.setattr(cpu, "_speeds", lambda: speeds)
+    monkeypatch.setattr(int8_gemm, "MOST_CUT", most_cut)
     return request.param
 
 
@@ -202,8 +202,8 @@ def test_add_gram_rows_is_exact(device, rows, count, terms, layout):
 @pytest.mark.parametrize("beyond", [0, 1, 40, 6000])
 @pytest.mark.usefixtures("way")
 def test_panels_of_values_few_of_which_lie_beyond_two_digits(device, beyond, layout, monkeypatch):
-    monkeypatch.setattr(kernels, "CARD_NUMBERS", 1 << 12)  # several parts of the work
-    monkeypatch.setattr(kernels, "CARD_PRODUCTS", 1 << 16)
+    monkeypatch.setattr(formats, "CARD_NUMBERS", 1 << 12)  # several parts of the work
+    monkeypatch.setattr(formats, "CARD_PRODUCTS", 1 << 16)
     x = lying(layout, 700, 130)
     x >>= 3
     generator = torch.Generator().manual_seed(1)
@@ -223,7 +223,7 @@ def test_panels_of_values_few_of_which_lie_beyond_two_digits(device, beyond, lay
 
 
 def test_digits_hold_no_memory_while_words_take_their_place(monkeypatch):
-    if not digits.are_exact():
+    if not int8_gemm.are_exact():
         pytest.skip("int8 products are not exact here")
     held, empty = [], torch.empty
 
@@ -233,18 +233,18 @@ def test_digits_hold_no_memory_while_words_take_their_place(monkeypatch):
 
     def by_words(panels, x_NK):
         held.append(tracemalloc.get_traced_memory()[0])
-        words.add_gram(panels, x_NK)
+        int16_gemm.add_gram(panels, x_NK)
 
     x = random(80, 3 * 8192)
     x[:, :8192] >>= 4  # by digits, before words and after them
     x[:, 2 * 8192 :] >>= 4
     c = torch.zeros(80, 80, dtype=torch.float64)
-    digits.add_gram([(0, 80, c.clone())], x)  # compiled
-    monkeypatch.setattr(digits, "words", SimpleNamespace(add_gram=by_words))
+    int8_gemm.add_gram([(0, 80, c.clone())], x)  # compiled
+    monkeypatch.setattr(int8_gemm, "int16_gemm", SimpleNamespace(add_gram=by_words))
     monkeypatch.setattr(torch, "empty", traced)
     tracemalloc.start()
     try:
-        digits.add_gram([(0, 80, c)], x)
+        int8_gemm.add_gram([(0, 80, c)], x)
     finally:
         tracemalloc.stop()
     assert len(held) == 1
@@ -255,15 +255,15 @@ def test_digits_hold_no_memory_while_words_take_their_place(monkeypatch):
 def test_what_two_digits_hold():
     values = torch.arange(-REACH, REACH + 1, dtype=torch.int16)
     out = np.zeros(3 * len(values), np.int8)
-    cut = digits._split(values.numpy(), 0, out, (1, len(values), len(values)))
+    cut = int8_gemm._split(values.numpy(), 0, out, (1, len(values), len(values)))
     a, s, b = (torch.from_numpy(plane).long() for plane in out.reshape(3, -1))
-    assert torch.equal(128 * a + b, values.clamp(digits.LEAST, digits.MOST).long())
+    assert torch.equal(128 * a + b, values.clamp(int8_gemm.LEAST, int8_gemm.MOST).long())
     assert torch.equal(s, a + b)
-    assert int(cut[0]) == int(((values < digits.LEAST) | (values > digits.MOST)).sum())
+    assert int(cut[0]) == int(((values < int8_gemm.LEAST) | (values > int8_gemm.MOST)).sum())
 
 
 @settings(max_examples=300, deadline=None)
-@pytest.mark.parametrize("module", [words, digits, planes], ids=["words", "digits", "planes"])
+@pytest.mark.parametrize("module", [int16_gemm, int8_gemm, int8_gemm_cuda], ids=["words", "digits", "planes"])
 @given(
     rows=st.integers(1, 40),
     more=st.integers(0, 40),
@@ -274,7 +274,7 @@ def test_what_two_digits_hold():
     seed=st.integers(0, 99),
 )
 def test_products_of_any_shape_in_any_layout(module, rows, more, terms, apart, layout, small, seed):
-    if module is not words and not digits.are_exact():
+    if module is not int16_gemm and not int8_gemm.are_exact():
         pytest.skip("int8 products are not exact here")
     count = rows + more
     x = lying(layout, count, terms, apart, seed)
@@ -286,7 +286,7 @@ def test_products_of_any_shape_in_any_layout(module, rows, more, terms, apart, l
 
 @everywhere
 @pytest.mark.parametrize("terms", [8192, 8197])
-@pytest.mark.parametrize("value", [-REACH, REACH, digits.LEAST, digits.MOST])
+@pytest.mark.parametrize("value", [-REACH, REACH, int8_gemm.LEAST, int8_gemm.MOST])
 @pytest.mark.usefixtures("way")
 def test_the_largest_values_do_not_overflow_int32(device, value, terms):
     x = torch.full((3, terms), value, dtype=torch.int16)
@@ -309,7 +309,7 @@ def test_sums_in_int32_end_before_they_overflow(large, most, turned, seed):
     x[large] = random(1, 3001, seed=seed, most=most)
     x = x.T.contiguous().T if turned else x
     c = torch.zeros(64, 64, dtype=torch.float64)
-    words.add_gram([(0, 64, c)], x)
+    int16_gemm.add_gram([(0, 64, c)], x)
     assert torch.equal(c.long(), squared(x))
 
 
@@ -318,35 +318,35 @@ def test_processors_without_wide_registers_form_the_same_sums(kept):
     """In a process of its own, for which Numba makes other code."""
     code = f"""
 import torch
-from streamspread.kernels import pairs, words
+from streamspread.kernels import int16_gemm, int16_microkernel
 from tests.kernels.test_integers import lying, squared
-assert pairs.LANES == {8 if kept == "avx2" else 4}
+assert int16_microkernel.LANES == {8 if kept == "avx2" else 4}
 for layout in ("rows", "columns"):
     x = lying(layout, 300, 150)
     c = torch.zeros(200, 300, dtype=torch.float64)
-    words.add_gram([(100, 300, c)], x >> 2)
+    int16_gemm.add_gram([(100, 300, c)], x >> 2)
     assert torch.equal(c.long(), squared(x >> 2)[100:])
 """
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("other instructions")
-    if f"+{kept}" not in pairs._FEATURES:
+    if f"+{kept}" not in int16_microkernel._FEATURES:
         pytest.skip("fewer instructions than that")
     features = {"avx2": "+avx,+avx2,+sse4.2,+ssse3", "sse4.2": "+sse4.2,+ssse3"}[kept]
     named = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": features}
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | named, cwd=ROOT)
 
 
-@pytest.mark.parametrize("module", ["words", "digits"])
+@pytest.mark.parametrize("module", ["int16_gemm", "int8_gemm"])
 def test_threads_may_begin_on_the_way(module):
     """Numba's, which begin with the first function that is shared among them, set torch's to as many."""
     code = f"""
 import torch
-from streamspread.kernels import digits, {module}
+from streamspread.kernels import int8_gemm, {module}
 from tests.kernels.test_integers import random, squared
 assert torch.get_num_threads() == 1
 x = random(700, 50, most=500)
 c = torch.zeros(700, 700, dtype=torch.float64)
-if {module} is not digits or digits.are_exact():
+if {module} is not int8_gemm or int8_gemm.are_exact():
     for _ in range(20):
         {module}.add_gram([(0, 700, c)], x)
     assert torch.equal(c.long(), 20 * squared(x))
@@ -366,9 +366,9 @@ def test_norms_and_weighted_sums(device):
 
 def test_bytes_of_a_buffer():
     for columns in (1, 64, 65, 4096):
-        buffer = kernels.staging_buffer("int16", 6, columns, CPU)
+        buffer = formats.staging_buffer("int16", 6, columns, CPU)
         assert buffer.shape == (6, columns)
-        assert buffer.untyped_storage().nbytes() <= kernels.staged_bytes("int16", 6, columns, CPU)
+        assert buffer.untyped_storage().nbytes() <= formats.staged_bytes("int16", 6, columns, CPU)
 
 
 def test_a_processor_or_torch_whose_int8_is_not_exact_takes_words(monkeypatch):
@@ -380,25 +380,25 @@ def test_a_processor_or_torch_whose_int8_is_not_exact_takes_words(monkeypatch):
 
     for stand_in in (saturating, missing):
         monkeypatch.setattr(torch, "_int_mm", stand_in)
-        by_words, by_digits = exact._speeds.__wrapped__()
+        by_words, by_digits = cpu._speeds.__wrapped__()
         assert by_words > 0.0 == by_digits
     monkeypatch.delattr(torch, "_int_mm")
-    assert exact._speeds.__wrapped__()[1] == 0.0
+    assert cpu._speeds.__wrapped__()[1] == 0.0
     assert kernels.exact_speed(torch.device("cuda", 0)) == 0.0
 
 
 def test_the_faster_products_are_taken(monkeypatch):
     taken = []
-    for module in (words, digits):
+    for module in (int16_gemm, int8_gemm):
         monkeypatch.setattr(module, "add_gram", lambda *_, name=module.__name__: taken.append(name))
     for speeds in ((2.0, 1.0), (1.0, 2.0)):
-        monkeypatch.setattr(exact, "_speeds", lambda speeds=speeds: speeds)
-        exact.add_gram([], random(2, 2))
-        assert exact.speed() == 2.0
-    assert taken == [words.__name__, digits.__name__]
+        monkeypatch.setattr(cpu, "_speeds", lambda speeds=speeds: speeds)
+        cpu.add_gram([], random(2, 2))
+        assert cpu.exact_speed() == 2.0
+    assert taken == [int16_gemm.__name__, int8_gemm.__name__]
 
 
 def test_measuring_the_speed_draws_no_random_numbers(monkeypatch):
     before = torch.random.get_rng_state()
-    assert exact._speeds.__wrapped__()[0] > 0.0
+    assert cpu._speeds.__wrapped__()[0] > 0.0
     assert torch.equal(torch.random.get_rng_state(), before)

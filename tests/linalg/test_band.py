@@ -94,8 +94,7 @@ def test_numbers_whose_squares_are_out_of_range(scale):
 def test_the_band_is_one(device, n, rows, bandwidth):
     panels, expected = matrix(n, rows, device)
     computed = reduce_to_band_(panels, bandwidth)
-    assert computed.shape == (n, 2 * bandwidth)
-    assert not computed[:, bandwidth + 1 :].any()
+    assert computed.shape == (n, bandwidth + 1)
     values = np.linalg.eigvalsh(of_band(computed))
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-13 * expected[-1])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.linalg.directions import sums_along_eigenvectors
+from streamspread.linalg.certificates import sums_along_eigenvectors
 from streamspread.linalg.eigenvalues import all_eigenvalues
 from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import DEVICES

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.kernels import bfloat16
 from streamspread.linalg.eigenvalues import Search, all_eigenvalues, leading_eigenvalues
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.spectrum import components_for
@@ -53,42 +52,14 @@ def test_leading_eigenvalues_close_every_threshold(device, name, dtype):
     assert np.all(computed.upper_sums >= truth[:m] - slack)
 
 
-@pytest.mark.parametrize("name", SPECTRA)
-@pytest.mark.parametrize("exact", [False, True])
-@pytest.mark.parametrize(("proof", "most"), [(False, N // 2), (True, N // 2), (True, N)])
-def test_a_coarse_search_finds_what_a_fine_one_does(name, exact, proof, most, monkeypatch):
-    """Every K is that of the spectrum, and is proved as before: what is said of eigenvalues rests on products
-    in the panels' own precision."""
-    values = SPECTRA[name]
-    trace, truth = float(values.sum()), np.cumsum(values)
-    slack = 1e-6 * trace if not exact else 1e-11 * trace
-    found = {}
-    for coarse in (False, True):
-        monkeypatch.setattr(bfloat16, "faster", lambda coarse=coarse: coarse)
-        panels = prescribed(values, CPU, torch.float64 if exact else torch.float32)
-        panels = exact_panels(panels) if exact else panels
-        search = Search(block=16, max_block=most, dense=True, proof=proof)
-        found[coarse] = computed = leading_eigenvalues(panels, trace, THRESHOLDS, N, search)
-        count = len(computed.values)
-        assert (computed.lower_sums <= truth[:count] + slack).all()
-        assert (computed.upper_sums >= truth[:count] - slack).all()
-        for tau in THRESHOLDS if proof else ():
-            k = components_for(truth, tau * trace)
-            assert components_for(computed.lower_sums, tau * trace) == k
-            assert components_for(computed.upper_sums, tau * trace) == k
-    reached = [components_for(np.cumsum(one.values), 0.5 * trace) for one in found.values()]
-    assert reached[0] == reached[1] == components_for(truth, 0.5 * trace)
-
-
 @pytest.mark.parametrize("proof", [False, True])
-@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize("dense", [False, True])
 @pytest.mark.parametrize("n", [2, 8, 16, 17, 33])
-def test_orders_of_about_a_block(n, coarse, proof, monkeypatch):
-    monkeypatch.setattr(bfloat16, "faster", lambda: coarse)
+def test_orders_of_about_a_block(n, dense, proof):
     values = 1.0 / np.arange(1, n + 1)
     trace, sums = float(values.sum()), np.cumsum(values)
     panels = prescribed(values, CPU, torch.float32)
-    search = Search(block=16, max_block=n, dense=coarse, proof=proof)
+    search = Search(block=16, max_block=n, dense=dense, proof=proof)
     computed = leading_eigenvalues(panels, trace, THRESHOLDS, n, search)
     for tau in THRESHOLDS:
         k = components_for(sums, tau * trace)
@@ -96,8 +67,7 @@ def test_orders_of_about_a_block(n, coarse, proof, monkeypatch):
         assert components_for(computed.upper_sums, tau * trace) == k
 
 
-def test_a_coarse_search_gives_the_same_bits_again(monkeypatch):
-    monkeypatch.setattr(bfloat16, "faster", lambda: True)
+def test_a_search_gives_the_same_bits_again():
     one, other = (
         leading_eigenvalues(
             prescribed(SPECTRA["harmonic"], CPU, torch.float32),

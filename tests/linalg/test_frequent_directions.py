@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.linalg import chunks
+from streamspread.linalg import products
 from streamspread.linalg.frequent_directions import FrequentDirections
 from streamspread.linalg.ritz import RitzPass
 from tests import matrices
@@ -147,9 +147,9 @@ def test_directions_that_a_basis_lacks_are_counted_as_missed():
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 1000), (5000, 300)])
 def test_chunks_cover_all_columns_once(rows, columns):
     seen = []
-    for begin, end, chunk in chunks.column_chunks(rows, columns, CPU):
+    for begin, end, chunk in products.column_chunks(rows, columns, CPU):
         assert chunk.shape == (rows, end - begin)
         assert chunk.dtype == torch.float64
-        assert chunk.nbytes <= chunks.chunk_nbytes(rows, columns, CPU)
+        assert chunk.nbytes <= products.chunk_nbytes(rows, columns, CPU)
         seen += range(begin, end)
     assert seen == list(range(columns))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.kernels.integers import LARGEST_VALUE
+from streamspread.kernels.formats import INT16_LIMIT
 from streamspread.linalg.integer_rows import SPREAD, in_integers, leading_rows
 from tests.samples import spread
 from tests.variances import DRAWN, variances
@@ -15,7 +15,7 @@ from tests.variances import DRAWN, variances
 def integers(name, count, dim, seed=0, size=500.0):
     rng = np.random.default_rng(seed)
     x = spread(variances(name, dim, rng), count, rng)
-    return (x * (size / x.std())).round().clamp(-LARGEST_VALUE, LARGEST_VALUE).short()
+    return (x * (size / x.std())).round().clamp(-INT16_LIMIT, INT16_LIMIT).short()
 
 
 def decomposed(x_ND):
@@ -38,7 +38,7 @@ def decomposed(x_ND):
 def test_rows_are_the_leading_directions_or_none_where_too_many_are_needed(
     name, count, dim, threshold, most, offset, seed
 ):
-    x = (integers(name, count, dim, seed).int() + offset).clamp(-LARGEST_VALUE, LARGEST_VALUE).short()
+    x = (integers(name, count, dim, seed).int() + offset).clamp(-INT16_LIMIT, INT16_LIMIT).short()
     values, directions = decomposed(x)
     if values.sum() <= 1e-9:
         assert leading_rows(x, threshold, most) is None
@@ -54,7 +54,7 @@ def test_rows_are_the_leading_directions_or_none_where_too_many_are_needed(
     q_LD = found
     assert q_LD.dtype == torch.int16
     assert 1 <= len(q_LD) <= min(most, dim)
-    assert int(q_LD.int().abs().max()) <= LARGEST_VALUE
+    assert int(q_LD.int().abs().max()) <= INT16_LIMIT
     rows = q_LD.double().numpy()
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     assert np.linalg.eigvalsh(rows @ rows.T)[0] > 0.9  # nearly orthonormal
@@ -94,7 +94,7 @@ def test_rows_in_integers_and_what_rounding_did(kind, step):
     if kind == "one large":
         rows[4] = 1e-5
         rows[4, 11] = 1.0
-        unit[4] = 1.0 / (LARGEST_VALUE - 1)
+        unit[4] = 1.0 / (INT16_LIMIT - 1)
     if kind == "negative":
         rows[4] = -rows[4].abs()
     parts = [(begin, min(1200, begin + step)) for begin in range(0, 1200, step)]

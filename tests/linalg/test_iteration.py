@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamspread.errors import OptionError
-from streamspread.kernels.integers import LARGEST_VALUE
-from streamspread.linalg.chunks import summation_error
+from streamspread.kernels.formats import INT16_LIMIT
 from streamspread.linalg.integer_rows import SPREAD, in_integers, leading_rows
 from streamspread.linalg.iteration import MOST_PASSES, PRODUCT_SPREAD, VECTORS, Iteration
+from streamspread.linalg.products import summation_error
 from streamspread.results.bounds import SketchFacts, enclose
 from tests.samples import ORDERS, spread
 from tests.variances import DRAWN, variances
 
-REACH = LARGEST_VALUE
+REACH = INT16_LIMIT
 
 
 def whole(x):

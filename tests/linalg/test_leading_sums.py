@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from streamspread.linalg.leading_sums import sums_between, worth_vectors
-from streamspread.linalg.slack import Slack
+from streamspread.linalg.certificates import Slack, sums_between, worth_vectors
 
 VALUES = np.array([5.0, 3.0, 1.5, 0.5])
 

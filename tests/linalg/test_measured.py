@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from streamspread.linalg import measured
-from streamspread.linalg.banded import Banded, Layout
-from streamspread.linalg.measured import MOST_MOVED, MeasuredProduct
+from streamspread.linalg import banded as measured
+from streamspread.linalg.banded import MOST_MOVED, Banded, Layout, MeasuredProduct
 from tests.linalg.test_banded import dense, matrix
 
 SIZES = (900, 3, 60)

@@ -55,9 +55,9 @@ def test_a_quick_copy_is_the_matrix_rounded_once(device, low_rank, n, rows):
 @pytest.mark.parametrize(("n", "rows"), [*SHAPES, (700, 600)])
 def test_a_square_is_rounded_once_and_symmetric(device, dtype, n, rows):
     panels, dense = packed(n, rows, device, dtype)
-    square = panels.dense(torch.bfloat16)
-    assert torch.equal(square, panels.dense(dtype).bfloat16())
-    torch.testing.assert_close(square.cpu().double(), dense, rtol=2**-8, atol=1e-4)
+    square = panels.dense(torch.float32)
+    assert torch.equal(square, square.T)
+    torch.testing.assert_close(square.cpu().double(), dense, rtol=2**-22, atol=1e-4)
 
 
 @pytest.mark.parametrize(

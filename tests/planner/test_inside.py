@@ -11,7 +11,7 @@ from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.methods.sketch import Sketch
 from streamspread.errors import BudgetError
-from streamspread.kernels import digit_bytes
+from streamspread.kernels.formats import digit_bytes
 from tests.shapes import ANY, CPU, CUDA, GIB, layer, plan_of, planned, setting
 
 

@@ -9,7 +9,6 @@ from functools import partial
 
 import torch
 
-from streamspread import kernels
 from streamspread.accumulators.base import (
     Accumulator,
     Candidate,
@@ -34,6 +33,7 @@ from streamspread.accumulators.growth import Eighths, with_whole
 from streamspread.accumulators.moments import per_sample
 from streamspread.accumulators.scatter import Sums, Waiting
 from streamspread.accumulators.staging import Precision, Staging, origin_in
+from streamspread.kernels import formats
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
 from streamspread.options import Options
@@ -79,7 +79,7 @@ class Covariance(Accumulator):
         panel_rows = constants.panel_rows
         most_rows = constants.staging_rows
         if setting.rounding == "int16":  # in as many bytes as rows of the device's own precision take
-            most_rows *= kernels.staged_dtype(constants.precision, setting.device).itemsize // 2
+            most_rows *= formats.staged_dtype(constants.precision, setting.device).itemsize // 2
         staging_rows = min(most_rows, setting.samples or most_rows)
         max_block = largest_block(dim, constants)
 
@@ -136,11 +136,11 @@ class Covariance(Accumulator):
     @staticmethod
     def nbytes(dim: int, staging_rows: int, panel_rows: int, setting: Setting) -> int:
         """Bytes of the state while data streams."""
-        dtype = kernels.SUM_DTYPES[setting.rounding]
+        dtype = formats.SUM_DTYPES[setting.rounding]
         state = SymmetricPanels.nbytes(dim, panel_rows, dtype, setting.shares) + Probes.nbytes(dim)
         state += Staging.nbytes(dim, staging_rows, setting.rounding, setting.device) + 8 * dim
-        state += kernels.digit_bytes(setting.rounding, dim, staging_rows, setting.device)
-        return state + kernels.product_bytes(min(panel_rows, dim), dim, dtype, setting.device)
+        state += formats.digit_bytes(setting.rounding, dim, staging_rows, setting.device)
+        return state + formats.product_bytes(min(panel_rows, dim), dim, dtype, setting.device)
 
     @property
     def samples(self) -> int:

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import torch
 
-from streamspread import kernels
 from streamspread.accumulators import parting
 from streamspread.accumulators.base import (
     Accumulator,
@@ -34,6 +33,7 @@ from streamspread.accumulators.tiles import Share
 from streamspread.accumulators.tiling import gram_candidate
 from streamspread.accumulators.turning import Known, Turning, Window
 from streamspread.errors import ActivationError, OptionError
+from streamspread.kernels import formats
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
 from streamspread.options import Options
@@ -99,10 +99,10 @@ class Gram(Accumulator):
     @staticmethod
     def nbytes(samples: int, tile: int, panel_rows: int, setting: Setting) -> tuple[int, int]:
         """(bytes of the panels, bytes of a tile and of adding it) while data streams."""
-        dtype = kernels.SUM_DTYPES[setting.rounding]
+        dtype = formats.SUM_DTYPES[setting.rounding]
         staging = Staging.nbytes(tile, samples, setting.rounding, setting.device)
         staging += ClassSums.nbytes(setting.classes, tile)
-        staging += kernels.product_bytes(min(panel_rows, samples), samples, dtype, setting.device)
+        staging += formats.product_bytes(min(panel_rows, samples), samples, dtype, setting.device)
         return SymmetricPanels.nbytes(samples, panel_rows, dtype) + Probes.nbytes(samples), staging
 
     @property

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from streamspread import kernels
 from streamspread.accumulators import sketching
 from streamspread.accumulators.base import (
     Accumulator,
@@ -28,7 +27,8 @@ from streamspread.accumulators.sketching import First, Sizes, Stage, Waiting, ra
 from streamspread.accumulators.staging import Precision, Staging
 from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
-from streamspread.linalg.chunks import chunk_nbytes
+from streamspread.kernels import formats
+from streamspread.linalg.products import chunk_nbytes
 from streamspread.options import Options
 from streamspread.ranks import bounds_of
 from streamspread.results.spectrum import Spectrum
@@ -149,7 +149,7 @@ class Sketch(Accumulator):
         """(bytes of the state while data streams, extra bytes of the eigenvalue step)."""
         rank, rounding, device = min(rank, dim), setting.rounding, setting.device
         height, columns = rank + staging_rows + 1, -(-dim // setting.shares)
-        state = rank * columns * kernels.SUM_DTYPES[rounding].itemsize
+        state = rank * columns * formats.SUM_DTYPES[rounding].itemsize
         state += Staging.nbytes(columns, staging_rows, rounding, device) + 5 * 8 * columns
         if passes > 1:
             state += 8 * rank * columns  # Y

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from streamspread import kernels
 from streamspread.accumulators.directions import NEGLIGIBLE, Scaled
 from streamspread.accumulators.sketching.iterating import Iterating
 from streamspread.accumulators.sketching.later import Earlier, Refining
 from streamspread.accumulators.sketching.stage import Sizes, Tensors, finite, proved
 from streamspread.accumulators.staging import Origin, Staging, origin_in, origin_of
 from streamspread.errors import DataError
+from streamspread.kernels import formats
 from streamspread.linalg.frequent_directions import FrequentDirections
 from streamspread.linalg.ritz import RitzPass
 from streamspread.results.bounds import SketchFacts
@@ -131,7 +131,7 @@ class First:
         """A bound on ‖·‖_F of the change in these samples if they were staged with another scale and shift,
         in units that are ``ratio`` times these; ``shift_D``: of the origin, in those units."""
         rounding, sketch = self.sizes.precision.rounding, self.sketch
-        unit = kernels.ROUNDOFF[rounding] + 2 * kernels.ROUNDOFF["fp32"]
+        unit = formats.ROUNDOFF[rounding] + 2 * formats.ROUNDOFF["fp32"]
         count, moved_D = sketch.count, sketch.mean_D * ratio
         if shift_D is not None:
             moved_D = moved_D + shift_D

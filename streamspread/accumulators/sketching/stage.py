@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from streamspread import kernels
 from streamspread.accumulators.directions import Scaled
 from streamspread.accumulators.staging import Origin, Precision, Staging, variance_unit
 from streamspread.errors import ActivationError, DataError
-from streamspread.linalg.leading import kept
+from streamspread.kernels import formats
+from streamspread.linalg.eigenpairs import kept
 from streamspread.ranks import ALONE, Ranks
 from streamspread.results.bounds import RitzFacts, SketchFacts, enclose
 from streamspread.results.spectrum import Spectrum
@@ -130,4 +130,4 @@ def finite(staging: Staging, ranks: Ranks) -> bool:
     first_bad = staging.sums.first_bad
     told = ranks.tell(*first_bad.tolist())
     first_bad.copy_(torch.tensor([min(batches) for batches in zip(*told, strict=True)]))
-    return min(first_bad.tolist()) == kernels.NEVER
+    return min(first_bad.tolist()) == formats.NEVER

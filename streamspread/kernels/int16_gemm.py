@@ -1,5 +1,5 @@
 """Exact products of 16-bit integers on the CPU, by instructions that multiply two of them at a time and add
-the products in int32 (:mod:`streamspread.kernels.pairs`).
+the products in int32 (:mod:`streamspread.kernels.int16_microkernel`).
 
 Sums in int32 are exact as long as none is beyond 2³¹. By Cauchy and Schwarz none is, over any terms, where
 the product of both rows' sums of squares over these is below 2⁶². So each row's squares are summed for every
@@ -20,9 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamspread.kernels import BLOCK, digit_terms
-from streamspread.kernels.integers import flat, lying_in_lines
-from streamspread.kernels.pairs import CHUNK, LANES, SIDE, TILE, add_block, pack_columns, pack_rows
+from streamspread.kernels.formats import BLOCK, contiguous_lines, digit_terms, flat_view
+from streamspread.kernels.int16_microkernel import (
+    CHUNK,
+    LANES,
+    SIDE,
+    TILE,
+    add_block,
+    pack_columns,
+    pack_rows,
+)
 from streamspread.system.threads import Spare, one_by_one
 
 
@@ -36,11 +43,11 @@ def add_gram(
     Args:
         panels: (first row, one past the last, panel), whose columns go from 0 to that: float64 integers,
             adjacent in a row. Columns from the first row on are symmetric.
-        x_NK: int16, none larger than :data:`streamspread.kernels.integers.LARGEST_VALUE`, in adjacent columns
+        x_NK: int16, none larger than :data:`streamspread.kernels.formats.INT16_LIMIT`, in adjacent columns
             or adjacent rows.
         progress: is called with the share that is done.
     """
-    held = [(flat(panel), (panel.stride(0), first), end) for first, end, panel in panels]
+    held = [(flat_view(panel), (panel.stride(0), first), end) for first, end, panel in panels]
     count, terms = max((end for *_, end in held), default=0), x_NK.shape[1]
     if not count:  # all panels are other ranks'
         return
@@ -72,7 +79,7 @@ def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_NK: torch.Tensor) -> N
     first = above * LANES
     blocks = [
         (
-            flat(c_MN),
+            flat_view(c_MN),
             (c_MN.stride(0), first),
             (top, min(first + rows, top + BLOCK), left, min(count, left + BLOCK)),
         )
@@ -103,10 +110,10 @@ def _packed(
     squares = np.zeros((width, -(-pairs // CHUNK)), np.int64)
     panel = 0
     for x_NT in parts:
-        lines, turned = lying_in_lines(x_NT)
+        lines, turned = contiguous_lines(x_NT)
         pack = pack_columns if turned else pack_rows
         shape = (len(x_NT), terms, pairs)
-        pack(flat(lines), lines.stride(0), shape, memory[panel * LANES * pairs :], squares[panel:])
+        pack(flat_view(lines), lines.stride(0), shape, memory[panel * LANES * pairs :], squares[panel:])
         panel += -(-len(x_NT) // LANES)
     return (memory, pairs), squares
 

@@ -3,16 +3,14 @@ where it is alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 
 import torch
 
 from streamspread import kernels
-from streamspread.kernels import float32
-from streamspread.linalg.chunks import CHUNK
-from streamspread.linalg.products import THIN, dense_product, product
-from streamspread.linalg.triangle import Triangle
+from streamspread.kernels import blas
+from streamspread.linalg.products import CHUNK, THIN, dense_product, product
 from streamspread.ranks import Ranks, dealt
 from streamspread.system.devices import profile
 from streamspread.system.torch_state import switched
@@ -122,7 +120,7 @@ class OwnedPanels:
         """P·q (n, L) in the panels' dtype; ``rough``: in TF32."""
         if self.panels and self.panels[0].is_contiguous():  # not those of another's matrix
             last = self.panels[-1]
-            if float32.pays(last, q_NL[: last.shape[1]]):
+            if blas.pays(last, q_NL[: last.shape[1]]):
                 return self._product_of_whole_panels(q_NL)
         q_NL, y_NL = _laid_out(q_NL)
         with switched(matrices=True) if rough else nullcontext():
@@ -230,3 +228,58 @@ def spans_of(n: int, rows: int) -> Iterator[tuple[int, int]]:
     """(first row, one past the last) of every panel of a matrix of order n."""
     for begin in range(0, n, rows):
         yield begin, min(n, begin + rows)
+
+
+_Panel = tuple[int, int, torch.Tensor]  # first row, one past the last, and the rows up to there
+
+
+class Triangle:
+    """Panels of a lower triangle of order n, ``height`` rows of each at a time."""
+
+    def __init__(
+        self, panels: Iterable[_Panel], n: int, height: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.n, self.dtype, self.device = n, dtype, device
+        self._panels = [part for panel in panels for part in _split(*panel, height)]
+
+    def rows(self, begin: int, end: int) -> torch.Tensor:
+        """Rows begin … end, (end − begin, end); right of the diagonal they mean nothing. 0 where they are not
+        here."""
+        rows_MN = torch.zeros(end - begin, end, dtype=self.dtype, device=self.device)
+        for first, beyond, panel in self._panels:
+            low, high = max(first, begin), min(beyond, end)
+            if low < high:
+                columns = min(beyond, end)
+                rows_MN[low - begin : high - begin, :columns] = panel[low - first : high - first, :columns]
+        return rows_MN
+
+    def product(self, n: int, v_NB: torch.Tensor) -> torch.Tensor:
+        """A·V of the leading n rows, in float64."""
+        wide_NB = v_NB.double()
+        y_NB = torch.zeros_like(wide_NB)
+        for begin, end, panel in self._leading(n):
+            wide = panel.double()
+            y_NB[begin:end].addmm_(wide, wide_NB[:end])
+            if begin:
+                y_NB[:begin].addmm_(wide[:, :begin].T, wide_NB[begin:end])
+            del wide  # before the next one is made
+        return y_NB
+
+    def subtract(self, n: int, v_NB: torch.Tensor, w_NB: torch.Tensor) -> None:
+        """A ← A − V Wᵀ − W Vᵀ in the leading n rows."""
+        left_NW, right_NW = torch.cat([v_NB, w_NB], dim=1), torch.cat([w_NB, v_NB], dim=1)
+        for begin, end, panel in self._leading(n):
+            panel.addmm_(left_NW[begin:end], right_NW[:end].T, alpha=-1.0)
+
+    def _leading(self, n: int) -> Iterator[_Panel]:
+        """The panels of the leading n rows."""
+        for begin, end, panel in self._panels:
+            if begin < n:
+                yield begin, min(end, n), panel[: n - begin, :n]
+
+
+def _split(begin: int, end: int, panel: torch.Tensor, height: int) -> Iterator[_Panel]:
+    """A panel as panels of ``height`` rows, without what lies right of their diagonal blocks."""
+    for top in range(begin, end, height):
+        bottom = min(end, top + height)
+        yield top, bottom, panel[top - begin : bottom - begin, :bottom]

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.kernels import digit_terms, words
-from streamspread.kernels.integers import LARGEST_VALUE
+from streamspread.kernels import int16_gemm
+from streamspread.kernels.formats import INT16_LIMIT, digit_terms
 
-REACH = LARGEST_VALUE
+REACH = INT16_LIMIT
 LAYOUTS = {
     "rows": lambda x: x,
     "columns": lambda x: x.T.contiguous().T,
@@ -25,7 +25,7 @@ def check_added(a_MK, b_NK, rng):
     expected = c.long()
     left = int(rng.integers(0, 6))
     expected[:, left : left + columns] += a_MK.long() @ b_NK.long().T
-    words.add_product(c[:, left : left + columns], a_MK, b_NK)
+    int16_gemm.add_product(c[:, left : left + columns], a_MK, b_NK)
     assert torch.equal(c.long(), expected)
 
 
@@ -76,7 +76,7 @@ def test_more_than_one_block_and_more_terms_than_are_packed_at_a_time(rows, colu
 def test_nothing_adds_nothing(shape):
     rows, columns, terms = shape
     c = torch.full((rows, columns), 7.0, dtype=torch.float64)
-    words.add_product(
+    int16_gemm.add_product(
         c, torch.ones(rows, terms, dtype=torch.int16), torch.ones(columns, terms, dtype=torch.int16)
     )
     assert torch.equal(c, torch.full((rows, columns), 7.0, dtype=torch.float64))

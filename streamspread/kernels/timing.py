@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from streamspread import kernels
 from streamspread.system.threads import one_of_blas
 
 _TIMES = 4
+
+
+@contextmanager
+def thread_limit(count: int) -> Iterator[None]:
+    """Numba's kernels run on at most so many threads, and afterwards on as many as before."""
+    import numba  # slow to load
+
+    before = int(numba.get_num_threads())
+    numba.set_num_threads(max(1, min(count, int(numba.config.NUMBA_NUM_THREADS))))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -21,7 +34,7 @@ def seconds(call: Callable[[], Any]) -> float:
     threads = torch.get_num_threads()
     try:
         # Numba's threads, which begin with its first limit, set torch's to as many.
-        with kernels.thread_limit(1), one_of_blas():
+        with thread_limit(1), one_of_blas():
             torch.set_num_threads(1)
             call()
             return min(_once(call) for _ in range(_TIMES))

@@ -27,10 +27,9 @@ import numpy as np
 import torch
 
 from streamspread.linalg.blocks import CHUNK_ROWS, inner
-from streamspread.linalg.chunks import UNIT, summation_error
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import FAILURE, PROBES
-from streamspread.linalg.products import dense_product
+from streamspread.linalg.products import UNIT, dense_product, summation_error
 
 #: How often a matrix may be asked for a bound; all of them hold but for a probability of FAILURE.
 ATTEMPTS = 8

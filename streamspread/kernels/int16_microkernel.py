@@ -1,6 +1,6 @@
-"""What is compiled for exact products of 16-bit integers (:mod:`streamspread.kernels.words`), the innermost
-loop in instructions that Numba's Python has no words for. All of it is in one file: Numba's cache does not
-see when others change.
+"""The compiled loops of :mod:`streamspread.kernels.int16_gemm`: exact products of 16-bit integers, the
+innermost loop in instructions that Numba's Python has no words for. All of it is in one file: Numba's cache
+does not see when others change.
 
 Processors of the x86 family multiply 16-bit integers and add the products of neighbours in int32, exactly,
 by one instruction: ``vpmaddwd`` of SSE2, AVX2 and AVX-512, or ``vpdpwssd`` of VNNI, which adds them to a sum

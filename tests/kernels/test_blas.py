@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.kernels import cpu, exact, float32
+from streamspread.kernels import blas, cpu
 from streamspread.system.torch_state import switched
 
 CPU = torch.device("cpu")
 UNIT = 2.0**-24
-there = pytest.mark.skipif(not float32.faster(), reason="oneDNN is not faster here, or not there")
+there = pytest.mark.skipif(not blas.faster(), reason="oneDNN is not faster here, or not there")
 
 SHAPES = [(300, 700, 400), (1024, 512, 256), (1500, 2048, 16), (16, 3000, 600), (257, 1031, 259)]  # m, k, n
 
@@ -21,8 +21,8 @@ def taken(monkeypatch):
     """Taken of any size, whether or not it is faster here; skipped where it is not there at all."""
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("a torch without the operator")
-    monkeypatch.setattr(float32, "faster", lambda: True)
-    monkeypatch.setattr(float32, "_SMALL", 1)
+    monkeypatch.setattr(blas, "faster", lambda: True)
+    monkeypatch.setattr(blas, "_SMALL", 1)
 
 
 def laid_out(a, layout):
@@ -46,7 +46,7 @@ def test_products_are_float32s_in_every_layout(shape, layouts, taken):
     a, b = torch.randn(m, k, generator=generator), torch.randn(k, n, generator=generator)
     exact, size = a.double() @ b.double(), a.double().abs() @ b.double().abs()
     a, b = laid_out(a, layouts[0]), laid_out(b, layouts[1])
-    found = float32.product(a, b)
+    found = blas.product(a, b)
     copied = ("window" in layouts[0] and n < 256) or ("window" in layouts[1] and m < 256)
     assert (found is None) is copied
     c = torch.ones(m, n + 2)[:, 1:-1]
@@ -76,12 +76,12 @@ def test_grams_of_rows_are_symmetric_and_right(rows, transposed, taken):
 def test_no_switch_of_torch_makes_products_less_precise(precision, part):
     before = torch.get_float32_matmul_precision()
     a, b = torch.randn(2, 512, 512, generator=torch.Generator().manual_seed(2))
-    expected = float32.product(a, b)
+    expected = blas.product(a, b)
     try:
         torch.set_float32_matmul_precision(precision)
         torch.backends.mkldnn.matmul.fp32_precision = part
         with switched(matrices=False), torch.autocast("cpu", torch.bfloat16):
-            found = float32.product(a, b)
+            found = blas.product(a, b)
         assert torch.backends.mkldnn.matmul.fp32_precision == part
     finally:
         torch.backends.mkldnn.matmul.fp32_precision = "none"
@@ -90,12 +90,12 @@ def test_no_switch_of_torch_makes_products_less_precise(precision, part):
 
 
 def test_what_is_small_narrow_or_not_float32_is_left(monkeypatch):
-    monkeypatch.setattr(float32, "faster", lambda: True)
+    monkeypatch.setattr(blas, "faster", lambda: True)
     a, b = torch.randn(512, 512), torch.randn(512, 512)
-    assert float32.pays(a, b)
-    assert not float32.pays(a[:63], b)
-    assert not float32.pays(a.double(), b.double())
-    assert not float32.pays(torch.randn(15, 1 << 15), torch.randn(1 << 15, 512))
+    assert blas.pays(a, b)
+    assert not blas.pays(a[:63], b)
+    assert not blas.pays(a.double(), b.double())
+    assert not blas.pays(torch.randn(15, 1 << 15), torch.randn(1 << 15, 512))
 
 
 @pytest.mark.parametrize("error", [AttributeError, NotImplementedError, RuntimeError, TypeError])
@@ -103,11 +103,11 @@ def test_a_torch_without_the_operator_takes_blas(error, monkeypatch):
     def missing(*_):
         raise error("no such operator")
 
-    monkeypatch.setattr(float32, "_multiply", missing)
-    assert not float32.faster.__wrapped__()
-    monkeypatch.setattr(float32, "faster", lambda: error is RuntimeError)  # or it fails later
+    monkeypatch.setattr(blas, "_multiply", missing)
+    assert not blas.faster.__wrapped__()
+    monkeypatch.setattr(blas, "faster", lambda: error is RuntimeError)  # or it fails later
     a, b = torch.randn(512, 600), torch.randn(600, 512)
-    assert float32.product(a, b) is None
+    assert blas.product(a, b) is None
     c = torch.zeros(512, 512)
     cpu.add_product(c, a, b)
     assert torch.equal(c, torch.from_numpy(np.matmul(a.numpy(), b.numpy())))
@@ -121,33 +121,33 @@ def test_an_operator_that_is_hardly_faster_is_not_taken(seconds, faster, monkeyp
         calls.append(call())
         return 1.5 if len(calls) == 1 else seconds  # of BLAS, and of the operator
 
-    monkeypatch.setattr(float32, "_multiply", lambda a, b: a @ b.T)
-    monkeypatch.setattr(float32, "seconds", measured)
-    assert float32.faster.__wrapped__() == faster
+    monkeypatch.setattr(blas, "_multiply", lambda a, b: a @ b.T)
+    monkeypatch.setattr(blas, "seconds", measured)
+    assert blas.faster.__wrapped__() == faster
     assert torch.allclose(*calls, rtol=0.0, atol=1e-3)
 
 
 def test_an_operator_that_is_wrong_is_not_taken(monkeypatch):
-    monkeypatch.setattr(float32, "_multiply", lambda a, b: torch.zeros(len(a), len(b)))
-    monkeypatch.setattr(float32, "seconds", lambda call: pytest.fail("measured"))
-    assert not float32.faster.__wrapped__()
+    monkeypatch.setattr(blas, "_multiply", lambda a, b: torch.zeros(len(a), len(b)))
+    monkeypatch.setattr(blas, "seconds", lambda call: pytest.fail("measured"))
+    assert not blas.faster.__wrapped__()
 
 
 def test_copies_of_factors_are_bounded(taken):
     a, b = torch.randn(300, 5000)[:, 1:], torch.randn(4999, 300)
-    parts = float32.parts_of_terms(a, b)
+    parts = blas.parts_of_terms(a, b)
     assert [part.start for part in parts] == [0, 1024, 2048, 3072, 4096]
-    assert len(float32.parts_of_terms(a.contiguous(), b)) == 1
-    assert len(float32.parts_of_terms(a.double(), b.double())) == 1
+    assert len(blas.parts_of_terms(a.contiguous(), b)) == 1
+    assert len(blas.parts_of_terms(a.double(), b.double())) == 1
 
 
 def test_exact_sums_are_held_against_the_update_that_float32_would_take(monkeypatch):
-    dtypes, add_gram_rows = [], cpu.add_gram_rows
+    dtypes, add_gram_rows = [], blas.add_gram_rows
 
     def recorded(c_RN, x_NK, **options):
         dtypes.append(x_NK.dtype)
         add_gram_rows(c_RN, x_NK, **options)
 
-    monkeypatch.setattr(cpu, "add_gram_rows", recorded)
-    assert exact._speeds.__wrapped__()[0] > 0.0
+    monkeypatch.setattr(blas, "add_gram_rows", recorded)
+    assert cpu._speeds.__wrapped__()[0] > 0.0
     assert set(dtypes) == {torch.float32}

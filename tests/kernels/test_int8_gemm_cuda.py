@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from streamspread import kernels
-from streamspread.kernels import digits, planes
+from streamspread.kernels import formats, int8_gemm, int8_gemm_cuda
 from streamspread.system.devices import CUDA
 from streamspread.system.memory import LiveBytes
 from tests import emulation
@@ -15,9 +15,9 @@ CARD = torch.device("cuda", 0)
 
 
 def test_the_check_asks_for_what_a_card_takes(monkeypatch):
-    exact = digits.are_exact()
+    exact = int8_gemm.are_exact()
     monkeypatch.setattr(torch, "_int_mm", emulation.int_mm)
-    assert planes.exact_on.__wrapped__(CPU) == exact
+    assert int8_gemm_cuda.exact_on.__wrapped__(CPU) == exact
 
 
 def test_products_that_are_not_exact_or_not_there_are_not_taken(monkeypatch):
@@ -32,7 +32,7 @@ def test_products_that_are_not_exact_or_not_there_are_not_taken(monkeypatch):
 
     for stand_in in (saturating, rounded, missing):
         monkeypatch.setattr(torch, "_int_mm", stand_in)
-        assert not planes.exact_on.__wrapped__(CPU)
+        assert not int8_gemm_cuda.exact_on.__wrapped__(CPU)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
@@ -41,7 +41,7 @@ def test_a_card_that_is_not_there_forms_no_exact_products():
 
 
 def test_a_card_is_taken_to_be_as_fast_as_its_profile_says(monkeypatch):
-    monkeypatch.setattr(planes, "exact_on", lambda device: True)
+    monkeypatch.setattr(int8_gemm_cuda, "exact_on", lambda device: True)
     assert kernels.exact_speed(CARD) * CUDA.int16_cost == 1.0
 
 
@@ -54,13 +54,13 @@ def test_a_card_forms_exact_products():
 @pytest.mark.parametrize("cut", ["none", "few", "many"])
 def test_bytes_are_no_more_than_planned(order, terms, cut, monkeypatch):
     monkeypatch.setattr(torch, "_int_mm", lambda a, b, out: out.zero_())
-    monkeypatch.setattr(kernels, "CARD_PRODUCTS", 1 << 20)
-    monkeypatch.setattr(kernels, "CARD_NUMBERS", 1 << 18)
+    monkeypatch.setattr(formats, "CARD_PRODUCTS", 1 << 20)
+    monkeypatch.setattr(formats, "CARD_NUMBERS", 1 << 18)
     x = torch.zeros(order, terms, dtype=torch.int16)
     every = {"none": order * terms, "few": 16_001, "many": 2}[cut]
     x.view(-1)[every - 1 :: every] = 25_600
     spans = [(first, min(order, first + 512)) for first in range(0, order, 512)]
     panels = [(first, end, torch.zeros(end - first, end, dtype=torch.float64)) for first, end in spans]
     with LiveBytes() as live:
-        planes.add_gram(panels, x)
-    assert 0 < live.peak <= kernels.digit_bytes("int16", order, terms, CARD)
+        int8_gemm_cuda.add_gram(panels, x)
+    assert 0 < live.peak <= formats.digit_bytes("int16", order, terms, CARD)

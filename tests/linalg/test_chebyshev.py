@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.linalg import outside
-from streamspread.linalg.outside import ATTEMPTS, bound_outside
+from streamspread.linalg import chebyshev
+from streamspread.linalg.chebyshev import ATTEMPTS, bound_outside
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import PROBES
 from tests.devices import CPU, DEVICES
@@ -77,14 +77,14 @@ def test_vectors_are_as_likely_to_miss_as_is_said():
     """The share, against the distribution that it was made from: of M normal numbers none exceeds it."""
     generator = torch.Generator().manual_seed(3)
     z = torch.randn(400_000, generator=generator, dtype=torch.float64).abs()
-    one = float((z < outside._SHARE).double().mean())
-    assert one**outside._VECTORS == pytest.approx(1e-6 / ATTEMPTS / 2, rel=0.1)
+    one = float((z < chebyshev._SHARE).double().mean())
+    assert one**chebyshev._VECTORS == pytest.approx(1e-6 / ATTEMPTS / 2, rel=0.1)
 
 
 def test_measured_errors_are_as_likely_to_be_larger_as_is_said():
     """Chernoff's bound on a mean of squares, for every step and vector of every attempt."""
-    one = (outside._MEASURED * math.exp(1 - outside._MEASURED)) ** (PROBES / 2)
-    every = ATTEMPTS * outside._DEGREE * outside._VECTORS
+    one = (chebyshev._MEASURED * math.exp(1 - chebyshev._MEASURED)) ** (PROBES / 2)
+    every = ATTEMPTS * chebyshev._DEGREE * chebyshev._VECTORS
     assert one * every == pytest.approx(1e-6 / 2, rel=0.05)
 
 
@@ -94,14 +94,14 @@ def test_float32_products_that_hide_an_eigenvalue_certify_nothing(missing, share
     """What a quick product loses of the eigenvector that the span misses, the measured errors give back."""
     panels = prescribed(VALUES, CPU, torch.float32)
     v_N1 = torch.linalg.eigh(panels.dense(torch.float64))[1].flip(1)[:, [missing]].float()
-    quick, lost = outside._Operator.quick, []
+    quick, lost = chebyshev._Operator.quick, []
 
     def hiding(self, z_NM):
         image_NM = quick(self, z_NM)
         lost.append(share)
         return image_NM - share * (v_N1 @ (v_N1.T @ image_NM))
 
-    monkeypatch.setattr(outside._Operator, "quick", hiding)
+    monkeypatch.setattr(chebyshev._Operator, "quick", hiding)
     bound = bounded(panels, spanned(panels, [missing]), VALUES[SPAN], 0.999 * VALUES[missing])
     assert lost
     assert bound >= VALUES[missing] * (1 - 1e-5)
@@ -116,8 +116,8 @@ def test_float32_products_give_the_bound_of_float64_where_they_are_precise_enoug
 
 def test_where_float32_errs_too_much_products_are_float64s(monkeypatch):
     panels = prescribed(VALUES, CPU, torch.float32)
-    quick = outside._Operator.quick
-    monkeypatch.setattr(outside._Operator, "quick", lambda self, z: quick(self, z) + torch.randn(z.shape))
+    quick = chebyshev._Operator.quick
+    monkeypatch.setattr(chebyshev._Operator, "quick", lambda self, z: quick(self, z) + torch.randn(z.shape))
     bound = bounded(panels, spanned(panels), VALUES[SPAN], 1.2 * VALUES[SPAN])
     assert VALUES[SPAN] * (1 - 1e-5) <= bound <= 1.2 * VALUES[SPAN]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from streamspread.kernels.trial import seconds
+from streamspread.kernels.timing import seconds
 from tests.fresh import output_of
 
 
@@ -52,7 +52,7 @@ def test_the_first_of_a_process_is_on_one_thread_too():
     """Numba's threads, which begin there, set torch's."""
     code = """
 import torch
-from streamspread.kernels.trial import seconds
+from streamspread.kernels.timing import seconds
 torch.set_num_threads(2)
 found = []
 seconds(lambda: found.append(torch.get_num_threads()))

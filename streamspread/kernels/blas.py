@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
 import torch
 
-from streamspread import kernels
-from streamspread.kernels.trial import seconds
+from streamspread.kernels import formats
+from streamspread.kernels.timing import seconds
 from streamspread.system.torch_state import switched
 
 _GAIN = 1.5  # over torch's BLAS, at the least; NumPy's is faster than that by a seventh
 _NARROW = 16  # fewer rows, columns or terms are no faster
 _SMALL = 1 << 24  # multiplications, of fewer of which several save no more than making the code costs
 _USES = 256  # of every number of a factor, for which copying it is worth it
+_STRIP = 256  # columns of a block on the diagonal that are formed at a time, from there down
 _TRIAL = (256, 1024)  # rows and columns, and terms, of the product by which speed is measured
 
 
@@ -62,7 +64,7 @@ def parts_of_terms(a_MK: torch.Tensor, b_KN: torch.Tensor) -> list[slice]:
     """The terms of ``a @ b`` in parts of which each is a product, so that copies are bounded."""
     terms = a_MK.shape[1]
     copied = not (_lies_whole(a_MK) and _lies_whole(b_KN)) and pays(a_MK, b_KN)
-    step = kernels.COPIED_TERMS if copied else max(1, terms)
+    step = formats.COPIED_TERMS if copied else max(1, terms)
     return [slice(begin, begin + step) for begin in range(0, terms, step)]
 
 
@@ -98,3 +100,41 @@ def _whole(a_MK: torch.Tensor) -> torch.Tensor:
     if _lies_whole(a_MK):
         return a_MK
     return a_MK.mT.contiguous().mT if a_MK.stride(0) == 1 else a_MK.contiguous()
+
+
+def add_product(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
+    """``c += a @ b`` in place, all of one dtype (float32 or float64)."""
+    step = max(formats.PRODUCT_NUMBERS // max(1, c_MN.shape[0]), 1)
+    for begin in range(0, c_MN.shape[1], step):
+        c_MS, b_KS = c_MN[:, begin : begin + step], b_KN[:, begin : begin + step]
+        for part in parts_of_terms(a_MK, b_KS):
+            product_MS = product(a_MK[:, part], b_KS[part])
+            if product_MS is not None:
+                c_MS += product_MS
+            else:
+                _add_blas(c_MS, a_MK[:, part], b_KS[part])
+
+
+def _add_blas(c_MN: torch.Tensor, a_MK: torch.Tensor, b_KN: torch.Tensor) -> None:
+    with np.errstate(all="ignore"):  # staging tells of numbers that are not finite, and names the layer
+        c_MN.numpy()[:] += np.matmul(a_MK.numpy(), b_KN.numpy())
+
+
+def add_gram_rows(c_RN: torch.Tensor, x_NK: torch.Tensor) -> None:
+    """``c += (x xᵀ)[N − R:]`` in place: the last R rows of the Gram matrix of x, through that part of the
+    triangle which determines them; c's last R columns are symmetric."""
+    first = x_NK.shape[0] - c_RN.shape[0]
+    if first:
+        add_product(c_RN[:, :first], x_NK[first:], x_NK[:first].T)
+    _add_gram(c_RN[:, first:], x_NK[first:])
+
+
+def _add_gram(c_RR: torch.Tensor, x_RK: torch.Tensor) -> None:
+    """``c += x xᵀ`` in place."""
+    if not pays(x_RK, x_RK[:_STRIP].T):
+        _add_blas(c_RR, x_RK, x_RK.T)  # NumPy calls BLAS's syrk: half the work
+        return
+    for begin in range(0, len(x_RK), _STRIP):  # on the diagonal and below it, and what is opposite
+        strip = slice(begin, begin + _STRIP)
+        add_product(c_RR[begin:, strip], x_RK[begin:], x_RK[strip].T)
+        c_RR[strip, begin + _STRIP :] = c_RR[begin + _STRIP :, strip].T

@@ -6,8 +6,8 @@ products do, after Karatsuba, where four were needed:
     v wᵀ = 2¹⁴·a aᵀ + 2⁷·(s sᵀ − a aᵀ − b bᵀ) + b bᵀ,    s = a + b.
 
 Values beyond 14 bits are cut off there, and what was cut off is added in one by one; where they are too many
-for that, :mod:`streamspread.kernels.words` does it all. Products of digits are exact in int32, and float64
-sums take them in exactly as long as none exceeds 2⁵³. So it is with all that is added on the way
+for that, :mod:`streamspread.kernels.int16_gemm` does it all. Products of digits are exact in int32, and
+float64 sums take them in exactly as long as none exceeds 2⁵³. So it is with all that is added on the way
 to a sum where none on the diagonal ends above 2⁵¹: for x = y + r, of which y was left, x rᵀ, r yᵀ and y yᵀ
 are each no larger (Cauchy and Schwarz). So no sum is ever rounded, and no order of adding makes a difference.
 
@@ -26,8 +26,16 @@ import numba
 import numpy as np
 import torch
 
-from streamspread.kernels import DIGITS, HEIGHT, WIDTH, digit_terms, row_bytes, words
-from streamspread.kernels.integers import flat, lying_in_lines
+from streamspread.kernels import int16_gemm
+from streamspread.kernels.formats import (
+    DIGITS,
+    HEIGHT,
+    WIDTH,
+    contiguous_lines,
+    digit_terms,
+    flat_view,
+    row_bytes,
+)
 from streamspread.system.threads import Spare, one_by_one
 
 #: Values that two digits hold.
@@ -136,9 +144,9 @@ def add_gram(
     x_NK: torch.Tensor,
     progress: Callable[[float], None] = lambda done: None,
 ) -> None:
-    """``P += x xᵀ`` in place, exactly: as :func:`streamspread.kernels.words.add_gram`, which see."""
+    """``P += x xᵀ`` in place, exactly: as :func:`streamspread.kernels.int16_gemm.add_gram`, which see."""
     panels = list(panels)
-    held = [(flat(panel), (panel.stride(0), first, end)) for first, end, panel in panels]
+    held = [(flat_view(panel), (panel.stride(0), first, end)) for first, end, panel in panels]
     count, terms = max((end for _, (_, _, end) in held), default=0), x_NK.shape[1]
     if not count:  # all panels are other ranks'
         return
@@ -150,15 +158,15 @@ def add_gram(
     sizes = list(accumulate((bottom - top) * (right - left) for _, (top, bottom, left, right) in blocks))
     for begin in range(0, terms, step):
         part_NT = x_NK[:count, begin : begin + step]
-        lines_LM, turned = lying_in_lines(part_NT)
-        source = flat(lines_LM), lines_LM.stride(0)
+        lines_LM, turned = contiguous_lines(part_NT)
+        source = flat_view(lines_LM), lines_LM.stride(0)
         lines, length = lines_LM.shape
         width = row_bytes(length)
         memory = torch.empty(size, dtype=torch.int8) if memory is None else memory
         cut_L = _split(*source, memory.numpy(), (lines, length, width))
         if cut_L.sum() > MOST_CUT * lines * length:
             memory = None  # before they have memory of their own
-            words.add_gram(panels, part_NT)
+            int16_gemm.add_gram(panels, part_NT)
             progress(min(1.0, (begin + step) / terms))
             continue
         digits_3LM = memory[: DIGITS * lines * width].view(DIGITS, lines, width)[..., :length]

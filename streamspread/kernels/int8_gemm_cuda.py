@@ -1,5 +1,5 @@
 """Exact products of 16-bit integers by torch alone, for CUDA; the arithmetic is that of
-:mod:`streamspread.kernels.digits`.
+:mod:`streamspread.kernels.int8_gemm`.
 
 On a card ``torch._int_mm`` is cuBLASLt's. It takes more than 16 rows, and multiples of 8 columns and terms
 (``_int_mm_out_cuda`` in torch's ``aten/src/ATen/native/cuda/Blas.cpp``), and int8 is best off where terms are
@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
-from streamspread import kernels
-from streamspread.kernels import PAD, digit_terms, digits
-from streamspread.kernels.digits import LEAST, MOST
+from streamspread.kernels import formats, int8_gemm
+from streamspread.kernels.formats import PAD, digit_terms
+from streamspread.kernels.int8_gemm import LEAST, MOST
 
 #: Products of planes: which stand on either side, and the weight with which each is added. Three of the
 #: digits a and b and their sum s, v vᵀ = (2¹⁴ − 2⁷)·a aᵀ + 2⁷·s sᵀ + (1 − 2⁷)·b bᵀ; or four of the halves.
@@ -29,18 +29,18 @@ Panel = tuple[int, int, torch.Tensor]
 def add_gram(
     panels: Iterable[Panel], x_NK: torch.Tensor, progress: Callable[[float], None] = lambda done: None
 ) -> None:
-    """``P += x xᵀ`` in place, exactly; as :func:`streamspread.kernels.digits.add_gram`, but for int16 in
+    """``P += x xᵀ`` in place, exactly; as :func:`streamspread.kernels.int8_gemm.add_gram`, but for int16 in
     any layout. Waits for the device twice or so for some thousand terms: how values are taken apart depends
     on them."""
     held = list(panels)
     count, terms = max((end for _, end, _ in held), default=0), x_NK.shape[1]
     if not count:  # all panels are other ranks'
         return
-    step = min(terms, digit_terms(count, kernels.CARD_DIGIT_BYTES))
+    step = min(terms, digit_terms(count, formats.CARD_DIGIT_BYTES))
     for begin in range(0, terms, step):
         part_NT = x_NK[:count, begin : begin + step]
         planes_PNT, beyond = _digits(part_NT)
-        few = beyond <= digits.MOST_CUT * part_NT.numel()
+        few = beyond <= int8_gemm.MOST_CUT * part_NT.numel()
         if not few:
             del planes_PNT  # before there are others
             planes_PNT = _halves(part_NT)
@@ -79,12 +79,12 @@ def exact_on(device: torch.device) -> bool:
         a_BT, b_CT = planes.to(device)
     except (AssertionError, RuntimeError):  # no such device, or no CUDA in this torch
         return False
-    return digits.is_exact(a_BT, b_CT)
+    return int8_gemm.is_exact(a_BT, b_CT)
 
 
 def _parts(lines: int, length: int) -> Iterator[slice]:
     """So many lines at a time as torch makes of them in one go."""
-    height = max(1, kernels.CARD_NUMBERS // length)
+    height = max(1, formats.CARD_NUMBERS // length)
     return (slice(begin, min(lines, begin + height)) for begin in range(0, lines, height))
 
 
@@ -133,7 +133,7 @@ def _add_products(panel: Panel, planes_PNT: torch.Tensor, sides: tuple[tuple[int
     """Add products of planes, weighted: integers in float64, so that no order makes a difference."""
     first, end, c = panel
     height = _padded(end - first, PAD)
-    width = max(PAD, kernels.CARD_PRODUCTS // height // PAD * PAD)
+    width = max(PAD, formats.CARD_PRODUCTS // height // PAD * PAD)
     memory = torch.empty(height * min(width, _padded(end, PAD)), dtype=torch.int32, device=c.device)
     for left in range(0, end, width):
         right = min(end, left + width)

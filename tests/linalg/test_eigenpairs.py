@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.linalg.given import of_square
-from streamspread.linalg.leading import dense_pairs, leading_bytes, leading_pairs
-from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.eigenpairs import dense_pairs, leading_bytes, leading_pairs
+from streamspread.linalg.panels import SymmetricPanels, of_square
 from streamspread.linalg.probes import PROBES, image_bounds
 from streamspread.system import devices
 from streamspread.system.memory import LiveBytes
