@@ -187,10 +187,11 @@ def sums_along_eigenvectors(matrix: SymmetricPanels, most: int, squares: float) 
 
     For any k orthonormal vectors V, tr(VᵀCV) is at most λ₁ + … + λ_k (Ky Fan 1949). With the eigenvectors of
     the rounded A = C + E it is Σθ − tr(VᵀEV). For a projector V Vᵀ = Π the mean of zᵀΠE·z over normal z is
-    that trace (Hutchinson 1990), and the probes that measure ‖E‖ give it. Errors average out in a trace, so it
-    is far below √k·‖E‖. Eigenvectors cost more than eigenvalues: this is for a K that nothing else closes.
+    that trace (Hutchinson 1990), and the probes that measure ‖E‖ give it. Errors average out in a trace, so
+    it is far below √k·‖E‖. Eigenvectors cost more than eigenvalues: this is for a K that nothing else closes.
 
-    All of them fail with a probability of at most :data:`streamspread.linalg.probes.FAILURE`, beside that of the norm.
+    All of them fail with a probability of at most :data:`streamspread.linalg.probes.FAILURE`, beside that of
+    the norm.
 
     On the CPU it takes a dense float64 matrix and ``most`` vectors. ``squares``: ‖A‖²_F.
     """
