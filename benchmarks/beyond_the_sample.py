@@ -113,10 +113,10 @@ def holds(estimate: Any, true: int) -> bool:
 
 def of_estimates() -> list[tuple[Any, str]]:
     """Where parts of the images are read, which is all that an estimate costs."""
-    from streamspread.accumulators import growth
+    from streamspread.accumulators import subsamples
     from streamspread.accumulators.methods import gram
 
-    return [(gram, "growth_of_products"), (growth.Eighths, "add"), (growth.Eighths, "points")]
+    return [(gram, "growth_of_products"), (subsamples.Eighths, "add"), (subsamples.Eighths, "points")]
 
 
 def variances(kind: str, what: Any) -> np.ndarray:

@@ -11,9 +11,8 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from streamspread.accumulators.shapes import LayerShape
+from streamspread.accumulators.costs import NOTHING, LayerShape, Travels
 from streamspread.accumulators.staging import Precision
-from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.options import METHODS, Options
 from streamspread.ranks import ALONE, Ranks

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from streamspread.accumulators.exact import Step, Totals, spectrum_of
-from streamspread.accumulators.growth import values_of_parts
 from streamspread.accumulators.moments import About, widened
+from streamspread.accumulators.spectrum import Step, Totals, spectrum_of
 from streamspread.accumulators.staging import variance_unit
+from streamspread.accumulators.subsamples import values_of_parts
 from streamspread.errors import DataError
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.products import UNIT

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from streamspread import kernels
-from streamspread.accumulators.exact import Totals
+from streamspread.accumulators.spectrum import Totals
 from streamspread.linalg.panels import SymmetricPanels
 
 _NUMBERS = 1 << 20  # of rows that are widened to float64 at a time

@@ -1,24 +1,22 @@
-"""The stages of a covariance: before its first batch, and summing scatter in panels."""
+"""Scatter summed in panels about an origin: what a covariance holds from its first batch on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 
 from streamspread.accumulators.base import Combine, Part
 from streamspread.accumulators.classes import ClassSums
-from streamspread.accumulators.exact import check_sums
-from streamspread.accumulators.growth import Eighths
 from streamspread.accumulators.moments import About, FourthMoments
-from streamspread.accumulators.staging import Origin, Staging, origin_of
-from streamspread.errors import DataError
+from streamspread.accumulators.spectrum import check_sums
+from streamspread.accumulators.staging import Origin, Precision, Staging
+from streamspread.accumulators.subsamples import Eighths
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.system.tensors import as_tensor, below
-
-if TYPE_CHECKING:
-    from streamspread.accumulators.methods.covariance import Covariance
+from streamspread.ranks import Ranks
+from streamspread.streams.labels import Labels
+from streamspread.system.tensors import below
 
 # How parts of two states become one, where they are not added. States that are aligned have one origin, and
 # nothing staged.
@@ -30,60 +28,41 @@ _COMBINE = {
 }
 
 
-class Waiting:
-    """Before the first batch, which gives the origin."""
+@dataclass(frozen=True)
+class Layout:
+    """Of what and how scatter is summed: D features in panels of so many rows, from a staging buffer of so
+    many. ``in_eighths``: whether eight groups of the samples are summed apart too."""
 
-    samples = 0
-
-    def __init__(self, owner: Covariance) -> None:
-        self._owner = owner
-
-    def begun(self, x_ND: torch.Tensor) -> Sums:
-        return Sums(self._owner, origin_of(x_ND, self._owner.precision))
-
-    def sums(self) -> Sums:
-        raise DataError("a covariance needs at least 2 samples, got 0")
-
-    def flush(self) -> None:
-        """Nothing is staged."""
-
-    def check(self) -> None:
-        """Nothing has come that could be wrong."""
-
-    def state(self) -> dict[str, Part]:
-        return {"count": Part(as_tensor(0), Combine.SUM)}
+    dim: int
+    precision: Precision
+    device: torch.device
+    staging_rows: int
+    panel_rows: int
+    ranks: Ranks
+    labels: Labels | None
+    in_eighths: bool
 
 
-class Sums:
-    """From the first batch on: staged rows, and the panels that they are added to."""
+class ScatterSums:
+    """Staged rows, and the panels that they are added to; from the first batch on, which gives the origin.
 
-    def __init__(self, owner: Covariance, origin: Origin) -> None:
-        self.staging = Staging(origin, owner.staging_rows, owner.precision)
-        precision = owner.precision
-        self.panels = SymmetricPanels(
-            owner.dim,
-            owner.panel_rows,
-            precision.sum_dtype,
-            owner.device,
-            precision.exact,
-            ranks=owner.ranks,
-        )
-        self.fourth = FourthMoments(owner.dim, owner.device)
-        dim, device, places = owner.dim, owner.device, owner.places
-        self.eighths = Eighths(dim, device, places) if owner.in_eighths else None
-        self.classes = ClassSums(owner.labels, dim, device, places) if owner.labels else None
+    ``places``: samples that each image is.
+    """
+
+    def __init__(self, layout: Layout, origin: Origin, places: int) -> None:
+        dim, device, precision = layout.dim, layout.device, layout.precision
+        self.staging = Staging(origin, layout.staging_rows, precision)
+        dtype, ranks = precision.sum_dtype, layout.ranks
+        self.panels = SymmetricPanels(dim, layout.panel_rows, dtype, device, precision.exact, ranks=ranks)
+        self.fourth = FourthMoments(dim, device)
+        self.eighths = Eighths(dim, device, places) if layout.in_eighths else None
+        self.classes = ClassSums(layout.labels, dim, device, places) if layout.labels else None
         beside = (self.fourth, self.eighths, self.classes)
         self.beside = [each for each in beside if each is not None]
 
     @property
     def samples(self) -> int:
         return self.staging.count
-
-    def begun(self, x_ND: torch.Tensor) -> Sums:
-        return self
-
-    def sums(self) -> Sums:
-        return self
 
     def add(self, x_ND: torch.Tensor) -> None:
         self.staging.fill(x_ND, self.flush)

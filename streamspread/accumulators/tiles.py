@@ -1,121 +1,138 @@
-"""The stages of a gram: between two passes, and in one, with the columns of a tile of features."""
+"""How wide the tiles of a gram are, and what its inner products cost."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import NamedTuple
 
-import torch
-
+from streamspread.accumulators.base import Impossible, Setting
 from streamspread.accumulators.classes import ClassSums
-from streamspread.accumulators.staging import Origin, Staging, origin_in, origin_of
-from streamspread.accumulators.turning import Window, state_of, windows_in
-from streamspread.errors import ActivationError
-from streamspread.system.tensors import as_tensor, below
+from streamspread.accumulators.costs import LayerShape, Travels
+from streamspread.accumulators.directions import Turning
+from streamspread.accumulators.spectrum import (
+    LEAST_BLOCK,
+    largest_block,
+    step_bytes,
+    step_operations,
+    step_travels,
+)
+from streamspread.accumulators.staging import Staging
+from streamspread.kernels import formats
+from streamspread.linalg.panels import SymmetricPanels
+from streamspread.linalg.probes import CALIBRATION, PROBES, Probes
 
-if TYPE_CHECKING:
-    from streamspread.accumulators.methods.gram import Gram
+_LEAST_TILE = 64
+_ALIGN = 64  # columns: keeps tiles aligned for wide loads
 
 
-class Share:
-    """Neighbouring columns that are summed tile after tile. Each of the ranks that begin a run has one; of
-    others, who resume it, one may have several, or none.
+class TilePlan(NamedTuple):
+    """The tiles of a gram, and what they cost, as :class:`streamspread.accumulators.base.Candidate` has it.
 
-    Attributes:
-        width: how many columns. ``begin``: the first of the tile at hand, counted within the share.
-        windows: of the tiles so far, where directions are wanted.
+    tile: features of one. ``passes``: over the data, with that for directions, where these are wanted.
+    ``max_block``: vectors of the largest search. ``solve_operations``: those of the eigenvalue step.
     """
 
-    def __init__(self, width: int) -> None:
-        self.width, self.begin = width, 0
-        self.stage: Between | Tile = Between()
-        self.windows: list[Window] = []
+    samples: int
+    tile: int
+    passes: int
+    max_block: int
+    state_bytes: int
+    finish_bytes: int
+    operations: float
+    solve_operations: float
+    travels: Travels
+    why: str
 
-    @property
-    def complete(self) -> bool:
-        """Whether all its columns are summed."""
-        return self.begin == self.width
 
-    def end_tile(self, owner: Gram, progress: Callable[[float], None] | None = None) -> None:
-        self.stage.add_to(owner, self, progress)
-        self.stage = Between()
+def plan_tiles(layer: LayerShape, setting: Setting) -> TilePlan | Impossible:
+    """The widest tiles that fit. Of several ranks each has tiles of its own shard of the features, and all
+    panels until these are added up."""
+    if setting.samples is None:
+        return Impossible(
+            "the number of samples is not known before the pass",
+            "give data that tells it, as a tensor, Dataset or DataLoader does, or ",
+        )
+    dim, samples, constants = layer.dim, setting.samples, setting.profile
+    share = -(-dim // setting.shares)  # of each rank
+    count = min(setting.directions, dim, samples - 1)
+    if count > 0 and not setting.same_again:
+        return Impossible(
+            "its directions take one more pass, and the data can be read once",
+            "give data that can be read again, or ",
+        )
+    max_block = largest_block(samples, constants)
+    panels = SymmetricPanels.nbytes(
+        samples, constants.panel_rows, formats.SUM_DTYPES[setting.rounding]
+    ) + Probes.nbytes(samples)
+    turning = Turning.nbytes(samples, dim, count, setting.batch_size) if count > 0 else 0
 
-    def state(self) -> dict[str, torch.Tensor]:
-        own = {"width": as_tensor(self.width), "begin": as_tensor(self.begin)}
-        own |= {f"tile.{name}": part for name, part in self.stage.state().items()}
-        return own | {f"windows.{name}": part for name, part in state_of(self.windows).items()}
+    def need(tile: int) -> tuple[int, int]:
+        staging = _staging_bytes(samples, min(tile, share), share, setting)
+        step = step_bytes(samples, constants.panel_rows, 2 * max(1, setting.classes), max_block, setting)
+        # The tile is freed when the step begins.
+        return panels + staging + turning, max(0, step - staging)
 
-    @staticmethod
-    def loaded(tensors: Mapping[str, torch.Tensor], owner: Gram) -> Share:
-        share = Share(int(tensors["width"]))
-        share.begin = int(tensors["begin"])
-        if tile := below("tile.", tensors):
-            share.stage = Tile.loaded(tile, owner)
-        share.windows = [one.to(owner.device) for one in windows_in(below("windows.", tensors))]
+    least = min(_LEAST_TILE, share)
+    while max_block > LEAST_BLOCK and sum(need(least)) > setting.room:
+        max_block //= 2
+    # The eigenvalue step takes its memory after the last tile, which may have as much.
+    largest = max(constants.tile_bytes, need(least)[1])
+    tile = _tile(share, lambda tile: need(tile)[0], largest, setting) if setting.same_again else share
+    passes, more = -(-share // min(tile, share)), int(count > 0)
+    state, step = need(tile)
+    last = step_operations(samples, max_block, setting)
+    operations = setting.sum_cost * float(samples) ** 2 * share + last
+    operations += constants.float64_cost * 2.0 * samples * float(share) * max(0, count)
+    forwards = (passes - 1 + more) * layer.operations * samples / setting.shares
+    travels = step_travels(samples, max_block, setting)
+    if setting.shares > 1:
+        columns = float(passes + more) * samples * dim * setting.itemsize
+        travels = travels.more(Travels(columns=columns, sums=_reduced_bytes(samples, setting)))
+    why = f"inner products of {samples:,} samples from {passes} tile{'s' * (passes > 1)} of {tile:,} features"
+    return TilePlan(
+        samples=samples,
+        tile=tile,
+        passes=passes + more,
+        max_block=max_block,
+        state_bytes=state,
+        finish_bytes=step,
+        operations=operations + constants.forward_cost * forwards,
+        solve_operations=last,
+        travels=travels,
+        why=why + more * ", and a pass for its directions",
+    )
+
+
+def _staging_bytes(samples: int, tile: int, share: int, setting: Setting) -> int:
+    """Bytes of a tile and of adding it. ``share``: the columns of a rank, of which exact products are formed
+    in as many parts as their memory allows."""
+    dtype, rows = formats.SUM_DTYPES[setting.rounding], min(setting.profile.panel_rows, samples)
+    staging = Staging.nbytes(tile, samples, setting.rounding, setting.device)
+    staging += ClassSums.nbytes(setting.classes, tile)
+    staging += formats.product_bytes(rows, samples, dtype, setting.device)
+    return staging + formats.digit_bytes(setting.rounding, samples, share, setting.device)
+
+
+def _reduced_bytes(samples: int, setting: Setting) -> float:
+    """Bytes of what is summed over ranks: the panels, each at its owner alone, so half as often; the exact
+    diagonal and, where sums are rounded, what measures them. Of panels that stay distributed, parts are read
+    twice, by one rank."""
+    beside = 1 + (0 if setting.rounding == "int16" else PROBES + CALIBRATION)
+    panels = formats.SUM_DTYPES[setting.rounding].itemsize * float(samples) ** 2 / 2
+    parts = panels * (setting.options.estimate and samples > setting.profile.dense_limit)
+    return panels / 2 + 8.0 * (samples * beside + setting.classes**2) + parts
+
+
+def _tile(share: int, need: Callable[[int], int], largest: int, setting: Setting) -> int:
+    """How many of a rank's ``share`` of the features make a tile: so that the fewest passes are about alike,
+    of those that fit. ``need``: bytes of the state with a tile of so many; ``largest``: of a tile."""
+    least = min(_LEAST_TILE, share)
+    per_feature = need(least) - need(least - 1) if least > 1 else need(1)
+    room = setting.room - setting.forward_bytes - (need(least) - per_feature * least)
+    most = min(room, largest) // per_feature
+    passes = -(-share // max(least, most))
+    if passes == 1:
         return share
-
-
-class Between:
-    """Between two passes: nothing is staged."""
-
-    def opened(self, window_NT: torch.Tensor, owner: Gram) -> Tile:
-        most = min(owner.scale, owner.largest_scale)
-        origin = origin_of(window_NT, owner.precision, most)
-        if owner.precision.exact and most < math.inf:
-            origin = origin._replace(scale=most)  # its shift is on that finer grid too
-        return Tile(origin, owner)
-
-    def add_to(self, owner: Gram, share: Share, progress: Callable[[float], None] | None) -> None:
-        """Nothing to add."""
-
-    def state(self) -> dict[str, torch.Tensor]:
-        return {}
-
-
-class Tile:
-    """A pass: the columns of one window of features, of all samples so far."""
-
-    def __init__(self, origin: Origin, owner: Gram) -> None:
-        self.staging = Staging(origin, owner.announced, owner.precision)
-
-    def opened(self, window_NT: torch.Tensor, owner: Gram) -> Tile:
-        return self
-
-    def add_to(self, owner: Gram, share: Share, progress: Callable[[float], None] | None) -> None:
-        """Add the products of the columns to the owner's sums."""
-        staging = self.staging
-        if staging.filled != owner.announced:
-            raise ActivationError(
-                f"layer {owner.precision.layer}: {staging.filled:,} samples in this pass, "
-                f"{owner.announced:,} were announced: the data must repeat"
-            )
-        staging.check()
-        if owner.step.directions:
-            share.windows.append(Window.of(staging))
-        if owner.precision.exact:  # also where it left no variance: integers have one unit in all tiles
-            owner.rescale(staging.origin.scale)
-            owner.moved += float(staging.sums.moved)
-        # Constant features add nothing, and their scale says nothing; sums that overflowed must be seen.
-        if (total := staging.total()) != 0.0:
-            owner.rescale(staging.origin.scale)
-            rows_NT = staging.staged()
-            owner.panels.add_outer(rows_NT, progress)
-            if owner.labels is not None:
-                sums = ClassSums(owner.labels, staging.columns, owner.device, owner.places)
-                sums.add(rows_NT)
-                means_CT = sums.weighted_means()
-                owner.means_CC += means_CT @ means_CT.T
-            if not owner.precision.exact:
-                owner.add_squares(rows_NT)
-            owner.total += total
-        share.begin += staging.columns
-
-    def state(self) -> dict[str, torch.Tensor]:
-        return self.staging.state()
-
-    @staticmethod
-    def loaded(tensors: Mapping[str, torch.Tensor], owner: Gram) -> Tile:
-        tile = Tile(origin_in(tensors, owner.device), owner)
-        tile.staging.load_state(tensors)
-        return tile
+    even = -(-share // passes // _ALIGN) * _ALIGN
+    # Rounded up to the alignment it may be too large, rounded down it may be none.
+    return min(even, max(least, most // _ALIGN * _ALIGN))

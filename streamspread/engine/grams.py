@@ -168,9 +168,9 @@ def _end_pass(gram: Gram) -> None:
 
 def _kept(tap: TapInfo, gram: Gram) -> LayerGram:
     panels = gram.centred()
-    unit = 2.0 ** -math.frexp(gram.total)[1]
+    unit = 2.0 ** -math.frexp(gram.sums.total)[1]
     # Centring makes no error larger, and no norm exceeds the trace, which is below 1.
-    error = panels.error_norm() * unit + _ROUNDED if gram.total > 0.0 else 0.0
+    error = panels.error_norm() * unit + _ROUNDED if gram.sums.total > 0.0 else 0.0
     return LayerGram(
         layer=tap.name, shape=tap.shape, dim=tap.dim, packed_M=panels.packed(unit).numpy(), error=error
     )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from streamspread.accumulators.base import Accumulator
-from streamspread.accumulators.scoring import Scoring
+from streamspread.accumulators.directions import Scoring
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.errors import ActivationError, OptionError
 from streamspread.observe.narrow import Narrow

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from streamspread.accumulators.travels import Wire
+from streamspread.accumulators.costs import Wire
 from streamspread.engine.planning import planned
 from streamspread.engine.sharing import planned_alike
 from streamspread.kernels import exact_speed

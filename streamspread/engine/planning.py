@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from streamspread.accumulators.base import LayerShape, Setting
-from streamspread.accumulators.shapes import NarrowSide
+from streamspread.accumulators.costs import NarrowSide
 from streamspread.accumulators.staging import Staging
 from streamspread.errors import BudgetError, DataError, DeviceError, OptionError
 from streamspread.kernels import exact_speed

@@ -20,7 +20,8 @@ def thread_limit(count: int) -> Iterator[None]:
     import numba  # slow to load
 
     before = int(numba.get_num_threads())
-    numba.set_num_threads(max(1, min(count, int(numba.config.NUMBA_NUM_THREADS))))
+    most = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    numba.set_num_threads(max(1, min(count, most)))
     try:
         yield
     finally:

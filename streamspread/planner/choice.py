@@ -8,8 +8,8 @@ from dataclasses import replace
 from operator import attrgetter
 
 from streamspread.accumulators.base import ACCUMULATORS, Candidate, Impossible, LayerShape, Setting
-from streamspread.accumulators.scoring import Scoring
-from streamspread.accumulators.travels import Travels
+from streamspread.accumulators.costs import Travels
+from streamspread.accumulators.directions import Scoring
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.planner.plans import LayerPlan, PassPlan, Plan
 from streamspread.planner.sides import at_the_narrow_side

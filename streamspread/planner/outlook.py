@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streamspread.accumulators.travels import Wire
+from streamspread.accumulators.costs import Wire
 from streamspread.planner.plans import LayerPlan, Plan
 from streamspread.system.devices import Profile
 

@@ -211,8 +211,8 @@ def test_classes_do_not_change_them():
     x_ND = samples()
     plain, _ = found("covariance", x_ND)
     index_N = np.arange(SAMPLES) % 3
-    accumulator, _ = made("covariance")
-    accumulator.labels = Labels(index_N, ("a", "b", "c"))
+    _, offer = made("covariance")
+    accumulator = offer.make(labels=Labels(index_N, ("a", "b", "c")))
     for batch in x_ND.split(64):
         accumulator.update(batch)
     spectrum = accumulator.spectrum(Options())

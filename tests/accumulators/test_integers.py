@@ -26,7 +26,7 @@ def in_unit(scale, dim):
 def about_zero(state):
     """All sums of a covariance, about 0."""
     state.end_pass()
-    sums = state._stage.sums()
+    sums = state._begun()
     sums.move_to(torch.zeros(state.dim, dtype=torch.float64))
     return [*sums.panels.panels, sums.staging.sums.sum_D, sums.staging.sums.squares_D]
 
@@ -39,7 +39,7 @@ def about_zero(state):
 def test_k_is_that_of_the_rounded_samples_in_float64(method, name, samples, dim, offset, how):
     x = with_spectrum(name, samples, dim, offset)
     state = EXACT[method](x, "int16", CPU, 64)
-    scale = state.scale if method == "gram" else state._stage.staging.origin.scale
+    scale = state.sums.scale if method == "gram" else state._begun().staging.origin.scale
     if method == "gram":  # a tile may have had a smaller unit
         state = Gram(dim, samples, tile=dim, precision=Precision("int16", "", scale), device=CPU)
         fed(state, x)
@@ -125,7 +125,7 @@ def test_tiles_have_the_unit_that_suits_all_features():
     x = with_spectrum("power law", 80, 100, 0.0)
     x[:, :50] *= 1e-10
     state = fed(Gram(100, 80, tile=50, precision=Precision("int16", "c3", 0.0, 1e-6), device=CPU), x, 2)
-    assert state.scale == origin_of(x, Precision("int16")).scale
+    assert state.sums.scale == origin_of(x, Precision("int16")).scale
     spectrum = solved(state, THRESHOLDS)
     assert [spectrum.components(tau) for tau in THRESHOLDS] == [(k, k) for k in dense(x).ks(THRESHOLDS)]
 
@@ -136,7 +136,7 @@ def test_sums_that_grow_too_large_are_refused_and_a_larger_unit_is_named():
     state.end_pass()
     for _ in range(30):  # as many samples again each time
         state.panels.add_state(state.panels.state(), 1.0)
-    scale = state._stage.staging.origin.scale
+    scale = state._begun().staging.origin.scale
     with pytest.raises(Overflow, match="int16 sums exceed 2⁵¹") as caught:
         state.end_pass()
     assert caught.value.scale == scale / 16

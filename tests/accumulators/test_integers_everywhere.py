@@ -29,7 +29,7 @@ def covariance(dim, device):
 def check_sums(state, x):
     """That they are those of the rounded samples about 0, in integers."""
     state.end_pass()
-    sums = state._stage.sums()
+    sums = state._begun()
     assert sums.staging.origin.scale == SCALE
     sums.move_to(torch.zeros(state.dim, dtype=torch.float64, device=state.device))
     whole = (x.double() * SCALE).round().long()
@@ -73,7 +73,7 @@ def test_k_is_that_of_the_rounded_samples(device, method):
     precision = Precision("int16", "", scale)
     if method == "gram":
         state = fed(Gram(90, 150, tile=40, precision=precision, device=device), x.to(device), 3)
-        scale = state.scale
+        scale = state.sums.scale
     else:
         state = fed(Covariance(90, precision=precision, device=device), x.to(device))
     want = dense((x.double() * scale).round() / scale)

@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from streamspread.accumulators.exact import Step
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.methods.sketch import Sketch
+from streamspread.accumulators.spectrum import Step
 from streamspread.accumulators.staging import Precision
 from streamspread.system.devices import CPU as CONSTANTS
 from streamspread.system.tensors import columns_in

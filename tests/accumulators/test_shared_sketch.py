@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.accumulators.exact import Step
 from streamspread.accumulators.methods.sketch import Sketch
+from streamspread.accumulators.spectrum import Step
 from streamspread.accumulators.staging import Overflow, Precision
 from streamspread.errors import ActivationError
 from streamspread.options import Options

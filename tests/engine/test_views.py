@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import streamspread
-from streamspread.accumulators import growth
+from streamspread.accumulators import subsamples
 from streamspread.errors import ActivationError, LayerError, OptionError
 from streamspread.observe import views
 from streamspread.results.growth import Point
@@ -183,7 +183,9 @@ def test_parts_are_of_images(network, method, small_slices):
     rows_NPC = rows_by_hand(outputs["maps"], "NCHW", "position").double().numpy().reshape(N, 16, 7)
     points = {(point.threshold, point.images): point for point in found["maps@position"].growth.points}
     for parts in (4, 8):
-        group_N = growth.groups(N, parts) if method == "gram" else growth.groups_from(0, N, 8) * parts // 8
+        group_N = (
+            subsamples.groups(N, parts) if method == "gram" else subsamples.groups_from(0, N, 8) * parts // 8
+        )
         read = []
         for part in range(parts):
             part_ND = rows_NPC[group_N == part].reshape(-1, 7)

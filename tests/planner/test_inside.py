@@ -5,13 +5,9 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
-from streamspread.accumulators.exact import step_bytes, step_operations
-from streamspread.accumulators.growth import Eighths
-from streamspread.accumulators.methods.covariance import Covariance
-from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.methods.sketch import Sketch
+from streamspread.accumulators.spectrum import step_bytes, step_operations
 from streamspread.errors import BudgetError
-from streamspread.kernels.formats import digit_bytes
 from tests.shapes import ANY, CPU, CUDA, GIB, layer, plan_of, planned, setting
 
 
@@ -33,26 +29,6 @@ def test_tiles_cover_the_features_and_ranks_suit_the_layer(case):
 def test_both_sides_long_is_a_sketch_of_as_many_directions_as_the_thresholds_need():
     chosen = planned([layer(65536)], 60_000, 24 * GIB).layers[0]
     assert (chosen.sizes["rank"], chosen.sizes["adaptive"]) == (1024, True)
-
-
-@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64", "int16"])
-@pytest.mark.parametrize("device", [CPU, CUDA])
-def test_bytes_are_those_of_the_accumulator(device, rounding):
-    wide, long = layer(20_000), layer(300)
-    where = setting(1000, 40 * GIB, device, rounding)
-    gram = planned([wide], 1000, 40 * GIB, device, rounding, method="gram").layers[0]
-    sizes = gram.sizes
-    panels, staging = Gram.nbytes(1000, sizes["tile"], sizes["panel_rows"], where)
-    staging += digit_bytes(rounding, 1000, 20_000, device)
-    step = step_bytes(1000, sizes["panel_rows"], 2, sizes["step"].max_block, where)
-    assert (gram.state_bytes, gram.finish_bytes) == (panels + staging, max(0, step - staging))
-    covariance = planned([long], 1000, 40 * GIB, device, rounding, method="covariance").layers[0]
-    sizes = covariance.sizes
-    state = Covariance.nbytes(300, sizes["staging_rows"], sizes["panel_rows"], where)
-    state += sizes["in_eighths"] * Eighths.nbytes(300)
-    step = step_bytes(300, sizes["panel_rows"], 1, sizes["step"].max_block, where)
-    assert (covariance.state_bytes, covariance.finish_bytes) == (state, step)
-    assert covariance.bytes == state + step
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA])

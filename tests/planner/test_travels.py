@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from streamspread.accumulators.travels import NOTHING, Travels, Wire
+from streamspread.accumulators.costs import NOTHING, Travels, Wire
 from streamspread.cli.terminal import outlook_line
 from streamspread.planner import Pace, outlook
 from streamspread.ranks import Ranks

@@ -12,13 +12,16 @@ import torch
 from streamspread.accumulators.base import (
     Accumulator,
     Candidate,
+    Combine,
     LayerShape,
     Part,
     Setting,
 )
 from streamspread.accumulators.classes import ClassSums, classes_of, split_scatter
 from streamspread.accumulators.directions import of_scatter
-from streamspread.accumulators.exact import (
+from streamspread.accumulators.moments import per_sample
+from streamspread.accumulators.scatter import Layout, ScatterSums
+from streamspread.accumulators.spectrum import (
     DENSE_SOLVE_FACTOR,
     LEAST_BLOCK,
     Step,
@@ -29,10 +32,9 @@ from streamspread.accumulators.exact import (
     step_operations,
     step_travels,
 )
-from streamspread.accumulators.growth import Eighths, with_whole
-from streamspread.accumulators.moments import per_sample
-from streamspread.accumulators.scatter import Sums, Waiting
-from streamspread.accumulators.staging import Precision, Staging, origin_in
+from streamspread.accumulators.staging import Precision, Staging, origin_in, origin_of
+from streamspread.accumulators.subsamples import Eighths, with_whole
+from streamspread.errors import DataError
 from streamspread.kernels import formats
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
@@ -41,6 +43,7 @@ from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import profile
 from streamspread.system.memory import format_bytes
+from streamspread.system.tensors import as_tensor
 
 _LEAST_STAGED = 128
 
@@ -66,12 +69,12 @@ class Covariance(Accumulator):
         in_eighths: bool = False,
         labels: Labels | None = None,
     ) -> None:
-        self.in_eighths, self.labels = in_eighths, labels
-        self.dim, self.precision, self.device = dim, precision, device
-        self.staging_rows, self.panel_rows = staging_rows, min(panel_rows, dim)
+        self.dim, self.precision, self.device, self.labels = dim, precision, device, labels
         self.step = step or Step.usual(dim, profile(device))
-        self.ranks = self.step.ranks
-        self._stage: Waiting | Sums = Waiting(self)
+        ranks = self.ranks = self.step.ranks
+        sizes = staging_rows, min(panel_rows, dim)
+        self._layout = Layout(dim, precision, device, *sizes, ranks, labels, in_eighths)
+        self._sums: ScatterSums | None = None
 
     @classmethod
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate:
@@ -144,7 +147,7 @@ class Covariance(Accumulator):
 
     @property
     def samples(self) -> int:
-        return self._stage.samples
+        return self._sums.samples if self._sums else 0
 
     @property
     def panels(self) -> SymmetricPanels:
@@ -153,12 +156,19 @@ class Covariance(Accumulator):
         Raises:
             DataError: no sample has come.
         """
-        return self._stage.sums().panels
+        return self._begun().panels
+
+    def _begun(self) -> ScatterSums:
+        if self._sums is None:
+            raise DataError("a covariance needs at least 2 samples, got 0")
+        return self._sums
 
     def update(self, x_ND: torch.Tensor) -> None:
-        if len(x_ND):
-            self._stage = self._stage.begun(x_ND)
-            self._stage.sums().add(x_ND)
+        if not len(x_ND):
+            return
+        if self._sums is None:
+            self._sums = ScatterSums(self._layout, origin_of(x_ND, self.precision), self.places)
+        self._sums.add(x_ND)
 
     def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         """As the contract says, and:
@@ -166,7 +176,8 @@ class Covariance(Accumulator):
         Raises:
             OptionError: an eigenvalue step has used up the sums.
         """
-        self._stage.check()
+        if self._sums is not None:
+            self._sums.check()
 
     def spectrum(self, options: Options, progress: Callable[[float], None] | None = None) -> Spectrum:
         """Eigenvalues of the sample covariance, as many as the thresholds need, with their proof.
@@ -179,11 +190,13 @@ class Covariance(Accumulator):
             DataError: fewer than two samples were seen.
             ActivationError, Overflow, OptionError: as :meth:`end_pass`.
         """
-        self._stage.flush()
-        sums = self._stage.sums()
+        sums = self._begun()
+        sums.flush()
         return self.ranks.led(lambda: self._spectrum(sums, options, progress), sums.panels.own)
 
-    def _spectrum(self, sums: Sums, options: Options, progress: Callable[[float], None] | None) -> Spectrum:
+    def _spectrum(
+        self, sums: ScatterSums, options: Options, progress: Callable[[float], None] | None
+    ) -> Spectrum:
         self.end_pass()
         staging, panels = sums.staging, sums.panels
         if self.dim <= self.step.profile.dense_limit:  # what is solved dense is solved by one rank
@@ -212,25 +225,27 @@ class Covariance(Accumulator):
         return replace(spectrum, fourth_moment=fourth, growth=growth, classes=classes, leading=leading)
 
     def state(self) -> dict[str, Part]:
-        return self._stage.state()
+        if self._sums is None:
+            return {"count": Part(as_tensor(0), Combine.SUM)}
+        return self._sums.state()
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         if not int(tensors["count"]):
-            self._stage = Waiting(self)
+            self._sums = None
             return
         origin = origin_in(tensors, self.device)
-        stage = self._stage if isinstance(self._stage, Sums) else Sums(self, origin)
-        stage.load(origin, tensors)
-        self._stage = stage
+        self._sums = self._sums or ScatterSums(self._layout, origin, self.places)
+        self._sums.load(origin, tensors)
 
     def sizes(self) -> str:
-        parts = " and eighths" if self.in_eighths else ""
-        return f"{self.dim} features at {self.precision.rounding} in panels of {self.panel_rows}{parts}"
+        parts = " and eighths" if self._layout.in_eighths else ""
+        rows = self._layout.panel_rows
+        return f"{self.dim} features at {self.precision.rounding} in panels of {rows}{parts}"
 
     def align(self, other: Covariance) -> None:
         """Both in the smaller scale, since the larger one could take the other's sums out of range; the
         other's sums about my shift."""
-        mine, theirs = self._stage.sums(), other._stage.sums()
+        mine, theirs = self._begun(), other._begun()
         mine.flush()
         theirs.flush()
         scale = min(mine.staging.origin.scale, theirs.staging.origin.scale)

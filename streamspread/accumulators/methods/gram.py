@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
+from itertools import accumulate
 
 import torch
 
-from streamspread.accumulators import parting
 from streamspread.accumulators.base import (
     Accumulator,
     Candidate,
@@ -18,31 +19,22 @@ from streamspread.accumulators.base import (
     Part,
     Setting,
 )
-from streamspread.accumulators.classes import ClassSums, classes_of, components_of_each, split_products
-from streamspread.accumulators.exact import (
-    Step,
-    Totals,
-    check_sums,
-    spectrum_of,
-)
-from streamspread.accumulators.growth import growth_of_products, with_whole
+from streamspread.accumulators.classes import classes_of, components_of_each, split_products
+from streamspread.accumulators.directions import Known, Turning, Window
+from streamspread.accumulators.inner_products import ColumnShard, InnerProducts, SampleInfo, run_on_all
 from streamspread.accumulators.moments import fourth_moment_of_products, per_sample
-from streamspread.accumulators.shares import all_well, join
-from streamspread.accumulators.staging import Precision, Staging, origin_of
-from streamspread.accumulators.tiles import Share
-from streamspread.accumulators.tiling import gram_candidate
-from streamspread.accumulators.turning import Known, Turning, Window
+from streamspread.accumulators.spectrum import Step, Totals, spectrum_of
+from streamspread.accumulators.staging import Origin, Precision, origin_of
+from streamspread.accumulators.subsamples import growth_of_products, with_whole
+from streamspread.accumulators.tiles import plan_tiles
 from streamspread.errors import ActivationError, OptionError
-from streamspread.kernels import formats
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.linalg.probes import Probes
 from streamspread.options import Options
-from streamspread.ranks import ALONE, Ranks, bounds_of
+from streamspread.ranks import bounds_of, cut
 from streamspread.results.spectrum import Spectrum
 from streamspread.streams.labels import Labels
 from streamspread.system.devices import profile
-
-_NUMBERS = 1 << 20  # widened to float64 at a time
+from streamspread.system.tensors import as_tensor, below, numbered
 
 
 class Gram(Accumulator):
@@ -72,43 +64,61 @@ class Gram(Accumulator):
         step: Step | None = None,
         labels: Labels | None = None,
     ) -> None:
-        self.dim, self.announced, self.tile = dim, samples, min(tile, dim)
-        self.precision, self.device = precision, device
+        self.dim, self.tile, self.precision, self.device = dim, min(tile, dim), precision, device
         self.step, self.labels = step or Step.usual(samples, profile(device)), labels
         ranks = self.ranks = self.step.ranks
         bounds = bounds_of(dim, ranks)
         self.bounds = None if ranks.size == 1 else bounds
-        self.shares = [Share(bounds[ranks.rank + 1] - bounds[ranks.rank])]
-        self.first_share = ranks.rank  # the number of the first of these among those of all ranks
-        self.joined = False  # whether the panels hold the sums over all ranks' columns
-        self.panel_rows = panel_rows
-        self.panels = self.new_panels(ALONE)
-        self.total = self.moved = 0.0
-        self.squares_N = torch.zeros(samples, dtype=torch.float64, device=device)  # the exact diagonal
-        classes = len(labels.names) if labels else 0
-        # Products of the classes' weighted means.
-        self.means_CC = torch.zeros(classes, classes, dtype=torch.float64, device=device)
-        self.scale = math.inf  # nothing has been added yet
-        self.largest_scale, self.agreed = math.inf, False  # of the tiles in a pass
+        self.shards = [ColumnShard(bounds[ranks.rank + 1] - bounds[ranks.rank])]
+        self.first_shard = ranks.rank  # the number of the first of these among those of all ranks
+        self.info = SampleInfo(samples, precision, device, panel_rows, labels)
+        self.sums = InnerProducts(self.info)
+        self.largest_scale, self.scale_is_set = math.inf, False  # of the tiles in a pass
         self.turning: Turning | None = None
 
     @classmethod
     def candidate(cls, layer: LayerShape, setting: Setting) -> Candidate | Impossible:
-        return gram_candidate(cls, layer, setting)
-
-    @staticmethod
-    def nbytes(samples: int, tile: int, panel_rows: int, setting: Setting) -> tuple[int, int]:
-        """(bytes of the panels, bytes of a tile and of adding it) while data streams."""
-        dtype = formats.SUM_DTYPES[setting.rounding]
-        staging = Staging.nbytes(tile, samples, setting.rounding, setting.device)
-        staging += ClassSums.nbytes(setting.classes, tile)
-        staging += formats.product_bytes(min(panel_rows, samples), samples, dtype, setting.device)
-        return SymmetricPanels.nbytes(samples, panel_rows, dtype) + Probes.nbytes(samples), staging
+        plan = plan_tiles(layer, setting)
+        if isinstance(plan, Impossible):
+            return plan
+        return Candidate(
+            method=cls.method,
+            passes=plan.passes,
+            state_bytes=plan.state_bytes,
+            finish_bytes=plan.finish_bytes,
+            operations=plan.operations,
+            exact=True,
+            sums_after=True,
+            order=plan.samples,
+            why=plan.why,
+            step=plan.solve_operations,
+            travels=plan.travels,
+            estimates=setting.options.estimate,
+            scores=True,
+            make=partial(
+                cls,
+                layer.dim,
+                plan.samples,
+                tile=plan.tile,
+                precision=setting.precision(layer.name),
+                device=setting.device,
+                panel_rows=setting.profile.panel_rows,
+                step=Step(
+                    plan.max_block, setting.profile, directions=setting.directions, ranks=setting.ranks
+                ),
+                labels=setting.labels,
+            ),
+        )
 
     @property
     def samples(self) -> int:
         """N: known from the start."""
-        return self.announced
+        return self.info.samples
+
+    @property
+    def panels(self) -> SymmetricPanels:
+        """The sums of products."""
+        return self.sums.panels
 
     def update(self, x_ND: torch.Tensor) -> None:
         """As the contract says, and:
@@ -122,37 +132,38 @@ class Gram(Accumulator):
             self.turning.add(x_ND)
             return
         windows = list(self._windows(x_ND))  # none where other ranks have more
-        self._agree_on_scale(x_ND, [window for _, window in windows])
-        for share, window in windows:
-            share.stage = tile = share.stage.opened(window, self)
-            if tile.staging.filled + x_ND.shape[0] > self.announced:
-                raise ActivationError(
-                    f"layer {self.precision.layer}: more than the {self.announced:,} samples that were "
-                    "announced"
-                )
-            tile.staging.push(window)
+        self._set_scale(x_ND, [window for _, window in windows])
+        for shard, window in windows:
+            shard.push(window, partial(self._tile_origin, window), self.info)
 
-    def _windows(self, x_ND: torch.Tensor) -> Iterator[tuple[Share, torch.Tensor]]:
-        """The columns that are summed in this pass, with the share that they are of."""
+    def _windows(self, x_ND: torch.Tensor) -> Iterator[tuple[ColumnShard, torch.Tensor]]:
+        """The columns that are summed in this pass, with the shard that they are of."""
         first = 0
-        for share in self.shares:
-            begin, end = share.begin, min(share.width, share.begin + self.tile)
+        for shard in self.shards:
+            begin, end = shard.begin, min(shard.width, shard.begin + self.tile)
             if begin < end:
-                yield share, x_ND[:, first + begin : first + end]
-            first += share.width
+                yield shard, x_ND[:, first + begin : first + end]
+            first += shard.width
 
-    def _agree_on_scale(self, x_ND: torch.Tensor, windows: list[torch.Tensor]) -> None:
-        """Of the tiles that shares begin in a pass: the smallest one that is called for, as of one tile; of
-        integers, that of all features."""
-        one = self.ranks.size == len(self.shares) == 1
-        if self.agreed or (one and (self.tile == self.dim or not self.precision.exact)):
+    def _tile_origin(self, window_NT: torch.Tensor) -> Origin:
+        largest = min(self.sums.scale, self.largest_scale)
+        origin = origin_of(window_NT, self.precision, largest)
+        if self.precision.exact and largest < math.inf:
+            return origin._replace(scale=largest)  # its shift is on that finer grid too
+        return origin
+
+    def _set_scale(self, x_ND: torch.Tensor, windows: list[torch.Tensor]) -> None:
+        """Of the tiles that begin in a pass: the smallest scale that any of them calls for; of integers, that
+        of all features."""
+        alone = self.ranks.size == len(self.shards) == 1
+        if self.scale_is_set or (alone and (self.tile == self.dim or not self.precision.exact)):
             return
         if self.precision.exact:
             self.largest_scale = origin_of(x_ND, self.precision, ranks=self.ranks).scale
         else:
-            own = min((origin_of(x, self.precision, self.scale).scale for x in windows), default=math.inf)
-            self.largest_scale = min(self.ranks.gather(own))
-        self.agreed = True
+            scales = (origin_of(x, self.precision, self.sums.scale).scale for x in windows)
+            self.largest_scale = min(self.ranks.gather(min(scales, default=math.inf)))
+        self.scale_is_set = True
 
     def end_pass(self, progress: Callable[[float], None] | None = None) -> None:
         """Add the tile's products, and check that all of it was finite and complete.
@@ -162,40 +173,40 @@ class Gram(Accumulator):
             Overflow: rounding overflowed, or a sum.
             OptionError: an eigenvalue step has used up the sums.
         """
-        all_well(self.ranks, lambda: self._end_tile(progress))
+        run_on_all(self.ranks, lambda: self._end_tile(progress))
         if not all(self.ranks.gather(self._complete)):
             return
-        if not self.joined:
-            join(self)
-            self.joined = True
+        if not self.sums.reduced:
+            self.sums.reduce_(self.ranks)
         self.ranks.led(self._check, self.panels.own)
         self._turn()
 
     def _end_tile(self, progress: Callable[[float], None] | None) -> None:
-        for share in self.shares:
-            share.end_tile(self, progress if len(self.shares) == 1 else None)
-        self.agreed = False
-        if not self.joined:
-            check_sums(self.panels, self.precision.layer, self.scale)
+        keep_window, one = self.step.directions > 0, len(self.shards) == 1
+        for shard in self.shards:
+            shard.end_tile(self.sums, self.places, keep_window, progress if one else None)
+        self.scale_is_set = False
+        if not self.sums.reduced:
+            self.sums.check()
 
     def _check(self) -> None:
-        check_sums(self.panels, self.precision.layer, self.scale)
+        self.sums.check()
         # Of all tiles, since a single one may have next to no variance.
-        self.precision.check_moved(self.moved, self.total, self.announced * self.dim, self.scale)
+        sums = self.sums
+        self.precision.check_moved(sums.moved, sums.total, self.samples * self.dim, sums.scale)
 
     def _turn(self) -> None:
         """Begin the pass for directions where they are wanted; end it where it has begun."""
-        count = min(self.step.directions, self.dim, self.announced - 1)
+        count = min(self.step.directions, self.dim, self.samples - 1)
         ranks = self.ranks
         if self.turning is None and count > 0:
             known = ranks.led(lambda: self._known(count).to(torch.device("cpu")), self.panels.own)
-            known = known.to(self.device)
-            self.turning = Turning(known, self.windows, self.precision)
+            self.turning = Turning(known.to(self.device), self._tile_windows, self.precision)
         elif self.turning is not None:
             self.turning.check_count(self.turning.seen)
 
     def _known(self, count: int) -> Known:
-        return Known.of(self._centre(), count, self.scale, self.step.profile)
+        return Known.of(self._centre(), count, self.sums.scale, self.step.profile)
 
     def merge(self, other: Gram) -> None:
         """Products between samples of two states were never formed.
@@ -233,87 +244,98 @@ class Gram(Accumulator):
         return self.ranks.led(lambda: self._spectrum(options, progress), self.panels.own)
 
     def _spectrum(self, options: Options, progress: Callable[[float], None] | None) -> Spectrum:
-        self._set_diagonal()
-        moved = self.moved if self.precision.exact else math.nan
-        totals = Totals(self.dim, self.announced, self.total, self.scale, self.precision.layer, moved)
+        panels, sums = self._with_diagonal(), self.sums
+        moved = sums.moved if self.precision.exact else math.nan
+        totals = Totals(self.dim, self.samples, sums.total, sums.scale, self.precision.layer, moved)
         step, most, classes = self.step._replace(progress=progress), self.step.profile.part_limit, None
         if self.labels is not None:
             labels = self.labels.repeated(self.places)
-            split = split_products(self.panels, labels, self.means_CC)
-            classes = classes_of(self.panels, split, labels.names, totals, options, step)
+            split = split_products(panels, labels, sums.means_CC)
+            classes = classes_of(panels, split, labels.names, totals, options, step)
             # Places of one image are alike, so a class of few has no like among places drawn from all.
-            each = components_of_each(self.panels, labels, options, most) if self.places == 1 else ()
+            each = components_of_each(panels, labels, options, most) if self.places == 1 else ()
             classes = replace(classes, each=each)
-        self.panels.centre()
-        fourth = per_sample(fourth_moment_of_products(self.panels), totals)
+        panels.centre()
+        fourth = per_sample(fourth_moment_of_products(panels), totals)
         sizes = most, self.places
-        points = growth_of_products(self.panels, options.thresholds, *sizes) if options.estimate else ()
-        spectrum = spectrum_of(self.panels, totals, options, step)
+        points = growth_of_products(panels, options.thresholds, *sizes) if options.estimate else ()
+        spectrum = spectrum_of(panels, totals, options, step)
         growth = with_whole(points, spectrum, options.thresholds, self.places)
         leading = self.turning.directions() if self.turning else None
         return replace(spectrum, fourth_moment=fourth, growth=growth, classes=classes, leading=leading)
 
-    def new_panels(self, ranks: Ranks) -> SymmetricPanels:
-        """New ones, dealt among the ranks."""
-        precision = self.precision
-        sizes = self.announced, self.panel_rows, precision.sum_dtype, self.device, precision.exact
-        return SymmetricPanels(*sizes, ranks=ranks)
-
     @property
-    def windows(self) -> list[Window]:
+    def _tile_windows(self) -> list[Window]:
         """Of the tiles so far, where directions are wanted."""
-        return [window for share in self.shares for window in share.windows]
+        return [window for shard in self.shards for window in shard.windows]
 
     @property
     def _complete(self) -> bool:
-        return all(share.complete for share in self.shares)
+        return all(shard.complete for shard in self.shards)
 
     def _check_complete(self) -> None:
         """That the pass was the last one."""
         if not self._complete:
-            done = sum(share.begin for share in self.shares)
+            done = sum(shard.begin for shard in self.shards)
             raise ActivationError(
                 f"layer {self.precision.layer}: {done:,} of {self.dim:,} features had their pass"
             )
 
-    def _set_diagonal(self) -> None:
-        """Give the sums their exact diagonal; uncorrected."""
-        if self.announced <= self.step.profile.dense_limit:  # what is solved dense is solved by one rank
-            self.panels = self.panels.collected()
-        self.panels.u_NR = self.panels.m_RR = None
-        self.panels.set_diagonal_(self.squares_N)
+    def _with_diagonal(self) -> SymmetricPanels:
+        """The panels with their exact diagonal, uncorrected. What is solved dense is solved by one rank."""
+        return self.sums.set_diagonal(gather=self.samples <= self.step.profile.dense_limit)
 
     def _centre(self) -> SymmetricPanels:
         """The panels with their exact diagonal, centred."""
-        self._set_diagonal()
-        self.panels.centre()
-        return self.panels
-
-    def add_squares(self, rows_NT: torch.Tensor) -> None:
-        """Add to the exact diagonal, where the panels' own is rounded."""
-        height = max(1, _NUMBERS // rows_NT.shape[1])
-        for squares_N, part in zip(self.squares_N.split(height), rows_NT.split(height), strict=True):
-            squares_N += torch.linalg.vector_norm(part, dim=1, dtype=torch.float64).square()
-
-    def rescale(self, scale: float) -> None:
-        """Bring all sums to another scale, no larger than theirs; exact, as both are powers of two."""
-        if self.total > 0.0 and scale != self.scale:
-            factor = (scale / self.scale) ** 2
-            self.panels.multiply_(factor)
-            self.squares_N *= factor
-            self.means_CC *= factor
-            self.total *= factor
-            self.moved *= factor
-        self.scale = scale
+        panels = self._with_diagonal()
+        panels.centre()
+        return panels
 
     def state(self) -> dict[str, Part]:
-        return {name: Part(tensor, Combine.OWN) for name, tensor in parting.state_of(self).items()}
+        sums = "whole" if self.sums.reduced else f"part.{self.ranks.rank}"
+        kinds = {sums: self.sums.state()}
+        kinds |= {f"share.{number}": one.state() for number, one in enumerate(self.shards, self.first_shard)}
+        if self.turning is not None:
+            kinds["turning"] = self.turning.state(self._columns[0])
+        tensors = {f"{kind}.{name}": part for kind, parts in kinds.items() for name, part in parts.items()}
+        tensors["agreed"] = as_tensor(int(self.scale_is_set))
+        return {name: Part(tensor, Combine.OWN) for name, tensor in tensors.items()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        parting.load(self, tensors)
+        """Go on from a state, which may be of another number of ranks; what is given is copied.
+
+        Raises:
+            OptionError: a part has another shape or dtype.
+            LookupError: a part is missing.
+        """
+        rank, size = self.ranks.rank, self.ranks.size
+        shards = numbered("share.", tensors)
+        starts = [0, *accumulate(int(shard["width"]) for shard in shards)]
+        if starts[-1] != self.dim:
+            raise LookupError(f"shares of {starts[-1]:,} features, of {self.dim:,}")
+        of_each = cut(len(shards), size)
+        self.bounds = None if size == 1 else [starts[number] for number in of_each]
+        self.first_shard = of_each[rank]
+        mine = shards[of_each[rank] : of_each[rank + 1]]
+        self.shards = [ColumnShard.loaded(shard, self.info) for shard in mine]
+        self.scale_is_set = bool(tensors["agreed"])
+        whole, parts = below("whole.", tensors), numbered("part.", tensors)
+        of_each = cut(len(parts), size)
+        mine = [whole] if whole else parts[of_each[rank] : of_each[rank + 1]]
+        del self.sums  # before there are others
+        self.sums = InnerProducts.loaded(self.info, mine, bool(whole), self.ranks)
+        if turning := below("turning.", tensors):
+            self.turning = Turning.loaded(turning, self._tile_windows, self.precision, self.device)
+            self.turning.load_columns(turning, *self._columns)
+
+    @property
+    def _columns(self) -> tuple[int, int]:
+        """The first of this rank's, and one past the last."""
+        rank = self.ranks.rank
+        return (self.bounds[rank], self.bounds[rank + 1]) if self.bounds else (0, self.dim)
 
     def sizes(self) -> str:
-        return f"the same samples, {self.announced} at {self.precision.rounding}"
+        return f"the same samples, {self.samples} at {self.precision.rounding}"
 
 
 METHOD = Gram

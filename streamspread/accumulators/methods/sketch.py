@@ -20,12 +20,11 @@ from streamspread.accumulators.base import (
     Setting,
     Unfit,
 )
-from streamspread.accumulators.directions import in_own_units
-from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR, Step
-from streamspread.accumulators.shares import of_all_columns
+from streamspread.accumulators.costs import NOTHING, Travels
+from streamspread.accumulators.directions import in_own_units, of_all_columns
 from streamspread.accumulators.sketching import First, Sizes, Stage, Waiting, rank_to_close, rows_to_stage
+from streamspread.accumulators.spectrum import DENSE_SOLVE_FACTOR, Step
 from streamspread.accumulators.staging import Precision, Staging
-from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import OptionError
 from streamspread.kernels import formats
 from streamspread.linalg.products import chunk_nbytes

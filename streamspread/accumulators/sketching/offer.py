@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from streamspread.accumulators.base import Accumulator, Candidate, LayerShape, Setting
-from streamspread.accumulators.exact import DENSE_SOLVE_FACTOR, Step
 from streamspread.accumulators.sketching.iterating import FIRST
+from streamspread.accumulators.spectrum import DENSE_SOLVE_FACTOR, Step
 from streamspread.accumulators.staging import Staging
 from streamspread.linalg.iteration import MOST_PASSES, VECTORS, Iteration
 from streamspread.options import Options

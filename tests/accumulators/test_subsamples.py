@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.accumulators import growth
+from streamspread.accumulators import subsamples
 from streamspread.accumulators.base import LayerShape, Setting
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.accumulators.methods.gram import Gram
@@ -39,7 +39,7 @@ def points_of(x_ND, group_N, read):
 
 
 def expected(x_ND, parts, read=None):
-    return points_of(x_ND, growth.groups(len(x_ND), parts), read or parts)
+    return points_of(x_ND, subsamples.groups(len(x_ND), parts), read or parts)
 
 
 def gram(x_ND, batch=200, **sizes):
@@ -87,7 +87,7 @@ def test_a_gram_holds_that_of_every_part(count, rounding):
 
 def test_parts_of_a_large_gram_are_smaller_and_no_more_than_eight():
     x_ND = samples(256)
-    points = growth.growth_of_products(gram(x_ND, **sized()).panels, TAUS, most=20)
+    points = subsamples.growth_of_products(gram(x_ND, **sized()).panels, TAUS, most=20)
     agree(points, expected(x_ND, 16, 8) + expected(x_ND, 32, 8))
 
 
@@ -95,7 +95,7 @@ def test_parts_of_a_large_gram_are_smaller_and_no_more_than_eight():
 def test_a_covariance_of_few_features_sums_its_eighths_beside(rounding):
     x_ND = samples()
     points = by_images(covariance(x_ND, rounding=rounding).spectrum(Options(thresholds=TAUS)))
-    agree(points[2:4], points_of(x_ND, growth.groups(200, 8) // 2, 4))
+    agree(points[2:4], points_of(x_ND, subsamples.groups(200, 8) // 2, 4))
     agree(points[4:], expected(x_ND, 8))
 
 
@@ -103,7 +103,7 @@ def test_features_that_are_mostly_dead():
     x_ND = torch.zeros(256, 500)
     x_ND[:, ::9] = samples(256, 56)
     points = by_images(covariance(x_ND, dim=500).spectrum(Options(thresholds=TAUS)))
-    agree(points[4:], points_of(x_ND, growth.groups(256, 8), 8))
+    agree(points[4:], points_of(x_ND, subsamples.groups(256, 8), 8))
 
 
 def test_nothing_is_told_of_parts_beyond_float32():
@@ -118,7 +118,7 @@ def test_states_that_merge_have_the_eighths_of_both():
     ours, theirs = samples(104), samples(96, offset=-1.0, seed=1) * 30
     mine, other = covariance(ours), covariance(theirs)
     mine.merge(other)
-    both = torch.cat([ours, theirs]), np.concatenate([growth.groups(104, 8), growth.groups(96, 8)])
+    both = torch.cat([ours, theirs]), np.concatenate([subsamples.groups(104, 8), subsamples.groups(96, 8)])
     agree(by_images(mine.spectrum(Options(thresholds=TAUS)))[4:], points_of(*both, 8))
 
 
@@ -152,7 +152,7 @@ def both_ways(x_ND, thresholds):
     """The points of all samples as one part, from what may be leading eigenvalues alone, and from all of
     them; and how many there were."""
     panels, whole = products(x_ND), [np.arange(len(x_ND))]
-    read = [growth.values_of_parts(panels, whole, sought) for sought in (thresholds, ())]
+    read = [subsamples.values_of_parts(panels, whole, sought) for sought in (thresholds, ())]
     points = [[Point.of(tau, len(x_ND), found) for tau in thresholds] for found in read]
     return *points, *(len(found[0][0]) for found in read)
 
@@ -227,7 +227,7 @@ def test_eigenvalues_have_the_same_bits_on_any_number_of_threads():
     try:
         for count in (1, 3):
             torch.set_num_threads(count)
-            read = growth.values_of_parts(panels, [index[:, part] for part in range(3)], (0.7,))
+            read = subsamples.values_of_parts(panels, [index[:, part] for part in range(3)], (0.7,))
             found.append([(values.tobytes(), total) for values, total in read])
     finally:
         torch.set_num_threads(threads)
@@ -238,16 +238,16 @@ def test_eigenvalues_have_the_same_bits_on_any_number_of_threads():
 @pytest.mark.parametrize("places", [1, 4])
 def test_parts_of_several_places_of_each_image(places, monkeypatch):
     x_ND = shaped(RANK**-1.3, 4 * ORDER)
-    points = growth.growth_of_products(products(x_ND), (0.5, 0.7), most=ORDER, places=places)
+    points = subsamples.growth_of_products(products(x_ND), (0.5, 0.7), most=ORDER, places=places)
     orders = []
 
     def all_values(matrix_nn):
         orders.append(len(matrix_nn))
         return np.linalg.eigvalsh(matrix_nn.double().numpy())[::-1].clip(0.0)
 
-    monkeypatch.setattr(growth, "leading_values", lambda *asked: None)
-    monkeypatch.setattr(growth, "all_values", all_values)
-    wanted = growth.growth_of_products(products(x_ND), (0.5, 0.7), most=ORDER, places=places)
+    monkeypatch.setattr(subsamples, "leading_values", lambda *asked: None)
+    monkeypatch.setattr(subsamples, "all_values", all_values)
+    wanted = subsamples.growth_of_products(products(x_ND), (0.5, 0.7), most=ORDER, places=places)
     assert orders == [ORDER] * 4 + [ORDER // 2] * 8
     agree(points, wanted)
 
@@ -255,25 +255,25 @@ def test_parts_of_several_places_of_each_image(places, monkeypatch):
 @pytest.mark.parametrize(("variances", "searched"), [(RANK**-1.3, [4, 8]), (RANK**-1.05, [4])])
 def test_parts_half_as_large_are_searched_where_the_larger_ones_need_few(variances, searched, monkeypatch):
     asked = []
-    leading_values = growth.leading_values
+    leading_values = subsamples.leading_values
 
     def counted(matrix_nn, *others):
         asked.append(len(matrix_nn))
         return leading_values(matrix_nn, *others)
 
-    monkeypatch.setattr(growth, "leading_values", counted)
-    monkeypatch.setattr(growth, "_LEAST_ORDER", ORDER // 2)
-    growth.growth_of_products(products(shaped(variances, 4 * ORDER)), (0.7,), most=ORDER)
+    monkeypatch.setattr(subsamples, "leading_values", counted)
+    monkeypatch.setattr(subsamples, "_LEAST_ORDER", ORDER // 2)
+    subsamples.growth_of_products(products(shaped(variances, 4 * ORDER)), (0.7,), most=ORDER)
     assert sorted(asked) == sorted([4 * ORDER // parts for parts in searched for _ in range(parts)])
 
 
 def test_every_block_of_samples_gives_one_to_each_group():
     for parts in (4, 8, 32):
-        group_N = growth.groups(32 * 50 + 3, parts)
+        group_N = subsamples.groups(32 * 50 + 3, parts)
         kept = group_N[group_N >= 0]
         assert len(kept) == (32 * 50 + 3) // parts * parts
         assert all(sorted(block) == list(range(parts)) for block in kept.reshape(-1, parts).tolist())
-        assert (growth.groups_from(7, 20, parts) == group_N[7:27]).all()
+        assert (subsamples.groups_from(7, 20, parts) == group_N[7:27]).all()
 
 
 @pytest.mark.parametrize("make", [lambda x: gram(x, **sized()), covariance])
@@ -311,4 +311,4 @@ def test_eighths_are_left_out_where_they_do_not_fit():
     ample, tight = (Covariance.candidate(shape, setting) for setting in settings)
     assert ample.make.keywords["in_eighths"]
     assert not tight.make.keywords["in_eighths"]
-    assert tight.state_bytes + growth.Eighths.nbytes(1000) <= ample.state_bytes
+    assert tight.state_bytes + subsamples.Eighths.nbytes(1000) <= ample.state_bytes

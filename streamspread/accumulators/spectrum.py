@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from streamspread.accumulators.base import Setting
+from streamspread.accumulators.costs import NOTHING, Travels
 from streamspread.accumulators.staging import Overflow, variance_unit
-from streamspread.accumulators.travels import NOTHING, Travels
 from streamspread.errors import DataError
 from streamspread.kernels.formats import LARGEST_SUM, SUM_DTYPES
 from streamspread.linalg.band import band_bytes
