@@ -63,7 +63,7 @@ def main() -> None:
 
 def subject(case: Case, data: str, samples: int) -> tuple[Any, Any, Any]:
     from streamspread import datasets, models
-    from streamspread.api.doors import Subject
+    from streamspread.api.calls import Subject
     from streamspread.options import Options
 
     network = models.load(case.model, weights=case.weights)

@@ -28,7 +28,7 @@ import streamspread
 from benchmarks.environment import environment, save
 from streamspread.models.network import build
 from streamspread.models.plans import parse_plan
-from streamspread.monitor.asked import SAMPLES
+from streamspread.monitor.settings import SAMPLES
 
 AIM = 0.05
 EVERY = 1000  # steps from look to look, by default

@@ -87,7 +87,7 @@ def child(method: str, data: str, samples: int) -> None:
 
     from streamspread import datasets, models
     from streamspread.api.analyze import analyze_with
-    from streamspread.api.doors import Subject
+    from streamspread.api.calls import Subject
     from streamspread.options import Options
     from streamspread.ranks.launch import joined
     from streamspread.system.devices import CPU

@@ -4,8 +4,8 @@ import torch
 from hypothesis import strategies as st
 
 from streamspread.accumulators.base import LayerShape, Setting
+from streamspread.engine.choice import make_plan
 from streamspread.options import Options
-from streamspread.planner import make_plan
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 MIB, GIB = 1 << 20, 1 << 30

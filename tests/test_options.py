@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import streamspread
 from streamspread.api.analyze import AnalyzeCall, analyze_with
-from streamspread.api.doors import Subject, door
+from streamspread.api.calls import Subject, door
 from streamspread.cli.app import COMMANDS
 from streamspread.errors import OptionError
 from streamspread.options import (

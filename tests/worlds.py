@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from streamspread.accumulators.methods.covariance import Covariance
 from streamspread.api.analyze import analyze_with, plan_with
-from streamspread.api.doors import Subject
+from streamspread.api.calls import Subject
 from streamspread.errors import DeviceError
 from streamspread.models.network import build
 from streamspread.options import Options

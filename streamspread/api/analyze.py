@@ -9,19 +9,17 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from streamspread.api.doors import Subject, door
-from streamspread.api.facts import with_facts
+from streamspread.api.calls import Subject, door, with_facts
 from streamspread.engine.analysis import Interrupted, analyzed
-from streamspread.engine.checkpoints import remove, twins
+from streamspread.engine.checkpoints import agreed, planned_alike, remove, twins
 from streamspread.engine.pace import Announce, foreseen
-from streamspread.engine.sharing import agreed, planned_alike
+from streamspread.engine.plan import Plan
 from streamspread.engine.whole import half
 from streamspread.errors import DataError, OptionError, check_flag
 from streamspread.models.twin import Twin, facts_of_twin, given_twin, random_twin, twin_seed
-from streamspread.observe.names import unwrapped
+from streamspread.observe.network import unwrapped
 from streamspread.observe.observed import observing
 from streamspread.options import Options
-from streamspread.planner import Plan
 from streamspread.ranks import ALONE, Ranks
 from streamspread.ranks.launch import ranks_here
 from streamspread.results.spectra import Spectra

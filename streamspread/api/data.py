@@ -6,7 +6,7 @@ from typing import Any
 
 from streamspread.errors import DataError
 from streamspread.streams.adapt import as_stream
-from streamspread.streams.modules import is_data_module, loader_of
+from streamspread.streams.loaders import is_data_module, loader_of
 from streamspread.streams.stream import Stream
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-from streamspread.api.doors import Subject, door
-from streamspread.api.facts import with_facts
+from streamspread.api.calls import Subject, door, with_facts
 from streamspread.engine.grams import InterruptedGrams, kept_grams
 from streamspread.errors import DataError
 from streamspread.observe.observed import observing

@@ -10,7 +10,7 @@ from torch import nn
 
 from streamspread.errors import DataError, ModelError
 from streamspread.models.specs import LoadedModel
-from streamspread.observe.names import layer_patterns, pattern_texts, unwrapped
+from streamspread.observe.network import layer_patterns, pattern_texts, unwrapped
 from streamspread.observe.observed import default_layers
 from streamspread.observe.placement import as_input, model_dtype, prepared
 from streamspread.observe.selection import select, usual

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
-from streamspread.api.doors import door
+from streamspread.api.calls import door
 from streamspread.datasets import Labelled
 from streamspread.errors import DataError
 from streamspread.system.progress import Progress

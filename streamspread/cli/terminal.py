@@ -17,7 +17,7 @@ from streamspread.system.text import printable
 
 if TYPE_CHECKING:
     from streamspread.datasets import Labelled
-    from streamspread.planner import Outlook
+    from streamspread.engine.plan import Outlook
     from streamspread.results.history import History
     from streamspread.results.spectra import Spectra
     from streamspread.system.progress import Left

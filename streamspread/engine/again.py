@@ -7,14 +7,13 @@ from typing import Any
 
 from streamspread.accumulators.base import Unfit
 from streamspread.accumulators.staging import Overflow, Precision
-from streamspread.engine.checkpoints import Job, precisions_of
+from streamspread.engine.checkpoints import Job, planned_alike, precisions_of
 from streamspread.engine.layer import WIDER, again_at
-from streamspread.engine.sharing import planned_alike
+from streamspread.engine.plan import LayerPlan
 from streamspread.errors import ActivationError
 from streamspread.observe.observed import Observed
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
-from streamspread.planner import LayerPlan
 
 
 class Again:

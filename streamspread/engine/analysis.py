@@ -10,17 +10,16 @@ from typing import Any
 
 import torch
 
-from streamspread.engine.checkpoints import Keeper
+from streamspread.engine.checkpoints import Keeper, agreed, planned_alike
 from streamspread.engine.course import Analysis
 from streamspread.engine.loading import load_for
 from streamspread.engine.pace import Announce, announced
+from streamspread.engine.plan import Plan
 from streamspread.engine.planning import check_fewer, check_room, plan_for
-from streamspread.engine.sharing import agreed, planned_alike
 from streamspread.kernels.timing import thread_limit
 from streamspread.linalg.probes import FAILURE
 from streamspread.observe.observed import Observed
 from streamspread.options import Options
-from streamspread.planner import Plan
 from streamspread.ranks import Ranks
 from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import POOLED, WHOLE

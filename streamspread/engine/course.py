@@ -16,6 +16,7 @@ from streamspread.engine.again import Again
 from streamspread.engine.checkpoints import Job, Keeper, State, Tensors
 from streamspread.engine.layer import RunningLayer
 from streamspread.engine.loading import load_for
+from streamspread.engine.plan import LayerPlan, Plan
 from streamspread.engine.planning import kept_bytes, plan_for
 from streamspread.engine.whole import Whole
 from streamspread.observe.exchange import Exchange
@@ -24,10 +25,9 @@ from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.source import Source
 from streamspread.observe.taps import TapInfo, activation_of
 from streamspread.options import Options
-from streamspread.planner import LayerPlan, Plan
 from streamspread.results.directions import Directions
 from streamspread.results.spectra import LayerSpectrum
-from streamspread.store.checkpoints import put_together, taken_apart
+from streamspread.store.checkpoint_file import put_together, taken_apart
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Progress, Report
 from streamspread.system.tensors import below

@@ -11,13 +11,14 @@ import torch
 from streamspread.accumulators.base import LayerShape
 from streamspread.accumulators.methods.gram import Gram
 from streamspread.accumulators.staging import Overflow
+from streamspread.engine.choice import make_plan
+from streamspread.engine.plan import Plan
 from streamspread.engine.planning import check_room, setting_for
 from streamspread.errors import ActivationError, BudgetError, LayerError
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
-from streamspread.planner import Plan, make_plan
 from streamspread.results.similarity import Grams, LayerGram, packed_size
 from streamspread.results.views import POSITION, WHOLE
 from streamspread.streams.batch import mask_of

@@ -13,11 +13,11 @@ import torch
 from streamspread.accumulators.base import Accumulator
 from streamspread.accumulators.directions import Scoring
 from streamspread.accumulators.staging import Overflow, Precision
+from streamspread.engine.plan import LayerPlan
 from streamspread.errors import ActivationError, OptionError
 from streamspread.observe.narrow import Narrow
 from streamspread.observe.source import Source
 from streamspread.options import Options
-from streamspread.planner import LayerPlan
 from streamspread.ranks import ALONE, Ranks
 from streamspread.results.spectra import LayerSpectrum
 from streamspread.system.tensors import below, load

@@ -9,11 +9,11 @@ import torch
 from streamspread.accumulators.moments import FourthMoments
 from streamspread.accumulators.staging import Origin, Precision, Staging
 from streamspread.engine.layer import WIDER
+from streamspread.engine.plan import Plan
 from streamspread.kernels import exact_speed, for_device
 from streamspread.kernels.formats import SUM_DTYPES
 from streamspread.observe.observed import Observed
 from streamspread.observe.views import WIDE
-from streamspread.planner import Plan
 
 _TAKEN = (torch.float32, torch.float64)  # of activations: of most models, and of narrow sides and some views
 

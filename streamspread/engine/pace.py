@@ -11,15 +11,15 @@ from typing import NamedTuple
 import torch
 
 from streamspread.accumulators.costs import Wire
+from streamspread.engine.checkpoints import planned_alike
+from streamspread.engine.plan import Outlook, Pace, Plan, outlook
 from streamspread.engine.planning import planned
-from streamspread.engine.sharing import planned_alike
 from streamspread.kernels import exact_speed
 from streamspread.linalg.products import dense_product
 from streamspread.observe.observed import Observed
 from streamspread.observe.placement import as_input
 from streamspread.observe.taps import forward
 from streamspread.options import Options
-from streamspread.planner import Outlook, Pace, Plan, outlook
 from streamspread.ranks import Ranks, bounds_of
 from streamspread.streams.stream import head
 from streamspread.system.memory import freed_memory_kept

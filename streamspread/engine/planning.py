@@ -11,6 +11,8 @@ import torch
 from streamspread.accumulators.base import LayerShape, Setting
 from streamspread.accumulators.costs import NarrowSide
 from streamspread.accumulators.staging import Staging
+from streamspread.engine.choice import candidates, make_plan, peak_bytes
+from streamspread.engine.plan import Plan, work
 from streamspread.errors import BudgetError, DataError, DeviceError, OptionError
 from streamspread.kernels import exact_speed
 from streamspread.observe.coupling import Coupling
@@ -18,7 +20,6 @@ from streamspread.observe.narrow import Narrow
 from streamspread.observe.observed import Observed
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
-from streamspread.planner import Plan, candidates, make_plan, peak_bytes, work
 from streamspread.streams.labels import labels_of
 from streamspread.system.devices import Profile
 from streamspread.system.memory import at_least, format_bytes, total_bytes
@@ -35,7 +36,7 @@ def planned(
     observed: Observed, options: Options, taps: Sequence[TapInfo] | None = None, exact: bool = False
 ) -> Plan:
     """The plan for the observed layers, or some of them; ``exact``: for those that were unfit once. Errors as
-    :func:`streamspread.planner.make_plan`, and:
+    :func:`streamspread.engine.choice.make_plan`, and:
 
     Raises:
         OptionError: more directions than any layer can have.

@@ -10,12 +10,13 @@ import torch
 
 from streamspread.accumulators.base import LayerShape, Setting, Unfit
 from streamspread.accumulators.staging import Overflow, Precision
+from streamspread.engine.choice import make_plan
 from streamspread.engine.layer import RunningLayer, again_at
+from streamspread.engine.plan import Plan
 from streamspread.engine.planning import Values, planned_at
 from streamspread.errors import DataError
 from streamspread.kernels import constants_of
 from streamspread.options import Options
-from streamspread.planner import Plan, make_plan
 from streamspread.results.spectra import LayerSpectrum
 
 

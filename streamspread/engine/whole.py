@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamspread.planner import PassWork, Plan, parts, work
+from streamspread.engine.plan import PassWork, Plan, parts, work
 from streamspread.system.devices import Profile
 from streamspread.system.progress import Progress, Report
 

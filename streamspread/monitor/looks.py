@@ -14,7 +14,7 @@ from streamspread.engine.analysis import analyzed
 from streamspread.engine.rows import spectrum_of_rows
 from streamspread.errors import StreamspreadError
 from streamspread.monitor.window import Kept
-from streamspread.observe.names import is_sharded
+from streamspread.observe.network import is_sharded
 from streamspread.observe.observed import observing
 from streamspread.observe.placement import arithmetic
 from streamspread.options import Options

@@ -12,19 +12,18 @@ import torch
 from torch import nn
 
 from streamspread.errors import BudgetError, OptionError, check_whole
-from streamspread.monitor.asked import OPTIONS, SAMPLES, check_out, options_of, probe_of, several
-from streamspread.monitor.files import Files
-from streamspread.monitor.loggers import Log, log_of, numbers_of
+from streamspread.monitor import callbacks, settings
 from streamspread.monitor.looks import Look, joined, line_of, probed
-from streamspread.monitor.schedule import Every, Schedule
+from streamspread.monitor.sinks import Files, Log, log_of, numbers_of
 from streamspread.monitor.window import Window
-from streamspread.observe.names import check_not_copied, layer_patterns, unwrapped
+from streamspread.observe.network import check_not_copied, layer_patterns, unwrapped
 from streamspread.observe.observed import default_layers
 from streamspread.observe.selection import Wanted
 from streamspread.observe.taps import TapInfo
 from streamspread.ranks import ALONE, Ranks
 from streamspread.ranks.launch import ranks_here
 from streamspread.results.history import History, Reading
+from streamspread.results.metrics import metric_names
 from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import axes_rules
 from streamspread.streams.stream import Stream
@@ -67,7 +66,7 @@ class Monitor:
         model: nn.Module,
         layers: Any = "all",
         *,
-        every: Every = 1000,
+        every: settings.Every = 1000,
         samples: int | None = None,
         probe: Any = None,
         out: str | os.PathLike[str] | None = "spread",
@@ -86,7 +85,7 @@ class Monitor:
                 afterwards.
             out: files are called so, with .jsonl and .arrow behind it; what is there is left alone. None: no
                 files.
-            loggers: one or several, as of :func:`streamspread.monitor.loggers.log_of`.
+            loggers: one or several, as of :func:`streamspread.monitor.sinks.log_of`.
             options: those of an analysis that are among ``OPTIONS``, as ``thresholds``, ``view``, ``axes``,
                 ``rounding`` and ``memory``. Here all eigenvalues are found, and nothing is estimated, unless
                 asked for.
@@ -100,16 +99,16 @@ class Monitor:
         check_not_copied(model)
         check_made(model)
         self.model, self.network = model, unwrapped(model)
-        self._options = options_of(options)
+        self._options = settings.options_of(options)
         self._wanted = Wanted.of(
             self.network, layer_patterns(model, layers), tuple(default_layers(self.network))
         )
-        self._schedule = Schedule(every)
-        self._probe = probe_of(probe, samples)
-        self._samples = SAMPLES if samples is None else samples
+        self._schedule = settings.Schedule(every)
+        self._probe = settings.probe_of(probe, samples)
+        self._samples = settings.SAMPLES if samples is None else samples
         check_whole("samples in a window", self._samples, 2)
-        self._logs: list[Log] = [log_of(one) for one in several(loggers)]
-        self._out = check_out(out)
+        self._logs: list[Log] = [log_of(one) for one in settings.several(loggers)]
+        self._out = settings.check_out(out)
         self.steps = 0
         self.latest: Look | None = None
         self.files: Files | None = None
@@ -129,21 +128,20 @@ class Monitor:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    @staticmethod
-    def lightning(layers: Any = "all", **given: Any) -> Any:
-        """A callback for Lightning's Trainer: ``Trainer(callbacks=[Monitor.lightning("c*", every=500)])``;
-        see :func:`streamspread.monitor.lightning.callback`."""
-        from streamspread.monitor.lightning import callback
+    @classmethod
+    def lightning(cls, layers: Any = "all", **given: Any) -> Any:
+        """A callback for Lightning's Trainer: ``Trainer(callbacks=[Monitor.lightning("c*", every=500)])``.
 
-        return callback(layers, **given)
+        It observes the module that is trained, logs to the trainer's loggers too, and is kept in its
+        checkpoints. Its ``monitor`` is there once the training has begun.
+        MissingError: Lightning is not installed.
+        """
+        return callbacks.for_lightning(cls, layers, given)
 
-    @staticmethod
-    def transformers(layers: Any = "all", **given: Any) -> Any:
-        """A callback for the Trainer of transformers; see
-        :func:`streamspread.monitor.transformers.callback`."""
-        from streamspread.monitor.transformers import callback
-
-        return callback(layers, **given)
+    @classmethod
+    def transformers(cls, layers: Any = "all", **given: Any) -> Any:
+        """The like for the Trainer of transformers. MissingError: it is not installed."""
+        return callbacks.for_transformers(cls, layers, given)
 
     @property
     def history(self) -> History:
@@ -225,8 +223,6 @@ class Monitor:
         if self._running:
             raise OptionError("a state is given to a Monitor that runs: load it before `with`")
         try:
-            from streamspread.results.metrics import metric_names
-
             self.steps, self._own = int(state["steps"]), str(state["files"])
             self._readings = [Reading.from_row(row, metric_names()) for row in state["readings"]]
             self._resume = bool(state["open"])
@@ -345,6 +341,6 @@ class Monitor:
             "samples": self._samples if self._probe is None else self._probe.samples,
             "schedule": str(self._schedule),
             "processes": self._ranks.size,
-            "options": {name: self._options.asked()[name] for name in OPTIONS},
+            "options": {name: self._options.asked()[name] for name in settings.OPTIONS},
             "notes": [],
         }

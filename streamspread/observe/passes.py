@@ -18,7 +18,7 @@ from streamspread.observe.repeats import Repeats
 from streamspread.observe.taps import TapInfo, Watch
 from streamspread.streams.batch import Batch
 from streamspread.streams.feed import prefetch
-from streamspread.streams.stateful import packed, unpacked
+from streamspread.streams.loaders import packed, unpacked
 from streamspread.streams.stream import Read, Seen
 from streamspread.system.memory import freed_memory_kept
 from streamspread.system.progress import Progress, Report

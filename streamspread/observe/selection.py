@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import nn
 
 from streamspread.errors import LayerError
-from streamspread.observe.names import named, pattern_texts
+from streamspread.observe.network import named, pattern_texts
 from streamspread.observe.taps import TapInfo
 
 ALL = "all"

@@ -15,8 +15,8 @@ from torch.utils.hooks import RemovableHandle
 
 from streamspread.errors import ActivationError, ModelError, StreamspreadError
 from streamspread.observe.axes import Axes
-from streamspread.observe.calling import Call, given
-from streamspread.observe.names import is_sharded, named
+from streamspread.observe.network import is_sharded, named
+from streamspread.observe.placement import Call, given
 from streamspread.observe.views import View
 from streamspread.results.views import WHOLE, AxesRule
 from streamspread.streams.batch import Batch, Named, describe, mask_of

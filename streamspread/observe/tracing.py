@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from streamspread.errors import ModelError
-from streamspread.observe.calling import Call, given
-from streamspread.observe.names import is_sharded
+from streamspread.observe.network import is_sharded
+from streamspread.observe.placement import Call, given
 from streamspread.observe.source import Source, Step, bare, is_verified
 from streamspread.observe.taps import (
     Stop,

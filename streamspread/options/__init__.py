@@ -5,10 +5,17 @@ the check of what was asked, and what a result keeps of it are all made from the
 new field of one of them.
 """
 
-from streamspread.options.analysis import METHODS, ROUNDINGS, Options, RunOptions, ViewOptions
-from streamspread.options.embedding import EmbedOptions
-from streamspread.options.reading import read_layers, read_number, read_thresholds, split_names
-from streamspread.options.stated import Flag, Option, documented, option_of
+from streamspread.options.analysis import METHODS, ROUNDINGS, EmbedOptions, Options, RunOptions, ViewOptions
+from streamspread.options.fields import (
+    Flag,
+    Option,
+    documented,
+    option_of,
+    read_layers,
+    read_number,
+    read_thresholds,
+    split_names,
+)
 
 __all__ = [
     "METHODS",

@@ -1,6 +1,5 @@
-"""The options of an analysis, those of every run of data through a network, and the names of the methods."""
+"""The options of an analysis, of an embedding, and of every run of data through a network."""
 
-# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -8,13 +7,21 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from streamspread.errors import OptionError, check_flag, check_seed, check_whole
-from streamspread.options.reading import read_layers, read_number, read_thresholds, split_names
-from streamspread.options.stated import Flag, Option, documented
+from streamspread.options.fields import (
+    Flag,
+    Option,
+    documented,
+    read_layers,
+    read_number,
+    read_thresholds,
+    split_names,
+)
 from streamspread.system.registry import Registry
 from streamspread.system.text import listed
 
 if TYPE_CHECKING:
     import torch
+
 
 #: The ways to sum a layer, a file each. Whoever adds one adds a name that ``method`` takes.
 METHODS: Registry[Any] = Registry("streamspread.accumulators.methods", "METHOD")
@@ -279,3 +286,29 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Integral):
         return int(value)
     return list(value) if isinstance(value, (tuple, list)) else str(value)
+
+
+@dataclass(frozen=True)
+class EmbedOptions(RunOptions):
+    """What an embedding can be told.
+
+    Raises:
+        OptionError, BudgetError: one of them is out of range.
+    """
+
+    _: KW_ONLY
+    axes: Annotated[
+        int,
+        Option(
+            "Leading principal components that t-SNE sees.",
+            Flag(("--components",), metavar="K", panel=QUESTION),
+        ),
+    ] = 50
+    perplexity: Annotated[
+        float, Option("About how many neighbours count for a point.", Flag(metavar="X", panel=QUESTION))
+    ] = 30.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.axes, Integral) or self.axes < 2:
+            raise OptionError(f"{self.axes} principal components asked for; a plane needs 2 or more")
+        super().__post_init__()

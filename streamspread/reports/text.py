@@ -12,7 +12,7 @@ from streamspread.results.spectra import LayerSpectrum
 from streamspread.system.progress import duration as duration
 
 if TYPE_CHECKING:
-    from streamspread.planner import LayerPlan
+    from streamspread.engine.plan import LayerPlan
 
 _SHARES = {"saturation", "share_of_nine"}  # metrics
 _THREE = Context(prec=3, rounding=ROUND_HALF_UP)

@@ -6,8 +6,7 @@ from streamspread.store.facts import Subject, provenance, run_facts
 from streamspread.store.files import check_writable, place, write_text
 from streamspread.store.grams import read_grams, write_grams
 from streamspread.store.history import LINES, Lines, is_history, read_history, write_history
-from streamspread.store.results import read_any
-from streamspread.store.spectra import read, write
+from streamspread.store.spectra import read, read_any, write
 
 __all__ = [
     "LINES",

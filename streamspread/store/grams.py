@@ -15,7 +15,7 @@ import numpy as np
 from streamspread.errors import StoreError
 from streamspread.results.similarity import Grams, LayerGram
 from streamspread.store import facts, files
-from streamspread.store.tensors import opening
+from streamspread.store.checkpoint_file import opening
 from streamspread.system.files import open_regular, settle
 
 KIND = "grams"

@@ -15,7 +15,7 @@ import torch
 
 from streamspread.errors import OptionError, StoreError
 from streamspread.ranks import ALONE, Ranks
-from streamspread.store.checkpoints import damaged
+from streamspread.store.checkpoint_file import damaged
 from streamspread.store.files import as_store_error, check_writable
 from streamspread.store.parts import kept_by, read_checkpoint, sweep, write_checkpoint
 from streamspread.system.files import claimed

@@ -21,7 +21,7 @@ import torch
 from streamspread.errors import StoreError
 from streamspread.ranks import ALONE, Ranks, errors_of
 from streamspread.store import files
-from streamspread.store.checkpoints import damaged, read_file, write_file
+from streamspread.store.checkpoint_file import damaged, read_file, write_file
 from streamspread.system.files import settle
 
 Tensors = Mapping[str, torch.Tensor]

@@ -11,14 +11,24 @@ import numpy as np
 import pyarrow as pa
 
 from streamspread.errors import OptionError, StoreError
+from streamspread.results.embedding import Embedding
 from streamspread.results.growth import Growth, Point
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import WHOLE, check_views
-from streamspread.store import facts, files
-from streamspread.store.classes import CLASSES, classes_in, classes_row
-from streamspread.store.columns import as_numpy, intervals, or_nan, or_null
-from streamspread.store.directions import LEADING, leading_in, leading_row
+from streamspread.store import embeddings, facts, files, spectra
+from streamspread.store.columns import (
+    CLASSES,
+    LEADING,
+    as_numpy,
+    classes_in,
+    classes_row,
+    intervals,
+    leading_in,
+    leading_row,
+    or_nan,
+    or_null,
+)
 
 KIND = "spectra"
 
@@ -315,3 +325,14 @@ def _growth(points: list[dict[str, Any]] | None) -> Growth | None:
 def _source_dim(dim: int, samples: int, ceiling: int | None) -> int | None:
     """What lowers the ceiling of a layer, if anything does: older files say no more."""
     return ceiling if ceiling is not None and ceiling < min(dim, samples - 1) else None
+
+
+def read_any(path: str | Path) -> Spectra | Embedding:
+    """The spectra or the embedding that the file holds.
+
+    Raises:
+        StoreError: no such file, or not a whole streamspread result of a format this version reads.
+    """
+    table, header = files.load(path)
+    reader = embeddings if header.get("kind") == embeddings.KIND else spectra
+    return reader.from_table(table, header, path)

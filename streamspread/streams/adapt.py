@@ -19,9 +19,15 @@ from streamspread.errors import DataError
 from streamspread.streams.batch import Batch
 from streamspread.streams.items import batch_of, batched, batches_of, sample_of
 from streamspread.streams.labels import class_names, data_set_labels, sample_labels
-from streamspread.streams.loaders import length, loader_of_some, loader_ordered, loader_samples
-from streamspread.streams.modules import is_data_module, loader_of
-from streamspread.streams.stateful import stateful
+from streamspread.streams.loaders import (
+    is_data_module,
+    length,
+    loader_of,
+    loader_of_some,
+    loader_ordered,
+    loader_samples,
+    stateful,
+)
 from streamspread.streams.stream import (
     DEFAULT_BATCH_SIZE,
     Stream,

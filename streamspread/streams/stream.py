@@ -12,7 +12,7 @@ import torch
 
 from streamspread.errors import DataError, OptionError
 from streamspread.streams.batch import MASK, TOKENS, Batch, Named, joined, tensors_of
-from streamspread.streams.stateful import Stateful
+from streamspread.streams.loaders import Stateful
 from streamspread.system.tensors import unusual
 
 DEFAULT_BATCH_SIZE = 256  # samples

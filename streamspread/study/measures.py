@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from streamspread.datasets import Labelled
-from streamspread.observe.names import named
+from streamspread.observe.network import named
 
 NOISE = 0.04  # deviation of the noise on pixels, as a share of their range
 _BATCH = 250

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from streamspread.api.tsne import PERPLEXITY, check_perplexity, check_tsne
+from streamspread.api.embed import PERPLEXITY, check_perplexity, check_tsne
 from streamspread.errors import ModelError, OptionError
 from streamspread.models.plans import PLANS, did_you_mean, find_plan
 from streamspread.study.experiments import EXPERIMENTS

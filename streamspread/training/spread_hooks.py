@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from streamspread.errors import LayerError
-from streamspread.observe.names import layer_patterns, named, pattern_texts, unwrapped
+from streamspread.observe.network import layer_patterns, named, pattern_texts, unwrapped
 from streamspread.observe.selection import is_usual
 
 See = Callable[[str, nn.Module, Any], bool]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from streamspread.errors import ActivationError, DataError, LayerError, OptionError
-from streamspread.observe.names import check_not_copied
+from streamspread.observe.network import check_not_copied
 from streamspread.observe.taps import first_tensor, lies_channels_last, rows_of
 from streamspread.training.spread_hooks import Hooks, in_backward
 from streamspread.training.spread_measures import KINDS, Batch, CentredGram, Kind, participation

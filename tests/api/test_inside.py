@@ -9,8 +9,8 @@ import torch
 
 import streamspread
 from streamspread.api.analyze import analyze_with
-from streamspread.api.doors import Subject
-from streamspread.api.tsne import to_plane, to_planes
+from streamspread.api.calls import Subject
+from streamspread.api.embed import to_plane, to_planes
 from streamspread.errors import BudgetError
 from streamspread.options import Options
 from streamspread.system.devices import profile
@@ -66,7 +66,7 @@ def test_layers_side_by_side_are_what_they_are_one_by_one(monkeypatch):
     generator = np.random.default_rng(0)
     scores = [generator.normal(size=(60, 4)).astype(np.float32) for _ in range(3)]
     one_by_one = [to_plane(scores_NK, 5, 0, 1) for scores_NK in scores]
-    monkeypatch.setattr("streamspread.api.tsne._MANY", 60)  # so few points get processes too
+    monkeypatch.setattr("streamspread.api.embed._MANY", 60)  # so few points get processes too
     side_by_side = list(to_planes(scores, 5, 0, 2))
     for one, other in zip(one_by_one, side_by_side, strict=True):
         assert np.array_equal(one.points_N2, other.points_N2)

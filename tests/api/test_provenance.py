@@ -5,7 +5,7 @@ import torch
 import streamspread
 from streamspread import datasets, models
 from streamspread.cli import main
-from streamspread.observe.hashing import parameters_sha256
+from streamspread.observe.network import parameters_sha256
 from streamspread.system.devices import processor_name
 from tests.networks import network
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streamspread.api.tsne import to_plane
+from streamspread.api.embed import to_plane
 
 pytest.importorskip("openTSNE", reason="t-SNE needs openTSNE")
 

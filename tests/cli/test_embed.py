@@ -128,7 +128,7 @@ def test_a_picture_that_cannot_be_written_is_said_before_any_image_is_read(cli, 
 
 def test_ctrl_c_after_some_layers_keeps_and_draws_them(cli, tmp_path, monkeypatch):
     from streamspread.api import embed as api
-    from streamspread.api.tsne import Plane
+    from streamspread.api.embed import Plane
 
     (tmp_path / "points.arrow").write_text("what was whole")
 

@@ -7,7 +7,7 @@ import pytest
 
 import streamspread
 from streamspread.api.analyze import analyze_with, plan_with
-from streamspread.api.doors import Subject
+from streamspread.api.calls import Subject
 from streamspread.observe import observed
 from streamspread.options import Options
 from streamspread.system import memory

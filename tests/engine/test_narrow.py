@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 
 from streamspread import store
 from streamspread.api.analyze import analyze_with, plan_with
-from streamspread.api.doors import Subject
+from streamspread.api.calls import Subject
 from streamspread.engine.layer import RunningLayer
 from streamspread.engine.planning import planned as planned_layers
 from streamspread.errors import OptionError

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from streamspread.api.analyze import analyze_with, plan_with
-from streamspread.api.doors import Subject
+from streamspread.api.calls import Subject
 from streamspread.engine import pace
 from streamspread.engine.pace import Announce, measured
 from streamspread.observe.observed import observing

@@ -3,8 +3,8 @@
 import pytest
 
 import streamspread
+from streamspread.engine.plan import parts
 from streamspread.engine.whole import Whole
-from streamspread.planner import parts
 from streamspread.system.devices import CPU
 from streamspread.system.progress import Progress
 from tests import shapes

@@ -8,7 +8,7 @@ from torchvision import models
 
 from streamspread.errors import StreamspreadError
 from streamspread.models import load
-from streamspread.models.trust import numbers_alone
+from streamspread.models.hub import numbers_alone
 
 _SWITCHES = ("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD")
 

@@ -6,7 +6,8 @@ import pytest
 
 import streamspread
 from streamspread.errors import MissingError, OptionError
-from streamspread.monitor import lightning, transformers
+from streamspread.monitor import callbacks
+from streamspread.monitor.monitor import Monitor
 from tests.training_loops import images, network, train
 
 GIVEN = {"every": 4, "samples": 20, "out": None}
@@ -27,7 +28,7 @@ def test_lightning_steps_are_those_of_the_optimizer():
     net, logged = network(), []
     logger = SimpleNamespace(log_metrics=lambda numbers, step: logged.append((step, numbers)))
     trainer = SimpleNamespace(global_step=0, loggers=[logger])
-    spread = lightning._Spread(["c1", "c2"], {**GIVEN, "loggers": ()})
+    spread = callbacks._Lightning(Monitor, ["c1", "c2"], {**GIVEN, "loggers": ()})
     spread.on_train_start(trainer, net)
     for number, x in enumerate(images(160).split(10), 1):  # two batches to a step
         spread.on_train_batch_start(trainer, net, x, number)
@@ -39,7 +40,7 @@ def test_lightning_steps_are_those_of_the_optimizer():
     assert [step for step, _ in logged] == [0, 4]
     assert logged[0][1]["spread/c1/K_0.7"] == spread.monitor.history.of("c1")[0].components(0.7).low
 
-    again = lightning._Spread(["c1", "c2"], GIVEN)
+    again = callbacks._Lightning(Monitor, ["c1", "c2"], GIVEN)
     again.load_state_dict(spread.state_dict())
     again.on_train_start(trainer, net)
     assert again.monitor.steps == 8
@@ -55,7 +56,7 @@ def test_lightning_steps_are_those_of_the_optimizer():
 def test_transformers_keep_the_state_in_their_checkpoints(tmp_path):
     net, args = network(), SimpleNamespace(output_dir=str(tmp_path))
     state = SimpleNamespace(global_step=0, is_world_process_zero=True)
-    spread = transformers._Spread("c1", GIVEN)
+    spread = callbacks._Transformers(Monitor, "c1", GIVEN)
     spread.on_train_begin(args, state, None, model=net)
     for x in images(120).split(20):
         train(net, [x[:10]], Each(lambda: None))
@@ -69,7 +70,7 @@ def test_transformers_keep_the_state_in_their_checkpoints(tmp_path):
     assert steps_of(spread.monitor) == [(0, 0, 20), (4, 4, 20)]
 
     for step, looks in ((6, 2), (7, 0)):  # with a checkpoint of this step, and without
-        again = transformers._Spread("c1", GIVEN)
+        again = callbacks._Transformers(Monitor, "c1", GIVEN)
         again.on_train_begin(args, SimpleNamespace(global_step=step), None, model=net)
         assert (again.monitor.steps, len(again.monitor.history)) == (step, looks)
         again.on_train_end(args, state, None)
@@ -78,7 +79,7 @@ def test_transformers_keep_the_state_in_their_checkpoints(tmp_path):
 def test_transformers_state_that_cannot_be_written_or_read(tmp_path, monkeypatch, caplog):
     net, args = network(), SimpleNamespace(output_dir=str(tmp_path))
     state = SimpleNamespace(global_step=3, is_world_process_zero=True)
-    spread = transformers._Spread("c1", GIVEN)
+    spread = callbacks._Transformers(Monitor, "c1", GIVEN)
     spread.on_train_begin(args, state, None, model=net)
     (tmp_path / "checkpoint-3").mkdir()
 
@@ -86,17 +87,17 @@ def test_transformers_state_that_cannot_be_written_or_read(tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(transformers, "replace_file", full)
+        patch.setattr(callbacks, "replace_file", full)
         spread.on_save(args, state, None)
     assert "No space left on device" in caplog.text
-    (tmp_path / "checkpoint-3" / transformers._KEPT).write_text("{")
+    (tmp_path / "checkpoint-3" / callbacks._KEPT).write_text("{")
     with pytest.raises(OptionError, match="holds no state of a Monitor"):
         spread.on_train_begin(args, state, None, model=net)
 
 
 def test_of_a_training_of_transformers_that_failed_no_hook_is_left_in_the_next():
     net, args = network(), SimpleNamespace(output_dir="none")
-    spread = transformers._Spread("c1", {**GIVEN, "every": [0]})
+    spread = callbacks._Transformers(Monitor, "c1", {**GIVEN, "every": [0]})
     for step in (0, 1):  # nothing tells the callback that the first one failed
         spread.on_train_begin(args, SimpleNamespace(global_step=step), None, model=net)
         assert bool(net._forward_pre_hooks) == (step == 0)
@@ -107,7 +108,7 @@ def test_what_is_not_installed_is_named(kind, monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(lightning, "import_module", missing)
-    monkeypatch.setattr(transformers, "find_spec", lambda name: None)
+    monkeypatch.setattr(callbacks, "import_module", missing)
+    monkeypatch.setattr(callbacks, "find_spec", lambda name: None)
     with pytest.raises(MissingError, match=f"(?i){kind} is not installed: pip install"):
         getattr(streamspread.Monitor, kind)("c1")

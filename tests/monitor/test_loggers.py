@@ -5,7 +5,7 @@ import math
 import pytest
 
 import streamspread
-from streamspread.monitor.loggers import log_of, numbers_of
+from streamspread.monitor.sinks import log_of, numbers_of
 from streamspread.results.history import Components, Reading
 from tests.training_loops import images, network, train
 

@@ -301,7 +301,7 @@ def test_bad_input_is_refused_before_training(case):
 
 
 def test_a_logger_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr("streamspread.monitor.loggers.find_spec", lambda name: None)
+    monkeypatch.setattr("streamspread.monitor.sinks.find_spec", lambda name: None)
     with pytest.raises(MissingError, match="the logger wandb is not installed: pip install wandb"):
         streamspread.Monitor(network(), out=None, loggers="wandb")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from streamspread.errors import OptionError
-from streamspread.monitor.schedule import Schedule
+from streamspread.monitor.settings import Schedule
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from streamspread.errors import DataError, OptionError
-from streamspread.observe.calling import arguments, by, given, left_out
+from streamspread.observe.placement import arguments, by, given, left_out
 from streamspread.streams.batch import Named, stacked
 
 X = torch.zeros(3, 2)

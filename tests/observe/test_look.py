@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from streamspread.observe.look import forward_needs
+from streamspread.observe.observed import forward_needs
 from streamspread.observe.taps import list_taps
 from streamspread.system.memory import LiveBytes, spare_bytes
 

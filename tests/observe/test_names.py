@@ -7,7 +7,7 @@ from torch import nn
 
 import streamspread
 from streamspread.errors import LayerError, OptionError
-from streamspread.observe.names import check_not_copied, layer_patterns, named, unwrapped
+from streamspread.observe.network import check_not_copied, layer_patterns, named, unwrapped
 from tests.networks import activations, small_cnn
 
 IMAGES = torch.randn(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))

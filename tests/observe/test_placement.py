@@ -9,7 +9,7 @@ from torch import nn
 
 import streamspread
 from streamspread.api.analyze import analyze_with
-from streamspread.api.doors import Subject
+from streamspread.api.calls import Subject
 from streamspread.errors import ModelError
 from streamspread.observe.placement import prepared
 from streamspread.options import Options

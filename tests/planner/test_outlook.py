@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from streamspread.accumulators.costs import NarrowSide
-from streamspread.planner import Pace, outlook, parts, work
+from streamspread.accumulators.shapes import NarrowSide
+from streamspread.engine.plan import Pace, outlook, parts, work
 from streamspread.system.devices import CPU
 from tests.shapes import CPU as DEVICE
 from tests.shapes import GIB, NO1, planned

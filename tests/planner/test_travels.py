@@ -8,7 +8,7 @@ from rich.console import Console
 
 from streamspread.accumulators.costs import NOTHING, Travels, Wire
 from streamspread.cli.terminal import outlook_line
-from streamspread.planner import Pace, outlook
+from streamspread.engine.plan import Pace, outlook
 from streamspread.ranks import Ranks
 from streamspread.reports.plan_table import print_plan
 from streamspread.system.devices import CPU

@@ -13,8 +13,8 @@ from rich.console import Console
 import streamspread
 from streamspread import store
 from streamspread.accumulators.base import Candidate, LayerShape
+from streamspread.engine.plan import LayerPlan, PassPlan, Plan
 from streamspread.observe.taps import TapInfo
-from streamspread.planner import LayerPlan, PassPlan, Plan
 from streamspread.reports import text
 from streamspread.reports.plan_table import print_layers, print_plan
 from streamspread.reports.spectra_table import print_spectra

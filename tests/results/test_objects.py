@@ -24,7 +24,7 @@ def test_every_printer_is_known():
         return {kind}.union(*map(below, kind.__subclasses__()))
 
     import streamspread.api.layers
-    import streamspread.planner  # noqa: F401 - for the classes in them
+    import streamspread.engine.plan  # noqa: F401 - for the classes in them
 
     printers = {kind.printer for kind in below(Shown) if "printer" in vars(kind)}
     assert len(printers) == 6

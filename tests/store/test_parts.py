@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from streamspread.errors import StoreError
-from streamspread.store.checkpoints import write_file
+from streamspread.store.checkpoint_file import write_file
 from streamspread.store.parts import read_checkpoint, remove_checkpoint, write_checkpoint
 from tests.side_by_side import together
 

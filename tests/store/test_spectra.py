@@ -16,7 +16,7 @@ from streamspread.results.growth import Growth, Point
 from streamspread.results.metrics import metric_names
 from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.store import files
-from streamspread.store.classes import CLASSES, classes_in, classes_row
+from streamspread.store.columns import CLASSES, classes_in, classes_row
 from tests.spectra import complete, layer
 
 

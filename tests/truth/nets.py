@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from streamspread.api.analyze import analyze_with
-from streamspread.api.doors import Subject
+from streamspread.api.calls import Subject
 from streamspread.errors import StreamspreadError
 from streamspread.options import Options
 from streamspread.system.devices import CPU as CPU_PROFILE

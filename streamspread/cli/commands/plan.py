@@ -14,7 +14,7 @@ def plan(source: Source, options: Options, output: Output) -> None:
     """Say what run would do: method, passes, memory and time of each layer, and why."""
     with progress_bars(output.quiet or not speaks()):
         from streamspread.api import analyze
-        from streamspread.api.doors import Subject
+        from streamspread.api.calls import Subject
         from streamspread.ranks.launch import joined
 
         with joined(str(options.device)) as ranks, ranks.together():

@@ -58,7 +58,7 @@ def _analyzed(
 ) -> _Done:
     from streamspread import store
     from streamspread.api import analyze
-    from streamspread.api.doors import Subject
+    from streamspread.api.calls import Subject
     from streamspread.engine.analysis import Interrupted
     from streamspread.engine.pace import Announce
     from streamspread.system.files import check_apart

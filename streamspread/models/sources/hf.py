@@ -87,8 +87,7 @@ def _found(name: str, what: str, kind: type[StreamspreadError], load: Callable[.
     Raises:
         kind: it is not there.
     """
-    from streamspread.models.hub import from_hub
-    from streamspread.models.trust import numbers_alone
+    from streamspread.models.hub import from_hub, numbers_alone
 
     folder = os.path.expanduser(name)
     options["trust_remote_code"] = False

@@ -55,8 +55,8 @@ def _check(timm: Any, name: str) -> None:
 
 
 def _created(timm: Any, name: str, seed: int, pretrained: bool) -> Any:
+    from streamspread.models.hub import numbers_alone
     from streamspread.models.network import seeded
-    from streamspread.models.trust import numbers_alone
 
     try:
         with seeded(seed), numbers_alone(), warnings.catch_warnings():

@@ -49,10 +49,9 @@ def _default(models: Any, name: str) -> Any:
 
 
 def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
-    from streamspread.models.hub import from_url
+    from streamspread.models.hub import from_url, numbers_alone
     from streamspread.models.inputs import IMAGENET_MEAN, IMAGENET_STD
     from streamspread.models.network import seeded
-    from streamspread.models.trust import numbers_alone
 
     builder = models.get_model_builder(name)
     arguments = {"weights": weights, "progress": False}

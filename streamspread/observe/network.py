@@ -1,11 +1,14 @@
-"""What the modules of a network are called, whatever it is wrapped in, and modules given as layers."""
+"""A network as it is: what its modules are called, whatever it is wrapped in, and a hash of its weights."""
 
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -102,3 +105,19 @@ def _name_of(layer: nn.Module, model: nn.Module) -> str:
     whole = inner is unwrapped(model)
     what = "is the network itself" if whole else "is no module of this network"
     raise LayerError(f"the layer given as a {type(inner).__name__} {what}: give one that is within it")
+
+
+def parameters_sha256(model: nn.Module) -> str | None:
+    """SHA-256 of a model's parameters and buffers, in the order of their names: of each one's name, dtype and
+    shape, and of its bytes. None where some have none that can be read.
+
+    Unlike the hash of a file of weights, it is known of any model, and the same wherever the model lies.
+    """
+    digest = hashlib.sha256()
+    try:
+        for name, tensor in sorted(chain(model.named_parameters(), model.named_buffers())):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    except (RuntimeError, NotImplementedError, ValueError, TypeError):  # such as meta and quantised ones
+        return None
+    return digest.hexdigest()

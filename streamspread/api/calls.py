@@ -1,4 +1,4 @@
-"""Functions whose arguments are the fields of a class: how a door takes every option without listing one."""
+"""Functions whose arguments are the fields of a class, and the provenance of what they give."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, ParamSpec, TypeVar
 from torch import nn
 
 from streamspread.errors import OptionError
-from streamspread.observe.names import layer_patterns
+from streamspread.observe.network import layer_patterns, parameters_sha256
+from streamspread.observe.observed import Observed
 from streamspread.options import RunOptions, documented, option_of
 
 P = ParamSpec("P")
@@ -94,3 +95,23 @@ def options_text(options: type[RunOptions], indent: str = " " * 8) -> str:
         text = re.sub(r"\[/?[a-z]+\]", "", option_of(one).text)
         lines.append(f"{one.name}: {text}{unset}")
     return f"\n{indent}".join(lines)
+
+
+def with_facts(
+    made: Mapping[str, Any], model: nn.Module, observed: Observed, given: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """The provenance of a result: versions, machine, time and title, the model's class and the hash of its
+    parameters; over these what the run ``made`` known, and over all what the caller has ``given``, such as
+    the command line. Of notes all are kept."""
+    from streamspread import store
+
+    given = dict(given or {})
+    plan = getattr(model, "plan", None)
+    general = store.provenance(
+        store.Subject(type(model).__name__, plan if isinstance(plan, str) else None),
+        data=observed.stream.description,
+        device=observed.device,
+    )
+    notes = [*given.get("notes", ()), *made.get("notes", ())]
+    hashed = {"parameters_sha256": parameters_sha256(model)}
+    return {**general, **made, **hashed, **given, "notes": notes}

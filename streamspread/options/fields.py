@@ -1,10 +1,12 @@
-"""What is said of an option: in words, and how the command line writes it."""
+"""What is said of an option: in words, and how the command line writes and reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import Field, dataclass, fields
 from typing import Any, get_args
+
+from streamspread.errors import OptionError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,3 +62,31 @@ def documented(options: type) -> Iterator[Field[Any]]:
     those = [one for one in fields(options) if any(isinstance(part, Option) for part in get_args(one.type))]
     inherited = {name for base in options.__mro__[1:] for name in getattr(base, "__dataclass_fields__", ())}
     yield from sorted(those, key=lambda one: one.name in inherited)
+
+
+def split_names(text: str) -> list[str]:
+    """Comma-separated texts without surrounding spaces or empty ones."""
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def read_layers(text: str) -> str | list[str]:
+    """``all`` as it is, else the comma-separated globs; OptionError for none."""
+    names = split_names(text)
+    if not names:
+        raise OptionError("no layer given: --layers takes all, or names and globs such as c1,c2.*")
+    return "all" if names == ["all"] else names
+
+
+def read_thresholds(text: str) -> tuple[float, ...]:
+    """``0.7,0.9`` as numbers; OptionError outside (0, 1]."""
+    from streamspread.results.spectrum import check_thresholds
+
+    return check_thresholds(split_names(text))
+
+
+def read_number(text: str) -> str | int:
+    """A whole number as such, any other text as it is: the option's own check says which are wrong."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
