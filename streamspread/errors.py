@@ -54,6 +54,17 @@ class RanksError(StreamspreadError):
     """Processes that share an analysis and differ in what they were given, or one of them that is gone."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def kind_and_line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says; the line alone of an error of this package."""
+    line = (str(error).splitlines() or [""])[0]
+    return line if isinstance(error, StreamspreadError) else f"{type(error).__name__}: {line}"
+
+
 def check_seed(seed: object) -> int:
     """The seed as an int. Raises OptionError for one that torch or NumPy does not take."""
     if not isinstance(seed, Integral) or not 0 <= int(seed) < 2**63:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TypeVar
 
-from streamspread.errors import StreamspreadError, WeightsError
+from streamspread.errors import StreamspreadError, WeightsError, first_line
 from streamspread.models.plans import did_you_mean, nearest
 from streamspread.system.downloads import downloads, expect_answer
 
@@ -50,7 +50,7 @@ def from_hub(load: Callable[[], T], what: str, kind: type[StreamspreadError], na
         with downloads("huggingface_hub.utils.tqdm"):
             return load()
     except OSError as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise kind(f"{refuse}, and {constants.ENDPOINT} does not give it ({reason}){meant}") from error
 
 

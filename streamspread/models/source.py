@@ -84,11 +84,6 @@ def known_interpolation(named: Any) -> str:
     return "bicubic" if "bicubic" in str(getattr(named, "value", named)).lower() else "bilinear"
 
 
-def one_line(error: BaseException) -> str:
-    """The kind of an error and the first line of its message."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-
 def find_source(spec: str) -> tuple[ModelSource, str] | None:
     """The source of a spec, and what its ``build`` is given; None where there is none.
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from streamspread.errors import ModelError, WeightsError
+from streamspread.errors import ModelError, WeightsError, kind_and_line
 from streamspread.models.inputs import accept_uint8
 from streamspread.models.network import Network
 from streamspread.models.plans import did_you_mean
-from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec, one_line
+from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec
 from streamspread.models.weights import apply_weights, hash_of, read_weights
 from streamspread.streams.resize import Side
 from streamspread.system.modules import check_made, own
@@ -133,7 +133,7 @@ def _in_eval_mode(module: nn.Module) -> nn.Module:
     try:
         module.eval()
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{type(module).__name__}.eval() raised {one_line(error)}") from error
+        raise ModelError(f"{type(module).__name__}.eval() raised {kind_and_line(error)}") from error
     return module  # whatever it returned
 
 

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from streamspread.errors import ModelError
+from streamspread.errors import ModelError, kind_and_line
 from streamspread.models.network import seeded
-from streamspread.models.source import one_line
 from streamspread.models.specs import LoadedModel, load
 
 _RESETS = ("reset_parameters", "_reset_parameters")  # torch's own modules have one or the other
@@ -110,7 +109,9 @@ def _copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
     except Exception as error:  # whatever a module holds beside its weights
-        raise ModelError(f"the network cannot be copied for its random twin: {one_line(error)}") from error
+        raise ModelError(
+            f"the network cannot be copied for its random twin: {kind_and_line(error)}"
+        ) from error
 
 
 def _trained(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -167,7 +168,7 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever a module's own code raises
-        raise ModelError(f"the network has no random twin: {what} ({one_line(error)})") from error
+        raise ModelError(f"the network has no random twin: {what} ({kind_and_line(error)})") from error
 
 
 def _is_of_transformers(part: Any) -> bool:

@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from streamspread.errors import MissingError, OptionError
-from streamspread.monitor.looks import line_of
+from streamspread.errors import MissingError, OptionError, kind_and_line
 from streamspread.system.files import replace_file
 
 _KEPT = "streamspread_monitor.json"
@@ -135,7 +134,7 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise OptionError(f"{str(path)!r} holds no state of a Monitor: {line_of(error)}") from error
+        raise OptionError(f"{str(path)!r} holds no state of a Monitor: {kind_and_line(error)}") from error
 
 
 def _write(path: Path, state: Mapping[str, Any]) -> None:

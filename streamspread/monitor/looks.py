@@ -12,7 +12,7 @@ from torch import nn
 
 from streamspread.engine.analysis import analyzed
 from streamspread.engine.rows import spectrum_of_rows
-from streamspread.errors import StreamspreadError
+from streamspread.errors import kind_and_line
 from streamspread.monitor.window import Kept
 from streamspread.observe.network import is_sharded
 from streamspread.observe.observed import observing
@@ -104,7 +104,7 @@ def _analysed(one: Kept, options: Options, steps: tuple[int, int]) -> Found:
             with arithmetic(device):
                 return spectrum_of_rows(rows, options, room)
         except Exception as error:  # whatever it is, the training goes on
-            why = line_of(error)
+            why = kind_and_line(error)
     return Reading(
         step=steps[0],
         until=steps[1],
@@ -140,11 +140,5 @@ def probed(
             with observing(network, probe, here) as observed:
                 spectra = list(analyzed(observed, here, silent).values())
         except Exception as error:
-            why = line_of(error)
+            why = kind_and_line(error)
     return ranks.share((spectra, why))
-
-
-def line_of(error: Exception) -> str:
-    """What an error says, in one line."""
-    first = (str(error).splitlines() or [""])[0]
-    return first if isinstance(error, StreamspreadError) else f"{type(error).__name__}: {first}"

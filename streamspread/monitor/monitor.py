@@ -11,9 +11,9 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from streamspread.errors import BudgetError, OptionError, check_whole
+from streamspread.errors import BudgetError, OptionError, check_whole, kind_and_line
 from streamspread.monitor import callbacks, settings
-from streamspread.monitor.looks import Look, joined, line_of, probed
+from streamspread.monitor.looks import Look, joined, probed
 from streamspread.monitor.sinks import Files, Log, log_of, numbers_of
 from streamspread.monitor.window import Window
 from streamspread.observe.network import check_not_copied, layer_patterns, unwrapped
@@ -317,7 +317,7 @@ class Monitor:
         try:
             return call(argument)
         except Exception as error:
-            self._say(what, f"{what}: {line_of(error)}")
+            self._say(what, f"{what}: {kind_and_line(error)}")
             return None
 
     def _close_window(self) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from streamspread.accumulators.base import LayerShape
 from streamspread.engine.rows import Rows
-from streamspread.errors import BudgetError, LayerError, StreamspreadError
+from streamspread.errors import BudgetError, LayerError, StreamspreadError, first_line, kind_and_line
 from streamspread.observe.selection import Wanted, check_observable
 from streamspread.observe.taps import Look, TapInfo, first_tensor, observable_modules, rows_given
 from streamspread.observe.views import views_of
@@ -209,7 +209,7 @@ class Window:
             try:
                 call(*given)
             except Exception as error:
-                self.broken = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+                self.broken = kind_and_line(error)
 
         return guarded
 
@@ -280,5 +280,5 @@ class Window:
                 one.parts.append(rows_ND.clone(memory_format=torch.contiguous_format))
             one.images += taken
         except (StreamspreadError, RuntimeError, TypeError) as error:  # another shape; no memory is left
-            one.why = str(error).splitlines()[0]
+            one.why = first_line(error)
             one.parts.clear()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from streamspread.errors import ActivationError, ModelError, StreamspreadError
+from streamspread.errors import ActivationError, ModelError, StreamspreadError, first_line
 from streamspread.observe.axes import Axes
 from streamspread.observe.network import is_sharded, named
 from streamspread.observe.placement import Call, given
@@ -291,9 +291,8 @@ def forward(model: nn.Module, batch: Batch, call: Call = given) -> None:
     except Exception as error:
         if "can't allocate memory" in str(error):  # as torch says it for the CPU: no fault of the model's
             raise MemoryError(str(error)) from error
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         how = "; to give it otherwise: forward=lambda model, batch: …" if isinstance(batch, Named) else ""
-        raise ModelError(f"the model does not run on {describe(batch)}: {first_line}{how}") from error
+        raise ModelError(f"the model does not run on {describe(batch)}: {first_line(error)}{how}") from error
 
 
 def _operations(module: nn.Module, output: Any) -> float:

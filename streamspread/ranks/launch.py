@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from streamspread.errors import RanksError
+from streamspread.errors import RanksError, first_line
 from streamspread.ranks import ALONE, Ranks
 
 _NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -67,7 +67,7 @@ def joined(device: str) -> Iterator[Ranks]:
             dist.init_process_group("cpu:gloo,cuda:nccl" if cards else "gloo")
             here = ranks_here()
     except (RuntimeError, ValueError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+        first = first_line(error)
         raise RanksError(f"the other processes cannot be reached ({first}): see the launcher") from error
     try:
         yield here

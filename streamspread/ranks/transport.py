@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from streamspread.errors import RanksError
+from streamspread.errors import RanksError, first_line
 
 
 class _Pickler(pickle.Pickler):
@@ -57,7 +57,7 @@ def kind(value: Any) -> tuple[tuple[int, ...], torch.dtype] | None:
 
 def lost(size: int, error: BaseException) -> RanksError:
     """What is said where one of so many processes cannot be reached."""
-    first = (str(error).splitlines() or [type(error).__name__])[0]
+    first = first_line(error)
     reason = re.sub(r"^\[[^]]*\]\s*", "", first).partition(". ")[0]
     return RanksError(f"one of the {size} processes has ended, or cannot be reached ({reason})")
 

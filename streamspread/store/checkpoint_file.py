@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +19,7 @@ from streamspread.results.growth import Growth, Point
 from streamspread.results.spectra import LayerSpectrum
 from streamspread.results.spectrum import Spectrum
 from streamspread.store import files
+from streamspread.store.files import opening_tensors
 from streamspread.system.files import open_regular
 
 _KEY = "streamspread"
@@ -84,7 +84,7 @@ def read_file(path: str | Path) -> tuple[dict[str, Any], Mapping[str, torch.Tens
     from safetensors import safe_open
 
     try:
-        with opening(path, "whole checkpoint", "remove it, or give another --checkpoint"):
+        with opening_tensors(path, "whole checkpoint", "remove it, or give another --checkpoint"):
             with open_regular(path) as file:  # whose errors are Python's own
                 head = zlib.crc32(file.read(int.from_bytes(file.read(8), "little") % _LARGEST_HEAD))
             opened = safe_open(path, framework="pt")
@@ -206,28 +206,3 @@ def _sum(tensor: torch.Tensor) -> int:
     for part in _bytes(tensor):
         found = zlib.crc32(part, found)
     return found
-
-
-@contextmanager
-def opening(path: str | Path, whole: str, give: str) -> Iterator[None]:
-    """A context in which such a file is opened and read; it passes FileNotFoundError on.
-
-    Args:
-        whole: what it should be, as "a whole checkpoint" without its article. ``give``: what to do.
-
-    Raises:
-        StoreError: a name that is not UTF-8, a folder, a pipe, no permission, or no whole file.
-    """
-    from safetensors import SafetensorError
-
-    try:
-        files.check_name(path)
-        yield
-    except FileNotFoundError:
-        raise
-    except IsADirectoryError as error:
-        raise StoreError(f"{str(path)!r} is a folder: give a file") from error
-    except OSError as error:
-        raise StoreError(f"cannot read {str(path)!r}: {files.why(error)}") from error
-    except SafetensorError as error:
-        raise StoreError(f"{str(path)!r} is no {whole} ({files.first_line(error)}): {give}") from error

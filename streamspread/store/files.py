@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from streamspread.errors import StoreError
+from streamspread.errors import StoreError, first_line
 from streamspread.system.files import PlaceError, beside, check_name, open_regular, settle, why
 from streamspread.system.files import place as find_place
 from streamspread.system.text import storable
@@ -162,10 +162,6 @@ def as_store_error(path: str | Path) -> Iterator[None]:
         raise StoreError(f"cannot write {str(path)!r}: {why(error)}") from error
 
 
-def first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _hash_in(metadata: Mapping[bytes, bytes]) -> bytes | None:
     """The hash by its name, or by its form, since it may be the name that is damaged; None in older files."""
     by_form = (value for value in metadata.values() if re.fullmatch(rb"[0-9a-f]{64}", value))
@@ -221,3 +217,28 @@ def _header(table: pa.Table, path: str | Path) -> dict[str, Any]:
             f"{str(path)!r} is an Arrow file of another program: give one that streamspread wrote"
         )
     return parse_header(raw, path, "run")
+
+
+@contextmanager
+def opening_tensors(path: str | Path, whole: str, give: str) -> Iterator[None]:
+    """A context in which a safetensors file is opened and read; it passes FileNotFoundError on.
+
+    Args:
+        whole: what it should be, as "a whole checkpoint" without its article. ``give``: what to do.
+
+    Raises:
+        StoreError: a name that is not UTF-8, a folder, a pipe, no permission, or no whole file.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        check_name(path)
+        yield
+    except FileNotFoundError:
+        raise
+    except IsADirectoryError as error:
+        raise StoreError(f"{str(path)!r} is a folder: give a file") from error
+    except OSError as error:
+        raise StoreError(f"cannot read {str(path)!r}: {why(error)}") from error
+    except SafetensorError as error:
+        raise StoreError(f"{str(path)!r} is no {whole} ({first_line(error)}): {give}") from error

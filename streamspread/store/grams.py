@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from streamspread.errors import StoreError
+from streamspread.errors import StoreError, first_line
 from streamspread.results.similarity import Grams, LayerGram
 from streamspread.store import facts, files
-from streamspread.store.checkpoint_file import opening
+from streamspread.store.files import opening_tensors
 from streamspread.system.files import open_regular, settle
 
 KIND = "grams"
@@ -55,7 +55,7 @@ def write_grams(grams: Grams, path: str | Path) -> None:
         try:  # safetensors makes the file anew, for its owner alone
             save_file(tensors, part.name, metadata={_KEY: files.header_text(header)})
         except SafetensorError as error:  # so it calls what the system says
-            raise StoreError(f"cannot write {str(path)!r}: {files.first_line(error)}") from error
+            raise StoreError(f"cannot write {str(path)!r}: {first_line(error)}") from error
         os.chmod(part.name, mode)
         settle(part, target)
 
@@ -84,7 +84,7 @@ def read_grams(path: str | Path) -> Grams:
             provenance=facts.checked(header["provenance"]),
         )
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        reason = files.first_line(error)
+        reason = first_line(error)
         raise StoreError(
             f"{str(path)!r} holds grams of another kind ({reason}): make it again with {_COMMAND}"
         ) from error
@@ -94,7 +94,7 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     from safetensors import safe_open
 
     try:
-        with opening(path, "whole safetensors file", f"give one that {_COMMAND} wrote"):
+        with opening_tensors(path, "whole safetensors file", f"give one that {_COMMAND} wrote"):
             with open_regular(path):  # whose errors are Python's own
                 pass
             with safe_open(path, framework="np") as file:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import torch
 
-from streamspread.errors import OptionError, StoreError
+from streamspread.errors import OptionError, StoreError, first_line
 from streamspread.ranks import ALONE, Ranks
 from streamspread.store.checkpoint_file import damaged
 from streamspread.store.files import as_store_error, check_writable
@@ -125,7 +125,7 @@ class StateKeeper(Held):
         except torch.OutOfMemoryError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OptionError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise damaged(self.path, reason) from error
 
     def release(self) -> None:

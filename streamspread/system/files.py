@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from streamspread.errors import OptionError
+from streamspread.errors import OptionError, first_line
 
 _ABANDONED = 60.0  # seconds for which nobody has written a file that nobody holds
 
@@ -114,8 +114,7 @@ def why(error: OSError) -> str:
     """What went wrong and what to do, as the end of a line."""
     if isinstance(error, PlaceError):
         return str(error)
-    first_line = (str(error).splitlines() or [type(error).__name__])[0]
-    return f"{error.strerror or first_line}: give another path"
+    return f"{error.strerror or first_line(error)}: give another path"
 
 
 @contextmanager

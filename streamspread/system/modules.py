@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from streamspread.errors import ModelError
+from streamspread.errors import ModelError, kind_and_line
 
 
 def check_made(model: nn.Module) -> None:
@@ -37,7 +37,9 @@ def check_made(model: nn.Module) -> None:
     except RecursionError:
         raise ModelError(f"{type(model).__name__}: its modules lie too deep within each other") from None
     except Exception as error:
-        raise ModelError(f"{type(model).__name__}: its modules cannot be listed: {_said(error)}") from error
+        raise ModelError(
+            f"{type(model).__name__}: its modules cannot be listed: {kind_and_line(error)}"
+        ) from error
 
 
 def own(module: nn.Module, name: str, default: Any) -> Any:
@@ -49,9 +51,4 @@ def own(module: nn.Module, name: str, default: Any) -> Any:
     try:
         return getattr(module, name, default)
     except Exception as error:
-        raise ModelError(f"{type(module).__name__}.{name} cannot be read: {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    """An error's kind and the first line of what it says."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise ModelError(f"{type(module).__name__}.{name} cannot be read: {kind_and_line(error)}") from error

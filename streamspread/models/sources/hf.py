@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
-from streamspread.models.source import Built, ModelSource, one_line
+from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError, kind_and_line
+from streamspread.models.source import Built, ModelSource
 from streamspread.streams.resize import Side
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _made(name: str, build: Callable[[], T]) -> T:
     except StreamspreadError:
         raise
     except Exception as error:  # of a configuration or of weights, transformers raises many kinds
-        raise ModelError(f"transformers cannot build {name!r}: {one_line(error)}") from error
+        raise ModelError(f"transformers cannot build {name!r}: {kind_and_line(error)}") from error
 
 
 def _config(name: str) -> Any:
@@ -96,7 +96,7 @@ def _found(name: str, what: str, kind: type[StreamspreadError], load: Callable[.
             try:
                 return load(folder, **options)
             except OSError as error:
-                raise kind(f"{what}: not in the folder ({one_line(error)})") from error
+                raise kind(f"{what}: not in the folder ({kind_and_line(error)})") from error
         return from_hub(lambda: load(name, **options), what, kind, name)
 
 

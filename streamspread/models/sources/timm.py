@@ -6,9 +6,9 @@ import math
 import warnings
 from typing import Any
 
-from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError
+from streamspread.errors import MissingError, ModelError, StreamspreadError, WeightsError, kind_and_line
 from streamspread.models.plans import did_you_mean, nearest
-from streamspread.models.source import Built, ModelSource, known_interpolation, one_line
+from streamspread.models.source import Built, ModelSource, known_interpolation
 from streamspread.streams.resize import CROPS, Side
 
 
@@ -65,7 +65,7 @@ def _created(timm: Any, name: str, seed: int, pretrained: bool) -> Any:
     except (OSError, StreamspreadError):
         raise
     except Exception as error:
-        raise ModelError(f"timm cannot build {name!r}: {one_line(error)}") from error
+        raise ModelError(f"timm cannot build {name!r}: {kind_and_line(error)}") from error
 
 
 def _built(timm: Any, module: Any, note: dict[str, str] | None = None) -> Built:

@@ -6,9 +6,9 @@ import inspect
 import warnings
 from typing import Any
 
-from streamspread.errors import ModelError, StreamspreadError, WeightsError
+from streamspread.errors import ModelError, StreamspreadError, WeightsError, kind_and_line
 from streamspread.models.plans import did_you_mean, nearest
-from streamspread.models.source import Built, ModelSource, known_interpolation, one_line
+from streamspread.models.source import Built, ModelSource, known_interpolation
 from streamspread.streams.resize import Side
 
 _USUAL_SIZE = 224  # pixels, where no published weights say another
@@ -65,7 +65,7 @@ def _built(models: Any, name: str, weights: Any, seed: int) -> Built:
     except StreamspreadError:
         raise
     except Exception as error:
-        raise ModelError(f"torchvision cannot build {name!r}: {one_line(error)}") from error
+        raise ModelError(f"torchvision cannot build {name!r}: {kind_and_line(error)}") from error
     published = _default(models, name)
     preset = None if published is None else published.transforms()
     return Built(

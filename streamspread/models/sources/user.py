@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from streamspread.errors import ModelError, StreamspreadError
+from streamspread.errors import ModelError, StreamspreadError, kind_and_line
 from streamspread.models.plans import IMAGE_SIZE, did_you_mean
-from streamspread.models.source import Built, ModelSource, nearest_spec, one_line
+from streamspread.models.source import Built, ModelSource, nearest_spec
 from streamspread.streams.resize import Side
 
 _SPEC = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")
@@ -31,7 +31,7 @@ def _build(spec: str, seed: int) -> Built:
         raise
     except (Exception, SystemExit) as error:  # a script that was imported may end with sys.exit()
         raise ModelError(
-            f"cannot build the model {spec!r}: {one_line(error)}{did_you_mean(nearest_spec(spec))}"
+            f"cannot build the model {spec!r}: {kind_and_line(error)}{did_you_mean(nearest_spec(spec))}"
         ) from error
     if not isinstance(module, nn.Module):
         raise ModelError(f"{spec!r} must return a torch.nn.Module, but returned {type(module).__name__}")
