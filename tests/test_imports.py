@@ -55,6 +55,7 @@ OWNERS = {
         "models/weights.py",
         "store/grams.py",
         "store/checkpoint_file.py",
+        "store/files.py",
     },
     "pyarrow": {
         "store/files.py",

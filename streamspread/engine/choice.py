@@ -8,8 +8,8 @@ from dataclasses import replace
 from operator import attrgetter
 
 from streamspread.accumulators.base import ACCUMULATORS, Candidate, Impossible, LayerShape, Setting
-from streamspread.accumulators.directions import Scoring
 from streamspread.accumulators.costs import Travels
+from streamspread.accumulators.directions import Scoring
 from streamspread.engine.plan import LayerPlan, PassPlan, Plan
 from streamspread.errors import BudgetError, DataError, OptionError
 from streamspread.linalg.banded import MeasuredProduct

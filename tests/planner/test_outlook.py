@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamspread.accumulators.shapes import NarrowSide
+from streamspread.accumulators.costs import NarrowSide
 from streamspread.engine.plan import Pace, outlook, parts, work
 from streamspread.system.devices import CPU
 from tests.shapes import CPU as DEVICE
