@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamspread.datasets.images import ImageData, StreamedImages, nested
-    from streamspread.datasets.labelled import Labelled, load_labelled
     from streamspread.datasets.source import SOURCES, DataSource, data_forms
-    from streamspread.datasets.specs import default, load, load_texts
+    from streamspread.datasets.specs import Labelled, default, load, load_labelled, load_texts
 
 # Public name → module that defines it, imported when the name is first asked for: importing this room, and
 # `source`, loads no library.
@@ -15,12 +14,12 @@ _HOMES = {
     "SOURCES": "source",
     "DataSource": "source",
     "ImageData": "images",
-    "Labelled": "labelled",
+    "Labelled": "specs",
     "StreamedImages": "images",
     "data_forms": "source",
     "default": "specs",
     "load": "specs",
-    "load_labelled": "labelled",
+    "load_labelled": "specs",
     "load_texts": "specs",
     "nested": "images",
 }

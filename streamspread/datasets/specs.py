@@ -5,11 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 
-from streamspread.datasets.cifar10 import Cifar10MissingError
 from streamspread.datasets.images import (
     RESIDENT_BYTES,
     ImageData,
@@ -20,6 +19,7 @@ from streamspread.datasets.images import (
     gather,
 )
 from streamspread.datasets.source import SOURCES, SPLITS, DataSource, Request, data_forms
+from streamspread.datasets.sources.cifar10 import Cifar10MissingError
 from streamspread.errors import BudgetError, DataError, OptionError, check_whole
 from streamspread.streams.resize import Side
 from streamspread.system.memory import format_bytes, free_bytes
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_PIXELS = 65_535  # of a side: JPEG's limit
+_NO_LIMIT = 1 << 60  # bytes: training reads the images in random order, so all of them stay in memory
 _FIRST_LOOK = 2 * (1 + 4)  # bytes for each number of an image: of two, as uint8 and as float32
 
 
@@ -99,6 +100,29 @@ def load_texts(
     if samples is None and most is not None and len(texts) > most:
         samples = most
     return chosen(texts, tokenizer, samples, seed, name)
+
+
+class Labelled(NamedTuple):
+    """images: uint8 (N, 3, H, W). labels: int64 (N,). description: the data set in a few words."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    description: str
+
+
+def load_labelled(
+    spec: str, split: str, image_size: int, samples: int | None = None, seed: int = 0
+) -> Labelled:
+    """All images of a split, or ``samples`` of them drawn with ``seed``, with their labels, at ``image_size``
+    pixels.
+
+    Raises:
+        DataError: as of load(), and where the images have no labels. OptionError: as of load().
+    """
+    data = load(spec, split, samples, seed, image_size=image_size, resident_bytes=_NO_LIMIT)
+    if not isinstance(data, ImageData) or data.labels is None:
+        raise DataError(f"{data.description}: training needs a label for every image, and there are none")
+    return Labelled(data.images, data.labels, data.description)
 
 
 def default(

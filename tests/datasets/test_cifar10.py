@@ -16,7 +16,8 @@ import pytest
 import torch
 import torchvision.datasets
 
-from streamspread.datasets import cifar10, default, load
+from streamspread.datasets import default, load
+from streamspread.datasets.sources import cifar10
 from streamspread.errors import DataError
 from streamspread.system.progress import telling
 from tests.serving import Server

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamspread.datasets import load
-from streamspread.datasets.noise import NoisePixels
+from streamspread.datasets.sources.noise import NoisePixels
 
 
 def test_numbers_and_sizes():

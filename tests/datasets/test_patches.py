@@ -7,8 +7,9 @@ import pytest
 import torch
 from sklearn.datasets import load_sample_images
 
-from streamspread.datasets import ImageData, StreamedImages, load, patches
-from streamspread.datasets.patches import MOST, PatchPixels
+from streamspread.datasets import ImageData, StreamedImages, load
+from streamspread.datasets.sources import patches
+from streamspread.datasets.sources.patches import MOST, PatchPixels
 from streamspread.errors import DataError
 
 

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from streamspread.datasets.images import ImageData, StreamedImages
-from streamspread.datasets.noise import NoisePixels
+from streamspread.datasets.sources.noise import NoisePixels
 from streamspread.streams.adapt import as_stream
 from streamspread.streams.batch import tensors_of
 from streamspread.streams.stream import Seen
