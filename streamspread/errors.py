@@ -1,6 +1,8 @@
 """The errors a user can cause, one class per kind; the command line prints one line and exits with code 2."""
 
+from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 
 class StreamspreadError(Exception):
@@ -52,6 +54,31 @@ class MissingError(StreamspreadError):
 
 class RanksError(StreamspreadError):
     """Processes that share an analysis and differ in what they were given, or one of them that is gone."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C when some layers were done.
+
+    Attributes:
+        result: of these layers; also called ``spectra``, ``grams`` or ``embedding``, by its kind.
+        left: the names of the layers that were not done, as ``partial`` in its provenance has them.
+    """
+
+    def __init__(self, result: Any, left: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.result, self.left = result, tuple(left)
+
+    @property
+    def spectra(self) -> Any:
+        return self.result
+
+    grams = embedding = spectra
+
+
+def partial_facts(left: Sequence[str]) -> dict[str, Any]:
+    """What the provenance of a result says of layers that were left when it was interrupted."""
+    notes = [f"a partial result: interrupted before {', '.join(left)}"]
+    return {"partial": list(left), "notes": notes} if left else {}
 
 
 def first_line(error: BaseException) -> str:

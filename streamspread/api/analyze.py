@@ -3,19 +3,19 @@ take to say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
 from streamspread.api.calls import Subject, door, with_facts
-from streamspread.engine.analysis import Interrupted, analyzed
+from streamspread.engine.analysis import analyzed
 from streamspread.engine.checkpoints import agreed, planned_alike, remove, twins
 from streamspread.engine.pace import Announce, foreseen
 from streamspread.engine.plan import Plan
 from streamspread.engine.whole import half
-from streamspread.errors import DataError, OptionError, check_flag
+from streamspread.errors import DataError, Interrupted, OptionError, check_flag
 from streamspread.models.twin import Twin, facts_of_twin, given_twin, random_twin, twin_seed
 from streamspread.observe.network import unwrapped
 from streamspread.observe.observed import observing
@@ -100,44 +100,61 @@ def analyze_with(
     ``announce``: who is told before it begins how long it will take; ``twin``: of the network, where it is
     known; ``ranks``: that share the work. A checkpoint is left, for the caller to remove."""
 
-    def run(
-        subject: Subject,
-        facts: Mapping[str, Any] | None,
-        announce: Announce | None,
-        options: Options = options,
-        report: Report | None = progress,
-    ) -> Spectra:
-        return _one(Run(subject, options, report or silent, constants, announce, ranks), facts)
-
+    run = _Run(subject, options, progress or silent, provenance, constants, announce, ranks)
     with ranks.together():
-        if not options.with_random:
-            return ranks.share(run(subject, provenance, announce))
-        reports = [half(progress or silent, later) for later in (False, True)]
-        return ranks.share(_both(run, subject, options, provenance, announce, twin, reports))
+        return ranks.share(_both(run, twin) if options.with_random else run.spectra())
 
 
-def _both(
-    run: Callable[..., Spectra],
-    subject: Subject,
-    options: Options,
-    provenance: Mapping[str, Any] | None,
-    announce: Announce | None,
-    twin: Twin | None,
-    reports: Sequence[Report],
-) -> Spectra:
+@dataclass(frozen=True)
+class _Run:
+    """One network to analyse, with all that the analysis of its random twin has in common with it."""
+
+    subject: Subject
+    options: Options
+    progress: Report
+    provenance: Mapping[str, Any] | None
+    constants: Profile | None
+    announce: Announce | None
+    ranks: Ranks
+
+    def spectra(self) -> Spectra:
+        subject, options = self.subject, self.options
+        doing("a first look at network and data")
+        looked = observing(subject.model, subject.data, options, self.constants, subject.forward, self.ranks)
+        with looked as observed, self.ranks.together():
+            doing("planning, which the first time compiles kernels")
+
+            def with_provenance(spectra: Spectra) -> Spectra:
+                facts = with_facts(spectra.provenance, subject.model, observed, self.provenance)
+                return Spectra(spectra.values(), options.thresholds, facts)
+
+            try:
+                return with_provenance(analyzed(observed, options, self.progress, self.announce))
+            except Interrupted as stopped:
+                raise Interrupted(with_provenance(stopped.result), stopped.left) from None
+
+
+def _both(run: _Run, twin: Twin | None) -> Spectra:
     """The network's spectra, and those of its random twin."""
     # Both before anything is run: that there is such a network, and that its data come again.
-    twin = twin or random_twin(unwrapped(subject.model), twin_seed(options.seed))
-    if not (stream := as_stream(subject.data)).repeatable:
+    twin = twin or random_twin(unwrapped(run.subject.model), twin_seed(run.options.seed))
+    if not (stream := as_stream(run.subject.data)).repeatable:
         raise OptionError(
             f"the random twin needs the samples of the {stream.description} again: give a callable that "
             "returns a fresh iterator of batches"
         )
-    first, second = reports
-    spectra = run(replace(subject, data=stream), provenance, announce, report=first)
-    fresh = replace(subject, model=twin.module, data=stream)
+    subject = replace(run.subject, data=stream)
+    spectra = replace(run, subject=subject, progress=half(run.progress, False)).spectra()
+    fresh = replace(
+        run,
+        subject=replace(subject, model=twin.module),
+        options=twins(run.options),
+        progress=half(run.progress, True),
+        provenance=facts_of_twin(run.provenance, twin),
+        announce=None,
+    )
     try:
-        spectra.twin = run(fresh, facts_of_twin(provenance, twin), None, twins(options), second)
+        spectra.twin = fresh.spectra()
     except KeyboardInterrupt:  # the network's own layers are all there
         said = "interrupted before the random twin was done"
         facts = {**spectra.provenance, "notes": [*spectra.provenance["notes"], said]}
@@ -146,35 +163,6 @@ def _both(
     if stream.ordered and seen[0] != seen[1]:
         raise DataError(f"{stream.description}: other samples came for the random twin than for the network")
     return spectra
-
-
-class Run(NamedTuple):
-    """What is the same for the network and its twin, but for the subject."""
-
-    subject: Subject
-    options: Options
-    progress: Report
-    constants: Profile | None
-    announce: Announce | None
-    ranks: Ranks
-
-
-def _one(run: Run, provenance: Mapping[str, Any] | None) -> Spectra:
-    subject, options = run.subject, run.options
-    doing("a first look at network and data")
-    looked = observing(subject.model, subject.data, options, run.constants, subject.forward, run.ranks)
-    with looked as observed, run.ranks.together():
-        doing("planning, which the first time compiles kernels")
-
-        def told(spectra: Spectra) -> Spectra:
-            facts = with_facts(spectra.provenance, subject.model, observed, provenance)
-            return Spectra(spectra.values(), options.thresholds, facts)
-
-        try:
-            return told(analyzed(observed, options, run.progress, run.announce))
-        except Interrupted as stopped:
-            stopped.spectra = told(stopped.spectra)
-            raise
 
 
 @door(PlanCall)

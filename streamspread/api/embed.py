@@ -14,7 +14,7 @@ import torch
 
 from streamspread.api.calls import Subject, door, with_facts
 from streamspread.engine.analysis import analyzed
-from streamspread.errors import DataError, MissingError, OptionError
+from streamspread.errors import DataError, Interrupted, MissingError, OptionError, partial_facts
 from streamspread.observe.observed import observing
 from streamspread.options import EmbedOptions, Options
 from streamspread.results.embedding import Embedding, LayerEmbedding
@@ -26,15 +26,6 @@ from streamspread.system.progress_display import Shown, shown
 from streamspread.system.torch_state import as_before
 
 _ANY = 1e-3  # a threshold, since an analysis has one
-
-
-class InterruptedEmbedding(KeyboardInterrupt):
-    """Ctrl-C when some layers' points were there, which ``embedding`` holds; ``partial`` in its provenance
-    has the names of the others."""
-
-    def __init__(self, embedding: Embedding) -> None:
-        super().__init__()
-        self.embedding = embedding
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ def embed(call: EmbedCall) -> Embedding:
 
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do.
-        InterruptedEmbedding: (a KeyboardInterrupt) Ctrl-C when some layers' points were there.
+        Interrupted: (a KeyboardInterrupt) Ctrl-C when some layers' points were there.
     """
     check_tsne()
     stream = as_stream(call.data)
@@ -96,9 +87,6 @@ def embed(call: EmbedCall) -> Embedding:
         "seed": call.seed,
     }
     left = list(spectra)[len(points) :]
-    if left:
-        notes = [f"a partial result: interrupted before {', '.join(left)}"]
-        facts |= {"partial": left, "notes": notes}
     labels = stream.labels
     if labels is not None and bool((labels < 0).any()):  # a missing label, as test sets have them
         labels = None
@@ -106,10 +94,10 @@ def embed(call: EmbedCall) -> Embedding:
         points,
         labels_N=None if labels is None else labels.numpy(),
         classes=stream.classes,
-        provenance=with_facts(facts, call.model, observed, call.provenance),
+        provenance=with_facts(facts | partial_facts(left), call.model, observed, call.provenance),
     )
     if left:
-        raise InterruptedEmbedding(embedding)
+        raise Interrupted(embedding, left)
     return embedding
 
 

@@ -7,8 +7,8 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from streamspread.api.calls import Subject, door, with_facts
-from streamspread.engine.grams import InterruptedGrams, kept_grams
-from streamspread.errors import DataError
+from streamspread.engine.grams import kept_grams
+from streamspread.errors import DataError, Interrupted, partial_facts
 from streamspread.observe.observed import observing
 from streamspread.options import ViewOptions
 from streamspread.results.similarity import Grams
@@ -44,7 +44,7 @@ def grams(call: GramsCall) -> Grams:
     Raises:
         StreamspreadError: one of its subclasses, with one line that says what to do; LayerError, where layers
             do not have the same samples.
-        InterruptedGrams: (a KeyboardInterrupt) Ctrl-C when some layers were done, whose ``grams`` it holds.
+        Interrupted: (a KeyboardInterrupt) Ctrl-C when some layers were done, whose ``grams`` it holds.
     """
     stream = as_stream(call.data)
     if not (stream.repeatable and stream.ordered):
@@ -63,14 +63,10 @@ def grams(call: GramsCall) -> Grams:
                 "samples_are": observed.called,
                 "options": call.asked(),
             }
-            if left:
-                notes = [f"a partial result: interrupted before {', '.join(left)}"]
-                facts |= {"partial": list(left), "notes": notes}
-            facts = with_facts(facts, call.model, observed, call.provenance)
+            facts = with_facts(facts | partial_facts(left), call.model, observed, call.provenance)
             return Grams(found.values(), samples=found.samples, data_seen=found.data_seen, provenance=facts)
 
         try:
             return told(kept_grams(observed, report))
-        except InterruptedGrams as stopped:
-            stopped.grams = told(stopped.grams, stopped.left)
-            raise
+        except Interrupted as stopped:
+            raise Interrupted(told(stopped.result, stopped.left), stopped.left) from None

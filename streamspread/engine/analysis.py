@@ -16,6 +16,7 @@ from streamspread.engine.loading import load_for
 from streamspread.engine.pace import Announce, announced
 from streamspread.engine.plan import Plan
 from streamspread.engine.planning import check_fewer, check_room, plan_for
+from streamspread.errors import Interrupted, partial_facts
 from streamspread.kernels.timing import thread_limit
 from streamspread.linalg.probes import FAILURE
 from streamspread.observe.observed import Observed
@@ -25,15 +26,6 @@ from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import POOLED, WHOLE
 from streamspread.system.memory import PeakMeter
 from streamspread.system.progress import Report, doing
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C when some layers were done: ``spectra`` are theirs, with ``partial`` in their provenance, the
-    names of those that were not."""
-
-    def __init__(self, spectra: Spectra) -> None:
-        super().__init__()
-        self.spectra = spectra
 
 
 def analyzed(
@@ -79,18 +71,15 @@ def analyzed(
         notes.insert(0, f"the model's forward does not take, and was not given: {named}")
     if keeper is not None:
         notes = [*keeper.notes(), *notes]
-    if left:
-        facts["partial"] = left
-        notes.insert(0, f"a partial result: interrupted before {', '.join(left)}")
-    if notes := [*notes, *_notes_on_views(observed, options)]:
-        facts["notes"] = notes
+    notes = [*partial_facts(left).get("notes", ()), *notes, *_notes_on_views(observed, options)]
+    facts |= partial_facts(left) | ({"notes": notes} if notes else {})
     if not observed.masked:  # where tokens are left out, means are not of the whole's numbers
         spectra = {name: _beside_whole(each, spectra) for name, each in spectra.items()}
     found = Spectra(
         (spectra[tap.name] for tap in observed.taps if tap.name in spectra), options.thresholds, facts
     )
     if left:
-        raise Interrupted(found)
+        raise Interrupted(found, left)
     return found
 
 

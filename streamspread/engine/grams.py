@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -14,7 +13,7 @@ from streamspread.accumulators.staging import Overflow
 from streamspread.engine.choice import make_plan
 from streamspread.engine.plan import Plan
 from streamspread.engine.planning import check_room, setting_for
-from streamspread.errors import ActivationError, BudgetError, LayerError
+from streamspread.errors import ActivationError, BudgetError, Interrupted, LayerError
 from streamspread.observe.observed import Observed
 from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
@@ -28,14 +27,6 @@ from streamspread.system.progress import Progress, Report
 _ROUNDED = 2.0**-24  # of each number, and so of the norm: the kept triangle is float32
 
 
-class InterruptedGrams(KeyboardInterrupt):
-    """Ctrl-C when some layers were done: ``grams`` are theirs, ``left`` the names of those that were not."""
-
-    def __init__(self, grams: Grams, left: Sequence[str]) -> None:
-        super().__init__()
-        self.grams, self.left = grams, tuple(left)
-
-
 def kept_grams(observed: Observed, report: Report) -> Grams:
     """The inner products of the centred samples at each observed layer. Activations and sums are float32, or
     float64 where the model is. The data repeat in the same order.
@@ -45,7 +36,7 @@ def kept_grams(observed: Observed, report: Report) -> Grams:
         ActivationError: NaN or Inf came, or a layer's range is too wide for float32.
         LayerError: layers whose views do not have the same samples.
         DataError: the passes brought different data.
-        InterruptedGrams: Ctrl-C, when some layers were done.
+        Interrupted: Ctrl-C, when some layers were done.
     """
     samples = _samples(observed)
     plan = _planned(observed, samples)
@@ -64,7 +55,7 @@ def kept_grams(observed: Observed, report: Report) -> Grams:
     except KeyboardInterrupt:
         if not kept:
             raise
-        raise InterruptedGrams(found(), [name for name in taps if name not in kept]) from None
+        raise Interrupted(found(), [name for name in taps if name not in kept]) from None
     return found()
 
 

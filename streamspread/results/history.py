@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 from streamspread.errors import OptionError
@@ -12,6 +12,20 @@ from streamspread.results.interval import Interval
 from streamspread.results.metrics import metrics_of
 from streamspread.results.spectra import LayerSpectrum
 from streamspread.results.views import WHOLE
+
+#: What a reading has of its spectrum as it is.
+_SHARED = (
+    "layer",
+    "shape",
+    "dim",
+    "samples",
+    "view",
+    "method",
+    "rounding",
+    "total_variance",
+    "ceiling",
+    "seconds",
+)
 
 
 class Components(NamedTuple):
@@ -53,11 +67,11 @@ class Reading:
     view: str = WHOLE
     method: str = ""
     rounding: str = ""
-    total_variance: float = math.nan
     ceiling: int = 0
     components_at: tuple[Components, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    total_variance: float = math.nan
     seconds: float = math.nan
+    metrics: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
 
     @staticmethod
@@ -69,22 +83,13 @@ class Reading:
         return Reading(
             step=step,
             until=until,
-            layer=spectrum.layer,
-            shape=spectrum.shape,
-            dim=spectrum.dim,
-            samples=spectrum.samples,
             images=spectrum.seen,
-            view=spectrum.view,
-            method=spectrum.method,
-            rounding=spectrum.rounding,
-            total_variance=spectrum.total_variance,
-            ceiling=spectrum.ceiling,
             components_at=tuple(
                 Components(tau, int(k.low), int(k.high), spectrum.limited_by_samples(tau)) for tau, k in found
             ),
             metrics=metrics_of(spectrum),
-            seconds=spectrum.seconds,
             note=note,
+            **{name: getattr(spectrum, name) for name in _SHARED},
         )
 
     @property
@@ -109,23 +114,12 @@ class Reading:
 
     def row(self) -> dict[str, Any]:
         """As a row of a file; unknown numbers are None."""
-        numbers = {"total_variance": self.total_variance, "seconds": self.seconds, **self.metrics}
-        return {
-            "step": self.step,
-            "until": self.until,
-            "layer": self.layer,
-            "shape": list(self.shape),
-            "dim": self.dim,
-            "samples": self.samples,
-            "images": self.images,
-            "view": self.view,
-            "method": self.method,
-            "rounding": self.rounding,
-            "ceiling": self.ceiling,
-            "components": [one._asdict() for one in self.components_at],
-            **{name: None if math.isnan(value) else value for name, value in numbers.items()},
-            "note": self.note,
-        }
+        row: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
+        row = {("components" if name == "components_at" else name): value for name, value in row.items()}
+        row |= {"shape": list(self.shape), "components": [one._asdict() for one in self.components_at]}
+        note, metrics = row.pop("note"), row.pop("metrics")
+        row |= {**metrics, "note": note}
+        return {name: None if value != value else value for name, value in row.items()}
 
     @staticmethod
     def from_row(row: Mapping[str, Any], metrics: Iterable[str]) -> Reading:
@@ -135,8 +129,8 @@ class Reading:
             ValueError, TypeError, KeyError: it is none.
         """
 
-        def number(name: str) -> float:
-            return math.nan if row.get(name) is None else float(row[name])
+        def number(value: float | None) -> float:
+            return math.nan if value is None else float(value)
 
         found = tuple(
             Components(float(one["threshold"]), int(one["low"]), int(one["high"]), bool(one["limited"]))
@@ -149,23 +143,13 @@ class Reading:
             raise ValueError(f"steps {row['step']} to {row['until']}")
         if int(row["dim"]) < 1:
             raise ValueError(f"a dimension of {row['dim']}")
+        kinds: dict[Any, Callable[[Any], Any]] = {"int": int, "str": str, "float": number}
+        plain = {one.name: kinds[str(one.type)] for one in fields(Reading) if one.type in kinds}
         return Reading(
-            step=int(row["step"]),
-            until=int(row["until"]),
-            layer=str(row["layer"]),
             shape=tuple(int(n) for n in row["shape"]),
-            dim=int(row["dim"]),
-            samples=int(row["samples"]),
-            images=int(row["images"]),
-            view=str(row["view"]),
-            method=str(row["method"]),
-            rounding=str(row["rounding"]),
-            total_variance=number("total_variance"),
-            ceiling=int(row["ceiling"]),
             components_at=found,
-            metrics={name: number(name) for name in metrics},
-            seconds=number("seconds"),
-            note=str(row["note"]),
+            metrics={name: number(row.get(name)) for name in metrics},
+            **{name: read(row[name]) for name, read in plain.items()},
         )
 
 

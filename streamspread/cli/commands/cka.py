@@ -128,7 +128,7 @@ def _streamed(
     Ctrl-C left some layers out, which never replaces whole ones."""
     from streamspread import store
     from streamspread.api import grams as api
-    from streamspread.engine.grams import InterruptedGrams
+    from streamspread.errors import Interrupted
 
     partial = ""
     opened = open_source(source, options, output.quiet, most=MOST)
@@ -137,8 +137,8 @@ def _streamed(
         grams = api.grams(
             opened.loaded.module, opened.data, **vars(options), progress=progress, provenance=facts
         )
-    except InterruptedGrams as stopped:
-        grams, partial = stopped.grams, stopped.grams.provenance["notes"][-1]
+    except Interrupted as stopped:
+        grams, partial = stopped.result, stopped.result.provenance["notes"][-1]
     if output.grams is None:
         return grams, None, partial
     with store.place(output.grams, replace=not partial) as written:

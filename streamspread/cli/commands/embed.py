@@ -51,7 +51,7 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
     with progress_bars(output.quiet) as progress:
         from streamspread import store
         from streamspread.api import embed as api
-        from streamspread.api.embed import InterruptedEmbedding
+        from streamspread.errors import Interrupted
         from streamspread.reports import build, render
         from streamspread.reports.labels import labels
         from streamspread.reports.pictures import latent
@@ -69,8 +69,8 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
                 progress=progress,
                 provenance=facts,
             )
-        except InterruptedEmbedding as stopped:
-            embedding, interrupted = stopped.embedding, True
+        except Interrupted as stopped:
+            embedding, interrupted = stopped.result, True
         called = embedding.provenance["samples_are"]
         # What is there may be whole: a part of the layers does not replace it.
         replace = output.out is not None and not interrupted

@@ -59,8 +59,8 @@ def _analyzed(
     from streamspread import store
     from streamspread.api import analyze
     from streamspread.api.calls import Subject
-    from streamspread.engine.analysis import Interrupted
     from streamspread.engine.pace import Announce
+    from streamspread.errors import Interrupted
     from streamspread.system.files import check_apart
 
     check_printed(output)
@@ -81,7 +81,7 @@ def _analyzed(
     try:
         spectra = analyze.analyze_with(subject, options, progress, facts, **how)
     except Interrupted as stopped:
-        return _Done(stopped.spectra, path, opened.notes, True)
+        return _Done(stopped.result, path, opened.notes, True)
     return _Done(spectra, path, opened.notes)
 
 
