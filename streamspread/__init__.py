@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from streamspread.errors import StreamspreadError
     from streamspread.estimator.pca import PCA
     from streamspread.monitor.monitor import Monitor
-    from streamspread.reports.pages import report
+    from streamspread.reports.build import report
     from streamspread.results.interval import Interval
     from streamspread.results.similarity import Grams, Similarity, cka
     from streamspread.results.spectra import LayerSpectrum, Spectra
@@ -69,7 +69,7 @@ _HOMES = {
     "eigvalsh": "streamspread.api.eigen",
     "eigh_leading": "streamspread.api.eigen",
     "cka": "streamspread.results.similarity",
-    "report": "streamspread.reports.pages",
+    "report": "streamspread.reports.build",
     "read": "streamspread.store",
     "write": "streamspread.store",
     "read_grams": "streamspread.store",

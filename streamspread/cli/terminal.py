@@ -100,7 +100,7 @@ def print_history(history: History, thresholds: Sequence[float], form: Format) -
     if form is Format.table:
         from rich.console import Console
 
-        from streamspread.reports.over_training import print_history
+        from streamspread.reports.history import print_history
 
         print_history(history, thresholds, Console())
     else:

@@ -1,14 +1,16 @@
 """Tables, figures and pages, which read results and never make them.
 
-Where things are:
+A stored result is a run; runs make a collection; sections choose tables and charts of it; a table or chart is
+written for a terminal, a page, Markdown or a file.
 
-* results read from files, and what runs have in common: ``runs``, ``data``, ``courses``
-* how a number, a word or a colour is written: ``text``, ``naming``, ``labels`` (``labels_ja``), ``theme``
-* what the terminal and notebooks show: ``tables``, ``columns``, ``choosing``, ``notebook``, ``plots``
-* what other programs read: ``records``, ``frames``
-* what the results say: ``finding``, ``claims``, ``limits``
-* tables of the report: ``summary``, ``classes``, ``similarity``, those of the page's threshold in ``live``
-* charts: a file for each in ``figures/``; their parts in ``marks``, their rows in ``rows`` and ``points``
-* files: ``build`` calls ``page`` (``markup``, ``page_data``, ``assets/``), ``markdown``, ``pictures``
-* spread over a training: ``over_training``, ``training_page``; the study's experiments: ``experiments/``
+* how a number, a word or a colour is written: ``text``, ``naming``, ``texts`` (``languages/``), ``theme``
+* ``table``: one table, four outputs; what is printed: ``spectra_table``, ``plan_table``,
+  ``comparison_tables``, ``history``; what other programs read: ``export``
+* results of a report: ``run``, ``collection``; what they say: ``finding``
+* charts: ``chart`` says what one is; they are in ``charts/``, their rows in ``rows``; ``figures`` prints
+  them, ``plot`` shows them in a notebook
+* the report: ``build`` writes it, from ``sections`` (tables) and ``page`` (``templates/``, ``assets/``)
+
+Other rooms add charts, sections and languages: a file in their own folder ``charts``, ``sections`` or
+``languages``.
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streamspread.reports import text
-from streamspread.reports.figure import Texts
 from streamspread.reports.rows import role
+from streamspread.reports.texts import Texts
 from streamspread.results.interval import Interval
 from streamspread.results.spectra import LayerSpectrum
 

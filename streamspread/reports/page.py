@@ -2,198 +2,140 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from streamspread.errors import MissingError
-from streamspread.reports import figures, live, render, summary, text
-from streamspread.reports.claims import TAU, of_paper
-from streamspread.reports.figure import Chart, Texts
+from streamspread.reports import export, figures, text, theme
+from streamspread.reports import sections as tables
+from streamspread.reports.chart import MANY, TAU, Chart, Form, charts
+from streamspread.reports.charts.latent import points_json
+from streamspread.reports.collection import Collection, Series, SeriesGroup, networks, short_names
 from streamspread.reports.finding import finding
-from streamspread.reports.markup import chart, charts, chosen, details, escape, table
-from streamspread.reports.page_data import page_data
-from streamspread.reports.rows import groups
-from streamspread.reports.runs import Collection, Run, short_names
+from streamspread.reports.history import page_section
+from streamspread.reports.rows import LayerRows, Row, safe_name
+from streamspread.reports.run import LAYER_PARTS, Run
+from streamspread.reports.table import Table, ThresholdCell, lines_of
+from streamspread.reports.texts import Texts
+from streamspread.results.views import WHOLE
 from streamspread.system.version import __version__
 
-_MOST_ROWS = 20  # of a table that is open from the beginning
+_FOLDER = Path(__file__).parent
 _SCRIPTS = ("charts.js", "page.js")  # joined in this order
+#: The sections with charts, and the keys of their titles in the texts.
+_WITH_CHARTS = {
+    "figures": "section_dimensions",
+    "explore": "section_explore",
+    "beyond": "section_beyond",
+    "latent-space": "section_latent",
+    "compare": "section_compare",
+}
 
 
-def to_html(collection: Collection, texts: Texts, lang: str) -> str:
-    """The whole page; without its charts where vl-convert is not installed."""
-    sections = _sections(collection, texts)
-    nav = "".join(f'<a href="#{key}">{escape(title)}</a>' for key, title, _ in sections)
-    body = "\n".join(
-        f'<section id="{key}">\n<h2>{escape(title)}</h2>\n{content}\n</section>'
-        for key, title, content in sections
+def to_html(collection: Collection, texts: Texts, lang: str, files: Mapping[str, str]) -> str:
+    """The whole page; without its charts where vl-convert is not installed.
+
+    ``files``: where each history's figure and numbers lie beside the page, without suffix.
+    """
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    data = json.dumps(page_data(collection, texts), ensure_ascii=False, separators=(",", ":"))
-    try:
-        library, missing = render.bundle(), ""
-    except MissingError as error:
-        library, missing = "", f'<p class="notice">{escape(texts["no_charts"])} {escape(str(error))}</p>'
-    filling = {
+    environment.globals |= {"arrow_of": _arrow_of, "cell_json": _cell_json, "lines_of": lines_of}
+    context: dict[str, Any] = {
+        "texts": texts,
         "lang": lang,
-        "version": escape(__version__),
+        "title": texts["title" if collection.runs else "over_training_title"],
+        "version": __version__,
         "css": _asset("page.css"),
-        "nav": nav,
-        "sections": missing + body,
-        "data": data.replace("<", "\\u003c"),
-        "library": library,
-        "js": "\n".join(_asset(name) for name in _SCRIPTS),
-        "part_label": escape(texts["part"]),
-        "made_with": escape(texts["made_with"].format(version=__version__)),
+        "marks": {"✓": "holds", "✗": "fails"},
+        "collection": collection,
+        "runs": collection.runs,
+        "histories": [page_section(*one, files.get(one[0]), texts) for one in collection.histories.items()],
     }
-    named = ("title", "contents", "no_script", "threshold", "choose_run", "choose_layer")
-    filling |= {name: escape(texts[name]) for name in named}
-    # One pass over the template, so that {{…}} inside the data is never filled.
-    head, *parts = _asset("page.html").split("{{")
-    return head + "".join(filling[name] + rest for name, _, rest in (part.partition("}}") for part in parts))
+    if collection.runs:
+        context |= _of_runs(collection, texts)
+    context["sections"] = _section_titles(context)
+    return environment.get_template("page.html").render(context).strip() + "\n"
 
 
-def _sections(collection: Collection, texts: Texts) -> list[tuple[str, str, str]]:
-    """(id, title, HTML) of every section that has something to show."""
-    paper = of_paper(collection.networks)
-    sections = [("result", texts["section_answer"], _answer(collection, texts, paper))]
-    if collection.networks:
-        sections.append(("networks", texts["section_summary"], _networks(collection, texts)))
-    if paper:
-        sections.append(("claims", texts["section_claims"], _claims(collection, texts)))
-    titles = {
-        "figures": texts["section_figures" if paper else "section_dimensions"],
-        "explore": texts["section_explore"],
-        "beyond": texts["section_beyond"],
-        "latent-space": texts["section_latent"],
-        "compare": texts["section_compare"],
-    }
-    around = {"explore": _explore(), "latent-space": _latent(texts), "compare": _compare(texts)}
-    below = {"beyond": _growth(collection, texts)}
-    for section, title in titles.items():
-        if found := figures.charts(collection, section):
-            shown = charts(_there(found, collection, texts), texts, paper)
-            content = around.get(section, "") + shown + below.get(section, "")
-            if 'class="chart"' in content:
-                sections.append((section, title, content))
-    sections.append(("tables", texts["section_tables"], _tables(collection, texts)))
-    sections.append(("provenance", texts["section_provenance"], _provenance(collection, texts)))
-    return sections
-
-
-def _there(found: Sequence[Chart], collection: Collection, texts: Texts) -> list[Chart]:
-    """The charts for which there are runs."""
-    together = groups(collection, texts)
-    return [
-        chart
-        for chart in found
-        if chart.own is not None or chart.of in ("embeddings", "compare") or together[chart.of]
-    ]
-
-
-def _answer(collection: Collection, texts: Texts, paper: bool) -> str:
+def _of_runs(collection: Collection, texts: Texts) -> dict[str, Any]:
+    """What the template shows of runs."""
+    cells = tables.Cells(on_page=True)
     first = (collection.networks or collection.runs)[0]
     named = short_names(collection.networks).items()
     others = {name: run.layers() for name, run in named if run is not first and not run.is_twin}
-    said = finding(first.name, first.layers(), TAU, texts, others)
-    shares = live.shares(collection, texts)
-    title, below = texts["shares_title"].format(tau="τ"), table(shares, "spread", arrow="layers")
-    if len(shares.rows) > _MOST_ROWS:
-        below = details(title, below, "tau")
-    elif shares.rows:
-        below = f"<h3>{escape(title)} · {chosen('tau')}</h3>{below}"
-    picture = "".join(chart(shown, texts, paper) for shown in figures.charts(collection, "result"))
-    return (
-        f'<p class="finding" id="finding">{escape(said)}</p><div class="first">{picture}'
-        '<dl class="facts" id="run-facts"></dl></div>'
-        f'<p class="soft">{escape(texts["lead"])}</p>' + (below if shares.rows else "")
-    )
+    known = LayerRows.of_collection(collection, TAU)
+    data = json.dumps(page_data(collection, texts, known), ensure_ascii=False, separators=(",", ":"))
+    try:
+        library, missing = figures.bundle(), ""
+    except MissingError as error:
+        library, missing = "", str(error)
+    over_samples = collection.over_samples.items()
+    embeddings, paths = collection.embeddings, collection.embedding_paths
+    return {
+        "finding": finding(first.name, first.layers(), TAU, texts, others),
+        "shares": tables.shares(collection, texts, TAU, cells),
+        "networks": tables.networks(collection, texts),
+        "conflicts": tables.conflicts(collection, texts),
+        "others": {section.name: section for section in tables.sections(collection)},
+        "charts_of": {name: _charts(collection, texts, name) for name in ("result", *_WITH_CHARTS)},
+        "growth": {name: tables.over_samples(runs, texts, cells) for name, runs in over_samples},
+        "numbers": lambda run: tables.numbers(run, texts, cells),
+        "of_run": lambda run: tables.of_run(run, texts),
+        "headline": _headline,
+        "commands": tables.commands(collection, texts),
+        "provenance": [
+            *((_headline(run), _facts(run.facts, run.path, texts)) for run in collection.runs),
+            *((name, _facts(one.provenance, paths[name], texts)) for name, one in embeddings.items()),
+        ],
+        "missing": missing,
+        "data": _safe(data.replace("<", "\\u003c")),
+        "library": _safe(library),
+        "js": _safe("\n".join(_asset(name) for name in _SCRIPTS)),
+    }
 
 
-def _networks(collection: Collection, texts: Texts) -> str:
-    notice = ""
-    if lines := summary.conflicts(collection, texts):
-        listed = "<br>".join(escape(line) for line in lines)
-        notice = f'<p class="notice">{escape(texts["compare_note_differ"])}<br>{listed}</p>'
-    return notice + table(summary.networks(collection, texts), "networks")
+def _section_titles(context: Mapping[str, Any]) -> dict[str, str]:
+    """The titles of the sections that have something to show, in order, by their ids."""
+    texts, collection = context["texts"], context["collection"]
+    titles = {"result": texts["section_answer"]} if collection.runs else {}
+    if collection.histories:
+        titles["over-training"] = texts["over_training_title"]
+    if not collection.runs:
+        return titles
+    if collection.networks:
+        titles["networks"] = texts["section_summary"]
+    titles |= {name: texts[section.title] for name, section in context["others"].items()}
+    titles |= {name: texts[key] for name, key in _WITH_CHARTS.items() if context["charts_of"][name]}
+    return titles | {"tables": texts["section_tables"], "provenance": texts["section_provenance"]}
 
 
-def _claims(collection: Collection, texts: Texts) -> str:
-    claims = table(summary.claims(collection, texts), "claims", "claims")
-    cited = f'<p class="soft">{escape(texts["citation"])}</p>'
-    title = f"<h3>{escape(texts['depends'])}</h3>"
-    return cited + claims + title + table(summary.depends(collection, texts), "depends")
-
-
-def _explore() -> str:
-    head = '<p class="answer" id="answer"></p><p class="soft" id="answer-note"></p>'
-    return head + '<dl class="facts" id="layer-facts"></dl>'
-
-
-def _growth(collection: Collection, texts: Texts) -> str:
-    note = f'<p class="soft">{escape(texts["growth_note"])}</p>' if collection.over_samples else ""
-    return note + "".join(
-        details(
-            f"{texts['over_samples_title']}, {name}",
-            f"<p>{chosen('tau')}</p>" + table(live.over_samples(runs, texts), "over-samples", arrow="layers"),
-        )
-        for name, runs in collection.over_samples.items()
-    )
-
-
-def _latent(texts: Texts) -> str:
-    return (
-        f'<p class="soft">{escape(texts["latent_note"])}</p><div class="choices">'
-        f'<label>{escape(texts["choose_run"])}<select id="latent-run"></select></label></div>'
-    )
-
-
-def _compare(texts: Texts) -> str:
-    return (
-        f'<div class="choices"><label>{escape(texts["second"])}<select id="run-b"></select></label></div>'
-        '<p id="compare-verdict"></p>'
-        '<div class="scroll" tabindex="0" data-name="compare" data-arrow="layers">'
-        '<table id="compare-table"></table></div>'
-    )
-
-
-def _tables(collection: Collection, texts: Texts) -> str:
-    def tables(run: Run) -> str:
-        parts = {
-            "metrics": (texts["metrics"], summary.metrics(run, texts)),
-            "classes": (texts["classes_title"], summary.by_class(run, texts)),
-        }
-        titled = (
-            f"<h3>{escape(title)}</h3>{table(part, f'{run.name}-{name}')}"
-            for name, (title, part) in parts.items()
-            if part.rows
-        )
-        numbers = table(live.numbers(run, texts), f"{run.name}-numbers", arrow="layers")
-        return f"<p>{chosen('tau')}</p>" + numbers + "".join(titled)
-
-    return "".join(details(_headline(run), tables(run)) for run in collection.runs)
-
-
-def _provenance(collection: Collection, texts: Texts) -> str:
-    typed = "".join(f"<pre>{escape(line)}</pre>" for line in summary.commands(collection, texts))
-    blocks = [details(_headline(run), _facts(run.facts, str(run.path), texts)) for run in collection.runs]
-    blocks += [
-        details(name, _facts(embedding.provenance, str(collection.embedding_paths.get(name, "")), texts))
-        for name, embedding in collection.embeddings.items()
+def _charts(collection: Collection, texts: Texts, section: str) -> list[Chart]:
+    """The charts of a section for which there are runs."""
+    return [
+        chart for chart in charts(collection, section) if chart.runs is None or chart.runs(collection, texts)
     ]
-    return f"<h3>{escape(texts['commands'])}</h3>" + typed + "".join(blocks)
 
 
-def _facts(facts: Mapping[str, Any], path: str, texts: Texts) -> str:
+def _facts(facts: Mapping[str, Any], path: Path, texts: Texts) -> dict[str, Any]:
     note = facts.get("weights_note") or {}
     packages = facts.get("packages") or {}
-    rows = {
+    weights, sha = facts.get("weights"), facts.get("weights_sha256")
+    if weights == "none":
+        weights = texts["random_weights"].format(seed=facts.get("seed"))
+    elif sha:
+        weights = f"{weights} (SHA-256 {sha})"
+    return {
         texts["file"]: path,
-        texts["command"]: summary.command(facts, texts),
+        texts["command"]: tables.command(facts, texts),
         "streamspread": facts.get("version"),
         texts["plan"]: facts.get("plan"),
-        texts["weights"]: _weights(facts, texts),
+        texts["weights"]: weights,
         texts["training_note"]: ", ".join(f"{key} {value}" for key, value in sorted(note.items())),
         texts["data"]: facts.get("data"),
         texts["device"]: ", ".join(str(facts[key]) for key in ("device", "card", "cpu") if facts.get(key)),
@@ -201,22 +143,109 @@ def _facts(facts: Mapping[str, Any], path: str, texts: Texts) -> str:
         texts["packages"]: ", ".join(f"{name} {version}" for name, version in packages.items()),
         texts["notes"]: "; ".join(facts.get("notes") or ()),
     }
-    shown = "".join(
-        f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in rows.items() if value
-    )
-    return f'<dl class="facts">{shown}</dl>'
-
-
-def _weights(facts: Mapping[str, Any], texts: Texts) -> str:
-    if facts.get("weights") == "none":
-        return texts["random_weights"].format(seed=facts.get("seed"))
-    sha = facts.get("weights_sha256")
-    return f"{facts.get('weights')} (SHA-256 {sha})" if sha else str(facts.get("weights") or "")
 
 
 def _headline(run: Run) -> str:
     return f"{run.name}: {run.model} · N = {text.count(run.samples)} · {run.data.name}"
 
 
+def page_data(collection: Collection, texts: Texts, known: LayerRows) -> dict[str, Any]:
+    """What the page's script draws from: facts of all runs, charts' descriptions and tables to keep, as one
+    object that JSON holds. Series refer to runs by their number in ``runs``."""
+    return {
+        "schema": figures.SCHEMA,
+        "texts": dict(texts),
+        "tau": TAU,
+        "taus": known.taus,
+        "many": MANY,
+        "metrics": list(tables.metric_labels(texts).values()),
+        "parts": [part for part in LAYER_PARTS if any(run.layers(part) for run in collection.runs)],
+        "runs": [_run_json(run, layers) for run, layers in zip(collection.runs, known.layers, strict=True)],
+        "networks": _series_json(networks(collection, texts)[0]),
+        "charts": {chart.name: _chart_json(chart, collection, texts) for chart in charts(collection)},
+        "themes": {"light": theme.config(), "dark": theme.config(dark=True)},
+        "embeddings": [points_json(name, one, texts) for name, one in collection.embeddings.items()],
+        "arrow": _arrow_tables(collection, known),
+    }
+
+
+def _run_json(run: Run, layers: list[Row]) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "model": run.model,
+        "title": str(run.facts.get("title") or run.name) + (f" · {run.view}" if run.view != WHOLE else ""),
+        "samples": run.samples,
+        "data": run.data.name,
+        "description": run.data.description,
+        "identified": run.data.identified,
+        "seen": run.data.seen,
+        "layers": layers,
+    }
+
+
+def _chart_json(chart: Chart, collection: Collection, texts: Texts) -> dict[str, Any]:
+    """``groups``: of runs that stand together, or which runs the page chooses: "run" or "pair"."""
+    few, many = (chart.spec(texts, Form(many=many, page=True)) for many in (False, True))
+    groups: Any = "pair"
+    if chart.of_chosen_run:
+        groups = "run"
+    elif chart.runs is not None:
+        found = chart.runs(collection, texts)
+        groups = [{"name": group.name, "series": _series_json(group)} for group in found]
+    return {
+        "title": texts[chart.title],
+        "rows": chart.rows,
+        "groups": groups,
+        "parts": chart.parts,
+        "depends_on": chart.depends_on,
+        "few": few,
+        "many": None if many == few else many,
+    }
+
+
+def _series_json(group: SeriesGroup) -> list[tuple[int, str]]:
+    return [(run, safe_name(name)) for run, name in group.series]
+
+
+def _arrow_tables(collection: Collection, known: LayerRows) -> dict[str, str]:
+    """What charts and tables are drawn from, whole, as Arrow files in base64."""
+    every = [Series(index, run.name) for index, run in enumerate(collection.runs)]
+    rows: dict[str, Sequence[Row]] = {
+        "layers": known.rows("taus", every, taus=known.taus),
+        "scree": known.rows("scree", every),
+        "points": [
+            {"embedding": name, "layer": layer.layer, "image": image, "x": x, "y": y}
+            for name, embedding in collection.embeddings.items()
+            for layer in embedding.values()
+            for image, (x, y) in enumerate(layer.points_N2.tolist())
+        ],
+    }
+    return {name: _arrow_base64(found) for name, found in rows.items() if found}
+
+
+def _arrow_base64(rows: Sequence[Row]) -> str:
+    return base64.b64encode(export.arrow_file(rows)).decode()
+
+
+def _arrow_of(table: Table) -> str:
+    """A table's cells as an Arrow file; heads that come again have a number behind them."""
+    header = table.header
+    seen = [header[:place].count(head) for place, head in enumerate(header)]
+    heads = [f"{head} ({before + 1})" if before else head for head, before in zip(header, seen, strict=True)]
+    cells = ([line for line in map("; ".join, map(lines_of, row))] for row in table.rows)
+    return _arrow_base64([dict(zip(heads, row, strict=True)) for row in cells])
+
+
+def _cell_json(cell: ThresholdCell) -> str:
+    return json.dumps([cell.kind, cell.runs, cell.layer], ensure_ascii=False)
+
+
+def _safe(content: str) -> Any:
+    """Scripts, which are not escaped."""
+    from markupsafe import Markup
+
+    return Markup(content)
+
+
 def _asset(name: str) -> str:
-    return (resources.files("streamspread.reports") / "assets" / name).read_text(encoding="utf-8").strip()
+    return (_FOLDER / "assets" / name).read_text(encoding="utf-8").strip()

@@ -9,14 +9,12 @@ from typing import Any, NamedTuple
 
 from streamspread.errors import OptionError
 from streamspread.reports import text
-from streamspread.reports.labels import USUAL, labels
 from streamspread.reports.naming import listed
 from streamspread.reports.table import Column, Output, Table, print_line, print_table, print_widest_that_fits
+from streamspread.reports.texts import IMAGES, Texts, texts_in
 from streamspread.results.classes import Classes
 from streamspread.results.metrics import metric_names, metrics_of
 from streamspread.results.spectra import LayerSpectrum, Spectra
-
-Texts = Mapping[str, str]
 
 
 class TableInput(NamedTuple):
@@ -118,7 +116,7 @@ def print_spectra(
         print_line(output, "no layers")
         return
     content = TableInput(list(spectra.values()), spectra.thresholds, twin)
-    called = provenance.get("samples_are", USUAL)
+    called = provenance.get("samples_are", IMAGES)
     if content.has_estimates:
         print_line(output, f"K at ∞: of infinitely many {called} (estimated, not proved)")
     if twin is not None:
@@ -132,7 +130,7 @@ def print_spectra(
     print_widest_that_fits(output, layouts)
     for line in _lines_below(content, provenance, called):
         print_line(output, line)
-    classes = classes_table(content.layers, content.thresholds, labels("en"))
+    classes = classes_table(content.layers, content.thresholds, texts_in("en"))
     if classes.columns:
         print_line(output, "")
         print_table(output, classes)
@@ -240,7 +238,7 @@ def _lines_below(content: TableInput, provenance: Mapping[str, Any], called: str
     if constant := [layer.layer for layer in layers if layer.total_variance <= 0]:
         each = called.removesuffix("s")
         yield f"constant (the same for every {each}, so no component is needed): {listed(constant, everyone)}"
-    texts = labels("en", called)
+    texts = texts_in("en", called)
     yield from limited_line({"": layers}, thresholds, texts)
     if content.has_estimates:
         yield from _missing_estimates(layers, thresholds)

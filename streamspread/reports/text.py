@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context
-from typing import TYPE_CHECKING
+from typing import Any
 
 from streamspread.results.interval import Interval
 from streamspread.results.spectra import LayerSpectrum
 from streamspread.system.progress import duration as duration
-
-if TYPE_CHECKING:
-    from streamspread.engine.plan import LayerPlan
 
 _SHARES = {"saturation", "share_of_nine"}  # metrics
 _THREE = Context(prec=3, rounding=ROUND_HALF_UP)
@@ -86,7 +83,7 @@ def fractions(values: Sequence[float]) -> list[str]:
     return [repr(value) for value in values]
 
 
-def method(layer: LayerSpectrum | LayerPlan) -> str:
+def method(layer: Any) -> str:
     """How a layer was summed, or will be: gram fp32, or covariance fp32 of 3,072 numbers instead of its D."""
     of = "" if layer.summed_dim is None else f" of {count(layer.summed_dim)}"
     return f"{layer.method} {layer.rounding}{of}"
@@ -112,8 +109,8 @@ def operations(value: float) -> str:
 def outweighed(layers: str) -> str:
     """That several processes wait longer than they work, for the layers of those names."""
     return (
-        f"{layers}: rows take longer from process to process than summing them takes: fewer processes, or a "
-        "faster network between them, may do it sooner"
+        f"{layers}: sending rows between processes takes longer than summing them; fewer processes, or a "
+        "faster network, may be quicker"
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from streamspread.reports import export, markup, summary
-from streamspread.reports.labels import EN, labels
+from streamspread.reports.texts import texts_in
 from streamspread.reports.runs import Run
 from streamspread.reports.spectra_table import classes_table, print_spectra
 from streamspread.results.classes import ClassComponents, Classes
@@ -57,11 +57,11 @@ def printed(spectra):
     ],
 )
 def test_a_row(changes, cells):
-    assert classes_table([layer(classes=split(**changes))], (0.7,), EN).rows == [tuple(cells)]
+    assert classes_table([layer(classes=split(**changes))], (0.7,), texts_in("en")).rows == [tuple(cells)]
 
 
 def test_at_other_thresholds_only_k_within_is_known():
-    assert classes_table([layer(classes=split())], (0.9,), EN).rows[0][6:] == ("3", "–", "–")
+    assert classes_table([layer(classes=split())], (0.9,), texts_in("en")).rows[0][6:] == ("3", "–", "–")
 
 
 def test_a_terminal_shows_them_below_and_says_where_they_are_missing():
@@ -75,7 +75,7 @@ def test_a_terminal_shows_them_below_and_says_where_they_are_missing():
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_reports_have_a_table_of_them(language):
-    texts = labels(language)
+    texts = texts_in(language)
     run = equal_run("a", {"c1": 8}, {"c1": 2})
     assert summary.by_class(run, texts).rows == []
     table = summary.by_class(
@@ -103,7 +103,7 @@ def test_other_programs_get_them_too():
 
 def test_a_page_keeps_the_columns_of_every_threshold():
     spectra = Spectra([layer(classes=split())], (0.7, 0.9), {"model": "m", "data": "d"})
-    table = summary.by_class(Run("m", Path("m.arrow"), spectra), EN)
+    table = summary.by_class(Run("m", Path("m.arrow"), spectra), texts_in("en"))
     kept = re.search('data-arrow="(.*?)"', markup.table(table, "classes"))[1]
     with pa.ipc.open_file(pa.BufferReader(base64.b64decode(kept))) as reader:
         columns = reader.read_all().to_pydict()

@@ -14,7 +14,7 @@ from streamspread.reports.claims import TAU
 from streamspread.reports.courses import courses
 from streamspread.reports.figure import Chart
 from streamspread.reports.figures import FIGURES
-from streamspread.reports.labels import LANGUAGES, labels
+from streamspread.reports.texts import languages, texts_in
 from streamspread.reports.pictures import all_pictures, finish, latent
 from streamspread.reports.rows import MANY, role
 from streamspread.reports.runs import Collection, Run, collect
@@ -23,7 +23,7 @@ from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, NO3_DIMS, equal_run, open_layer
 
 pytest.importorskip("vl_convert", reason="figures need vl-convert")
-TEXTS = labels("en")
+TEXTS = texts_in("en")
 HOSTILE = ["constructor", "__proto__", "</script>", "toString", "x" * 200, "a$\\frac$", "層"]
 
 
@@ -230,7 +230,7 @@ def test_files_are_written_in_every_language_and_the_same_again(study_files, tmp
     before = {path.name: path.read_bytes() for path in figures.iterdir()}
     assert before["figure4-spread.png"].startswith(b"\x89PNG")
     assert b"<svg" in before["figure4-spread.svg"]
-    picture = all_pictures(collect(few), labels(lang))["figure4-spread"]
+    picture = all_pictures(collect(few), texts_in(lang))["figure4-spread"]
     build.save_figure(picture.draw(), tmp_path / "again")
     for suffix in ("png", "svg"):
         assert (tmp_path / f"again.{suffix}").read_bytes() == before[f"figure4-spread.{suffix}"]

@@ -1,10 +1,10 @@
 """What a network's layers come to, in sentences."""
 
 from streamspread.reports.finding import finding
-from streamspread.reports.labels import labels
+from streamspread.reports.texts import texts_in
 from tests.spectra import equal_layer
 
-TEXTS = labels("en")
+TEXTS = texts_in("en")
 
 
 def layers(*equal):

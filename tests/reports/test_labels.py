@@ -7,7 +7,7 @@ import pytest
 
 import streamspread.reports
 from streamspread.errors import OptionError
-from streamspread.reports.labels import EN, LANGUAGES, labels, training_label
+from streamspread.reports.texts import languages, texts_in, training_label
 from streamspread.reports.runs import Training
 
 FOLDER = Path(streamspread.reports.__file__).parent
@@ -19,14 +19,14 @@ def places(text):
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_language_has_every_text_with_its_places(lang):
-    texts = labels(lang)
-    assert set(texts) == set(EN)
-    assert {key: places(text) for key, text in texts.items()} == {key: places(EN[key]) for key in EN}
+    texts = texts_in(lang)
+    assert set(texts) == set(texts_in("en"))
+    assert {key: places(text) for key, text in texts.items()} == {key: places(texts_in("en")[key]) for key in texts_in("en")}
     assert all(texts.values())
 
 
 def test_japanese_texts_are_japanese():
-    same = {key for key, text in labels("ja").items() if text == EN[key]}
+    same = {key for key, text in texts_in("ja").items() if text == texts_in("en")[key]}
     assert same <= {
         "spread",
         "part_relu",
@@ -54,12 +54,12 @@ def test_every_text_is_used():
     )  # with a name that comes later
     used = re.compile(r"""texts\.(\w+)|["'](\w+)["']|{{(\w+)}}""")
     names = {name for groups in used.findall(code) for name in groups if name}
-    assert [key for key in EN if key not in names and not key.startswith(composed)] == []
+    assert [key for key in texts_in("en") if key not in names and not key.startswith(composed)] == []
 
 
 def test_an_unknown_language_is_refused():
     with pytest.raises(OptionError, match="language 'fr' is not there: choose from en, ja"):
-        labels("fr")
+        texts_in("fr")
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_an_unknown_language_is_refused():
     ],
 )
 def test_trainings_in_words(training, words):
-    assert training_label(training, EN) == words
+    assert training_label(training, texts_in("en")) == words

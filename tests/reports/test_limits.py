@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamspread.reports.labels import labels
+from streamspread.reports.texts import texts_in
 from streamspread.reports.limits import reach
 from streamspread.reports.markdown import to_markdown
 from streamspread.reports.page_data import page_data
@@ -13,7 +13,7 @@ from streamspread.results.growth import Estimate
 from streamspread.results.spectra import LayerSpectrum
 from tests.spectra import equal_layer, equal_run
 
-TEXTS = labels("en")
+TEXTS = texts_in("en")
 KNOWN = Estimate(120.0, 6.5, None, True, 70, 5000)
 UNKNOWN = Estimate(float("nan"), float("nan"), None, False, 70, 5000)
 

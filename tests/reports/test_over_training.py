@@ -5,11 +5,11 @@ import sys
 from dataclasses import replace
 
 from streamspread.reports import over_training, training_page
-from streamspread.reports.labels import labels
+from streamspread.reports.texts import texts_in
 from streamspread.results.history import Components, History
 from tests.histories import history, reading
 
-TEXTS = labels("en")
+TEXTS = texts_in("en")
 
 
 def test_a_figure_has_every_reading_that_tells_something():
@@ -59,5 +59,5 @@ def test_a_page_without_the_library_of_figures_has_all_the_rest(monkeypatch):
 
 def test_the_figure_is_told_its_threshold():
     at = replace(reading(0, "c1", 3), components_at=(Components(0.9, 3, 3),))
-    spec = over_training.draw(History([at]), labels("en"))
+    spec = over_training.draw(History([at]), texts_in("en"))
     assert {"name": "now_tau", "value": 0.9} in spec["params"]

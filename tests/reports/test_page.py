@@ -14,13 +14,13 @@ import pytest
 
 from streamspread import store
 from streamspread.reports import build, render
-from streamspread.reports.labels import LANGUAGES, labels
+from streamspread.reports.texts import languages, texts_in
 from streamspread.reports.page import to_html
 from streamspread.reports.runs import Collection, Run, collect
 from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, equal_layer, equal_run, equal_spectra, open_layer
 
-TEXTS = labels("en")
+TEXTS = texts_in("en")
 VOID = {"meta", "input", "br", "link", "img", "hr"}
 
 
@@ -87,10 +87,10 @@ def test_sections_without_results_are_left_out(study_files):
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_page_speaks_its_language(study_files, lang):
-    page = to_html(collect(study_files), labels(lang), lang)
+    page = to_html(collect(study_files), texts_in(lang), lang)
     assert f'<html lang="{lang}">' in page
-    assert f"<title>{labels(lang)['title']}</title>" in page
-    assert data_of(page)["texts"] == labels(lang)
+    assert f"<title>{texts_in(lang)['title']}</title>" in page
+    assert data_of(page)["texts"] == texts_in(lang)
 
 
 def test_k_in_the_data_is_that_of_the_spectra_at_every_threshold(study_files):

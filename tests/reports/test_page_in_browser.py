@@ -12,7 +12,7 @@ import pytest
 
 from streamspread.reports import text
 from streamspread.reports.finding import finding
-from streamspread.reports.labels import labels
+from streamspread.reports.texts import texts_in
 from streamspread.reports.page import to_html
 from streamspread.reports.rows import MANY
 from streamspread.reports.runs import Collection, Run, collect, differences, short_names
@@ -65,7 +65,7 @@ def browse(tmp_path_factory):
 @pytest.fixture(scope="module", params=[(400, False), (400, True), (1600, False), (1600, True)], ids=str)
 def view(request, browse, study_files):
     width, dark = request.param
-    seen, console = browse(to_html(collect(study_files), labels("en"), "en"), width, dark)
+    seen, console = browse(to_html(collect(study_files), texts_in("en"), "en"), width, dark)
     return seen, console, width, dark
 
 
@@ -160,7 +160,7 @@ def test_the_sentence_is_that_of_python_at_any_threshold(view, study_files):
 
     def of(name, tau, part="conv"):
         others = {short: run.layers(part) for short, run in networks.items() if run.name != name}
-        return finding(name, runs[name].layers(part), tau, labels("en"), others)
+        return finding(name, runs[name].layers(part), tau, texts_in("en"), others)
 
     said = {
         "start": of("no1", 0.7),
@@ -194,7 +194,7 @@ def test_an_open_interval_is_a_bar_and_its_layer_says_so(browse):
         return Run(name, Path("a.arrow"), Spectra(layers, (0.7,), {"model": name} | facts))
 
     runs = (run("one", 64, data="batches from make"), run("two", 64, data="batches from make"))
-    seen, console = browse(to_html(Collection(runs, {}), labels("en"), "en"), 400, False, UNSURE_PROBE)
+    seen, console = browse(to_html(Collection(runs, {}), texts_in("en"), "en"), 400, False, UNSURE_PROBE)
     assert (seen["errors"], console) == ([], [])
     assert seen["worth"] == "a range, proved to hold K of these 64 images"
     assert [len(seen["bars"]), len(seen["points"])] == [2, 2]  # a bar for either c1, a mark for either c2
@@ -218,20 +218,20 @@ def test_the_page_compares_data_as_the_tables_do(browse, a, b, words):
         equal_run(name, {"c1": 99}, {"c1": 9}, data=data, data_seen=seen, model=name)
         for name, (data, seen) in (("one", a), ("two", b))
     )
-    seen, _ = browse(to_html(Collection(runs, {}), labels("en"), "en"), 400, False, UNSURE_PROBE)
+    seen, _ = browse(to_html(Collection(runs, {}), texts_in("en"), "en"), 400, False, UNSURE_PROBE)
     assert seen["errors"] == []
-    assert labels("en").get(words, words) in seen["verdict"]
+    assert texts_in("en").get(words, words) in seen["verdict"]
     assert (differences(*runs) == []) == words.startswith("comparable")
 
 
 def test_runs_are_compared_and_said_why_not(view):
     seen, *_ = view
     steps = seen["steps"]
-    assert steps["start"]["verdict"] == labels("en")["comparable_described"]
+    assert steps["start"]["verdict"] == texts_in("en")["comparable_described"]
     assert "c1.bn" in steps["start"]["compare"]
     assert steps["run"]["verdictClass"] == "notice"
     assert "different numbers of images (25,000 and 50,000)" in steps["run"]["verdict"]
-    assert steps["compare"]["verdict"] == labels("en")["comparable_described"]
+    assert steps["compare"]["verdict"] == texts_in("en")["comparable_described"]
     assert "A: no3-half" in steps["compare"]["compare"]
     assert "B: no1-half" in steps["compare"]["compare"]
     assert "48 (0.0732\u00a0%)" in steps["compare"]["compare"]  # ⌈0.5 · 95⌉ of 65,536
@@ -239,7 +239,7 @@ def test_runs_are_compared_and_said_why_not(view):
 
 def test_a_lone_run_in_japanese_works_too(browse, study_files):
     lone = [path for path in study_files if path.stem == "no1-half"]
-    seen, console = browse(to_html(collect(lone), labels("ja"), "ja"), 400, False, LONE_PROBE)
+    seen, console = browse(to_html(collect(lone), texts_in("ja"), "ja"), 400, False, LONE_PROBE)
     assert (seen["errors"], console) == ([], [])
     assert seen["answer"] == "c1: K(0.7) = 65,536 次元のうち 67：0.102\u00a0%"  # noqa: RUF001
     assert seen["tooWide"] <= 0
@@ -247,7 +247,7 @@ def test_a_lone_run_in_japanese_works_too(browse, study_files):
 
 def test_a_lone_layer_after_relu_has_its_answer_and_a_named_axis(browse):
     lone = Collection((equal_run("lone", {"c3.relu": 2048}, {"c3.relu": 8}),), {})
-    seen, console = browse(to_html(lone, labels("en"), "en"), 400, False, LONE_PROBE)
+    seen, console = browse(to_html(lone, texts_in("en"), "en"), 400, False, LONE_PROBE)
     assert (seen["errors"], console) == ([], [])
     assert seen["answer"] == "c3.relu: K(0.7) = 6 of 2,048 dimensions: 0.293\u00a0%"
     assert seen["finding"] == "At τ = 0.7, lone spreads over 0.293\u00a0% of its dimensions at c3.relu."
@@ -269,7 +269,7 @@ def test_many_layers_and_hostile_names(browse):
         )
         for n in "123"
     )
-    page = to_html(Collection(runs, {}), labels("en"), "en")
+    page = to_html(Collection(runs, {}), texts_in("en"), "en")
     seen, console = browse(page, 400, True, LONE_PROBE)
     assert (seen["errors"], console) == ([], [])
     assert seen["layers"] == names
@@ -280,7 +280,7 @@ def test_many_layers_and_hostile_names(browse):
 
 
 def test_every_chart_and_table_can_be_kept_and_every_command_copied(browse, study_files):
-    page = to_html(collect(study_files), labels("en"), "en")
+    page = to_html(collect(study_files), texts_in("en"), "en")
     seen, console = browse(page, 1600, True, FILES_PROBE)
     assert (seen["errors"], console) == ([], [])
     files = dict(seen["files"])
@@ -300,7 +300,7 @@ def test_every_chart_and_table_can_be_kept_and_every_command_copied(browse, stud
 
 
 def test_a_link_into_the_page_leads_there_and_one_to_a_view_shows_it(browse, study_files):
-    page = to_html(collect(study_files), labels("en"), "en")
+    page = to_html(collect(study_files), texts_in("en"), "en")
     seen, console = browse(page, 1600, False, LINK_PROBE, "#explore")
     assert (seen["errors"], console) == ([], [])
     assert (seen["hash"], seen["scrolled"]) == ("#explore", True)
@@ -314,7 +314,7 @@ def test_shares_are_written_as_in_the_tables(browse, study_files):
     bounds += [(1200 / 65536, 5000 / 65536), (0.9, 1)]
     joined = [(0.9996, 1), (1 / 3, 1 / 3 + 1e-6)]  # their texts are equal
     probe = f"tell({json.dumps(bounds + joined)}.map(([low, high]) => percent(low, high)))"
-    seen, _ = browse(to_html(collect(study_files), labels("en"), "en"), 400, False, probe)
+    seen, _ = browse(to_html(collect(study_files), texts_in("en"), "en"), 400, False, probe)
     expected = [text.percent(Interval(*both)) for both in bounds]
     assert [share.replace("\u00a0", " ") for share in seen] == [*expected, "100 %", "33.3 %"]
     assert expected[:3] == ["25.0 %", "0.220 %", "3.13 %"]  # the last is halfway between two texts

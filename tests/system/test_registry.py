@@ -72,3 +72,16 @@ def test_what_is_added_stands_in_for_a_file_of_its_name(things):
 
 def test_a_folder_that_is_not_there_has_no_names():
     assert Registry("no_such_package_at_all", "THING").names() == ()
+
+
+def test_a_star_stands_for_every_room_that_has_the_folder(things, tmp_path):
+    for room, thing in (("zoo", "owl"), ("farm", "cow")):
+        (tmp_path / "throw_away" / room / "things").mkdir(parents=True)
+        (tmp_path / "throw_away" / room / "__init__.py").write_text("raise ImportError")
+        (tmp_path / "throw_away" / room / "things" / f"{thing}.py").write_text(f"THING = {thing!r}\n")
+    (tmp_path / "throw_away" / "empty").mkdir()
+    several = Registry("throw_away.*.things", "THING")
+    assert several.names() == ("cow", "owl")
+    (tmp_path / "throw_away" / "zoo" / "__init__.py").write_text("")
+    assert several.get("owl") == "owl"
+    assert Registry("throw_away.*.nothing", "THING").names() == ()

@@ -52,11 +52,10 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         from streamspread import store
         from streamspread.api import embed as api
         from streamspread.errors import Interrupted
-        from streamspread.reports import build, render
-        from streamspread.reports.labels import labels
-        from streamspread.reports.pictures import latent
+        from streamspread.reports import build, figures
+        from streamspread.reports.texts import texts_in
 
-        render.check(lang)
+        figures.check(lang)
         for suffix in (".arrow", ".png", ".svg"):
             store.check_writable(path.with_suffix(suffix))
         opened = open_source(source, options, output.quiet, most=MOST)
@@ -77,7 +76,7 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         doing("drawing the picture")
         with store.place(path, replace) as path:
             store.write_embedding(embedding, path)
-            build.save_figure(latent(embedding, labels(lang, called)), path.with_suffix(""))
+            build.save_figure(figures.latent(embedding, texts_in(lang, called)), path.with_suffix(""))
     if interrupted:
         show_text(f"{embedding.provenance['notes'][-1]}\n")
     for layer in embedding.values():

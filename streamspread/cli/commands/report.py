@@ -46,30 +46,13 @@ def report(
         from streamspread.reports import build
 
         if form is Form.markdown and out is None:
-            notes, written = [], _markdown(files, lang)
+            notes, written = [], build.markdown_of(files, lang)
         else:
-            folder = out or Path("report")
-            write, name = {
-                Form.html: (build.write_page, build.PAGE),
-                Form.markdown: (build.write_markdown, build.MARKDOWN),
-            }[form]
-            notes, written = write(files, folder, lang), f"{folder / name}\n"
+            folder, name = out or Path("report"), build.PAGE if form is Form.html else build.MARKDOWN
+            notes, written = build.write(files, folder, lang, name), f"{folder / name}\n"
     for line in notes:
         note(line, said.quiet)
     show_text(written)
-
-
-def _markdown(files: list[Path], lang: str) -> str:
-    from streamspread.reports import markdown, over_training
-    from streamspread.reports.labels import called_in, labels
-    from streamspread.reports.runs import collect
-
-    histories, others = over_training.split(files)
-    written = over_training.markdown(histories, labels(lang)) if histories else ""
-    if not others and histories:
-        return written
-    collection = collect(others)
-    return written + markdown.to_markdown(collection, labels(lang, called_in(collection.runs)))
 
 
 COMMAND = Command(

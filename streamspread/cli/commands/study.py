@@ -204,11 +204,11 @@ def _print_findings(files: Sequence[Path], lang: str) -> None:
 
     from streamspread.reports import summary
     from streamspread.reports.claims import Verdict, evaluate
-    from streamspread.reports.labels import labels
     from streamspread.reports.runs import collect
     from streamspread.reports.table import print_table
+    from streamspread.reports.texts import texts_in
 
-    collection, texts, console = collect(files), labels(lang), Console()
+    collection, texts, console = collect(files), texts_in(lang), Console()
     if not collection.networks:
         return
     print_table(console, summary.shares(collection, texts))

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from streamspread.errors import MissingError
-from streamspread.reports import render
+from streamspread.reports import figures
 from streamspread.reports.build import FIGURES, check_folder, save_figure, write_file
+from streamspread.reports.chart import Spec
 from streamspread.reports.experiments import course, depths, spreading
-from streamspread.reports.figure import Spec
 
 
 def write_spreading(records: Sequence[Mapping[str, Any]], folder: Path, name: str) -> tuple[Path, list[str]]:
@@ -82,7 +82,7 @@ def _written(
 ) -> tuple[Path, list[str]]:
     notes, picture = [], [f"![{name}]({FIGURES}/{name}.png)"]
     try:
-        render.check("en")
+        figures.check("en")
         check_folder(folder / FIGURES)
         save_figure(draw(), folder / FIGURES / name)
     except MissingError as error:

@@ -6,10 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from streamspread.reports.figure import Spec
-from streamspread.reports.markdown import render
-from streamspread.reports.marks import PERCENT, log_axis, ordered
-from streamspread.reports.summary import Table
+from streamspread.reports.chart import PERCENT, Spec, log_axis, ordered
+from streamspread.reports.table import Table, markdown
 
 Course = Mapping[str, Any]
 
@@ -23,7 +21,7 @@ def table(course: Course) -> str:
         epochs = look["step"] / course["steps_per_epoch"]
         rows.append([str(look["step"]), f"{epochs:.2f}", *ks, f"{look['test']['accuracy']:.1%}"])
     header = ["steps", "epochs", *names, "test accuracy"]
-    return render(Table(header, rows, frozenset(range(len(header)))))
+    return markdown(Table.of_rows(header, rows, words=()))
 
 
 def found(course: Course) -> list[str]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streamspread.reports.chart import PERCENT, Spec, log_axis, ordered
 from streamspread.reports.experiments.spreading import Record, Several, components, convolutions, share
-from streamspread.reports.figure import Spec
-from streamspread.reports.markdown import render
-from streamspread.reports.marks import PERCENT, log_axis, ordered
-from streamspread.reports.summary import Table
+from streamspread.reports.table import Table, markdown
 
 
 def by_depth(records: Sequence[Record]) -> dict[int, list[Record]]:
@@ -45,7 +43,7 @@ def table(records: Sequence[Record]) -> str:
             cells.append(f"{k.text(0)} ({k.mean / group[0]['layers'][name]['dim']:.2%})")
         rows.append([f"c{number + 1}", *cells])
     header = ["", *(f"{depth} convolutions" for depth in depths)]
-    return render(Table(header, rows, frozenset(range(1, len(header)))))
+    return markdown(Table.of_rows(header, rows))
 
 
 def _accuracy(group: Sequence[Record]) -> str:

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from streamspread.reports.figure import Spec
-from streamspread.reports.markdown import render
-from streamspread.reports.marks import PERCENT, Encoding, drawn, log_axis, series
-from streamspread.reports.summary import Table
+from streamspread.reports.chart import PERCENT, Encoding, Spec, log_axis, series, with_encoding
+from streamspread.reports.table import Table, markdown
 
 WITHOUT = "without"
 #: Standard errors from which on a difference is one: Student's t at 95 %, by degrees of freedom.
@@ -102,7 +100,7 @@ def table(records: Sequence[Record]) -> str:
         cells = [Several.of([get(one) for one in group]).text(n, by) for _, get, n, by in columns]
         rows.append([setting, str(len(group)), *cells])
     header = [_differ_by(records), "seeds", *(name for name, *_ in columns)]
-    return render(Table(header, rows, frozenset(range(1, len(header)))))
+    return markdown(Table.of_rows(header, rows))
 
 
 def shares(records: Sequence[Record]) -> str:
@@ -120,7 +118,7 @@ def shares(records: Sequence[Record]) -> str:
             ends = f", {low} … {high}" if is_open else ""
             cells.append(f"{k.text(0)} ({k.mean / found[0]['dim']:.2%}{ends})")
         rows.append([setting, *cells])
-    return render(Table([_differ_by(records), *names], rows, frozenset(range(1, len(names) + 1))))
+    return markdown(Table.of_rows([_differ_by(records), *names], rows))
 
 
 def difference(a: Several, b: Several) -> tuple[float, float]:
@@ -195,7 +193,7 @@ def draw(records: Sequence[Record]) -> Spec:
     accuracies = {"type": "quantitative", "title": "test accuracy", "scale": {"zero": False}}
     accuracies["axis"] = {"labelExpr": PERCENT}
     y = log_axis("K(0.7)/D", PERCENT, tight=True)
-    left = drawn([_means("line", y), _errors("y", y)], x=of_layer, color=series("setting"))
+    left = with_encoding([_means("line", y), _errors("y", y)], x=of_layer, color=series("setting"))
     x = log_axis(f"K(0.7) at {last}", tight=True)
     right = [_means("point", accuracies), _errors("y", accuracies), _errors("x", x)]
     for layer in right:
@@ -209,7 +207,7 @@ def draw(records: Sequence[Record]) -> Spec:
                 "width": 300,
                 "height": 260,
                 "data": {"values": ends},
-                "layer": drawn(right, color=series("setting")),
+                "layer": with_encoding(right, color=series("setting")),
             },
         ],
     }

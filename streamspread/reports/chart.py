@@ -1,16 +1,92 @@
-"""Pieces that charts' descriptions are put together from: axes, legends, curves through intervals."""
+"""What a chart is: one Vega-Lite description, from which page and printed figure both come; and the pieces
+that descriptions are put together from: axes, legends, curves through intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from streamspread.reports.claims import EARLY_SHARE
-from streamspread.reports.figure import Form, Spec, Texts
+from streamspread.reports.collection import Collection, SeriesGroup, each_network, networks
+from streamspread.reports.texts import Texts
+from streamspread.system.registry import Registry
 
+#: A chart, or a part of it, as Vega-Lite's JSON holds it.
+Spec = dict[str, Any]
 Encoding = Mapping[str, Any]
 
+#: The threshold of printed figures, and of a page when it opens.
+TAU = 0.7
+#: From so many layers on, a curve for each could not be told from the others.
+MANY = 12
+
+
+class Form(NamedTuple):
+    """Under which circumstances a chart is drawn.
+
+    Attributes:
+        many: it has so many layers (:data:`MANY`) that a curve for each could not be told from the others.
+        page: it is on the page, where a layer is chosen; else printed.
+    """
+
+    many: bool = False
+    page: bool = False
+
+
 _PLAIN = Form()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A kind of chart, such as scree curves.
+
+    Attributes:
+        order: its place among the kinds, in files, in Markdown and in its section.
+        section: the id of the page's section that it stands in.
+        title: the key of its title in the texts.
+        spec: the description, without data; rows come under the name ``rows``.
+        file: the name of its files, without suffix. ``each``: there is a file for every group, with the
+            group's name behind it; else one file, with a panel for every group.
+        rows: what a row is: a layer at the chosen τ (``layers``), at every τ (``taus``), a point of a scree
+            curve (``scree``) or of an embedding (``points``).
+        runs: which runs stand together. None: two runs that are chosen on the page; there is no file.
+        parts: it shows all parts of a layer, not the chosen one.
+        depends_on: what the caption says: ``tau``, ``part``, ``run``, ``which`` (of several groups).
+        shown: whether there is anything to see in these results.
+        own: rows that the chart has of itself; it then follows no control.
+    """
+
+    name: str
+    order: int
+    title: str
+    spec: Callable[[Texts, Form], Spec]
+    section: str = "beyond"
+    file: str = ""
+    each: bool = False
+    rows: str = "layers"
+    runs: Callable[[Collection, Texts], list[SeriesGroup]] | None = networks
+    parts: bool = False
+    depends_on: tuple[str, ...] = ()
+    shown: Callable[[Collection], bool] = lambda collection: True
+    own: Callable[[Collection, Texts], list[dict[str, Any]]] | None = None
+
+    @property
+    def of_chosen_run(self) -> bool:
+        """Whether the page shows the chosen run alone."""
+        return self.runs is each_network
+
+
+#: Each file of these folders has kinds of charts that share an idea. There is no other list of them.
+CHARTS: Registry[Sequence[Chart]] = Registry("streamspread.*.charts", "CHARTS")
+
+
+def charts(collection: Collection, section: str | None = None) -> list[Chart]:
+    """The charts of a section of the page, or of all, that have something to show, in order. Of several with
+    the same name the last one counts, so a room can have another form of a chart for results of its own."""
+    shown = {chart.name: chart for _, kinds in CHARTS.items() for chart in kinds if chart.shown(collection)}
+    found = [chart for chart in shown.values() if section in (None, chart.section)]
+    return sorted(found, key=lambda chart: chart.order)
+
 
 _MOST = 28  # characters of a name on an axis or in a legend; a longer one loses its middle
 _NAME = (
@@ -49,7 +125,7 @@ def tooltip(texts: Texts) -> list[Encoding]:
 
 
 def layer_axis(texts: Texts) -> Encoding:
-    """Layers along the bottom, in the order of the rows; their names are upright where ``angle`` says so."""
+    """Layers along the bottom, in the order of the rows; ``now_angle`` turns their names."""
     axis = {
         "labelExpr": _NAME,
         "labelAngle": {"expr": "now_angle"},
@@ -62,6 +138,11 @@ def layer_axis(texts: Texts) -> Encoding:
     return {"field": "key", "type": "nominal", "sort": None, "title": texts["layer"], "axis": axis}
 
 
+def quantity(title: str, **more: Any) -> Encoding:
+    """An axis of numbers."""
+    return {"type": "quantitative", "title": title, **more}
+
+
 def log_axis(title: str, label: str = "format(datum.value, '~s')", tight: bool = False) -> Encoding:
     """A logarithmic axis, with labels at 1, 2 and 5 times every power of ten; ``tight``: it ends with what is
     shown, not at powers of ten."""
@@ -69,7 +150,7 @@ def log_axis(title: str, label: str = "format(datum.value, '~s')", tight: bool =
     axis = {"labelExpr": f"{_LEADING} ? {label} : ''", "labelOverlap": False, "tickSize": 3}
     axis |= {"gridOpacity": grid}
     scale = {"type": "log"} | ({"nice": False, "padding": 8} if tight else {})
-    return {"type": "quantitative", "title": title, "scale": scale, "axis": axis}
+    return quantity(title, scale=scale, axis=axis)
 
 
 def share_axis(texts: Texts, tight: bool = False) -> Encoding:
@@ -87,6 +168,12 @@ def series(field: str = "series") -> Encoding:
     columns = {"expr": "now_columns"}
     legend = {"orient": "bottom", "columns": columns, "labelExpr": _NAME, "symbolOpacity": 1}
     return {"field": field, "type": "nominal", "sort": None, "title": None, "legend": legend}
+
+
+def band(low: str, high: str, axis: Encoding, detail: Any) -> Spec:
+    """The band between two columns, any place of which may be the value."""
+    bounds = {"y": {"field": low, **axis}, "y2": {"field": high}, "detail": detail}
+    return {"mark": {"type": "area", "opacity": 0.16}, "encoding": bounds}
 
 
 def curves(
@@ -114,13 +201,9 @@ def curves(
     # Twins of random weights are dashed.
     dash = {"condition": {"test": "datum.twin", "value": [4, 3]}, "value": [1, 0]}
     bounds = {"y": {"field": low, **axis}, "y2": {"field": high}}
-    said = {"tooltip": tooltip(texts)}
+    shown = {"opacity": faded, "tooltip": tooltip(texts)}
     return [
-        {
-            "transform": [{"filter": f"datum.{low} > 0"}],
-            "mark": {"type": "area", "opacity": 0.16, "line": False},
-            "encoding": {**bounds, "detail": split},
-        },
+        {"transform": [{"filter": f"datum.{low} > 0"}], **band(low, high, axis, split)},
         {
             "params": [pick],
             "transform": [{"filter": f"datum.{low} > 0"}],
@@ -130,33 +213,27 @@ def curves(
         {
             "transform": [{"filter": is_open}],
             "mark": {"type": "rule", "strokeWidth": 4},
-            "encoding": {**bounds, "opacity": faded, **said},
+            "encoding": {**bounds, **shown},
         },
         {
             "transform": [{"filter": is_known}],
             "mark": {"type": "point", "filled": True, "size": 46, "opacity": 1},
-            "encoding": {"y": {"field": y, **axis}, "opacity": faded, **said},
+            "encoding": {"y": {"field": y, **axis}, **shown},
         },
     ]
 
 
-def line_at(axis: str, place: Any, label: str) -> list[Spec]:
-    """A line across the chart at a place of the x or the y axis, and what it is."""
-    rule: Spec = {"mark": {"type": "rule", "strokeDash": [2, 2]}, "encoding": {axis: {"datum": place}}}
-    where = {"x": {"value": 4}} if axis == "y" else {"y": {"value": 8}}
-    aligned = {"align": "left", "dy": -6} if axis == "y" else {"align": "right", "dx": -5}
-    text = {"mark": {"type": "text", "text": label, **aligned}, "encoding": {axis: {"datum": place}, **where}}
-    return [{"data": {"values": [{}]}, **part} for part in (rule, text)]
+def rule_at(axis: str, place: Any) -> Spec:
+    """A dashed line across the chart at a place of the x or the y axis."""
+    encoding = {axis: {"datum": place, "type": "quantitative"}}
+    return {
+        "data": {"values": [{}]},
+        "mark": {"type": "rule", "strokeDash": [2, 2]},
+        "encoding": encoding,
+    }
 
 
-def _ceilings() -> Spec:
-    """Short grey lines at the most that K could be, as a share of D."""
-    mark = {"type": "tick", "orient": "horizontal", "thickness": 1.5, "size": 12, "opacity": 0.6}
-    y = {"field": "most", "type": "quantitative"}
-    return {"mark": mark, "encoding": {"y": y, "color": {"value": "#8a939d"}}}
-
-
-def drawn(layers: Sequence[Spec], **encoding: Encoding) -> list[Spec]:
+def with_encoding(layers: Sequence[Spec], **encoding: Encoding) -> list[Spec]:
     """The layers with these channels in each that does not have them itself."""
     return [{**layer, "encoding": {**encoding, **layer["encoding"]}} for layer in layers]
 
@@ -169,10 +246,14 @@ def share_by_layer(
     ceiling: bool = False,
 ) -> Spec:
     """K(τ)/D by layer. Only layers of one kind are joined: one with another name beside its numbers, such as
-    a shortcut, or one of another shape, such as a pooled vector, is no next step."""
+    a shortcut, or one of another shape, such as a pooled vector, is no next step.
+
+    Args:
+        ceiling: with short grey lines at the most that K could be.
+    """
     layers = curves("share", share_axis(texts), texts, detail, str(color["field"]), pale=form.many)
-    layers = [*([_ceilings()] if ceiling else []), *layers]
-    layers = drawn(layers, x=layer_axis(texts), color=color)
-    if form.paper:
-        layers += line_at("y", EARLY_SHARE, f"{100 * EARLY_SHARE:g} %")
-    return {"transform": list(SHARES), "layer": layers}
+    if ceiling:
+        mark = {"type": "tick", "orient": "horizontal", "thickness": 1.5, "size": 12, "opacity": 0.6}
+        y = {"field": "most", "type": "quantitative"}
+        layers.insert(0, {"mark": mark, "encoding": {"y": y, "color": {"value": "#8a939d"}}})
+    return {"transform": list(SHARES), "layer": with_encoding(layers, x=layer_axis(texts), color=color)}

@@ -1,20 +1,21 @@
 """The paper's claims, judged by spectra: the numbers behind each claim, and whether it holds.
 
 A claim is about CIFAR-10 and about all of its images, so a verdict needs both. Spectra of other data are
-shown and not judged. Nor are those of fewer than ``limits.FEWEST`` images, and where there are more, the
-verdict must stay the same whatever K of each layer is between what was found and the most that it may become
-with more images (``limits.reach``).
+shown and not judged, and neither are those of fewer than :data:`FEWEST` images. The verdict must not depend
+on the number of images. K grows with it. So every K is tried from the measured value up to
+:func:`upper_limit`. If the verdict changes in this range, it is "not settled".
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
-from streamspread.reports.limits import FEWEST, reach
-from streamspread.reports.runs import Collection, Run, Training, short_names
+from streamspread.reports.collection import Collection, short_names
+from streamspread.reports.run import Data, Run, Training
 from streamspread.results.interval import Interval
 from streamspread.results.spectra import LayerSpectrum
 from streamspread.results.views import WHOLE
@@ -24,6 +25,15 @@ EARLY_SHARE = 0.01  # of the dimensions: the paper's early layers spread over no
 EQUAL_NETWORK, EQUAL_LAYERS = "no3", ("c3", "c4", "c5", "c6")  # these layers of no3 have the same D
 
 NETWORKS = ("no1", "no2", "no3", "no4")
+
+FEWEST = 1_000  # images: no claim is judged by fewer
+#: 1/K falls towards its value for all images by at most so many times 1/(τ·(N − 1)), which is by how much it
+#: does for noise in very many dimensions. From 1,000 or more of CIFAR-10's images to all 50,000, K(0.7) asks
+#: for 2.2 at the most, in every layer of no1, no2 and no3.
+MAX_DECREASE_OF_INVERSE = 3.0
+
+_CIFAR10 = re.compile(r"cifar[-_]?10(?:[-_]?jpe?g)?", re.IGNORECASE)
+_CIFAR10_SIZE = "32x32"
 
 Shares = Mapping[str, Interval]
 
@@ -91,13 +101,13 @@ class _Network:
         """K(τ)/D of these layers."""
         return {name: self.layers[name].spread(self.tau) for name in names}
 
-    def farthest(self, name: str) -> Interval:
+    def largest_share(self, name: str) -> Interval:
         """K(τ)/D of a layer up to the most that it may become with more images."""
         layer = self.layers[name]
-        return Interval(layer.spread(self.tau).low, reach(layer, self.tau) / layer.dim)
+        return Interval(layer.spread(self.tau).low, upper_limit(layer, self.tau) / layer.dim)
 
 
-def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> tuple[Claim, ...]:
+def judge(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> tuple[Claim, ...]:
     """The four claims for these networks.
 
     A claim about all layers is judged only by networks of which every convolution was observed. Global
@@ -136,13 +146,13 @@ def evaluate(networks: Sequence[Run], tau: float = TAU, part: str = "conv") -> t
 def of_paper(networks: Iterable[Run]) -> bool:
     """Whether any is one of the paper's networks, seen whole, on its kind of data; others it leaves out."""
     return any(
-        run.facts.get("model") in NETWORKS and run.view == WHOLE and not run.is_twin and run.data.is_cifar10
+        run.facts.get("model") in NETWORKS and run.view == WHOLE and not run.is_twin and is_cifar10(run.data)
         for run in networks
     )
 
 
 @dataclass(frozen=True)
-class Case:
+class Condition:
     """The claims under a circumstance: ``kind`` is tau, part (of layers) or training; ``value``: which."""
 
     kind: str
@@ -150,18 +160,20 @@ class Case:
     claims: tuple[Claim, ...]
 
 
-def dependence(collection: Collection) -> tuple[Case, ...]:
+def judge_under_conditions(collection: Collection) -> tuple[Condition, ...]:
     """The claims under every circumstance: at each threshold that the networks were run for, after each part
     of a layer, and for each training."""
     networks = collection.networks
     thresholds = sorted({tau for run in networks for tau in run.spectra.thresholds})
-    cases = [Case("tau", tau, evaluate(networks, tau)) for tau in thresholds]
+    cases = [Condition("tau", tau, judge(networks, tau)) for tau in thresholds]
     cases += [
-        Case("part", part, evaluate(networks, TAU, part))
+        Condition("part", part, judge(networks, TAU, part))
         for part in ("bn", "relu")
         if any(run.layers(part) for run in networks)
     ]
-    cases += [Case("training", training, evaluate(runs)) for training, runs in collection.trainings.items()]
+    cases += [
+        Condition("training", training, judge(runs)) for training, runs in trainings(collection).items()
+    ]
     return tuple(cases)
 
 
@@ -192,11 +204,11 @@ def _growing(shares: Shares) -> dict[str, Verdict]:
 
 
 def _evidence(
-    network: _Network, names: Iterable[str], judge: Callable[[Shares], dict[str, Verdict]]
+    network: _Network, names: Iterable[str], rule: Callable[[Shares], dict[str, Verdict]]
 ) -> Evidence:
-    """A network's numbers for a claim, and what ``judge`` says of them, as far as the data bear it."""
+    """A network's numbers for a claim, and what ``rule`` says of them, as far as the data bear it."""
     shares = network.shares(names)
-    verdicts = judge(shares)
+    verdicts = rule(shares)
     found = Evidence(
         network=network.name,
         spreads=shares,
@@ -205,12 +217,12 @@ def _evidence(
         unsettled=(),
         verdict=Verdict.other_data if verdicts else Verdict.absent,
     )
-    if not verdicts or not network.run.data.is_cifar10:
+    if not verdicts or not is_cifar10(network.run.data):
         return found
-    farther = judge({name: network.farthest(name) for name in shares})
+    at_most = rule({name: network.largest_share(name) for name in shares})
     few = network.run.samples < FEWEST
     for key, verdict in verdicts.items():
-        if verdict is not Verdict.unclear and (few or farther[key] is not verdict):
+        if verdict is not Verdict.unclear and (few or at_most[key] is not verdict):
             verdicts[key] = Verdict.unsettled
     return replace(
         found,
@@ -234,3 +246,45 @@ def _worst(verdicts: Sequence[Verdict]) -> Verdict:
         if verdict in verdicts:
             return verdict
     return Verdict.holds if Verdict.holds in verdicts else Verdict.absent
+
+
+def is_cifar10(data: Data) -> bool:
+    """Whether data are called CIFAR-10, also compressed again as JPEG, at the size that it has: a word of the
+    name, or a part of the path, is that name."""
+    name, _, size = data.name.partition(", at ")
+    words = re.split(r"[\s/\\,]+", name)
+    return size in ("", _CIFAR10_SIZE) and any(_CIFAR10.fullmatch(word) for word in words)
+
+
+def depths(collection: Collection) -> tuple[Run, ...]:
+    """Networks of different depths, shallow ones first."""
+    return tuple(
+        sorted((run for run in collection.runs if run.study_part == "depth"), key=lambda run: run.depth)
+    )
+
+
+def trainings(collection: Collection) -> dict[Training, tuple[Run, ...]]:
+    """Networks by their training, short trainings first. Besides the runs made for this comparison, it has
+    the models' usual networks, where their weights are others."""
+    trained = [run for run in collection.runs if run.study_part == "training"]
+    models = {run.model for run in trained}
+    also = [run for run in collection.networks if run.study_part == "networks" and run.model in models]
+    groups: dict[Training, dict[tuple[str, ...], Run]] = {}
+    for run in trained + also:
+        if run.training is not None and not run.is_twin:
+            groups.setdefault(run.training, {}).setdefault(run.network, run)
+    return {training: tuple(groups[training].values()) for training in sorted(groups)}
+
+
+def upper_limit(layer: LayerSpectrum, tau: float) -> float:
+    """The largest K(τ) that any number of images may give: its estimate and the estimate's error; without an
+    estimate, what :data:`MAX_DECREASE_OF_INVERSE` allows; else all directions that the layer has."""
+    high = layer.components(tau).high
+    estimated = layer.estimate(tau)
+    if estimated is not None:
+        most = max(high, estimated.value + estimated.half_width) if estimated.told else layer.directions
+        return min(most, layer.directions)
+    limit = tau * (layer.samples - 1) / MAX_DECREASE_OF_INVERSE
+    if layer.samples < FEWEST or high >= limit:
+        return layer.directions
+    return min(high / (1 - high / limit), layer.directions)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamspread.errors import MissingError
-from streamspread.reports.figure import Form
-from streamspread.reports.figures import FIGURES
-from streamspread.reports.labels import EN
-from streamspread.reports.pictures import finish
-from streamspread.reports.rows import MANY, Entry, Row, of_run, rows
-from streamspread.reports.runs import Run, by_view, in_view, layer_names
+from streamspread.reports.chart import MANY, TAU, Form
+from streamspread.reports.charts import by_layer, curves
+from streamspread.reports.collection import Series, by_view
+from streamspread.reports.figures import complete_spec
+from streamspread.reports.rows import LayerRows
+from streamspread.reports.run import Run, in_view
+from streamspread.reports.texts import texts_in
 from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.spectrum import Spectrum, check_thresholds
 
@@ -31,8 +32,7 @@ def plot_spectra(spectra: Spectra, threshold: float | None = None) -> altair.Top
         Run(in_view(model, view), Path(), Spectra(found, (tau,), spectra.provenance), view)
         for view, found in by_view(spectra).items()
     ]
-    found = _rows("layers", runs, tau)
-    return _chart("spread", found, tau)
+    return _chart("spread", runs, tau)
 
 
 def plot_spectrum(spectrum: Spectrum) -> altair.TopLevelMixin:
@@ -42,19 +42,11 @@ def plot_spectrum(spectrum: Spectrum) -> altair.TopLevelMixin:
         fields |= {"layer": "spectrum", "shape": (spectrum.dim,), "method": "", "rounding": "", "passes": 0}
         spectrum = LayerSpectrum(**fields)
     run = Run(spectrum.layer, Path(), Spectra([spectrum]))
-    return _chart("scree", _rows("scree", [run], 0.7), 0.7)
+    return _chart("scree", [run], TAU)
 
 
-def _rows(kind: str, runs: list[Run], tau: float) -> list[Row]:
-    names = layer_names(run.spectra for run in runs)
-    place = {name: index for index, name in enumerate(names)}
-    known = [of_run(run, place, [tau], whole=True) for run in runs]
-    entries = [Entry(index, run.name) for index, run in enumerate(runs)]
-    return rows(kind, entries, known, None, [tau], [tau])
-
-
-def _chart(name: str, found: list[Row], tau: float) -> altair.TopLevelMixin:
-    """The chart of these rows.
+def _chart(name: str, runs: list[Run], tau: float) -> altair.TopLevelMixin:
+    """The chart of that name, of these runs.
 
     Raises:
         MissingError: Altair is not installed.
@@ -63,8 +55,11 @@ def _chart(name: str, found: list[Row], tau: float) -> altair.TopLevelMixin:
         import altair
     except ImportError as error:
         raise MissingError(f"plot needs Altair ({error}): pip install altair") from error
-    many = len({row["place"] for row in found}) >= MANY
-    spec = finish(FIGURES.get(name).spec(EN, Form(many=many)), found, [], tau=tau)
+    (chart,) = (one for charts in (by_layer.CHARTS, curves.CHARTS) for one in charts if one.name == name)
+    series = [Series(index, run.name) for index, run in enumerate(runs)]
+    rows = LayerRows(runs, [tau], whole_names=True).rows(chart.rows, series, taus=[tau])
+    many = len({row["place"] for row in rows}) >= MANY
+    spec = complete_spec(chart.spec(texts_in("en"), Form(many=many)), rows, [], tau=tau)
     # It may stand beside another, so its rows are within it, and its parameters are its own.
     spec |= {"data": {"values": spec.pop("datasets")["rows"]}}
     own = json.dumps(spec).replace("now_", f"now{next(_NUMBERS)}_")
