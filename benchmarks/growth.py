@@ -221,7 +221,7 @@ def show(rows: list[dict[str, Any]], straight: list[dict[str, Any]]) -> None:
 def draw(rows: list[dict[str, Any]], path: str, rounding: str) -> None:
     """Seconds and peak over N and over D, all scales logarithmic, with a dotted line that is linear."""
     from streamspread.errors import MissingError
-    from streamspread.reports.render import png, svg
+    from streamspread.reports.figures import png, svg
     from streamspread.system.files import replace_file
 
     if not any(series(rows, over) for over in ("samples", "dim")):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamspread.reports.runs import Run
+from streamspread.reports.run import Run
 from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.spectrum import Spectrum
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from streamspread.reports import render, theme
+from streamspread.reports import theme
+from streamspread.reports.figures import svg
 
 Spec = dict[str, Any]
 Numbers = Mapping[str, Any]
@@ -52,7 +53,7 @@ def write(found: Numbers, folder: Path) -> None:
     config["legend"] |= {"orient": "bottom", "title": None, "labelLimit": 400}
     config["header"] |= {"title": None}
     for name, spec in figures(found).items():
-        (folder / f"{name}.png").write_bytes(render.png(render.svg({**spec, "config": config})))
+        (folder / f"{name}.png").write_bytes(figures.png(svg({**spec, "config": config})))
 
 
 def _title(name: str) -> str:

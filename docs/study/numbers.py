@@ -16,9 +16,9 @@ from benchmarks.beyond_the_sample import IMAGES as ALL
 from benchmarks.beyond_the_sample import KNOWN
 from benchmarks.environment import environment
 from docs.study.runs import BASE, CONDITIONS, FEWER, IMAGES, NETWORKS
-from streamspread.reports.claims import EARLY_SHARE, TAU, evaluate
-from streamspread.reports.runs import collect
+from streamspread.reports.collection import collect
 from streamspread.results.spectra import LayerSpectrum, Spectra
+from streamspread.study.claims import EARLY_SHARE, TAU, judge
 
 _CURVE = 60  # eigenvalues of a figure
 _EQUAL = {"no3": ("c3", "c4", "c5", "c6")}  # of the same D, by network
@@ -177,7 +177,7 @@ def _claims(paths: list[Path]) -> dict[str, Any]:
                 for one in claim.evidence
             },
         }
-        for claim in evaluate(networks)
+        for claim in judge(networks)
     }
 
 

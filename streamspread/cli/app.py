@@ -17,7 +17,7 @@ from streamspread.options import Flag, documented, option_of
 from streamspread.system.registry import Registry
 from streamspread.system.version import __version__
 
-COMMANDS: Registry[Command] = Registry("streamspread.cli.commands", "COMMAND")
+COMMANDS: Registry[Command] = Registry("streamspread.*.commands", "COMMAND")
 
 _READ_BY_TYPER = (bool, int, float, str, Path, list, Enum)
 

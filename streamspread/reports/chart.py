@@ -53,7 +53,6 @@ class Chart:
         parts: it shows all parts of a layer, not the chosen one.
         depends_on: what the caption says: ``tau``, ``part``, ``run``, ``which`` (of several groups).
         shown: whether there is anything to see in these results.
-        own: rows that the chart has of itself; it then follows no control.
     """
 
     name: str
@@ -68,7 +67,6 @@ class Chart:
     parts: bool = False
     depends_on: tuple[str, ...] = ()
     shown: Callable[[Collection], bool] = lambda collection: True
-    own: Callable[[Collection, Texts], list[dict[str, Any]]] | None = None
 
     @property
     def of_chosen_run(self) -> bool:

@@ -49,9 +49,7 @@ def all_figures(collection: Collection, texts: Texts) -> dict[str, Callable[[], 
         figures[_free(name, figures)] = draw
 
     for chart in charts(collection):
-        if chart.own is not None:
-            put(chart.file, partial(_own, chart, collection, texts))
-        elif chart.rows == "points":
+        if chart.rows == "points":
             for name, embedding in collection.embeddings.items():
                 put(f"{chart.file}-{name}", partial(latent, embedding, texts))
         elif chart.runs is not None:
@@ -94,12 +92,6 @@ def latent(embedding: Embedding, texts: Texts) -> Spec:
         shown = -(-embedding.samples // -(-embedding.samples // MOST_PRINTED))
         titles.append(texts["latent_some"].format(shown=text.count(shown)))
     return complete_spec(LATENT.spec(texts, Form()), printed_rows(embedding, texts), titles, square=True)
-
-
-def _own(chart: Chart, collection: Collection, texts: Texts) -> Spec:
-    assert chart.own is not None
-    titles = [texts[chart.title], _caption(collection.networks, texts, None)]
-    return complete_spec(chart.spec(texts, Form()), chart.own(collection, texts), titles)
 
 
 def complete_spec(

@@ -144,7 +144,7 @@ def shares(collection: Collection, texts: Texts, tau: float, cells: Cells) -> Ta
             estimates = [cells.cell("estimate", run, one, tau) for one in layers]
             columns.append(Column(f"{name}, {texts['estimate']}", estimates))
         # One column says it for all networks, where it is the same.
-        if place == len(named) - 1 or any(other != ceilings[0] for other in ceilings):
+        if cells.on_page and (place == len(named) - 1 or any(other != ceilings[0] for other in ceilings)):
             columns.append(Column(texts["ceiling"], ceilings[place]))
     return Table(columns, cells.notes(shown, [tau], texts))
 

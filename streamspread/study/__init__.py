@@ -1,18 +1,5 @@
-"""The study: four networks, every tap, and what the answers depend on."""
+"""The study: four networks, every tap, and what the answers depend on; and the claims of the paper.
 
-from streamspread.study.experiments import EXPERIMENTS, check_experiments
-from streamspread.study.steps import NETWORKS, PARTS, THRESHOLDS, Step, check, steps
-from streamspread.study.work import Outcome, Study
-
-__all__ = [
-    "EXPERIMENTS",
-    "NETWORKS",
-    "PARTS",
-    "THRESHOLDS",
-    "Outcome",
-    "Step",
-    "Study",
-    "check",
-    "check_experiments",
-    "steps",
-]
+No other room knows this one. Its command, charts, section and texts are found in its folders ``commands``,
+``charts``, ``sections`` and ``languages``.
+"""

@@ -1,4 +1,4 @@
-"""What the study consists of, as data: one step per result; :mod:`streamspread.study.work` does them."""
+"""What the study consists of, as data: one step per result; :mod:`streamspread.study.analyses` does them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from streamspread.api.embed import PERPLEXITY, check_perplexity, check_tsne
-from streamspread.errors import ModelError, OptionError
-from streamspread.models.plans import PLANS, did_you_mean, find_plan
-from streamspread.study.experiments import EXPERIMENTS
+from streamspread.errors import ModelError, OptionError, check_whole
+from streamspread.models.plans import PLANS, POOL, did_you_mean, find_plan
 from streamspread.system.text import file_stem
 
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
@@ -23,6 +22,25 @@ PARTS = {
     "training": "no1 and no3, or else the models given, trained for other lengths, with label smoothing",
     "latent": "t-SNE of every layer",
 }
+
+#: By name, what each is.
+EXPERIMENTS = {
+    "spreading": "one network without and with a term that spreads its layers",
+    "kinds": "that network without the term, and with every kind of it",
+    "course": "K of every layer while a network trains, often in the first steps",
+    "depths": "networks of 4 to 14 convolutions, trained to comparable accuracy, narrow enough for a laptop",
+}
+
+#: Narrow plans by their number of convolutions: three stages of 16, 32 and 64 channels.
+NARROW = {
+    4: "16,M,32,M,64,64",
+    6: "16,16,M,32,32,M,64,64",
+    8: "16,16,M,32,32,32,M,64,64,64",
+    10: "16,16,16,M,32,32,32,M,64,64,64,64",
+    14: "16,16,16,16,M,32,32,32,32,32,M,64,64,64,64,64",
+}
+
+BATCH_SIZE, RATE = 128, 0.1  # of all their trainings
 
 #: Plans by their number of convolutions: no2's three stages with a pooling between, and more or fewer
 #: convolutions in each; that of 6 is no2's own. None is wider than no2, so a laptop can train them all.
@@ -95,6 +113,21 @@ def check(models: Sequence[str], parts: Sequence[str]) -> None:
     _check_names(models, parts)
     if "latent" in parts:
         check_tsne()
+
+
+def check_experiments(names: Sequence[str], models: Sequence[str], images: int | None) -> None:
+    """Refuse what can be refused before any image is read.
+
+    Raises:
+        OptionError, ModelError: too few images, a model that no plan builds, or too few layers.
+    """
+    if images is not None:
+        check_whole("train images", images, BATCH_SIZE)
+    for model in models:
+        plan = find_plan(model)
+        for name in ("spreading", "kinds"):
+            if name in names and sum(step != POOL for step in plan) < 2:
+                raise OptionError(f"{model} has one convolution: the part {name} takes two or more")
 
 
 def steps(models: Sequence[str], parts: Sequence[str], samples: int, epochs: int) -> list[Step]:

@@ -14,7 +14,7 @@ from streamspread.errors import DataError, ModelError, OptionError
 from streamspread.models.network import build
 from streamspread.models.twin import random_twin
 from streamspread.reports import export
-from streamspread.reports.runs import collect
+from streamspread.reports.collection import collect
 from streamspread.reports.spectra_table import print_spectra
 from streamspread.results.spectra import Spectra
 from tests.spectra import layer

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from streamspread import store
-from streamspread.cli.experiments import Whole
 from streamspread.datasets import Labelled
 from streamspread.errors import DataError
-from streamspread.study.agenda import Work
+from streamspread.study.experiments.perform import Whole
+from streamspread.study.progress import Work
 from streamspread.system.progress import Progress
 
 SMALL = ("--model", "plan:4,M,6", "--epochs", "0", "--data", "noise", "--device", "cpu")
@@ -110,8 +110,8 @@ def noise(monkeypatch):
     pixels = torch.randint(0, 256, (130, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator())
     split = Labelled(pixels, torch.arange(130) % 10, "noise, 130 images")
     monkeypatch.setattr("streamspread.training.load_splits", lambda spec: (split, split))
-    monkeypatch.setattr("streamspread.study.course.MEASURED", 20)
-    monkeypatch.setattr("streamspread.study.spreading.MEASURED", 20)
+    monkeypatch.setattr("streamspread.study.experiments.while_training.MEASURED", 20)
+    monkeypatch.setattr("streamspread.study.experiments.spreading.MEASURED", 20)
 
 
 def experiment(part, epochs=1):
@@ -220,7 +220,7 @@ def test_ctrl_c_keeps_what_is_done_on_a_page_and_the_same_command_goes_on(cli, t
     monkeypatch.setattr(keeping, "LEAST_SECONDS", 0.0)
     monkeypatch.setattr(keeping, "SHARE", 0.0)
     pages = []  # drawing takes seconds
-    monkeypatch.setattr("streamspread.reports.build.write_page", lambda files, *_: pages.append(files) or [])
+    monkeypatch.setattr("streamspread.reports.build.write", lambda files, *_: pages.append(files) or [])
     arguments = ("study", *SMALL, "--samples", "600", "--out", "found")
     real, finished = Analysis._finish, []
 

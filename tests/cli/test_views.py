@@ -8,9 +8,9 @@ import re
 import pytest
 
 from streamspread import store
-from streamspread.reports.claims import evaluate
-from streamspread.reports.runs import collect
+from streamspread.reports.collection import collect
 from streamspread.results.spectra import Spectra
+from streamspread.study.claims import judge
 
 NAMES = ["c1", "c1@position", "c2", "c2@position", "gap"]
 
@@ -82,8 +82,8 @@ def test_claims_are_about_whole_outputs_alone(stored, tmp_path):
     store.write(alone, tmp_path / "alone.arrow")
     networks = collect([tmp_path / "alone.arrow"]).networks
     assert [run.view for run in networks] == ["position"]
-    assert {claim.evidence for claim in evaluate(networks)} == {()}
-    assert any(claim.evidence for claim in evaluate(collect([tmp_path / "v.arrow"]).networks))
+    assert {claim.evidence for claim in judge(networks)} == {()}
+    assert any(claim.evidence for claim in judge(collect([tmp_path / "v.arrow"]).networks))
 
 
 def test_a_plan_says_what_the_samples_of_each_view_are(cli, tiny):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import streamspread
-from streamspread.reports.pages import report
+from streamspread.reports.build import report
 from tests.malformed.values import objects
 
 #: What stands for other programs' affairs, is asked for on purpose, or takes long whatever is given.

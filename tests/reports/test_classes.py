@@ -14,9 +14,9 @@ import pytest
 from rich.console import Console
 
 from streamspread.reports import export, markup, summary
-from streamspread.reports.texts import texts_in
-from streamspread.reports.runs import Run
+from streamspread.reports.run import Run
 from streamspread.reports.spectra_table import classes_table, print_spectra
+from streamspread.reports.texts import texts_in
 from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.spectra import Spectra
 from tests.spectra import complete, equal_run, layer

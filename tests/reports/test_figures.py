@@ -7,19 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streamspread.reports.courses import courses
+from streamspread.reports.figure import Chart
+from streamspread.reports.pictures import all_pictures, finish, latent
 
 from streamspread.errors import MissingError
 from streamspread.reports import build, points, render
-from streamspread.reports.claims import TAU
-from streamspread.reports.courses import courses
-from streamspread.reports.figure import Chart
+from streamspread.reports.collection import Collection, collect
 from streamspread.reports.figures import FIGURES
-from streamspread.reports.texts import languages, texts_in
-from streamspread.reports.pictures import all_pictures, finish, latent
 from streamspread.reports.rows import MANY, role
-from streamspread.reports.runs import Collection, Run, collect
+from streamspread.reports.run import Run
+from streamspread.reports.texts import texts_in
 from streamspread.results.embedding import Embedding, LayerEmbedding
 from streamspread.results.spectra import Spectra
+from streamspread.study.claims import TAU
 from tests.spectra import NO1_DIMS, NO3_DIMS, equal_run, open_layer
 
 pytest.importorskip("vl_convert", reason="figures need vl-convert")
@@ -217,14 +218,14 @@ def test_a_twin_of_random_weights_is_dashed(growing):
     assert set(dashes) == {"1,0", "4,3"}
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("lang", languages())
 def test_files_are_written_in_every_language_and_the_same_again(study_files, tmp_path, lang):
     try:
         render.check(lang)
     except MissingError as error:
         pytest.skip(str(error))
     few = [path for path in study_files if path.stem in ("no3", "no1-tsne")]
-    assert build.write_page(few, tmp_path, lang) == []
+    assert build.write(few, tmp_path, lang) == []
     figures = tmp_path / "figures"
     assert len({path.stem for path in figures.iterdir()}) == 6
     before = {path.name: path.read_bytes() for path in figures.iterdir()}
@@ -245,7 +246,7 @@ def test_missing_fonts_are_one_clear_line(monkeypatch):
 
 def test_a_missing_library_still_gives_the_page(study_files, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    (line,) = build.write_page(study_files[:1], tmp_path, "en")
+    (line,) = build.write(study_files[:1], tmp_path, "en")
     assert "its figures are not: figures need vl-convert" in line
     assert "pip install vl-convert-python" in line
     assert (tmp_path / "index.html").is_file()
@@ -321,7 +322,7 @@ def test_a_new_figure_is_a_file_on_the_page_and_in_markdown(throw_away, study_fi
     few = [path for path in study_files if path.stem in ("no1", "no3")]
     svg = render.svg(all_pictures(collect(few), TEXTS)["layer-counts"].draw())
     assert [m["layers"] for m in marks(svg, "bar")] == ["19", "19"]
-    assert build.write_markdown(few, tmp_path, "en") == []
+    assert build.write(few, tmp_path, "en", form=build.MARKDOWN) == []
     assert (tmp_path / "figures" / "layer-counts.png").is_file()
     shown = re.findall(r"!\[(.+)\]", (tmp_path / "report.md").read_text(encoding="utf-8"))
     assert shown[:3] == ["figure3-dimensions", "figure4-spread", "layer-counts"]

@@ -7,8 +7,8 @@ import pytest
 
 import streamspread.reports
 from streamspread.errors import OptionError
-from streamspread.reports.texts import languages, texts_in, training_label
-from streamspread.reports.runs import Training
+from streamspread.reports.run import Training
+from streamspread.reports.texts import texts_in, training_label
 
 FOLDER = Path(streamspread.reports.__file__).parent
 
@@ -17,11 +17,13 @@ def places(text):
     return set(re.findall(r"{(\w+)}", text))
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("lang", languages())
 def test_every_language_has_every_text_with_its_places(lang):
     texts = texts_in(lang)
     assert set(texts) == set(texts_in("en"))
-    assert {key: places(text) for key, text in texts.items()} == {key: places(texts_in("en")[key]) for key in texts_in("en")}
+    assert {key: places(text) for key, text in texts.items()} == {
+        key: places(texts_in("en")[key]) for key in texts_in("en")
+    }
     assert all(texts.values())
 
 
@@ -42,7 +44,7 @@ def test_japanese_texts_are_japanese():
 def test_every_text_is_used():
     files = [path for path in FOLDER.rglob("*.*") if path.suffix in (".py", ".js", ".html")]
     code = "".join(path.read_text(encoding="utf-8") for path in files if not path.name.startswith("labels"))
-    code += (FOLDER / "labels.py").read_text(encoding="utf-8").partition("LANGUAGES")[2]
+    code += (FOLDER / "labels.py").read_text(encoding="utf-8").partition("languages()")[2]
     composed = (
         "claim_",
         "short_",

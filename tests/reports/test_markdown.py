@@ -1,10 +1,11 @@
 """Tables to paste, with the numbers of the spectra."""
 
-from streamspread import store
-from streamspread.reports.texts import texts_in
 from streamspread.reports.markdown import render, to_markdown
-from streamspread.reports.runs import Collection, collect
 from streamspread.reports.summary import Table
+
+from streamspread import store
+from streamspread.reports.collection import Collection, collect
+from streamspread.reports.texts import texts_in
 from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, equal_layer, equal_run, equal_spectra, open_layer
 

@@ -14,9 +14,10 @@ import pytest
 
 from streamspread import store
 from streamspread.reports import build, render
-from streamspread.reports.texts import languages, texts_in
+from streamspread.reports.collection import Collection, collect
 from streamspread.reports.page import to_html
-from streamspread.reports.runs import Collection, Run, collect
+from streamspread.reports.run import Run
+from streamspread.reports.texts import texts_in
 from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, equal_layer, equal_run, equal_spectra, open_layer
 
@@ -85,7 +86,7 @@ def test_sections_without_results_are_left_out(study_files):
     assert re.findall(r'<section id="([\w-]+)">', page) == expected
 
 
-@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("lang", languages())
 def test_the_page_speaks_its_language(study_files, lang):
     page = to_html(collect(study_files), texts_in(lang), lang)
     assert f'<html lang="{lang}">' in page
@@ -170,8 +171,8 @@ def test_results_and_points_are_named_by_the_paths_that_were_given(page, study_f
 def test_paths_that_are_no_text_do_not_stop_a_report(tmp_path):
     facts = {"model": "no1", "data": "d", "command": ["streamspread", "run", "--data", "folder:bad\udcff"]}
     store.write(equal_spectra({"c1": 10}, {"c1": 5}, **facts), tmp_path / "r.arrow")
-    build.write_page([tmp_path / "r.arrow"], tmp_path / "page", "en")
-    build.write_markdown([tmp_path / "r.arrow"], tmp_path / "page", "en")
+    build.write([tmp_path / "r.arrow"], tmp_path / "page", "en")
+    build.write([tmp_path / "r.arrow"], tmp_path / "page", "en", form=build.MARKDOWN)
     for name in (build.PAGE, build.MARKDOWN):
         assert "folder:bad?" in (tmp_path / "page" / name).read_text(encoding="utf-8")
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from streamspread.reports import text
+from streamspread.reports.collection import Collection, collect, short_names
 from streamspread.reports.finding import finding
-from streamspread.reports.texts import texts_in
 from streamspread.reports.page import to_html
 from streamspread.reports.rows import MANY
-from streamspread.reports.runs import Collection, Run, collect, differences, short_names
+from streamspread.reports.run import Run, differences
+from streamspread.reports.texts import texts_in
 from streamspread.results.interval import Interval
 from streamspread.results.spectra import Spectra
 from tests.reports.probes import FILES_PROBE, FRAME, HELPERS, LINK_PROBE, LONE_PROBE, PROBE, WATCH

@@ -37,7 +37,7 @@ def test_each_figure_is_told_before_it_is_drawn_and_then_the_page(tmp_path):
     equal_spectra(NO1_DIMS, EQUAL).save(tmp_path / "one.arrow")
     told = []
     with telling(told.append):
-        build.write_page([tmp_path / "one.arrow"], tmp_path, "en")
+        build.write([tmp_path / "one.arrow"], tmp_path, "en")
     *drawing, page = told
     drawn = sorted((tmp_path / "figures").glob("*.png"))
     assert [(one.stage, one.done, one.total) for one in drawing] == [

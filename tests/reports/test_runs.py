@@ -6,16 +6,8 @@ import pytest
 
 from streamspread import store
 from streamspread.errors import OptionError, StoreError
-from streamspread.reports.runs import (
-    Collection,
-    Run,
-    Training,
-    collect,
-    differences,
-    growth,
-    layer_names,
-    short_names,
-)
+from streamspread.reports.collection import Collection, collect, growth, layer_names, short_names
+from streamspread.reports.run import Run, Training, differences
 from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, equal_run, equal_spectra, open_layer
 

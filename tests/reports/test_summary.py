@@ -1,8 +1,8 @@
 """The report's tables of what was analysed, as rows of text."""
 
 from streamspread.reports import summary
+from streamspread.reports.collection import Collection
 from streamspread.reports.texts import texts_in
-from streamspread.reports.runs import Collection
 from tests.spectra import equal_run
 
 

@@ -16,8 +16,8 @@ from torch import nn
 import streamspread
 from streamspread import store
 from streamspread.reports import export, summary
+from streamspread.reports.run import Run
 from streamspread.reports.texts import texts_in
-from streamspread.reports.runs import Run
 from streamspread.results.metrics import Metric, Metrics, metric_names, metrics_of
 from streamspread.results.spectra import Spectra
 from streamspread.results.spectrum import Spectrum

@@ -10,13 +10,14 @@ import torch
 from streamspread.datasets import Labelled
 from streamspread.errors import DataError, LayerError, OptionError, StoreError
 from streamspread.models.plans import parse_plan
-from streamspread.reports.experiments import course as told_course
-from streamspread.reports.experiments import depths as told_depths
-from streamspread.reports.experiments import spreading as told
-from streamspread.reports.experiments import write_course, write_depths, write_spreading
 from streamspread.study import course, depths, spreading
-from streamspread.study.experiments import NARROW, check_experiments, some
-from streamspread.study.spreading import Experiment, Setting, kinds, settings
+from streamspread.study.experiments import depths as told_depths
+from streamspread.study.experiments import spreading as told
+from streamspread.study.experiments import while_training as told_course
+from streamspread.study.experiments.documents import write_course, write_depths, write_spreading
+from streamspread.study.experiments.perform import some
+from streamspread.study.experiments.spreading import Experiment, Setting, kinds, settings
+from streamspread.study.steps import NARROW, check_experiments
 from streamspread.study.trials import Looks, run
 from streamspread.training import Recipe
 from streamspread.training.spread_measures import KINDS

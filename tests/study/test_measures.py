@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from streamspread.datasets import Labelled
-from streamspread.study.measures import NOISE, Ridge, held, noisy
+from streamspread.study.experiments.measures import NOISE, Ridge, held, noisy
 
 
 def drawn(count, seed=0):

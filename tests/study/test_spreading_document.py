@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from streamspread.reports.experiments import course, depths, spreading
+from streamspread.study.experiments import depths, spreading
 
 FOLDER = Path(__file__).parents[2] / "docs" / "study"
 TEXT = (FOLDER / "spreading.md").read_text("utf-8")

@@ -7,8 +7,7 @@ import pytest
 from streamspread.errors import MissingError, ModelError, OptionError
 from streamspread.models import load
 from streamspread.models.plans import parse_plan
-from streamspread.study import NETWORKS, PARTS, check, steps
-from streamspread.study.steps import DEPTHS, TrainingSpec, fewer
+from streamspread.study.steps import DEPTHS, NETWORKS, PARTS, TrainingSpec, check, fewer, steps
 
 
 def test_the_whole_study_has_a_result_of_its_own_for_every_step():

@@ -3,16 +3,16 @@
 // Charts from their descriptions: rows of what is chosen go into them by name; Vega draws.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const {texts, taus, runs, groups} = data;
+const {texts, taus, runs} = data;
 const $ = id => document.getElementById(id);
 const night = matchMedia("(prefers-color-scheme: dark)");
-const state = {tau: taus.indexOf(data.tau), run: groups.networks[0].entries[0][0], layer: "", part: data.parts[0]};
+const state = {tau: taus.indexOf(data.tau), run: data.networks[0][0], layer: "", part: data.parts[0]};
 const tauText = () => `${taus[state.tau]}`;
 
 // A row for each layer, τ or point, as rows.py makes them.
-function rowsOf(kind, entries, part, at) {
+function rowsOf(kind, shown, part, at) {
   const found = [];
-  for (const [run, series] of entries) {
+  for (const [run, series] of shown) {
     for (const layer of runs[run].layers) {
       if (part !== null && layer.part !== part) continue;
       const {lows, highs, limited, estimates, scree, metrics, ...facts} = layer;
@@ -30,24 +30,22 @@ function rowsOf(kind, entries, part, at) {
 
 // The group that a chart shows: that of the chosen run, or of its model, or the first.
 function groupOf(chart) {
-  const alone = [state.run, runs[state.run].name];
-  if (chart.of === "run") return {name: alone[1], entries: [alone]};
-  if (chart.of === "compare") {
+  const alone = [state.run, runs[state.run].name], {groups} = chart;
+  if (groups === "run") return {name: alone[1], series: [alone]};
+  if (groups === "pair") {
     const second = Number($("run-b").value);
-    return {name: "", entries: [[state.run, `A: ${alone[1]}`], [second, `B: ${runs[second].name}`]]};
+    return {name: "", series: [[state.run, `A: ${alone[1]}`], [second, `B: ${runs[second].name}`]]};
   }
-  const found = groups[chart.of];
-  return found.find(group => group.entries.some(([run]) => run === state.run)) ??
-    found.find(group => runs[group.entries[0][0]].model === runs[state.run].model) ?? found[0];
+  return groups.find(group => group.series.some(([run]) => run === state.run)) ??
+    groups.find(group => runs[group.series[0][0]].model === runs[state.run].model) ?? groups[0];
 }
 
 function shownBy(chart) {
-  if (chart.own) return {rows: chart.own, name: ""};
   if (chart.rows === "points") return pointsShown();
   const group = groupOf(chart);
-  const part = chart.parts ? null : chart.follows.includes("part") ? state.part : "conv";
+  const part = chart.parts ? null : chart.depends_on.includes("part") ? state.part : "conv";
   const at = chart.rows === "taus" ? taus.map((_, index) => index) : [state.tau];
-  return {rows: rowsOf(chart.rows, group.entries, part, at), name: group.name};
+  return {rows: rowsOf(chart.rows, group.series, part, at), name: group.name};
 }
 
 function decode(packed) {
@@ -112,7 +110,7 @@ async function drawOnce(host) {
   const which = host.closest("figure").querySelector(".which");
   if (which) which.textContent = shownBy(chart).name;
   host.dataset.rows = rows.length;
-  if (!chart.own && !rows.some(row => row.low > 0 || "x" in row)) return; // all is constant
+  if (!rows.some(row => row.low > 0 || "x" in row)) return; // all is constant
   if (host.drawn?.key === key) {
     for (const [name, value] of Object.entries(params)) host.drawn.view.signal(`now_${name}`, value);
     await host.drawn.view.data("rows", rows).runAsync();
@@ -213,7 +211,7 @@ function offerFiles() {
       ["SVG", async () => keep(`${name}.svg`, await figure(chart, "svg"), "image/svg+xml")],
       ["PNG", async () => keep(`${name}.png`, await figure(chart, "png"))],
       ["CSV", () => keep(`${name}.csv`, table(), "text/csv")],
-      ...(chart.own ? [] : [["Arrow", () => keep(`${kept}.arrow`, arrow(kept), "application/vnd.apache.arrow.file")]]),
+      ["Arrow", () => keep(`${kept}.arrow`, arrow(kept), "application/vnd.apache.arrow.file")],
     ]);
   }
   for (const place of document.querySelectorAll(".scroll")) {

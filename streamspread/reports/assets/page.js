@@ -26,7 +26,7 @@ function chosen() {
   return own.find(layer => layer.part === state.part) ?? own[0] ?? runs[state.run].layers[0];
 }
 
-// By how much K grows where N doubles, over about the last doubling; as growth in runs.py.
+// By how much K grows where N doubles, over about the last doubling; as growth in collection.py.
 function growth(names, name) {
   const found = names.map(one => runs.find(run => run.name === one))
     .map(run => ({n: run.samples, layer: run.layers.find(layer => layer.stem === name && layer.part === "conv")}))
@@ -37,13 +37,13 @@ function growth(names, name) {
   return `${Math.round(10 * grown) < 0 ? "−" : "+"}${Math.abs(grown).toFixed(1)}\u00a0%`;
 }
 
-// A cell at the chosen threshold, as written in live.py.
+// A cell at the chosen threshold, as Cells in sections.py writes it.
 function cell(what, run, name) {
   if (what === "growth") return growth(run, name);
   const layer = runs.find(one => one.name === run).layers.find(one => one.layer === name), k = answer(layer);
   const number = k.text + (layer.limited.includes(state.tau) ? "†" : "");
   if (what === "estimate") return layer.estimates[state.tau] ?? "–";
-  if (what === "filled") return layer.ceiling ? percent(k.low / layer.ceiling, k.high / layer.ceiling) : "–";
+  if (what === "filled") return layer.ceiling && k.high ? percent(k.low / layer.ceiling, k.high / layer.ceiling) : "–";
   return {k: number, spread: k.share, share: `${number} (${k.share})`}[what];
 }
 
@@ -72,7 +72,7 @@ function finding() {
   if (steps.length) said.push(fill(texts.finding_steps, {rises, steps: steps.length}));
   if (falls.length) {
     said.push(falls.length > 4 ? fill(texts.finding_many_falls, {where: falls.length}) : fill(texts.finding_falls, {where: falls.join(", ")}));
-    const others = groups.networks.flatMap(group => group.entries).filter(([other]) => other !== state.run && !runs[other].layers.some(layer => layer.twin));
+    const others = data.networks.filter(([other]) => other !== state.run && !runs[other].layers.some(layer => layer.twin));
     const alike = others.filter(([other]) => spreadsOf(runs[other]).falls.join() === falls.join()).map(([, other]) => other);
     if (alike.length) said.push(fill(texts.finding_alike, {networks: alike.join(alike.some(other => other.includes(",")) ? "; " : ", ")}));
   }
@@ -163,7 +163,7 @@ function drawCompare() {
   }));
 }
 
-const live = [...document.querySelectorAll("[data-live]")].map(place => [place, JSON.parse(place.dataset.live)]);
+const cells = [...document.querySelectorAll("[data-cell]")].map(place => [place, JSON.parse(place.dataset.cell)]);
 
 function show() {
   for (const id of ["tau", "run", "layer", "part"]) $(id).value = state[id];
@@ -174,7 +174,7 @@ function show() {
     for (const place of document.querySelectorAll(`.${kind}`)) place.textContent = text;
   drawAnswer();
   drawLayer();
-  for (const [place, of] of live) place.textContent = cell(...of);
+  for (const [place, of] of cells) place.textContent = cell(...of);
   if ($("run-b")) drawCompare();
   drawCharts();
   hint();
@@ -234,7 +234,7 @@ function start() {
   recall();
   if ($("run-b")) {
     const others = runs.map((run, index) => [index, run.name]);
-    choices($("run-b"), others, groups.networks[0].entries[1]?.[0] ?? runs.findIndex((_, index) => index !== state.run));
+    choices($("run-b"), others, data.networks[1]?.[0] ?? runs.findIndex((_, index) => index !== state.run));
     $("run-b").addEventListener("change", show);
   }
   if ($("latent-run")) {
@@ -255,7 +255,7 @@ function start() {
     links(place, [[texts.copy, event => copy(text, event.target)]]);
   }
   for (const place of document.querySelectorAll("details")) place.addEventListener("toggle", hint);
-  for (const place of document.querySelectorAll(".scroll")) place.insertAdjacentHTML("beforebegin", '<p class="hint"></p>');
+  for (const place of document.querySelectorAll("section:not(#over-training) .scroll")) place.insertAdjacentHTML("beforebegin", '<p class="hint"></p>');
   for (const place of document.querySelectorAll(".hint")) place.textContent = `⇄ ${texts.scrolls}`;
   addEventListener("beforeprint", () => {
     for (const place of document.querySelectorAll("details")) place.open = true;

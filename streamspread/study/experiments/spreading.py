@@ -1,41 +1,197 @@
-"""What the experiment on training that spreads came to: a table, a figure, and what can be said of it.
+"""The experiment on training that spreads: the same network without the term, and with it in several ways.
 
-All of it is made from what each training measured; which way it came out decides the sentences.
+Every training leaves a file of what was measured of it, so an experiment that was ended goes on where it was.
+Table, figure and sentences are made from these numbers; which way they came out decides the sentences.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import mean, stdev
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import torch
+from torch.utils.data import TensorDataset
+
+from streamspread.api.analyze import analyze
+from streamspread.datasets import Labelled
 from streamspread.reports.chart import PERCENT, Encoding, Spec, log_axis, series, with_encoding
 from streamspread.reports.table import Table, markdown
+from streamspread.study.experiments.measures import held, noisy
+from streamspread.study.experiments.records import (
+    Record,
+    Several,
+    components,
+    convolutions,
+    difference,
+    read_json,
+    share,
+    write_json,
+)
+from streamspread.study.trials import Looks, Trial, run, score
+from streamspread.system.tensors import checksum
+from streamspread.system.text import file_stem, storable
+from streamspread.system.version import __version__
+from streamspread.training import Recipe
+
+TAU = 0.7
+SEEDS = 3
+MEASURED = 1_000  # training images of which K is taken
+_FITTED, _OTHERS = 800, 400  # training and test images of regressions
+_DISTURBED = 1_000  # test images that are given noise
+
+
+USUAL = "participation"  # kind of the term
+
+#: A weight of each kind, as what they measure is of differing size. DeCov's measure is VICReg's times D/2, so
+#: these two are nearly the same at D = 4,096; at ten times as much they left little of the accuracy.
+WEIGHTS = {
+    USUAL: 0.1,
+    "participation-with-diagonal": 0.1,
+    "effective-rank": 0.1,
+    "coding-rate": 0.7,
+    "vicreg": 0.002,
+    "decov": 1e-6,
+    "within-classes": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to train: with no layers, without the term."""
+
+    layers: tuple[str, ...] = ()
+    weight: float = 0.1
+    target: str | float | None = "previous"
+    kind: str = USUAL
+
+    def __str__(self) -> str:
+        if not self.layers:
+            return "without"
+        kind = () if self.kind == USUAL else (self.kind,)
+        return ", ".join(["+".join(self.layers), *kind, f"{self.weight:g}", str(self.target or "no target")])
+
+
+def settings(last: str, before: str) -> list[Setting]:
+    """Without the term; three strengths on the last convolution; without a bound; and on the last two."""
+    return [
+        Setting(),
+        Setting((last,), 0.03),
+        Setting((last,), 0.1),
+        Setting((last,), 0.3),
+        Setting((last,), 0.1, None),
+        Setting((before, last), 0.1),
+    ]
+
+
+def kinds(last: str) -> list[Setting]:
+    """Without the term, and every kind of it on the last convolution, without a bound."""
+    return [Setting(), *(Setting((last,), weight, None, kind) for kind, weight in WEIGHTS.items())]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What all trainings of it share.
+
+    Attributes:
+        folder: gets a file for each training. ``model``: no1 … no4 or ``plan:…``.
+        train, test: images and labels. ``recipe``: of all, but for seed and term.
+        seeds: of each setting. ``device``: where everything runs.
+    """
+
+    folder: Path
+    model: str
+    train: Labelled
+    test: Labelled
+    recipe: Recipe
+    device: torch.device
+    seeds: int = SEEDS
+
+    def trainings(self, ways: Sequence[Setting]) -> Iterator[tuple[Setting, int]]:
+        """Seed after seed, so that one that is ended has whole comparisons."""
+        for seed in range(self.recipe.seed, self.recipe.seed + self.seeds):
+            for way in ways:
+                yield way, seed
+
+    def do(self, way: Setting, seed: int, looks: Looks | None = None) -> tuple[dict[str, Any], bool]:
+        """What was measured of a training, and whether it was there already, made in the same way.
+
+        Raises:
+            StoreError: the file cannot be written. Else as :func:`streamspread.training.train`.
+        """
+        path = self.folder / f"{file_stem(str(way).replace(', ', '-').replace(' ', '-'))}-seed{seed}.json"
+        made = self._made(way, seed)
+        if (earlier := read_json(path)) is not None and earlier.get("made") == made:
+            return earlier, True
+        recipe = replace(
+            self.recipe,
+            seed=seed,
+            spread_layers=way.layers,
+            spread_weight=way.weight,
+            spread_target=way.target,
+            spread_kind=way.kind,
+        )
+        trial = run(self.model, self.train, self.test, recipe, self.device, looks)
+        found = {"made": made, "setting": str(way), **asdict(way), "seed": seed, **self._measured(trial)}
+        write_json(path, found)
+        return found, False
+
+    def _made(self, way: Setting, seed: int) -> dict[str, Any]:
+        """Everything that a result depends on, as JSON holds it."""
+        return {
+            "version": __version__,
+            "model": self.model,
+            "data": storable(self.train.description),
+            "images": [len(self.train.labels), len(self.test.labels)],
+            "checksum": checksum(*self.train[:2], *self.test[:2]),
+            "epochs": self.recipe.epochs,
+            **replace(self.recipe, seed=seed).note(),
+            "setting": str(way),
+            "device": self.device.type,
+        }
+
+    def _measured(self, trial: Trial) -> dict[str, Any]:
+        began = time.perf_counter()
+        network, layers = trial.network, trial.network.default_layers
+        some = TensorDataset(self.train.images[:MEASURED], self.train.labels[:MEASURED])
+        spectra = analyze(network, some, layers, (TAU,), classes=True, estimate=False, device=self.device)
+        last = [layer for layer in layers if layer != "gap"][-2:]
+        holds = held(network, last, _first(self.train, _FITTED), _first(self.test, _OTHERS))
+        held_out = _first(self.test, _DISTURBED)
+        disturbed = score(network, noisy(held_out.images, 0).to(self.device), held_out.labels.to(self.device))
+        by_layer = {}
+        for name, found in spectra.items():
+            by_layer[name] = {
+                "dim": found.dim,
+                "components": [int(end) for end in found.components(TAU)],
+                "participation": found.participation_ratio_unbiased,
+                "between": None if found.classes is None else found.classes.between_share,
+                **(asdict(holds[name]) if name in holds else {}),
+            }
+        return {
+            "accuracy": trial.test.accuracy,
+            "noisy_accuracy": disturbed.accuracy,
+            "test_loss": trial.test.loss,
+            "train_loss": trial.losses[-1],
+            "seconds": trial.seconds,
+            "steps": trial.steps,
+            "precision": trial.precision,
+            "measured_images": len(some),
+            "measuring_seconds": time.perf_counter() - began,
+            "layers": by_layer,
+        }
+
+
+def _first(images: Labelled, count: int) -> Labelled:
+    return Labelled(images.images[:count], images.labels[:count], images.description)
+
 
 WITHOUT = "without"
 #: Standard errors from which on a difference is one: Student's t at 95 %, by degrees of freedom.
 _STUDENT = {1: 12.7, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31}
-
-Record = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Several:
-    """A number over seeds: mean, deviation (NaN for one), and how many."""
-
-    mean: float
-    deviation: float
-    count: int
-
-    @staticmethod
-    def of(values: Sequence[float]) -> Several:
-        return Several(mean(values), stdev(values) if len(values) > 1 else math.nan, len(values))
-
-    def text(self, decimals: int, factor: float = 1.0) -> str:
-        shown = f"{factor * self.mean:,.{decimals}f}"
-        return shown if self.count < 2 else f"{shown} ± {factor * self.deviation:,.{decimals}f}"
 
 
 def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -57,22 +213,6 @@ def _are_kinds(records: Sequence[Record]) -> bool:
 def _differ_by(records: Sequence[Record], weight: str = ", weight") -> str:
     """What tells groups apart. ``weight``: "" where kinds go without theirs, as in a legend."""
     return f"kind{weight}" if _are_kinds(records) else "layers, weight, target"
-
-
-def convolutions(record: Record) -> list[str]:
-    """The layers but for the pooled one."""
-    return [name for name in record["layers"] if name != "gap"]
-
-
-def share(record: Record, layer: str) -> float:
-    """K/D, the middle of its interval."""
-    found = record["layers"][layer]
-    return sum(found["components"]) / 2 / found["dim"]
-
-
-def components(record: Record, layer: str) -> float:
-    """K, the middle of its interval."""
-    return float(sum(record["layers"][layer]["components"])) / 2
 
 
 def table(records: Sequence[Record]) -> str:
@@ -119,11 +259,6 @@ def shares(records: Sequence[Record]) -> str:
             cells.append(f"{k.text(0)} ({k.mean / found[0]['dim']:.2%}{ends})")
         rows.append([setting, *cells])
     return markdown(Table.of_rows([_differ_by(records), *names], rows))
-
-
-def difference(a: Several, b: Several) -> tuple[float, float]:
-    """b − a, and its standard error (NaN where a seed is alone)."""
-    return b.mean - a.mean, math.sqrt(a.deviation**2 / a.count + b.deviation**2 / b.count)
 
 
 def found(records: Sequence[Record]) -> list[str]:

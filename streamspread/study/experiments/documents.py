@@ -10,7 +10,7 @@ from streamspread.errors import MissingError
 from streamspread.reports import figures
 from streamspread.reports.build import FIGURES, check_folder, save_figure, write_file
 from streamspread.reports.chart import Spec
-from streamspread.reports.experiments import course, depths, spreading
+from streamspread.study.experiments import depths, spreading, while_training
 
 
 def write_spreading(records: Sequence[Mapping[str, Any]], folder: Path, name: str) -> tuple[Path, list[str]]:
@@ -39,10 +39,10 @@ def write_course(seen: Mapping[str, Any], folder: Path, name: str) -> tuple[Path
         f"{seen['images']:,} training images ({seen['data']}), {seen['epochs']} epochs in batches of "
         f"{seen['batch_size']} at a peak rate of {seen['lr']}; K of {seen['measured_images']:,} training "
         f"images, with batch norm's statistics taken anew at each look.{_ended(seen)}",
-        course.table(seen),
-        _listed(course.found(seen)),
+        while_training.table(seen),
+        _listed(while_training.found(seen)),
     ]
-    return _written(text, lambda: course.draw(seen), folder, name)
+    return _written(text, lambda: while_training.draw(seen), folder, name)
 
 
 def _ended(seen: Mapping[str, Any]) -> str:

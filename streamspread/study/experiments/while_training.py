@@ -1,9 +1,12 @@
-"""Spread over a training: a network looked at before its first step, often in the first ones, then less."""
+"""Spread over a training: a network looked at before its first step, often in the first ones, then less; and
+the table, the figure and the sentences that its numbers decide.
+"""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +19,9 @@ from torch.utils.data import TensorDataset
 from streamspread.api.analyze import analyze
 from streamspread.datasets import Labelled
 from streamspread.models.network import Network
-from streamspread.study.records import read_json, write_json
+from streamspread.reports.chart import PERCENT, Spec, log_axis, ordered
+from streamspread.reports.table import Table, markdown
+from streamspread.study.experiments.records import Record, components, read_json, share, write_json
 from streamspread.study.trials import Looks, run, score
 from streamspread.system.tensors import checksum
 from streamspread.system.text import storable
@@ -30,7 +35,7 @@ _BATCH = 250  # images from which batch norm's statistics are taken anew
 
 
 @dataclass(frozen=True)
-class Course:
+class WatchedTraining:
     """A training that is looked at.
 
     Attributes:
@@ -134,3 +139,83 @@ def moments(per_epoch: int, epochs: int) -> list[int]:
     halves = [round(per_epoch * part / _PARTS) for part in range(1, _PARTS * epochs + 1)]
     early = [0, *(lead * 10**power for power in range(7) for lead in (1, 2, 3, 5, 7))]
     return sorted({*(step for step in early if step < halves[0]), *halves})
+
+
+def table(seen: Record) -> str:
+    """K(0.7) of each layer at each look, and the accuracy on the test images looked at, as Markdown."""
+    names = list(seen["looks"][0]["layers"])
+    rows = []
+    for look in seen["looks"]:
+        ks = [_written(look["layers"][name]["components"]) for name in names]
+        epochs = look["step"] / seen["steps_per_epoch"]
+        rows.append([str(look["step"]), f"{epochs:.2f}", *ks, f"{look['test']['accuracy']:.1%}"])
+    header = ["steps", "epochs", *names, "test accuracy"]
+    return markdown(Table.of_rows(header, rows, words=()))
+
+
+def found(seen: Record) -> list[str]:
+    """Where each layer's K was highest, what became of it, and when the last convolution fell below the one
+    before it."""
+    looks, steps = seen["looks"], [look["step"] for look in seen["looks"]]
+    names = [name for name in looks[0]["layers"] if name != "gap"]
+    lines = []
+    for name in names:
+        ks = [components(look, name) for look in looks]
+        top = ks.index(max(ks))
+        lines.append(
+            f"{name}: K(0.7) is {ks[0]:,.0f} before the first step, highest after step {steps[top]:,} "
+            f"({ks[top]:,.0f}) and {ks[-1]:,.0f} at the end; lowest {min(ks):,.0f} after step "
+            f"{steps[ks.index(min(ks))]:,}."
+        )
+    *_, before, last = names
+    below = [share(look, last) < share(look, before) for look in looks]
+    start = next((i for i in range(len(looks)) if all(below[i:])), None)
+    if start is None:
+        lines.append(f"At the end {last} spreads over no smaller share than {before}.")
+    else:
+        when = f"after step {steps[start]:,}" if start else "before the first step"
+        lines.append(f"{last} spreads over a smaller share than {before} {when}, and from there to the end.")
+    return lines
+
+
+def draw(seen: Record) -> Spec:
+    """K(0.7) over steps, and the share of the variance between classes, a curve for each layer."""
+    rows = [
+        {
+            "key": name,
+            "step": look["step"] + 1,
+            "k": components(look, name),
+            "between": None if math.isnan(between := look["layers"][name]["between"]) else between,
+        }
+        for look in seen["looks"]
+        for name in look["layers"]
+    ]
+    x = {"field": "step", **log_axis("steps taken, and one", tight=True)}
+    heights = {
+        "k": log_axis("K(0.7)", tight=True),
+        "between": {
+            "type": "quantitative",
+            "title": "variance between classes",
+            "axis": {"labelExpr": PERCENT},
+        },
+    }
+    panels = [
+        {
+            "width": 320,
+            "height": 240,
+            "mark": {"type": "line", "point": True},
+            "encoding": {"x": x, "y": {"field": field, **axis}, "color": ordered("key")},
+        }
+        for field, axis in heights.items()
+    ]
+    return {
+        "title": f"{seen['model']} while it trains",
+        "params": [{"name": "now_columns", "value": 8}],
+        "data": {"values": rows},
+        "hconcat": panels,
+    }
+
+
+def _written(ends: Sequence[int]) -> str:
+    low, high = ends
+    return f"{low:,}" if low == high else f"{low:,} … {high:,}"

@@ -105,7 +105,7 @@ def test_of_images_in_memory_every_one_counts_and_so_do_labels(tmp_path):
 
 def test_another_version_counts(tmp_path, monkeypatch):
     make_study(tmp_path).do(STEP)
-    monkeypatch.setattr("streamspread.study.work.__version__", "99")
+    monkeypatch.setattr("streamspread.study.analyses.__version__", "99")
     assert make_study(tmp_path).do(STEP).changed == ("version",)
 
 

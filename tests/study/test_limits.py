@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import pytest
-
-from streamspread.reports.texts import texts_in
-from streamspread.reports.limits import reach
 from streamspread.reports.markdown import to_markdown
 from streamspread.reports.page_data import page_data
-from streamspread.reports.runs import Collection
+
+from streamspread.reports.collection import Collection
+from streamspread.reports.texts import texts_in
 from streamspread.results.growth import Estimate
 from streamspread.results.spectra import LayerSpectrum
+from streamspread.study.claims import upper_limit
 from tests.spectra import equal_layer, equal_run
 
 TEXTS = texts_in("en")
@@ -42,13 +42,13 @@ def estimated(monkeypatch):
     ],
 )
 def test_more_images_may_raise_k_the_more_the_fewer_there_are(samples, dim, equal, expected):
-    assert reach(equal_layer("c1", dim, equal, samples), 0.7) == pytest.approx(expected, rel=1e-6)
+    assert upper_limit(equal_layer("c1", dim, equal, samples), 0.7) == pytest.approx(expected, rel=1e-6)
 
 
 def test_k_in_the_reach_of_n_may_become_anything_up_to_the_directions_of_the_layer():
     few = equal_layer("c1", 65536, 700, 1_200)
-    assert reach(few, 0.7) == 65536
-    assert reach(replace(few, source_dim=1_000), 0.7) == 1_000
+    assert upper_limit(few, 0.7) == 65536
+    assert upper_limit(replace(few, source_dim=1_000), 0.7) == 1_000
 
 
 def test_k_of_all_images_lay_within_reach_in_every_layer_that_is_known():
@@ -63,13 +63,13 @@ def test_k_of_all_images_lay_within_reach_in_every_layer_that_is_known():
     }
     for *some, whole in known.values():
         for samples, k in zip((1_000, 2_000, 4_000, 8_000), some, strict=True):
-            assert reach(equal_layer("c", 65536, round(k / 0.7), samples), 0.7) >= whole
+            assert upper_limit(equal_layer("c", 65536, round(k / 0.7), samples), 0.7) >= whole
 
 
 @pytest.mark.parametrize(("found", "most"), [(KNOWN, 126.5), (UNKNOWN, 65536)])
 def test_an_estimate_says_how_far_k_may_go(estimated, found, most):
     estimated(found)
-    assert reach(equal_layer("c1", 65536, 100, 5_000), 0.7) == most
+    assert upper_limit(equal_layer("c1", 65536, 100, 5_000), 0.7) == most
 
 
 @pytest.mark.parametrize(("found", "words"), [(KNOWN, "120 ± 7"), (UNKNOWN, "≥ 70")])

@@ -24,7 +24,7 @@ from streamspread.datasets import ImageData, Labelled, StreamedImages, nested
 from streamspread.errors import DataError, StoreError, StreamspreadError
 from streamspread.models.plans import find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
-from streamspread.study.agenda import Agenda, works
+from streamspread.study.progress import Agenda, works
 from streamspread.study.steps import Step, TrainingSpec
 from streamspread.system.devices import profile
 from streamspread.system.files import check_name, why

@@ -14,8 +14,9 @@ from streamspread.system.text import file_stem
 if TYPE_CHECKING:
     import torch
 
-    from streamspread.study.agenda import Work
-    from streamspread.study.spreading import Experiment, Setting
+    from streamspread.datasets import Labelled
+    from streamspread.study.experiments.spreading import Experiment, Setting
+    from streamspread.study.progress import Work
     from streamspread.study.trials import Looks
     from streamspread.training import EpochReport
 
@@ -60,7 +61,7 @@ class Whole:
 
     def begin(self, work: Work, report: Report) -> Report:
         """For the next training, which takes so much."""
-        from streamspread.study.agenda import Agenda
+        from streamspread.study.progress import Agenda
 
         here = self._begun
         if here == len(self._works) or self._works[here] != work:
@@ -81,7 +82,7 @@ class Heard:
 
     def looks(self, model: str, images: int, epochs: int) -> Looks:
         """What is called while the next training runs."""
-        from streamspread.study.agenda import learnt
+        from streamspread.study.progress import learnt
         from streamspread.study.trials import Looks
 
         learning = self.bars and self.whole.begin(learnt(model, images, epochs), self.bars)
@@ -98,8 +99,8 @@ def perform(names: Sequence[str], asked: Asked, folder: Path, quiet: bool) -> It
     """
     do = {"spreading": _spreading, "kinds": _kinds, "course": _course, "depths": _depths}
     with progress_bars(quiet, "opening the images"):
-        from streamspread.study.agenda import learnt
-        from streamspread.study.experiments import BATCH_SIZE, RATE, some
+        from streamspread.study.progress import learnt
+        from streamspread.study.steps import BATCH_SIZE, RATE
         from streamspread.system.devices import profile
         from streamspread.training import Recipe, load_splits
 
@@ -135,9 +136,9 @@ def perform(names: Sequence[str], asked: Asked, folder: Path, quiet: bool) -> It
 
 def _trained_by(name: str, model: str, seeds: int) -> list[str]:
     """The networks of an experiment's trainings, in order, as far as they are foreseen."""
-    from streamspread.study.depths import REFERENCE
-    from streamspread.study.experiments import NARROW
-    from streamspread.study.spreading import kinds, settings
+    from streamspread.study.experiments.depths import REFERENCE
+    from streamspread.study.experiments.spreading import kinds, settings
+    from streamspread.study.steps import NARROW
 
     if name == "course":
         return [model]
@@ -153,13 +154,13 @@ def _slug(model: str) -> str:
 
 
 def _spreading(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.study.spreading import settings
+    from streamspread.study.experiments.spreading import settings
 
     return _compared("spreading", given, settings(*_last_two(given["model"])), folder / stem, heard)
 
 
 def _kinds(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.study.spreading import kinds
+    from streamspread.study.experiments.spreading import kinds
 
     return _compared("kinds", given, kinds(_last_two(given["model"])[0]), folder / stem, heard)
 
@@ -174,8 +175,8 @@ def _last_two(model: str) -> list[str]:
 
 def _compared(name: str, given: dict[str, Any], ways: Sequence[Setting], folder: Path, heard: Heard) -> Told:
     """Train in each of the ways, and write what came of it beside the folder of the trainings."""
-    from streamspread.reports.experiments import write_spreading
-    from streamspread.study.spreading import Experiment
+    from streamspread.study.experiments.documents import write_spreading
+    from streamspread.study.experiments.spreading import Experiment
 
     experiment = Experiment(folder, **given)
     trainings = list(experiment.trainings(ways))
@@ -189,10 +190,10 @@ def _compared(name: str, given: dict[str, Any], ways: Sequence[Setting], folder:
 
 
 def _depths(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.reports.experiments import write_depths
-    from streamspread.study.depths import comparable
-    from streamspread.study.experiments import NARROW
-    from streamspread.study.spreading import Experiment, Setting
+    from streamspread.study.experiments.depths import comparable
+    from streamspread.study.experiments.documents import write_depths
+    from streamspread.study.experiments.spreading import Experiment, Setting
+    from streamspread.study.steps import NARROW
 
     recipe = given["recipe"]
 
@@ -234,16 +235,16 @@ def _until_interrupted(records: Iterable[Record]) -> tuple[list[Record], bool]:
 
 
 def _course(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.reports.experiments import write_course
-    from streamspread.study.course import Course
-    from streamspread.study.records import read_json
+    from streamspread.study.experiments.documents import write_course
+    from streamspread.study.experiments.records import read_json
+    from streamspread.study.experiments.while_training import WatchedTraining
 
     def looked(seen: Record) -> None:
         ks = ", ".join(f"{name} {one['components'][0]}" for name, one in seen["layers"].items())
         note(f"after step {seen['step']}: K(0.7) {ks}", heard.quiet)
 
     path, partial = folder / f"{stem}.json", False
-    course = Course(path, **given)
+    course = WatchedTraining(path, **given)
     looks = heard.looks(course.model, len(course.train.labels), course.recipe.epochs)
     try:
         seen: Record | None = course.do(looked, looks)
@@ -253,3 +254,17 @@ def _course(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Tol
             raise
     assert seen is not None
     return Told("course", *write_course(seen, folder, stem), partial)
+
+
+def some(images: Labelled, count: int | None) -> Labelled:
+    """The first so many images; DataError where there are fewer."""
+    from streamspread.datasets import Labelled
+    from streamspread.errors import DataError
+
+    if count is None or count == len(images.labels):
+        return images
+    if count > len(images.labels):
+        raise DataError(f"{count:,} training images asked for, and there are {len(images.labels):,}")
+    return Labelled(
+        images.images[:count], images.labels[:count], f"{images.description}, the first {count:,}"
+    )

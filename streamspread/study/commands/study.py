@@ -11,15 +11,16 @@ import typer
 
 from streamspread.cli.app import Command
 from streamspread.cli.arguments import INPUT, OUTPUT, Data, Language, Quiet
-from streamspread.cli.experiments import Asked, perform
 from streamspread.cli.inputs import open_data
 from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
 from streamspread.options import Flag, Option, read_thresholds, split_names
 from streamspread.options.analysis import MACHINE, QUESTION
+from streamspread.study.experiments.perform import Asked, perform
 from streamspread.system.progress import doing
 
 if TYPE_CHECKING:
-    from streamspread.study import Outcome, Step
+    from streamspread.study.analyses import Outcome
+    from streamspread.study.steps import Step
 
 
 @dataclass(eq=False, repr=False)
@@ -115,9 +116,10 @@ def study(
     taus = read_thresholds(options.thresholds)
 
     with progress_bars(output.quiet):
-        from streamspread import study as library
         from streamspread.models.plans import IMAGE_SIZE
         from streamspread.reports import build
+        from streamspread.study import steps as library
+        from streamspread.study.analyses import Study
         from streamspread.system.devices import profile, resolve_device
 
         named = list(library.PARTS) if wanted.parts.strip() == "all" else split_names(wanted.parts)
@@ -146,7 +148,7 @@ def study(
         if not chosen:
             return
     todo = library.steps(names, chosen, images.samples, epochs)
-    work = library.Study(
+    work = Study(
         output.out,
         images,
         data=spec,
@@ -181,7 +183,7 @@ def study(
         note(f"{len(done)} result{'s' * (len(done) > 1)} in {took:.0f} s", output.quiet)
         doing("reading the results")
         files, apart = work.on_page(done)
-        notes = apart + build.write_page(files, output.out, output.lang.value)
+        notes = apart + build.write(files, output.out, output.lang.value)
     for line in notes:
         note(line, output.quiet)
     if left := [part for part in library.PARTS if part not in chosen]:
@@ -202,19 +204,20 @@ def _print_findings(files: Sequence[Path], lang: str) -> None:
     anything."""
     from rich.console import Console
 
-    from streamspread.reports import summary
-    from streamspread.reports.claims import Verdict, evaluate
-    from streamspread.reports.runs import collect
+    from streamspread.reports.collection import collect
+    from streamspread.reports.sections import Cells, shares
     from streamspread.reports.table import print_table
     from streamspread.reports.texts import texts_in
+    from streamspread.study.claims import TAU, Verdict, judge
+    from streamspread.study.sections.claims import claims
 
     collection, texts, console = collect(files), texts_in(lang), Console()
     if not collection.networks:
         return
-    print_table(console, summary.shares(collection, texts))
-    judged = {one.verdict for one in evaluate(collection.networks)}
+    print_table(console, shares(collection, texts, TAU, Cells()))
+    judged = {one.verdict for one in judge(collection.networks)}
     if judged - {Verdict.absent, Verdict.other_data}:
-        print_table(console, summary.claims(collection, texts))
+        print_table(console, claims(collection, texts))
 
 
 def _line(step: "Step", outcome: "Outcome") -> str:

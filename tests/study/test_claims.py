@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamspread.reports.claims import Verdict, dependence, evaluate
-from streamspread.reports.runs import Collection, Run, Training, collect
+from streamspread.reports.collection import Collection, collect
+from streamspread.reports.run import Run, Training
 from streamspread.results.spectra import Spectra
 from streamspread.store import write
+from streamspread.study.claims import Verdict, judge, judge_under_conditions
 from tests.spectra import NO1_DIMS, NO3_DIMS, equal_spectra, open_layer
 from tests.spectra import equal_run as small_run
 
@@ -26,7 +27,7 @@ def verdicts(claims):
 
 def test_all_four_hold_where_the_share_grows(growing):
     runs = [equal_run("a", NO1_DIMS, growing), equal_run("b", NO3_DIMS, growing | {"c5": 320}, model="no3")]
-    claims = evaluate(runs)
+    claims = judge(runs)
     assert set(verdicts(claims).values()) == {"holds"}
     early = claims[0].evidence[0]
     assert list(early.spreads) == ["c1", "c2", "c3"]
@@ -46,7 +47,7 @@ def test_all_four_hold_where_the_share_grows(growing):
     ],
 )
 def test_a_claim_fails_where_the_numbers_contradict_it(growing, changed, claim, fails):
-    claims = {each.name: each for each in evaluate([equal_run("a", NO1_DIMS, growing | changed)])}
+    claims = {each.name: each for each in judge([equal_run("a", NO1_DIMS, growing | changed)])}
     assert claims[claim].verdict is Verdict.fails
     assert claims[claim].evidence[0].fails == fails
 
@@ -54,7 +55,7 @@ def test_a_claim_fails_where_the_numbers_contradict_it(growing, changed, claim, 
 def test_one_network_that_contradicts_is_enough(growing):
     good = equal_run("a", NO1_DIMS, growing)
     bad = equal_run("b", NO1_DIMS, growing | {"c6": 1}, model="no2")
-    grows = evaluate([good, bad])[1]
+    grows = judge([good, bad])[1]
     assert [evidence.verdict.value for evidence in grows.evidence] == ["holds", "fails"]
     assert grows.verdict is Verdict.fails
 
@@ -65,15 +66,15 @@ def test_a_random_twin_does_not_speak_for_its_network(growing, tmp_path):
     write(Spectra(trained.values(), trained.thresholds, trained.provenance, twin), tmp_path / "a.arrow")
     networks = collect([tmp_path / "a.arrow"]).networks
     assert [run.name for run in networks] == ["a", "a, random"]
-    grows = evaluate(networks)[1]
+    grows = judge(networks)[1]
     assert [evidence.network for evidence in grows.evidence] == ["a"]
     assert grows.verdict is Verdict.holds
 
 
 def test_no3_is_judged_by_no3_alone(growing):
-    assert verdicts(evaluate([equal_run("a", NO1_DIMS, growing)]))["equal_dims"] == "absent"
+    assert verdicts(judge([equal_run("a", NO1_DIMS, growing)]))["equal_dims"] == "absent"
     falls = equal_run("b", NO3_DIMS, growing | {"c5": 290}, model="no3")  # from 210 to 203 of 32,768
-    claim = evaluate([falls])[3]
+    claim = judge([falls])[3]
     assert (claim.verdict, claim.evidence[0].fails) == (Verdict.fails, ("c4 → c5",))
 
 
@@ -89,12 +90,12 @@ def test_no3_is_judged_by_no3_alone(growing):
 def test_layers_that_are_not_all_of_a_network_say_nothing_of_all_layers(growing, observed, facts):
     dims = NO1_DIMS | {"conv1": 1000, "fc": 10}
     run = equal_run("a", dims, dict.fromkeys(observed, 5), **facts)
-    by_claim = verdicts(evaluate([run]))
+    by_claim = verdicts(judge([run]))
     assert (by_claim["early"], by_claim["grows"]) == ("absent", "absent")
 
 
 def test_one_layer_does_not_grow():
-    (evidence,) = evaluate([equal_run("a", NO1_DIMS, {"c1": 5})])[1].evidence
+    (evidence,) = judge([equal_run("a", NO1_DIMS, {"c1": 5})])[1].evidence
     assert evidence.verdict is Verdict.absent
 
 
@@ -103,7 +104,7 @@ def test_intervals_that_overlap_leave_a_claim_open_and_others_do_not(growing):
 
     def with_c2(low, high):
         layers = dict(run.spectra) | {"c2": open_layer("c2", 65536, low, high, ALL)}
-        return evaluate([Run("a", run.path, Spectra(layers.values(), (0.7,), run.facts))])
+        return judge([Run("a", run.path, Spectra(layers.values(), (0.7,), run.facts))])
 
     assert verdicts(with_c2(100, 200))["c3_over_c2"] == "holds"  # up to 0.31 %, and c3 has 0.43 %
     assert verdicts(with_c2(100, 600))["c3_over_c2"] == "unclear"
@@ -116,7 +117,7 @@ def test_intervals_that_overlap_leave_a_claim_open_and_others_do_not(growing):
 def test_claims_say_what_the_shares_say(counts, tau):
     run = equal_run("a", NO1_DIMS, dict(zip(NO1_DIMS, counts, strict=True)), samples=10**12)
     shares = [layer.spread(tau).low for layer in run.layers().values()]
-    by_claim = verdicts(evaluate([run], tau))
+    by_claim = verdicts(judge([run], tau))
     assert (by_claim["grows"] == "holds") == all(a < b for a, b in pairwise(shares))
     assert (by_claim["c3_over_c2"] == "holds") == (shares[2] > shares[1])
     assert (by_claim["early"] == "holds") == (max(shares[:3]) <= 0.01)
@@ -135,7 +136,7 @@ def test_claims_say_what_the_shares_say(counts, tau):
     ],
 )
 def test_other_data_are_shown_and_not_judged(growing, data):
-    claims = evaluate([equal_run("a", NO1_DIMS, growing | {"c6": 1}, data=data)])
+    claims = judge([equal_run("a", NO1_DIMS, growing | {"c6": 1}, data=data)])
     assert [claim.verdict.value for claim in claims] == ["other_data"] * 3 + ["absent"]
     assert claims[0].evidence[0].spreads["c1"] == (70 / 65536, 70 / 65536)
     assert claims[1].evidence[0].fails == ()
@@ -151,19 +152,19 @@ def test_other_data_are_shown_and_not_judged(growing, data):
     ],
 )
 def test_cifar_10_goes_by_several_names(growing, data):
-    assert verdicts(evaluate([equal_run("a", NO1_DIMS, growing, data=data)]))["grows"] == "holds"
+    assert verdicts(judge([equal_run("a", NO1_DIMS, growing, data=data)]))["grows"] == "holds"
 
 
 def test_beside_cifar_10_other_data_do_not_count(growing):
     other = equal_run("b", NO1_DIMS, growing | {"c6": 1}, model="no2", data="noise, 50,000 images")
-    claim = evaluate([equal_run("a", NO1_DIMS, growing), other])[1]
+    claim = judge([equal_run("a", NO1_DIMS, growing), other])[1]
     assert [evidence.verdict.value for evidence in claim.evidence] == ["holds", "other_data"]
     assert claim.verdict is Verdict.holds
 
 
 @pytest.mark.parametrize("changed", [{}, {"c6": 1}])
 def test_fewer_than_a_thousand_images_settle_nothing(growing, changed):
-    claims = evaluate([equal_run("a", NO1_DIMS, growing | changed, samples=999)])
+    claims = judge([equal_run("a", NO1_DIMS, growing | changed, samples=999)])
     assert {claim.verdict.value for claim in claims} == {"unsettled", "absent"}
     assert claims[0].evidence[0].unsettled == ("c1", "c2", "c3")
 
@@ -171,7 +172,7 @@ def test_fewer_than_a_thousand_images_settle_nothing(growing, changed):
 def test_a_verdict_that_more_images_could_turn_round_is_not_given(growing):
     # K(0.7) = 310 of c3's 32,768 dimensions is 0.946 %; 1 % is 327.
     def early(samples, c3=442, c2=200):
-        return evaluate([equal_run("a", NO1_DIMS, growing | {"c2": c2, "c3": c3}, samples=samples)])[0]
+        return judge([equal_run("a", NO1_DIMS, growing | {"c2": c2, "c3": c3}, samples=samples)])[0]
 
     assert early(ALL).verdict is Verdict.holds  # at most 310 / (1 − 3 · 310 / 35,000) = 318
     assert early(5_000).verdict is Verdict.unsettled
@@ -183,13 +184,13 @@ def test_a_verdict_that_more_images_could_turn_round_is_not_given(growing):
 
 
 def test_equal_shares_may_come_to_differ(growing):
-    grows = evaluate([equal_run("a", NO1_DIMS, growing | {"c1": 200})])[1]
+    grows = judge([equal_run("a", NO1_DIMS, growing | {"c1": 200})])[1]
     assert (grows.verdict, grows.evidence[0].unsettled) == (Verdict.unsettled, ("c1 → c2",))
 
 
 def test_no_networks_no_verdicts():
-    assert {claim.verdict for claim in evaluate([])} == {Verdict.absent}
-    assert dependence(Collection((), {})) == ()
+    assert {claim.verdict for claim in judge([])} == {Verdict.absent}
+    assert judge_under_conditions(Collection((), {})) == ()
 
 
 def test_thresholds_of_other_results_than_the_networks_own_are_no_cases():
@@ -198,11 +199,11 @@ def test_thresholds_of_other_results_than_the_networks_own_are_no_cases():
     fewer = equal_run("fewer", NO1_DIMS, equal, samples=500, thresholds=(0.7, 0.95), part="samples")
     collection = Collection((most, fewer), {})
     assert collection.thresholds == (0.5, 0.7, 0.95)
-    assert [case.value for case in dependence(collection)] == [0.5, 0.7]
+    assert [case.value for case in judge_under_conditions(collection)] == [0.5, 0.7]
 
 
 def test_dependence_covers_thresholds_parts_and_trainings(study_files):
-    cases = dependence(collect(study_files))
+    cases = judge_under_conditions(collect(study_files))
     assert [(case.kind, case.value) for case in cases] == [
         ("tau", 0.5),
         ("tau", 0.7),

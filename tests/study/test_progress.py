@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamspread.study.agenda import Agenda, Work, foreseen, works
+from streamspread.study.progress import Agenda, Work, foreseen, works
 from streamspread.study.steps import TrainingSpec, steps
 from streamspread.system.devices import CPU
 from streamspread.system.progress import Progress
