@@ -35,8 +35,9 @@ GROUPS = [
     {"engine", "estimator", "training"},
     {"monitor"},
     {"api"},
-    {"study", "reports"},
+    {"reports"},
     {"cli"},
+    {"study"},
     {"__init__", "__main__"},
 ]
 RANK = {name: rank for rank, group in enumerate(GROUPS) for name in group}
@@ -69,8 +70,8 @@ OWNERS = {
     "datasets": {"datasets/hub.py"},
     "pandas": {"reports/export.py"},
     "polars": {"reports/export.py"},
-    "vl_convert": {"reports/render.py"},
-    "altair": {"reports/plots.py"},
+    "vl_convert": {"reports/figures.py"},
+    "altair": {"reports/plot.py"},
     "matplotlib": set(),
     "openTSNE": {"api/embed.py"},
     "joblib": {"api/embed.py"},
@@ -81,7 +82,7 @@ OWNERS = {
 }
 
 # Folders of things that go by a name, a file each: they do not know each other.
-SIBLINGS = ["accumulators/methods", "datasets/sources", "models/sources", "reports/figures", "cli/commands"]
+SIBLINGS = ["accumulators/methods", "datasets/sources", "models/sources", "reports/charts", "cli/commands"]
 
 MOST_ARGUMENTS, MOST_LINES = 8, 350
 

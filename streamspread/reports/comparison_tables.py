@@ -1,5 +1,5 @@
-"""Tables of one spectrum, of two results beside each other, and of how alike layers are; and HTML of tables
-for a notebook."""
+"""Tables of one spectrum, of classes, of two results beside each other, and of how alike layers are; and HTML
+of tables for a notebook."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from streamspread.reports.table import (
     Column,
     HtmlOutput,
     Output,
+    Table,
     fits,
     print_line,
     print_widest_that_fits,
 )
+from streamspread.reports.texts import Texts
+from streamspread.results.classes import Classes
 from streamspread.results.comparison import Comparison
 from streamspread.results.interval import Interval
 from streamspread.results.metrics import metrics_of
@@ -138,3 +141,50 @@ def _pairs(similarity: Similarity) -> list[Column]:
         Column("debiased", [text.cosine(value) for value in similarity.debiased.flat]),
         Column("as defined", [text.cosine(value) for value in similarity.cka.flat]),
     ]
+
+
+def classes_table(layers: Sequence[LayerSpectrum], thresholds: Sequence[float], texts: Texts) -> Table:
+    """What labels tell of layers, a row each; without columns where they tell nothing."""
+    if not any(layer.classes for layer in layers):
+        return Table([])
+    of_each = ("classes_within", "classes_each", "classes_mixed")
+    per_tau = [texts[key].format(tau=tau) for tau in text.fractions(thresholds) for key in of_each]
+    shares = [texts[key] for key in ("classes_between", "classes_span", "classes_leading")]
+    header = [texts["layer"], texts["classes"], *shares, "NC1", *per_tau]
+    rows = [_class_cells(layer, thresholds) for layer in layers]
+    columns = [
+        Column(head, [row[place] for row in rows], priority=int(place > 3), left=place == 0)
+        for place, head in enumerate(header)
+    ]
+    notes = [texts["classes_means"]]
+    # Other layers without classes have a note of their own.
+    if sketched := [s.layer for s in layers if s.classes is None and s.method == "sketch"]:
+        notes.append(texts["classes_missing"].format(layers=", ".join(sketched)))
+    return Table(columns, notes)
+
+
+def _class_cells(layer: LayerSpectrum, thresholds: Sequence[float]) -> list[str]:
+    """A layer's name, the number of its classes C, the shares of the variance between them, along their means
+    and along the C − 1 leading components, NC1, and at every threshold K within them, of each, and of as many
+    samples of all."""
+    classes = layer.classes
+    if classes is None:
+        return [layer.layer, *["–"] * (5 + 3 * len(thresholds))]
+    leading = layer.share(len(classes.names) - 1)
+    cells = [layer.layer, text.count(len(classes.names))]
+    cells += [text.share(classes.between_share), text.share(classes.span_share)]
+    cells += ["–" if math.isnan(leading.high) else text.percent(leading), text.number(classes.nc1)]
+    for tau in thresholds:
+        within = "–" if classes.within is None else text.interval(classes.within.components(tau))
+        cells += [within, *_of_each_class(classes, tau)]
+    return cells
+
+
+def _of_each_class(classes: Classes, tau: float) -> tuple[str, str]:
+    """The least and the most K of a class, and the mean K of as many samples of all classes."""
+    each = classes.at(tau)
+    if not each:
+        return "–", "–"
+    low, high = min(one.components for one in each), max(one.components for one in each)
+    mixed = text.number(sum(one.mixed for one in each) / len(each))
+    return text.count(low) if low == high else f"{text.count(low)} to {text.count(high)}", mixed

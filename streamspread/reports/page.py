@@ -35,7 +35,7 @@ _WITH_CHARTS = {
 }
 
 
-def to_html(collection: Collection, texts: Texts, lang: str, files: Mapping[str, str]) -> str:
+def to_html(collection: Collection, texts: Texts, lang: str, files: Mapping[str, str] | None = None) -> str:
     """The whole page; without its charts where vl-convert is not installed.
 
     ``files``: where each history's figure and numbers lie beside the page, without suffix.
@@ -45,7 +45,7 @@ def to_html(collection: Collection, texts: Texts, lang: str, files: Mapping[str,
     environment = Environment(
         loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals |= {"arrow_of": _arrow_of, "cell_json": _cell_json, "lines_of": lines_of}
+    environment.globals |= {"arrow_of": arrow_of, "cell_json": _cell_json, "lines_of": lines_of}
     context: dict[str, Any] = {
         "texts": texts,
         "lang": lang,
@@ -55,7 +55,10 @@ def to_html(collection: Collection, texts: Texts, lang: str, files: Mapping[str,
         "marks": {"✓": "holds", "✗": "fails"},
         "collection": collection,
         "runs": collection.runs,
-        "histories": [page_section(*one, files.get(one[0]), texts) for one in collection.histories.items()],
+        "histories": [
+            page_section(name, history, (files or {}).get(name), texts)
+            for name, history in collection.histories.items()
+        ],
     }
     if collection.runs:
         context |= _of_runs(collection, texts)
@@ -227,7 +230,7 @@ def _arrow_base64(rows: Sequence[Row]) -> str:
     return base64.b64encode(export.arrow_file(rows)).decode()
 
 
-def _arrow_of(table: Table) -> str:
+def arrow_of(table: Table) -> str:
     """A table's cells as an Arrow file; heads that come again have a number behind them."""
     header = table.header
     seen = [header[:place].count(head) for place, head in enumerate(header)]

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from streamspread.reports import text
 from streamspread.reports.chart import TAU
 from streamspread.reports.collection import Collection, growth, layer_names, short_names
+from streamspread.reports.comparison_tables import classes_table
 from streamspread.reports.run import Run
-from streamspread.reports.spectra_table import classes_table, closed_line, limited_line
+from streamspread.reports.spectra_table import closed_line, limited_line
 from streamspread.reports.table import Cell, Column, Table, ThresholdCell
 from streamspread.reports.texts import Texts, training_label
 from streamspread.results.metrics import metric_names, metrics_of

@@ -149,9 +149,14 @@ def test_the_time_left_is_of_all_trainings_also_where_a_depth_learns_for_longer(
 
 @pytest.mark.parametrize("part", ["course", "kinds", "depths"])
 def test_ctrl_c_in_an_experiment_leaves_a_document_of_what_is_done(cli, tmp_path, noise, monkeypatch, part):
-    from streamspread.study import course, spreading
+    from streamspread.study.experiments import spreading, while_training
 
-    one, calls = (course.Course, "_look") if part == "course" else (spreading.Experiment, "_measured"), []
+    one, calls = (
+        (while_training.WatchedTraining, "_look")
+        if part == "course"
+        else (spreading.Experiment, "_measured"),
+        [],
+    )
     real = getattr(*one)
 
     def interrupted_at_the_second(*given):
@@ -161,7 +166,7 @@ def test_ctrl_c_in_an_experiment_leaves_a_document_of_what_is_done(cli, tmp_path
         return real(*given)
 
     monkeypatch.setattr(*one, interrupted_at_the_second)
-    monkeypatch.setattr("streamspread.study.experiments.NARROW", {6: "4,M,4,4,4,4,4"})
+    monkeypatch.setattr("streamspread.study.steps.NARROW", {6: "4,M,4,4,4,4,4"})
     code, out, err = cli(*experiment(part), "--seeds", "2") if part == "depths" else cli(*experiment(part))
     name = part if part == "depths" else f"{part}-4-M-6"
     assert (code, out.splitlines()) == (

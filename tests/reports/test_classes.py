@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from streamspread.reports import export, markup, summary
+from streamspread.reports import export, page, sections
+from streamspread.reports.comparison_tables import classes_table
 from streamspread.reports.run import Run
-from streamspread.reports.spectra_table import classes_table, print_spectra
+from streamspread.reports.spectra_table import print_spectra
 from streamspread.reports.texts import texts_in
 from streamspread.results.classes import ClassComponents, Classes
 from streamspread.results.spectra import Spectra
@@ -77,10 +77,9 @@ def test_a_terminal_shows_them_below_and_says_where_they_are_missing():
 def test_reports_have_a_table_of_them(language):
     texts = texts_in(language)
     run = equal_run("a", {"c1": 8}, {"c1": 2})
-    assert summary.by_class(run, texts).rows == []
-    table = summary.by_class(
-        replace(run, spectra=Spectra([layer(classes=split()), layer("c2", method="sketch")])), texts
-    )
+    assert len(sections.of_run(run, texts)) == 1
+    known = replace(run, spectra=Spectra([layer(classes=split()), layer("c2", method="sketch")]))
+    table = sections.of_run(known, texts)[1].table
     assert [row[0] for row in table.rows] == ["c1", "c2"]
     assert table.rows[1][1:] == ("–",) * 8
     assert len(table.notes) == 2
@@ -103,8 +102,8 @@ def test_other_programs_get_them_too():
 
 def test_a_page_keeps_the_columns_of_every_threshold():
     spectra = Spectra([layer(classes=split())], (0.7, 0.9), {"model": "m", "data": "d"})
-    table = summary.by_class(Run("m", Path("m.arrow"), spectra), texts_in("en"))
-    kept = re.search('data-arrow="(.*?)"', markup.table(table, "classes"))[1]
+    table = sections.of_run(Run("m", Path("m.arrow"), spectra), texts_in("en"))[1].table
+    kept = page.arrow_of(table)
     with pa.ipc.open_file(pa.BufferReader(base64.b64decode(kept))) as reader:
         columns = reader.read_all().to_pydict()
     assert columns["of one class"] == ["1 to 3"]

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streamspread.reports.courses import courses
-from streamspread.reports.figure import Chart
-from streamspread.reports.pictures import all_pictures, finish, latent
 
 from streamspread.errors import MissingError
-from streamspread.reports import build, points, render
-from streamspread.reports.collection import Collection, collect
-from streamspread.reports.figures import FIGURES
-from streamspread.reports.rows import MANY, role
+from streamspread.reports import build, figures
+from streamspread.reports.chart import CHARTS, MANY, Chart
+from streamspread.reports.charts.latent import MOST_PRINTED
+from streamspread.reports.collection import Collection, checkpoints, collect
+from streamspread.reports.figures import all_figures, complete_spec, latent
+from streamspread.reports.rows import role
 from streamspread.reports.run import Run
-from streamspread.reports.texts import texts_in
+from streamspread.reports.texts import languages, texts_in
 from streamspread.results.embedding import Embedding, LayerEmbedding
 from streamspread.results.spectra import Spectra
 from streamspread.study.claims import TAU
@@ -35,7 +34,7 @@ def marks(svg, kind):
 
 
 def drawn(runs, name, embeddings=None):
-    return render.svg(all_pictures(Collection(tuple(runs), embeddings or {}), TEXTS)[name].draw())
+    return figures.svg(all_figures(Collection(tuple(runs), embeddings or {}), TEXTS)[name]())
 
 
 @pytest.fixture(scope="module")
@@ -99,23 +98,23 @@ def test_layers_of_one_kind_have_one_name(name, kind):
 
 
 def test_bounds_of_a_scree_curve_make_a_band(with_an_interval):
-    spec = all_pictures(Collection((with_an_interval,), {}), TEXTS)["scree-no1"].draw()
+    spec = all_figures(Collection((with_an_interval,), {}), TEXTS)["scree-no1"]()
     rows = [row for row in spec["datasets"]["rows"] if row["stem"] == "c2"]
     assert (rows[-1]["k"], rows[-1]["low"], rows[-1]["high"]) == (200, pytest.approx(0.7), 1.0)
-    assert render.svg(spec).count("<svg") == 1
+    assert figures.svg(spec).count("<svg") == 1
 
 
 def test_a_scree_curve_takes_proved_bounds_where_not_all_eigenvalues_are_known():
     layer = open_layer("c1", 1000, 150, 200)
     spectra = Spectra([replace(layer, lower_sums=np.cumsum(layer.eigenvalues) / 2)], (0.7,), {"model": "m"})
-    spec = all_pictures(Collection((Run("m", Path("m.arrow"), spectra),), {}), TEXTS)["scree-m"].draw()
+    spec = all_figures(Collection((Run("m", Path("m.arrow"), spectra),), {}), TEXTS)["scree-m"]()
     assert spec["datasets"]["rows"][-1]["low"] == pytest.approx(0.35)
     assert spec["datasets"]["rows"][-1]["high"] == pytest.approx(0.7 / 0.75, abs=1e-5)
 
 
 def test_k_over_n_is_a_share_of_k_at_the_largest_n(study_files):
     collection = collect(study_files)
-    svg = render.svg(all_pictures(collection, TEXTS)["over-samples"].draw())
+    svg = figures.svg(all_figures(collection, TEXTS)["over-samples"]())
     at = TEXTS["settled_axis"]
     first = [float(m[at]) for m in marks(svg, "point") if m["K(τ) / D"] == "67 / 65,536"]
     assert first == pytest.approx([67 / 70] * 2)  # ⌈0.7 · 95⌉ of ⌈0.7 · 100⌉, in either network
@@ -125,9 +124,9 @@ def test_k_over_n_is_a_share_of_k_at_the_largest_n(study_files):
 def test_all_that_can_be_drawn_is_and_nothing_else(study_files):
     names = {"figure3-dimensions", "figure4-spread", "scree-no1", "scree-no3", "over-threshold", "parts"}
     names |= {"over-samples", "depth", "training", "latent-no1-tsne"}
-    assert set(all_pictures(collect(study_files), TEXTS)) == names
+    assert set(all_figures(collect(study_files), TEXTS)) == names
     lone = collect([path for path in study_files if path.stem == "depth4"])
-    assert set(all_pictures(lone, TEXTS)) == {
+    assert set(all_figures(lone, TEXTS)) == {
         "dimensions",
         "spread",
         "scree-plan-4",
@@ -144,7 +143,7 @@ def deep():
 
 
 def test_many_layers_are_a_map_and_small_panels(deep):
-    assert set(all_pictures(Collection((deep,), {}), TEXTS)) == {
+    assert set(all_figures(Collection((deep,), {}), TEXTS)) == {
         "dimensions",
         "spread",
         "by-kind",
@@ -172,25 +171,25 @@ def test_names_of_layers_may_be_anything(name):
 def test_characters_that_no_svg_can_hold_are_written_out():
     """vl-convert ends the whole process at one."""
     text = "a\x1b]0;x\x07\x00\uffffb"
-    drawn = render.svg({"data": {"values": [{}]}, "mark": {"type": "text", "text": text}})
+    drawn = figures.svg({"data": {"values": [{}]}, "mark": {"type": "text", "text": text}})
     assert r"a\x1b]0;x\x07\x00" in drawn
-    assert render.png(drawn)
+    assert figures.png(drawn)
 
 
 def test_checkpoints_are_in_order_and_a_curve_for_each_layer(growing):
     runs = [
         equal_run(f"step-{n}", NO1_DIMS, growing, weights_sha256=str(n), data_seen="x") for n in (100, 20, 3)
     ]
-    spec = all_pictures(Collection(tuple(runs), {}), TEXTS)["over-training"].draw()
+    spec = all_figures(Collection(tuple(runs), {}), TEXTS)["over-training"]()
     rows = [row for row in spec["datasets"]["rows"] if row["stem"] == "c1"]
     assert [row["series"] for row in rows] == ["step-3", "step-20", "step-100"]
-    assert {m["layer"] for m in marks(render.svg(spec), "point")} == set(NO1_DIMS)
+    assert {m["layer"] for m in marks(figures.svg(spec), "point")} == set(NO1_DIMS)
 
 
 @pytest.mark.parametrize(("panels", "own"), [(2, False), (3, True), (4, False)])
 def test_a_place_without_a_panel_has_no_axis(panels, own):
     found = [{"panel": name, "stem": "c1"} for name in "abcd"[:panels]]
-    drawn = finish({"layer": []}, found, [])
+    drawn = complete_spec({"layer": []}, found, [])
     assert (drawn.get("resolve") == {"axis": {"x": "independent"}}) is own
 
 
@@ -200,13 +199,13 @@ def test_courses_of_one_model_over_other_data_are_all_shown(growing):
         for data in "xy"
         for n in range(3)
     ]
-    assert list(courses(Collection(tuple(runs), {}))) == ["no1: x-0 … x-2", "no1: y-0 … y-2"]
+    assert list(checkpoints(Collection(tuple(runs), {}))) == ["no1: x-0 … x-2", "no1: y-0 … y-2"]
 
 
 def test_constant_layers_alone_are_not_drawn():
-    assert all_pictures(Collection((equal_run("a", NO1_DIMS, {"c1": 0, "c2": 0}),), {}), TEXTS) == {}
+    assert all_figures(Collection((equal_run("a", NO1_DIMS, {"c1": 0, "c2": 0}),), {}), TEXTS) == {}
     beside = [equal_run("a", NO1_DIMS, {"c1": 0, "c2": 9})]
-    for name in all_pictures(Collection(tuple(beside), {}), TEXTS):
+    for name in all_figures(Collection(tuple(beside), {}), TEXTS):
         assert "NaN" not in drawn(beside, name)
 
 
@@ -221,27 +220,27 @@ def test_a_twin_of_random_weights_is_dashed(growing):
 @pytest.mark.parametrize("lang", languages())
 def test_files_are_written_in_every_language_and_the_same_again(study_files, tmp_path, lang):
     try:
-        render.check(lang)
+        figures.check(lang)
     except MissingError as error:
         pytest.skip(str(error))
     few = [path for path in study_files if path.stem in ("no3", "no1-tsne")]
     assert build.write(few, tmp_path, lang) == []
-    figures = tmp_path / "figures"
-    assert len({path.stem for path in figures.iterdir()}) == 6
-    before = {path.name: path.read_bytes() for path in figures.iterdir()}
+    folder = tmp_path / "figures"
+    assert len({path.stem for path in folder.iterdir()}) == 6
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert before["figure4-spread.png"].startswith(b"\x89PNG")
     assert b"<svg" in before["figure4-spread.svg"]
-    picture = all_pictures(collect(few), texts_in(lang))["figure4-spread"]
-    build.save_figure(picture.draw(), tmp_path / "again")
+    picture = all_figures(collect(few), texts_in(lang))["figure4-spread"]
+    build.save_figure(picture(), tmp_path / "again")
     for suffix in ("png", "svg"):
         assert (tmp_path / f"again.{suffix}").read_bytes() == before[f"figure4-spread.{suffix}"]
 
 
 def test_missing_fonts_are_one_clear_line(monkeypatch):
-    monkeypatch.setattr(render, "png", lambda drawn: b"a box")
+    monkeypatch.setattr(figures, "png", lambda drawn: b"a box")
     with pytest.raises(MissingError, match=r"need a font with Japanese.*apt install fonts-noto-cjk"):
-        render.check("ja")
-    render.check("en")
+        figures.check("ja")
+    figures.check("en")
 
 
 def test_a_missing_library_still_gives_the_page(study_files, tmp_path, monkeypatch):
@@ -253,7 +252,7 @@ def test_a_missing_library_still_gives_the_page(study_files, tmp_path, monkeypat
 
 
 def test_the_embedding_says_k_and_names_all_classes(study_files):
-    svg = render.svg(latent(collect(study_files).embeddings["no1-tsne"], TEXTS))
+    svg = figures.svg(latent(collect(study_files).embeddings["no1-tsne"], TEXTS))
     for words in (
         "c1: 4 components, 50.0 %",
         "gap: 4 components, 90.0 %",
@@ -269,59 +268,55 @@ def test_the_embedding_says_k_and_names_all_classes(study_files):
 def test_points_without_a_class_among_others_have_no_colours(study_files):
     whole = collect(study_files).embeddings["no1-tsne"]
     some = Embedding(whole.values(), labels_N=whole.labels_N - 1, classes=("cat", "dog"))
-    svg = render.svg(latent(some, TEXTS))
+    svg = figures.svg(latent(some, TEXTS))
     assert "cat" not in svg
     assert len(marks(svg, "circle")) == 2 * 40
 
 
 def test_of_many_points_some_are_printed_and_it_is_said():
-    n = 2 * points.MOST_PRINTED + 2
+    n = 2 * MOST_PRINTED + 2
     layer = LayerEmbedding(
         layer="c1", shape=(9,), dim=9, axes=4, share=0.5, points_N2=np.random.default_rng(0).random((n, 2))
     )
     spec = latent(Embedding([layer]), TEXTS)
     shown = len(spec["datasets"]["rows"])
-    assert shown <= points.MOST_PRINTED
+    assert shown <= MOST_PRINTED
     assert f"{shown:,} of the images are shown" in " ".join(spec["title"]["subtitle"])
 
 
 def test_files_of_figures_have_names_of_their_own_that_fit(study_files, growing):
     one = collect(study_files).embeddings["no1-tsne"]
     run = equal_run("a", NO1_DIMS, growing, model=f"plan:{','.join(['64'] * 90)}")
-    pictures = all_pictures(Collection((run,), {"a b": one, "a-b": one}), TEXTS)
+    pictures = all_figures(Collection((run,), {"a b": one, "a-b": one}), TEXTS)
     assert {"latent-a-b", "latent-a-b-2"} <= set(pictures)
     assert max(map(len, pictures)) < 200
 
 
 @pytest.fixture
 def throw_away():
-    """A kind of figure in one definition, with rows of its own: how many layers each run has."""
-
-    def own(collection, texts):
-        return [{"run": run.name, "layers": len(run.spectra)} for run in collection.runs]
+    """A kind of chart in one definition: the rows of each layer, counted by run."""
 
     def spec(texts, form):
-        bars = {"x": {"field": "run"}, "y": {"field": "layers", "type": "quantitative"}}
+        bars = {"x": {"field": "series"}, "y": {"aggregate": "count", "type": "quantitative"}}
         return {"layer": [{"mark": "bar", "encoding": bars}]}
 
     chart = Chart(
         name="counts",
         order=26,
         title="figures",
-        stem="layer-counts",
+        file="layer-counts",
         spec=spec,
-        own=own,
         shown=lambda collection: len(collection.runs) > 1,
     )
-    forget = FIGURES.add("counts", chart)
+    forget = CHARTS.add("counts", (chart,))
     yield
     forget()
 
 
 def test_a_new_figure_is_a_file_on_the_page_and_in_markdown(throw_away, study_files, tmp_path):
     few = [path for path in study_files if path.stem in ("no1", "no3")]
-    svg = render.svg(all_pictures(collect(few), TEXTS)["layer-counts"].draw())
-    assert [m["layers"] for m in marks(svg, "bar")] == ["19", "19"]
+    svg = figures.svg(all_figures(collect(few), TEXTS)["layer-counts"]())
+    assert [m["Count of Records"] for m in marks(svg, "bar")] == ["7", "7"]
     assert build.write(few, tmp_path, "en", form=build.MARKDOWN) == []
     assert (tmp_path / "figures" / "layer-counts.png").is_file()
     shown = re.findall(r"!\[(.+)\]", (tmp_path / "report.md").read_text(encoding="utf-8"))
@@ -333,5 +328,5 @@ def test_a_new_figure_is_a_file_on_the_page_and_in_markdown(throw_away, study_fi
 
 
 def test_every_kind_of_figure_has_a_place_of_its_own():
-    orders = [kind.order for _, kind in FIGURES.items()]
-    assert len(set(orders)) == len(orders)
+    orders = {(chart.name, chart.order) for _, kinds in CHARTS.items() for chart in kinds}
+    assert len({order for _, order in orders}) == len({name for name, _ in orders}) == len(orders)

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from streamspread import store
-from streamspread.reports import build, render
+from streamspread.reports import build, figures
 from streamspread.reports.collection import Collection, collect
 from streamspread.reports.page import to_html
 from streamspread.reports.run import Run
-from streamspread.reports.texts import texts_in
+from streamspread.reports.texts import languages, texts_in
 from streamspread.results.spectra import Spectra
 from tests.spectra import NO1_DIMS, equal_layer, equal_run, equal_spectra, open_layer
 
@@ -66,8 +66,8 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(page):
     assert set(outline.targets) <= set(outline.ids)
     assert outline.outside == []
     assert "{{" not in page.partition("<script")[0]
-    assert "https://" not in page.replace(render.bundle(), "").replace(
-        render.SCHEMA, ""
+    assert "https://" not in page.replace(figures.bundle(), "").replace(
+        figures.SCHEMA, ""
     )  # a name, no address
     assert "default-src 'none'" in page
 
@@ -138,8 +138,8 @@ def test_layers_without_a_convolution_beside_them_go_by_their_whole_names(names)
 
 
 def test_tables_and_pictures_say_what_they_are_of(page):
-    assert "<th scope=row><div>c1</div></th>" in page
-    assert "<th class=number scope=col>" in page
+    assert '<th scope="row"><div>c1</div></th>' in page
+    assert '<th class="number" scope="col">' in page
     assert not re.search(r"<th(?![^>]*scope=)[ >]", page.partition("<script")[0])
     assert 'aria-labelledby="caption-latent"' in page
 
@@ -158,7 +158,7 @@ def test_points_come_through_within_a_sixteenth_bit(study_files):
 
 
 def test_how_it_was_made_is_told(page):
-    assert "streamspread study --data &#x27;parquet:it&#x27;&quot;&#x27;&quot;&#x27;s here&#x27;" in page
+    assert "streamspread study --data &#39;parquet:it&#39;&#34;&#39;&#34;&#39;s here&#39;" in page
     assert f"shipped (SHA-256 {'ab' * 32})" in page
     assert "a call from Python" in page  # of the files that carry no command
 
@@ -185,7 +185,7 @@ def test_names_from_outside_cannot_break_the_page(tmp_path):
     assert "<script>alert" not in page
     assert data_of(page)["runs"][0]["layers"][0]["layer"] == evil
     assert (
-        page.replace(render.bundle(), "").count('"use strict"') == 1
+        page.replace(figures.bundle(), "").count('"use strict"') == 1
     )  # no place of the template was filled by the data
 
 
@@ -214,7 +214,7 @@ def test_what_does_not_apply_is_not_shown(tmp_path):
         equal_spectra(NO1_DIMS, dict.fromkeys(NO1_DIMS, 9), data="noise, 9 images"), tmp_path / "n.arrow"
     )
     for name in ("r", "n"):  # another network, and other data
-        page = to_html(collect([tmp_path / f"{name}.arrow"]), TEXTS, "en").replace(render.bundle(), "")
+        page = to_html(collect([tmp_path / f"{name}.arrow"]), TEXTS, "en").replace(figures.bundle(), "")
         text = page.partition('<script id="data"')[0]
         assert not {"claims", "compare", "beyond"} & set(re.findall(r'<section id="([\w-]+)">', page))
         assert "Figure 4" not in text
@@ -222,15 +222,15 @@ def test_what_does_not_apply_is_not_shown(tmp_path):
 
 
 def test_the_paper_is_cited_where_its_claims_are(page):
-    assert "Mizuki Dai and Kenya Jin&#x27;no, “Study on data distribution in latent variable space”" in page
+    assert "Mizuki Dai and Kenya Jin&#39;no, “Study on data distribution in latent variable space”" in page
 
 
 def test_without_the_library_the_tables_are_there(study_files, monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    render.bundle.cache_clear()
+    figures.bundle.cache_clear()
     page = to_html(collect(study_files), TEXTS, "en")
     assert "the charts are missing: figures need vl-convert" in page
-    assert "70 (0.107 %)" in page.replace("&nbsp;", " ")
+    assert "70 (0.107 %)" in page.replace("\u00a0", " ")
 
 
 def test_every_table_can_be_kept_as_arrow(page):

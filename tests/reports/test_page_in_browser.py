@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from streamspread.reports import text
+from streamspread.reports.chart import MANY
 from streamspread.reports.collection import Collection, collect, short_names
 from streamspread.reports.finding import finding
 from streamspread.reports.page import to_html
-from streamspread.reports.rows import MANY
 from streamspread.reports.run import Run, differences
 from streamspread.reports.texts import texts_in
 from streamspread.results.interval import Interval

@@ -21,8 +21,6 @@ def test_a_study_is_sorted_into_its_parts(study_files):
         "no1": [25_000, 50_000],
         "no3": [25_000, 50_000],
     }
-    assert [run.depth for run in collection.depths] == [4, 6]
-    assert list(collection.trainings) == [Training(0), Training(6), Training(24), Training(24, 0.1)]
     assert list(collection.embeddings) == ["no1-tsne"]
     assert collection.thresholds == (0.5, 0.7)
     assert collection.conflicts == []
@@ -126,19 +124,6 @@ def test_parts_without_their_convolutions_are_layers_of_their_own():
 )
 def test_layers_of_several_files_stand_in_the_order_of_the_network(networks, names):
     assert layer_names(networks) == names
-
-
-def test_trainings_hold_each_network_once_and_none_that_is_left_out():
-    trained = {"weights": "none", "seed": 0, "model": "plan:4"}
-    runs = (
-        equal_run("usual", NO1_DIMS, EQUAL, part="networks", **trained),
-        equal_run("untrained", NO1_DIMS, EQUAL, part="training", **trained),
-        equal_run("few", NO1_DIMS, EQUAL, samples=400, part="networks", **trained),
-    )
-    trainings = Collection(runs, {}).trainings
-    assert {how: [run.name for run in group] for how, group in trainings.items()} == {
-        Training(0): ["untrained"]
-    }
 
 
 def test_growth_is_per_doubling_and_between_closed_values():

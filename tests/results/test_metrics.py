@@ -15,7 +15,7 @@ from torch import nn
 
 import streamspread
 from streamspread import store
-from streamspread.reports import export, summary
+from streamspread.reports import export, sections
 from streamspread.reports.run import Run
 from streamspread.reports.texts import texts_in
 from streamspread.results.metrics import Metric, Metrics, metric_names, metrics_of
@@ -240,7 +240,7 @@ def test_a_new_metric_is_in_every_file_and_table(largest_share, tmp_path):
     assert [entry["largest_share"] for entry in layers] == [0.5, None]
     lines = list(csv.DictReader(io.StringIO(export.to_csv(spectra))))
     assert [line["largest_share"] for line in lines] == ["0.5", ""]
-    shown = summary.metrics(Run("x", tmp_path / "x.arrow", spectra), texts_in("en"))
+    shown = sections.of_run(Run("x", tmp_path / "x.arrow", spectra), texts_in("en"))[0].table
     column = shown.header.index("largest share")
     known, unknown = (row[column] for row in shown.rows)
     assert (float(known), unknown) == (0.5, "–")
@@ -248,7 +248,7 @@ def test_a_new_metric_is_in_every_file_and_table(largest_share, tmp_path):
 
 def test_what_leading_eigenvalues_do_not_tell_is_told_with_the_option_that_does(tmp_path):
     def notes(*layers):
-        return summary.metrics(Run("x", tmp_path / "x.arrow", Spectra(layers)), texts_in("en")).notes
+        return sections.of_run(Run("x", tmp_path / "x.arrow", Spectra(layers)), texts_in("en"))[0].table.notes
 
     assert notes(layer("c1", (5.0, 2.0, 2.0, 1.0))) == []
     (note,) = notes(layer("c1", (5.0, 2.0, 2.0, 1.0)), wide_layer("c2"))

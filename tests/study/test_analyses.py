@@ -14,8 +14,8 @@ from streamspread.datasets.images import TensorPixels
 from streamspread.errors import DataError, StoreError
 from streamspread.models.weights import read_weights, save_weights
 from streamspread.results.spectra import Spectra
-from streamspread.study import Step, Study
-from streamspread.study.steps import TrainingSpec
+from streamspread.study.analyses import Study
+from streamspread.study.steps import Step, TrainingSpec
 
 SMALL = "plan:4,M,6"
 STEP = Step("small", "networks", SMALL, ("all", "*.relu"), training=TrainingSpec(0))

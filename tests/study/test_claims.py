@@ -10,7 +10,7 @@ from streamspread.reports.collection import Collection, collect
 from streamspread.reports.run import Run, Training
 from streamspread.results.spectra import Spectra
 from streamspread.store import write
-from streamspread.study.claims import Verdict, judge, judge_under_conditions
+from streamspread.study.claims import Verdict, depths, judge, judge_under_conditions, trainings
 from tests.spectra import NO1_DIMS, NO3_DIMS, equal_spectra, open_layer
 from tests.spectra import equal_run as small_run
 
@@ -218,3 +218,20 @@ def test_dependence_covers_thresholds_parts_and_trainings(study_files):
     # after ReLU the layers of the study's files have more components, and gap is not among them
     assert list(by_part["relu"][1].evidence[0].spreads) == ["c1", "c2", "c3", "c4", "c5", "c6"]
     assert by_part["relu"][0].evidence[0].spreads["c1"].low > by_part["bn"][0].evidence[0].spreads["c1"].low
+
+
+def test_trainings_hold_each_network_once_and_none_that_is_left_out():
+    trained = {"weights": "none", "seed": 0, "model": "plan:4"}
+    runs = (
+        equal_run("usual", NO1_DIMS, dict.fromkeys(NO1_DIMS, 10), part="networks", **trained),
+        equal_run("untrained", NO1_DIMS, dict.fromkeys(NO1_DIMS, 10), part="training", **trained),
+        equal_run("few", NO1_DIMS, dict.fromkeys(NO1_DIMS, 10), samples=400, part="networks", **trained),
+    )
+    found = trainings(Collection(runs))
+    assert {how: [run.name for run in group] for how, group in found.items()} == {Training(0): ["untrained"]}
+
+
+def test_a_study_is_sorted_into_depths_and_trainings(study_files):
+    collection = collect(study_files)
+    assert [run.depth for run in depths(collection)] == [4, 6]
+    assert list(trainings(collection)) == [Training(0), Training(6), Training(24), Training(24, 0.1)]

@@ -10,10 +10,7 @@ import torch
 from streamspread.datasets import Labelled
 from streamspread.errors import DataError, LayerError, OptionError, StoreError
 from streamspread.models.plans import parse_plan
-from streamspread.study import course, depths, spreading
-from streamspread.study.experiments import depths as told_depths
-from streamspread.study.experiments import spreading as told
-from streamspread.study.experiments import while_training as told_course
+from streamspread.study.experiments import depths, spreading, spreading_document, while_training
 from streamspread.study.experiments.documents import write_course, write_depths, write_spreading
 from streamspread.study.experiments.perform import some
 from streamspread.study.experiments.spreading import Experiment, Setting, kinds, settings
@@ -106,15 +103,17 @@ def test_a_trial_is_the_same_however_it_is_looked_at(tmp_path):
     ],
 )
 def test_looks_are_early_and_then_every_half_epoch(per_epoch, epochs, moments):
-    assert course.moments(per_epoch, epochs) == moments
+    assert while_training.moments(per_epoch, epochs) == moments
 
 
 @pytest.fixture
 def looked_at(tmp_path, monkeypatch):
     """A training of three steps in each of two epochs."""
-    monkeypatch.setattr(course, "MEASURED", 30)
+    monkeypatch.setattr(while_training, "MEASURED", 30)
     recipe = Recipe(epochs=2, batch_size=16, lr=0.1)
-    return course.Course(tmp_path / "course.json", "plan:4,M,6", drawn(48), drawn(30), recipe, CPU)
+    return while_training.WatchedTraining(
+        tmp_path / "course.json", "plan:4,M,6", drawn(48), drawn(30), recipe, CPU
+    )
 
 
 def test_a_course_is_written_after_every_look_and_told(looked_at, tmp_path):
@@ -212,7 +211,7 @@ def looks_of(c2, c3):
     ],
 )
 def test_when_the_last_convolution_falls_is_told_by_the_numbers(c3, words):
-    assert words in told_course.found(looks_of((4, 4, 4), c3))[-1]
+    assert words in while_training.found(looks_of((4, 4, 4), c3))[-1]
 
 
 def record(setting, seed, accuracy, k, noise=0.1):
@@ -254,18 +253,18 @@ RECORDS = [
 
 
 def test_sentences_say_which_way_it_came_out():
-    plain, first, second = told.found(RECORDS)
+    plain, first, second = spreading_document.found(RECORDS)
     assert "from c5 to c6 by a factor of 0.50, at a test accuracy of 51.0 ± 1.0 %" in plain
     assert "c6, 0.1, previous: K(0.7) at c6 is 3.00 times that without (1.50 times the share at c5)" in first
     assert "test accuracy higher, +10.0 points (standard error 0.8)" in first
     assert "noise's share higher, +20.0 points" in first
     assert "test accuracy unchanged within its error, +0.5 points" in second
     assert second.endswith("R² of the image unchanged within its error, +0.00 (standard error 0.00).")
-    assert "of one seed" in told.found([RECORDS[0], RECORDS[3]])[1]
+    assert "of one seed" in spreading_document.found([RECORDS[0], RECORDS[3]])[1]
 
 
 def test_tables_have_means_deviations_and_open_ends(tmp_path):
-    table, shares = told.table(RECORDS), told.shares(RECORDS)
+    table, shares = spreading_document.table(RECORDS), spreading_document.shares(RECORDS)
     assert "| without | 3 | 10 ± 0 | 51.0 ± 1.0 |" in table
     assert "10 ± 0 (10.00%, 9 … 11)" in shares
     assert "20 ± 0 (20.00%)" in shares
@@ -277,13 +276,13 @@ def test_tables_have_means_deviations_and_open_ends(tmp_path):
 def test_kinds_are_told_by_kind_and_weight():
     kinds = [("participation", 0.1), ("participation-with-diagonal", 0.2)]
     records = [RECORDS[0], *(RECORDS[3] | {"setting": k, "kind": k, "weight": w} for k, w in kinds)]
-    assert list(told.grouped(records)) == [
+    assert list(spreading_document.grouped(records)) == [
         "without",
         "participation, 0.1",
         "participation-with-diagonal, 0.2",
     ]
-    assert told.table(records).startswith("| kind, weight | seeds |")
-    figure = told.draw(records)
+    assert spreading_document.table(records).startswith("| kind, weight | seeds |")
+    figure = spreading_document.draw(records)
     named = {row["setting"] for row in figure["hconcat"][0]["data"]["values"]}
     assert named == {"without", *dict(kinds)}  # whole in a legend
     assert max(map(len, named)) <= 28
@@ -299,13 +298,13 @@ def of_depth(*ks, epochs=2, accuracy=0.5):
 def test_depths_are_told_from_few_to_many_and_by_their_longest_trainings(tmp_path):
     longer = [of_depth(1, 3, 2, 4, epochs=3, accuracy=accuracy) for accuracy in (0.5, 0.52)]
     records = [of_depth(1, 3, 2, 1, accuracy=0.4), *longer, of_depth(1, 2, 5)]
-    assert told_depths.found(records) == [
+    assert depths.found(records) == [
         "3 convolutions: the share grows in 2 of 2 steps from layer to layer and falls nowhere; it is "
         "highest at c3 (5.00%) and 5.00% at the last.",
         "4 convolutions: the share grows in 2 of 3 steps from layer to layer and falls at c2 → c3; it is "
         "highest at c4 (4.00%) and 4.00% at the last.",
     ]
-    assert told_depths.shorter(records) == [
+    assert depths.shorter(records) == [
         "4 convolutions after 2 epochs: 40.0 %, and 1.00% at the last (51.0 ± 1.4 % and 4.00% after 3)."
     ]
     document, _ = write_depths(records, tmp_path, "depths")

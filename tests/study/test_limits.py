@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from streamspread.reports.markdown import to_markdown
-from streamspread.reports.page_data import page_data
 
+from streamspread.reports.build import to_markdown
 from streamspread.reports.collection import Collection
+from streamspread.reports.page import page_data
+from streamspread.reports.rows import LayerRows
 from streamspread.reports.texts import texts_in
 from streamspread.results.growth import Estimate
 from streamspread.results.spectra import LayerSpectrum
@@ -77,11 +78,12 @@ def test_an_estimate_has_a_column_of_its_own(estimated, found, words):
     estimated(found)
     run = equal_run("a", {"c1": 65536}, {"c1": 100}, samples=5_000)
     text = to_markdown(Collection((run,), {}), TEXTS)
-    assert "| layer | no1, N = 5,000 | no1, estimated at N → ∞ |" in text
+    assert "| layer | no1, N = 5,000 images | no1, estimated at N → ∞ |" in text
     assert f"| c1 | 70 (0.107 %) | {words} |" in text
-    assert "| K(0.5) | K(0.5)/D | K(0.7) | K(0.7)/D | K(0.7), estimated at N → ∞ |" in text
+    assert "| K(0.7)/D | K(0.7) / K at most | K(0.7), estimated at N → ∞ |" in text
     assert "not proved. ≥ K: too few images to tell" in text
-    data = page_data(Collection((run,), {}), TEXTS)
+    collection = Collection((run,), {})
+    data = page_data(collection, TEXTS, LayerRows.of_collection(collection, 0.7))
     assert data["runs"][0]["layers"][0]["estimates"] == {data["taus"].index(0.7): words}
 
 

@@ -1,4 +1,4 @@
-"""docs/study/spreading.md says what its stored trainings measured."""
+"""docs/study/spreading_document.md says what its stored trainings measured."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from streamspread.study.experiments import depths, spreading
+from streamspread.study.experiments import depths, spreading_document, while_training
 
 FOLDER = Path(__file__).parents[2] / "docs" / "study"
 TEXT = (FOLDER / "spreading.md").read_text("utf-8")
@@ -21,14 +21,14 @@ TRAININGS, KINDS, DEPTHS = stored("trainings"), stored("kinds"), stored("depths"
 COURSES = {name: stored(name) for name in ("course-no1", "course-no2")}
 
 MADE = {
-    "trainings": (spreading.table(TRAININGS), spreading.shares(TRAININGS)),
-    "trainings in words": spreading.found(TRAININGS),
-    "kinds": (spreading.table(KINDS), spreading.shares(KINDS)),
-    "kinds in words": spreading.found(KINDS),
+    "trainings": (spreading_document.table(TRAININGS), spreading_document.shares(TRAININGS)),
+    "trainings in words": spreading_document.found(TRAININGS),
+    "kinds": (spreading_document.table(KINDS), spreading_document.shares(KINDS)),
+    "kinds in words": spreading_document.found(KINDS),
     "depths": (depths.table(DEPTHS),),
     "depths in words": [*depths.found(DEPTHS), *depths.shorter(DEPTHS)],
-    **{name: (course.table(one),) for name, one in COURSES.items()},
-    **{f"{name} in words": course.found(one) for name, one in COURSES.items()},
+    **{name: (while_training.table(one),) for name, one in COURSES.items()},
+    **{f"{name} in words": while_training.found(one) for name, one in COURSES.items()},
 }
 
 

@@ -10,7 +10,7 @@ from streamspread.errors import MissingError
 from streamspread.reports import figures
 from streamspread.reports.build import FIGURES, check_folder, save_figure, write_file
 from streamspread.reports.chart import Spec
-from streamspread.study.experiments import depths, spreading, while_training
+from streamspread.study.experiments import depths, spreading_document, while_training
 
 
 def write_spreading(records: Sequence[Mapping[str, Any]], folder: Path, name: str) -> tuple[Path, list[str]]:
@@ -25,11 +25,11 @@ def write_spreading(records: Sequence[Mapping[str, Any]], folder: Path, name: st
     text = [
         f"# Training that spreads: {records[0]['made']['model']}",
         _training(records),
-        spreading.table(records),
-        spreading.shares(records),
-        _listed(spreading.found(records)),
+        spreading_document.table(records),
+        spreading_document.shares(records),
+        _listed(spreading_document.found(records)),
     ]
-    return _written(text, lambda: spreading.draw(records), folder, name)
+    return _written(text, lambda: spreading_document.draw(records), folder, name)
 
 
 def write_course(seen: Mapping[str, Any], folder: Path, name: str) -> tuple[Path, list[str]]:

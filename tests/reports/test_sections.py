@@ -1,6 +1,6 @@
 """The report's tables of what was analysed, as rows of text."""
 
-from streamspread.reports import summary
+from streamspread.reports import sections
 from streamspread.reports.collection import Collection
 from streamspread.reports.texts import texts_in
 from tests.spectra import equal_run
@@ -8,6 +8,6 @@ from tests.spectra import equal_run
 
 def test_what_no_network_has_is_no_column_of_the_networks():
     one = Collection([equal_run("one", {"c1": 40}, {"c1": 3})], {})
-    heads = summary.networks(one, texts_in("en")).header
+    heads = sections.networks(one, texts_in("en")).header
     assert "network" in heads
     assert not {"plan", "test accuracy"} & {*heads}

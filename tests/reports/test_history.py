@@ -4,7 +4,9 @@ import re
 import sys
 from dataclasses import replace
 
-from streamspread.reports import over_training, training_page
+from streamspread.reports import history as over_training
+from streamspread.reports.collection import Collection
+from streamspread.reports.page import to_html
 from streamspread.reports.texts import texts_in
 from streamspread.results.history import Components, History
 from tests.histories import history, reading
@@ -36,9 +38,8 @@ def test_the_finding_compares_the_first_look_with_the_last_that_tells_something(
 
 
 def test_the_page_has_the_finding_facts_and_a_figure_for_each_ground_and_needs_no_script():
-    page = training_page.to_html({"a <b>": history()}, {"a <b>": "figures/a b"}, TEXTS, "en")
+    page = to_html(Collection((), histories={"a <b>": history()}), TEXTS, "en", {"a <b>": "figures/a b"})
     assert "the share rises at c1, c2." in page
-    assert "<h2>a &lt;b&gt;</h2>" in page
     assert "<dt>network</dt><dd>no1</dd>" in page
     assert "<dt>looked at</dt><dd>every 400 steps</dd>" in page
     light, dark, *narrow = re.findall(r'<div class="(?:light|dark)">(<svg.*?</svg>)</div>', page, re.DOTALL)
@@ -52,7 +53,7 @@ def test_the_page_has_the_finding_facts_and_a_figure_for_each_ground_and_needs_n
 
 def test_a_page_without_the_library_of_figures_has_all_the_rest(monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
-    page = training_page.to_html({"one": history()}, {}, TEXTS, "en")
+    page = to_html(Collection((), histories={"one": history()}), TEXTS, "en")
     assert "<svg" not in page
     assert "<table" in page
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-import streamspread.reports
+import streamspread
 from streamspread.errors import OptionError
 from streamspread.reports.run import Training
-from streamspread.reports.texts import texts_in, training_label
+from streamspread.reports.texts import languages, texts_in, training_label
 
-FOLDER = Path(streamspread.reports.__file__).parent
+PACKAGE = Path(streamspread.__file__).parent
 
 
 def places(text):
@@ -42,19 +42,11 @@ def test_japanese_texts_are_japanese():
 
 
 def test_every_text_is_used():
-    files = [path for path in FOLDER.rglob("*.*") if path.suffix in (".py", ".js", ".html")]
-    code = "".join(path.read_text(encoding="utf-8") for path in files if not path.name.startswith("labels"))
-    code += (FOLDER / "labels.py").read_text(encoding="utf-8").partition("languages()")[2]
-    composed = (
-        "claim_",
-        "short_",
-        "verdict_",
-        "part_",
-        "case_",
-        "compare_",
-        "metric_",
-    )  # with a name that comes later
-    used = re.compile(r"""texts\.(\w+)|["'](\w+)["']|{{(\w+)}}""")
+    files = [path for path in PACKAGE.rglob("*.*") if path.suffix in (".py", ".js", ".html")]
+    code = "".join(path.read_text(encoding="utf-8") for path in files)
+    # with a name that comes later
+    composed = ("claim_", "short_", "verdict_", "part_", "case_", "compare_", "metric_")
+    used = re.compile(r"""texts\.(\w+)|["'](\w+)["']""")
     names = {name for groups in used.findall(code) for name in groups if name}
     assert [key for key in texts_in("en") if key not in names and not key.startswith(composed)] == []
 
