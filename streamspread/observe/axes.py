@@ -24,7 +24,7 @@ _SAMPLES_FIRST, _TOKENS_FIRST = 0, 1
 
 
 def _named(*names: str) -> tuple[type[nn.Module], ...]:
-    return tuple(getattr(nn, name) for name in names if hasattr(nn, name))
+    return tuple(getattr(nn, name) for name in names)
 
 
 # By the number of axes that their outputs have.

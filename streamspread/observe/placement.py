@@ -72,10 +72,9 @@ def as_input(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
 
 def _uncompiled() -> AbstractContextManager[Any]:
     """What torch.compile made runs as it was written: compiled code calls no hook that came after it, and
-    what it fuses is never there to be seen. (Before torch 2.6 there is no such switch.)"""
+    what it fuses is never there to be seen."""
     compiled = "torch._dynamo" in sys.modules  # which is slow to import
-    stance = getattr(torch.compiler, "set_stance", None)
-    return stance("force_eager") if compiled and stance is not None else nullcontext()
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -49,12 +49,12 @@ def select(
         LayerError: a pattern that matches nothing (the nearest names are given), or a tap that cannot be
             observed.
     """
-    chosen: set[str] = set()
-    for pattern in pattern_texts(patterns, _SUCH):
-        matching = [tap.name for tap in taps if _is_named(tap, pattern, default)]
-        if not matching:
-            raise _nothing(pattern, [tap.name for tap in taps])
-        chosen.update(matching)
+    by_name = {tap.name: tap for tap in taps}
+    chosen = matching(
+        pattern_texts(patterns, _SUCH),
+        by_name,
+        lambda name, pattern: _is_named(by_name[name], pattern, default),
+    )
     for tap in (tap for tap in taps if tap.name in chosen):
         check_observable(tap)
     return [tap for tap in taps if tap.name in chosen]
@@ -84,24 +84,34 @@ class Wanted(NamedTuple):
         Raises:
             LayerError: a pattern that matches no module.
         """
-        modules, texts = (
-            dict(named(model)),
-            tuple(pattern_texts(patterns, _SUCH)),
-        )
-        chosen: set[str] = set()
-        for pattern in texts:
-            module = pattern.split("#")[0]
+        modules, texts = dict(named(model)), tuple(pattern_texts(patterns, _SUCH))
+
+        def is_named(name: str, pattern: str) -> bool:
             if pattern == ALL:
-                matching = [n for n, m in modules.items() if (n in default if default else is_usual(m))]
-            else:
-                matching = [name for name in modules if fnmatchcase(name, module)]
-            if not matching:
-                raise _nothing(pattern, list(modules))
-            chosen.update(matching)
-        return Wanted(tuple(name for name in modules if name in chosen), texts, tuple(default))
+                return name in default if default else is_usual(modules[name])
+            return fnmatchcase(name, pattern.split("#")[0])
+
+        return Wanted(tuple(matching(texts, modules, is_named)), texts, tuple(default))
 
     def has(self, tap: TapInfo) -> bool:
         return any(_is_named(tap, pattern, self.default) for pattern in self.patterns)
+
+
+def matching(
+    patterns: Iterable[str], names: Iterable[str], is_named: Callable[[str, str], bool] = fnmatchcase
+) -> list[str]:
+    """The names that any of the patterns names, in their order.
+
+    Raises:
+        LayerError: a pattern that matches nothing; the nearest names are given.
+    """
+    names, chosen = list(names), set[str]()
+    for pattern in patterns:
+        found = {name for name in names if is_named(name, pattern)}
+        if not found:
+            raise _nothing(pattern, names)
+        chosen |= found
+    return [name for name in names if name in chosen]
 
 
 def check_observable(tap: TapInfo) -> None:

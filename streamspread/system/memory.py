@@ -84,7 +84,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def _container_bytes(mount: Path, listing: Path) -> int | None:
-    """Bytes that the control groups of this process, of version 1 or 2, still let it take: the least that any
+    """Bytes that the control groups of this process, of version 2, still let it take: the least that any
     of them does, from its own up to the root; None where none has a limit.
 
     Args:
@@ -94,24 +94,10 @@ def _container_bytes(mount: Path, listing: Path) -> int | None:
         lines = [line.split(":", 2) for line in listing.read_text().splitlines()]
     except OSError:
         lines = []
-    own = {
-        kind: path
-        for _, kinds, path in (line for line in lines if len(line) == 3)
-        for kind in kinds.split(",")
-    }
+    path = next((line[2] for line in lines if len(line) == 3 and not line[1]), "/")
+    roots = (mount, mount / "unified")
     found = [
-        left
-        for root, path, names in (
-            (mount, own.get("", "/"), ("memory.max", "memory.current", "inactive_file")),
-            (mount / "unified", own.get("", "/"), ("memory.max", "memory.current", "inactive_file")),
-            (
-                mount / "memory",
-                own.get("memory", "/"),
-                ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-            ),
-        )
-        for group in _upwards(root, path)
-        if (left := _left_in(group, *names)) is not None
+        left for root in roots for group in _upwards(root, path) if (left := _left_in(group)) is not None
     ]
     return min(found, default=None)
 
@@ -124,11 +110,11 @@ def _upwards(root: Path, path: str) -> Iterator[Path]:
         yield root.joinpath(*inside[:length])
 
 
-def _left_in(group: Path, limit_name: str, used_name: str, cached_name: str) -> int | None:
+def _left_in(group: Path) -> int | None:
     """Bytes that a group may still take, files that it has cached not counted; None without a limit."""
     try:
-        limit, used = (int((group / name).read_text()) for name in (limit_name, used_name))
-        cached = re.search(rf"^{cached_name} (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        cached = re.search(r"^inactive_file (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
     except (OSError, ValueError):  # no such files, or no limit: "max"
         return None
     return max(0, limit - used + (int(cached[1]) if cached else 0))

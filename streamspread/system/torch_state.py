@@ -15,7 +15,7 @@ import torch
 T = TypeVar("T")
 R = TypeVar("R")
 
-# The parts of torch.backends whose precision can be set one by one, from torch 2.9 on.
+# The parts of torch.backends whose precision can be set one by one.
 _MATRICES = (("cuda", "matmul"), ("mkldnn", "matmul"))
 _CONVOLUTIONS = (("cudnn", "conv"), ("cudnn", "rnn"), ("mkldnn", "conv"), ("mkldnn", "rnn"))
 
@@ -55,13 +55,11 @@ def _rounding(
     names: tuple[tuple[str, str], ...],
     allowed: bool,
 ) -> Iterator[None]:
-    # Since torch 2.9 there are two switches: the older one, and the precision of each part, which the older
-    # one sets too. So both are set, and the parts come last.
-    parts: dict[Any, str] = {}
-    for backend, name in names:
-        part = getattr(getattr(torch.backends, backend), name, None)
-        if hasattr(part, "fp32_precision"):
-            parts[part] = backend
+    # There are two switches: the older one, and the precision of each part, which the older one sets too. So
+    # both are set, and the parts come last.
+    parts: dict[Any, str] = {
+        getattr(getattr(torch.backends, backend), name): backend for backend, name in names
+    }
     before = {part: part.fp32_precision for part in parts}
     older = _older(read, before)
     try:

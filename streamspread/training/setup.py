@@ -173,7 +173,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
         return precision
     if device.type == "cuda":
         return "bf16"
-    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older torch: unknown
+    features = torch.cpu.get_capabilities()
     return "bf16" if any(features.get(name) for name in _BF16_FEATURES) else "fp32"
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from streamspread.errors import LayerError
 from streamspread.observe.network import layer_patterns, named, pattern_texts, unwrapped
-from streamspread.observe.selection import is_usual
+from streamspread.observe.selection import is_usual, matching
+
+_SUCH = "names or globs such as c5, or modules"
 
 See = Callable[[str, nn.Module, Any], bool]
 
@@ -45,7 +44,7 @@ class Hooks:
     ) -> None:
         inner = unwrapped(model)
         modules = dict(named(inner))
-        self.layers = _chosen(list(modules), layer_patterns(model, layers))
+        self.layers = matching(pattern_texts(layer_patterns(model, layers), _SUCH), modules)
         self.before: dict[str, str] = {}
         self._last: str | None = None
         self._entered: set[str] = set()
@@ -105,17 +104,3 @@ class _Hook:
 class _Nothing:
     def __call__(self, *_: Any) -> None:
         return None
-
-
-def _chosen(names: Sequence[str], layers: Any) -> list[str]:
-    chosen: set[str] = set()
-    for pattern in pattern_texts(layers, "names or globs such as c5, or modules"):
-        matching = [name for name in names if fnmatchcase(name, pattern)]
-        if not matching:
-            near = difflib.get_close_matches(pattern, names, n=3)
-            some = ", ".join(near or names[:8])
-            raise LayerError(
-                f"no layer {pattern!r} to spread: {'did you mean' if near else 'there are'} {some}"
-            )
-        chosen.update(matching)
-    return [name for name in names if name in chosen]

@@ -128,14 +128,6 @@ def test_groups_within_groups_are_seen_and_the_tightest_counts(tmp_path):
     assert listed(tmp_path, "0::/system.slice\n") is None
 
 
-def test_limits_of_version_1_are_seen(tmp_path):
-    old = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-    group(tmp_path / "mount" / "memory" / "docker" / "abc", 1000, 700, old, cached=30)
-    group(tmp_path / "mount" / "memory", 2**63 - 4096, 9000, old)
-    listing = "12:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n1:name=systemd:/\n0::/\n"
-    assert listed(tmp_path, listing) == 330
-
-
 def test_a_path_of_the_machine_outside_leaves_the_root(tmp_path):
     group(tmp_path / "mount", 1000, 400)
     for path in ("/kubepods/pod1/c2", "/../../pod1", "/"):

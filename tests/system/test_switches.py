@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from streamspread.system import threads, torch_state
+from streamspread.system import threads
 from streamspread.system.torch_state import switched
 
 CUDNN, MKLDNN, MATMUL = torch.backends.cudnn, torch.backends.mkldnn, torch.backends.cuda.matmul
@@ -122,15 +122,6 @@ def test_the_precision_of_matrix_products_is_read_afterwards_as_before(precision
         assert MATMUL.allow_tf32 is wanted
     assert torch.get_float32_matmul_precision() == precision
     assert readable() == before
-
-
-@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
-def test_a_torch_that_knows_the_older_switches_only_restores_them(precision, monkeypatch):
-    monkeypatch.setattr(torch_state, "_MATRICES", ())
-    torch.set_float32_matmul_precision(precision)
-    with switched(matrices=False):
-        assert torch.get_float32_matmul_precision() == "highest"
-    assert torch.get_float32_matmul_precision() == precision
 
 
 @newer_torch

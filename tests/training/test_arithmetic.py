@@ -41,11 +41,6 @@ def test_auto_is_bf16_where_the_device_multiplies_it(monkeypatch, features, prec
     assert resolve_precision("fp32", CUDA) == "fp32"
 
 
-def test_an_older_torch_that_knows_no_features_computes_in_fp32(monkeypatch):
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    assert resolve_precision("auto", CPU) == "fp32"
-
-
 def test_the_precision_is_that_of_products():
     ones = torch.ones(2, 2)
     with autocast(CPU, "bf16"):

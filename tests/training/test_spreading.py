@@ -378,7 +378,7 @@ def test_nan_is_said_once_and_leaves_the_running_target():
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"layers": "9"}, LayerError, "no layer '9' to spread: there are 0, 1, 2"),
+        ({"layers": "9"}, LayerError, "no layer matches '9': nearest are "),
         ({"layers": []}, LayerError, "no layer asked for"),
         ({"layers": nn.ReLU()}, LayerError, "is no module of this network"),
         ({"weight": math.nan}, OptionError, "weight of spreading must be a finite number"),
