@@ -100,11 +100,6 @@ def wanted(split):
     return torch.from_numpy(np.concatenate([pixels(n) for n in names])).reshape(-1, 3, 32, 32)
 
 
-def test_it_is_asked_for_where_torchvision_has_it():
-    assert torchvision.datasets.CIFAR10.url == cifar10.URL
-    assert torchvision.datasets.CIFAR10.filename == ARCHIVE == cifar10._ARCHIVE
-
-
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_files_that_are_there_are_read(tiny, offline, split):
     data = load(f"cifar10:{tiny}", split)
@@ -113,16 +108,6 @@ def test_files_that_are_there_are_read(tiny, offline, split):
     assert data.labels.tolist() == [0, 1, 2, 3] * (len(data.images) // 4)
     assert data.classes == ("a", "b", "c", "d")
     assert data.description == f"CIFAR-10 {split}, {len(data.images)} images"
-
-
-def test_samples_and_size(tiny, offline):
-    data = load(f"cifar10:{tiny}", samples=6, seed=2, image_size=16)
-    rows = np.sort(np.random.default_rng(2).choice(20, 6, replace=False))
-    assert data.images.shape == (6, 3, 16, 16)
-    assert data.labels.tolist() == (rows % 4).tolist()
-    assert data.description == "CIFAR-10 train, 6 of 20 images (seed 2), at 16x16"
-    large = load(f"cifar10:{tiny}", image_size=64, resident_bytes=1000)
-    assert [b.shape for b in large.batches(15)] == [(15, 3, 64, 64), (5, 3, 64, 64)]
 
 
 def test_the_root_is_taken_from_the_environment(tiny, offline, monkeypatch):
@@ -196,11 +181,6 @@ def test_a_network_that_never_answers_is_given_up(tmp_path, monkeypatch):
     over.set()
 
 
-def test_a_root_that_is_longer_than_a_name_may_be_fails_in_one_line(offline):
-    with pytest.raises(DataError, match=r"CIFAR-10 is not in x{300} and cannot be downloaded \(.+\); give"):
-        load(f"cifar10:{'x' * 300}")
-
-
 def test_files_that_are_broken_are_not_replaced(tiny, offline, tmp_path):
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "test_batch").write_bytes(b"mine")
@@ -223,9 +203,3 @@ def test_default_is_patches_elsewhere_and_says_why(tmp_path, offline, monkeypatc
     assert message.startswith(f"CIFAR-10 is not in {tmp_path} and cannot be downloaded (")
     assert message.endswith("using patches instead: crops of the two photographs that scikit-learn ships")
     assert "\n" not in message
-
-
-def test_default_does_not_hide_a_wrong_option(tiny, offline, monkeypatch):
-    monkeypatch.setenv("STREAMSPREAD_DATA", str(tiny))
-    with pytest.raises(DataError, match="CIFAR-10 train: 21 samples asked for, but there are 20"):
-        default(samples=21)

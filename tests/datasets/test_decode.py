@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from streamspread.datasets.decode import _RGB, DecodedPixels, _jpeg_decoder, _jpeg_size
+from streamspread.datasets.decode import _RGB, DecodedPixels, _jpeg_decoder
 from streamspread.datasets.images import resize_and_crop
 from streamspread.errors import DataError
 from streamspread.system.memory import PeakMeter
@@ -128,20 +128,6 @@ def test_differing_sizes_need_an_image_size():
     assert torch.equal(got[1:], resize_and_crop(wanted, 6))
 
 
-def test_a_size_that_differs_only_in_a_later_read():
-    pixels = DecodedPixels(Encoded([encode(photo(8, 8)), encode(photo(8, 8)), encode(photo(9, 8))]), None)
-    pixels.read(np.array([0, 1]))
-    with pytest.raises(DataError, match="image 2 is 8x9 pixels, image 0 is 8x8"):
-        pixels.read(np.array([2]))
-
-
-def test_batches_of_one_size_are_scaled_as_single_images_are():
-    photos = [photo(20, 30, seed=i) for i in range(3)]
-    content = [encode(p) for p in photos]
-    together = decoded(content, 11)
-    assert torch.equal(together, torch.cat([decoded([c], 11) for c in content]))
-
-
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_an_image_that_is_too_large_is_refused_by_its_header_alone(form):
     if form == "JPEG":
@@ -156,16 +142,3 @@ def test_an_image_that_is_too_large_is_refused_by_its_header_alone(form):
     with PeakMeter(torch.device("cpu")) as meter, pytest.raises(DataError, match=r"image 1 .*178,?956,?970"):
         decoded([encode(photo(), form), huge], 8)
     assert meter.peak < 64 << 20
-
-
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + b"\xff\xc0" * 99}])
-@pytest.mark.parametrize("size", [(5, 9), (300, 7)])
-def test_a_jpegs_size_is_read_from_its_header(size, options):
-    assert _jpeg_size(encode(photo(*size), "JPEG", **options)) == (size[1], size[0])
-
-
-@pytest.mark.parametrize(
-    "content", [b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\0" + b"\xff" * 9, b"\xff\xd8\xff\xe0" + b"\0" * 50]
-)
-def test_a_header_without_a_size_is_left_to_the_decoder(content):
-    assert _jpeg_size(content) == (0, 0)

@@ -24,14 +24,6 @@ def reds(data):
     return data.images[:, 0, 0, 0].tolist()
 
 
-def test_images_in_order_of_class_and_name(tmp_path):
-    data = load(f"folder:{fill(tmp_path, ['cat', 'dog', 'emu'])}")
-    assert reds(data) == [0, 1, 10, 11, 20, 21]
-    assert data.labels.tolist() == [0, 0, 1, 1, 2, 2]
-    assert data.classes == ("cat", "dog", "emu")
-    assert data.description.endswith(f"{tmp_path.name} train, 6 images")
-
-
 def test_the_same_as_torchvisions_image_folder(tmp_path):
     from torchvision.datasets import ImageFolder
     from torchvision.transforms.v2 import CenterCrop, PILToTensor, Resize
@@ -93,14 +85,6 @@ def test_names_that_are_no_text_are_replaced_where_they_are_told(tmp_path):
     data = load(f"folder:{tmp_path}/bad\udcff")
     assert data.classes == ("c?", "dog")
     assert data.description.endswith("bad? train, 4 images")
-
-
-def test_a_file_that_is_gone_when_it_is_read(tmp_path):
-    fill(tmp_path, ["cat", "dog"])
-    stream = load(f"folder:{tmp_path}", resident_bytes=1)
-    (tmp_path / "dog" / "1.png").unlink()
-    with pytest.raises(DataError, match=r"1.png cannot be read \(No such file"):
-        list(stream.batches(2))
 
 
 def test_folders_that_are_none(tmp_path):

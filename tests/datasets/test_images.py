@@ -135,11 +135,6 @@ def test_an_error_while_streaming_reaches_the_consumer_at_its_place():
         next(batches)
 
 
-def test_streamed_images_refuse_a_batch_size_below_one():
-    with pytest.raises(OptionError, match="batch size 0"):
-        StreamedImages(source(4), np.arange(4), "set", "a set").batches(0)
-
-
 def test_a_batch_size_that_no_tensor_has_is_refused_and_one_above_the_samples_is_all_of_them():
     data = ImageData(pixels(5))
     with pytest.raises(OptionError, match=r"batch size 10{22} asked for; it may be at most 2147483647"):
@@ -159,18 +154,6 @@ def test_chosen_rows_are_distinct_ascending_and_as_many_as_asked_for(total, seed
     assert np.array_equal(rows, choose(total, samples, seed, "set"))
 
 
-def test_another_seed_chooses_other_rows_and_no_number_means_all():
-    assert not np.array_equal(choose(1000, 100, 0, "set"), choose(1000, 100, 1, "set"))
-    assert np.array_equal(choose(5, None, 3, "set"), np.arange(5))
-
-
-def test_rows_are_chosen_evenly():
-    taken = np.zeros(10)
-    for seed in range(2000):
-        taken[choose(10, 3, seed, "set")] += 1
-    assert np.all(np.abs(taken / 2000 - 0.3) < 0.05)  # five deviations of a share of 0.3 in 2,000 draws
-
-
 def test_numbers_of_samples_that_cannot_be():
     with pytest.raises(OptionError, match="1 samples asked for; a spread needs 2"):
         choose(10, 1, 0, "set")
@@ -180,12 +163,6 @@ def test_numbers_of_samples_that_cannot_be():
         choose(10, 11, 0, "set")
     with pytest.raises(DataError, match="set: no images"):
         choose(0, None, 0, "set")
-
-
-def test_descriptions():
-    assert describe("CIFAR-10 train", 5000, 50000, 0) == "CIFAR-10 train, 5,000 of 50,000 images (seed 0)"
-    assert describe("CIFAR-10 test", 10000, 10000, 0) == "CIFAR-10 test, 10,000 images"
-    assert describe("set", 2, 2, 0, 64) == "set, 2 images, at 64x64"
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (33, 48), (48, 33), (17, 91), (64, 65), (20, 20)])
@@ -200,18 +177,6 @@ def test_scaling_is_that_of_torchvisions_resize_and_centre_crop(shape, size):
     assert torch.equal(got, CenterCrop(size)(Resize(size)(images)))
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (40, 16), (16, 40), (1, 3), (2, 2)])
-def test_scaling_to_a_single_pixel(shape):
-    images = torch.full((2, 3, *shape), 77, dtype=torch.uint8)
-    assert torch.equal(resize_and_crop(images, 1), torch.full((2, 3, 1, 1), 77, dtype=torch.uint8))
-
-
-def test_scaling_keeps_a_constant_and_images_of_that_size():
-    assert torch.all(resize_and_crop(torch.full((1, 3, 20, 30), 77, dtype=torch.uint8), 13) == 77)
-    images = pixels(2, 8, 8)
-    assert resize_and_crop(images, 8) is images
-
-
 def test_scaling_while_streaming_is_that_of_the_images_in_memory():
     rows = np.arange(30)
     resident = gather(source(30, 12), rows, "set", "a set")
@@ -219,14 +184,6 @@ def test_scaling_while_streaming_is_that_of_the_images_in_memory():
     assert resident.images.shape == (30, 3, 12, 12)
     assert torch.equal(torch.cat(list(streamed.batches(7))), resident.images)
     assert torch.equal(resident.images, resize_and_crop(pixels(30), 12))
-
-
-def test_pixels_in_another_memory_layout_are_read_right():
-    images = pixels(6)
-    other = images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    got = gather(TensorPixels(other, None, None, None), np.array([1, 4]), "set", "a set")
-    assert got.images.is_contiguous()
-    assert torch.equal(got.images, images[[1, 4]])
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (50, 91), (24, 40)])

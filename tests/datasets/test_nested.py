@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from streamspread.datasets import ImageData, StreamedImages, load, load_labelled, nested
 from streamspread.errors import DataError, OptionError
@@ -38,13 +37,6 @@ def test_the_seed_decides_and_the_description_tells(images):
     assert rows_of(one) == rows_of(same) != rows_of(other)
     assert one.description.endswith("20 of these (nested, seed 0)")
     assert one.samples == 20
-
-
-def test_labels_go_along():
-    pixels = torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 4, 4).clone()
-    subset = nested(ImageData(pixels, torch.arange(10), tuple("abcdefghij")), 4, 0)
-    assert subset.labels.tolist() == subset.images[:, 0, 0, 0].tolist()
-    assert subset.classes == tuple("abcdefghij")
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,6 @@ from streamspread.datasets import load
 from streamspread.datasets.sources.noise import NoisePixels
 
 
-def test_numbers_and_sizes():
-    test = load("noise", "test")
-    assert test.images.shape == (10_000, 3, 32, 32)
-    assert test.labels is None
-    assert test.description == "noise test (seed 0), 10,000 images"
-    assert len(NoisePixels("train", 50_000, 0)) == 50_000
-    assert load("noise", samples=70, image_size=8).images.shape == (70, 3, 8, 8)
-
-
 def test_the_bytes_are_uniform_and_independent_of_each_other():
     images = load("noise", samples=2000, image_size=16).images
     counts = torch.bincount(images.flatten().long(), minlength=256).double()
@@ -38,13 +29,3 @@ def test_a_row_is_the_same_in_every_read(n, data):
     whole = source.read(np.arange(200))
     rows = np.array(data.draw(st.lists(st.integers(0, 199), min_size=n, max_size=n)))
     assert torch.equal(source.read(rows), whole[rows])
-
-
-def test_seed_split_and_number():
-    images = load("noise", samples=100, image_size=4).images
-    assert torch.equal(load("noise", samples=100, image_size=4).images, images)
-    assert torch.equal(load("noise", samples=70, image_size=4).images, images[:70])
-    assert not torch.equal(load("noise", samples=100, image_size=4, seed=1).images, images)
-    assert not torch.equal(load("noise", "test", samples=100, image_size=4).images, images)
-    streamed = load("noise", samples=100, image_size=4, resident_bytes=1)
-    assert torch.equal(torch.cat(list(streamed.batches(33))), images)

@@ -17,16 +17,6 @@ def places(split, size=32):
     return PatchPixels(split, size)._places.tolist()
 
 
-def test_the_whole_sets():
-    train, test = load("patches"), load("patches", "test")
-    assert train.images.shape == (50_000, 3, 32, 32)
-    assert test.images.shape == (10_000, 3, 32, 32)
-    assert train.classes == ("china", "flower")
-    # Both photographs have the same number of places, so labels are a fair coin (five deviations).
-    assert abs(train.labels.double().mean() - 0.5) < 5 * 0.5 / 50_000**0.5
-    assert train.description == "patches train, 50,000 images"
-
-
 @pytest.mark.parametrize("size", [32, 100, 420])
 def test_places_are_distinct_and_the_splits_share_none(size):
     train, test = places("train", size), places("test", size)
@@ -50,23 +40,6 @@ def test_every_crop_is_cut_from_the_place_that_it_stands_for(size):
         wanted = photographs[which][top : top + size, left : left + size]
         assert torch.equal(crop, torch.from_numpy(wanted.copy()).permute(2, 0, 1))
         assert source.labels[row] == which
-
-
-def test_places_reach_every_edge_of_both_photographs():
-    source = PatchPixels("train", 300)
-    which, place = np.divmod(source._places, 128 * 341)
-    top, left = np.divmod(place, 341)
-    for photograph in (0, 1):
-        mine = which == photograph
-        assert (top[mine].min(), top[mine].max()) == (0, 127)
-        assert (left[mine].min(), left[mine].max()) == (0, 340)
-
-
-def test_samples_are_rows_of_the_whole_set_whatever_the_seed():
-    whole, some = load("patches", "test"), load("patches", "test", samples=50, seed=4)
-    rows = np.sort(np.random.default_rng(4).choice(10_000, 50, replace=False))
-    assert torch.equal(some.images, whole.images[rows])
-    assert torch.equal(some.labels, whole.labels[rows])
 
 
 def test_another_size_crops_and_large_sets_are_cut_as_they_are_used():

@@ -1,15 +1,12 @@
 """The reference networks: names, shapes, and taps that see exactly the part they are named after."""
 
-import copy
-import pickle
-
 import pytest
 import torch
 from torch.nn import functional
 
-from streamspread.errors import ModelError, OptionError
+from streamspread.errors import OptionError
 from streamspread.models import PLANS, ConvLayer, Network
-from streamspread.models.network import build, seeded
+from streamspread.models.network import build
 
 # The study's table: D of c1 ... c6 and gap.
 DIMS = {
@@ -82,23 +79,6 @@ def test_taps_see_convolution_batch_norm_and_relu_apart():
     torch.testing.assert_close(seen["output"], network.classifier(seen["gap"]), rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_survives_pickle_and_deepcopy():
-    network = Network("4,M,8").eval()
-    images = torch.randn(2, 3, 32, 32)
-    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
-        assert twin.plan == "4,M,8"
-        assert torch.equal(twin(images), network(images))
-
-
-def test_classes_set_the_width_of_the_classifier():
-    assert Network("4", classes=7)(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
-
-
-def test_a_bad_plan_is_refused():
-    with pytest.raises(ModelError, match="step 'Q' is neither"):
-        Network("4,Q")
-
-
 def test_build_depends_on_the_seed_alone_and_leaves_the_generator():
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -109,13 +89,6 @@ def test_build_depends_on_the_seed_alone_and_leaves_the_generator():
     assert torch.equal(one.c2.weight, same.c2.weight)
     assert not torch.equal(one.c2.weight, other.c2.weight)
     assert one.c2.weight.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_the_generator_is_restored_after_an_error():
-    before = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="shape"), seeded(3):
-        torch.rand(2).view(3)
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 1.5])

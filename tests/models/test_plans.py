@@ -22,11 +22,6 @@ def test_reference_plans_have_six_convolutions_and_are_in_their_written_form():
         assert format_plan(steps) == plan
 
 
-def test_find_plan_takes_names_prefixed_plans_and_bare_plans():
-    assert find_plan("no2") == parse_plan(PLANS["no2"])
-    assert find_plan("plan:8,M,16") == find_plan("8,M,16") == (8, "M", 16)
-
-
 @pytest.mark.parametrize("step", ["0", "-3", "6.5", "x", "", "²", True, 0, None])
 def test_a_step_that_is_no_width_and_no_pool_is_named(step):
     with pytest.raises(ModelError, match="neither a positive number of channels nor M"):

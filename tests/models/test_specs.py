@@ -109,29 +109,11 @@ def test_torchvision_models_have_their_size_their_layers_and_their_constants():
         torch.testing.assert_close(loaded.module(BYTES), loaded.module(floats))
 
 
-def test_torchvision_models_are_random_by_seed():
-    one, same, other = (load("torchvision:squeezenet1_1", "none", seed=s).module for s in (1, 1, 2))
-    first = [module.features[0].weight for module in (one, same, other)]
-    assert torch.equal(first[0], first[1])
-    assert not torch.equal(first[0], first[2])
-
-
-def test_torchvision_weights_from_a_torch_file(tmp_path):
-    source = load("torchvision:squeezenet1_1", "none", seed=1).module
-    torch.save(source.state_dict(), tmp_path / "s.pth")
-    loaded = load("torchvision:squeezenet1_1", tmp_path / "s.pth")
-    assert torch.equal(loaded.module(BYTES), source(BYTES))
-
-
 @pytest.mark.parametrize(
     ("name", "size"), [("efficientnet_b1", 240), ("inception_v3", 299), ("vit_b_16", 224)]
 )
 def test_torchvision_models_say_the_size_they_are_made_for(name, size):
     assert load(f"torchvision:{name}", "none").image_size == size
-
-
-def test_segmentation_models_are_built_without_a_download():
-    assert load("torchvision:lraspp_mobilenet_v3_large", "none").weights == "none"
 
 
 def test_default_layers_are_convolutions_and_linear_layers_but_not_their_containers():
@@ -174,12 +156,6 @@ def test_a_users_module_may_bring_its_size_its_layers_and_its_constants(user_mod
     assert (loaded.image_size, loaded.default_layers) == (48, ("",))
     assert sum(isinstance(h, NormalizeUint8) for h in loaded.module._forward_pre_hooks.values()) == 1
     assert torch.equal(loaded.module(BYTES), BYTES / 255)
-
-
-def test_a_users_reference_network_keeps_its_plan(user_module):
-    name = user_module("from streamspread.models import Network\ndef build():\n    return Network('4,M,8')\n")
-    loaded = load(f"{name}:build")
-    assert (loaded.plan, loaded.default_layers) == ("4,M,8", ("c1", "c2", "gap"))
 
 
 @pytest.mark.parametrize(

@@ -73,13 +73,6 @@ def test_singular_residuals_bound_as_their_eigenvectors_would(rank, size):
     assert np.all(found <= exact + 1e-9 * scale)
 
 
-def test_both_are_exact_for_a_converged_basis():
-    values = np.array([8.0, 4.0, 2.0, 1.0, 0.0])
-    truth = np.cumsum(values)
-    np.testing.assert_allclose(frobenius_upper_sums(values, 15.0, float(np.sum(values**2)), 5), truth)
-    np.testing.assert_allclose(residual_upper_sums(values[:3], np.zeros((3, 3)), 1.0, 15.0), truth[:3])
-
-
 def test_an_unfinished_basis_is_not_trusted():
     """The largest eigenvalue was missed altogether: residuals are zero, yet the bounds leave room for it."""
     ritz, missed = np.array([4.0, 2.0, 1.0]), 8.0

@@ -11,7 +11,7 @@ from streamspread.results import comparison
 from streamspread.results.directions import principal_angles
 from streamspread.results.spectra import Spectra
 from tests.alignment import grams_of
-from tests.spectra import equal_layer, open_layer
+from tests.spectra import equal_layer
 
 ONE = Spectra(
     [equal_layer("c1", 100, 10), equal_layer("c2", 50, 20)], (0.7, 0.5), {"model": "no1", "data_seen": "x"}
@@ -35,14 +35,6 @@ def test_layers_are_held_against_their_like():
     assert found.notes == ("only in the first: c1", "only in the second: c3")
     assert repr(found) == "Comparison(τ = 0.7: of 1 layers, K of the second is larger in 1, smaller in 0)"
     assert ONE.compare(other, 0.5)["c2"].difference == 5
-
-
-def test_a_difference_of_intervals_holds_every_pair():
-    a, b = Spectra([open_layer("c1", 900, 20, 30)]), Spectra([open_layer("c1", 900, 25, 40)])
-    of_a, of_b = a["c1"].components(0.7), b["c1"].components(0.7)
-    assert of_a.low < of_b.low < of_a.high < of_b.high
-    assert a.compare(b)["c1"].difference == (of_b.low - of_a.high, of_b.high - of_a.low)
-    assert b.compare(a)["c1"].difference == (of_a.low - of_b.high, of_a.high - of_b.low)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import numpy as np
 
 from streamspread.results.bounds import SketchFacts, enclose
-from tests.fresh import loaded_by
 
 
 def test_upper_sums_reach_past_the_sketch_until_the_threshold():
@@ -20,7 +19,3 @@ def test_what_the_lower_bounds_of_the_others_take_is_not_left_for_the_first():
     enclosure = enclose(facts, None, rank_limit=3, largest_threshold=0.5)
     np.testing.assert_allclose(enclosure.upper_sums, [3.5, 5.5, 6.5])
     assert not enclosure.complete
-
-
-def test_it_needs_neither_torch_nor_scipy():
-    assert loaded_by("import streamspread.results.bounds") & {"torch", "scipy"} == set()

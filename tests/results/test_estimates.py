@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from streamspread.results.growth import Estimate, Growth, Point
+from streamspread.results.growth import Growth, Point
 from tests.spectra import layer
 
 
@@ -96,26 +96,12 @@ def test_alike_eigenvalues_widen_the_error_by_the_whole_way():
     assert estimate.half_width == pytest.approx(0.5 + 200 - 1 / plain.points[0].mean_inverse, rel=1e-3)
 
 
-def test_the_words():
-    told = Estimate(228.2, 3.4, None, True, 205, 5000)
-    assert str(told) == "228 ± 4"
-    assert told.sentence == "205 of 5,000 samples · estimated 228 ± 4 at N → ∞ (not proved)"
-    at = Estimate(1228.2, 3.4, 50_000, True, 1205, 5000)
-    assert at.sentence == "1,205 of 5,000 samples · estimated 1,228 ± 4 at N = 50,000 (not proved)"
-
-
 def test_other_thresholds_and_incomplete_points_have_none():
     growth = law(limit=200.0, rise=0.0005)
     assert growth.estimate(0.8) is None
     assert Growth(growth.points[1:]).estimate(0.7) is None
     assert growth.thresholds == (0.7,)
     assert layer().estimate(0.7) is None
-
-
-def test_fewer_images_than_were_seen_are_no_estimate():
-    growth = law(limit=200.0, rise=0.0005)
-    assert growth.estimate(0.7, 1000) == Estimate(182.0, 0.0, 1000, True, 182, 1000)
-    assert growth.estimate(0.7, 999) is None
 
 
 def test_no_estimate_exceeds_the_directions_that_there_are():
@@ -137,14 +123,6 @@ def test_power_laws_are_told_or_not_but_never_wrong(power, tau):
     estimate = grown(scales_D, 400, (tau,)).estimate(tau)
     assert not estimate.told or abs(estimate.value - true(scales_D, tau)) <= estimate.half_width
     assert estimate.told or estimate.seen <= true(scales_D, tau)
-
-
-@pytest.mark.parametrize("equal", [20, 60, 150])
-def test_steps_are_told_or_not_but_never_wrong(equal):
-    scales_D = np.where(np.arange(2000) < equal, 1.0, 0.01)
-    for tau in (0.5, 0.7):
-        estimate = grown(scales_D, 400, (tau,)).estimate(tau)
-        assert not estimate.told or abs(estimate.value - true(scales_D, tau)) <= estimate.half_width
 
 
 def test_a_point_reads_the_interpolated_k_of_each_part():

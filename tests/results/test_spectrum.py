@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamspread.errors import OptionError
 from streamspread.results.interval import Interval
 from streamspread.results.spectra import Spectra
-from streamspread.results.spectrum import Spectrum, check_thresholds, components_for
+from streamspread.results.spectrum import Spectrum, check_thresholds
 from tests.spectra import bounded, complete, layer
 
 
@@ -31,12 +31,6 @@ from tests.spectra import bounded, complete, layer
 )
 def test_components_counts_a_tie_as_reached(threshold, expected):
     assert complete([4.0, 3.0, 2.0, 1.0, 0.0]).components(threshold) == (expected, expected)
-
-
-def test_components_of_equal_eigenvalues_is_the_share_of_them():
-    spectrum = complete(np.full(64, 2.0))
-    assert [spectrum.components(tau).low for tau in (0.25, 0.5, 0.75, 1.0)] == [16, 32, 48, 64]
-    assert spectrum.spread(0.5) == (0.5, 0.5)
 
 
 def test_shares_of_leading_components():
@@ -59,11 +53,6 @@ def test_shares_of_leading_components():
     for count in (-1, 1.5, None):
         with pytest.raises(OptionError, match=f"the share of {count} components was asked for: give 0 or"):
             known.share(count)
-
-
-def test_one_direction_needs_one_component_for_every_threshold():
-    spectrum = complete([5.0, 0.0, 0.0])
-    assert {spectrum.components(tau).high for tau in (1e-6, 0.5, 0.999, 1.0)} == {1}
 
 
 def test_a_constant_layer_has_no_components():
@@ -123,11 +112,6 @@ def test_directions_that_roundings_made_count_where_the_threshold_asks_for_them(
     assert spectrum.components(1.0).high > 2
 
 
-def test_no_ceiling_stands_against_a_proof():
-    # Where three directions are proved to be needed, the layer is no function of one number.
-    assert layer(source_dim=1, upper_sums=np.cumsum([4.0, 3.0, 2.0, 1.0])).components(0.9) == (3, 3)
-
-
 @pytest.mark.parametrize(
     ("equal", "dim", "samples", "limited"),
     [
@@ -140,14 +124,6 @@ def test_no_ceiling_stands_against_a_proof():
 )
 def test_k_is_limited_by_the_samples_from_half_of_what_noise_would_give(equal, dim, samples, limited):
     assert layer("c1", np.ones(equal), dim=dim, samples=samples).limited_by_samples(0.7) is limited
-
-
-def test_k_of_all_directions_is_not_limited_by_the_samples():
-    assert not complete(np.ones(50), samples=51).limited_by_samples(1.0)
-    assert complete(np.ones(50), samples=51, dim=60).limited_by_samples(1.0)
-    assert not layer("c1", np.ones(7), dim=60, samples=13, source_dim=7).limited_by_samples(1.0)
-    with pytest.raises(OptionError, match="thresholds must lie in"):
-        complete([1.0]).limited_by_samples(2.0)
 
 
 def test_sums_are_float64_whatever_the_eigenvalues_are():
@@ -163,11 +139,6 @@ def test_ritz_values_bound_from_above_and_upper_sums_from_below():
     assert spectrum.components(0.69) == (3, 4)
     assert spectrum.spread(0.69) == (0.03, 0.04)
     assert not spectrum.components(0.69).closed
-
-
-def test_ritz_values_that_do_not_reach_the_threshold_leave_the_rank_as_the_upper_end():
-    spectrum = bounded([3.0, 2.0], [3.5, 6.0], total=10.0, dim=100, samples=30)
-    assert spectrum.components(0.9) == (3, 29)  # more than two are needed, and N − 1 = 29 at most
 
 
 def test_bounds_of_a_complete_spectrum_leave_open_what_lies_between_them():
@@ -186,17 +157,6 @@ def test_bounds_of_a_complete_spectrum_leave_open_what_lies_between_them():
     ) == (2, 9)
 
 
-def test_without_upper_sums_the_lower_end_is_one():
-    spectrum = bounded([3.0, 2.0], [], total=10.0)
-    assert spectrum.components(0.4) == (1, 2)
-
-
-def test_the_lower_end_never_passes_the_upper_end():
-    # Upper sums that round a hair below the Ritz sums must not turn the interval inside out.
-    spectrum = bounded([5.0, 2.0, 1.0], [5.0, 7.0 - 1e-12, 8.0], total=10.0)
-    assert spectrum.components(0.7) == (2, 2)
-
-
 @pytest.mark.parametrize(
     "bad",
     [0, -0.1, 1.0000001, 70, 10**400, math.nan, math.inf, "often", None, torch.zeros((), device="meta")],
@@ -209,22 +169,10 @@ def test_a_threshold_outside_its_range_is_refused_with_what_came(bad):
         complete([1.0]).components(bad)
 
 
-def test_one_threshold_may_stand_alone():
-    assert check_thresholds(0.7) == check_thresholds("0.7") == check_thresholds(np.array(0.7)) == (0.7,)
-    with pytest.raises(OptionError, match=r"thresholds must lie in \(0, 1\], got None"):
-        check_thresholds(None)
-
-
 def test_thresholds_keep_their_order_and_lose_repeats():
     assert check_thresholds(["0.9", 0.5, 0.9, 1]) == (0.9, 0.5, 1.0)
     with pytest.raises(OptionError, match="no threshold given"):
         check_thresholds([])
-
-
-def test_components_for_says_none_where_no_sum_reaches_the_target():
-    sums = np.array([1.0, 2.0, 2.0, 3.0])
-    assert [components_for(sums, t) for t in (0.5, 1.0, 2.0, 2.5, 3.0, 3.1)] == [1, 1, 2, 4, 4, None]
-    assert components_for(np.empty(0), 0.1) is None
 
 
 def test_intervals_print_as_one_number_or_two():
@@ -247,18 +195,6 @@ def test_spectra_are_a_mapping_in_network_order():
     assert repr(spectra) == "Spectra(c2: K(0.9) = 2 of 2, c1: K(0.9) = 2 of 2)"
 
 
-def test_spectra_refuse_a_threshold_outside_its_range():
-    with pytest.raises(OptionError, match=r"got 1\.5"):
-        Spectra([layer("c1")], thresholds=(1.5,))
-
-
-def test_spectra_do_not_share_the_provenance_they_were_given():
-    given_dict = {"model": "no1"}
-    spectra = Spectra([], provenance=given_dict)
-    given_dict["model"] = "no2"
-    assert spectra.provenance["model"] == "no1"
-
-
 eigenvalue_lists = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40).map(
     lambda values: np.sort(np.array(values))[::-1]
 )
@@ -275,15 +211,6 @@ def test_components_are_the_first_k_that_reach_the_share(values, threshold):
         assert sums[k - 1] >= target
     if k > 1:
         assert sums[k - 2] < target
-
-
-@given(eigenvalue_lists, thresholds, thresholds)
-def test_components_grow_with_the_threshold_and_not_with_the_scale(values, a, b):
-    spectrum = complete(values, samples=10_000)
-    low, high = sorted((a, b))
-    assert spectrum.components(low).low <= spectrum.components(high).low
-    # A power of two scales every float exactly, so that even ties must fall the same way.
-    assert complete(values * 1024.0, samples=10_000).components(a) == spectrum.components(a)
 
 
 @given(eigenvalue_lists, thresholds, st.floats(0.0, 0.3), st.data())

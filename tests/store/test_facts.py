@@ -11,7 +11,6 @@ from streamspread import store
 from streamspread.errors import StoreError
 from streamspread.results.embedding import Embedding
 from streamspread.results.spectra import Spectra
-from tests.fresh import loaded_by
 
 
 def test_provenance_says_what_ran_on_what_and_where():
@@ -42,10 +41,6 @@ def test_a_given_title_stays_and_other_weights_are_named():
     assert store.provenance(store.Subject("m"), title="mine")["title"] == "mine"
     assert store.provenance(store.Subject("m", weights="w.pt"))["title"] == "m · w.pt weights · cpu"
     assert store.provenance(store.Subject("plan:8,M", plan="8,M"))["title"] == "plan:8,M · cpu"
-
-
-def test_provenance_does_not_import_cupy():
-    assert "cupy" not in loaded_by("import streamspread.store as s\ns.provenance(s.Subject('m'))")
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,6 @@ import pytest
 
 from streamspread import store
 from streamspread.errors import StoreError
-from streamspread.results.spectra import Spectra
-
-
-def test_writing_replaces_the_old_file_and_leaves_nothing_beside(spectra, written):
-    store.write(Spectra([spectra["dead"]]), written)
-    assert list(store.read(written)) == ["dead"]
-    assert os.listdir(written.parent) == ["run.arrow"]
 
 
 def test_a_written_file_has_the_permissions_of_any_new_file(written):
@@ -35,26 +28,6 @@ def test_a_failure_while_writing_leaves_the_old_file_and_nothing_beside(spectra,
         store.write(spectra, written)
     assert written.read_bytes() == before
     assert os.listdir(written.parent) == ["run.arrow"]
-
-
-def test_an_interruption_while_writing_leaves_the_old_file_and_nothing_beside(spectra, written, monkeypatch):
-    before = written.read_bytes()
-
-    def interrupt(self, table):
-        raise KeyboardInterrupt("stop")
-
-    monkeypatch.setattr(pa.RecordBatchFileWriter, "write_table", interrupt)
-    with pytest.raises(KeyboardInterrupt, match="stop"):
-        store.write(spectra, written)
-    assert written.read_bytes() == before
-    assert os.listdir(written.parent) == ["run.arrow"]
-
-
-def test_a_link_stays_a_link(spectra, tmp_path):
-    (tmp_path / "link.arrow").symlink_to(tmp_path / "real.arrow")
-    store.write(spectra, tmp_path / "link.arrow")
-    assert (tmp_path / "link.arrow").is_symlink()
-    assert list(store.read(tmp_path / "real.arrow")) == list(spectra)
 
 
 def unwritable(tmp_path):
@@ -77,25 +50,6 @@ def test_a_path_that_cannot_be_written_is_refused_before_and_at_writing(case, sp
     with pytest.raises(StoreError, match=words):
         store.write(spectra, path)
     assert sorted(os.listdir(tmp_path)) == before
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_folders_and_files_without_write_permission_are_refused(spectra, tmp_path):
-    locked, kept = tmp_path / "locked", tmp_path / "kept.arrow"
-    locked.mkdir(mode=0o500)
-    kept.touch(mode=0o400)
-    with pytest.raises(StoreError, match="Permission denied"):
-        store.check_writable(locked / "x.arrow")
-    with pytest.raises(StoreError, match="the file is there and read-only"):
-        store.check_writable(kept)
-
-
-def test_checking_a_path_changes_nothing(written):
-    before = written.read_bytes()
-    store.check_writable(written)
-    store.check_writable(written.parent / "other.arrow")
-    assert written.read_bytes() == before
-    assert os.listdir(written.parent) == ["run.arrow"]
 
 
 def test_a_name_too_long_for_any_file_is_one_line(tmp_path):

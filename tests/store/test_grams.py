@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from streamspread import store
 from streamspread.errors import StoreError
 from streamspread.results.spectra import Spectra
 from tests.alignment import grams_of
-from tests.fresh import output_of
 
 
 @pytest.fixture
@@ -63,45 +61,12 @@ def test_safetensors_alone_reads_the_triangles_and_how_they_were_made(grams, wri
     }
 
 
-def test_the_file_may_be_read_by_whom_other_results_may_be(written, tmp_path):
-    store.write(Spectra([]), tmp_path / "s.arrow")
-    assert stat.S_IMODE(written.stat().st_mode) == stat.S_IMODE((tmp_path / "s.arrow").stat().st_mode)
-
-
-def test_nothing_is_left_beside_it(written, tmp_path):
-    assert os.listdir(tmp_path) == ["g.safetensors"]
-
-
 def test_another_suffix_or_folder_is_refused(grams, tmp_path):
     with pytest.raises(StoreError, match=r"cannot write grams to '.*g\.arrow': .* must end in \.safetensors"):
         store.write_grams(grams, tmp_path / "g.arrow")
     with pytest.raises(StoreError, match=r"the folder '.*missing' does not exist"):
         store.write_grams(grams, tmp_path / "missing" / "g.safetensors")
     assert os.listdir(tmp_path) == []
-
-
-FULL = """
-import resource, sys
-import numpy as np
-from streamspread import store
-from streamspread.errors import StoreError
-from tests.alignment import grams_of
-grams = grams_of({"c1": np.random.default_rng(0).normal(size=(400, 3))})
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-try:
-    store.write_grams(grams, sys.argv[1])
-except StoreError as error:
-    print(error)
-"""
-
-
-def test_a_file_that_finds_no_room_leaves_what_was_there(written, tmp_path):
-    before = written.read_bytes()
-    said = output_of(FULL, str(written))
-    assert said.startswith(f"cannot write {str(written)!r}: ")
-    assert said.count("\n") == 1
-    assert written.read_bytes() == before
-    assert os.listdir(tmp_path) == ["g.safetensors"]
 
 
 def rewritten(path, change):

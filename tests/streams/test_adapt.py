@@ -19,7 +19,7 @@ from torch.utils.data import (
 )
 
 import streamspread
-from streamspread.errors import DataError, OptionError
+from streamspread.errors import DataError
 from streamspread.streams.adapt import as_stream
 from streamspread.streams.batch import Named
 from streamspread.streams.stream import count, head
@@ -97,17 +97,6 @@ def test_looking_at_the_head_loses_nothing(kind, looks):
     assert torch.equal(joined(stream), x)
 
 
-def test_a_stream_is_returned_as_it_is():
-    stream = as_stream(numbered(3))
-    assert as_stream(stream) is stream
-
-
-def test_a_tensor_is_not_copied():
-    x = torch.rand(10, 3)
-    batches = list(as_stream(x).batches(4))
-    assert [b.data_ptr() for b in batches] == [x[i].data_ptr() for i in (0, 4, 8)]
-
-
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -145,25 +134,11 @@ def test_pil_palette_images_become_colours_and_grey_stays_grey():
     assert joined(as_stream(Items([Image.new("L", (2, 2), 7)]))).tolist() == [[[[7, 7], [7, 7]]]]
 
 
-def test_a_loader_over_an_iterable_data_set_has_unknown_length():
-    stream = as_stream(DataLoader(Flow(list(numbered(5))), batch_size=2))
-    assert stream.samples is None
-    assert stream.ordered
-    assert torch.equal(joined(stream), numbered(5))
-
-
 def test_a_loader_that_does_not_batch_gives_its_items_as_batches():
     stream = as_stream(DataLoader(Items(list(numbered(6).split(2))), batch_size=None))
     assert stream.samples is None
     assert stream.ordered
     assert torch.equal(joined(stream), numbered(6))
-
-
-def test_a_loader_that_drops_its_last_batch_says_so():
-    stream = as_stream(DataLoader(TensorDataset(numbered(10)), batch_size=4, drop_last=True))
-    assert stream.samples == 8 == len(joined(stream))
-    with pytest.raises(DataError, match="no samples in it"):
-        as_stream(DataLoader(TensorDataset(numbered(3)), batch_size=4, drop_last=True))
 
 
 @pytest.mark.parametrize(
@@ -364,12 +339,6 @@ def test_a_data_set_without_a_length():
 
     with pytest.raises(DataError, match="Endless has no length"):
         as_stream(Endless())
-
-
-def test_batch_size_below_one():
-    for data in (numbered(3), TensorDataset(numbered(3)), Flow(list(numbered(3)))):
-        with pytest.raises(OptionError, match="batch size 0"):
-            as_stream(data).batches(0)
 
 
 @pytest.mark.parametrize("memory", ["tensor", "numpy"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from streamspread.errors import DataError
-from streamspread.streams.batch import Named, called, is_label, joined, mask_of, stacked
+from streamspread.streams.batch import Named, called, joined, mask_of, stacked
 from streamspread.streams.stream import Seen
 
 
@@ -84,18 +84,6 @@ def test_batches_are_joined_by_padding_them_to_the_longest():
         assert whole.padded
     with pytest.raises(DataError, match="some samples are tensors and others have names"):
         joined([parts[0], torch.zeros(2, 5)])
-
-
-def test_a_mask_that_is_of_no_tokens_tells_no_padding():
-    with pytest.raises(
-        DataError, match=r"attention_mask is \(2, 1, 3, 3\); which tokens are padding is said by"
-    ):
-        mask_of(Named({"attention_mask": torch.ones(2, 1, 3, 3)}))
-
-
-def test_names_of_labels():
-    assert all(map(is_label, ("label", "labels", "target", "fine_label")))
-    assert not any(map(is_label, ("input_ids", "attention_mask", "label_mask", "image")))
 
 
 def test_what_was_seen_depends_on_every_mask_and_not_on_the_batches_or_the_order_of_names():

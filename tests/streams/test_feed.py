@@ -29,15 +29,6 @@ def test_on_cpu_batches_pass_through_without_a_copy_or_a_thread():
     assert [b.data_ptr() for b in got] == [p.data_ptr() for p in parts]
 
 
-@pytest.mark.parametrize("depth", [0, 1, 2, 7])
-def test_results_come_in_order_and_from_another_thread(depth):
-    me = threading.get_ident()
-    got = list(in_background(range(50), lambda i: (i, threading.get_ident()), depth))
-    assert [i for i, _ in got] == list(range(50))
-    assert all(thread != me for _, thread in got)
-    assert "streamspread-prefetch" not in names()
-
-
 @pytest.mark.parametrize("depth", [1, 3])
 def test_the_thread_runs_ahead_just_so_far(depth):
     started = []
@@ -70,16 +61,6 @@ def test_an_error_reaches_the_consumer_at_its_place(where):
     assert "streamspread-prefetch" not in names()
 
 
-def test_a_source_that_cannot_even_begin_is_an_error_of_the_consumer():
-    class Broken:
-        def __iter__(self):
-            raise OSError("no such folder")
-
-    with pytest.raises(OSError, match="no such folder"):
-        next(in_background(Broken(), lambda i: i, 2))
-    assert "streamspread-prefetch" not in names()
-
-
 def test_closing_early_ends_the_thread_and_closes_the_source():
     closed = []
 
@@ -96,16 +77,6 @@ def test_closing_early_ends_the_thread_and_closes_the_source():
     running.close()
     assert "streamspread-prefetch" not in names()
     assert closed == ["streamspread-prefetch"]
-
-
-def test_an_error_of_the_consumer_ends_the_thread():
-    def consume():
-        for i in in_background(iter(int, 1), lambda i: i, 2):
-            raise KeyError(i)
-
-    with pytest.raises(KeyError, match="0"):
-        consume()
-    wait_until(lambda: "streamspread-prefetch" not in names())
 
 
 @pytest.mark.gpu

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, RandomSampler, Subset, TensorDataset
 
-from streamspread.errors import DataError
 from streamspread.streams.adapt import as_stream
 from streamspread.streams.labels import data_set_labels, labels_of
 
@@ -92,11 +91,3 @@ def test_a_data_set_gives_the_names_of_its_classes():
     assert labels_of(stream).names == ("cat", "caf?")
     part = Subset(Subset(stream._dataset, [1, 2, 3]), [2])
     assert labels_of(as_stream(part)).names == ("cat",)
-
-
-def test_missing_labels_are_counted():
-    data = TensorDataset(torch.zeros(4, 2), torch.tensor([-1, 1, -1, 0]))
-    with pytest.raises(DataError, match=r"2 of 4 samples have no label \(a number below 0\)"):
-        labels_of(as_stream(data))
-    with pytest.raises(DataError, match=r"tensor .*no labels in a fixed order"):
-        labels_of(as_stream(torch.zeros(4, 2)))

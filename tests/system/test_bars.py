@@ -9,7 +9,6 @@ from streamspread.errors import OptionError
 from streamspread.system import progress_display
 from streamspread.system.progress import Progress, silent
 from streamspread.system.progress_display import shown
-from tests.fresh import loaded_by
 
 EVENT = Progress("pass", 1, 2, 0, 100, "samples", "c1")
 
@@ -66,8 +65,3 @@ def test_anything_else_is_refused():
         shown("yes"),
     ):
         pass
-
-
-def test_bars_are_loaded_where_they_are_drawn():
-    code = "from streamspread.system.progress_display import shown\nwith shown('auto'): pass"
-    assert "rich" not in loaded_by(code)

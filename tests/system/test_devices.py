@@ -6,7 +6,7 @@ from torch import nn
 
 from streamspread.errors import DeviceError
 from streamspread.system import devices
-from streamspread.system.devices import CPU, CUDA, profile, resolve_device, unused_card
+from streamspread.system.devices import resolve_device, unused_card
 
 
 @pytest.fixture
@@ -80,8 +80,3 @@ def test_a_device_that_is_not_there_is_refused(cards, asked, match):
 @pytest.mark.gpu
 def test_auto_is_the_models_own_card():
     assert resolve_device("auto", nn.Linear(2, 2).to("cuda:0")) == torch.device("cuda:0")
-
-
-def test_a_kind_of_device_has_its_constants():
-    assert profile(torch.device("cpu")) is CPU
-    assert profile(torch.device("cuda", 1)) is CUDA

@@ -25,16 +25,6 @@ def _as_before():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_they_are_put_back_as_often_as_asked(device):
-    put_back = kept(device)
-    first = draw(device)
-    for _ in range(2):
-        assert draw(device) != first
-        put_back()
-        assert draw(device) == first
-
-
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("error", [None, KeyError("inside"), KeyboardInterrupt("stop")])
 def test_they_are_as_before_also_after_an_error(error, device):
     put_back = kept(device)

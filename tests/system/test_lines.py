@@ -46,13 +46,6 @@ def test_a_line_comes_without_anybody_asking_and_none_after_the_end():
     assert len(said) == count
 
 
-def test_nothing_is_said_before_anything_is_known():
-    said = []
-    with lines(said.append, every=0.005):
-        threading.Event().wait(0.05)
-    assert said == []
-
-
 def test_a_line_has_what_is_done_how_fast_and_what_is_left(clock):
     from streamspread.system.progress_display import _Log
 

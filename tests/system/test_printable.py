@@ -1,7 +1,5 @@
 """Nothing that a text holds is obeyed by a terminal."""
 
-import unicodedata
-
 import pytest
 
 from streamspread.system.text import printable
@@ -19,9 +17,3 @@ from streamspread.system.text import printable
 )
 def test_what_a_terminal_would_obey_is_written_out(text, shown):
     assert printable(text) == shown
-
-
-def test_no_control_character_is_left_but_what_is_kept():
-    every = "".join(map(chr, range(0x3000)))
-    left = {c for c in printable(every, keep="\n") if unicodedata.category(c) == "Cc"}
-    assert left == {"\n"}

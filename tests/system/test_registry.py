@@ -45,13 +45,6 @@ def test_what_is_not_there_and_what_begins_with_an_underscore_is_none_of_them(th
     assert imported() == []
 
 
-def test_a_file_more_is_a_thing_more(things, tmp_path):
-    assert "dog" not in things.names()
-    (tmp_path / "throw_away" / "dog.py").write_text('THING = "woof"\n')
-    assert things.names() == ("bell", "cat", "dog")
-    assert things.get("dog") == "woof"
-
-
 def test_what_is_added_is_there_until_it_is_undone(things):
     undo = things.add("ant", "silent")
     assert things.names() == ("bell", "cat", "ant")  # after the folder's own
@@ -68,10 +61,6 @@ def test_what_is_added_stands_in_for_a_file_of_its_name(things):
     assert (things.names(), things.get("cat")) == (("bell", "cat"), "purr")
     undo()
     assert things.get("cat") == "meow"
-
-
-def test_a_folder_that_is_not_there_has_no_names():
-    assert Registry("no_such_package_at_all", "THING").names() == ()
 
 
 def test_a_star_stands_for_every_room_that_has_the_folder(things, tmp_path):

@@ -91,11 +91,6 @@ def test_one_that_came_to_another_process_has_its_effect_here():
         held.pass_on(signal.SIGINT)
 
 
-def test_one_that_nobody_passed_on_comes_at_the_end():
-    with pytest.raises(KeyboardInterrupt), Held():
-        send(signal.SIGINT)
-
-
 def test_what_is_ignored_stays_so():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

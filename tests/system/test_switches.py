@@ -103,15 +103,6 @@ def test_forbidden_is_forbidden_also_where_torch_as_a_whole_may(precision, as_a_
     assert readable() == before
 
 
-@newer_torch
-def test_what_went_by_torch_as_a_whole_still_does(as_a_whole):
-    as_a_whole("tf32")
-    with switched(matrices=False, convolutions=False):
-        pass
-    as_a_whole("ieee")
-    assert MATMUL.fp32_precision == MKLDNN.matmul.fp32_precision == MKLDNN.conv.fp32_precision == "ieee"
-
-
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
 def test_the_precision_of_matrix_products_is_read_afterwards_as_before(precision, wanted):
@@ -135,26 +126,6 @@ def test_one_part_set_otherwise_is_read_afterwards_as_before(part, value, wanted
     with switched(matrices=wanted, convolutions=wanted):
         assert newer() == ("tf32" if wanted else "ieee",) * 3
     assert readable() == before
-
-
-@newer_torch
-@pytest.mark.parametrize("wanted", [True, False])
-@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
-@pytest.mark.parametrize("on_the_card", ["tf32", "ieee"])
-@pytest.mark.parametrize("on_the_cpu", ["tf32", "bf16", "ieee"])
-def test_both_ways_agree_inside_whatever_mixture_was_set(on_the_cpu, on_the_card, precision, wanted):
-    torch.set_float32_matmul_precision(precision)
-    CUDNN.allow_tf32 = on_the_card == "ieee"  # the older switch says the opposite
-    CUDNN.conv.fp32_precision = MATMUL.fp32_precision = on_the_card
-    MKLDNN.matmul.fp32_precision = on_the_cpu
-    before = readable()
-    with switched(matrices=wanted, convolutions=wanted):
-        assert torch.get_float32_matmul_precision() == ("high" if wanted else "highest")
-        assert (CUDNN.allow_tf32, MATMUL.allow_tf32) == (wanted, wanted)
-    assert readable() == before
-    for part in PARTS:  # what could not be read is as before, too
-        part.fp32_precision = "ieee"
-    assert torch.get_float32_matmul_precision() == precision
 
 
 def test_side_by_side_each_item_has_one_thread_and_afterwards_all_is_as_before():

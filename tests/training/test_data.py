@@ -1,11 +1,9 @@
 """The splits of a training: two, of different images, with labels that it takes."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
-from pyarrow import parquet
 
 from streamspread.errors import DataError
 from streamspread.training import load_splits
@@ -39,17 +37,6 @@ def test_one_set_of_images_is_not_train_and_test(tmp_path):
     )
     with pytest.raises(DataError, match=words):
         load_splits(f"folder:{tmp_path}")
-
-
-def test_one_parquet_file_is_not_train_and_test(tmp_path):
-    write_images(tmp_path / "made")
-    images = [{"bytes": path.read_bytes()} for path in sorted(tmp_path.rglob("*.png"))]
-    table = pa.table({"img": images, "label": [0, 0, 1, 1]})
-    for name in ("train", "test"):
-        parquet.write_table(table, tmp_path / f"{name}.parquet")
-    for path in (tmp_path, tmp_path / "train.parquet"):
-        with pytest.raises(DataError, match=r"'parquet:.*' has one set of 4: .* train\*\.parquet and test\*"):
-            load_splits(f"parquet:{path}")
 
 
 def test_data_that_a_training_cannot_take_is_refused_when_it_is_loaded(tmp_path):

@@ -5,14 +5,12 @@ import os
 import signal
 
 import pytest
-import torch
 
-from streamspread.datasets import Labelled
 from streamspread.errors import OptionError, StoreError
 from streamspread.models.weights import read_weights
 from streamspread.store import keeping
 from streamspread.training import Callbacks, Output, check, train
-from streamspread.training.trainer import EpochReport, Trainer, TrainingProgress
+from streamspread.training.trainer import Trainer
 from tests.trainings import RECIPE, TEST, TRAIN, digest, separable
 
 PLAN = "4,M,8"
@@ -109,12 +107,6 @@ def test_a_training_that_is_ended_again_and_again_has_the_bits_of_one_that_is_no
     assert done.notes[0].startswith("resumed from a checkpoint, epoch ")
 
 
-def test_what_augments_is_part_of_the_bits(monkeypatch):
-    want = digest(run())
-    monkeypatch.setattr(Trainer, "_augmented", lambda self, chosen: self.split.images[chosen])
-    assert digest(run()) != want
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_keeps_the_training_and_the_best_and_the_last_epoch(number, tmp_path, monkeypatch):
     monkeypatch.setattr(
@@ -156,14 +148,6 @@ class Judged:
 
     def __call__(self, *_, **__):
         return self.left.pop(0)
-
-
-def test_a_signal_without_a_checkpoint_keeps_what_ctrl_c_keeps(tmp_path):
-    ended = run(None, sending(signal.SIGTERM, 7), tmp_path / "w.safetensors")
-    assert (ended.interrupted, ended.epochs) == (True, 1)
-    assert ended.path == tmp_path / "w.safetensors"
-    with pytest.raises(KeyboardInterrupt):  # no epoch has ended
-        run(None, sending(signal.SIGTERM, 2), tmp_path / "w.safetensors")
 
 
 def test_finished_weights_are_not_replaced_by_those_of_a_training_that_was_interrupted(tmp_path):
@@ -251,17 +235,3 @@ def test_a_loss_that_is_not_finite_leaves_no_checkpoint(tmp_path):
     with pytest.raises(OptionError, match="the training loss became"):
         run(tmp_path / "kept", lr=1e30)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_best_epoch_is_the_first_of_the_best():
-    course = TrainingProgress()
-    for epoch, accuracy in enumerate([0.1, 0.4, 0.4, 0.2], 1):
-        course.ended(EpochReport(epoch, 4, 0.0, accuracy, 0.0, 0.0), {"x": torch.tensor(epoch)})
-    assert (course.best_epoch, int(course.best["x"]), int(course.last["x"])) == (2, 2, 4)
-
-
-def test_images_are_told_apart_and_not_their_names(tmp_path):
-    with pytest.raises(Stop):
-        run(tmp_path / "kept", after(2))
-    named = Labelled(TRAIN.images, TRAIN.labels, "the same under another name")
-    assert run(tmp_path / "kept", data=(named, TEST)).notes

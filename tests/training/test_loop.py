@@ -68,14 +68,6 @@ def test_every_batch_is_reported_with_how_many_images_are_still_to_come():
     assert seen == [(100, 400), (200, 400), (300, 400), (400, 400)]  # a short last batch is left out
 
 
-def test_the_result_holds_the_network_as_stored():
-    result = quick(epochs=1)
-    assert (result.path, result.sha256) == (None, None)
-    assert not result.network.training
-    for key, value in rounded_state(result.network).items():
-        assert torch.equal(value.float(), result.network.state_dict()[key])
-
-
 def test_the_same_seed_trains_the_same_network_and_another_seed_another():
     one, same, other = (rounded_state(quick(epochs=1, seed=seed).network) for seed in (1, 1, 2))
     assert all(torch.equal(one[key], same[key]) for key in one)
@@ -241,11 +233,6 @@ def test_the_statistics_of_batch_norm_belong_to_the_averaged_weights(tmp_path):
     assert (note["schedule"], note["lr"]) == ("constant, weights averaged", "0.2")
 
 
-def test_averaging_needs_weights_to_start_from():
-    with pytest.raises(OptionError, match="averaging goes on from trained weights; give --weights FILE"):
-        quick(average=True)
-
-
 def test_bf16_and_fp32_both_learn_and_are_recorded(tmp_path):
     results = {}
     for precision in ("bf16", "fp32"):
@@ -256,22 +243,8 @@ def test_bf16_and_fp32_both_learn_and_are_recorded(tmp_path):
     assert results["bf16"].sha256 != results["fp32"].sha256
 
 
-def test_a_learning_rate_that_is_far_too_high_is_told(tmp_path):
-    with pytest.raises(
-        OptionError, match=r"the training loss became (nan|inf) in epoch 1 .* try a lower one"
-    ):
-        quick(lr=1e30, path=tmp_path / "w.safetensors")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_fewer_images_than_a_batch_are_one_batch():
     assert quick(epochs=2, batch_size=1000).epochs == 2
-
-
-@pytest.mark.parametrize("plan", ["no9", "plan:4,Q", [4, 0]])
-def test_a_bad_plan_is_refused(plan):
-    with pytest.raises(ModelError, match=r"unknown reference network|is neither"):
-        quick(plan)
 
 
 @pytest.mark.parametrize(
@@ -322,14 +295,6 @@ def test_a_file_that_may_not_be_replaced_stays_and_the_new_one_gets_a_number(tmp
     assert path.read_bytes() == b"old"
     assert result.path == tmp_path / "w-2.safetensors"
     assert read_weights(result.path)[2] == result.sha256
-
-
-def test_what_is_no_unicode_is_noted_with_question_marks(tmp_path):
-    name = os.fsdecode(b"caf\xe9")
-    named = TRAIN._replace(description=name)
-    quick(train_split=named, epochs=1, path=tmp_path / "w.safetensors", command=f"train --data {name}")
-    note = read_weights(tmp_path / "w.safetensors")[1]
-    assert (note["data"], note["command"]) == ("caf?", "train --data caf?")
 
 
 def test_what_needs_no_images_can_be_checked_without_them(tmp_path):

@@ -20,11 +20,6 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing():
     assert 0 < Recipe().rate(0, 1) <= 0.4
 
 
-def test_where_weights_are_averaged_the_rate_is_constant():
-    assert {Recipe(average=True).rate(step, 10) for step in range(10)} == {0.1}
-    assert {Recipe(average=True, lr=0.2).rate(step, 10) for step in range(10)} == {0.2}
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

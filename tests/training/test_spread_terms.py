@@ -1,7 +1,5 @@
 """What terms say of a batch's spread, against plain formulas; their gradients, by finite differences."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -89,11 +87,6 @@ def test_the_ratio_of_pairs_is_that_of_the_population_where_the_batch_s_own_satu
     assert float(measured("participation", x).exp()) == pytest.approx(dim, rel=0.2)
 
 
-def test_of_one_class_what_lies_within_it_is_all():
-    x, one = drawn(), torch.zeros(SAMPLES, dtype=torch.int64)
-    assert float(measured("within-classes", x, one)) == pytest.approx(float(measured("participation", x)))
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_narrow_inputs_are_summed_in_float32(dtype):
     x = (drawn(16, 600) + 30).to(dtype).requires_grad_()
@@ -107,8 +100,3 @@ def test_narrow_inputs_are_summed_in_float32(dtype):
     assert x.grad.dtype == dtype
     error = (x.grad.double() - want.grad).norm() / want.grad.norm()
     assert float(error) < 4 * torch.finfo(dtype).eps + 1e-5
-
-
-def test_squares_of_large_activations_do_not_overflow():
-    x = drawn().float() * 1e15
-    assert math.isfinite(float(measured("participation", x)))

@@ -3,7 +3,6 @@
 import copy
 import io
 import math
-import pickle
 import warnings
 
 import numpy as np
@@ -16,7 +15,6 @@ import streamspread
 from streamspread import SpreadLoss
 from streamspread.errors import ActivationError, DataError, LayerError, OptionError
 from streamspread.models.network import build
-from streamspread.training.spread_measures import KINDS
 from tests.networks import images
 
 LABELS = torch.arange(32) % 4
@@ -152,44 +150,6 @@ def test_a_layer_whose_batch_is_not_seen_is_no_target(between):
         assert spread.targets == {"a": pytest.approx(want, rel=1e-4)}
 
 
-def test_a_layer_before_that_does_not_always_run_keeps_its_ratio():
-    model, x = Before(lambda net, x: net.y(x) if len(x) > 16 else x), images(32)[..., :6, :6]
-    with SpreadLoss(model, "a") as spread:
-        step(model, spread, x)
-        before = spread.targets
-        model(x[:16])
-        assert torch.isfinite(spread())
-        assert spread.targets == before
-
-
-def test_the_last_layer_of_an_earlier_forward_is_not_before_the_first():
-    model = small()
-    with SpreadLoss(model, "0") as spread:
-        model(images(32))
-        model(images(32))
-        with pytest.raises(LayerError, match="no layer runs before 0"):
-            spread()
-
-
-def test_a_forward_that_is_not_seen_does_not_tell_the_order():
-    model = small()
-    with SpreadLoss(model, "2") as spread:
-        with torch.no_grad():
-            model(images(32))
-        assert torch.isfinite(step(model, spread))
-
-
-@pytest.mark.parametrize("kind", ["vicreg", lambda x: -x.square().mean()], ids=["vicreg", "own"])
-def test_a_target_in_other_units_may_be_below_zero(kind):
-    model = small()
-    with SpreadLoss(model, "2", target=None, weight=1, kind=kind) as spread:
-        value = -float(step(model, spread))
-    for target, term in ((1.5 * value, 0), (0.5 * value, -0.5 * value)):
-        with SpreadLoss(model, "2", target=target, weight=1, kind=kind) as spread:
-            assert float(step(model, spread)) == pytest.approx(term, rel=1e-4)
-            assert spread.targets == {"2": pytest.approx(target)}
-
-
 @pytest.mark.parametrize("kind", ["participation", "vicreg", lambda x: x.var(0).sum().log()])
 def test_the_gradient_of_the_term_has_one(kind):
     model = small().double()[:3]
@@ -200,16 +160,6 @@ def test_the_gradient_of_the_term_has_one(kind):
             return spread()
 
         assert torch.autograd.gradgradcheck(term, (images(4).double()[..., :3, :3].requires_grad_(),))
-
-
-@pytest.mark.parametrize("kind", [*KINDS, lambda x: x.var(0).sum().log()], ids=[*KINDS, "own"])
-def test_every_kind_has_gradients(kind):
-    model = small()
-    with SpreadLoss(model, "2", target=None, kind=kind) as spread:
-        assert torch.isfinite(step(model, spread))
-        assert model[0].weight.grad.any()
-        assert model[5].weight.grad is None
-        assert spread.participation["2"] > 1
 
 
 def test_one_s_own_function_is_the_built_in_one_of_the_same_formula():
@@ -432,18 +382,6 @@ def test_what_a_forward_shows_is_refused_then():
     model.requires_grad_(False)
     with SpreadLoss(model, "2"), pytest.raises(ActivationError, match="layer 2 has no gradient"):
         model(images(32))
-
-
-def test_a_copy_of_what_holds_the_term_waits_for_no_call():
-    model = small()
-    with SpreadLoss(model, "2", target=None) as spread:
-        model.spread = spread  # as a LightningModule has it
-        model(images(32))
-        for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-            other(images(32))
-            with pytest.raises(LayerError, match="was not seen"):
-                other.spread()
-        assert torch.isfinite(spread())
 
 
 def test_gradients_by_torch_func_are_those_of_backward():

@@ -26,9 +26,3 @@ def test_augmented_images_are_shifted_reflected_and_mirrored_ones():
     assert {down for down, _, _ in drawn} == set(range(9))
     assert {choice[1:] for choice in drawn} == {(right, flip) for right in range(9) for flip in (False, True)}
     assert 0.35 < sum(mirrored for *_, mirrored in drawn) / count < 0.65
-
-
-def test_augmentation_takes_the_chosen_images():
-    images = torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(10, 3, 32, 32)
-    chosen = torch.tensor([7, 0, 7, 3])
-    assert augment(images, chosen, torch.Generator())[:, 0, 0, 0].tolist() == chosen.tolist()
