@@ -75,10 +75,16 @@ def one_by_one(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     if threads == 1:
         yield from map(function, items)
         return
+    inference = torch.is_inference_mode_enabled()  # which threads do not inherit
+
+    def called(item: T) -> R:
+        with torch.inference_mode(inference):
+            return function(item)
+
     try:
         begin = partial(torch.set_num_threads, 1)
         with one_of_blas(), ThreadPoolExecutor(threads, initializer=begin) as pool:
-            yield from pool.map(function, items)
+            yield from pool.map(called, items)
     finally:
         torch.set_num_threads(threads)  # what threads to come begin with
 
