@@ -14,9 +14,6 @@ from streamspread.system.version import __version__
 if TYPE_CHECKING:
     import torch
 
-    from streamspread.models import LoadedModel
-    from streamspread.streams.stream import Stream
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -88,14 +85,15 @@ def provenance(
 
 
 def run_facts(
-    loaded: LoadedModel,
-    stream: Stream,
+    loaded: Any,
+    stream: Any,
     device: torch.device,
     command: Iterable[str],
     notes: Iterable[str],
     **more: Any,
 ) -> dict[str, Any]:
-    """The provenance of a result from a loaded model and a stream; other arguments as :func:`provenance`."""
+    """The provenance of a result from a loaded model (of the room models) and a stream of data; other
+    arguments as :func:`provenance`."""
     return provenance(
         Subject(loaded.name, loaded.plan, loaded.weights, loaded.weights_sha256),
         weights_note=loaded.note,
