@@ -8,14 +8,13 @@ import pytest
 import torch
 
 from streamspread.datasets import Labelled
-from streamspread.errors import DataError, LayerError, OptionError, StoreError
+from streamspread.errors import DataError, OptionError, StoreError
 from streamspread.models.plans import parse_plan
 from streamspread.study.experiments import depths, spreading, spreading_document, while_training
 from streamspread.study.experiments.documents import write_course, write_depths, write_spreading
 from streamspread.study.experiments.perform import some
 from streamspread.study.experiments.spreading import Experiment, Setting, kinds, settings
 from streamspread.study.steps import NARROW, check_experiments
-from streamspread.study.trials import Looks, run
 from streamspread.training import Recipe
 from streamspread.training.spread_measures import KINDS
 
@@ -79,19 +78,6 @@ def test_a_file_that_cannot_be_written_is_one_line(experiment):
     experiment.folder.write_text("")
     with pytest.raises(StoreError, match=r"cannot write .*without-seed0\.json"):
         experiment.do(Setting(), 0)
-
-
-def test_a_trial_is_the_same_however_it_is_looked_at(tmp_path):
-    seen = []
-    looks = Looks(step=lambda network, steps: seen.append((steps, network.training)) or network.eval())
-    plain = run(PLAN, drawn(48), drawn(30), RECIPE, CPU)
-    looked = run(PLAN, drawn(48), drawn(30), RECIPE, CPU, looks)
-    assert [steps for steps, _ in seen] == list(range(7))
-    assert plain.losses == looked.losses
-    assert plain.test == looked.test
-    assert not any(module._forward_hooks for module in plain.network.modules())
-    with pytest.raises(LayerError, match="no layer 'c9' to spread"):
-        run(PLAN, drawn(48), drawn(30), Recipe(epochs=1, spread_layers=["c9"]), CPU)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from streamspread.datasets import Labelled
 from streamspread.observe.network import named
+from streamspread.training import Callbacks, Output, Recipe, TrainResult, train
 
 NOISE = 0.04  # deviation of the noise on pixels, as a share of their range
 _BATCH = 250
@@ -148,3 +150,23 @@ class _Solved:
         for ridge in ridges:
             lowered = self.values.clamp_min(0) + ridge * self.values.mean()
             yield self.cross @ (turned / lowered[:, None]) + mean
+
+
+def last_epoch(
+    model: str,
+    images: tuple[Labelled, Labelled],
+    recipe: Recipe,
+    device: torch.device,
+    callbacks: Callbacks | None = None,
+    checkpoint: Path | None = None,
+) -> TrainResult:
+    """A training with the network of its last epoch; nothing chooses an epoch. ``images``: to train, to test.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted. Else as :func:`streamspread.training.train`.
+    """
+    output = Output(keep="last", checkpoint=checkpoint)
+    result = train(model, *images, recipe, device=device, output=output, callbacks=callbacks)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from streamspread.datasets import Labelled
     from streamspread.study.experiments.spreading import Experiment, Setting
     from streamspread.study.progress import Work
-    from streamspread.study.trials import Looks
-    from streamspread.training import EpochReport
+    from streamspread.training import Callbacks, EpochReport
 
 Record = dict[str, Any]
 
@@ -80,13 +79,13 @@ class Heard:
     bars: Report | None
     epoch: Callable[[EpochReport], None] | None
 
-    def looks(self, model: str, images: int, epochs: int) -> Looks:
+    def callbacks(self, model: str, images: int, epochs: int) -> Callbacks:
         """What is called while the next training runs."""
         from streamspread.study.progress import learnt
-        from streamspread.study.trials import Looks
+        from streamspread.training import Callbacks
 
         learning = self.bars and self.whole.begin(learnt(model, images, epochs), self.bars)
-        return Looks(epoch=self.epoch, batch=training_bar(learning))
+        return Callbacks(epoch=self.epoch, batch=training_bar(learning))
 
 
 def perform(names: Sequence[str], asked: Asked, folder: Path, quiet: bool) -> Iterator[Told]:
@@ -211,7 +210,7 @@ def _trained(experiment: Experiment, way: Setting, seed: int, what: str, heard: 
     """Do one training, and say what came of it."""
     doing(what)
     images, epochs = len(experiment.train.labels), experiment.recipe.epochs
-    record, kept = experiment.do(way, seed, heard.looks(experiment.model, images, epochs))
+    record, kept = experiment.do(way, seed, heard.callbacks(experiment.model, images, epochs))
     said = "kept" if kept else f"{record['accuracy']:.2%} right, {record['seconds']:.0f} s of training"
     note(f"{what}, seed {seed}: {said}", heard.quiet)
     return record
@@ -245,9 +244,9 @@ def _course(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Tol
 
     path, partial = folder / f"{stem}.json", False
     course = WatchedTraining(path, **given)
-    looks = heard.looks(course.model, len(course.train.labels), course.recipe.epochs)
+    callbacks = heard.callbacks(course.model, len(course.train.labels), course.recipe.epochs)
     try:
-        seen: Record | None = course.do(looked, looks)
+        seen: Record | None = course.do(looked, callbacks)
     except KeyboardInterrupt:
         seen, partial = read_json(path), True
         if seen is None:

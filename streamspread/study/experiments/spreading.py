@@ -16,16 +16,14 @@ from torch.utils.data import TensorDataset
 
 from streamspread.api.analyze import analyze
 from streamspread.datasets import Labelled
-from streamspread.study.experiments.measures import held, noisy
+from streamspread.study.experiments.measures import held, last_epoch, noisy
 from streamspread.study.experiments.records import (
     read_json,
     write_json,
 )
-from streamspread.study.trials import Looks, Trial, run, score
-from streamspread.system.tensors import checksum
-from streamspread.system.text import file_stem, storable
-from streamspread.system.version import __version__
-from streamspread.training import Recipe
+from streamspread.system.text import file_stem
+from streamspread.training import Callbacks, Recipe, TrainResult, identity, score
+from streamspread.training.trainer import Split
 
 TAU = 0.7
 SEEDS = 3
@@ -106,7 +104,7 @@ class Experiment:
             for way in ways:
                 yield way, seed
 
-    def do(self, way: Setting, seed: int, looks: Looks | None = None) -> tuple[dict[str, Any], bool]:
+    def do(self, way: Setting, seed: int, callbacks: Callbacks | None = None) -> tuple[dict[str, Any], bool]:
         """What was measured of a training, and whether it was there already, made in the same way.
 
         Raises:
@@ -124,7 +122,7 @@ class Experiment:
             spread_target=way.target,
             spread_kind=way.kind,
         )
-        trial = run(self.model, self.train, self.test, recipe, self.device, looks)
+        trial = last_epoch(self.model, (self.train, self.test), recipe, self.device, callbacks)
         found = {"made": made, "setting": str(way), **asdict(way), "seed": seed, **self._measured(trial)}
         write_json(path, found)
         return found, False
@@ -132,18 +130,12 @@ class Experiment:
     def _made(self, way: Setting, seed: int) -> dict[str, Any]:
         """Everything that a result depends on, as JSON holds it."""
         return {
-            "version": __version__,
-            "model": self.model,
-            "data": storable(self.train.description),
+            **identity(self.model, self.train, self.test, replace(self.recipe, seed=seed), self.device),
             "images": [len(self.train.labels), len(self.test.labels)],
-            "checksum": checksum(*self.train[:2], *self.test[:2]),
-            "epochs": self.recipe.epochs,
-            **replace(self.recipe, seed=seed).note(),
             "setting": str(way),
-            "device": self.device.type,
         }
 
-    def _measured(self, trial: Trial) -> dict[str, Any]:
+    def _measured(self, trial: TrainResult) -> dict[str, Any]:
         began = time.perf_counter()
         network, layers = trial.network, trial.network.default_layers
         some = TensorDataset(self.train.images[:MEASURED], self.train.labels[:MEASURED])
@@ -152,6 +144,7 @@ class Experiment:
         holds = held(network, last, _first(self.train, _FITTED), _first(self.test, _OTHERS))
         held_out = _first(self.test, _DISTURBED)
         disturbed = score(network, noisy(held_out.images, 0).to(self.device), held_out.labels.to(self.device))
+        tested = Split(self.test.images, self.test.labels, self.device)
         by_layer = {}
         for name, found in spectra.items():
             by_layer[name] = {
@@ -162,11 +155,11 @@ class Experiment:
                 **(asdict(holds[name]) if name in holds else {}),
             }
         return {
-            "accuracy": trial.test.accuracy,
+            "accuracy": trial.accuracy,
             "noisy_accuracy": disturbed.accuracy,
-            "test_loss": trial.test.loss,
-            "train_loss": trial.losses[-1],
-            "seconds": trial.seconds,
+            "test_loss": score(network, tested.images, tested.labels).loss,
+            "train_loss": trial.history[-1].loss,
+            "seconds": trial.history[-1].seconds,
             "steps": trial.steps,
             "precision": trial.precision,
             "measured_images": len(some),

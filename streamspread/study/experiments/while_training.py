@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,9 @@ from streamspread.datasets import Labelled
 from streamspread.models.network import Network
 from streamspread.reports.chart import PERCENT, Spec, log_axis, ordered
 from streamspread.reports.table import Table, markdown
+from streamspread.study.experiments.measures import last_epoch
 from streamspread.study.experiments.records import Record, components, read_json, share, write_json
-from streamspread.study.trials import Looks, run, score
-from streamspread.system.tensors import checksum
-from streamspread.system.text import storable
-from streamspread.system.version import __version__
-from streamspread.training import Recipe
+from streamspread.training import Callbacks, Recipe, identity, score
 
 TAU = 0.7
 MEASURED = 500  # images at each look
@@ -52,7 +49,7 @@ class WatchedTraining:
     device: torch.device
 
     def do(
-        self, looked: Callable[[dict[str, Any]], None] | None = None, looks: Looks | None = None
+        self, looked: Callable[[dict[str, Any]], None] | None = None, callbacks: Callbacks | None = None
     ) -> dict[str, Any]:
         """Train, and write what was seen, which is returned too; what is there already, made in the same way,
         is kept. A training that was ended goes on where it was, from a checkpoint beside the file.
@@ -81,9 +78,10 @@ class WatchedTraining:
                 if looked is not None:
                     looked(seen[-1])
 
-        steps = replace(looks or Looks(), step=step)
-        trial = run(self.model, self.train, self.test, self.recipe, self.device, steps, checkpoint)
-        found |= {"accuracy": trial.test.accuracy, "losses": list(trial.losses), "seconds": trial.seconds}
+        steps, images = replace(callbacks or Callbacks(), step=step), (self.train, self.test)
+        result = last_epoch(self.model, images, self.recipe, self.device, steps, checkpoint)
+        losses, seconds = [one.loss for one in result.history], result.history[-1].seconds
+        found |= {"accuracy": result.accuracy, "losses": losses, "seconds": seconds}
         write_json(self.path, found)
         return found
 
@@ -91,16 +89,10 @@ class WatchedTraining:
         """Everything that the result depends on, as JSON holds it."""
         batch = min(self.recipe.batch_size, len(self.train.labels))
         return {
-            "version": __version__,
-            "model": self.model,
-            "data": storable(self.train.description),
-            "checksum": checksum(*self.train[:2], *self.test[:2]),
+            **identity(self.model, self.train, self.test, self.recipe, self.device),
             "images": len(self.train.labels),
             "measured_images": min(MEASURED, len(self.train.labels)),
             "steps_per_epoch": len(self.train.labels) // batch,
-            "epochs": self.recipe.epochs,
-            **self.recipe.note(),
-            "device": self.device.type,
         }
 
     def _look(self, network: Network) -> dict[str, Any]:
@@ -130,7 +122,7 @@ class WatchedTraining:
             }
             for name, one in spectra.items()
         }
-        return {"test": asdict(scored), "layers": layers, "looking_seconds": time.perf_counter() - began}
+        return {"test": scored._asdict(), "layers": layers, "looking_seconds": time.perf_counter() - began}
 
 
 def moments(per_epoch: int, epochs: int) -> list[int]:
