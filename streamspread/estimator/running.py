@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from streamspread.accumulators.float64 import gram
+from streamspread.accumulators.float64.rows import Table, check_sum, held, threads_available, usual_rows
+from streamspread.accumulators.float64.scatter import Scatter, Solved
+from streamspread.accumulators.float64.sketch import Sketch
 from streamspread.errors import BudgetError
-from streamspread.estimator import threads, wide
-from streamspread.estimator.count import Choice
-from streamspread.estimator.rows import check_sum, usual_rows
-from streamspread.estimator.sketch import Sketch
-from streamspread.estimator.sums import Scatter, Solved
-from streamspread.estimator.tables import Table, held
+from streamspread.estimator.probabilistic import Choice
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.memory import at_least, format_bytes
 
@@ -36,7 +35,7 @@ class Resources(NamedTuple):
 
     def inner_bytes(self, samples: int) -> int:
         """Of inner products and their eigenvectors."""
-        return wide.nbytes(samples, self.device, self.choice.most(samples))
+        return gram.nbytes(samples, self.device, self.choice.most(samples))
 
     def covariance_fits(self, dim: int) -> bool:
         return self.covariance_bytes(dim) <= self.budget
@@ -44,7 +43,7 @@ class Resources(NamedTuple):
     def scatter(self, dim: int) -> Scatter:
         """An empty one, which sums as many pieces at once as the memory allows."""
         spare = self.budget - self.covariance_bytes(dim)
-        at_once = min(threads.available(), 1 + max(0, spare) // Scatter.piece_bytes(dim, self.rows))
+        at_once = min(threads_available(), 1 + max(0, spare) // Scatter.piece_bytes(dim, self.rows))
         return Scatter(dim, self.device, self.rows, at_once)
 
     def check(self, what: str, needed: int) -> None:
@@ -83,7 +82,7 @@ def whole(table: Table, resources: Resources, choice: Choice) -> tuple[Running |
             method = "covariance" if resources.covariance_fits(dim) else "sketch"
     if method == "gram":
         resources.check(f"matrix of inner products of {samples:,} samples", inner)
-        return None, wide.solve(table, device, choice)
+        return None, gram.solve(table, device, choice)
     if method == "covariance":
         resources.check(f"covariance of {dim:,} features", resources.covariance_bytes(dim))
         sums = resources.scatter(dim)
@@ -191,7 +190,7 @@ class Running:
             sums = self.resources.scatter(table.dim)
             _add_all(sums, table, self.resources)
             return sums.solved(choice)
-        return wide.solve(table, self.resources.device, choice)
+        return gram.solve(table, self.resources.device, choice)
 
 
 def _copied(part: Any, others: list[Any]) -> Any:

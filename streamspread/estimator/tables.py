@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,37 +11,12 @@ from scipy import sparse
 from sklearn.utils.validation import check_array, validate_data
 from torch.utils.data import DataLoader, Dataset
 
+from streamspread.accumulators.float64.rows import FLOATS, Table, float_name
 from streamspread.errors import DataError
 from streamspread.streams.adapt import as_stream
 from streamspread.system.tensors import unusual
 
 _NUMBERS = "fiub"  # kinds of NumPy's dtypes that slices are taken of as they are
-_FLOATS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "float32"}
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """N samples of D features.
-
-    Attributes:
-        samples, dim: N and D.
-        dtype: of what is made of them: float32 for float32 and 16-bit floats in a tensor, else float64.
-        device: of a tensor; None where results are NumPy's.
-        rows, columns: a slice (begin, end) as an array or tensor, whatever its dtype.
-    """
-
-    samples: int
-    dim: int
-    dtype: str
-    device: torch.device | None
-    rows: Callable[[int, int], Any]
-    columns: Callable[[int, int], Any]
-
-    def parts(self, step: int) -> Iterator[tuple[int, int, Any]]:
-        """(first row, one past the last, rows), in order."""
-        for begin in range(0, self.samples, step):
-            end = min(self.samples, begin + step)
-            yield begin, end, self.rows(begin, end)
 
 
 def table_of(estimator: Any, x: Any, *, reset: bool, sparse_too: bool = True) -> Table:
@@ -71,7 +45,7 @@ def table_of(estimator: Any, x: Any, *, reset: bool, sparse_too: bool = True) ->
         return Table(
             samples,
             dim,
-            _float(x.dtype),
+            float_name(x.dtype),
             None,
             lambda a, b: np.asarray(x[a:b]),
             lambda a, b: np.asarray(x[:, a:b]),
@@ -82,7 +56,7 @@ def table_of(estimator: Any, x: Any, *, reset: bool, sparse_too: bool = True) ->
         estimator, x, reset=reset, dtype=None if plain else floats, ensure_all_finite=not plain, copy=False
     )
     samples, dim = x.shape
-    return Table(samples, dim, _float(x.dtype), None, lambda a, b: x[a:b], lambda a, b: x[:, a:b])
+    return Table(samples, dim, float_name(x.dtype), None, lambda a, b: x[a:b], lambda a, b: x[:, a:b])
 
 
 def is_stream(x: Any) -> bool:
@@ -104,28 +78,6 @@ def batches_of(x: Any, batch_size: int | None) -> Iterator[Any]:
     return (_matrix(batch) for batch in batches)
 
 
-def held(blocks: list[Any]) -> Table:
-    """The table of blocks of rows, one below the other."""
-    first = blocks[0]
-    bounds = np.cumsum([0] + [len(block) for block in blocks])
-    tensors = isinstance(first, torch.Tensor)
-
-    def join(parts: list[Any]) -> Any:
-        return parts[0] if len(parts) == 1 else (torch.cat(parts) if tensors else np.concatenate(parts))
-
-    def rows(begin: int, end: int) -> Any:
-        inside = zip(blocks, bounds[:-1], strict=True)
-        return join(
-            [b[max(0, begin - at) : end - at] for b, at in inside if at < end and begin < at + len(b)]
-        )
-
-    def columns(begin: int, end: int) -> Any:
-        return join([block[:, begin:end] for block in blocks])
-
-    dtype = _FLOATS.get(first.dtype, "float64") if tensors else _float(first.dtype)
-    return Table(int(bounds[-1]), first.shape[1], dtype, first.device if tensors else None, rows, columns)
-
-
 def check_finite(part: Any, estimator: Any) -> None:
     """Raise scikit-learn's ValueError where a slice holds NaN or infinity."""
     if isinstance(part, torch.Tensor):
@@ -143,7 +95,7 @@ def _of_tensor(estimator: Any, x: torch.Tensor, reset: bool) -> Table:
     # One number stands for each where the shape is right; else scikit-learn shows them.
     shown = np.broadcast_to(0.0, tuple(x.shape)) if x.ndim == 2 else x.cpu().double().numpy()
     validate_data(estimator, shown, reset=reset, copy=False, ensure_all_finite=False)
-    dtype = _FLOATS.get(x.dtype, "float64")
+    dtype = FLOATS.get(x.dtype, "float64")
     samples, dim = x.shape
     return Table(samples, dim, dtype, x.device, lambda a, b: x[a:b], lambda a, b: x[:, a:b])
 
@@ -161,7 +113,7 @@ def _of_sparse(estimator: Any, x: Any, reset: bool) -> Table:
         return by_column[0][:, begin:end].toarray()
 
     samples, dim = x.shape
-    return Table(samples, dim, _float(checked.dtype), None, lambda a, b: by_row[a:b].toarray(), columns)
+    return Table(samples, dim, float_name(checked.dtype), None, lambda a, b: by_row[a:b].toarray(), columns)
 
 
 def _of_frame(estimator: Any, x: Any, reset: bool) -> Table:
@@ -178,7 +130,7 @@ def _of_frame(estimator: Any, x: Any, reset: bool) -> Table:
         part = x.iloc[:, begin:end] if hasattr(x, "iloc") else x.select(list(_names(x))[begin:end])
         return _dense(estimator, part)
 
-    return Table(samples, dim, _float(rows(0, 1).dtype), None, rows, columns)
+    return Table(samples, dim, float_name(rows(0, 1).dtype), None, rows, columns)
 
 
 def _dense(estimator: Any, part: Any) -> np.ndarray:
@@ -202,11 +154,6 @@ def _is_chunked(x: Any) -> bool:
     """Whether it is an array that lies elsewhere, in chunks."""
     shape, dtype = getattr(x, "shape", ()), getattr(x, "dtype", None)
     return hasattr(x, "chunks") and len(shape) == 2 and isinstance(dtype, np.dtype) and dtype.kind in _NUMBERS
-
-
-def _float(dtype: Any) -> str:
-    """What scikit-learn keeps float32 for, and makes float64 of all else."""
-    return "float32" if np.dtype(dtype) == np.float32 else "float64"
 
 
 def _matrix(batch: Any) -> Any:

@@ -11,7 +11,7 @@ FIT = """
 import json, sys, warnings
 import numpy as np, torch
 import streamspread
-from streamspread.estimator.count import Choice
+from streamspread.estimator.probabilistic import Choice
 from streamspread.estimator.running import Resources
 from streamspread.system.memory import PeakMeter
 

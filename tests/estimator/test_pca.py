@@ -21,9 +21,12 @@ from sklearn.utils.estimator_checks import check_estimator
 from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
-from streamspread.estimator import learning, running, square, sums, wide
-from streamspread.estimator.count import Choice
-from streamspread.estimator.sketch import Sketch
+from streamspread.accumulators.float64 import gram, scatter
+from streamspread.accumulators.float64.sketch import Sketch
+from streamspread.estimator import pca as pca_module
+from streamspread.estimator import running
+from streamspread.estimator.probabilistic import Choice
+from streamspread.linalg import square
 from streamspread.system.devices import CPU
 from tests import networks
 from tests.matrices import orthogonal
@@ -201,8 +204,8 @@ def test_a_constant_has_no_variance():
 @pytest.mark.parametrize("count", [0.9, 3])
 @pytest.mark.parametrize("limits", [{"dense_limit": 16}, {}], ids=["panels", "square"])
 def test_nor_has_one_of_many_features(count, limits, monkeypatch):
-    monkeypatch.setattr(sums, "profile", lambda device: replace(CPU, search_limit=16, **limits))
-    monkeypatch.setattr(sums, "_LEAST_SEARCHED", 16)
+    monkeypatch.setattr(scatter, "profile", lambda device: replace(CPU, search_limit=16, **limits))
+    monkeypatch.setattr(scatter, "_LEAST_SEARCHED", 16)
     pca = streamspread.PCA(count, method="covariance").fit(np.full((300, 130), 7.0))
     assert not pca.explained_variance_.any()
     assert pca.components_interval(0.9) == (0, 0)
@@ -246,7 +249,7 @@ def test_minka_as_scikit_learn():
 def test_more_features_than_a_dense_solve_takes(monkeypatch):
     """Panels, and leading pairs only, in place of a square matrix."""
     small = replace(CPU, dense_limit=16, search_limit=16)
-    for module in (sums, wide):
+    for module in (scatter, gram):
         monkeypatch.setattr(module, "profile", lambda device: small)
     for shape in (TALL, WIDE):
         x = samples(shape)
@@ -260,8 +263,8 @@ def test_more_features_than_a_dense_solve_takes(monkeypatch):
 
 @pytest.mark.parametrize("shape", [(500, 120), (120, 500)], ids=["tall", "wide"])
 def test_few_components_of_many_features_are_searched_for(shape, monkeypatch):
-    monkeypatch.setattr(sums, "_LEAST_SEARCHED", 16)
-    monkeypatch.setattr(wide, "profile", lambda device: replace(CPU, search_limit=16))
+    monkeypatch.setattr(scatter, "_LEAST_SEARCHED", 16)
+    monkeypatch.setattr(gram, "profile", lambda device: replace(CPU, search_limit=16))
     x = samples(shape)
     ours = streamspread.PCA(3).fit(x)
     assert not ours.spectrum_.complete
@@ -344,14 +347,14 @@ def test_a_sketch_has_a_variance_for_each_component(learn, shape):
 @pytest.mark.parametrize("shape", [(30_000, 60), (60, 30_000)], ids=["tall", "wide"])
 def test_memory_maps_are_read_by_slices_and_never_copied(shape, tmp_path, monkeypatch):
     given = on_disk(samples(shape, dtype=np.float32), tmp_path)
-    taken, centred = [], sums.Stage.centred
+    taken, centred = [], scatter.Stage.centred
 
     def watched(self, part, shift_D):
         assert np.shares_memory(part, given)
         taken.append(part.size)
         return centred(self, part, shift_D)
 
-    monkeypatch.setattr(sums.Stage, "centred", watched)
+    monkeypatch.setattr(scatter.Stage, "centred", watched)
     ours = streamspread.PCA(3).fit(given)
     assert 3 * max(taken) < given.size
     theirs = Reference(3, svd_solver="full").fit(np.asarray(given, dtype=np.float64))
@@ -457,5 +460,5 @@ def test_a_callable_of_arrays_gives_arrays_and_of_tensors_tensors():
 def test_a_covariance_of_few_features_fits_into_what_is_always_free():
     for count in (None, 5):
         resources = running.Resources(torch.device("cpu"), 0, "auto", None, Choice(count))
-        most = max(resources.covariance_bytes(dim) for dim in (1, 64, learning._NARROW))
-        assert most + resources.inner_bytes(learning._NARROW) <= learning._ALWAYS_FREE
+        most = max(resources.covariance_bytes(dim) for dim in (1, 64, pca_module._NARROW))
+        assert most + resources.inner_bytes(pca_module._NARROW) <= pca_module._ALWAYS_FREE

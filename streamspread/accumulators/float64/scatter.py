@@ -6,29 +6,30 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from streamspread.estimator import threads
-from streamspread.estimator.count import Choice
-from streamspread.estimator.rows import (
+from streamspread.accumulators.float64.rows import (
+    FEW_FEATURES,
+    SMALL_ORDER,
     NotFinite,
     Stage,
     as_array,
     column_sums,
     first_shift,
+    in_order,
     is_ready,
     usual_rows,
 )
-from streamspread.estimator.square import Square
 from streamspread.kernels import formats
 from streamspread.linalg.certificates import Goal, Slack, float64_slack, sums_between
 from streamspread.linalg.eigenpairs import leading_bytes, leading_pairs
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.linalg.probes import Probes
 from streamspread.linalg.products import UNIT
+from streamspread.linalg.square import Square
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.devices import profile
 from streamspread.system.threads import one_of_blas
@@ -41,6 +42,17 @@ TOO_LARGE = "Input X is too large: its sums of squares overflow float64"
 _SEARCHED = 40  # a search is worth it for less than this part of all vectors
 _LEAST_SEARCHED = 1024  # order: a dense solve of a smaller one is a moment
 _CONVERGED = 2.0**-46  # residuals of eigenvectors, as a share of the largest eigenvalue
+
+
+class Count(Protocol):
+    """How many components are wanted."""
+
+    @property
+    def known(self) -> int | None:
+        """The number, where it does not depend on the data."""
+
+    def of(self, spectrum: Spectrum) -> int:
+        """The number of components, or of eigenvalues that must be known before it can be told."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +109,7 @@ class Scatter:
     @staticmethod
     def piece_bytes(dim: int, rows: int | None = None) -> int:
         """Bytes of staged rows, and of their products where several pieces are summed at once."""
-        products = 3 * dim * dim if dim <= threads.FEW_FEATURES else 0
+        products = 3 * dim * dim if dim <= FEW_FEATURES else 0
         return 8 * (dim * (rows or usual_rows(dim)) + products)
 
     def add(self, part: Any) -> None:
@@ -118,7 +130,7 @@ class Scatter:
                 self.shift_D = first_shift(first, stage, self.shift_D)
                 self._shifted = bool(self.shift_D.any())
             pieces = chain([first], pieces)
-        if self.dim <= threads.FEW_FEATURES and isinstance(self.matrix, Square) and not self.shift_D.is_cuda:
+        if self.dim <= FEW_FEATURES and isinstance(self.matrix, Square) and not self.shift_D.is_cuda:
             self._add_few(self.matrix, pieces, stage)
             return
         for rows in pieces:
@@ -154,7 +166,7 @@ class Scatter:
                 stages.put(stage)
 
         with one_of_blas():
-            for count, sum_D, product_DD in threads.in_order(products, pieces, self._at_once):
+            for count, sum_D, product_DD in in_order(products, pieces, self._at_once):
                 matrix.a_NN += torch.from_numpy(product_DD)
                 self.sum_D += torch.from_numpy(sum_D)
                 self.count += count
@@ -167,7 +179,7 @@ class Scatter:
     def mean(self) -> torch.Tensor:
         return self.shift_D + self.sum_D / self.count
 
-    def solved(self, choice: Choice) -> Solved:
+    def solved(self, choice: Count) -> Solved:
         """The components; the sums stay, and more can be added."""
         if isinstance(self.matrix, SymmetricPanels):
             off_D = self.sum_D / self.count
@@ -178,7 +190,7 @@ class Scatter:
             facts = Facts(self.dim, self.count, self.matrix.trace(), self.matrix.summed())
             spectrum, vectors_DK = of_panels(self.matrix, facts, choice)
         else:
-            with one_of_blas(self.dim <= threads.SMALL_ORDER):
+            with one_of_blas(self.dim <= SMALL_ORDER):
                 spectrum, vectors_DK = of_square(*self._centred(self.matrix), choice, _LEAST_SEARCHED)
         return Solved(self.mean(), vectors_DK.T, spectrum, leading(spectrum, vectors_DK.shape[1]))
 
@@ -218,7 +230,7 @@ class Facts:
         return min(self.dim, self.samples - 1)
 
 
-def of_square(matrix: Square, facts: Facts, choice: Choice, least: int) -> tuple[Spectrum, torch.Tensor]:
+def of_square(matrix: Square, facts: Facts, choice: Count, least: int) -> tuple[Spectrum, torch.Tensor]:
     """All eigenvalues of the covariance and the leading vectors; uses up the matrix. Of one of an order above
     ``least``, of which few vectors are wanted, the leading eigenvalues alone, where a search finds them."""
     order, known = len(matrix.a_NN), choice.known
@@ -252,9 +264,9 @@ def _slack(size: float, order: int, facts: Facts) -> Slack:
     return Slack(terms * UNIT * 2 * facts.summed + 2 * UNIT * order * size, 0.0)
 
 
-def of_panels(matrix: SymmetricPanels, facts: Facts, choice: Choice) -> tuple[Spectrum, torch.Tensor]:
+def of_panels(matrix: SymmetricPanels, facts: Facts, choice: Count) -> tuple[Spectrum, torch.Tensor]:
     """As many leading eigenvalues of the covariance as are wanted, and their vectors; the matrix stays."""
-    spectrum = _nothing_known(facts)
+    spectrum = _spectrum(np.empty(0), facts, Slack(0.0, 0.0))
     while not spectrum.complete and len(spectrum.eigenvalues) < (wanted := max(1, choice.of(spectrum))):
         pairs = leading_pairs(matrix, min(matrix.n, wanted), tolerance=_CONVERGED)
         slack = float64_slack(matrix, matrix.squared_norm())
@@ -295,17 +307,6 @@ def _spectrum(values_K: np.ndarray, facts: Facts, slack: Slack) -> Spectrum:
         lower_sums=np.minimum(lower, trace) * unit,
         upper_sums=upper * unit,
         proof="all eigenvalues" if complete else "leading eigenvalues",
-    )
-
-
-def _nothing_known(facts: Facts) -> Spectrum:
-    unit = 1.0 / (facts.samples - 1)
-    return Spectrum(
-        dim=facts.dim,
-        samples=facts.samples,
-        total_variance=max(facts.trace, 0.0) * unit,
-        eigenvalues=np.empty(0),
-        complete=False,
     )
 
 

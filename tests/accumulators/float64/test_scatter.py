@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import streamspread
-from streamspread.estimator import sums
+from streamspread.accumulators.float64 import scatter
 from tests.devices import CPU
 
 
@@ -15,13 +15,13 @@ def rows(mean=0.0, scale=1.0, shape=(30_000, 20)):
 
 def brought(monkeypatch):
     """How many rows are brought to the buffer, each time."""
-    seen, centred = [], sums.Stage.centred
+    seen, centred = [], scatter.Stage.centred
 
     def watched(self, part, shift_D):
         seen.append(len(part))
         return centred(self, part, shift_D)
 
-    monkeypatch.setattr(sums.Stage, "centred", watched)
+    monkeypatch.setattr(scatter.Stage, "centred", watched)
     return seen
 
 
@@ -72,7 +72,7 @@ def test_what_is_not_finite_is_refused_where_it_lies(bad):
 def test_sums_are_those_of_extended_precision(mean):
     """Where squares of uncentred rows would be off by 2e-8 of the largest at a mean of 1,000."""
     x = rows(mean, shape=(9000, 6))
-    summed = sums.Scatter(6, CPU, at_once=2)
+    summed = scatter.Scatter(6, CPU, at_once=2)
     summed.add(x)
     found = summed._centred(summed.matrix)[0].a_NN.numpy()
     wide = x.astype(np.longdouble)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from streamspread.estimator import running, threads
-from streamspread.estimator.count import Choice
-from streamspread.estimator.rows import NotFinite
-from streamspread.estimator.sums import Scatter
+from streamspread.accumulators.float64 import rows
+from streamspread.accumulators.float64.rows import NotFinite
+from streamspread.accumulators.float64.scatter import Scatter
+from streamspread.estimator import running
+from streamspread.estimator.probabilistic import Choice
 from tests.devices import CPU
 
 
@@ -22,7 +23,7 @@ def test_results_come_in_order_and_not_far_ahead():
             asked.append(number)
             yield number
 
-    for count, result in enumerate(threads.in_order(lambda number: number**2, items(), 3)):
+    for count, result in enumerate(rows.in_order(lambda number: number**2, items(), 3)):
         assert result == count**2
         assert len(asked) <= count + 5
 
@@ -30,7 +31,7 @@ def test_results_come_in_order_and_not_far_ahead():
 @pytest.mark.parametrize(("items", "count"), [([], 4), ([7, 8, 9], 4), ([1, 2, 3, 4, 5], 1)])
 def test_a_few_items_or_one_thread_are_those_of_who_asks(items, count):
     here = threading.get_ident()
-    found = list(threads.in_order(lambda item: (item, threading.get_ident()), items, count))
+    found = list(rows.in_order(lambda item: (item, threading.get_ident()), items, count))
     assert found == [(item, here) for item in items]
 
 
@@ -41,12 +42,12 @@ def test_what_a_piece_raises_is_raised():
         return number
 
     with pytest.raises(ValueError, match="the fourth"):
-        list(threads.in_order(fail, range(9), 2))
+        list(rows.in_order(fail, range(9), 2))
 
 
 def test_no_more_threads_than_were_given():
     with threadpool_limits(1, user_api="blas"):
-        assert threads.available() == 1
+        assert rows.threads_available() == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int64])
@@ -75,7 +76,7 @@ def test_a_piece_that_is_not_finite_is_refused_on_any_thread():
 
 @pytest.mark.parametrize("dim", [3, 100])
 def test_as_many_pieces_at_once_as_fit(dim, monkeypatch):
-    monkeypatch.setattr(threads, "available", lambda: 6)
+    monkeypatch.setattr(running, "threads_available", lambda: 6)
     least = Scatter.nbytes(dim, CPU, 5)
     for more, at_once in ((0, 1), (2, 3), (50, 6)):
         budget = least + more * Scatter.piece_bytes(dim)

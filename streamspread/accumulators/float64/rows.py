@@ -1,18 +1,91 @@
-"""Rows of samples on their way into sums: brought to float64, measured from a shift, found to be finite."""
+"""Rows of samples on their way into sums: read by slices, brought to float64, measured from a shift, and found
+to be finite. Of few features several pieces are summed at a time, each on one thread.
+
+The threads of a small product wait for each other longer than they multiply, and far longer where others use
+the machine too. So BLAS is kept to one there.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from scipy.linalg import blas
 
+from streamspread.system.threads import blas_threads
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+FEW_FEATURES = 128  # of which a piece's product is over before a second thread has woken up
+SMALL_ORDER = 512  # of a matrix of which one thread finds the eigenvalues as soon as two
+_ENOUGH = 4  # pieces: fewer are summed before a thread has begun
+_MOST = 8  # pieces at a time, which more threads would read no faster
+#: Of what tensors that are coarser than float64 become results of this dtype.
+FLOATS = {torch.float32: "float32", torch.float16: "float32", torch.bfloat16: "float32"}
 _ROWS, _MOST_ROWS = 1024, 4096  # staged before they are added
 _STAGED = 1 << 18  # numbers that stay in the cache, where so few make enough rows
 _FIRST = 512  # rows whose mean is the shift: with more of them it would be nearer, but no sum more exact
 _SMALL_SQUARE = 0.1  # of a mean, as a share of the mean square, that nothing is lost to
 _LEAST_SQUARES = 1e-280
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """N samples of D features.
+
+    Attributes:
+        samples, dim: N and D.
+        dtype: of what is made of them: float32 for float32 and 16-bit floats in a tensor, else float64.
+        device: of a tensor; None where results are NumPy's.
+        rows, columns: a slice (begin, end) as an array or tensor, whatever its dtype.
+    """
+
+    samples: int
+    dim: int
+    dtype: str
+    device: torch.device | None
+    rows: Callable[[int, int], Any]
+    columns: Callable[[int, int], Any]
+
+    def parts(self, step: int) -> Iterator[tuple[int, int, Any]]:
+        """(first row, one past the last, rows), in order."""
+        for begin in range(0, self.samples, step):
+            end = min(self.samples, begin + step)
+            yield begin, end, self.rows(begin, end)
+
+
+def held(blocks: list[Any]) -> Table:
+    """The table of blocks of rows, one below the other."""
+    first = blocks[0]
+    bounds = np.cumsum([0] + [len(block) for block in blocks])
+    tensors = isinstance(first, torch.Tensor)
+
+    def join(parts: list[Any]) -> Any:
+        return parts[0] if len(parts) == 1 else (torch.cat(parts) if tensors else np.concatenate(parts))
+
+    def rows(begin: int, end: int) -> Any:
+        inside = zip(blocks, bounds[:-1], strict=True)
+        return join(
+            [b[max(0, begin - at) : end - at] for b, at in inside if at < end and begin < at + len(b)]
+        )
+
+    def columns(begin: int, end: int) -> Any:
+        return join([block[:, begin:end] for block in blocks])
+
+    dtype = FLOATS.get(first.dtype, "float64") if tensors else float_name(first.dtype)
+    return Table(int(bounds[-1]), first.shape[1], dtype, first.device if tensors else None, rows, columns)
+
+
+def float_name(dtype: Any) -> str:
+    """What scikit-learn keeps float32 for, and makes float64 of all else."""
+    return "float32" if np.dtype(dtype) == np.float32 else "float64"
 
 
 class NotFinite(Exception):
@@ -99,3 +172,28 @@ def _column_squares(x_ND: torch.Tensor) -> torch.Tensor:
         return x_ND.square().sum(0)
     x = x_ND.numpy()
     return torch.from_numpy(np.einsum("nd,nd->d", x, x))  # torch's own takes nine times as long
+
+
+def threads_available() -> int:
+    """Threads that sums may have: no more than torch or BLAS has been given."""
+    return max(1, min(_MOST, torch.get_num_threads(), *blas_threads()))
+
+
+def in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """``function(item)`` for each, in order, on so many threads, ahead of who asks by one item for each.
+
+    A few items, and all where there is one thread, are seen to by the thread that asks.
+    """
+    items = iter(items)
+    first = list(islice(items, _ENOUGH if threads > 1 else 0))
+    if len(first) < _ENOUGH:
+        yield from map(function, chain(first, items))
+        return
+    ahead: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in chain(first, items):
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

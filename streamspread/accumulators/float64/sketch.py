@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from streamspread.estimator.count import Choice
-from streamspread.estimator.rows import NotFinite, Stage, first_mean
-from streamspread.estimator.sums import Solved, leading
-from streamspread.estimator.tables import Table
+from streamspread.accumulators.float64.rows import NotFinite, Stage, Table, first_mean
+from streamspread.accumulators.float64.scatter import Count, Solved, leading
 from streamspread.linalg.blocks import orthonormal
 from streamspread.linalg.frequent_directions import FrequentDirections
 from streamspread.linalg.products import summation_error
@@ -85,7 +83,7 @@ class Sketch:
         self.rows.absorb(self.staged_ND[: self.filled])
         self.filled = 0
 
-    def solved(self, choice: Choice) -> Solved:
+    def solved(self, choice: Count) -> Solved:
         """What one reading tells; more can be added."""
         self._absorb()
         svd = self.rows.decompose(self._zero_D[None][:0])
@@ -97,7 +95,7 @@ class Sketch:
         rows_KD = _orthonormal_rows(rows_KD) if count else rows_KD
         return Solved(self.shift_D + svd.mean_D, rows_KD, spectrum, leading(spectrum, count), exact=False)
 
-    def refined(self, table: Table, step: int, choice: Choice) -> Solved:
+    def refined(self, table: Table, step: int, choice: Count) -> Solved:
         """What a second reading adds: the scatter as it acts on the span of the rows, which are **used up**.
 
         The Ritz values θ of that span are no larger than the eigenvalues, and λ_i ≤ θ_i + μ where μ bounds

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.sparse.linalg import eigsh
 
-from streamspread.estimator import square
-from streamspread.estimator.square import Square
+from streamspread.linalg import square
+from streamspread.linalg.square import Square
 from tests.devices import CPU
 from tests.matrices import orthogonal
 

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from streamspread.estimator import threads
-from streamspread.estimator.count import Choice
-from streamspread.estimator.rows import NotFinite, Stage
-from streamspread.estimator.square import Square
-from streamspread.estimator.sums import (
+from streamspread.accumulators.float64.rows import SMALL_ORDER, NotFinite, Stage, Table
+from streamspread.accumulators.float64.scatter import (
+    Count,
     Facts,
     Scatter,
     Solved,
@@ -20,9 +18,9 @@ from streamspread.estimator.sums import (
     of_panels,
     of_square,
 )
-from streamspread.estimator.tables import Table
 from streamspread.linalg.blocks import orthonormal
 from streamspread.linalg.products import UNIT
+from streamspread.linalg.square import Square
 from streamspread.system.devices import profile
 from streamspread.system.threads import one_of_blas
 
@@ -44,7 +42,7 @@ def tile_width(samples: int) -> int:
     return min(_MOST_TILE, max(_LEAST_TILE, _NUMBERS // samples))
 
 
-def solve(table: Table, device: torch.device, choice: Choice) -> Solved:
+def solve(table: Table, device: torch.device, choice: Count) -> Solved:
     """The components of a table that is read twice, by tiles of its features.
 
     X = U Σ Vᵀ: the inner products of centred samples XXᵀ = U Σ² Uᵀ have the scatter's eigenvalues, and the
@@ -70,7 +68,7 @@ def solve(table: Table, device: torch.device, choice: Choice) -> Solved:
     if isinstance(matrix, Square):
         # Inner products are not kept, and with them goes what could tell of the other eigenvalues.
         least = profile(device).search_limit
-        with one_of_blas(samples <= threads.SMALL_ORDER):
+        with one_of_blas(samples <= SMALL_ORDER):
             spectrum, left_NK = of_square(matrix, facts, choice, least)
     else:
         spectrum, left_NK = of_panels(matrix, facts, choice)
