@@ -12,7 +12,7 @@ import json, sys, warnings
 import numpy as np, torch
 import streamspread
 from streamspread.estimator.probabilistic import Choice
-from streamspread.estimator.running import Resources
+from streamspread.accumulators.float64.running import Resources
 from streamspread.system.memory import PeakMeter
 
 method, samples, dim, count, step, memory = json.loads(sys.argv[1])

@@ -21,10 +21,9 @@ from sklearn.utils.estimator_checks import check_estimator
 from torch.utils.data import DataLoader, TensorDataset
 
 import streamspread
-from streamspread.accumulators.float64 import gram, scatter
+from streamspread.accumulators.float64 import gram, running, scatter
 from streamspread.accumulators.float64.sketch import Sketch
-from streamspread.estimator import pca as pca_module
-from streamspread.estimator import running
+from streamspread.estimator import learning
 from streamspread.estimator.probabilistic import Choice
 from streamspread.linalg import square
 from streamspread.system.devices import CPU
@@ -460,5 +459,5 @@ def test_a_callable_of_arrays_gives_arrays_and_of_tensors_tensors():
 def test_a_covariance_of_few_features_fits_into_what_is_always_free():
     for count in (None, 5):
         resources = running.Resources(torch.device("cpu"), 0, "auto", None, Choice(count))
-        most = max(resources.covariance_bytes(dim) for dim in (1, 64, pca_module._NARROW))
-        assert most + resources.inner_bytes(pca_module._NARROW) <= pca_module._ALWAYS_FREE
+        most = max(resources.covariance_bytes(dim) for dim in (1, 64, learning._NARROW))
+        assert most + resources.inner_bytes(learning._NARROW) <= learning._ALWAYS_FREE

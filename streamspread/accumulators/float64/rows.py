@@ -1,5 +1,5 @@
-"""Rows of samples on their way into sums: read by slices, brought to float64, measured from a shift, and found
-to be finite. Of few features several pieces are summed at a time, each on one thread.
+"""Rows of samples on their way into sums: read by slices, brought to float64, measured from a shift, and
+found to be finite. Of few features several pieces are summed at a time, each on one thread.
 
 The threads of a small product wait for each other longer than they multiply, and far longer where others use
 the machine too. So BLAS is kept to one there.

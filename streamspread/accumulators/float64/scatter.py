@@ -51,6 +51,9 @@ class Count(Protocol):
     def known(self) -> int | None:
         """The number, where it does not depend on the data."""
 
+    def most(self, limit: int) -> int:
+        """About how many there will be, of so many at the most, to reckon memory with."""
+
     def of(self, spectrum: Spectrum) -> int:
         """The number of components, or of eigenvalues that must be known before it can be told."""
 

@@ -7,10 +7,9 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from streamspread.accumulators.float64 import rows
+from streamspread.accumulators.float64 import rows, running
 from streamspread.accumulators.float64.rows import NotFinite
 from streamspread.accumulators.float64.scatter import Scatter
-from streamspread.estimator import running
 from streamspread.estimator.probabilistic import Choice
 from tests.devices import CPU
 

@@ -9,10 +9,9 @@ import torch
 
 from streamspread.accumulators.float64 import gram
 from streamspread.accumulators.float64.rows import Table, check_sum, held, threads_available, usual_rows
-from streamspread.accumulators.float64.scatter import Scatter, Solved
+from streamspread.accumulators.float64.scatter import Count, Scatter, Solved
 from streamspread.accumulators.float64.sketch import Sketch
 from streamspread.errors import BudgetError
-from streamspread.estimator.probabilistic import Choice
 from streamspread.results.spectrum import Spectrum
 from streamspread.system.memory import at_least, format_bytes
 
@@ -27,7 +26,7 @@ class Resources(NamedTuple):
     budget: int
     method: str
     rows: int | None
-    choice: Choice
+    choice: Count
 
     def covariance_bytes(self, dim: int) -> int:
         """Of the covariance and its eigenvectors."""
@@ -65,7 +64,7 @@ class Resources(NamedTuple):
         return Sketch(dim, self.device, rank)
 
 
-def whole(table: Table, resources: Resources, choice: Choice) -> tuple[Running | None, Solved]:
+def whole(table: Table, resources: Resources, choice: Count) -> tuple[Running | None, Solved]:
     """The components of a table, and the sums that others can be added to, where there are such.
 
     Raises:
@@ -180,7 +179,7 @@ class Running:
         self._flush(self.sums)
         return self.sums.whole_spectrum()
 
-    def solved(self, choice: Choice) -> Solved:
+    def solved(self, choice: Count) -> Solved:
         """The components of all samples so far; more can be added."""
         if self.sums is not None:
             self._flush(self.sums)
