@@ -51,7 +51,7 @@ def to_html(collection: Collection, texts: Texts, lang: str, files: Mapping[str,
         "lang": lang,
         "title": texts["title" if collection.runs else "over_training_title"],
         "version": __version__,
-        "css": _asset("page.css"),
+        "css": _safe(_asset("page.css")),
         "marks": {"✓": "holds", "✗": "fails"},
         "collection": collection,
         "runs": collection.runs,
@@ -244,7 +244,7 @@ def _cell_json(cell: ThresholdCell) -> str:
 
 
 def _safe(content: str) -> Any:
-    """Scripts, which are not escaped."""
+    """Scripts and styles, which are not escaped."""
     from markupsafe import Markup
 
     return Markup(content)

@@ -17,7 +17,7 @@ const written = chart =>
   find(`#chart-${chart} svg`)?.outerHTML ?? find(`#chart-${chart} canvas`)?.toDataURL() ?? "";
 const marks = (chart, kind) => all(`#chart-${chart} [aria-roledescription="${kind}"]`).map(m => m.ariaLabel);
 const live = what =>
-  all("[data-live]").filter(c => JSON.parse(c.dataset.live)[0] === what).map(c => c.textContent);
+  all("[data-cell]").filter(c => JSON.parse(c.dataset.cell)[0] === what).map(c => c.textContent);
 """
 
 # Runs in the page once it is drawn, does what a reader does, and tells what is seen.
