@@ -56,9 +56,10 @@ class Command:
         parameters: list[inspect.Parameter] = []
         # Classes of options come without default, and what typer reads itself may have any.
         for parameter in inspect.signature(self.body, eval_str=True).parameters.values():
-            if is_dataclass(parameter.annotation):
-                classes[parameter.name] = parameter.annotation
-                parameters += flags(parameter.annotation, self.hides)
+            kind: type = parameter.annotation
+            if is_dataclass(kind):
+                classes[parameter.name] = kind
+                parameters += flags(kind, self.hides)
             else:
                 parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY))
 

@@ -201,8 +201,10 @@ def report(
             f"results of type {kind} given: give spectra, embeddings, files of them, or several"
         )
     for number, result in enumerate(results, 1):
-        stored = isinstance(result, (str, os.PathLike))
-        files.append(Path(result) if stored else _stored(result, number, folder / "results"))
+        if isinstance(result, (str, os.PathLike)):
+            files.append(Path(result))
+        else:
+            files.append(_stored(result, number, folder / "results"))
     for note in write(files, folder, lang):
         warnings.warn(note, stacklevel=2)
     return folder / PAGE

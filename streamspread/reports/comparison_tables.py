@@ -41,8 +41,9 @@ def to_html(printer: Callable[[Any, Output], None], result: Any) -> str:
 
 def print_spectrum(spectrum: Spectrum, output: Output) -> None:
     """K at several thresholds, then every metric that is known."""
-    of_layer = isinstance(spectrum, LayerSpectrum)
-    where, how = (f"{spectrum.layer} · ", f" · {text.method(spectrum)}") if of_layer else ("", "")
+    where = how = ""
+    if isinstance(spectrum, LayerSpectrum):
+        where, how = f"{spectrum.layer} · ", f" · {text.method(spectrum)}"
     dims, samples = text.count(spectrum.dim), text.count(spectrum.samples)
     print_line(output, f"{where}D = {dims} · N = {samples}{how}", style="bold")
     run_for = spectrum.growth.thresholds if spectrum.growth is not None else ()

@@ -24,15 +24,19 @@ from streamspread.results.spectrum import Spectrum
 Row = Mapping[str, Any]
 
 # Attributes of a layer's spectrum and, under the same names, fields of its rows; metrics stand between them.
-_ABOUT = ("layer", "shape", "dim", "samples", "method", "rounding", "summed_dim", "passes", "complete")
-_ABOUT += ("proof", "total_variance")
+_ABOUT = (
+    *("layer", "shape", "dim", "samples", "method", "rounding", "summed_dim", "passes", "complete"),
+    *("proof", "total_variance"),
+)
 _COSTS = ("seconds", "peak_bytes", "ceiling")
 _OF_CLASSES = ("between_share", "span_share", "nc1")
 _OF_VIEW = ("view", "images", "share_of_whole")
 #: Of a layer at a threshold. An estimate is of infinitely many images and not proved; ``random``: K of the
 #: same network with random weights.
-_AT_THRESHOLD = ("threshold", "low", "high", "spread_low", "spread_high", "estimate", "estimate_half_width")
-_AT_THRESHOLD += ("within_low", "within_high", "random_low", "random_high")
+_AT_THRESHOLD = (
+    *("threshold", "low", "high", "spread_low", "spread_high", "estimate", "estimate_half_width"),
+    *("within_low", "within_high", "random_low", "random_high"),
+)
 
 
 def fields() -> tuple[str, ...]:
@@ -219,7 +223,8 @@ def _of_layer(layer: LayerSpectrum) -> dict[str, Any]:
 
 
 def _at_threshold(layer: LayerSpectrum, tau: float, twin: Spectra | None) -> dict[str, Any]:
-    estimate, split = layer.estimate(tau), layer.classes and layer.classes.within
+    estimate = layer.estimate(tau)
+    split = None if layer.classes is None else layer.classes.within
     fresh = None if twin is None else twin.get(layer.layer)
     values = [
         tau,

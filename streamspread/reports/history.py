@@ -54,7 +54,9 @@ def figure_names(histories: Mapping[str, History]) -> dict[str, str]:
 def finding(history: History, texts: Texts) -> str:
     """At which layers the share rises or falls, from the first look to the last, in a sentence."""
     tau = tau_of(history)
-    rises, falls, stays = groups = [], [], []
+    rises: list[str] = []
+    falls: list[str] = []
+    stays: list[str] = []
     for layer in history.layers:
         known = [one.components(tau) for one in history.readings if one.layer == layer and one.told]
         if len(known) > 1:
@@ -62,7 +64,9 @@ def finding(history: History, texts: Texts) -> str:
             (rises if last.low > first.high else falls if last.high < first.low else stays).append(layer)
     parts = [
         texts[key].format(layers=", ".join(layers) if len(layers) <= _NAMED else len(layers))
-        for key, layers in zip(("training_rises", "training_falls", "training_stays"), groups, strict=True)
+        for key, layers in zip(
+            ("training_rises", "training_falls", "training_stays"), (rises, falls, stays), strict=True
+        )
         if layers
     ]
     if not parts:

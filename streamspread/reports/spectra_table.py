@@ -220,7 +220,7 @@ def _long(content: TableInput) -> list[Column]:
 def _around(layers: Sequence[LayerSpectrum], columns: list[Column]) -> list[Column]:
     """These columns between what identifies a layer and how it was summed."""
     first = ("layer", "shape", "dim", "samples", "ceiling")
-    last = ("participation_ratio", "method", "passes", "seconds", "peak_bytes")
+    last: tuple[str, ...] = ("participation_ratio", "method", "passes", "seconds", "peak_bytes")
     if not all(math.isnan(layer.share_of_whole) for layer in layers):
         last = ("share_of_whole", *last)
     return [

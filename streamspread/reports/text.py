@@ -9,6 +9,7 @@ from typing import Any
 
 from streamspread.results.interval import Interval
 from streamspread.results.spectra import LayerSpectrum
+from streamspread.results.spectrum import Spectrum
 from streamspread.system.progress import duration as duration
 
 _SHARES = {"saturation", "share_of_nine"}  # metrics
@@ -43,7 +44,7 @@ def filled(layer: LayerSpectrum, tau: float) -> str:
     return percent(Interval(*(end / layer.ceiling for end in layer.components(tau))))
 
 
-def estimate(layer: LayerSpectrum, tau: float) -> str:
+def estimate(layer: Spectrum, tau: float) -> str:
     """K of infinitely many samples as 228 ± 4, or ≥ 205; – where there is no estimate."""
     return str(layer.estimate(tau) or "–")
 
