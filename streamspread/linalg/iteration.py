@@ -44,9 +44,7 @@ from streamspread.system.tensors import as_tensor, load
 #: Passes at the most, each of which asks the random vectors for a bound.
 MOST_PASSES = 8
 
-#: Random vectors.
-VECTORS = 24
-
+VECTORS = 24  # random ones
 _SEED = 0xB0A7
 # What all vectors together fall short of with a probability of FAILURE, in any of the passes.
 _ONE_MISSES = torch.tensor((FAILURE / MOST_PASSES) ** (1 / VECTORS), dtype=torch.float64)
@@ -55,8 +53,7 @@ _SHARE = math.sqrt(2.0) * float(torch.erfinv(_ONE_MISSES))
 _FINER = 2.0**-15  # of a unit, to which products with random vectors are rounded
 _NEGLIGIBLE = 1e-8  # of the largest Ritz value: what C makes of smaller ones' vectors float64 does not tell
 _SLICE = 16384  # columns of a product at a time: its panels stay small
-# (a + b)ᵀ(a + b) is at most (1 + s)aᵀa + (1 + 1/s)bᵀb: of residuals a, and what rounding of products did, b.
-_SHARE_MORE = 0.5
+_SHARE_MORE = 0.5  # s of (a + b)ᵀ(a + b) ≤ (1 + s)aᵀa + (1 + 1/s)bᵀb, for residuals a and rounding b
 _TINY = torch.finfo(torch.float64).tiny
 _TENSORS = ("q_RD", "centre_R", "unit_R", "y_RD", "h_LL", "lost_RR", "sum_R", "lost_R")
 _NUMBERS = ("size", "count", "power", "growth", "off", "kappa", "before")
@@ -69,9 +66,8 @@ class Solved:
     Attributes:
         facts: what it proves of C.
         next_KL: rows of coefficients: next_KL @ (C·q) is a nearly orthonormal basis for the next pass.
-        turn_LK: where rows of that basis are off by F, C brings no more than ``turn_LK @ F`` of a unit vector
-            that is orthogonal to it back into the basis before, ...
-        rounded: ... and no more than this by what rounding did to products.
+        turn_LK, rounded: where rows of that basis are off by F, C brings no more than ``turn_LK @ F`` of a unit
+            vector orthogonal to it back into the basis before, and ``rounded`` by rounding of products.
     """
 
     facts: RitzFacts

@@ -74,7 +74,7 @@ def test_a_wire_that_is_slow_outweighs_the_sums_and_is_said_to(method, capsys):
     printed = io.StringIO()
     print_plan(replace(shared, outlook=slow), Console(file=printed, width=200))
     assert "4 processes share it: each is sent " in printed.getvalue()
-    assert "c1: rows take longer from process to process than summing them takes" in printed.getvalue()
+    assert "c1: sending rows between processes takes longer than summing them" in printed.getvalue()
     outlook_line(slow, None)
     assert "of which the processes wait about " in capsys.readouterr().err
 
