@@ -66,7 +66,7 @@ class Solved:
     Attributes:
         facts: what it proves of C.
         next_KL: rows of coefficients: next_KL @ (C·q) is a nearly orthonormal basis for the next pass.
-        turn_LK, rounded: where rows of that basis are off by F, C brings no more than ``turn_LK @ F`` of a unit
+        turn_LK, rounded: where rows of that basis are off by F, C brings at most ``turn_LK @ F`` of a unit
             vector orthogonal to it back into the basis before, and ``rounded`` by rounding of products.
     """
 
