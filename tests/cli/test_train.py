@@ -145,7 +145,7 @@ def test_without_out_no_file_that_is_there_is_replaced(cli, photos, tmp_path, mo
         (["--out", "w.txt"], r"w\.txt"),
         (["--weights", "none.safetensors"], r"cannot read weights from none\.safetensors"),
         (["--average"], "averaging goes on from trained weights"),
-        (["--spread-layers", "c9"], "no layer 'c9' to spread: there are c1, c1.bn"),
+        (["--spread-layers", "c9"], "no layer matches 'c9': nearest are c1, c1.bn"),
         (["--spread-layers", "c1"], "no layer runs before c1, whose spread could be its target"),
         (["--spread-target", "much"], "target of spreading must be 'previous', none or a number"),
     ],
