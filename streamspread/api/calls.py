@@ -63,8 +63,8 @@ def door(call: Callable[P, C]) -> Callable[[Callable[[C], R]], Callable[P, R]]:
         returned = inspect.signature(body).return_annotation
         through.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
         through.__annotations__ = {"return": returned}
-        if isinstance(call, type) and issubclass(call, RunOptions):
-            through.__doc__ = (body.__doc__ or "").replace("{options}", options_text(call))
+        if isinstance(call, type) and "{options}" in (text := body.__doc__ or ""):
+            through.__doc__ = text.replace("{options}", options_text(call))
         return through
 
     return decorate
@@ -86,7 +86,7 @@ def _named(call: C) -> C:
     return call
 
 
-def options_text(options: type[RunOptions], indent: str = " " * 8) -> str:
+def options_text(options: type, indent: str = " " * 8) -> str:
     """The documentation of all options, a line or more each, as the ``Args`` of a docstring."""
     lines = []
     for one in documented(options):

@@ -7,8 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from streamspread.cli.arguments import Format, Printed
 from streamspread.options import split_names
@@ -16,14 +15,10 @@ from streamspread.ranks.launch import speaks
 from streamspread.system.text import printable
 
 if TYPE_CHECKING:
-    from streamspread.datasets import Labelled
     from streamspread.engine.plan import Outlook
     from streamspread.results.history import History
     from streamspread.results.spectra import Spectra
-    from streamspread.system.progress import Left
     from streamspread.system.progress import Progress as Event
-    from streamspread.training import EpochReport, Recipe
-    from streamspread.training.setup import Start
 
 
 _TELLING = 2.0  # seconds of a training that tell how long all of it takes
@@ -110,13 +105,10 @@ def print_history(history: History, thresholds: Sequence[float], form: Format) -
 
 
 @contextmanager
-def progress_bars(
-    quiet: bool, first: str = "starting", left: Left | None = None
-) -> Iterator[Callable[[Event], None] | None]:
+def progress_bars(quiet: bool, first: str = "starting") -> Iterator[Callable[[Event], None] | None]:
     """A callback that shows progress on stderr, which code that is handed none of it reaches too: as bars, or
     off a terminal as a line every half minute; None where ``quiet``. Standard output is not to be written to
-    within it. ``first``: what is being done before anything is told. ``left``: how
-    long the whole will take, where this is a part of it."""
+    within it. ``first``: what is being done before anything is told."""
     if quiet:
         yield None
         return
@@ -125,11 +117,11 @@ def progress_bars(
     if sys.stderr.isatty():
         from streamspread.system.progress_display import bars
 
-        showing = bars(left)
+        showing = bars()
     else:
         from streamspread.system.progress_display import lines
 
-        showing = lines(say, left=left)
+        showing = lines(say)
     with showing as show, telling(show):
         doing(first)
         yield show
@@ -153,33 +145,11 @@ def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False, called
         note(outweighed(listed(now.outweighed, tuple(now.layers))), quiet=False)
 
 
-def begins(
-    model: str, start: Start, splits: tuple[Labelled, Labelled], recipe: Recipe, path: Path
-) -> Iterator[str]:
-    """What a training will do, a line each: network, images, epochs, and where it writes."""
-    train, test = splits
-    parameters = sum(parameter.numel() for parameter in start.network.parameters())
-    plan = "" if model.endswith(start.network.plan) else f" ({start.network.plan})"
-    began = "goes on from its weights" if start.origin else "random weights"
-    yield f"{model}{plan}: {parameters:,} parameters, {began}"
-    yield f"{train.description}; tested on {len(test.labels):,}"
-    batch = min(recipe.batch_size, len(train.labels))
-    steps = _counted(max(1, len(train.labels) // batch), "step")
-    yield (
-        f"{_counted(recipe.epochs, 'epoch')} of {steps} of {batch:,} images, "
-        f"{start.precision} on {start.device}; writes {path}"
-    )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
-
-
 def training_bar(
     show: Callable[[Event], None] | None, announced: bool = False
 ) -> Callable[[int, int], None] | None:
-    """A training's batches for :func:`progress_bars`; ``announced``: with a line on stderr that says how long
-    it will take, once a few batches tell."""
+    """A training's batches for :func:`progress_bars`; ``announced``: it is the whole run, and a line
+    on stderr says how long it will take, once a few batches tell."""
     if show is None:
         return None
     from streamspread.system.progress import Progress as Event
@@ -187,33 +157,33 @@ def training_bar(
 
     first: list[tuple[float, int]] = []
 
+    untold = announced
+
     def on_batch(done: int, total: int) -> None:
-        nonlocal announced
+        nonlocal untold
         now = time.monotonic()
         first[:] = first or [(now, done)]  # the first one is slower than those that follow
         passed, since = now - first[0][0], done - first[0][1]
-        if announced and since > 0 and (passed >= _TELLING or done == total):
-            announced = False
+        if untold and since > 0 and (passed >= _TELLING or done == total):
+            untold = False
             if done < total:
                 note(f"about {duration(passed / since * (total - done))} for all of it", quiet=False)
-        show(Event("training", 0, 1, done, total, "images", "", done / total if total else None))
+        whole = done / total if announced and total else None
+        show(Event("training", 0, 1, done, total, "images", "", whole))
 
     return on_batch
 
 
-@contextmanager
-def epoch_lines(quiet: bool) -> Iterator[Callable[[EpochReport], None] | None]:
-    """A line on stderr for every epoch, with the time that is left; nothing where ``quiet``."""
-
+def epoch_line(quiet: bool) -> Callable[[Any], None] | None:
+    """Says a line on stderr for every epoch, with the time that is left; nothing where ``quiet``."""
     from streamspread.system.progress import duration
 
-    def show(report: EpochReport) -> None:
+    def show(report: Any) -> None:
         left = report.seconds / report.epoch * (report.epochs - report.epoch)
-        note(
+        say(
             f"epoch {report.epoch} of {report.epochs}: loss {report.loss:.3f}, "
             f"{report.accuracy:.2%} right (best {report.best_accuracy:.2%})"
-            f"{f', about {duration(left)} left' if left else ''}",
-            quiet,
+            f"{f', about {duration(left)} left' if left else ''}"
         )
 
-    yield None if quiet else show
+    return None if quiet else show

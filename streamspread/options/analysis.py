@@ -32,6 +32,44 @@ QUESTION, MACHINE = "What is asked", "Machine"
 ROUNDINGS = ("auto", "fp16", "bf16", "fp32", "fp64", "int16")
 
 
+# Options that other classes have too.
+Memory = Annotated[
+    str | int | None,
+    Option(
+        "Most memory to use, such as 8GiB.",
+        Flag(metavar="SIZE", unset="most of what is free", panel=MACHINE),
+    ),
+]
+Device = Annotated[
+    Union[str, "torch.device"],
+    Option(
+        "Where to compute; auto takes a GPU where PyTorch and CuPy can use one.",
+        Flag(metavar="auto|cpu|cuda:0", panel=MACHINE),
+    ),
+]
+Seed = Annotated[
+    int,
+    Option(
+        "Seed for drawing samples, for random weights, and for where a search for directions starts.",
+        Flag(metavar="N", panel="Network and data"),
+    ),
+]
+Thresholds = Annotated[
+    Sequence[float],
+    Option(
+        "Fractions of the variance, in (0, 1].",
+        Flag(("--thresholds", "-t"), "τ,…", read=read_thresholds, panel=QUESTION),
+    ),
+]
+Proof = Annotated[
+    bool,
+    Option(
+        "Whether a costly proof may be made where K would stay an interval otherwise.",
+        Flag(("--no-proof",), off=True, help="Skip costly proofs: faster, wider intervals."),
+    ),
+]
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """What every run of data through a network can be told.
@@ -54,31 +92,13 @@ class RunOptions:
         ),
     ] = "all"
     _: KW_ONLY
-    memory: Annotated[
-        str | int | None,
-        Option(
-            "Most memory to use, such as 8GiB.",
-            Flag(metavar="SIZE", unset="most of what is free", panel=MACHINE),
-        ),
-    ] = None
-    device: Annotated[
-        Union[str, "torch.device"],
-        Option(
-            "Where to compute; auto takes a GPU where PyTorch and CuPy can use one.",
-            Flag(metavar="auto|cpu|cuda:0", panel=MACHINE),
-        ),
-    ] = "auto"
+    memory: Memory = None
+    device: Device = "auto"
     batch_size: Annotated[
         int | None,
         Option("Samples per forward pass.", Flag(metavar="N", least=1, unset="chosen", panel=MACHINE)),
     ] = None
-    seed: Annotated[
-        int,
-        Option(
-            "Seed for drawing samples, for random weights, and for where a search for directions starts.",
-            Flag(metavar="N", panel="Network and data"),
-        ),
-    ] = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         for one in documented(type(self)):
@@ -141,13 +161,7 @@ class Options(ViewOptions):
         OptionError, BudgetError: one of them is out of range.
     """
 
-    thresholds: Annotated[
-        Sequence[float],
-        Option(
-            "Fractions of the variance, in (0, 1].",
-            Flag(("--thresholds", "-t"), "τ,…", read=read_thresholds, panel=QUESTION),
-        ),
-    ] = (0.7,)
+    thresholds: Thresholds = (0.7,)
     _: KW_ONLY
     method: Annotated[
         str,
@@ -190,13 +204,7 @@ class Options(ViewOptions):
             Flag(metavar="N", least=1),
         ),
     ] = 3
-    proof: Annotated[
-        bool,
-        Option(
-            "Whether a costly proof may be made where K would stay an interval otherwise.",
-            Flag(("--no-proof",), off=True, help="Skip costly proofs: faster, wider intervals."),
-        ),
-    ] = True
+    proof: Proof = True
     all_eigenvalues: Annotated[
         bool,
         Option(

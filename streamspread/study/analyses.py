@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
-import re
 import shlex
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -24,20 +24,15 @@ from streamspread.datasets import ImageData, Labelled, StreamedImages, nested
 from streamspread.errors import DataError, StoreError, StreamspreadError
 from streamspread.models.plans import find_plan, format_plan
 from streamspread.models.weights import read_weights, shipped_weights
-from streamspread.study.progress import Agenda, works
+from streamspread.reports.build import check_folder
 from streamspread.study.steps import Step, TrainingSpec
-from streamspread.system.devices import profile
-from streamspread.system.files import check_name, why
-from streamspread.system.progress import Progress
+from streamspread.system.progress import Report
 from streamspread.system.tensors import checksum
 from streamspread.system.text import file_stem, storable
 from streamspread.system.version import __version__
 
 #: How many images are compared where not all are in memory; reading all of them would take as long as a pass.
 _COMPARED = 256
-
-#: What recipes in older files leave out, with the only value that it could then have.
-_UNSAID = {"proof": True}
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ class Study:
     thresholds: Sequence[float]
     epochs: int
     seed: int = 0
-    memory: str | None = None
+    memory: str | int | None = None
     proof: bool = True
     command: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -98,17 +93,13 @@ class Study:
     def _kept(self, name: str, recipe: Mapping[str, Any]) -> Iterator[Path]:
         """The place of a step's checkpoint, which its recipe is part of: one of another recipe is of no use
         any more, and goes. The folder goes when nothing is in it."""
-        folder = self.folder / "checkpoints"
+        folder, stem = self.folder / "checkpoints", file_stem(name)
         recipe_sum = zlib.crc32(json.dumps(recipe, sort_keys=True, default=str).encode())
-        path = folder / f"{file_stem(name)}-{recipe_sum:08x}"
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the folder {str(folder)!r}: {why(error)}") from error
-        others = re.compile(rf"{re.escape(file_stem(name))}-[0-9a-f]{{8}}")
-        for left in folder.iterdir():
-            if others.fullmatch(left.name) and left != path:
-                left.unlink(missing_ok=True)
+        path = folder / f"{stem}-{recipe_sum:08x}"
+        check_folder(folder)
+        for other in folder.glob(f"{glob.escape(stem)}-{'[0-9a-f]' * 8}"):
+            if other != path:
+                other.unlink(missing_ok=True)
         try:
             yield path
         finally:
@@ -131,38 +122,22 @@ class Study:
                 f"{error} (needed by --parts {','.join(parts)}; --epochs 0 leaves weights random)"
             ) from error
 
-    def agenda(self, steps: Sequence[Step]) -> Agenda:
-        """What the steps take, relative to each other."""
-        trainings = [self._training(step) for step in steps]
-        learnt = len(self._labelled[0].labels) if any(one and one.epochs for one in trainings) else 0
-        return Agenda(works(steps, trainings, self.images.samples, learnt, profile(self.device)))
-
     def prepare(self) -> None:
-        """Make the folders of results and weights.
-
-        Raises:
-            StoreError: one of them cannot be made or written to.
-        """
+        """Make the folders of results and weights. StoreError: one cannot be made or written to."""
         for folder in (self.results, self.weights):
-            try:
-                check_name(folder)
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreError(f"cannot make the folder {str(folder)!r}: {why(error)}") from error
-            store.check_writable(folder / "x.arrow")
+            check_folder(folder)
 
     def do(
         self,
         step: Step,
-        progress: Callable[[Progress], None] | None = None,
-        epoch: Callable[[training.EpochReport], None] | None = None,
-        on_batch: Callable[[int, int], None] | None = None,
+        progress: Report | None = None,
+        callbacks: training.Callbacks | None = None,
     ) -> Outcome:
         """Make the step's result, unless it is there and was made in the same way.
 
         Args:
             progress: called with signs of life, as by :func:`streamspread.api.analyze.analyze`.
-            epoch, on_batch: called after an epoch and a batch, as by :func:`streamspread.training.train`.
+            callbacks: of trainings, as by :func:`streamspread.training.train`.
 
         Raises:
             StreamspreadError: as those two, :func:`streamspread.api.embed.embed` and
@@ -171,7 +146,7 @@ class Study:
         """
         began = time.perf_counter()
         path = self.results / f"{step.name}.arrow"
-        loaded = self._load(step, epoch, on_batch)
+        loaded = self._load(step, callbacks)
         images = self.images if step.samples is None else nested(self.images, step.samples, self.seed)
         recipe = self._recipe(step, loaded, images)
         changed = _changed(path, recipe)
@@ -244,18 +219,13 @@ class Study:
                 shown.append(path)
         return shown, notes
 
-    def _load(
-        self,
-        step: Step,
-        epoch: Callable[[training.EpochReport], None] | None,
-        on_batch: Callable[[int, int], None] | None,
-    ) -> models.LoadedModel:
+    def _load(self, step: Step, callbacks: training.Callbacks | None) -> models.LoadedModel:
         spec = self._training(step)
         if spec is None:
             return models.load(step.model)
         if not spec.epochs:
             return models.load(step.model, "none", self.seed)
-        return models.load(step.model, self._trained(step.model, spec, epoch, on_batch), self.seed)
+        return models.load(step.model, self._trained(step.model, spec, callbacks), self.seed)
 
     def _training(self, step: Step) -> TrainingSpec | None:
         """The training that the step's weights come from; None for weights that the package ships."""
@@ -263,13 +233,7 @@ class Study:
             return None
         return step.training or TrainingSpec(self.epochs)
 
-    def _trained(
-        self,
-        model: str,
-        spec: TrainingSpec,
-        epoch: Callable[[training.EpochReport], None] | None,
-        on_batch: Callable[[int, int], None] | None,
-    ) -> Path:
+    def _trained(self, model: str, spec: TrainingSpec, callbacks: training.Callbacks | None) -> Path:
         """The file of a training's weights: the one that is there, if by the same recipe, else a new one."""
         plan = format_plan(find_plan(model))
         path = self.weights / f"{file_stem(plan.replace(',', '-'))}-{spec}.safetensors"
@@ -296,7 +260,7 @@ class Study:
                 recipe,
                 device=self.device,
                 output=training.Output(path=path, command=shlex.join(self.command), checkpoint=kept),
-                callbacks=training.Callbacks(epoch=epoch, batch=on_batch),
+                callbacks=callbacks,
             )
             if result.interrupted:  # the best weights so far are on disk, but not those of the whole training
                 raise KeyboardInterrupt
@@ -345,4 +309,4 @@ def _changed(path: Path, recipe: Mapping[str, Any]) -> tuple[str, ...] | None:
         earlier = store.read_any(path).provenance.get("recipe", {})
     except StoreError:
         return ("the file",)
-    return tuple(key for key in recipe if earlier.get(key, _UNSAID.get(key)) != recipe[key])
+    return tuple(key for key in recipe if earlier.get(key) != recipe[key])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamspread.api.embed import PERPLEXITY, check_perplexity, check_tsne
@@ -31,26 +31,23 @@ EXPERIMENTS = {
     "depths": "networks of 4 to 14 convolutions, trained to comparable accuracy, narrow enough for a laptop",
 }
 
-#: Narrow plans by their number of convolutions: three stages of 16, 32 and 64 channels.
-NARROW = {
-    4: "16,M,32,M,64,64",
-    6: "16,16,M,32,32,M,64,64",
-    8: "16,16,M,32,32,32,M,64,64,64",
-    10: "16,16,16,M,32,32,32,M,64,64,64,64",
-    14: "16,16,16,16,M,32,32,32,32,32,M,64,64,64,64,64",
-}
+#: Convolutions in each of three stages, with a pooling between, by the number of all.
+_STAGES = {4: (1, 1, 2), 6: (2, 2, 2), 8: (2, 3, 3), 10: (3, 3, 4), 14: (4, 5, 5)}
+
+
+def _plans(width: int) -> dict[int, str]:
+    """A plan for each number of convolutions, the second and third stage 2 and 4 times as wide."""
+    return {
+        depth: ",M,".join(",".join([str(width << i)] * count) for i, count in enumerate(stages))
+        for depth, stages in _STAGES.items()
+    }
+
+
+#: Plans by their number of convolutions; those of 6 are no2's own, and half as wide. None is wider than no2,
+#: so a laptop can train them all.
+DEPTHS, NARROW = _plans(32), _plans(16)
 
 BATCH_SIZE, RATE = 128, 0.1  # of all their trainings
-
-#: Plans by their number of convolutions: no2's three stages with a pooling between, and more or fewer
-#: convolutions in each; that of 6 is no2's own. None is wider than no2, so a laptop can train them all.
-DEPTHS = {
-    4: "32,M,64,M,128,128",
-    6: "32,32,M,64,64,M,128,128",
-    8: "32,32,M,64,64,64,M,128,128,128",
-    10: "32,32,32,M,64,64,64,M,128,128,128,128",
-    14: "32,32,32,32,M,64,64,64,64,64,M,128,128,128,128,128",
-}
 
 #: The trainings to compare: a factor on the usual number of epochs, and the label smoothing.
 TRAININGS = ((0, 0.0), (1 / 4, 0.0), (1, 0.0), (1, 0.1), (4, 0.0), (4, 0.1))
@@ -144,14 +141,34 @@ def steps(models: Sequence[str], parts: Sequence[str], samples: int, epochs: int
     _check_names(models, parts)
     # K over N ends at all images; where the networks are analysed anyway, their results are those.
     all_images = [] if "networks" in parts else [samples]
+    most = min(samples, LATENT_SAMPLES)
+    if "latent" in parts:
+        check_perplexity(PERPLEXITY, most, "take more --samples, or leave latent out of --parts")
     by_part = {
-        "networks": _networks(models),
-        "samples": _samples(models, fewer(samples) + all_images),
-        "depth": _depth(epochs),
-        "training": _training([model for model in models if model in TRAINED] or models, epochs),
-        "latent": _latent(models, samples),
+        "networks": [Step(_slug(model), "networks", model, EVERY_TAP) for model in models],
+        "samples": [
+            Step(f"{_slug(model)}-n{n}", "samples", model, samples=n)
+            for model in models
+            for n in fewer(samples) + all_images
+        ],
+        "depth": [
+            Step(f"depth{depth}", "depth", f"plan:{plan}", training=TrainingSpec(epochs))
+            for depth, plan in DEPTHS.items()
+        ],
+        "training": [
+            Step(f"{_slug(model)}-{training}", "training", model, training=training)
+            for model in [model for model in models if model in TRAINED] or models
+            for training in _trainings(epochs)
+        ],
+        "latent": [Step(f"{_slug(model)}-tsne", "latent", model, samples=most) for model in models],
     }
     return [step for part in PARTS if part in parts for step in by_part[part]]
+
+
+def _trainings(epochs: int) -> list[TrainingSpec]:
+    lengths = ((round(times * epochs), times, smoothing) for times, smoothing in TRAININGS)
+    # A quarter of very few epochs rounds to none, which would be the untrained network once more.
+    return [TrainingSpec(n, smoothing) for n, times, smoothing in lengths if n or not times]
 
 
 def fewer(samples: int) -> list[int]:
@@ -177,38 +194,6 @@ def _check_names(models: Sequence[str], parts: Sequence[str]) -> None:
         find_plan(model)
         if model not in PLANS and not model.startswith("plan:"):  # a plan without its prefix
             raise ModelError(f"unknown model {model!r}{did_you_mean(f'plan:{model}')}")
-
-
-def _networks(models: Sequence[str]) -> Iterator[Step]:
-    for model in models:
-        yield Step(_slug(model), "networks", model, EVERY_TAP)
-
-
-def _samples(models: Sequence[str], numbers: Sequence[int]) -> Iterator[Step]:
-    for model in models:
-        for n in numbers:
-            yield Step(f"{_slug(model)}-n{n}", "samples", model, samples=n)
-
-
-def _depth(epochs: int) -> Iterator[Step]:
-    for depth, plan in DEPTHS.items():
-        yield Step(f"depth{depth}", "depth", f"plan:{plan}", training=TrainingSpec(epochs))
-
-
-def _training(models: Sequence[str], epochs: int) -> Iterator[Step]:
-    lengths = ((round(times * epochs), times, smoothing) for times, smoothing in TRAININGS)
-    # A quarter of very few epochs rounds to none, which would be the untrained network once more.
-    trainings = [TrainingSpec(n, smoothing) for n, times, smoothing in lengths if n or not times]
-    for model in models:
-        for training in trainings:
-            yield Step(f"{_slug(model)}-{training}", "training", model, training=training)
-
-
-def _latent(models: Sequence[str], samples: int) -> Iterator[Step]:
-    most = min(samples, LATENT_SAMPLES)
-    check_perplexity(PERPLEXITY, most, "take more --samples, or leave latent out of --parts")
-    for model in models:
-        yield Step(f"{_slug(model)}-tsne", "latent", model, samples=most)
 
 
 def _slug(model: str) -> str:

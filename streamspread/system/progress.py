@@ -85,10 +85,6 @@ class Left:
         if self._last is None or now[1] >= self._last[1]:  # a part that comes again does not bring time back
             self._last = now
 
-    def restart(self) -> None:
-        """Forget what was seen: the whole has become another one."""
-        self._first = self._last = None
-
     @property
     def share(self) -> float | None:
         """What is done; None where nothing is known."""

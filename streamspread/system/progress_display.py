@@ -45,10 +45,9 @@ def shown(progress: Shown) -> Iterator[Report]:
 
 
 @contextmanager
-def bars(left: Left | None = None) -> Iterator[Report]:
+def bars() -> Iterator[Report]:
     """A function that draws bars, on stderr or in a notebook, and takes them away at the end: one for what is
-    being done, and where it is known how much of the whole run is done, one for that, with the time left.
-    ``left``: of a whole that began before."""
+    being done, and where it is known how much of the whole run is done, one for that, with the time left."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
@@ -62,7 +61,7 @@ def bars(left: Left | None = None) -> Iterator[Report]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), Told(""))
     console = Console(stderr=True)
-    left = left or Left()
+    left = Left()
     # Where nothing can be taken away, as in a file, what was done stays written.
     with Progress(*columns, console=console, transient=console.is_interactive or console.is_jupyter) as drawn:
         tasks: dict[tuple[str, int], TaskID] = {}
@@ -121,12 +120,10 @@ EVERY = 30.0  # seconds between two lines
 
 
 @contextmanager
-def lines(
-    say: Callable[[str], None], every: float | None = None, left: Left | None = None
-) -> Iterator[Report]:
+def lines(say: Callable[[str], None], every: float | None = None) -> Iterator[Report]:
     """A function that takes signs of life, of which ``say`` is given a line every so many seconds, also while
-    none come. ``left``: how long a whole will take that began before."""
-    log, ended = _Log(left or Left()), threading.Event()
+    none come."""
+    log, ended = _Log(), threading.Event()
 
     def tick() -> None:
         while not ended.wait(EVERY if every is None else every):
@@ -145,8 +142,8 @@ def lines(
 class _Log:
     """What was seen last, and how fast it went since it began."""
 
-    def __init__(self, left: Left) -> None:
-        self._left = left
+    def __init__(self) -> None:
+        self._left = Left()
         self._last: Progress | None = None
         self._began = (0.0, 0)
 

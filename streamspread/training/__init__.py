@@ -1,5 +1,6 @@
 """Trains a reference network on images that fit on the device: where the shipped weights come from."""
 
+from streamspread.datasets import Labelled
 from streamspread.training.loop import Callbacks, Output, TrainResult, check, train
 from streamspread.training.recipe import Recipe
 from streamspread.training.setup import identity, load_splits
@@ -9,6 +10,7 @@ from streamspread.training.trainer import EpochReport, Score, evaluate, score
 __all__ = [
     "Callbacks",
     "EpochReport",
+    "Labelled",
     "Output",
     "Recipe",
     "Score",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from streamspread.errors import OptionError, check_flag
+from streamspread.options.training import TrainOptions
 from streamspread.training.spread_loss import (
     FEWEST,
-    PREVIOUS,
     SpreadLoss,
     check_target,
     check_weight,
@@ -26,37 +25,17 @@ PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """A training's options.
+class Recipe(TrainOptions):
+    """A training's options, checked.
 
-    Attributes:
-        epochs: times that every image is seen. ``batch_size``: images per step.
-        lr: learning rate of SGD with Nesterov momentum, at the peak of a one-cycle schedule, or constant with
-            ``average``. None: 0.4; with ``average``, 0.1.
-        label_smoothing: in [0, 1).
-        average: train on at a constant rate, and take the mean of the weights of all steps (stochastic weight
-            averaging, Izmailov et al. 2018, §3), with batch norm's statistics computed for these. The mean is
-            better than the weights that circle an optimum, so there must be weights that have reached one.
-        precision: of the products, "bf16" or "fp32"; "auto": bf16 where the device multiplies it natively.
-        seed: of the first weights, the order of the images and their augmentation.
-        spread_layers: names or globs of layers whose batches a term of the loss spreads; none: no term.
-        spread_weight, spread_target, spread_kind: as of :class:`streamspread.SpreadLoss`.
+    SGD with Nesterov momentum, with ``lr`` at the peak of a one-cycle schedule, or constant with ``average``:
+    the mean of the weights of all steps (stochastic weight averaging, Izmailov et al. 2018, §3), with batch
+    norm's statistics computed for these. The mean is better than the weights that circle an optimum, so there
+    must be weights that have reached one.
 
     Raises:
         OptionError: an option outside its range.
     """
-
-    epochs: int = 24
-    batch_size: int = 512
-    lr: float | None = None
-    label_smoothing: float = 0.0
-    average: bool = False
-    precision: str = "auto"
-    seed: int = 0
-    spread_layers: Sequence[str] = ()
-    spread_weight: float = 0.1
-    spread_target: str | float | None = PREVIOUS
-    spread_kind: str = "participation"
 
     def __post_init__(self) -> None:
         check_flag("average", self.average)

@@ -10,9 +10,6 @@ import torch
 from streamspread import store
 from streamspread.datasets import Labelled
 from streamspread.errors import DataError
-from streamspread.study.experiments.perform import Whole
-from streamspread.study.progress import Work
-from streamspread.system.progress import Progress
 
 SMALL = ("--model", "plan:4,M,6", "--epochs", "0", "--data", "noise", "--device", "cpu")
 
@@ -129,35 +126,12 @@ def test_experiments_are_named_alone_and_leave_documents(cli, tmp_path, noise):
     assert "after step" not in err
 
 
-def test_the_time_left_is_of_all_trainings_also_where_a_depth_learns_for_longer():
-    def trained(work):
-        report = whole.begin(work, told.append)
-        for done in (0.5, 1.0):
-            report(Progress("training", 0, 1, 0, None, "images", "", done))
-        return [one.whole for one in told[-2:]]
-
-    first, deep, longer, last = (Work(float(cost), 0.0) for cost in (2, 2, 4, 2))
-    told, whole = [], Whole([first, first, deep, deep, last], 1)
-    assert trained(first) == pytest.approx([0.1, 0.2])
-    assert trained(first) == pytest.approx([0.3, 0.4])
-    assert trained(deep) == pytest.approx([0.5, 0.6])
-    # 2 + 2 + 2 are done; once more for longer, another seed for as long, and the last: of 16.
-    assert trained(longer) == pytest.approx([8 / 16, 10 / 16])
-    assert trained(longer) == pytest.approx([12 / 16, 14 / 16])
-    assert trained(last) == pytest.approx([15 / 16, 1.0])
-
-
 @pytest.mark.parametrize("part", ["course", "kinds", "depths"])
 def test_ctrl_c_in_an_experiment_leaves_a_document_of_what_is_done(cli, tmp_path, noise, monkeypatch, part):
     from streamspread.study.experiments import spreading, while_training
 
-    one, calls = (
-        (while_training.WatchedTraining, "_look")
-        if part == "course"
-        else (spreading.Experiment, "_measured"),
-        [],
-    )
-    real = getattr(*one)
+    one = (while_training, "_look") if part == "course" else (spreading, "_measured")
+    real, calls = getattr(*one), []
 
     def interrupted_at_the_second(*given):
         calls.append(given)

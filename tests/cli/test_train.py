@@ -1,7 +1,6 @@
 """``train`` for real on a handful of images, and what Ctrl-C keeps."""
 
 import re
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +151,7 @@ def test_without_out_no_file_that_is_there_is_replaced(cli, photos, tmp_path, mo
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_needs_no_images_is_said_before_any_is_read(cli, monkeypatch, arguments, words):
-    monkeypatch.setattr("streamspread.training.load_splits", lambda *_: pytest.fail("images were read"))
+    monkeypatch.setattr("streamspread.api.train.load_splits", lambda *_: pytest.fail("images were read"))
     code, out, err = cli("train", *TINY, "--data", "folder:photos", "--out", "w.safetensors", *arguments)
     assert (code, out) == (2, "")
     assert re.match(rf"error: .*{words}.*\n\Z", err)
@@ -197,7 +196,7 @@ def test_a_training_that_is_interrupted_goes_on_from_its_checkpoint(cli, photos,
             raise KeyboardInterrupt
 
     with monkeypatch.context() as stopped:
-        stopped.setattr("streamspread.cli.commands.train.epoch_lines", lambda quiet: nullcontext(stop_once))
+        stopped.setattr("streamspread.cli.commands.train.epoch_line", lambda quiet: stop_once)
         code, _, err = cli(*line)
     assert code == 130
     assert err.endswith(

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from streamspread.datasets import Labelled
-from streamspread.errors import DataError, OptionError, StoreError
-from streamspread.models.plans import parse_plan
+from streamspread.errors import OptionError, StoreError
 from streamspread.study.experiments import depths, spreading, spreading_document, while_training
-from streamspread.study.experiments.documents import write_course, write_depths, write_spreading
-from streamspread.study.experiments.perform import some
-from streamspread.study.experiments.spreading import Experiment, Setting, kinds, settings
-from streamspread.study.steps import NARROW, check_experiments
+from streamspread.study.experiments.measures import TrainingTask
+from streamspread.study.experiments.records import write_document
+from streamspread.study.experiments.spreading import Variant, kinds, strengths, train_variant
+from streamspread.study.steps import check_experiments
 from streamspread.training import Recipe
 from streamspread.training.spread_measures import KINDS
 
@@ -29,31 +28,30 @@ def drawn(count):
 
 
 @pytest.fixture
-def experiment(tmp_path, monkeypatch):
+def task(monkeypatch):
     monkeypatch.setattr(spreading, "MEASURED", 40)
-    return Experiment(tmp_path / "found", PLAN, drawn(48), drawn(30), RECIPE, CPU, seeds=1)
+    monkeypatch.setattr(while_training, "MEASURED", 30)
+    return TrainingTask(PLAN, drawn(48), drawn(30), RECIPE, CPU)
 
 
-def test_a_training_leaves_what_was_measured_and_is_kept_until_something_changes(experiment):
-    way = Setting(("c3",), 0.3, None)
-    found, kept = experiment.do(way, 0)
+def test_a_training_leaves_what_was_measured_and_is_kept_until_something_changes(task, tmp_path):
+    variant = Variant(("c3",), 0.3, None)
+    found, kept = train_variant(task, variant, tmp_path)
     assert not kept
     assert (found["layers"]["c3"]["dim"], found["steps"]) == (6 * 64, 6)
     assert set(found["layers"]) == {"c1", "c2", "c3", "gap"}
     assert {"noise", "mean", "image", "probe"} < set(found["layers"]["c3"])
-    again, kept = experiment.do(way, 0)
-    assert (again, kept) == (found, True)
-    (path,) = sorted(experiment.folder.iterdir())
+    assert train_variant(task, variant, tmp_path) == (found, True)
+    (path,) = tmp_path.iterdir()
     path.write_text("cut o")
-    assert not replace(experiment, recipe=replace(RECIPE, epochs=1)).do(way, 0)[1]
+    assert not train_variant(replace(task, recipe=replace(RECIPE, epochs=1)), variant, tmp_path)[1]
     assert json.loads(path.read_text())["steps"] == 3
-    assert not experiment.do(way, 0)[1]
+    assert not train_variant(task, variant, tmp_path)[1]
     assert json.loads(path.read_text())["layers"] == found["layers"]
 
 
-def test_settings_have_strengths_layers_and_none(experiment):
-    ways = settings("c3", "c2")
-    assert [str(way) for way in ways] == [
+def test_variants_have_strengths_layers_and_kinds(task, tmp_path):
+    assert [str(variant) for variant in strengths("c3", "c2")] == [
         "without",
         "c3, 0.03, previous",
         "c3, 0.1, previous",
@@ -61,56 +59,41 @@ def test_settings_have_strengths_layers_and_none(experiment):
         "c3, 0.1, no target",
         "c2+c3, 0.1, previous",
     ]
-    assert len({str(way) for way, _ in experiment.trainings(ways)}) == len(ways)
-
-
-def test_kinds_are_all_there_side_by_side(experiment):
-    ways = kinds("c3")
-    assert [way.kind for way in ways[1:]] == list(KINDS)
-    assert str(ways[1]) == "c3, 0.1, no target"
-    assert str(ways[3]) == "c3, effective-rank, 0.1, no target"
-    found, _ = experiment.do(ways[-1], 0)
+    variants = kinds("c3", "c2")
+    assert [variant.kind for variant in variants[1:]] == list(KINDS)
+    assert [str(variants[i]) for i in (1, 3)] == ["c3, 0.1, no target", "c3, effective-rank, 0.1, no target"]
+    found, _ = train_variant(task, variants[-1], tmp_path)
     assert (found["kind"], found["target"]) == ("within-classes", None)
-    assert len({str(way) for way in ways}) == len(ways)
 
 
-def test_a_file_that_cannot_be_written_is_one_line(experiment):
-    experiment.folder.write_text("")
-    with pytest.raises(StoreError, match=r"cannot write .*without-seed0\.json"):
-        experiment.do(Setting(), 0)
+def test_a_file_that_cannot_be_written_is_one_line(task, tmp_path):
+    (tmp_path / "found").write_text("")
+    with pytest.raises(StoreError, match=r"cannot write into .*found"):
+        train_variant(task, Variant(), tmp_path / "found")
 
 
 @pytest.mark.parametrize(
-    ("per_epoch", "epochs", "moments"),
+    ("per_epoch", "epochs", "steps"),
     [
         (2, 2, [0, 1, 2, 3, 4]),
         (78, 1, [0, 1, 2, 3, 5, 7, 10, 20, 30, 39, 78]),
         (300, 2, [0, 1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 150, 300, 450, 600]),
     ],
 )
-def test_looks_are_early_and_then_every_half_epoch(per_epoch, epochs, moments):
-    assert while_training.moments(per_epoch, epochs) == moments
+def test_looks_are_early_and_then_every_half_epoch(per_epoch, epochs, steps):
+    assert while_training.steps_to_measure(per_epoch, epochs) == steps
 
 
-@pytest.fixture
-def looked_at(tmp_path, monkeypatch):
-    """A training of three steps in each of two epochs."""
-    monkeypatch.setattr(while_training, "MEASURED", 30)
-    recipe = Recipe(epochs=2, batch_size=16, lr=0.1)
-    return while_training.WatchedTraining(
-        tmp_path / "course.json", "plan:4,M,6", drawn(48), drawn(30), recipe, CPU
-    )
+def watch(task, path, looked=None):
+    return while_training.watch(replace(task, model="plan:4,M,6"), path, looked)
 
 
-def test_a_course_is_written_after_every_look_and_told(looked_at, tmp_path):
-    counts = []
-
-    def looked(_):
-        counts.append(len(json.loads(looked_at.path.read_text())["looks"]))
-
-    seen = looked_at.do(looked)
+def test_a_course_is_written_after_every_look_and_told(task, tmp_path):
+    path, counts = tmp_path / "course.json", []
+    seen = watch(task, path, lambda _: counts.append(len(json.loads(path.read_text())["looks"])))
     assert counts == list(range(1, 1 + len(seen["looks"])))
-    document, notes = write_course(seen, tmp_path, "course")
+    blocks = while_training.document(seen)
+    document, notes = write_document(blocks, while_training.draw(seen), tmp_path / "course")
     text = document.read_text(encoding="utf-8")
     assert notes == []
     assert "interrupted" not in text
@@ -123,10 +106,10 @@ def without_times(seen):
     return seen | {"looks": looks, "seconds": 0}
 
 
-@pytest.mark.parametrize("at", [0, 2, 5])
-def test_a_course_that_was_interrupted_goes_on_to_the_same_numbers(looked_at, tmp_path, at):
-    whole = replace(looked_at, path=tmp_path / "whole.json").do()
-    checkpoint, interrupted = looked_at.path.with_suffix(".checkpoint"), []
+@pytest.mark.parametrize("at", [0, 5])
+def test_a_course_that_was_interrupted_goes_on_to_the_same_numbers(task, tmp_path, at):
+    whole, path = watch(task, tmp_path / "whole.json"), tmp_path / "course.json"
+    checkpoint, interrupted = path.with_suffix(".checkpoint"), []
 
     def interrupt(look):
         if look["step"] >= at and not interrupted:  # a second one would have its effect at once
@@ -134,25 +117,25 @@ def test_a_course_that_was_interrupted_goes_on_to_the_same_numbers(looked_at, tm
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        looked_at.do(interrupt)
-    kept = json.loads(looked_at.path.read_text())
+        watch(task, path, interrupt)
+    kept = json.loads(path.read_text())
     assert [look["step"] for look in kept["looks"]][-1] >= at
     assert checkpoint.is_file()
-    document, _ = write_course(kept, tmp_path, "course")
-    assert "interrupted: this is until step" in document.read_text(encoding="utf-8")
+    assert "interrupted: this is until step" in while_training.document(kept)[1]
     again = []
-    assert without_times(looked_at.do(again.append)) == without_times(whole)
+    assert without_times(watch(task, path, again.append)) == without_times(whole)
     assert [look["step"] for look in again] == [
         look["step"] for look in whole["looks"] if look["step"] > kept["looks"][-1]["step"]
     ]
     assert not checkpoint.exists()
 
 
-def test_a_course_is_kept_until_something_changes(looked_at):
-    seen, again = looked_at.do(), []
-    assert looked_at.do(again.append) == seen
+def test_a_course_is_kept_until_something_changes(task, tmp_path):
+    path, again = tmp_path / "course.json", []
+    seen = watch(task, path)
+    assert watch(task, path, again.append) == seen
     assert again == []
-    assert replace(looked_at, recipe=replace(looked_at.recipe, seed=1)).do(again.append) != seen
+    assert watch(replace(task, recipe=replace(RECIPE, seed=1)), path, again.append) != seen
     assert len(again) == len(seen["looks"])
 
 
@@ -197,7 +180,7 @@ def looks_of(c2, c3):
     ],
 )
 def test_when_the_last_convolution_falls_is_told_by_the_numbers(c3, words):
-    assert words in while_training.found(looks_of((4, 4, 4), c3))[-1]
+    assert words in while_training.sentences(looks_of((4, 4, 4), c3))[-1]
 
 
 def record(setting, seed, accuracy, k, noise=0.1):
@@ -239,14 +222,14 @@ RECORDS = [
 
 
 def test_sentences_say_which_way_it_came_out():
-    plain, first, second = spreading_document.found(RECORDS)
+    plain, first, second = spreading_document.sentences(RECORDS)
     assert "from c5 to c6 by a factor of 0.50, at a test accuracy of 51.0 ± 1.0 %" in plain
     assert "c6, 0.1, previous: K(0.7) at c6 is 3.00 times that without (1.50 times the share at c5)" in first
     assert "test accuracy higher, +10.0 points (standard error 0.8)" in first
     assert "noise's share higher, +20.0 points" in first
     assert "test accuracy unchanged within its error, +0.5 points" in second
     assert second.endswith("R² of the image unchanged within its error, +0.00 (standard error 0.00).")
-    assert "of one seed" in spreading_document.found([RECORDS[0], RECORDS[3]])[1]
+    assert "of one seed" in spreading_document.sentences([RECORDS[0], RECORDS[3]])[1]
 
 
 def test_tables_have_means_deviations_and_open_ends(tmp_path):
@@ -254,8 +237,8 @@ def test_tables_have_means_deviations_and_open_ends(tmp_path):
     assert "| without | 3 | 10 ± 0 | 51.0 ± 1.0 |" in table
     assert "10 ± 0 (10.00%, 9 … 11)" in shares
     assert "20 ± 0 (20.00%)" in shares
-    document, _ = write_spreading(RECORDS, tmp_path, "spreading")
-    assert "## " not in document.read_text(encoding="utf-8")
+    blocks, figure = spreading_document.document(RECORDS), spreading_document.draw(RECORDS)
+    write_document(blocks, figure, tmp_path / "spreading")
     assert (tmp_path / "figures" / "spreading.svg").is_file()
 
 
@@ -281,10 +264,10 @@ def of_depth(*ks, epochs=2, accuracy=0.5):
     return one | {"layers": layers, "made": one["made"] | {"epochs": epochs}}
 
 
-def test_depths_are_told_from_few_to_many_and_by_their_longest_trainings(tmp_path):
+def test_depths_are_told_from_few_to_many_and_by_their_longest_trainings():
     longer = [of_depth(1, 3, 2, 4, epochs=3, accuracy=accuracy) for accuracy in (0.5, 0.52)]
     records = [of_depth(1, 3, 2, 1, accuracy=0.4), *longer, of_depth(1, 2, 5)]
-    assert depths.found(records) == [
+    assert depths.sentences(records) == [
         "3 convolutions: the share grows in 2 of 2 steps from layer to layer and falls nowhere; it is "
         "highest at c3 (5.00%) and 5.00% at the last.",
         "4 convolutions: the share grows in 2 of 3 steps from layer to layer and falls at c2 → c3; it is "
@@ -293,16 +276,10 @@ def test_depths_are_told_from_few_to_many_and_by_their_longest_trainings(tmp_pat
     assert depths.shorter(records) == [
         "4 convolutions after 2 epochs: 40.0 %, and 1.00% at the last (51.0 ± 1.4 % and 4.00% after 3)."
     ]
-    document, _ = write_depths(records, tmp_path, "depths")
-    text = document.read_text(encoding="utf-8")
+    text = "".join(depths.document(records))
     assert "| epochs | 2 | 3 |" in text
     assert "| seeds | 1 | 2 |" in text
     assert "| c4 |  | 4 ± 0 (4.00%) |" in text
-
-
-def test_narrow_plans_have_their_number_of_convolutions_and_two_poolings():
-    for depth, plan in NARROW.items():
-        assert len(parse_plan(plan)) == depth + 2
 
 
 def test_what_an_experiment_cannot_be_made_of_is_refused():
@@ -313,7 +290,3 @@ def test_what_an_experiment_cannot_be_made_of_is_refused():
     with pytest.raises(OptionError, match="train images 9 asked for"):
         check_experiments(["course"], [], 9)
     check_experiments(["course"], ["plan:4"], 200)
-    assert some(drawn(30), 20).description == "noise, 30 images, the first 20"
-    assert some(drawn(30), None).description == "noise, 30 images"
-    with pytest.raises(DataError, match="31 training images asked for, and there are 30"):
-        some(drawn(30), 31)

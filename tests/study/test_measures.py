@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from streamspread.datasets import Labelled
-from streamspread.study.experiments.measures import NOISE, Ridge, held, noisy
+from streamspread.study.experiments.measures import NOISE, measure_content, noisy, ridge
 
 
 def drawn(count, seed=0):
@@ -33,7 +33,7 @@ class Layers(nn.Module):
 @pytest.fixture(scope="module")
 def found():
     torch.manual_seed(0)
-    return held(Layers().eval(), ["image", "means", "random"], drawn(150), drawn(80, 1))
+    return measure_content(Layers().eval(), ["image", "means", "random"], drawn(150), drawn(80, 1))
 
 
 def test_the_image_is_told_from_itself_and_from_nothing_else(found):
@@ -73,5 +73,5 @@ def test_ridge_is_least_squares_with_the_best_of_its_penalties():
     generator = torch.Generator().manual_seed(0)
     x, y = (torch.randn(n, 6, generator=generator) for n in (60, 20))
     weights = torch.randn(6, 2, generator=generator)
-    given = Ridge(x, y).told((x @ weights + 3).double())
+    given = ridge(x, y, (x @ weights + 3).double())
     assert torch.allclose(given, (y @ weights + 3).double(), atol=1e-2)

@@ -22,13 +22,13 @@ COURSES = {name: stored(name) for name in ("course-no1", "course-no2")}
 
 MADE = {
     "trainings": (spreading_document.table(TRAININGS), spreading_document.shares(TRAININGS)),
-    "trainings in words": spreading_document.found(TRAININGS),
+    "trainings in words": spreading_document.sentences(TRAININGS),
     "kinds": (spreading_document.table(KINDS), spreading_document.shares(KINDS)),
-    "kinds in words": spreading_document.found(KINDS),
+    "kinds in words": spreading_document.sentences(KINDS),
     "depths": (depths.table(DEPTHS),),
-    "depths in words": [*depths.found(DEPTHS), *depths.shorter(DEPTHS)],
+    "depths in words": [*depths.sentences(DEPTHS), *depths.shorter(DEPTHS)],
     **{name: (while_training.table(one),) for name, one in COURSES.items()},
-    **{f"{name} in words": while_training.found(one) for name, one in COURSES.items()},
+    **{f"{name} in words": while_training.sentences(one) for name, one in COURSES.items()},
 }
 
 

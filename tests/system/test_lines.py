@@ -49,7 +49,7 @@ def test_a_line_comes_without_anybody_asking_and_none_after_the_end():
 def test_a_line_has_what_is_done_how_fast_and_what_is_left(clock):
     from streamspread.system.progress_display import _Log
 
-    log = _Log(Left())
+    log = _Log()
     log.see(event(0, 0.1))
     clock.now += 20
     log.see(event(100, 0.2))

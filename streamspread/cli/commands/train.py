@@ -2,8 +2,8 @@
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,22 +12,10 @@ import typer
 from streamspread.cli.app import Command
 from streamspread.cli.arguments import INPUT, OUTPUT, Quiet
 from streamspread.cli.inputs import dated_name
-from streamspread.cli.terminal import begins, epoch_lines, note, progress_bars, training_bar
-from streamspread.options import Flag, Option, split_names
+from streamspread.cli.terminal import epoch_line, note, progress_bars, training_bar
+from streamspread.options import Flag, Option
 from streamspread.options.analysis import MACHINE
-from streamspread.system.progress import doing
-
-RECIPE, SPREADING = "Recipe", "Spreading"
-
-
-def read_target(text: str) -> str | float | None:
-    """``none``, or a number as such, any other text as it is: the recipe says which are wrong."""
-    if text == "none":
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
+from streamspread.options.training import TrainOptions
 
 
 @dataclass(eq=False, repr=False)
@@ -58,66 +46,6 @@ class TrainSource:
 
 
 @dataclass(eq=False, repr=False)
-class RecipeOptions:
-    """The fields of :class:`streamspread.training.Recipe`, which checks them."""
-
-    epochs: Annotated[int, Option("Times that every image is seen.", Flag(metavar="N", panel=RECIPE))] = 24
-    batch_size: Annotated[int, Option("Images per step.", Flag(metavar="N", panel=RECIPE))] = 512
-    lr: Annotated[
-        float | None,
-        Option(
-            "Peak learning rate.",
-            Flag(metavar="X", panel=RECIPE, unset="0.4; with --average, where it is constant, 0.1"),
-        ),
-    ] = None
-    label_smoothing: Annotated[
-        float, Option("Label smoothing, in [0, 1).", Flag(metavar="X", panel=RECIPE))
-    ] = 0.0
-    average: Annotated[
-        bool,
-        Option(
-            "Take the mean of the weights of all steps; needs --weights.", Flag(("--average",), panel=RECIPE)
-        ),
-    ] = False
-    precision: Annotated[
-        str,
-        Option(
-            "Precision of the products; auto: bf16 where the device multiplies it natively.",
-            Flag(metavar="auto|bf16|fp32", panel=RECIPE),
-        ),
-    ] = "auto"
-    seed: Annotated[
-        int, Option("Seed for weights, order and augmentation.", Flag(metavar="N", panel=RECIPE))
-    ] = 0
-    spread_layers: Annotated[
-        Sequence[str],
-        Option(
-            "Layers that a term of the loss spreads over more directions, such as c5,c6.",
-            Flag(metavar="GLOB,…", panel=SPREADING, read=split_names, unset="none"),
-        ),
-    ] = ()
-    spread_weight: Annotated[
-        float,
-        Option("Weight of that term; below 0 it narrows the layers.", Flag(metavar="X", panel=SPREADING)),
-    ] = 0.1
-    spread_target: Annotated[
-        str | float | None,
-        Option(
-            "Participation ratio at which it stops: that of the layer before, a number, or none.",
-            Flag(metavar="previous|none|X", panel=SPREADING, read=read_target),
-        ),
-    ] = "previous"
-    spread_kind: Annotated[
-        str,
-        Option(
-            "participation, participation-with-diagonal, effective-rank, coding-rate, vicreg, decov or "
-            "within-classes.",
-            Flag(metavar="NAME", panel=SPREADING),
-        ),
-    ] = "participation"
-
-
-@dataclass(eq=False, repr=False)
 class TrainOutput(Quiet):
     """Where it runs, and where the weights go."""
 
@@ -145,41 +73,29 @@ class TrainOutput(Quiet):
     ] = None
 
 
-def train(context: typer.Context, source: TrainSource, options: RecipeOptions, output: TrainOutput) -> None:
+def train(context: typer.Context, source: TrainSource, options: TrainOptions, output: TrainOutput) -> None:
     """Train a reference network and write the weights of its best epoch; Ctrl-C keeps the best so far."""
     try:
-        with progress_bars(output.quiet) as bars, epoch_lines(output.quiet) as epoch:
-            from streamspread import training
+        with progress_bars(output.quiet) as bars:
+            from streamspread.api.train import TrainCall, train_with
 
-            recipe = training.Recipe(**vars(options))
-            path = output.out or dated_name(source.model, ".safetensors")
-            # Checked before minutes of decoding.
-            start = training.check(
+            call = TrainCall(
                 source.model,
-                recipe,
+                source.data,
                 weights=source.weights,
                 device=output.device,
-                out=path,
+                out=output.out or dated_name(source.model, ".safetensors"),
                 checkpoint=output.checkpoint,
+                **vars(options),
             )
-            doing("opening the images")
-            train_split, test_split = training.load_splits(source.data, source.samples, options.seed)
-            for line in begins(source.model, start, (train_split, test_split), recipe, path):
-                note(line, output.quiet)
-            result = training.train(
-                source.model,
-                train_split,
-                test_split,
-                recipe,
-                weights=source.weights,
-                device=output.device,
-                output=training.Output(
-                    path=path,
-                    replace=output.out is not None,
-                    command=shlex.join(context.obj),
-                    checkpoint=output.checkpoint,
-                ),
-                callbacks=training.Callbacks(epoch=epoch, batch=training_bar(bars, announced=True)),
+            result = train_with(
+                call,
+                samples=source.samples,
+                replace=output.out is not None,
+                command=shlex.join(context.obj),
+                say=partial(note, quiet=output.quiet),
+                epoch=epoch_line(output.quiet),
+                batch=training_bar(bars, announced=True),
             )
     except KeyboardInterrupt:  # no epoch has ended
         note(f"no weights are kept, since no epoch had ended{_kept(output)}", output.quiet)
@@ -188,17 +104,18 @@ def train(context: typer.Context, source: TrainSource, options: RecipeOptions, o
         f"{result.plan}: {result.accuracy:.2%} of the test images right "
         f"(epoch {result.best_epoch} of {result.epochs}, {result.seconds:.0f} s)"
     )
+    lines = list(result.notes)
     if result.interrupted:
-        began = f"interrupted after epoch {result.epochs} of {recipe.epochs}"
-        note(f"{began}: the weights of epoch {result.best_epoch}, the best so far, are kept", output.quiet)
-    for line in result.notes:
-        note(line, output.quiet)
-    note(f"wrote {result.path}", output.quiet)
+        began = f"interrupted after epoch {result.epochs} of {options.epochs}"
+        lines.insert(0, f"{began}: the weights of epoch {result.best_epoch}, the best so far, are kept")
+    lines.append(f"wrote {result.path}")
     if result.last_path is not None:
-        note(f"wrote {result.last_path}, of the last epoch that ended", output.quiet)
+        lines.append(f"wrote {result.last_path}, of the last epoch that ended")
+    if result.interrupted and (kept := _kept(output)):
+        lines.append(kept.removeprefix("; "))
+    for line in lines:
+        note(line, output.quiet)
     if result.interrupted:
-        if kept := _kept(output):
-            note(kept.removeprefix("; "), output.quiet)
         raise typer.Exit(130)
 
 

@@ -12,14 +12,13 @@ import typer
 from streamspread.cli.app import Command
 from streamspread.cli.arguments import INPUT, OUTPUT, Data, Language, Quiet
 from streamspread.cli.inputs import open_data
-from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
-from streamspread.options import Flag, Option, read_thresholds, split_names
-from streamspread.options.analysis import MACHINE, QUESTION
-from streamspread.study.experiments.perform import Asked, perform
-from streamspread.system.progress import doing
+from streamspread.cli.terminal import epoch_line, note, progress_bars, training_bar
+from streamspread.options import Flag, Option, split_names
+from streamspread.options.analysis import QUESTION, Device, Memory, Proof, Seed, Thresholds
+from streamspread.study.experiments.perform import ExperimentSettings, perform
 
 if TYPE_CHECKING:
-    from streamspread.study.analyses import Outcome
+    from streamspread.study.analyses import Outcome, Study
     from streamspread.study.steps import Step
 
 
@@ -70,34 +69,11 @@ class Parts:
 class StudyOptions:
     """Of an analysis, those that the study lets be chosen."""
 
-    thresholds: Annotated[
-        str,
-        Option("Fractions of the variance, in (0, 1].", Flag(("--thresholds", "-t"), "τ,…", QUESTION)),
-    ] = "0.5,0.7,0.8,0.9,0.95"
-    seed: Annotated[
-        int,
-        Option(
-            "Seed for drawing images and for random weights.", Flag(metavar="N", panel="Network and data")
-        ),
-    ] = 0
-    proof: Annotated[
-        bool,
-        Option("", Flag(("--no-proof",), off=True, help="Skip costly proofs: faster, wider intervals.")),
-    ] = True
-    memory: Annotated[
-        str | None,
-        Option(
-            "Most memory to use, such as 8GiB.",
-            Flag(metavar="SIZE", panel=MACHINE, unset="most of what is free"),
-        ),
-    ] = None
-    device: Annotated[
-        str,
-        Option(
-            "Where to compute; auto takes a GPU where PyTorch and CuPy can use one.",
-            Flag(metavar="auto|cpu|cuda:0", panel=MACHINE),
-        ),
-    ] = "auto"
+    thresholds: Thresholds = (0.5, 0.7, 0.8, 0.9, 0.95)
+    seed: Seed = 0
+    proof: Proof = True
+    memory: Memory = None
+    device: Device = "auto"
 
 
 @dataclass(eq=False, repr=False)
@@ -113,11 +89,9 @@ def study(
     context: typer.Context, wanted: Parts, source: Data, options: StudyOptions, output: StudyOutput
 ) -> None:
     """Analyse the networks at every tap, write results, figures and a page; what is there already is kept."""
-    taus = read_thresholds(options.thresholds)
-
     with progress_bars(output.quiet):
         from streamspread.models.plans import IMAGE_SIZE
-        from streamspread.reports import build
+        from streamspread.reports.build import check_folder
         from streamspread.study import steps as library
         from streamspread.study.analyses import Study
         from streamspread.system.devices import profile, resolve_device
@@ -125,35 +99,33 @@ def study(
         named = list(library.PARTS) if wanted.parts.strip() == "all" else split_names(wanted.parts)
         chosen = [name for name in named if name not in library.EXPERIMENTS]
         experiments = [name for name in library.EXPERIMENTS if name in named]
-        device = resolve_device(options.device)
+        device, models = resolve_device(options.device), wanted.model or []
         epochs = profile(device).epochs if wanted.epochs is None else wanted.epochs
-        names = wanted.model or list(library.NETWORKS)
+        names = models or list(library.NETWORKS)
         # What is wrong with the options is said before any image is read.
         if chosen or not experiments:
             library.check(names, chosen)
-        library.check_experiments(experiments, wanted.model or [], wanted.train_images)
+        library.check_experiments(experiments, models, wanted.train_images)
         images, notes, spec, _ = open_data(source, options.seed, IMAGE_SIZE, device)
         for line in notes:
             note(line, output.quiet)
     if experiments:
-        build.check_folder(output.out)
-        asked = Asked(
-            spec, device, wanted.model or [], wanted.train_images, epochs, options.seed, wanted.seeds
+        check_folder(output.out)
+        settings = ExperimentSettings(
+            spec, device, models, wanted.train_images, epochs, options.seed, wanted.seeds
         )
-        for told in perform(experiments, asked, output.out, output.quiet):
-            print(told.path)
-            if told.partial:
-                print(f"a partial {told.name}: interrupted; the same command goes on from there")
-                raise typer.Exit(130)
+        for result in perform(experiments, settings, output.out, output.quiet):
+            print(result.path)
+            if result.partial:
+                _partial(result.name, "interrupted")
         if not chosen:
             return
-    todo = library.steps(names, chosen, images.samples, epochs)
     work = Study(
         output.out,
         images,
         data=spec,
         device=device,
-        thresholds=taus,
+        thresholds=options.thresholds,
         epochs=epochs,
         seed=options.seed,
         memory=options.memory,
@@ -161,42 +133,51 @@ def study(
         command=context.obj,
         notes=notes,
     )
-    done: list[Step] = []
-    interrupted = False
-    with progress_bars(output.quiet, "opening the images") as show, epoch_lines(output.quiet) as epoch:
+    _results(work, library.steps(names, chosen, images.samples, epochs), output)
+
+
+def _results(work: "Study", todo: Sequence["Step"], output: StudyOutput) -> None:
+    """Do the steps, and write the page of what is there until the end, or until Ctrl-C."""
+    from streamspread.reports import build
+    from streamspread.study.steps import PARTS
+    from streamspread.training import Callbacks
+
+    began, done = time.perf_counter(), list["Step"]()
+    with progress_bars(output.quiet, "opening the images"):
         work.check_labels(todo)
         work.prepare()
-        build.check_folder(output.out)
-        began, agenda = time.perf_counter(), work.agenda(todo)
-        try:
-            for number, step in enumerate(todo, start=1):
-                doing(f"{number} of {len(todo)}: {step.name}")
-                learning, progress = agenda.of(number - 1, show) if show else (None, None)
-                outcome = work.do(step, progress, epoch, training_bar(learning))
-                done.append(step)
-                note(f"{number} of {len(todo)}  {_line(step, outcome)}", output.quiet)
-        except KeyboardInterrupt:
-            if not done:
-                raise
-            interrupted = True
-        took = time.perf_counter() - began
-        note(f"{len(done)} result{'s' * (len(done) > 1)} in {took:.0f} s", output.quiet)
-        doing("reading the results")
-        files, apart = work.on_page(done)
-        notes = apart + build.write(files, output.out, output.lang.value)
+    try:
+        for number, step in enumerate(todo, start=1):
+            where = f"{number} of {len(todo)}"
+            with progress_bars(output.quiet, f"{where}: {step.name}") as show:
+                callbacks = Callbacks(epoch=epoch_line(output.quiet), batch=training_bar(show))
+                outcome = work.do(step, show, callbacks)
+            done.append(step)
+            note(f"{where}  {_line(step, outcome)}", output.quiet)
+    except KeyboardInterrupt:
+        if not done:
+            raise
+    took = time.perf_counter() - began
+    note(f"{len(done)} result{'s' * (len(done) > 1)} in {took:.0f} s", output.quiet)
+    with progress_bars(output.quiet, "reading the results"):
+        files, notes = work.on_page(done)
+        notes += build.write(files, output.out, output.lang.value)
+    parts = {step.part for step in todo}
+    if left := [part for part in PARTS if part not in parts]:
+        notes.append(f"left out: {', '.join(left)} (--parts all)")
     for line in notes:
         note(line, output.quiet)
-    if left := [part for part in library.PARTS if part not in chosen]:
-        note(f"left out: {', '.join(left)} (--parts all)", output.quiet)
     if not output.quiet:
         _print_findings(files, output.lang.value)
     print(output.out / build.PAGE)
-    if interrupted:
-        print(
-            f"a partial study: {len(done)} of {len(todo)} results, interrupted in {todo[len(done)].name}; "
-            "the same command goes on from there"
-        )
-        raise typer.Exit(130)
+    if len(done) < len(todo):
+        where = f"{len(done)} of {len(todo)} results, interrupted in {todo[len(done)].name}"
+        _partial("study", where)
+
+
+def _partial(name: str, where: str) -> None:
+    print(f"a partial {name}: {where}; the same command goes on from there")
+    raise typer.Exit(130)
 
 
 def _print_findings(files: Sequence[Path], lang: str) -> None:

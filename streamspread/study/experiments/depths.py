@@ -10,9 +10,18 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import mean
 from typing import Any
 
-from streamspread.reports.chart import PERCENT, Spec, log_axis, ordered
+from streamspread.reports.chart import PERCENT, Spec, log_axis
 from streamspread.reports.table import Table, markdown
-from streamspread.study.experiments.records import Record, Several, components, convolutions, share
+from streamspread.study.experiments.records import (
+    MeanOverSeeds,
+    Record,
+    bullets,
+    components,
+    convolutions,
+    how_trained,
+    share,
+    two_panels,
+)
 from streamspread.study.steps import NARROW
 
 REFERENCE = 6  # convolutions: no2's number, whose accuracy is that to be reached
@@ -37,26 +46,27 @@ def comparable(
     for seed in seeds:
         reference.append(train(REFERENCE, epochs, seed))
         yield reference[-1]
-    wanted = mean(one["accuracy"] for one in reference) - NEAR
+    wanted = mean(record["accuracy"] for record in reference) - NEAR
     first, *others = seeds
     for depth in NARROW:
         if depth == REFERENCE:
             continue
-        length = epochs
         for length in dict.fromkeys(round(times * epochs) for times in LONGER):
-            yield (found := train(depth, length, first))
-            if found["accuracy"] >= wanted:
+            yield (record := train(depth, length, first))
+            if record["accuracy"] >= wanted:
                 break
         for seed in others:
             yield train(depth, length, seed)
 
 
-def by_depth(records: Sequence[Record]) -> dict[int, list[Record]]:
-    """The longest trainings by the number of their convolutions, from few to many."""
-    return {depth: list(lengths.values())[-1] for depth, lengths in _tried(records).items()}
+def document(records: Sequence[Record]) -> list[str]:
+    """The Markdown on networks of several depths, as blocks."""
+    title = "# Networks of other depths, trained to comparable accuracy"
+    length = how_trained(records, "as many epochs as the table says")
+    return [title, length, table(records), bullets([*sentences(records), *shorter(records)])]
 
 
-def _tried(records: Sequence[Record]) -> dict[int, dict[int, list[Record]]]:
+def _by_depth(records: Sequence[Record]) -> dict[int, dict[int, list[Record]]]:
     """Trainings by the number of their convolutions and by their epochs, both from few to many."""
     depths: dict[int, dict[int, list[Record]]] = {}
     for record in sorted(records, key=lambda one: (len(convolutions(one)), one["made"]["epochs"])):
@@ -65,97 +75,75 @@ def _tried(records: Sequence[Record]) -> dict[int, dict[int, list[Record]]]:
     return depths
 
 
+def _longest(records: Sequence[Record]) -> dict[int, list[Record]]:
+    return {depth: list(lengths.values())[-1] for depth, lengths in _by_depth(records).items()}
+
+
 def table(records: Sequence[Record]) -> str:
     """Epochs, accuracy, and K(0.7) with K(0.7)/D of every layer, as Markdown; a row for each layer's
     number."""
-    depths = by_depth(records)
-    rows: list[list[str]] = [["epochs"], ["seeds"], ["test accuracy"]]
-    for group in depths.values():
-        rows[0].append(str(group[0]["made"]["epochs"]))
-        rows[1].append(str(len(group)))
-        rows[2].append(_accuracy(group))
-    for number in range(max(depths)):
-        cells = []
-        for depth, group in depths.items():
-            if number >= depth:
-                cells.append("")
-                continue
-            name = convolutions(group[0])[number]
-            k = Several.of([components(one, name) for one in group])
+    depths = _longest(records)
+    columns: list[list[str]] = []
+    for depth, group in depths.items():
+        cells = [f"{depth} convolutions", str(group[0]["made"]["epochs"]), str(len(group)), _accuracy(group)]
+        for name in convolutions(group[0]):
+            k = MeanOverSeeds.of(group, lambda record, name=name: components(record, name))  # type: ignore[misc]
             cells.append(f"{k.text(0)} ({k.mean / group[0]['layers'][name]['dim']:.2%})")
-        rows.append([f"c{number + 1}", *cells])
-    header = ["", *(f"{depth} convolutions" for depth in depths)]
+        columns.append(cells + [""] * (max(depths) - depth))
+    names = ["", "epochs", "seeds", "test accuracy", *(f"c{number + 1}" for number in range(max(depths)))]
+    header, *rows = zip(names, *columns, strict=True)
     return markdown(Table.of_rows(header, rows))
 
 
 def _accuracy(group: Sequence[Record]) -> str:
-    return Several.of([one["accuracy"] for one in group]).text(1, 100) + " %"
+    return MeanOverSeeds.of(group, lambda record: record["accuracy"]).text(1, 100) + " %"
 
 
 def shorter(records: Sequence[Record]) -> list[str]:
     """What came of trainings that were too short: accuracy, and K/D of the last convolution, a sentence for
     each depth that has some."""
     lines = []
-    for depth, lengths in _tried(records).items():
+    for depth, lengths in _by_depth(records).items():
         *before, last = lengths
-        for epochs in before:
-            here, there = lengths[epochs], lengths[last]
-            lines.append(
-                f"{depth} convolutions after {epochs} epochs: {_accuracy(here)}, and {shares(here)[-1]:.2%} "
-                f"at the last ({_accuracy(there)} and {shares(there)[-1]:.2%} after {last})."
-            )
+        end = f"({_accuracy(lengths[last])} and {_shares(lengths[last])[-1]:.2%} after {last})"
+        lines += [
+            f"{depth} convolutions after {epochs} epochs: {_accuracy(lengths[epochs])}, and "
+            f"{_shares(lengths[epochs])[-1]:.2%} at the last {end}."
+            for epochs in before
+        ]
     return lines
 
 
-def shares(group: Sequence[Record]) -> list[float]:
+def _shares(group: Sequence[Record]) -> list[float]:
     """The mean share K/D of each convolution."""
-    return [Several.of([share(one, name) for one in group]).mean for name in convolutions(group[0])]
+    return [mean(share(record, name) for record in group) for name in convolutions(group[0])]
 
 
-def found(records: Sequence[Record]) -> list[str]:
+def sentences(records: Sequence[Record]) -> list[str]:
     """For each depth, in how many steps the share grows, where it is highest, and where it falls."""
-    return [_told(depth, shares(group)) for depth, group in by_depth(records).items()]
-
-
-def _told(depth: int, shares: Sequence[float]) -> str:
-    steps = range(1, depth)
-    falls = [f"c{i} → c{i + 1}" for i in steps if shares[i] < shares[i - 1]]
-    top = shares.index(max(shares))
-    grows = f"the share grows in {len(steps) - len(falls)} of {len(steps)} steps from layer to layer"
-    rest = f"falls at {', '.join(falls)}" if falls else "falls nowhere"
-    return (
-        f"{depth} convolutions: {grows} and {rest}; it is highest at c{top + 1} ({shares[top]:.2%}) and "
-        f"{shares[-1]:.2%} at the last."
-    )
+    lines = []
+    for depth, group in _longest(records).items():
+        shares, steps = _shares(group), range(1, depth)
+        falls = [f"c{i} → c{i + 1}" for i in steps if shares[i] < shares[i - 1]]
+        top, where = shares.index(max(shares)), f"at {', '.join(falls)}" if falls else "nowhere"
+        lines.append(
+            f"{depth} convolutions: the share grows in {len(steps) - len(falls)} of {len(steps)} steps from "
+            f"layer to layer and falls {where}; it is highest at "
+            f"c{top + 1} ({shares[top]:.2%}) and {shares[-1]:.2%} at the last."
+        )
+    return lines
 
 
 def draw(records: Sequence[Record]) -> Spec:
     """K(0.7)/D over the layer's number, and over its place between the first and the last."""
-    rows = []
-    for depth, group in by_depth(records).items():
-        for number, of_layer in enumerate(shares(group)):
-            place = number / max(1, depth - 1)
-            rows.append({"key": depth, "convolution": number + 1, "place": place, "share": of_layer})
-    axes: dict[str, Spec] = {
-        "convolution": {"title": "convolution", "axis": {"tickMinStep": 1}},
-        "place": {"title": "place, from the first (0) to the last (1)"},
-    }
-    panels = [
-        {
-            "width": 320,
-            "height": 240,
-            "mark": {"type": "line", "point": True},
-            "encoding": {
-                "x": {"field": field, "type": "quantitative", **axis},
-                "y": {"field": "share", **log_axis("K(0.7)/D", PERCENT, tight=True)},
-                "color": ordered("key"),
-            },
-        }
-        for field, axis in axes.items()
+    rows = [
+        {"key": depth, "convolution": number + 1, "place": number / max(1, depth - 1), "share": of_layer}
+        for depth, group in _longest(records).items()
+        for number, of_layer in enumerate(_shares(group))
     ]
-    return {
-        "title": "Networks of other depths, about as accurate, by their number of convolutions",
-        "params": [{"name": "now_columns", "value": 8}],
-        "data": {"values": rows},
-        "hconcat": panels,
-    }
+    y = {"field": "share", **log_axis("K(0.7)/D", PERCENT, tight=True)}
+    number: Spec = {"field": "convolution", "title": "convolution", "axis": {"tickMinStep": 1}}
+    place: Spec = {"field": "place", "title": "place, from the first (0) to the last (1)"}
+    panels = [{"x": {"type": "quantitative", **x}, "y": y} for x in (number, place)]
+    title = "Networks of other depths, about as accurate, by their number of convolutions"
+    return two_panels(title, rows, panels)

@@ -1,25 +1,89 @@
-"""What a layer holds, besides over how many directions it spreads: noise, classes, the image itself."""
+"""A training that is measured, and what its layers hold: directions, noise, classes, the image itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
+from torch.utils.data import TensorDataset
 
-from streamspread.datasets import Labelled
-from streamspread.observe.network import named
-from streamspread.training import Callbacks, Output, Recipe, TrainResult, train
+from streamspread.api.analyze import analyze
+from streamspread.models.network import Network
+from streamspread.training import Callbacks, Labelled, Output, Recipe, TrainResult, identity, train
 
+TAU = 0.7
 NOISE = 0.04  # deviation of the noise on pixels, as a share of their range
 _BATCH = 250
 _RIDGES = tuple(10.0**power for power in range(-5, 2))  # λ, as a share of the mean eigenvalue
 
 
 @dataclass(frozen=True)
-class Held:
+class TrainingTask:
+    """A training of which the last epoch's network is measured; nothing chooses an epoch.
+
+    ``model``: no1 … no4 or ``plan:…``; the rest as of :func:`streamspread.training.train`.
+    """
+
+    model: str
+    train: Labelled
+    test: Labelled
+    recipe: Recipe
+    device: torch.device
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the result depends on, as JSON holds it."""
+        return identity(self.model, self.train, self.test, self.recipe, self.device)
+
+    def run(self, callbacks: Callbacks | None = None, checkpoint: Path | None = None) -> TrainResult:
+        """Raises KeyboardInterrupt where it was interrupted; else as :func:`streamspread.training.train`."""
+        result = train(
+            self.model,
+            self.train,
+            self.test,
+            self.recipe,
+            device=self.device,
+            output=Output(keep="last", checkpoint=checkpoint),
+            callbacks=callbacks,
+        )
+        if result.interrupted:
+            raise KeyboardInterrupt
+        return result
+
+
+def first(images: Labelled, count: int) -> Labelled:
+    """The first so many images."""
+    return images._replace(images=images.images[:count], labels=images.labels[:count])
+
+
+def measure_spread(network: Network, images: Labelled, device: torch.device) -> dict[str, dict[str, Any]]:
+    """D, K(0.7), participation ratio and the share between classes of each layer, as JSON holds them."""
+    spectra = analyze(
+        network,
+        TensorDataset(images.images, images.labels),
+        network.default_layers,
+        (TAU,),
+        classes=True,
+        estimate=False,
+        device=device,
+    )
+    return {
+        name: {
+            "dim": layer.dim,
+            "components": [int(end) for end in layer.components(TAU)],
+            "participation": layer.participation_ratio_unbiased,
+            "between": None if layer.classes is None else layer.classes.between_share,
+        }
+        for name, layer in spectra.items()
+    }
+
+
+@dataclass(frozen=True)
+class LayerContent:
     """What a layer holds.
 
     Attributes:
@@ -43,9 +107,9 @@ def noisy(images: Tensor, seed: int) -> Tensor:
     return (images.float() + noise).round().clamp(0, 255).to(torch.uint8)
 
 
-def held(
-    network: nn.Module, layers: Sequence[str], fitted: Labelled, others: Labelled, seed: int = 0
-) -> dict[str, Held]:
+def measure_content(
+    network: nn.Module, layers: Sequence[str], fitted: Labelled, others: Labelled
+) -> dict[str, LayerContent]:
     """What layers hold, by name; each in turn is held in memory, with all its numbers of all images.
 
     Args:
@@ -53,22 +117,27 @@ def held(
         fitted: images from which regressions are fitted, λ by the last fifth of them. ``others``: on which
             all is measured.
     """
-    one, two = noisy(others.images, seed), noisy(others.images, seed + 1)
-    found = {}
+    draws = [noisy(others.images, seed) for seed in (0, 1)]
+    pixels, truth = (images.images.flatten(1).double() / 255 for images in (fitted, others))
+    content = {}
     for layer in layers:
-        a, b = (rows(network, layer, images) for images in (one, two))
-        x, y = (rows(network, layer, images) for images in (fitted.images, others.images))
-        image, probe = _told(x.flatten(1), y.flatten(1), fitted, others)
-        found[layer] = Held(
-            noise=_noise_share(a.flatten(1), b.flatten(1)),
-            mean=_mean_share(y),
-            image=image,
-            probe=probe,
+        a_ND, b_ND = (_outputs(network, layer, images).flatten(1) for images in draws)
+        x_NCP, y_NCP = (_outputs(network, layer, images.images) for images in (fitted, others))
+        x_ND, y_ND = x_NCP.flatten(1), y_NCP.flatten(1)
+        between_draws = (a_ND - b_ND).double().square().sum() / (2 * len(a_ND))
+        reconstructed = ridge(x_ND, y_ND, pixels)
+        classes = ridge(x_ND, y_ND, one_hot(fitted.labels).double()).argmax(1)
+        unexplained = (truth - reconstructed).square().sum() / (truth - truth.mean(0)).square().sum()
+        content[layer] = LayerContent(
+            noise=float(2 * between_draws / (_variance(a_ND) + _variance(b_ND))),
+            mean=float(y_NCP.shape[2] * _variance(y_NCP.mean(2)) / _variance(y_NCP)),
+            image=1 - float(unexplained),
+            probe=float((classes == others.labels).double().mean()),
         )
-    return found
+    return content
 
 
-def rows(network: nn.Module, layer: str, images: Tensor) -> Tensor:
+def _outputs(network: nn.Module, layer: str, images: Tensor) -> Tensor:
     """A layer's output, float32 (N, C, P), for P places of a feature map, on the CPU."""
     kept: list[Tensor] = []
     device = next(network.parameters()).device
@@ -76,7 +145,7 @@ def rows(network: nn.Module, layer: str, images: Tensor) -> Tensor:
     def see(_: nn.Module, inputs: object, output: Tensor) -> None:
         kept.append(output.detach().flatten(2 if output.ndim > 2 else 1).float().cpu())
 
-    handle = dict(named(network))[layer].register_forward_hook(see)
+    handle = network.get_submodule(layer).register_forward_hook(see)
     try:
         with torch.inference_mode():
             for batch in images.split(_BATCH):
@@ -87,86 +156,27 @@ def rows(network: nn.Module, layer: str, images: Tensor) -> Tensor:
     return x if x.ndim > 2 else x[..., None]
 
 
-def _noise_share(a_ND: Tensor, b_ND: Tensor) -> float:
-    """½ E‖a − b‖² as a share of the variance of both."""
-    within = (a_ND - b_ND).double().square().sum() / (2 * len(a_ND))
-    both = torch.stack([_variance(a_ND), _variance(b_ND)]).mean()
-    return float(within / both)
-
-
-def _mean_share(x_NCP: Tensor) -> float:
-    return float(x_NCP.shape[2] * _variance(x_NCP.mean(2)) / _variance(x_NCP))
-
-
 def _variance(x_N: Tensor) -> Tensor:
     return (x_N - x_N.mean(0)).square().sum(dtype=torch.float64) / len(x_N)
 
 
-def _told(x: Tensor, y: Tensor, fitted: Labelled, others: Labelled) -> tuple[float, float]:
-    """R² of the pixels, and the share of classes, that regressions tell."""
-    ridge = Ridge(x, y)
-    truth = others.images.flatten(1).double() / 255
-    given = ridge.told(fitted.images.flatten(1).double() / 255)
-    image = 1 - (truth - given).square().sum() / (truth - truth.mean(0)).square().sum()
-    classes = ridge.told(torch.nn.functional.one_hot(fitted.labels).double()).argmax(1)
-    return float(image), float((classes == others.labels).double().mean())
+def ridge(x_ND: Tensor, y_MD: Tensor, wanted_NT: Tensor) -> Tensor:
+    """What is wanted of x, (N, T) float64, as a ridge regression tells it of y: (M, T).
 
-
-class Ridge:
-    """Ridge regressions from x at y, for any wanted numbers; λ has the least error on the last fifth of x.
-
-    By inner products, in float64 behind them, which are N x N where D is far more, and two decompositions.
-
-    Args:
-        x_ND, y_MD: float32.
+    λ has the least error on the last fifth of x. The regression is by inner products, which are N x N where D
+    is far more, float32 summed and float64 behind that.
     """
+    centre = x_ND.mean(0)
+    x_ND, y_MD = x_ND - centre, y_MD - centre
+    gram, cross = (x_ND @ x_ND.T).double(), (y_MD @ x_ND.T).double()
+    count = len(x_ND) - len(x_ND) // 5
 
-    def __init__(self, x_ND: Tensor, y_MD: Tensor) -> None:
-        centre = x_ND.mean(0)
-        x_ND, y_MD = x_ND - centre, y_MD - centre
-        gram = (x_ND @ x_ND.T).double()
-        self.fitted = len(x_ND) - len(x_ND) // 5
-        self._part = _Solved(gram[: self.fitted, : self.fitted], gram[self.fitted :, : self.fitted])
-        self._all = _Solved(gram, (y_MD @ x_ND.T).double())
+    def predict(gram: Tensor, cross: Tensor, wanted: Tensor, share: float) -> Tensor:
+        penalty = share * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
+        return cross @ torch.linalg.solve(gram + penalty, wanted - wanted.mean(0)) + wanted.mean(0)
 
-    def told(self, wanted_NT: Tensor) -> Tensor:
-        """What is wanted of x, (N, T) float64, at y: (M, T)."""
-        kept, truth = wanted_NT[: self.fitted], wanted_NT[self.fitted :]
-        errors = [float((given - truth).square().sum()) for given in self._part.told(kept, _RIDGES)]
-        (given,) = self._all.told(wanted_NT, [_RIDGES[errors.index(min(errors))]])
-        return given
+    def error(share: float) -> float:
+        told = predict(gram[:count, :count], gram[count:, :count], wanted_NT[:count], share)
+        return float((told - wanted_NT[count:]).square().sum())
 
-
-class _Solved:
-    """A decomposition of N inner products, and those with others, (M, N), turned by it."""
-
-    def __init__(self, gram: Tensor, cross: Tensor) -> None:
-        self.values, self.vectors = torch.linalg.eigh(gram)
-        self.cross = cross @ self.vectors
-
-    def told(self, wanted_NT: Tensor, ridges: Sequence[float]) -> Iterator[Tensor]:
-        mean = wanted_NT.mean(0)
-        turned = self.vectors.T @ (wanted_NT - mean)
-        for ridge in ridges:
-            lowered = self.values.clamp_min(0) + ridge * self.values.mean()
-            yield self.cross @ (turned / lowered[:, None]) + mean
-
-
-def last_epoch(
-    model: str,
-    images: tuple[Labelled, Labelled],
-    recipe: Recipe,
-    device: torch.device,
-    callbacks: Callbacks | None = None,
-    checkpoint: Path | None = None,
-) -> TrainResult:
-    """A training with the network of its last epoch; nothing chooses an epoch. ``images``: to train, to test.
-
-    Raises:
-        KeyboardInterrupt: it was interrupted. Else as :func:`streamspread.training.train`.
-    """
-    output = Output(keep="last", checkpoint=checkpoint)
-    result = train(model, *images, recipe, device=device, output=output, callbacks=callbacks)
-    if result.interrupted:
-        raise KeyboardInterrupt
-    return result
+    return predict(gram, cross, wanted_NT, min(_RIDGES, key=error))

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamspread.cli.terminal import epoch_lines, note, progress_bars, training_bar
-from streamspread.system.progress import Left, Report, doing
+from streamspread.cli.terminal import epoch_line, note, progress_bars, training_bar
+from streamspread.errors import DataError
+from streamspread.system.progress import doing
 from streamspread.system.text import file_stem
 
 if TYPE_CHECKING:
     import torch
 
-    from streamspread.datasets import Labelled
-    from streamspread.study.experiments.spreading import Experiment, Setting
-    from streamspread.study.progress import Work
-    from streamspread.training import Callbacks, EpochReport
+    from streamspread.study.experiments.measures import TrainingTask
+    from streamspread.study.experiments.spreading import Variant
+    from streamspread.training import Callbacks
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExperimentSettings:
     """What experiments are made of: data, device, networks (none: the device's), images of a training (None:
     as the device can), epochs, the first seed, and how many seeds there are."""
 
@@ -37,7 +38,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Told:
+class ExperimentResult:
     """An experiment's document, notes for the reader, and whether Ctrl-C ended it before it was done."""
 
     name: str
@@ -46,49 +47,71 @@ class Told:
     partial: bool = False
 
 
-class Whole:
-    """All trainings that are asked for, one after the other: how much of them is done, and how long the rest
-    takes.
-
-    A training that none foresaw, since a network of that depth has to learn for longer, comes in addition;
-    those ``alike`` that follow it, with other seeds, then take as long.
-    """
-
-    def __init__(self, foreseen: Iterable[Work], alike: int) -> None:
-        self._works, self._alike, self._begun = list(foreseen), alike, 0
-        self.left = Left()
-
-    def begin(self, work: Work, report: Report) -> Report:
-        """For the next training, which takes so much."""
-        from streamspread.study.progress import Agenda
-
-        here = self._begun
-        if here == len(self._works) or self._works[here] != work:
-            self._works[here : here + self._alike] = [work] * (1 + self._alike)
-            self.left.restart()
-        self._begun += 1
-        return Agenda(self._works).of(here, report)[0]
-
-
 @dataclass(frozen=True)
-class Heard:
-    """Who is told what a document's trainings do: bars, lines after an epoch and notes, none if ``quiet``."""
+class _Trainings:
+    """The trainings of a document: ``task`` is their pattern, ``path`` the document's without suffix, beside
+    which they are kept."""
 
-    whole: Whole
+    task: TrainingTask
+    seeds: Sequence[int]
+    path: Path
+    callbacks: Callbacks
     quiet: bool
-    bars: Report | None
-    epoch: Callable[[EpochReport], None] | None
 
-    def callbacks(self, model: str, images: int, epochs: int) -> Callbacks:
-        """What is called while the next training runs."""
-        from streamspread.study.progress import learnt
-        from streamspread.training import Callbacks
+    def variants(self, variants: Sequence[Variant]) -> Iterator[Record]:
+        """Seed after seed, so that one that is ended has whole comparisons."""
+        trainings = list(product(self.seeds, variants))
+        for number, (seed, variant) in enumerate(trainings, start=1):
+            yield self._trained(
+                self.task, variant, seed, self.path, f"{number} of {len(trainings)}  {variant}"
+            )
 
-        learning = self.bars and self.whole.begin(learnt(model, images, epochs), self.bars)
-        return Callbacks(epoch=self.epoch, batch=training_bar(learning))
+    def depths(self) -> Iterator[Record]:
+        """Networks of several depths, each for as long as it takes."""
+        from streamspread.study.experiments.depths import comparable
+        from streamspread.study.experiments.spreading import Variant
+        from streamspread.study.steps import NARROW
+
+        def train(depth: int, epochs: int, seed: int) -> Record:
+            recipe = replace(self.task.recipe, epochs=epochs)
+            task = replace(self.task, model=f"plan:{NARROW[depth]}", recipe=recipe)
+            folder = self.path / f"{depth}-{epochs}epochs"
+            return self._trained(task, Variant(), seed, folder, f"{depth} convolutions, {epochs} epochs")
+
+        return comparable(train, self.task.recipe.epochs, self.seeds)
+
+    def _trained(self, task: TrainingTask, variant: Variant, seed: int, folder: Path, what: str) -> Record:
+        """Do one training, and say what came of it."""
+        from streamspread.study.experiments.spreading import train_variant
+
+        doing(what)
+        task = replace(task, recipe=replace(task.recipe, seed=seed))
+        record, kept = train_variant(task, variant, folder, self.callbacks)
+        came = "kept" if kept else f"{record['accuracy']:.2%} right, {record['seconds']:.0f} s of training"
+        note(f"{what}, seed {seed}: {came}", self.quiet)
+        return record
+
+    def watched(self) -> tuple[Record, bool]:
+        """What was seen of one training, and whether Ctrl-C ended it."""
+        from streamspread.study.experiments.records import read_json
+        from streamspread.study.experiments.while_training import watch
+
+        def looked(seen: Record) -> None:
+            ks = ", ".join(f"{name} {layer['components'][0]}" for name, layer in seen["layers"].items())
+            note(f"after step {seen['step']}: K(0.7) {ks}", self.quiet)
+
+        path = self.path.with_name(f"{self.path.name}.json")
+        try:
+            return watch(self.task, path, looked, self.callbacks), False
+        except KeyboardInterrupt:
+            if (seen := read_json(path)) is None:
+                raise
+            return seen, True
 
 
-def perform(names: Sequence[str], asked: Asked, folder: Path, quiet: bool) -> Iterator[Told]:
+def perform(
+    names: Sequence[str], settings: ExperimentSettings, folder: Path, quiet: bool
+) -> Iterator[ExperimentResult]:
     """Do experiments with each network; yields the document of each, and none after one that Ctrl-C ended.
     Networks of other depths are given.
 
@@ -96,124 +119,56 @@ def perform(names: Sequence[str], asked: Asked, folder: Path, quiet: bool) -> It
         StreamspreadError: as of a training, and of files that cannot be written.
         KeyboardInterrupt: before there is anything to tell.
     """
-    do = {"spreading": _spreading, "kinds": _kinds, "course": _course, "depths": _depths}
     with progress_bars(quiet, "opening the images"):
-        from streamspread.study.progress import learnt
+        from streamspread.study.experiments.measures import TrainingTask, first
         from streamspread.study.steps import BATCH_SIZE, RATE
         from streamspread.system.devices import profile
-        from streamspread.training import Recipe, load_splits
+        from streamspread.training import Callbacks, Recipe, load_splits
 
-        usual, most = profile(asked.device).experiment
-        recipe = Recipe(epochs=asked.epochs, batch_size=BATCH_SIZE, lr=RATE, seed=asked.seed)
-        train, test = load_splits(asked.data)
-        count = asked.images or min(len(train.labels), most or len(train.labels))
-        given = {"train": some(train, count), "test": test, "recipe": recipe, "device": asked.device}
-        todo = [
-            (name, model)
-            for name in names
-            for model in (
-                [""] if name == "depths" else asked.models or ["no1" if name == "course" else usual]
-            )
-        ]
-        foreseen = [
-            learnt(one, count, asked.epochs) for what in todo for one in _trained_by(*what, asked.seeds)
-        ]
-    whole = Whole(foreseen, asked.seeds - 1)
-    for name, model in todo:
-        arguments = (
-            given | ({"model": model} if model else {}) | ({} if name == "course" else {"seeds": asked.seeds})
-        )
-        stem = f"{name}-{_slug(model)}" if model else name
-        with progress_bars(quiet, stem, whole.left) as bars, epoch_lines(quiet) as epoch:
-            told = do[name](arguments, folder, stem, Heard(whole, quiet, bars, epoch))
-        for line in told.notes:
-            note(line, quiet)
-        yield told
-        if told.partial:
-            return
+        usual, most = profile(settings.device).experiment
+        recipe = Recipe(epochs=settings.epochs, batch_size=BATCH_SIZE, lr=RATE, seed=settings.seed)
+        train, test = load_splits(settings.data)
+        there = len(train.labels)
+        count = settings.images or min(there, most or there)
+        if count > there:
+            raise DataError(f"{count:,} training images asked for, and there are {there:,}")
+        if count < there:
+            train = first(train, count)._replace(description=f"{train.description}, the first {count:,}")
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    for name in names:
+        for model in [""] if name == "depths" else settings.models or ["no1" if name == "course" else usual]:
+            slug = file_stem(model.removeprefix("plan:").replace(",", "-"))
+            path = folder / (f"{name}-{slug}" if model else name)
+            with progress_bars(quiet, path.name) as bars:
+                callbacks = Callbacks(epoch=epoch_line(quiet), batch=training_bar(bars))
+                task = TrainingTask(model, train, test, recipe, settings.device)
+                result = _result(name, _Trainings(task, seeds, path, callbacks, quiet))
+            for line in result.notes:
+                note(line, quiet)
+            yield result
+            if result.partial:
+                return
 
 
-def _trained_by(name: str, model: str, seeds: int) -> list[str]:
-    """The networks of an experiment's trainings, in order, as far as they are foreseen."""
-    from streamspread.study.experiments.depths import REFERENCE
-    from streamspread.study.experiments.spreading import kinds, settings
-    from streamspread.study.steps import NARROW
-
-    if name == "course":
-        return [model]
-    if name == "depths":
-        depths = [REFERENCE, *(depth for depth in NARROW if depth != REFERENCE)]
-        return [f"plan:{NARROW[depth]}" for depth in depths for _ in range(seeds)]
-    last = _last_two(model)
-    return [model] * seeds * len(settings(*last) if name == "spreading" else kinds(last[0]))
-
-
-def _slug(model: str) -> str:
-    return file_stem(model.removeprefix("plan:").replace(",", "-"))
-
-
-def _spreading(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.study.experiments.spreading import settings
-
-    return _compared("spreading", given, settings(*_last_two(given["model"])), folder / stem, heard)
-
-
-def _kinds(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.study.experiments.spreading import kinds
-
-    return _compared("kinds", given, kinds(_last_two(given["model"])[0]), folder / stem, heard)
-
-
-def _last_two(model: str) -> list[str]:
-    """The last convolution, and the one before it."""
+def _result(name: str, trainings: _Trainings) -> ExperimentResult:
     from streamspread.models.network import Network
     from streamspread.models.plans import find_plan
+    from streamspread.study.experiments import depths, spreading, spreading_document, while_training
+    from streamspread.study.experiments.records import write_document
 
-    return list(Network(find_plan(model)).default_layers[-2:-4:-1])
-
-
-def _compared(name: str, given: dict[str, Any], ways: Sequence[Setting], folder: Path, heard: Heard) -> Told:
-    """Train in each of the ways, and write what came of it beside the folder of the trainings."""
-    from streamspread.study.experiments.documents import write_spreading
-    from streamspread.study.experiments.spreading import Experiment
-
-    experiment = Experiment(folder, **given)
-    trainings = list(experiment.trainings(ways))
-
-    def records() -> Iterator[Record]:
-        for number, (way, seed) in enumerate(trainings, start=1):
-            yield _trained(experiment, way, seed, f"{number} of {len(trainings)}  {way}", heard)
-
-    found, partial = _until_interrupted(records())
-    return Told(name, *write_spreading(found, folder.parent, folder.name), partial)
-
-
-def _depths(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.study.experiments.depths import comparable
-    from streamspread.study.experiments.documents import write_depths
-    from streamspread.study.experiments.spreading import Experiment, Setting
-    from streamspread.study.steps import NARROW
-
-    recipe = given["recipe"]
-
-    def train(depth: int, epochs: int, seed: int) -> Record:
-        own = given | {"recipe": replace(recipe, epochs=epochs)}
-        experiment = Experiment(folder / stem / f"{depth}-{epochs}epochs", f"plan:{NARROW[depth]}", **own)
-        return _trained(experiment, Setting(), seed, f"{depth} convolutions, {epochs} epochs", heard)
-
-    seeds = range(recipe.seed, recipe.seed + given["seeds"])
-    found, partial = _until_interrupted(comparable(train, recipe.epochs, seeds))
-    return Told(stem, *write_depths(found, folder, stem), partial)
-
-
-def _trained(experiment: Experiment, way: Setting, seed: int, what: str, heard: Heard) -> Record:
-    """Do one training, and say what came of it."""
-    doing(what)
-    images, epochs = len(experiment.train.labels), experiment.recipe.epochs
-    record, kept = experiment.do(way, seed, heard.callbacks(experiment.model, images, epochs))
-    said = "kept" if kept else f"{record['accuracy']:.2%} right, {record['seconds']:.0f} s of training"
-    note(f"{what}, seed {seed}: {said}", heard.quiet)
-    return record
+    measured: Any
+    module: Any
+    if name == "course":
+        module, (measured, partial) = while_training, trainings.watched()
+    elif name == "depths":
+        module, (measured, partial) = depths, _until_interrupted(trainings.depths())
+    else:
+        variants = spreading.kinds if name == "kinds" else spreading.strengths
+        before, last = Network(find_plan(trainings.task.model)).default_layers[-3:-1]
+        module = spreading_document
+        measured, partial = _until_interrupted(trainings.variants(variants(last, before)))
+    path, notes = write_document(module.document(measured), module.draw(measured), trainings.path)
+    return ExperimentResult(name, path, notes, partial)
 
 
 def _until_interrupted(records: Iterable[Record]) -> tuple[list[Record], bool]:
@@ -231,39 +186,3 @@ def _until_interrupted(records: Iterable[Record]) -> tuple[list[Record], bool]:
             raise
         return found, True
     return found, False
-
-
-def _course(given: dict[str, Any], folder: Path, stem: str, heard: Heard) -> Told:
-    from streamspread.study.experiments.documents import write_course
-    from streamspread.study.experiments.records import read_json
-    from streamspread.study.experiments.while_training import WatchedTraining
-
-    def looked(seen: Record) -> None:
-        ks = ", ".join(f"{name} {one['components'][0]}" for name, one in seen["layers"].items())
-        note(f"after step {seen['step']}: K(0.7) {ks}", heard.quiet)
-
-    path, partial = folder / f"{stem}.json", False
-    course = WatchedTraining(path, **given)
-    callbacks = heard.callbacks(course.model, len(course.train.labels), course.recipe.epochs)
-    try:
-        seen: Record | None = course.do(looked, callbacks)
-    except KeyboardInterrupt:
-        seen, partial = read_json(path), True
-        if seen is None:
-            raise
-    assert seen is not None
-    return Told("course", *write_course(seen, folder, stem), partial)
-
-
-def some(images: Labelled, count: int | None) -> Labelled:
-    """The first so many images; DataError where there are fewer."""
-    from streamspread.datasets import Labelled
-    from streamspread.errors import DataError
-
-    if count is None or count == len(images.labels):
-        return images
-    if count > len(images.labels):
-        raise DataError(f"{count:,} training images asked for, and there are {len(images.labels):,}")
-    return Labelled(
-        images.images[:count], images.labels[:count], f"{images.description}, the first {count:,}"
-    )

@@ -9,20 +9,25 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamspread.reports.chart import PERCENT, Encoding, Spec, log_axis, series, with_encoding
+from streamspread.reports.chart import PERCENT, Spec, log_axis, quantity, series
 from streamspread.reports.table import Table, markdown
 from streamspread.study.experiments.records import (
+    MeanOverSeeds,
     Record,
-    Several,
+    bullets,
     components,
     convolutions,
-    difference,
+    how_trained,
     share,
 )
 
 WITHOUT = "without"
-#: Standard errors from which on a difference is one: Student's t at 95 %, by degrees of freedom.
-_STUDENT = {1: 12.7, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31}
+
+
+def document(records: Sequence[Record]) -> list[str]:
+    """The Markdown on trainings without and with the term, as blocks."""
+    title = f"# Training that spreads: {records[0]['made']['model']}"
+    return [title, how_trained(records), table(records), shares(records), bullets(sentences(records))]
 
 
 def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -38,7 +43,7 @@ def grouped(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 def _are_kinds(records: Sequence[Record]) -> bool:
-    return len({one.get("kind") for one in records if one["setting"] != WITHOUT}) > 1
+    return len({record.get("kind") for record in records if record["setting"] != WITHOUT}) > 1
 
 
 def _differ_by(records: Sequence[Record], weight: str = ", weight") -> str:
@@ -50,147 +55,144 @@ def table(records: Sequence[Record]) -> str:
     """All that was measured but K by layer, as Markdown: means and deviations over seeds."""
     last = convolutions(records[0])[-1]
 
-    def of(key: str) -> Callable[[Record], float]:
+    def of_training(key: str) -> Callable[[Record], float]:
+        return lambda record: float(record[key])
+
+    def of_last(key: str) -> Callable[[Record], float]:
         return lambda record: float(record["layers"][last][key])
 
     columns: list[tuple[str, Callable[[Record], float], int, float]] = [
         (f"K(0.7) at {last}", lambda record: components(record, last), 0, 1),
-        ("test accuracy, %", lambda record: float(record["accuracy"]), 1, 100),
-        ("with noise, %", lambda record: float(record["noisy_accuracy"]), 1, 100),
-        ("training loss", lambda record: float(record["train_loss"]), 3, 1),
-        ("test loss", lambda record: float(record["test_loss"]), 3, 1),
-        (f"variance by noise at {last}, %", of("noise"), 1, 100),
-        (f"R² of the image from {last}", of("image"), 3, 1),
-        (f"linear probe on {last}, %", of("probe"), 1, 100),
-        (f"spatial means' share of {last}, %", of("mean"), 1, 100),
-        (f"variance between classes at {last}, %", of("between"), 1, 100),
+        ("test accuracy, %", of_training("accuracy"), 1, 100),
+        ("with noise, %", of_training("noisy_accuracy"), 1, 100),
+        ("training loss", of_training("train_loss"), 3, 1),
+        ("test loss", of_training("test_loss"), 3, 1),
+        (f"variance by noise at {last}, %", of_last("noise"), 1, 100),
+        (f"R² of the image from {last}", of_last("image"), 3, 1),
+        (f"linear probe on {last}, %", of_last("probe"), 1, 100),
+        (f"spatial means' share of {last}, %", of_last("mean"), 1, 100),
+        (f"variance between classes at {last}, %", of_last("between"), 1, 100),
         ("ms a step", lambda record: 1000 * record["seconds"] / record["steps"], 0, 1),
     ]
-    rows = []
-    for setting, group in grouped(records).items():
-        cells = [Several.of([get(one) for one in group]).text(n, by) for _, get, n, by in columns]
-        rows.append([setting, str(len(group)), *cells])
-    header = [_differ_by(records), "seeds", *(name for name, *_ in columns)]
-    return markdown(Table.of_rows(header, rows))
+    rows = [
+        [variant, str(len(group)), *(MeanOverSeeds.of(group, get).text(n, by) for _, get, n, by in columns)]
+        for variant, group in grouped(records).items()
+    ]
+    return markdown(Table.of_rows([_differ_by(records), "seeds", *(name for name, *_ in columns)], rows))
 
 
 def shares(records: Sequence[Record]) -> str:
     """K(0.7) and K(0.7)/D by layer, as Markdown; the least low and the largest high where one is open."""
     names = list(records[0]["layers"])
     rows = []
-    for setting, group in grouped(records).items():
+    for variant, group in grouped(records).items():
         cells = []
         for name in names:
-            found = [record["layers"][name] for record in group]
-            k = Several.of([sum(one["components"]) / 2 for one in found])
-            low = min(one["components"][0] for one in found)
-            high = max(one["components"][1] for one in found)
-            is_open = any(one["components"][0] < one["components"][1] for one in found)
-            ends = f", {low} … {high}" if is_open else ""
-            cells.append(f"{k.text(0)} ({k.mean / found[0]['dim']:.2%}{ends})")
-        rows.append([setting, *cells])
+            lows, highs = zip(*(record["layers"][name]["components"] for record in group), strict=True)
+            k = MeanOverSeeds.of(group, lambda record, name=name: components(record, name))  # type: ignore[misc]
+            ends = f", {min(lows)} … {max(highs)}" if lows != highs else ""
+            cells.append(f"{k.text(0)} ({k.mean / group[0]['layers'][name]['dim']:.2%}{ends})")
+        rows.append([variant, *cells])
     return markdown(Table.of_rows([_differ_by(records), *names], rows))
 
 
-def found(records: Sequence[Record]) -> list[str]:
+def sentences(records: Sequence[Record]) -> list[str]:
     """What was found, a sentence for each way to train with the term: spread, accuracy, signal or noise."""
     groups = grouped(records)
     plain = groups.pop(WITHOUT)
     *_, before, last = convolutions(plain[0])
 
-    def several(group: Sequence[Record], get: Callable[[Record], float]) -> Several:
-        return Several.of([get(one) for one in group])
+    def k(group: Sequence[Record]) -> float:
+        return MeanOverSeeds.of(group, lambda record: components(record, last)).mean
 
-    ratio = several(plain, lambda one: share(one, last) / share(one, before)).mean
+    def step(group: Sequence[Record]) -> float:
+        return MeanOverSeeds.of(group, lambda record: share(record, last) / share(record, before)).mean
+
+    def accuracy(record: Record) -> float:
+        return float(record["accuracy"])
+
     lines = [
-        f"Without the term, K(0.7)/D changes from {before} to {last} by a factor of {ratio:.2f}, "
-        f"at a test accuracy of {several(plain, lambda one: one['accuracy']).text(1, 100)} %."
+        f"Without the term, K(0.7)/D changes from {before} to {last} by a factor of {step(plain):.2f}, "
+        f"at a test accuracy of {MeanOverSeeds.of(plain, accuracy).text(1, 100)} %."
     ]
-    for setting, group in groups.items():
-        rise = several(group, lambda one: components(one, last)).mean
-        rise /= several(plain, lambda one: components(one, last)).mean
-        step = several(group, lambda one: share(one, last) / share(one, before)).mean
-        accuracy = _changed(plain, group, lambda one: one["accuracy"], "test accuracy", 100, " points")
-        noise = _changed(
-            plain, group, lambda one: one["layers"][last]["noise"], "noise's share", 100, " points"
-        )
-        image = _changed(plain, group, lambda one: one["layers"][last]["image"], "R² of the image", 1, "")
+    for variant, group in groups.items():
+        changes = [
+            _changed("test accuracy", plain, group, accuracy, points=True),
+            _changed("noise's share", plain, group, lambda one: one["layers"][last]["noise"], points=True),
+            _changed("R² of the image", plain, group, lambda one: one["layers"][last]["image"]),
+        ]
         lines.append(
-            f"{setting}: K(0.7) at {last} is {rise:.2f} times that without ({step:.2f} times the share at "
-            f"{before}); {accuracy}; {noise}; {image}."
+            f"{variant}: K(0.7) at {last} is {k(group) / k(plain):.2f} times that without "
+            f"({step(group):.2f} times the share at {before}); {'; '.join(changes)}."
         )
     return lines
 
 
 def _changed(
+    what: str,
     plain: Sequence[Record],
     group: Sequence[Record],
-    get: Callable[[Record], float],
-    what: str,
-    factor: float,
-    unit: str,
+    number: Callable[[Record], float],
+    points: bool = False,
 ) -> str:
-    by, error = difference(Several.of([get(one) for one in plain]), Several.of([get(one) for one in group]))
-    decimals = 2 if factor == 1 else 1
-    number = f"{factor * by:+.{decimals}f}{unit} (standard error {factor * error:.{decimals}f})"
+    """Whether a number differs by more than chance: Student's t at 95 %. ``points``: it is said in points of
+    per cent."""
+    from scipy.stats import t
+
+    factor, decimals, unit = (100, 1, " points") if points else (1, 2, "")
+    a, b = MeanOverSeeds.of(plain, number), MeanOverSeeds.of(group, number)
+    by = factor * (b.mean - a.mean)
+    error = factor * math.sqrt(a.deviation**2 / a.count + b.deviation**2 / b.count)
+    change = f"{by:+.{decimals}f}{unit}"
     if math.isnan(error):
-        return f"{what} {factor * by:+.{decimals}f}{unit}, of one seed"
-    freedom = len(plain) + len(group) - 2
-    if abs(by) <= _STUDENT[min(freedom, max(_STUDENT))] * error:
-        return f"{what} unchanged within its error, {number}"
-    return f"{what} {'higher' if by > 0 else 'lower'}, {number}"
+        return f"{what} {change}, of one seed"
+    change += f" (standard error {error:.{decimals}f})"
+    if abs(by) <= t.ppf(0.975, a.count + b.count - 2) * error:
+        return f"{what} unchanged within its error, {change}"
+    return f"{what} {'higher' if by > 0 else 'lower'}, {change}"
 
 
 def draw(records: Sequence[Record]) -> Spec:
     """K(0.7)/D by layer, and test accuracy over K(0.7) at the last convolution, as Vega-Lite describes them:
-    means, deviations as bars."""
+    means, and bars from the least to the most of all seeds."""
     names = convolutions(records[0])
-    last, rows, ends = names[-1], [], []
-    for setting, group in grouped(records).items():
-        if _are_kinds(records):  # a legend has room for no more
-            setting = setting.partition(", ")[0]
-        for place, name in enumerate(names):
-            by_layer = Several.of([share(one, name) for one in group])
-            rows.append(_bar("y", by_layer) | {"setting": setting, "key": name, "place": place})
-        k = Several.of([components(one, last) for one in group])
-        accuracy = Several.of([one["accuracy"] for one in group])
-        ends.append(_bar("x", k) | _bar("y", accuracy) | {"setting": setting})
-    of_layer = {"field": "key", "type": "nominal", "sort": None, "title": "layer", "axis": {"labelAngle": 0}}
-    accuracies = {"type": "quantitative", "title": "test accuracy", "scale": {"zero": False}}
-    accuracies["axis"] = {"labelExpr": PERCENT}
-    y = log_axis("K(0.7)/D", PERCENT, tight=True)
-    left = with_encoding([_means("line", y), _errors("y", y)], x=of_layer, color=series("setting"))
-    x = log_axis(f"K(0.7) at {last}", tight=True)
-    right = [_means("point", accuracies), _errors("y", accuracies), _errors("x", x)]
-    for layer in right:
-        layer["encoding"] = {"x": {"field": "x", **x}, "y": {"field": "y", **accuracies}} | layer["encoding"]
+    by_layer, by_training = [], []
+    for variant, group in grouped(records).items():
+        # A legend has room for no more.
+        facts = {"setting": variant.partition(", ")[0] if _are_kinds(records) else variant}
+        for record in group:
+            by_layer += [facts | {"key": name, "share": share(record, name)} for name in names]
+            by_training.append(facts | {"k": components(record, names[-1]), "accuracy": record["accuracy"]})
+    layer = {"field": "key", "type": "nominal", "sort": None, "title": "layer", "axis": {"labelAngle": 0}}
+    accuracy = quantity("test accuracy", scale={"zero": False}, axis={"labelExpr": PERCENT})
+    shares = {"field": "share", **log_axis("K(0.7)/D", PERCENT, tight=True)}
+    k = {"field": "k", **log_axis(f"K(0.7) at {names[-1]}", tight=True)}
+    y = {"field": "accuracy", **accuracy}
+    line, point = {"type": "line", "point": True}, {"type": "point", "filled": True}
+    x_mean, y_mean = k | {"aggregate": "mean"}, y | {"aggregate": "mean"}
+    left = [
+        _panel(line, x=layer, y=shares | {"aggregate": "mean"}),
+        _panel("rule", x=layer, **_ends("y", shares)),
+    ]
+    right = [
+        _panel(point, x=x_mean, y=y_mean),
+        _panel("rule", x=x_mean, **_ends("y", y)),
+        _panel("rule", y=y_mean, **_ends("x", k)),
+    ]
     return {
         "title": f"The same network without and with the term, by {_differ_by(records, '')}",
         "params": [{"name": "now_columns", "value": 3}],
         "hconcat": [
-            {"width": 360, "height": 260, "data": {"values": rows}, "layer": left},
-            {
-                "width": 300,
-                "height": 260,
-                "data": {"values": ends},
-                "layer": with_encoding(right, color=series("setting")),
-            },
+            {"width": 360, "height": 260, "data": {"values": by_layer}, "layer": left},
+            {"width": 300, "height": 260, "data": {"values": by_training}, "layer": right},
         ],
     }
 
 
-def _bar(axis: str, of: Several) -> dict[str, Any]:
-    """A mean, and a deviation below and above; a mean alone of one seed."""
-    by = 0 if math.isnan(of.deviation) else of.deviation
-    # A logarithmic axis has no place for what is not above nought.
-    return {axis: of.mean, f"{axis}_low": max(of.mean - by, of.mean / 100), f"{axis}_high": of.mean + by}
+def _panel(mark: Any, **encoding: Any) -> Spec:
+    return {"mark": mark, "encoding": {**encoding, "color": series("setting")}}
 
 
-def _means(mark: str, y: Encoding) -> Spec:
-    shown = {"type": mark, "filled": mark == "point"} | ({"point": True} if mark == "line" else {})
-    return {"mark": shown, "encoding": {"y": {"field": "y", **y}}}
-
-
-def _errors(axis: str, of: Encoding) -> Spec:
-    ends = {axis: {"field": f"{axis}_low", **of}, f"{axis}2": {"field": f"{axis}_high"}}
-    return {"mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": ends}
+def _ends(axis: str, of: Spec) -> Spec:
+    """From the least to the most."""
+    return {axis: of | {"aggregate": "min"}, f"{axis}2": {"field": of["field"], "aggregate": "max"}}
