@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from streamspread.engine.checkpoints import Keeper, agreed, planned_alike
-from streamspread.engine.course import Analysis
 from streamspread.engine.loading import load_for
 from streamspread.engine.pace import Announce, announced
 from streamspread.engine.plan import Plan
 from streamspread.engine.planning import check_fewer, check_room, plan_for
+from streamspread.engine.run import Analysis
 from streamspread.errors import Interrupted, partial_facts
 from streamspread.kernels.timing import thread_limit
 from streamspread.linalg.probes import FAILURE

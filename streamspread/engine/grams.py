@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from streamspread.accumulators.base import LayerShape
-from streamspread.accumulators.methods.gram import Gram
-from streamspread.accumulators.staging import Overflow
 from streamspread.engine.choice import make_plan
 from streamspread.engine.plan import Plan
 from streamspread.engine.planning import check_room, setting_for
-from streamspread.errors import ActivationError, BudgetError, Interrupted, LayerError
+from streamspread.engine.run import Analysis
+from streamspread.errors import BudgetError, Interrupted, LayerError
 from streamspread.observe.observed import Observed
-from streamspread.observe.passes import Passes, Turn
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
 from streamspread.results.similarity import Grams, LayerGram, packed_size
 from streamspread.results.views import POSITION, WHOLE
 from streamspread.streams.batch import mask_of
-from streamspread.system.memory import format_bytes, free_bytes
-from streamspread.system.progress import Progress, Report
+from streamspread.system.memory import PeakMeter, format_bytes, free_bytes
+from streamspread.system.progress import Report
 
 _ROUNDED = 2.0**-24  # of each number, and so of the norm: the kept triangle is float32
 
@@ -39,50 +38,29 @@ def kept_grams(observed: Observed, report: Report) -> Grams:
         Interrupted: Ctrl-C, when some layers were done.
     """
     samples = _samples(observed)
-    plan = _planned(observed, samples)
+    options, plan = _planned(observed, samples)
     check_room(plan, observed.device)
     taps = {tap.name: tap for tap in observed.taps}
-    again = [one.layer for one in plan.layers if one.passes > 1]
-    passes = Passes(observed, report, len(plan.passes) > 1, again)
-    kept: dict[str, LayerGram] = {}
-
-    def found() -> Grams:
-        done = [kept[name] for name in taps if name in kept]
-        return Grams(done, samples=samples, data_seen=passes.data_seen)
-
-    try:
-        _carry_out(plan, observed, passes, kept, report)
-    except KeyboardInterrupt:
-        if not kept:
-            raise
-        raise Interrupted(found(), [name for name in taps if name not in kept]) from None
-    return found()
-
-
-def _carry_out(
-    plan: Plan, observed: Observed, passes: Passes, kept: dict[str, LayerGram], report: Report
-) -> None:
-    """All passes of a plan; what a layer has come to goes to ``kept``."""
-    taps = {tap.name: tap for tap in observed.taps}
-    makers = {one.layer: one.candidate.make for one in plan.layers}
-    last = {one.layer: one.pass_indices[-1] for one in plan.layers}
-    sums: dict[str, Gram] = {}
-    for step in plan.passes:
-        number, of, names = step.index + 1, len(plan.passes), step.layers
-        for name in names:
-            if name not in sums:
-                sums[name] = makers[name]()
-        passes.run(
-            [taps[name] for name in names],
-            lambda tap, x_ND: sums[tap.name].update(x_ND),
-            Turn(number, of),
+    with PeakMeter(observed.device, observed.resident_bytes) as meter:
+        analysis = Analysis(
+            observed,
+            options,
+            report,
+            meter,
+            finish=lambda layer: _kept(taps[layer.plan.layer], layer.accumulator),
         )
-        for done, name in enumerate(names):
-            report(Progress("inner products", number, of, done, len(names), "layers", name))
-            _end_pass(sums[name])
-            if last[name] == step.index:
-                kept[name] = _kept(taps[name], sums.pop(name))
-        report(Progress("inner products", number, of, len(names), len(names), "layers", names[-1]))
+
+        def found() -> Grams:
+            done = [analysis.done[name] for name in taps if name in analysis.done]
+            return Grams(done, samples=samples, data_seen=analysis.data_seen)
+
+        try:
+            analysis.run(plan)
+        except KeyboardInterrupt:
+            if not analysis.done:
+                raise
+            raise Interrupted(found(), [name for name in taps if name not in analysis.done]) from None
+    return found()
 
 
 def _samples(observed: Observed) -> int:
@@ -120,12 +98,13 @@ def _said(tap: TapInfo) -> str:
     return "×".join(map(str, _grid(tap))) + " places" if _grid(tap) else "a sample for each image"
 
 
-def _planned(observed: Observed, samples: int) -> Plan:
-    """The plan: as of grams, but without eigenvalues, beside all triangles that are kept."""
+def _planned(observed: Observed, samples: int) -> tuple[Options, Plan]:
+    """Options and the plan: as of grams, but without eigenvalues, beside all triangles that are kept."""
     each = packed_size(samples) * torch.float32.itemsize
     kept = len(observed.taps) * each
     rounding = "fp64" if observed.dtype == torch.float64 else "fp32"
-    setting = setting_for(observed, Options(method="gram"), rounding)
+    options = Options(method="gram", rounding=rounding)
+    setting = setting_for(observed, options, rounding)
     setting = replace(setting, eigenvalues=False, samples=samples)
     advice = (
         f"the inner products of {samples:,} samples take {format_bytes(each)} a layer, "
@@ -137,7 +116,7 @@ def _planned(observed: Observed, samples: int) -> Plan:
         raise BudgetError(f"{format_bytes(free)} of the computer's memory are free, and {advice}")
     layers = [_shape(tap) for tap in observed.taps]
     try:
-        return make_plan(layers, setting)
+        return options, make_plan(layers, setting)
     except BudgetError as error:
         raise BudgetError(f"{error}; {advice}") from None
 
@@ -149,16 +128,7 @@ def _shape(tap: TapInfo) -> LayerShape:
     return LayerShape(tap.name, tap.shape, tap.dim, operations, view=view)
 
 
-def _end_pass(gram: Gram) -> None:
-    try:
-        gram.end_pass()
-    except Overflow as error:
-        raise ActivationError(
-            f"{error}: its range is too wide; check the weights, or run the model in float64"
-        ) from None
-
-
-def _kept(tap: TapInfo, gram: Gram) -> LayerGram:
+def _kept(tap: TapInfo, gram: Any) -> LayerGram:
     panels = gram.centred()
     unit = 2.0 ** -math.frexp(gram.sums.total)[1]
     # Centring makes no error larger, and no norm exceeds the trace, which is below 1.

@@ -106,8 +106,7 @@ class RunningLayer:
 
     def begin_scoring(self, found: LayerSpectrum, device: torch.device) -> bool:
         """Give up the sums for a pass that gives the samples' scores; False where none is wanted."""
-        leading = found.leading
-        if not self.plan.candidate.scoring or self.scoring is not None or leading is None:
+        if not self.plan.candidate.scoring or self.scoring is not None or (leading := found.leading) is None:
             return False
         del self.accumulator
         self.found, self.scoring = found, Scoring(leading, found.samples, self.plan.layer, device)
@@ -192,8 +191,8 @@ def again_at(plan: LayerPlan, options: Options, error: Overflow) -> Precision:
     if plan.rounding in WIDER:
         return Precision(WIDER[plan.rounding], plan.layer)
     raise ActivationError(
-        f"{error}: its range is too wide for rounding {plan.rounding}; check the weights, or try "
-        "--rounding fp64"
+        f"{error}: its range is too wide for rounding {plan.rounding}; check the weights, or take float64: "
+        "--rounding fp64, or a model in it"
     ) from None
 
 

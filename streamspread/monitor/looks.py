@@ -93,16 +93,17 @@ def joined(kept: Mapping[str, Kept], ranks: Ranks, options: Options, steps: tupl
 
 
 def _analysed(one: Kept, options: Options, steps: tuple[int, int]) -> Found:
-    rows, why = one.rows(), one.why
+    parts, why = one.parts, one.why
+    samples = sum(map(len, parts))
     if not why:
-        device = _where(rows.parts)
+        device = _where(parts)
         try:
-            rows = replace(rows, parts=[part.to(device) for part in rows.parts])
-            held = sum(part.nbytes for part in rows.parts)
+            one.parts = parts = [part.to(device) for part in parts]
+            held = sum(part.nbytes for part in parts)
             memory = options.memory
             room = int(_SHARE * free_bytes(device)) + held if memory is None else parse_bytes(memory)
             with arithmetic(device):
-                return spectrum_of_rows(rows, options, room)
+                return spectrum_of_rows(one.tap, parts, one.images, one.uneven, options, room)
         except Exception as error:  # whatever it is, the training goes on
             why = kind_and_line(error)
     return Reading(
@@ -111,7 +112,7 @@ def _analysed(one: Kept, options: Options, steps: tuple[int, int]) -> Found:
         layer=one.tap.name,
         shape=one.tap.shape,
         dim=max(1, one.tap.dim),
-        samples=rows.samples,
+        samples=samples,
         images=one.images,
         view=WHOLE if one.tap.view is None else one.tap.view.name,
         note=why,

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from streamspread.accumulators.base import LayerShape
-from streamspread.engine.rows import Rows
 from streamspread.errors import BudgetError, LayerError, StreamspreadError, first_line, kind_and_line
 from streamspread.observe.selection import Wanted, check_observable
 from streamspread.observe.taps import Look, TapInfo, first_tensor, observable_modules, rows_given
@@ -43,17 +41,6 @@ class Kept:
     seen: int = 0
     uneven: bool = False
     why: str = ""
-
-    def rows(self) -> Rows:
-        """With what the planner asks of a layer."""
-        view, tap = self.tap.view, self.tap
-        if view is None or view.name == WHOLE:
-            shape = LayerShape(tap.name, tap.shape, tap.dim, 0.0)
-        else:
-            shape = LayerShape(tap.name, tap.shape, tap.dim, 0.0, view=view.name, places=view.rows_each)
-        if self.uneven and view is not None and view.by_token:
-            shape = replace(shape, uneven=True)
-        return Rows(shape, self.parts, self.images)
 
 
 class _Hook:

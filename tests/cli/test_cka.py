@@ -200,10 +200,10 @@ def test_ctrl_c_after_some_layers_compares_prints_and_keeps_them(cli, tiny, tmp_
     real, planned = Passes.run, grams._planned
 
     def in_turn(observed, samples):
-        plan = planned(observed, samples)
+        options, plan = planned(observed, samples)
         layers = [replace(one, pass_indices=(n,)) for n, one in enumerate(plan.layers)]
         passes = [replace(plan.passes[0], index=n, layers=[one.layer]) for n, one in enumerate(layers)]
-        return replace(plan, layers=tuple(layers), passes=tuple(passes))
+        return options, replace(plan, layers=tuple(layers), passes=tuple(passes))
 
     def run(passes, taps, consume, turn):
         if turn.number == 3:
@@ -225,6 +225,6 @@ def test_ctrl_c_before_any_layer_is_done_leaves_nothing(cli, tiny, tmp_path, mon
     def end(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("streamspread.engine.grams._end_pass", end)
+    monkeypatch.setattr("streamspread.engine.layer.RunningLayer.end_pass", end)
     assert cli("cka", *tiny, "--grams", "g.safetensors") == (130, "", "interrupted\n")
     assert os.listdir(tmp_path) == []

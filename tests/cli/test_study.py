@@ -193,7 +193,7 @@ def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, arguments, words):
 
 
 def test_ctrl_c_keeps_what_is_done_on_a_page_and_the_same_command_goes_on(cli, tmp_path, monkeypatch):
-    from streamspread.engine.course import Analysis
+    from streamspread.engine.run import Analysis
     from streamspread.store import keeping
 
     monkeypatch.setattr(keeping, "LEAST_SECONDS", 0.0)

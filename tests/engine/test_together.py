@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from streamspread import analyze
-from streamspread.engine import course
-from streamspread.engine.course import Analysis
+from streamspread.engine import run
 from streamspread.engine.planning import kept_bytes, plan_for
+from streamspread.engine.run import Analysis
 from streamspread.observe.observed import observing
 from streamspread.options import Options, RunOptions
 from streamspread.system.threads import side_by_side
@@ -26,7 +26,7 @@ def groups(monkeypatch):
     """How many were computed together, each time that it was more than one."""
     found = []
     monkeypatch.setattr(
-        course, "side_by_side", lambda call, items: found.append(len(items)) or side_by_side(call, items)
+        run, "side_by_side", lambda call, items: found.append(len(items)) or side_by_side(call, items)
     )
     return found
 

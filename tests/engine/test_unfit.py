@@ -4,9 +4,10 @@ import pytest
 from torch import nn
 
 import streamspread
-from streamspread.accumulators.base import LayerShape, Unfit
-from streamspread.engine.rows import Rows, spectrum_of_rows
+from streamspread.accumulators.base import Unfit
+from streamspread.engine.rows import spectrum_of_rows
 from streamspread.errors import ActivationError
+from streamspread.observe.taps import TapInfo
 from streamspread.options import Options
 from tests.bits import plain
 from tests.hesitant import WHY, hesitate
@@ -72,9 +73,10 @@ def test_it_is_an_error_and_not_a_loop_where_none_may_be(monkeypatch):
 @pytest.mark.parametrize("rounding", ["auto", "fp16"])
 def test_rows_that_are_there_are_summed_again_too(rounding, monkeypatch):
     x = growing(100, 200).flatten(1) if rounding == "fp16" else images(N).flatten(1)
-    rows = Rows(LayerShape("c1", (192,), 192, 0.0), x.split(100), len(x))
     hesitate(monkeypatch, {"c1": len(x)})
-    found = spectrum_of_rows(rows, Options(thresholds=TAUS, rounding=rounding), 1 << 30)
+    tap = TapInfo("c1", "c1", 1, "Conv2d", (192,), 192, 4, False, 0.0, True)
+    options = Options(thresholds=TAUS, rounding=rounding)
+    found = spectrum_of_rows(tap, x.split(100), len(x), False, options, 1 << 30)
     assert found.method != "sketch"
     if rounding == "fp16":
         assert found.rounding == "bf16"

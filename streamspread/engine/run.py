@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -37,8 +37,9 @@ _ROUNDS = 4  # of eigenvalue steps, one on each thread, between which an analysi
 
 
 class Analysis:
-    """Passes over observed data. ``notes``: what an accumulator has to say of its spectrum, or why it gave
-    none, by layer; ``data_seen``: what the data were, as a hash.
+    """Passes over observed data, of which each layer's sums become a spectrum, or what ``finish`` makes of
+    them. ``notes``: what an accumulator has to say of its spectrum, or why it gave none, by layer;
+    ``data_seen``: what the data were, as a hash.
 
     It can be kept between two batches and after each layer, and resumed there. ``jobs``: the one at hand, and
     those to come; ``index``: of the pass; ``ending``: the layers that are left of those whose sums this pass
@@ -52,8 +53,13 @@ class Analysis:
         report: Report,
         meter: PeakMeter,
         keeper: Keeper | None = None,
+        *,
+        finish: Callable[[RunningLayer], Any] | None = None,
+        parts: Sequence[torch.Tensor] = (),
     ) -> None:
+        """``parts``: rows of one layer that are there already, in place of what a network gives."""
         self.observed, self.options, self.meter = observed, options, meter
+        self.finish, self.parts = finish, parts
         self.whole = Whole(report, observed.profile)
         self.report = self.whole.report
         self.keeper = keeper
@@ -63,15 +69,15 @@ class Analysis:
         self.index = 0
         self.ending: list[str] | None = None
         self.running: dict[str, RunningLayer] = {}
-        self.spectra: dict[str, LayerSpectrum] = {}
+        self.spectra: dict[str, Any] = {}
 
     @property
-    def done(self) -> dict[str, LayerSpectrum]:
+    def done(self) -> dict[str, Any]:
         """The spectra so far, by layer, also of those whose scores are still to come."""
         scoring = {name: one.found for name, one in self.running.items() if one.found is not None}
         return {name: self._kept(found) for name, found in scoring.items()} | self.spectra
 
-    def run(self, plan: Plan) -> dict[str, LayerSpectrum]:
+    def run(self, plan: Plan) -> dict[str, Any]:
         """All passes of a plan; layers that overflowed at fp16 are summed again at bf16, and at int16 in a
         larger unit, or at fp32 where it was not asked for; those that were unfit by an exact method."""
         self.rounding = plan.rounding
@@ -140,12 +146,17 @@ class Analysis:
         for name in names:
             if name not in self.running:
                 self.running[name] = self._new(name, self.observed.sources.get(name))
-        images = self.passes.run(
-            [self.taps[name] for name in names],
-            lambda tap, x_ND: self.running[tap.name].update(x_ND),
-            Turn(self.index + 1, len(plan.passes)),
-        )
-        self.data_seen = self.passes.data_seen
+        if self.parts:
+            for part_ND in self.parts:
+                self.running[names[0]].update(part_ND)
+            images = self.observed.samples or 0
+        else:
+            images = self.passes.run(
+                [self.taps[name] for name in names],
+                lambda tap, x_ND: self.running[tap.name].update(x_ND),
+                Turn(self.index + 1, len(plan.passes)),
+            )
+            self.data_seen = self.passes.data_seen
         for name in names:
             self.running[name].images = images
         self._end_pass(names, len(plan.passes))
@@ -199,14 +210,14 @@ class Analysis:
             together.append(name)
         return together or list(ending[:1])
 
-    def _spectra(self, together: Sequence[RunningLayer], size: int) -> list[LayerSpectrum]:
+    def _spectra(self, together: Sequence[RunningLayer], size: int) -> list[Any]:
         among, room = min(len(together), torch.get_num_threads()), Room(size)
 
-        def found(layer: RunningLayer) -> LayerSpectrum:
+        def found(layer: RunningLayer) -> Any:
             if layer.scoring is not None:
                 return layer.scored()
             with room.taken(layer.plan.finish_bytes) if among > 1 else nullcontext():
-                return self._finish(layer, among)
+                return self._finish(layer, among) if self.finish is None else self.finish(layer)
 
         return side_by_side(found, together) if among > 1 else [found(layer) for layer in together]
 
@@ -278,9 +289,9 @@ class Analysis:
             self.notes[name] = f"{before}; {advice}" if before else advice
         return spectrum
 
-    def _kept(self, spectrum: LayerSpectrum) -> LayerSpectrum:
+    def _kept(self, spectrum: Any) -> Any:
         """With its directions as they are given out: features as flattened, and scores where asked for."""
-        leading = spectrum.leading
+        leading = getattr(spectrum, "leading", None)
         if leading is None:
             return spectrum
         tap = next(tap for tap in self.observed.taps if tap.name == spectrum.layer)
@@ -289,7 +300,8 @@ class Analysis:
         return replace(spectrum, leading=replace(leading, scores_NK=scores_NK))
 
     def _report_step(self, plan: Plan, done: int, total: int, name: str) -> None:
-        self.report(Progress("eigenvalues", self.index + 1, len(plan.passes), done, total, "layers", name))
+        stage = "eigenvalues" if self.finish is None else "inner products"
+        self.report(Progress(stage, self.index + 1, len(plan.passes), done, total, "layers", name))
 
     def _end_pass(self, layers: Sequence[str], passes: int) -> None:
         """End a pass for its layers, and let go of those that must be summed again.
