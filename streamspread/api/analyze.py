@@ -11,8 +11,10 @@ from torch import nn
 
 from streamspread.api.calls import Subject, door, with_facts
 from streamspread.engine.analysis import analyzed
-from streamspread.engine.checkpoints import agreed, planned_alike, remove, twins
-from streamspread.engine.pace import Announce, foreseen
+from streamspread.engine.checkpoints import agreed, planned_alike, twins
+from streamspread.engine.checkpoints import remove as remove
+from streamspread.engine.pace import Announce as Announce
+from streamspread.engine.pace import foreseen
 from streamspread.engine.plan import Plan
 from streamspread.engine.whole import half
 from streamspread.errors import DataError, Interrupted, OptionError, check_flag
@@ -21,6 +23,7 @@ from streamspread.observe.network import unwrapped
 from streamspread.observe.observed import observing
 from streamspread.options import Options
 from streamspread.ranks import ALONE, Ranks
+from streamspread.ranks.launch import joined as joined
 from streamspread.ranks.launch import ranks_here
 from streamspread.results.spectra import Spectra
 from streamspread.streams.adapt import as_stream

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from streamspread.errors import DataError, ModelError
-from streamspread.models.specs import LoadedModel
+from streamspread.models.specs import LoadedModel, load
 from streamspread.observe.network import layer_patterns, pattern_texts, unwrapped
 from streamspread.observe.observed import default_layers
 from streamspread.observe.placement import as_input, model_dtype, prepared
@@ -62,7 +62,7 @@ def layers(
         from streamspread import models
 
         loaded = models.load(model, "none")
-        model, data = loaded.module, example_of(loaded, loaded.image_size) if data is None else data
+        model, data = loaded.module, _example_of(loaded, loaded.image_size) if data is None else data
     unwrapped(model)
     sample = _sample(data)
     parameter = next(model.parameters(), None)
@@ -79,7 +79,15 @@ def layers(
     return found
 
 
-def example_of(loaded: LoadedModel, size: int) -> Any:
+def layers_of_named(model: str, image_size: int | None, chosen: Any, axes: Any) -> Layers:
+    """As :func:`layers`, of a model by its name, without its weights; ``chosen``: layers."""
+    loaded = load(model, "none")
+    own = loaded.image_size
+    example = _example_of(loaded, own.at(image_size) if image_size else own)
+    return layers(loaded.module, example, layers=chosen, axes=axes)
+
+
+def _example_of(loaded: LoadedModel, size: int) -> Any:
     """What a named model can be shown to tell its layers: images of so many pixels, or what it takes else.
 
     Raises:

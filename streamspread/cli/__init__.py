@@ -76,7 +76,7 @@ def _run(arguments: list[str]) -> int:
 
     from streamspread.cli.app import program
     from streamspread.errors import StreamspreadError
-    from streamspread.ranks.launch import speaks
+    from streamspread.system.process import speaks
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -143,7 +143,7 @@ def _check_launcher(arguments: Sequence[str]) -> None:
     """Several processes share a run, and plan one; of any other command each would do, and write, the
     same."""
     from streamspread.errors import OptionError
-    from streamspread.ranks.launch import launched
+    from streamspread.system.process import launched
 
     size = launched()[1]
     named = [argument for argument in arguments if not argument.startswith("-")][:1]

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from streamspread.cli.arguments import Format, Printed
 from streamspread.options import split_names
-from streamspread.ranks.launch import speaks
+from streamspread.system.process import speaks
 from streamspread.system.text import printable
 
 if TYPE_CHECKING:
-    from streamspread.engine.plan import Outlook
-    from streamspread.results.history import History
-    from streamspread.results.spectra import Spectra
     from streamspread.system.progress import Progress as Event
 
 
@@ -55,21 +52,31 @@ def show_text(text: str) -> None:
     sys.stdout.write(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
 
 
-def print_result(spectra: Spectra, printed: Printed, said: Collection[str] = ()) -> None:
-    """Print spectra on stdout as a table, JSON or CSV; ``said``: notes that stand on stderr already, which
-    are left out where both are read in one place."""
+def print_result(
+    result: Any, printed: Printed, said: Collection[str] = (), thresholds: Sequence[float] = ()
+) -> None:
+    """Print spectra or a history on stdout as a table, JSON or CSV.
+
+    Args:
+        said: notes that stand on stderr already, which are left out where both are read in one place.
+        thresholds: of a history's table; none: all.
+    """
     columns = None if printed.columns is None else split_names(printed.columns)
-    if printed.form is Format.table:
-        from rich.console import Console
-
-        from streamspread.reports.spectra_table import print_spectra
-
-        print_spectra(spectra, Console(), columns, said if _one_place() else ())
-    else:
+    if printed.form is not Format.table:
         from streamspread.reports import export
 
         write = export.to_json if printed.form is Format.json else export.to_csv
-        show_text(write(spectra, columns))
+        show_text(write(result, columns))
+        return
+    from rich.console import Console
+
+    from streamspread.reports.history import print_history
+    from streamspread.reports.spectra_table import print_spectra
+
+    if hasattr(result, "readings"):
+        print_history(result, thresholds, Console())
+    else:
+        print_spectra(result, Console(), columns, said if _one_place() else ())
 
 
 def check_printed(printed: Printed) -> None:
@@ -88,20 +95,6 @@ def _one_place() -> bool:
         return os.path.sameopenfile(sys.stdout.fileno(), sys.stderr.fileno())
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def print_history(history: History, thresholds: Sequence[float], form: Format) -> None:
-    """Print spread over a training on stdout as a table, JSON or CSV."""
-    if form is Format.table:
-        from rich.console import Console
-
-        from streamspread.reports.history import print_history
-
-        print_history(history, thresholds, Console())
-    else:
-        from streamspread.reports import export
-
-        show_text((export.to_json if form is Format.json else export.to_csv)(history))
 
 
 @contextmanager
@@ -125,24 +118,6 @@ def progress_bars(quiet: bool, first: str = "starting") -> Iterator[Callable[[Ev
     with showing as show, telling(show):
         doing(first)
         yield show
-
-
-def outlook_line(now: Outlook, more: Outlook | None, twice: bool = False, called: str = "images") -> None:
-    """How long a run will take, on stderr, and what all samples would; ``twice``: for a random twin too;
-    ``called``: what samples are."""
-    from streamspread.reports.naming import listed
-    from streamspread.reports.text import duration, outweighed
-
-    line = f"about {duration(now.seconds)}{', and as long again for the random twin' if twice else ''}"
-    if now.wire:
-        line += f", of which the processes wait about {duration(now.waits)} for each other's rows"
-    if more is not None:
-        line += (
-            f"; all {more.samples:,} {called}: about {duration(more.seconds)}, with --samples {more.samples}"
-        )
-    note(line, quiet=False)
-    if now.outweighed:
-        note(outweighed(listed(now.outweighed, tuple(now.layers))), quiet=False)
 
 
 def training_bar(

@@ -10,25 +10,10 @@ from typing import Any
 
 from streamspread.errors import RanksError, first_line
 from streamspread.ranks import ALONE, Ranks
-
-_NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+from streamspread.system.process import launched
 
 # Held, a group would outlive its end: see ranks/transport.py.
 _known: tuple[weakref.ref[Any], Ranks] | None = None
-
-
-def launched() -> tuple[int, int]:
-    """(rank, processes) as a launcher says; (0, 1) where none does."""
-    try:
-        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    except (KeyError, ValueError):
-        return 0, 1
-    return (rank, size) if size > 1 and all(name in os.environ for name in _NEEDED) else (0, 1)
-
-
-def speaks() -> bool:
-    """Whether this process is the one that prints."""
-    return launched()[0] == 0
 
 
 def ranks_here(alone: bool = False) -> Ranks:

@@ -56,11 +56,34 @@ def print_plan(plan: Any, output: Output) -> None:
         takes = "" if ahead is None else f", for which it waits about {text.duration(ahead.waits)}"
         said = f"{plan.ranks} processes share it: each is sent {sent} by the others{takes}"
         print_line(output, said, style="bold")
-    if ahead is not None and ahead.outweighed:
-        print_line(output, text.outweighed(listed(ahead.outweighed, everyone)))
     if ahead is not None:
+        for line in _outweighed(ahead):
+            print_line(output, line)
         own, forwards = text.duration(ahead.seconds), text.duration(ahead.forwards)
         print_line(output, f"about {own}, of which the network's forward takes {forwards}", style="bold")
+
+
+def outlook_lines(now: Any, more: Any, twice: bool = False, called: str = "images") -> list[str]:
+    """How long a run will take, and what all samples would; ``twice``: for a random twin too; ``called``:
+    what samples are."""
+    line = f"about {text.duration(now.seconds)}{', and as long again for the random twin' if twice else ''}"
+    if now.wire:
+        line += f", of which the processes wait about {text.duration(now.waits)} for each other's rows"
+    if more is not None:
+        takes = text.duration(more.seconds)
+        line += f"; all {more.samples:,} {called}: about {takes}, with --samples {more.samples}"
+    return [line, *_outweighed(now)]
+
+
+def _outweighed(outlook: Any) -> list[str]:
+    """That several processes wait longer than they work, if they do."""
+    if not outlook.outweighed:
+        return []
+    names = listed(outlook.outweighed, tuple(outlook.layers))
+    return [
+        f"{names}: sending rows between processes takes longer than summing them; fewer processes, or a "
+        "faster network, may be quicker"
+    ]
 
 
 def print_layers(taps: Sequence[Any], output: Output) -> None:

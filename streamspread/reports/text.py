@@ -107,14 +107,6 @@ def operations(value: float) -> str:
     return _scaled(value, 1000, ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"))
 
 
-def outweighed(layers: str) -> str:
-    """That several processes wait longer than they work, for the layers of those names."""
-    return (
-        f"{layers}: sending rows between processes takes longer than summing them; fewer processes, or a "
-        "faster network, may be quicker"
-    )
-
-
 def shape(dims: tuple[int, ...]) -> str:
     """(64, 32, 32) as 64×32×32."""
     return "×".join(str(dim) for dim in dims)

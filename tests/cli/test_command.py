@@ -5,9 +5,10 @@ import re
 import pytest
 import typer
 
+from streamspread.api.sources import Network
 from streamspread.cli import main
 from streamspread.cli.app import COMMANDS, Command, flags
-from streamspread.cli.arguments import Network, Quiet
+from streamspread.cli.arguments import Quiet
 from streamspread.options import EmbedOptions, Options, documented, option_of
 
 

@@ -15,9 +15,9 @@ import torch
 
 import streamspread
 from streamspread import models, store
-from streamspread.api import analyze
-from streamspread.cli import inputs
-from streamspread.cli.arguments import Data
+from streamspread.api import analyze, sources
+from streamspread.api.sources import Data
+from streamspread.cli.arguments import dated_name
 from streamspread.datasets.images import ImageData, StreamedImages
 from tests.fresh import environment
 
@@ -69,7 +69,7 @@ def test_without_out_no_file_that_is_there_is_replaced(cli, tiny, tmp_path, monk
 
 
 def test_a_dated_name_is_one_that_a_file_can_have(tmp_path):
-    name = inputs.dated_name(f"plan:{','.join(['64'] * 200)}", ".arrow").name
+    name = dated_name(f"plan:{','.join(['64'] * 200)}", ".arrow").name
     assert re.fullmatch(r"plan-64-[\w-]+-\d{8}-\d{6}\.arrow", name)
     store.check_writable(tmp_path / name)
 
@@ -122,7 +122,7 @@ def test_a_path_that_cannot_be_written_is_refused_before_any_work(cli, tiny, mon
     def never(*args, **options):
         raise AssertionError("work began")
 
-    monkeypatch.setattr(inputs, "open_data", never)
+    monkeypatch.setattr(sources, "open_data", never)
     monkeypatch.setattr(analyze, "analyze_with", never)
     code, _, err = cli("run", *tiny, "--out", "missing/x.arrow")
     assert code == 2
@@ -173,7 +173,7 @@ def test_before_a_longer_run_it_says_how_long_and_what_all_images_would_take(cli
     monkeypatch.setattr("streamspread.engine.pace._WORTH_A_WORD", 0.0)
     assert re.search(r"^about \d+ s$", cli("run", *tiny).err, re.MULTILINE)
     assert "about" not in cli("run", *tiny, "--quiet").err
-    monkeypatch.setattr("streamspread.cli.inputs.CPU_SAMPLES", 24)
+    monkeypatch.setattr("streamspread.api.sources.CPU_SAMPLES", 24)
     options = ["patches" if option == "noise" else option for option in tiny]
     at = options.index("--samples")
     err = cli("run", *options[:at], *options[at + 2 :]).err
@@ -209,7 +209,7 @@ def test_how_many_images_without_samples(monkeypatch, device, spec, total, asked
 
     monkeypatch.setattr(datasets, "load", load)
     monkeypatch.setattr(datasets, "default", lambda *args, **more: (load("cifar10", *args, **more), None))
-    _, notes, *_ = inputs.open_data(Data(spec, samples=asked), 0, None, torch.device(device))
+    _, notes, *_ = sources.open_data(Data(spec, samples=asked), 0, None, torch.device(device))
     assert loaded[-1] == expected
     assert notes == (["on the CPU at most 5,000 images are used; --samples takes more"] if noted else [])
 
@@ -312,7 +312,7 @@ def test_with_random_weights_beside_the_networks(cli, tiny):
 def test_images_stay_in_memory_where_they_are_small_beside_the_budget_and_count_in_it():
     def opened(memory):
         source = Data("noise", samples=6_000)
-        return inputs.open_data(source, 0, 32, torch.device("cpu"), memory=memory).images
+        return sources.open_data(source, 0, 32, torch.device("cpu"), memory=memory).images
 
     read = opened("64MiB")
     assert isinstance(read, StreamedImages)

@@ -7,10 +7,9 @@ import pytest
 from rich.console import Console
 
 from streamspread.accumulators.costs import NOTHING, Travels, Wire
-from streamspread.cli.terminal import outlook_line
 from streamspread.engine.plan import Pace, outlook
 from streamspread.ranks import Ranks
-from streamspread.reports.plan_table import print_plan
+from streamspread.reports.plan_table import outlook_lines, print_plan
 from streamspread.system.devices import CPU
 from tests.shapes import GIB, layer, planned
 
@@ -64,7 +63,7 @@ def test_each_is_sent_what_the_others_have_and_its_share_of_columns():
 
 
 @pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
-def test_a_wire_that_is_slow_outweighs_the_sums_and_is_said_to(method, capsys):
+def test_a_wire_that_is_slow_outweighs_the_sums_and_is_said_to(method):
     shared = plan(4, method)
     fast, slow = (outlook(shared, replace(PACE, wire=wire), CPU) for wire in (FAST, SLOW))
     assert fast.outweighed == ()
@@ -75,8 +74,7 @@ def test_a_wire_that_is_slow_outweighs_the_sums_and_is_said_to(method, capsys):
     print_plan(replace(shared, outlook=slow), Console(file=printed, width=200))
     assert "4 processes share it: each is sent " in printed.getvalue()
     assert "c1: sending rows between processes takes longer than summing them" in printed.getvalue()
-    outlook_line(slow, None)
-    assert "of which the processes wait about " in capsys.readouterr().err
+    assert "of which the processes wait about " in outlook_lines(slow, None)[0]
 
 
 @pytest.mark.parametrize("method", ["covariance", "gram"])

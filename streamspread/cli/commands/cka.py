@@ -2,14 +2,15 @@
 
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamspread.api.sources import Source, images_at_most, open_source
 from streamspread.cli.app import Command
-from streamspread.cli.arguments import OUTPUT, Quiet, Source, images_at_most
-from streamspread.cli.inputs import open_source
+from streamspread.cli.arguments import OUTPUT, Quiet
 from streamspread.cli.terminal import note, progress_bars, show_text
 from streamspread.errors import OptionError
 from streamspread.options import Flag, Option, ViewOptions
@@ -75,17 +76,17 @@ def cka(
                 if path.suffix != suffix:
                     raise OptionError(f"cannot write to {str(path)!r}: the name must end in {suffix}")
                 store.check_writable(path)
-        kept, partial = output.grams, ""
+        kept, interrupted = output.grams, ""
         if files:
             _check_files(context, files)
             grams, names = [store.read_grams(path) for path in files], [str(path) for path in files]
         else:
-            one, kept, partial = _streamed(context, source, options, output, progress)
+            one, kept, interrupted = _streamed(context, source, options, output, progress)
             grams, names = [one], [source.model]
         similarity = compare(*grams)
         written = output.out
         if output.out is not None:
-            with store.place(output.out, replace=not partial) as written:
+            with store.place(output.out, replace=not interrupted) as written:
                 store.write_text(export.to_csv(similarity), written)
     from rich.console import Console
 
@@ -95,12 +96,12 @@ def cka(
     if len(titles) > 1:
         titles = [f"{what}: {title}" for what, title in zip(("rows", "columns"), titles, strict=True)]
     print_similarity(similarity, Console(), titles)
-    if partial:
-        show_text(f"{partial}\n")
+    if interrupted:
+        show_text(f"{interrupted}\n")
     for path in (kept, written):
         if path is not None:
             note(f"wrote {path}", output.quiet)
-    if partial:
+    if interrupted:
         raise typer.Exit(130)
 
 
@@ -130,20 +131,20 @@ def _streamed(
     from streamspread.api import grams as api
     from streamspread.errors import Interrupted
 
-    partial = ""
-    opened = open_source(source, options, output.quiet, most=MOST)
+    interrupted = ""
+    opened = open_source(source, options, partial(note, quiet=output.quiet), MOST)
     facts = opened.facts(context.obj, source, options.seed)
     try:
         grams = api.grams(
             opened.loaded.module, opened.data, **vars(options), progress=progress, provenance=facts
         )
     except Interrupted as stopped:
-        grams, partial = stopped.result, stopped.result.provenance["notes"][-1]
+        grams, interrupted = stopped.result, stopped.result.provenance["notes"][-1]
     if output.grams is None:
-        return grams, None, partial
-    with store.place(output.grams, replace=not partial) as written:
+        return grams, None, interrupted
+    with store.place(output.grams, replace=not interrupted) as written:
         store.write_grams(grams, written)
-    return grams, written, partial
+    return grams, written, interrupted
 
 
 COMMAND = Command(

@@ -3,14 +3,15 @@
 # No `from __future__ import annotations`: the fields' annotations are read while the program runs.
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streamspread.api.sources import INPUT, Source, Split, images_at_most, open_source
 from streamspread.cli.app import Command
-from streamspread.cli.arguments import INPUT, OUTPUT, Language, Quiet, Source, Split, images_at_most
-from streamspread.cli.inputs import dated_name, open_source
+from streamspread.cli.arguments import OUTPUT, Language, Quiet, dated_name
 from streamspread.cli.terminal import note, progress_bars, show_text
 from streamspread.errors import OptionError
 from streamspread.options import EmbedOptions, Flag, Option
@@ -58,7 +59,7 @@ def embed(context: typer.Context, source: EmbedSource, options: EmbedOptions, ou
         figures.check(lang)
         for suffix in (".arrow", ".png", ".svg"):
             store.check_writable(path.with_suffix(suffix))
-        opened = open_source(source, options, output.quiet, most=MOST)
+        opened = open_source(source, options, partial(note, quiet=output.quiet), MOST)
         facts = opened.facts(context.obj, source, options.seed)
         try:
             embedding = api.embed(

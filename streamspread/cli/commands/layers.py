@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+from streamspread.api.sources import Source
 from streamspread.cli.app import Command
-from streamspread.cli.arguments import Output, Source
+from streamspread.cli.arguments import Output
 from streamspread.cli.terminal import progress_bars
 from streamspread.options import Options
 
@@ -16,14 +17,9 @@ def layers(source: Source, options: Options, output: Output) -> None:
     """List a network's layers with the shape and the number D of their features, and mark those that --layers
     takes; a line of run can be pasted."""
     with progress_bars(output.quiet):
-        from streamspread import models
-        from streamspread.api.layers import example_of
-        from streamspread.api.layers import layers as layers_of
+        from streamspread.api.layers import layers_of_named
 
-        loaded = models.load(source.model, "none")
-        own = loaded.image_size
-        example = example_of(loaded, own.at(source.image_size) if source.image_size else own)
-        found = layers_of(loaded.module, example, layers=options.layers, axes=options.axes)
+        found = layers_of_named(source.model, source.image_size, options.layers, options.axes)
     from rich.console import Console
 
     from streamspread.reports.plan_table import print_layers

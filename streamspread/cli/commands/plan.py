@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from streamspread.api.sources import Source, open_first
 from streamspread.cli.app import Command
-from streamspread.cli.arguments import Output, Source
-from streamspread.cli.inputs import open_first
-from streamspread.cli.terminal import progress_bars
+from streamspread.cli.arguments import Output
+from streamspread.cli.terminal import note, progress_bars
 from streamspread.options import Options
-from streamspread.ranks.launch import speaks
+from streamspread.system.process import speaks
 
 
 def plan(source: Source, options: Options, output: Output) -> None:
@@ -15,10 +17,9 @@ def plan(source: Source, options: Options, output: Output) -> None:
     with progress_bars(output.quiet or not speaks()):
         from streamspread.api import analyze
         from streamspread.api.calls import Subject
-        from streamspread.ranks.launch import joined
 
-        with joined(str(options.device)) as ranks, ranks.together():
-            opened = open_first(source, options, output.quiet, ranks)
+        with analyze.joined(str(options.device)) as ranks, ranks.together():
+            opened = open_first(source, options, partial(note, quiet=output.quiet), ranks)
             subject = Subject(opened.loaded.module, opened.data)
             found = analyze.plan_with(subject, options, timed=True, ranks=ranks)
     if not ranks.leads:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
+from streamspread.api.sources import Source, open_first
 from streamspread.cli.app import Command
-from streamspread.cli.arguments import Output, Source
-from streamspread.cli.inputs import Opened, dated_name, open_first
-from streamspread.cli.terminal import check_printed, note, outlook_line, print_result, progress_bars
+from streamspread.cli.arguments import Output, dated_name
+from streamspread.cli.terminal import check_printed, note, print_result, progress_bars
 from streamspread.errors import OptionError
 from streamspread.options import Options
-from streamspread.ranks.launch import speaks
+from streamspread.system.process import speaks
 
 if TYPE_CHECKING:
-    from streamspread.models.twin import Twin
-    from streamspread.ranks import Ranks
-    from streamspread.results.spectra import Spectra
     from streamspread.system.progress import Report
 
 
@@ -29,7 +25,7 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
     """Say how many principal components each layer needs, and write the result to a file; Ctrl-C keeps the
     layers that are done."""
     with progress_bars(output.quiet or not speaks()) as progress:
-        from streamspread.ranks.launch import joined
+        from streamspread.api.analyze import joined
 
         with joined(str(options.device)) as ranks, ranks.together():
             done = _analyzed(context.obj, source, options, output, progress, ranks)
@@ -42,7 +38,7 @@ def run(context: typer.Context, source: Source, options: Options, output: Output
 class _Done(NamedTuple):
     """What came of an analysis, where it is to be written, and what must be said of it."""
 
-    spectra: Spectra
+    spectra: Any
     path: Path
     notes: list[str]
     interrupted: bool = False
@@ -54,13 +50,13 @@ def _analyzed(
     options: Options,
     output: Output,
     progress: Report | None,
-    ranks: Ranks,
+    ranks: Any,
 ) -> _Done:
     from streamspread import store
     from streamspread.api import analyze
     from streamspread.api.calls import Subject
-    from streamspread.engine.pace import Announce
     from streamspread.errors import Interrupted
+    from streamspread.reports.plan_table import outlook_lines
     from streamspread.system.files import check_apart
 
     check_printed(output)
@@ -71,12 +67,16 @@ def _analyzed(
         raise OptionError(f"cannot write the result to {str(path)!r}: the name must end in .arrow")
     if options.checkpoint is not None:
         check_apart(options.checkpoint, path)
-    opened = open_first(source, options, quiet, ranks)
+    opened = open_first(source, options, partial(note, quiet=quiet), ranks)
     facts = opened.facts(command, source, options.seed)
-    subject, twin = Subject(opened.loaded.module, opened.data), _twin(opened, source, options)
+    subject, twin = Subject(opened.loaded.module, opened.data), opened.twin(source, options)
     called = "images" if opened.loaded.takes == "images" else "texts"
-    say = partial(outlook_line, twice=options.with_random, called=called)
-    announce = None if quiet else Announce(say, opened.total)
+
+    def say(now: Any, more: Any) -> None:
+        for line in outlook_lines(now, more, options.with_random, called):
+            note(line, quiet)
+
+    announce = None if quiet else analyze.Announce(say, opened.total)
     how: dict[str, Any] = {"announce": announce, "twin": twin, "ranks": ranks}
     try:
         spectra = analyze.analyze_with(subject, options, progress, facts, **how)
@@ -88,7 +88,7 @@ def _analyzed(
 def _put_out(done: _Done, options: Options, output: Output) -> None:
     """Print the result, and write it."""
     from streamspread import store
-    from streamspread.engine.checkpoints import remove
+    from streamspread.api.analyze import remove
 
     try:  # printed first, since the disk may be full; and written though nobody may read what is printed
         print_result(done.spectra, output, () if output.quiet else done.notes)
@@ -100,16 +100,6 @@ def _put_out(done: _Done, options: Options, output: Output) -> None:
     note(f"wrote {written}", output.quiet)
     if not done.interrupted:
         remove(options)
-
-
-def _twin(opened: Opened, source: Source, options: Options) -> Twin | None:
-    """The network with fresh weights, where it was asked for."""
-    if not options.with_random:
-        return None
-    from streamspread.models.twin import twin_of, twin_seed
-
-    twin, fresh = twin_of(opened.loaded, twin_seed(options.seed))
-    return replace(twin, title=opened._replace(loaded=fresh).facts((), source, twin.seed)["title"])
 
 
 COMMAND = Command(

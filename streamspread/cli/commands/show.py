@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from streamspread.cli.app import Command
 from streamspread.cli.arguments import Format, Printed
-from streamspread.cli.terminal import check_printed, print_history, print_result
+from streamspread.cli.terminal import check_printed, print_result
 from streamspread.options import read_thresholds
 
 
@@ -32,21 +32,23 @@ def show(
     taus = None if thresholds is None else read_thresholds(thresholds)
 
     from streamspread import store
-    from streamspread.results.history import History
 
     check_printed(printed)
     form = printed.form
     if len(files) > 1 and form is not Format.table:
         raise typer.BadParameter(f"{form.value} takes one file at a time", param_hint="--format")
     # All of them first: no half output before an error.
-    results = [store.read_history(one) if store.is_history(one) else store.read(one) for one in files]
+    results: list[Any] = []
+    for path in files:
+        if store.is_history(path):
+            results.append(store.read_history(path))
+        else:
+            spectra = store.read(path)
+            results.append(spectra if taus is None else spectra.at(taus))
     for index, result in enumerate(results):
         if index:
             print()
-        if isinstance(result, History):
-            print_history(result, taus or (), form)
-        else:
-            print_result(result if taus is None else result.at(taus), printed)
+        print_result(result, printed, thresholds=taus or ())
 
 
 COMMAND = Command(

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from streamspread.api.sources import INPUT
 from streamspread.cli.app import Command
-from streamspread.cli.arguments import INPUT, OUTPUT, Quiet
-from streamspread.cli.inputs import dated_name
+from streamspread.cli.arguments import OUTPUT, Quiet, dated_name
 from streamspread.cli.terminal import epoch_line, note, progress_bars, training_bar
 from streamspread.options import Flag, Option
 from streamspread.options.analysis import MACHINE

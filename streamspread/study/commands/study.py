@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamspread.api.sources import INPUT, Data, open_data
 from streamspread.cli.app import Command
-from streamspread.cli.arguments import INPUT, OUTPUT, Data, Language, Quiet
-from streamspread.cli.inputs import open_data
+from streamspread.cli.arguments import OUTPUT, Language, Quiet
 from streamspread.cli.terminal import epoch_line, note, progress_bars, training_bar
 from streamspread.options import Flag, Option, split_names
 from streamspread.options.analysis import QUESTION, Device, Memory, Proof, Seed, Thresholds

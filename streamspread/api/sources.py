@@ -1,19 +1,17 @@
-"""From the options to what the library takes: model and data opened, and files named."""
+"""Network and data by name: the options that name them, and how they are opened."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: the fields' annotations are read while the program runs.
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import re
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from streamspread.cli.arguments import Data, Source
-from streamspread.cli.terminal import note
+from streamspread.datasets import data_forms
 from streamspread.errors import ModelError, OptionError
-from streamspread.options import RunOptions
+from streamspread.models import model_forms
+from streamspread.options import Flag, Option, Options, RunOptions
 from streamspread.system.progress import doing
-from streamspread.system.text import file_stem
+from streamspread.system.text import listed
 
 if TYPE_CHECKING:
     import torch
@@ -21,19 +19,110 @@ if TYPE_CHECKING:
     from streamspread.datasets import ImageData, StreamedImages
     from streamspread.datasets.texts import Texts
     from streamspread.models import LoadedModel
+    from streamspread.models.twin import Twin
     from streamspread.ranks import Ranks
+
+INPUT = "Network and data"
+Say = Callable[[str], None]
 
 CPU_SAMPLES = 5_000  # minutes for no1 on two cores; ten times as many are half an hour
 _HELD_SHARE, _ALWAYS_HELD = 8, 16 << 20  # decoded images stay in memory up to an 8th of it, or 16 MiB
+
+
+class Split(StrEnum):
+    """Which part of the data."""
+
+    train = "train"
+    test = "test"
+    val = "val"
+
+
+def _models() -> list[str]:
+    from streamspread.models.plans import PLANS
+
+    return [*PLANS, *(form.partition("NAME")[0] for form in model_forms() if form.endswith(":NAME"))]
+
+
+def _data() -> list[str]:
+    return [form.partition("[")[0].partition("PATH")[0].partition("NAME")[0] for form in data_forms()]
+
+
+@dataclass(eq=False, repr=False)
+class Network:
+    """Which network."""
+
+    model: Annotated[
+        str,
+        Option(lambda: f"{listed(model_forms())}.", Flag(("--model", "-m"), "NAME", INPUT, choices=_models)),
+    ] = "no1"
+    weights: Annotated[
+        str | None,
+        Option(
+            "A .safetensors, .pt or .pth file; default: those published; none: random ones; what a callable "
+            "returns keeps its own.",
+            Flag(metavar="PATH|default|none", panel=INPUT, unset="those shipped"),
+        ),
+    ] = None
+
+
+@dataclass(eq=False, repr=False)
+class Data:
+    """Which images."""
+
+    data: Annotated[
+        str | None,
+        Option(
+            lambda: f"{listed(data_forms())}.",
+            Flag(
+                ("--data", "-d"),
+                "SPEC",
+                INPUT,
+                unset="cifar10 if it is available, else patches",
+                choices=_data,
+            ),
+        ),
+    ] = None
+    split: Annotated[Split, Option("Which part of the data.", Flag(panel=INPUT))] = Split.train
+    samples: Annotated[
+        int | None,
+        Option(
+            "How many images, drawn with --seed.",
+            Flag(("--samples", "-n"), "N", INPUT, unset="all on a GPU, 5,000 on a CPU"),
+        ),
+    ] = None
+
+
+@dataclass(eq=False, repr=False)
+class ImageSize:
+    """At which size."""
+
+    image_size: Annotated[
+        int | None,
+        Option(
+            "Width of the images, which are square unless the model's are not.",
+            Flag(metavar="PIXELS", panel=INPUT, least=1, most=65_535, unset="what the model is made for"),
+        ),
+    ] = None
+
+
+@dataclass(eq=False, repr=False)
+class Source(ImageSize, Data, Network):
+    """A network and the images that go through it."""
+
+
+def images_at_most(most: int) -> Option:
+    """The option of commands that take so many images unless more are asked for."""
+    flag = Flag(("--samples", "-n"), "N", INPUT, unset=f"all, but at most {most:,}")
+    return Option("How many images, drawn with --seed.", flag)
 
 
 class Opened(NamedTuple):
     """Model and data, ready. ``notes``: what must be said about their choice, a line each; ``total``: how
     many samples there are, where that had to be counted."""
 
-    loaded: LoadedModel
-    data: ImageData | StreamedImages | Texts
-    device: torch.device
+    loaded: "LoadedModel"
+    data: "ImageData | StreamedImages | Texts"
+    device: "torch.device"
     notes: list[str]
     total: int | None = None
 
@@ -45,35 +134,35 @@ class Opened(NamedTuple):
             self.loaded, self.data, self.device, command, self.notes, seed=seed, split=source.split.value
         )
 
+    def twin(self, source: Source, options: Options) -> "Twin | None":
+        """The network with fresh weights, where it is asked for."""
+        if not options.with_random:
+            return None
+        from streamspread.models.twin import twin_of, twin_seed
+
+        twin, fresh = twin_of(self.loaded, twin_seed(options.seed))
+        return replace(twin, title=self._replace(loaded=fresh).facts((), source, twin.seed)["title"])
+
 
 class OpenedData(NamedTuple):
     """Images, ready, with what must be said about the choice, a line each; ``spec``: of what was opened;
     ``total``: how many there are, where that had to be counted."""
 
-    images: ImageData | StreamedImages
+    images: "ImageData | StreamedImages"
     notes: list[str]
     spec: str
     total: int | None = None
 
 
-def dated_name(model: str, suffix: str) -> Path:
-    """A file in the current folder named after the model and the time, as no1-20260131-235959.arrow.
-
-    Another command of the same second has the same: store.place gives one of them another.
-    """
-    plain = file_stem(re.sub(r"[^A-Za-z0-9._-]+", "-", model).strip("-."))
-    return Path(f"{plain}-{datetime.now(UTC):%Y%m%d-%H%M%S}{suffix}")
-
-
-def open_source(source: Source, options: RunOptions, quiet: bool, most: int | None = None) -> Opened:
-    """The network and the images or texts that the options name; errors as models.load, :func:`open_data` and
-    datasets.load_texts."""
-    from streamspread import models
+def open_source(source: Source, options: RunOptions, say: Say, most: int | None = None) -> Opened:
+    """The network and the images or texts that the options name. ``say``: is given what must be said of them.
+    Errors as models.load, :func:`open_data` and datasets.load_texts."""
+    from streamspread.models import load
     from streamspread.system.devices import resolve_device
 
     device = resolve_device(options.device)
     doing(f"opening {source.model}")
-    loaded = models.load(source.model, source.weights, options.seed)
+    loaded = load(source.model, source.weights, options.seed)
     data: ImageData | StreamedImages | Texts
     if loaded.takes == "images":
         size = loaded.image_size if source.image_size is None else loaded.image_size.at(source.image_size)
@@ -83,24 +172,24 @@ def open_source(source: Source, options: RunOptions, quiet: bool, most: int | No
     if missing := (loaded.note or {}).get("random"):
         notes.append(f"random, since the published weights have none of them: {missing}")
     for line in notes:
-        note(line, quiet)
+        say(line)
     return Opened(loaded, data, device, notes, total)
 
 
-def open_first(source: Source, options: RunOptions, quiet: bool, ranks: Ranks) -> Opened:
+def open_first(source: Source, options: RunOptions, say: Say, ranks: "Ranks") -> Opened:
     """As :func:`open_source`, on several ranks by the first one before the others, for which all that must be
     fetched is there then."""
     if not ranks.leads:
         ranks.tell()
-    opened = open_source(source, options, quiet or not ranks.leads)
+    opened = open_source(source, options, say if ranks.leads else lambda line: None)
     if ranks.leads:
         ranks.tell()
     return opened
 
 
 def _open_texts(
-    loaded: LoadedModel, source: Source, seed: int, device: torch.device, most: int | None
-) -> tuple[Texts, list[str], int]:
+    loaded: "LoadedModel", source: Source, seed: int, device: "torch.device", most: int | None
+) -> tuple["Texts", list[str], int]:
     """The texts that the options name, as the model's tokens, what must be said of them, and how many there
     are."""
     from streamspread import datasets
@@ -130,7 +219,7 @@ def open_data(
     source: Data,
     seed: int,
     image_size: int,
-    device: torch.device,
+    device: "torch.device",
     most: int | None = None,
     memory: str | int | None = None,
 ) -> OpenedData:
