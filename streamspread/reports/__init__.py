@@ -3,7 +3,7 @@
 A stored result is a run; runs make a collection; sections choose tables and charts of it; a table or chart is
 written for a terminal, a page, Markdown or a file.
 
-* how a number, a word or a colour is written: ``text``, ``naming``, ``texts`` (``languages/``), ``theme``
+* how a number, a word or a colour is written: ``text``, ``texts`` (``languages/``), ``theme``
 * ``table``: one table, four outputs; what is printed: ``spectra_table``, ``plan_table``,
   ``comparison_tables``, ``history``; what other programs read: ``export``
 * results of a report: ``run``, ``collection``; what they say: ``finding``

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamspread.reports import text
-from streamspread.reports.naming import alike, listed
 from streamspread.reports.table import Column, Output, print_line, print_widest_that_fits
 
 
@@ -33,16 +32,16 @@ def print_plan(plan: Any, output: Output) -> None:
         columns.append(Column("seconds, about", [text.seconds(ahead.layers[row.layer]) for row in rows]))
     print_widest_that_fits(output, [columns])
     everyone = [row.layer for row in rows]
-    for names, reason in alike((row.layer, _reason(row)) for row in rows):
-        print_line(output, f"{listed(names, everyone)}: {reason}")
+    for names, reason in text.alike((row.layer, _reason(row)) for row in rows):
+        print_line(output, f"{text.listed(names, everyone)}: {reason}")
     if plan.samples is not None and (limited := [row.layer for row in rows if row.ceiling < row.directions]):
         print_line(
             output,
-            f"limited by the number of {plan.called}: {listed(limited, everyone)}: {plan.samples:,} of them "
-            f"span at most {plan.samples - 1:,} directions, and these layers have more",
+            f"limited by the number of {plan.called}: {text.listed(limited, everyone)}: {plan.samples:,} of "
+            f"them span at most {plan.samples - 1:,} directions, and these layers have more",
         )
     for step in plan.passes:
-        those = listed(step.layers, everyone)
+        those = text.listed(step.layers, everyone)
         line = f"pass {step.index + 1} of {len(plan.passes)}, cut off after {step.deepest}: {those}"
         print_line(output, f"{line} ({text.size(step.bytes)})")
     print_line(
@@ -79,7 +78,7 @@ def _outweighed(outlook: Any) -> list[str]:
     """That several processes wait longer than they work, if they do."""
     if not outlook.outweighed:
         return []
-    names = listed(outlook.outweighed, tuple(outlook.layers))
+    names = text.listed(outlook.outweighed, tuple(outlook.layers))
     return [
         f"{names}: sending rows between processes takes longer than summing them; fewer processes, or a "
         "faster network, may be quicker"

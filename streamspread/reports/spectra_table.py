@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from streamspread.errors import OptionError
 from streamspread.reports import text
 from streamspread.reports.comparison_tables import classes_table
-from streamspread.reports.naming import listed
 from streamspread.reports.table import Column, Output, print_line, print_table, print_widest_that_fits
 from streamspread.reports.texts import IMAGES, Texts, texts_in
 from streamspread.results.metrics import metric_names, metrics_of
@@ -236,15 +235,15 @@ def _lines_below(content: TableInput, provenance: Mapping[str, Any], called: str
     layers, thresholds = content.layers, content.thresholds
     everyone = [layer.layer for layer in layers]
     if constant := [layer.layer for layer in layers if layer.total_variance <= 0]:
-        each = called.removesuffix("s")
-        yield f"constant (the same for every {each}, so no component is needed): {listed(constant, everyone)}"
+        each, names = called.removesuffix("s"), text.listed(constant, everyone)
+        yield f"constant (the same for every {each}, so no component is needed): {names}"
     texts = texts_in("en", called)
     yield from limited_line({"": layers}, thresholds, texts)
     if content.has_estimates:
         yield from _missing_estimates(layers, thresholds)
     sketched = [s for s in layers if s.method == "sketch" and s.total_variance > 0]
     if without := [s.layer for s in sketched if math.isnan(s.participation_ratio)]:
-        names = listed(without, everyone)
+        names = text.listed(without, everyone)
         yield f"no participation ratio: {names} (sketch): --method gram or covariance gives it"
     yield closed_line({"": layers}, thresholds, texts)
     still_open = [s for s in layers if not all(s.components(tau).closed for tau in thresholds)]
@@ -294,7 +293,7 @@ def _where(
             if taus := [written[tau] for tau in thresholds if holds(layer, tau)]:
                 groups.setdefault(", ".join(taus), []).append(layer.layer)
         everyone = [layer.layer for layer in layers]
-        where = "; ".join(f"{listed(names, everyone)} (τ = {taus})" for taus, names in groups.items())
+        where = "; ".join(f"{text.listed(names, everyone)} (τ = {taus})" for taus, names in groups.items())
         if where:
             found.append(f"{run}: {where}" if len(runs) > 1 else where)
     return "; ".join(found)
@@ -306,7 +305,7 @@ def _missing_estimates(layers: Sequence[LayerSpectrum], thresholds: Sequence[flo
     if without:
         by = {s.method: [one.layer for one in without if one.method == s.method] for s in without}
         everyone = [s.layer for s in layers]
-        names = "; ".join(f"{listed(names, everyone)} ({method})" for method, names in by.items())
+        names = "; ".join(f"{text.listed(names, everyone)} ({method})" for method, names in by.items())
         yield (
             f"no estimate at ∞: {names}: one is made of grams, and of covariances of few features, where it "
             "costs little"

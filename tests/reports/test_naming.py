@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamspread.reports.naming import alike, listed
+from streamspread.reports.text import alike, listed
 
 VIT = [f"blocks.{n}.{part}" for n in range(12) for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")]
 ALL = ["patch_embed.proj", *VIT, "head"]
@@ -29,7 +29,7 @@ def test_many_layers_are_named_by_globs_or_from_where_to_where(names, expected):
 
 @given(st.sets(st.sampled_from(ALL), min_size=1))
 def test_globs_name_these_and_no_others(chosen):
-    from streamspread.reports.naming import _globs
+    from streamspread.reports.text import _globs
 
     patterns = _globs([name for name in ALL if name in chosen], ALL).split(", ")
     assert {name for name in ALL for pattern in patterns if fnmatchcase(name, pattern)} == chosen

@@ -9,7 +9,7 @@ import torch
 
 from streamspread.datasets import Labelled
 from streamspread.errors import OptionError, StoreError
-from streamspread.study.experiments import depths, spreading, spreading_document, while_training
+from streamspread.study.experiments import depths, spreading, while_training
 from streamspread.study.experiments.measures import TrainingTask
 from streamspread.study.experiments.records import write_document
 from streamspread.study.experiments.spreading import Variant, kinds, strengths, train_variant
@@ -222,22 +222,22 @@ RECORDS = [
 
 
 def test_sentences_say_which_way_it_came_out():
-    plain, first, second = spreading_document.sentences(RECORDS)
+    plain, first, second = spreading.sentences(RECORDS)
     assert "from c5 to c6 by a factor of 0.50, at a test accuracy of 51.0 ± 1.0 %" in plain
     assert "c6, 0.1, previous: K(0.7) at c6 is 3.00 times that without (1.50 times the share at c5)" in first
     assert "test accuracy higher, +10.0 points (standard error 0.8)" in first
     assert "noise's share higher, +20.0 points" in first
     assert "test accuracy unchanged within its error, +0.5 points" in second
     assert second.endswith("R² of the image unchanged within its error, +0.00 (standard error 0.00).")
-    assert "of one seed" in spreading_document.sentences([RECORDS[0], RECORDS[3]])[1]
+    assert "of one seed" in spreading.sentences([RECORDS[0], RECORDS[3]])[1]
 
 
 def test_tables_have_means_deviations_and_open_ends(tmp_path):
-    table, shares = spreading_document.table(RECORDS), spreading_document.shares(RECORDS)
+    table, shares = spreading.table(RECORDS), spreading.shares(RECORDS)
     assert "| without | 3 | 10 ± 0 | 51.0 ± 1.0 |" in table
     assert "10 ± 0 (10.00%, 9 … 11)" in shares
     assert "20 ± 0 (20.00%)" in shares
-    blocks, figure = spreading_document.document(RECORDS), spreading_document.draw(RECORDS)
+    blocks, figure = spreading.document(RECORDS), spreading.draw(RECORDS)
     write_document(blocks, figure, tmp_path / "spreading")
     assert (tmp_path / "figures" / "spreading.svg").is_file()
 
@@ -245,13 +245,13 @@ def test_tables_have_means_deviations_and_open_ends(tmp_path):
 def test_kinds_are_told_by_kind_and_weight():
     kinds = [("participation", 0.1), ("participation-with-diagonal", 0.2)]
     records = [RECORDS[0], *(RECORDS[3] | {"setting": k, "kind": k, "weight": w} for k, w in kinds)]
-    assert list(spreading_document.grouped(records)) == [
+    assert list(spreading.grouped(records)) == [
         "without",
         "participation, 0.1",
         "participation-with-diagonal, 0.2",
     ]
-    assert spreading_document.table(records).startswith("| kind, weight | seeds |")
-    figure = spreading_document.draw(records)
+    assert spreading.table(records).startswith("| kind, weight | seeds |")
+    figure = spreading.draw(records)
     named = {row["setting"] for row in figure["hconcat"][0]["data"]["values"]}
     assert named == {"without", *dict(kinds)}  # whole in a legend
     assert max(map(len, named)) <= 28

@@ -1,4 +1,4 @@
-"""docs/study/spreading_document.md says what its stored trainings measured."""
+"""docs/study/spreading.md says what its stored trainings measured."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from streamspread.study.experiments import depths, spreading_document, while_training
+from streamspread.study.experiments import depths, spreading, while_training
 
 FOLDER = Path(__file__).parents[2] / "docs" / "study"
 TEXT = (FOLDER / "spreading.md").read_text("utf-8")
@@ -21,10 +21,10 @@ TRAININGS, KINDS, DEPTHS = stored("trainings"), stored("kinds"), stored("depths"
 COURSES = {name: stored(name) for name in ("course-no1", "course-no2")}
 
 MADE = {
-    "trainings": (spreading_document.table(TRAININGS), spreading_document.shares(TRAININGS)),
-    "trainings in words": spreading_document.sentences(TRAININGS),
-    "kinds": (spreading_document.table(KINDS), spreading_document.shares(KINDS)),
-    "kinds in words": spreading_document.sentences(KINDS),
+    "trainings": (spreading.table(TRAININGS), spreading.shares(TRAININGS)),
+    "trainings in words": spreading.sentences(TRAININGS),
+    "kinds": (spreading.table(KINDS), spreading.shares(KINDS)),
+    "kinds in words": spreading.sentences(KINDS),
     "depths": (depths.table(DEPTHS),),
     "depths in words": [*depths.sentences(DEPTHS), *depths.shorter(DEPTHS)],
     **{name: (while_training.table(one),) for name, one in COURSES.items()},

@@ -153,7 +153,7 @@ def perform(
 def _result(name: str, trainings: _Trainings) -> ExperimentResult:
     from streamspread.models.network import Network
     from streamspread.models.plans import find_plan
-    from streamspread.study.experiments import depths, spreading, spreading_document, while_training
+    from streamspread.study.experiments import depths, spreading, while_training
     from streamspread.study.experiments.records import write_document
 
     measured: Any
@@ -165,7 +165,7 @@ def _result(name: str, trainings: _Trainings) -> ExperimentResult:
     else:
         variants = spreading.kinds if name == "kinds" else spreading.strengths
         before, last = Network(find_plan(trainings.task.model)).default_layers[-3:-1]
-        module = spreading_document
+        module = spreading
         measured, partial = _until_interrupted(trainings.variants(variants(last, before)))
     path, notes = write_document(module.document(measured), module.draw(measured), trainings.path)
     return ExperimentResult(name, path, notes, partial)
