@@ -22,8 +22,7 @@ from types import ModuleType
 
 import torch
 
-from streamspread.errors import DeviceError
-from streamspread.system.devices import CPU, CPU_WIDE, Profile, profile
+from streamspread.system.devices import CPU, CPU_WIDE, Profile, profile, unusable
 
 
 def exact_speed(device: torch.device) -> float:
@@ -62,9 +61,6 @@ def for_device(device: torch.device) -> ModuleType:
         try:
             from streamspread.kernels import cuda
         except ImportError as error:
-            raise DeviceError(
-                f"device {device} needs CuPy ({error}): pip install cupy-cuda12x or cupy-cuda13x, as torch's "
-                "CUDA is, or use --device cpu"
-            ) from None
+            raise unusable(device, error) from None
         return cuda
-    raise DeviceError(f"device {device} is not supported: use cpu or cuda:0")
+    raise unusable(device)

@@ -28,7 +28,7 @@ import torch
 
 from streamspread.linalg.blocks import CHUNK_ROWS, inner
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.linalg.probes import FAILURE, PROBES
+from streamspread.linalg.probes import FAILURE, PROBES, chernoff_share, smallest_overlap
 from streamspread.linalg.products import UNIT, dense_product, summation_error
 
 #: How often a matrix may be asked for a bound; all of them hold but for a probability of FAILURE.
@@ -38,13 +38,12 @@ _VECTORS = 16
 _DEGREE = 24  # at the most: a bound that takes more is not worth it
 _SEED = 0xC4EB
 
-# ε, which all vectors together fall short of with a probability of half of FAILURE / ATTEMPTS.
-_ONE_MISSES = torch.tensor((FAILURE / ATTEMPTS / 2) ** (1 / _VECTORS), dtype=torch.float64)
-_SHARE = math.sqrt(2.0) * float(torch.erfinv(_ONE_MISSES))
+# ε: what all vectors fall short of with a probability of half of FAILURE / ATTEMPTS.
+_SHARE = smallest_overlap(FAILURE / ATTEMPTS / 2, _VECTORS)
 
-# Of ‖e‖², which the mean of PROBES values (w·e)² falls short of with a probability of the other half, for any
-# of the steps and vectors of an attempt: Chernoff's bound, as for the probes of sums.
-_MEASURED = 0.0597
+# The share of ‖e‖² that the mean of PROBES values (w·e)² falls short of with a probability of the other half,
+# for any of the steps and vectors of an attempt.
+_MEASURED = chernoff_share(FAILURE / ATTEMPTS / 2 / (_DEGREE * _VECTORS), PROBES)
 _TYPICAL = 6  # steps that a bound takes
 _MOST_LOST = 0.5  # of ε, by errors of float32
 

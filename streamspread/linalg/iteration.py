@@ -27,7 +27,7 @@ import torch
 
 from streamspread.linalg.blocks import ritz
 from streamspread.linalg.integer_rows import PRODUCT_SPREAD, SPREAD, in_integers, largest_integer
-from streamspread.linalg.probes import FAILURE
+from streamspread.linalg.probes import FAILURE, smallest_overlap
 from streamspread.linalg.products import (
     UNIT,
     add_gram,
@@ -46,9 +46,8 @@ MOST_PASSES = 8
 
 VECTORS = 24  # random ones
 _SEED = 0xB0A7
-# What all vectors together fall short of with a probability of FAILURE, in any of the passes.
-_ONE_MISSES = torch.tensor((FAILURE / MOST_PASSES) ** (1 / VECTORS), dtype=torch.float64)
-_SHARE = math.sqrt(2.0) * float(torch.erfinv(_ONE_MISSES))
+# What all vectors fall short of with a probability of FAILURE, in any of the passes.
+_SHARE = smallest_overlap(FAILURE / MOST_PASSES, VECTORS)
 
 _FINER = 2.0**-15  # of a unit, to which products with random vectors are rounded
 _NEGLIGIBLE = 1e-8  # of the largest Ritz value: what C makes of smaller ones' vectors float64 does not tell

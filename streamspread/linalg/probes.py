@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.special import erfinv, lambertw
 
 from streamspread.linalg.products import add_product, product
 
@@ -21,11 +22,23 @@ PROBES, CALIBRATION = 24, 2
 #: The probability with which ‖E‖_F exceeds its bound, for one matrix.
 FAILURE = 1e-6
 
-# For any E, Σσ² = ‖E‖²_F, the mean of M values ‖E·z‖² lies below ε‖E‖²_F with a probability of at most
-# (ε·exp(1 − ε))^(M/2): Chernoff's bound on Σσ²χ², with Π(1 + 2tσ²) ≥ 1 + 2t·Σσ². For M = 24 that is 1e-6 at
-# ε = 0.1328, and twice as many vectors would only make the bound a third lower.
-_SHARE = 0.1328
-_NORM_FACTOR = _SHARE**-0.5
+
+def chernoff_share(failure: float, count: int) -> float:
+    """ε such that the mean of ``count`` values ‖E·z‖² lies below ε·‖E‖²_F with a probability of at most
+    ``failure``, for any E and independent normal z.
+
+    That probability is at most (ε·exp(1 − ε))^(count/2): Chernoff's bound on Σσ²χ² for Σσ² = ‖E‖²_F, with
+    Π(1 + 2tσ²) ≥ 1 + 2t·Σσ². So ε = −W(−exp(2·ln(failure)/count − 1)) for Lambert's W. For 24 values and 1e-6
+    that is 0.1329, and twice as many vectors would only make the bound a third lower.
+    """
+    return -float(lambertw(-math.exp(2.0 * math.log(failure) / count - 1.0)).real)
+
+
+def smallest_overlap(failure: float, count: int) -> float:
+    """ε such that ``count`` normal vectors all have less than ε along a given direction with a probability of
+    ``failure``: one of them has with a probability of erf(ε/√2)."""
+    return math.sqrt(2.0) * float(erfinv(failure ** (1.0 / count)))
+
 
 _SEED = 0x5EED  # the same vectors for every matrix of an order, so that states can be added
 _COLUMNS = 512  # of a group of samples, widened to float64 at a time, at the most
@@ -91,7 +104,7 @@ class Probes:
 def norm_bound(images_NM: torch.Tensor) -> float:
     """A number that ‖E‖_F exceeds with a probability of at most :data:`FAILURE`, from the products E·z with
     :data:`PROBES` independent normal vectors, in the columns."""
-    return _NORM_FACTOR * float(images_NM.square().sum(0).mean()) ** 0.5
+    return (float(images_NM.square().sum(0).mean()) / chernoff_share(FAILURE, PROBES)) ** 0.5
 
 
 def image_bounds(along_KM: torch.Tensor, hidden: float) -> torch.Tensor:
@@ -99,7 +112,4 @@ def image_bounds(along_KM: torch.Tensor, hidden: float) -> torch.Tensor:
     :data:`FAILURE`, from the products vᵀE·z with the vectors that measure, on which no v depends: over
     normal z their mean square is ‖E·v‖². ``hidden``: of a root mean square, by rounding."""
     count, size = along_KM.shape
-    exponent, share = 2 * math.log(FAILURE / count) / size - 1.0, 0.0
-    for _ in range(50):  # ε of Chernoff's bound, as above, for a probability that is shared by all vectors
-        share = math.exp(exponent + share)
-    return (along_KM.square().mean(1).sqrt() + hidden) / share**0.5
+    return (along_KM.square().mean(1).sqrt() + hidden) / chernoff_share(FAILURE / count, size) ** 0.5

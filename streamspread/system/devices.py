@@ -198,8 +198,18 @@ def resolve_device(
         own = local_rank % cards if resolved.index is None else resolved.index
         return torch.device("cuda", own)
     if resolved.type != "cpu":
-        raise DeviceError(f"device {device} is not supported: use auto, cpu or cuda:0")
+        raise unusable(resolved)
     return torch.device("cpu")
+
+
+def unusable(device: torch.device, no_cupy: ImportError | None = None) -> DeviceError:
+    """The error for a device of a kind that is not supported, or for a card without CuPy."""
+    if no_cupy is None:
+        return DeviceError(f"device {device} is not supported: use auto, cpu or cuda:0")
+    return DeviceError(
+        f"device {device} needs CuPy ({no_cupy}): pip install cupy-cuda12x or cupy-cuda13x, as torch's CUDA "
+        "is, or use --device cpu"
+    )
 
 
 def unused_card() -> str | None:

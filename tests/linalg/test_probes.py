@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from streamspread.linalg import probes
-from streamspread.linalg.probes import CALIBRATION, FAILURE, PROBES, Probes, norm_bound
+from streamspread.linalg.probes import CALIBRATION, PROBES, Probes, chernoff_share, norm_bound
 
 CPU = torch.device("cpu")
 
@@ -27,9 +26,14 @@ def one_entry(n, seed):
     return e_NN + e_NN.T
 
 
-def test_the_factor_keeps_its_promise():
-    chance = (probes._SHARE * math.exp(1 - probes._SHARE)) ** (PROBES / 2)
-    assert 0.9 * FAILURE < chance <= FAILURE
+@pytest.mark.parametrize("failure", [0.3, 1e-6, 1e-12])
+@pytest.mark.parametrize("count", [2, PROBES, 300])
+def test_the_share_has_the_probability_of_chernoffs_bound(failure, count):
+    share = chernoff_share(failure, count)
+    assert 0.0 < share < 1.0
+    assert (share * math.exp(1 - share)) ** (count / 2) == pytest.approx(failure, rel=1e-9)
+    means = torch.randn(4000, count, dtype=torch.float64).square().mean(1)
+    assert float((means < share).double().mean()) <= failure + 0.03
 
 
 @pytest.mark.parametrize("made", [symmetric, one_direction, one_entry])
