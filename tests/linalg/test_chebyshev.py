@@ -9,7 +9,6 @@ import torch
 from streamspread.linalg import chebyshev
 from streamspread.linalg.chebyshev import ATTEMPTS, bound_outside
 from streamspread.linalg.panels import SymmetricPanels
-from streamspread.linalg.probes import PROBES
 from tests.devices import CPU, DEVICES
 from tests.matrices import packed, prescribed
 
