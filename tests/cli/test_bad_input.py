@@ -18,68 +18,31 @@ GOOD = {
 LONG = "x" * 300  # more than a file system allows
 
 BAD = [
-    # model
     ({"--model": "no9"}, r"unknown model 'no9', did you mean 'no\d'"),
-    ({"--model": "resnet18"}, r"did you mean 'torchvision:resnet18'"),
-    ({"--model": "torchvision:resnet19"}, r"torchvision has no model 'resnet19', did you mean"),
     ({"--model": "timm:resnet18x"}, r"timm has no model 'resnet18x', did you mean 'timm:resnet18"),
     ({"--model": "hf:nowhere/at-all"}, r"model 'nowhere/at-all': not in the cache \S+, and .*OFFLINE is set"),
     ({"--model": "hf:text"}, r"data 'noise' has images, and texts are needed, as of hf:NAME"),
-    ({"--model": "hf:text", "--weights": "default"}, r"weights of 'text': not in the folder"),
-    ({"--weights": "default"}, r"nobody publishes weights for plan:4,M,6; give --weights PATH"),
-    ({"--model": "plan:4,X,8"}, r"step 'X' is neither"),
-    ({"--model": "plan:4,M,M,M,M,M,M"}, r"leaves nothing of 32x32"),
     ({"--model": "nowhere.to.be:found"}, r"cannot build the model 'nowhere\.to\.be:found'"),
-    # layers
-    ({"--layers": "c9"}, r"no layer matches 'c9': nearest are .*c2"),
     ({"--layers": "c1,gao"}, r"no layer matches 'gao': nearest are .*gap"),
     ({"--layers": ","}, r"no layer given"),
-    # data
-    ({"--data": "cifar100"}, r"data 'cifar100' is unknown; did you mean cifar10"),
     ({"--data": "cifar10"}, r"CIFAR-10 in .* is broken"),
-    ({"--data": "parquet:missing.parquet"}, r"missing\.parquet"),
     ({"--data": "parquet:broken"}, r"broken"),
-    ({"--data": "parquet:"}, r"names no path"),
     ({"--data": "folder:missing"}, r"no folder missing"),
-    ({"--data": "folder:empty"}, r"empty"),
-    *(({"--data": f"{kind}{LONG}"}, LONG) for kind in ("", "folder:", "parquet:")),
+    ({"--data": f"folder:{LONG}"}, LONG),
     ({"--data": "folder:bad\udcff"}, r"'folder:bad\\udcff' is not UTF-8: give .* another name"),
-    # weights
-    ({"--weights": "missing.safetensors"}, r"cannot read weights from missing\.safetensors"),
-    ({"--weights": "broken"}, r"broken"),
     ({"--weights": "broken.safetensors"}, r"cannot read weights from broken\.safetensors"),
     ({"--weights": "other.safetensors"}, r"other\.safetensors.*c2"),
     ({"--weights": None}, r"has no weights for plan:4,M,6; give --weights PATH, or --weights none"),
-    # thresholds
-    ({"--thresholds": "0"}, r"thresholds must lie in \(0, 1\], got '0'"),
-    ({"--thresholds": "0.7,1.01"}, r"thresholds must lie in \(0, 1\], got '1\.01'"),
     ({"--thresholds": "70%"}, r"thresholds must lie in \(0, 1\], got '70%'"),
     ({"--thresholds": ""}, r"no threshold given"),
-    # classes
     ({"--classes": True}, r"classes were asked for, and the data have no labels"),
-    # samples
     ({"--samples": "1"}, r"1 samples asked for; a spread needs 2 or more"),
-    ({"--samples": "-5"}, r"-5 samples asked for"),
-    ({"--samples": "100000000000"}, r"100,000,000,000 samples asked for; there may be at most 1,000,000,000"),
-    ({"--samples": str(10**21)}, r"000 samples asked for; there may be at most"),
     ({"--data": "folder:two", "--samples": "3"}, r"3 samples asked for, but there are 2"),
-    ({"--seed": "-1"}, r"seed"),
     ({"--seed": str(2**63)}, r"seed"),
-    # a batch
     ({"--batch-size": "99999999999999999999999"}, r"batch size 9+ asked for; it may be at most"),
-    # memory
     ({"--memory": "1KiB"}, r"fits by no method into .*: the smallest budget that would do is \d+[KM]iB"),
-    ({"--memory": "plenty"}, r"memory 'plenty' is not a size: write 8GiB"),
-    ({"--memory": "0"}, r"memory '0' is not a size"),
-    # method
-    ({"--method": "pca"}, r"method 'pca' is unknown: choose from auto, "),
-    ({"--rounding": "fp8"}, r"rounding 'fp8' is unknown: choose from auto, "),
-    ({"--rank": "0"}, r"rank 0 is neither auto nor a positive number"),
     ({"--rank": "high"}, r"rank 'high' is neither auto nor a positive number"),
-    # device
     ({"--device": "cuda:63"}, r"device cuda:63 is not there"),
-    ({"--device": "tpu"}, r"device 'tpu' is unknown: use auto, cpu or cuda:0"),
-    # a size that the network cannot take
     ({"--image-size": "1"}, r"does not run on a batch of shape"),
     ({"--image-size": "10000000"}, r"'--image-size'.* 65535"),
 ]

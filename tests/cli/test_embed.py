@@ -69,16 +69,18 @@ def test_its_points_join_a_report(cli, tmp_path):
     cli("embed", *given())
     cli(
         "run",
-        "--model",
-        "plan:4,M,6",
-        "--weights",
-        "none",
-        "--data",
-        "noise",
-        "--samples",
-        "24",
-        "--out",
-        "r.arrow",
+        *[
+            "--model",
+            "plan:4,M,6",
+            "--weights",
+            "none",
+            "--data",
+            "noise",
+            "--samples",
+            "24",
+            "--out",
+            "r.arrow",
+        ],
     )
     code, _, err = cli("report", "r.arrow", "points.arrow")
     assert (code, err) == (0, "")
@@ -91,20 +93,13 @@ def test_its_points_join_a_report(cli, tmp_path):
     ("changed", "words"),
     [
         ({"samples": "90"}, r"perplexity 30 needs more than 90 samples, and there are 90"),
-        ({"samples": "1"}, r"1 samples asked for"),
-        ({"samples": "1000000000000"}, r"1,000,000,000,000 samples asked for; there may be at most"),
-        ({"seed": str(2**64)}, r"seed"),
-        ({"components": "1"}, r"1 principal components asked for"),
         (
             {"components": "100000"},
             r"100,000 principal components asked for, and 120 samples have at most 119",
         ),
         ({"perplexity": "0"}, r"perplexity 0 asked for"),
-        ({"layers": "c9"}, r"no layer matches 'c9'"),
-        ({"weights": "missing.pt"}, r"cannot read weights from missing\.pt"),
         ({"out": "missing/x.arrow"}, r"folder '.*missing' does not exist"),
         ({"out": "tsne.png"}, r"cannot write points to 'tsne\.png': the name must end in \.arrow"),
-        ({"out": "tsne.svg"}, r"cannot write points to 'tsne\.svg': the name must end in \.arrow"),
         ({"lang": "fr"}, r"'--lang'"),
     ],
 )

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-import streamspread
 from streamspread import store
 from streamspread.errors import DataError, StoreError
 from streamspread.results.spectra import Spectra
@@ -18,23 +17,10 @@ _WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 COMMANDS = ["run", "plan", "layers", "show", "report", "study", "embed", "cka", "train"]
 
 
-def test_version(cli):
-    assert cli("--version") == (0, f"streamspread {streamspread.__version__}\n", "")
-
-
 def test_no_command_shows_the_commands(cli):
     code, out, err = cli()
     assert (code, err) == (0, "")
     assert all(re.search(rf"^│ {command} ", out, re.MULTILINE) for command in COMMANDS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_every_command_has_examples_that_call_it(cli, command):
-    code, out, err = cli(command, "--help")
-    assert (code, err) == (0, "")
-    assert "Examples:" in out
-    assert out.count(f"streamspread {command}") >= 3  # the usage line and two examples
-    assert cli(command, "-h").out == out
 
 
 @pytest.mark.parametrize(

@@ -23,28 +23,10 @@ def test_a_plan_names_method_pass_memory_and_reason_of_every_layer(cli, tiny, tm
     assert os.listdir(tmp_path) == []
 
 
-def test_a_plan_and_a_run_agree_on_what_k_can_be_at_most(cli, tiny):
-    for command in ("plan", "run"):
-        lines = cli(command, *tiny, "--layers", "c1,c2").out.splitlines()
-        first = next(number for number, line in enumerate(lines) if line.startswith("layer")) + 2
-        assert [line.split()[4] for line in lines[first : first + 2]] == ["23", "23"]
-
-
 def test_the_ceiling_of_a_plan_is_that_of_what_a_layer_is_an_image_of(cli, tiny):
     out = cli("plan", *tiny, "--layers", "c1", "--samples", "5000").out
     assert "4,096   5,000       3,072" in out
     assert "limited" not in out
-
-
-def test_the_smallest_budget_plans_more_passes(cli, tiny):
-    options = [*tiny, "--layers", "c1", "--method", "gram", "--samples", "512"]
-    smallest = re.search(
-        r"smallest budget that would do is (\w+)", cli("plan", *options, "--memory", "1KiB").err
-    )[1]
-    code, out, _ = cli("plan", *options, "--memory", smallest)
-    assert code == 0
-    assert "pass 2 of " in out
-    assert " of a budget of " in out
 
 
 def test_a_plan_takes_every_option_of_run(cli, tiny, tmp_path):
@@ -65,12 +47,6 @@ def test_layers_takes_weights_and_reads_none(cli):
     assert plain.code == 0
     for weights in ("none", "missing.safetensors"):
         assert cli("layers", "--model", "plan:4,M,6", "--weights", weights) == plain
-
-
-def test_layers_of_images_that_are_too_large(cli):
-    code, out, err = cli("layers", "--model", "plan:4,M,6", "--image-size", "3000000")
-    assert (code, out) == (2, "")
-    assert err.startswith("error: Invalid value for '--image-size'")
 
 
 def test_layers_lists_what_the_layers_option_takes(cli):

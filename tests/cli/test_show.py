@@ -38,13 +38,6 @@ def test_other_thresholds_need_no_new_run(cli, stored):
     assert "K(0.7)" not in out
 
 
-def test_thresholds_that_are_nearly_the_same_are_told_apart(cli, stored):
-    out = cli("show", "a.arrow", "-t", "0.7,0.70000001").out
-    assert "K(0.70000000)" not in out
-    assert "K(0.7) " in out
-    assert "K(0.70000001)" in out
-
-
 def test_several_results_one_after_the_other(cli, stored):
     code, out, _ = cli("show", "a.arrow", "b.arrow")
     assert code == 0

@@ -46,25 +46,6 @@ def test_asked_again_nothing_is_computed_and_a_change_only_what_it_touches(cli, 
     assert store.read(path).thresholds == (0.6,)
 
 
-def test_results_of_earlier_parts_stay_on_the_page(cli, tmp_path):
-    for part in ("samples", "networks"):
-        cli("study", *SMALL, "--samples", "600", "--parts", part, "--out", "found", "--quiet")
-    page = (tmp_path / "found" / "index.html").read_text(encoding="utf-8")
-    assert all(f"<summary>{name}: " in page for name in ("plan-4-M-6", "plan-4-M-6-n500"))
-
-
-def test_broken_and_outlived_results_are_not_on_the_page(cli, tmp_path):
-    cli("study", *SMALL, "--samples", "1200", "--out", "found", "--quiet")
-    (tmp_path / "found" / "results" / "broken.arrow").write_bytes(b"not ours")
-    code, _, err = cli("study", *SMALL, "--samples", "600", "--out", "found")
-    assert code == 0
-    assert re.search(r"^not on the page: '.*broken\.arrow' is not an Arrow file", err, re.MULTILINE)
-    assert re.search(r"^not on the page: '.*plan-4-M-6-n1000\.arrow' is an earlier result", err, re.MULTILINE)
-    page = (tmp_path / "found" / "index.html").read_text(encoding="utf-8")
-    assert "<summary>plan-4-M-6-n500: " in page
-    assert "plan-4-M-6-n1000" not in page
-
-
 def test_what_t_sne_needs_is_said_before_anything_is_done(cli, tmp_path, monkeypatch):
     arguments = ("study", *SMALL, "--samples", "60", "--parts", "networks,latent", "--out", "found")
     code, out, err = cli(*arguments)

@@ -48,15 +48,6 @@ def test_what_is_shown_again_says_the_view(cli, stored):
     assert [row["view"] for row in rows[::2]] == [s.view for s in stored[1].values()]
 
 
-def test_a_file_without_views_is_of_wholes(stored, tmp_path):
-    spectra = stored[1]
-    table, header = store.files.load(tmp_path / "v.arrow")
-    store.files.save(table.drop_columns(["view", "images"]), header, tmp_path / "old.arrow")
-    old = store.read(tmp_path / "old.arrow")
-    assert {(s.view, s.images) for s in old.values()} == {("whole", None)}
-    assert [s.total_variance for s in old.values()] == [s.total_variance for s in spectra.values()]
-
-
 def test_a_report_tells_views_apart_as_runs(cli, stored, tmp_path):
     assert cli("report", "v.arrow", "--out", "page").code == 0
     assert cli("report", "v.arrow", "--format", "markdown", "--out", "page").code == 0
@@ -92,25 +83,3 @@ def test_a_plan_says_what_the_samples_of_each_view_are(cli, tiny):
     assert re.search(r"^c1@position +4 +4 +24,576 +4 ", done.out, re.MULTILINE)
     assert re.search(r"^c1@pooled +4 +4 +24 +4 ", done.out, re.MULTILINE)
     assert "24 images in batches" in done.out
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--view", "places"], "view 'places' is unknown: choose from whole, position, pooled, pooled-max"),
-        (["--view", ","], "no view given: choose from whole"),
-        (["--axes", "NXX"], "axes 'NXX' cannot be read: give N for samples, C for features"),
-        (
-            ["--axes", "c1=NTC", "--view", "position"],
-            "layer 'c1': axes NTC are given, and its output (N, 4, 32",
-        ),
-        (["--axes", "c7=NCHW"], "axes NCHW are given, and no layer that was asked for is called 'c7'"),
-        (["--axes", "CNHW"], "layer 'c1' (ConvLayer) cannot be analysed: its output, read as CNHW, is not"),
-    ],
-)
-def test_what_cannot_be_is_refused_in_a_line(cli, tiny, tmp_path, options, message):
-    done = cli("run", *tiny, *options, "--out", "x.arrow")
-    assert done.code == 2
-    assert message in done.err
-    assert done.err.count("\n") == 1
-    assert not (tmp_path / "x.arrow").exists()

@@ -6,7 +6,7 @@ from streamspread.reports.collection import Collection, collect
 from streamspread.reports.table import Table, markdown
 from streamspread.reports.texts import texts_in
 from streamspread.results.spectra import Spectra
-from tests.spectra import NO1_DIMS, equal_layer, equal_run, equal_spectra, open_layer
+from tests.spectra import NO1_DIMS, equal_layer, equal_run, equal_spectra
 
 TEXTS = texts_in("en")
 
@@ -77,11 +77,6 @@ def stored(tmp_path, layers, thresholds, **facts):
     return to_markdown(collect([tmp_path / "r.arrow"]), TEXTS)
 
 
-def test_notes_stand_under_their_table_as_they_are():
-    table = Table.of_rows(["a"], [["1"]], notes=["one <b>", "two"])
-    assert markdown(table) == "| a |\n| --- |\n| 1 |\n\none &lt;b>\n\ntwo\n"
-
-
 def test_every_threshold_of_the_run_is_there_and_no_other(tmp_path):
     text = stored(tmp_path, [equal_layer("c1", 4096, 100, 2000)], (0.5, 0.9))
     assert "### K(0.5) and its share of the dimensions, K(0.5)/D" in text
@@ -97,22 +92,6 @@ def test_every_threshold_of_the_run_is_there_and_no_other(tmp_path):
     )
     assert "| layer | participation ratio | effective rank |" in text
     assert "| c1 | 100 | 100 |" in text
-
-
-def test_closed_is_said_of_which_images(tmp_path):
-    text = stored(tmp_path, [equal_layer("c1", 4096, 100, 2000)], (0.7,))
-    line = "closed: every K is one value, not a range, proved for these 2,000 images, not for more"
-    assert text.count(line) == 2  # of the table of K/D, and of that of all numbers
-    text = stored(tmp_path, [open_layer("c1", 4096, 10, 20), equal_layer("c2", 4096, 5)], (0.7,))
-    assert "closed: every" not in text
-    assert "proved to hold K of these images; not closed: c1 (τ = 0.7)" in text
-
-
-def test_k_near_the_number_of_images_is_said_to_be_limited_by_it(tmp_path):
-    layers = [equal_layer("c1", 4096, 60, 64), equal_layer("c2", 4096, 9, 64), equal_layer("c3", 12, 12, 64)]
-    text = stored(tmp_path, layers, (0.5, 0.7))
-    assert "limited by the number of images: c1 (τ = 0.5, 0.7): too few to tell how many" in text
-    assert "| no1, N = 64 images |" in text
 
 
 def test_what_a_verdict_takes_is_said_beside_the_verdicts(study_files, tmp_path):

@@ -221,10 +221,6 @@ def test_what_does_not_apply_is_not_shown(tmp_path):
         assert "Dai" not in text
 
 
-def test_the_paper_is_cited_where_its_claims_are(page):
-    assert "Mizuki Dai and Kenya Jin&#39;no, “Study on data distribution in latent variable space”" in page
-
-
 def test_without_the_library_the_tables_are_there(study_files, monkeypatch):
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     figures.bundle.cache_clear()
