@@ -68,7 +68,7 @@ CLASSES = pa.struct(
         "within": pa.struct(_WITHIN),
         "components_within": pa.list_(pa.struct(_INTERVAL)),  # for other programs
         "each": pa.list_(pa.struct(_EACH)),
-        "between": _FLOATS,  # older files have neither of these two
+        "between": _FLOATS,
         "span_share": pa.float64(),
     }
 )
@@ -106,9 +106,7 @@ def classes_in(row: Mapping[str, Any] | None, dim: int) -> Classes | None:
     share, nc1 = or_nan(row["between_share"]), or_nan(row["nc1"])
     if not (math.isnan(share) or 0.0 <= share <= 1.0) or nc1 < 0.0 or math.isinf(nc1):
         raise ValueError(f"a share of {share:g} between classes, and NC1 of {nc1:g}")
-    written = row.get("between")
-    between = np.asarray([] if written is None else written, np.float64)
-    span = or_nan(row.get("span_share"))
+    between, span = np.asarray(row["between"], np.float64), or_nan(row["span_share"])
     if not (math.isnan(span) or 0.0 <= span <= 1.0):
         raise ValueError(f"a share of {span:g} along the classes' means")
     if len(between) >= len(row["names"]) or not np.isfinite(between).all() or (between < 0.0).any():

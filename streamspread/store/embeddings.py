@@ -3,7 +3,6 @@ metadata."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,11 @@ import pyarrow as pa
 from streamspread.errors import StoreError
 from streamspread.results.embedding import Embedding, LayerEmbedding
 from streamspread.store import facts, files
+from streamspread.store.columns import or_nan, or_null
 
 KIND = "embedding"
+
+_MEASURED = ("share", "divergence", "seconds")  # null in a file where they are not known
 
 SCHEMA = pa.schema(
     [
@@ -74,15 +76,8 @@ def _table(embedding: Embedding) -> pa.Table:
 
 
 def _description(layer: LayerEmbedding) -> dict[str, Any]:
-    return {
-        "layer": layer.layer,
-        "shape": layer.shape,
-        "dim": layer.dim,
-        "axes": layer.axes,
-        "share": _or_none(layer.share),
-        "divergence": _or_none(layer.divergence),
-        "seconds": _or_none(layer.seconds),
-    }
+    own = {name: value for name, value in vars(layer).items() if name != "points_N2"}
+    return own | {name: or_null(own[name]) for name in _MEASURED}
 
 
 def _embedding(table: pa.Table, header: Mapping[str, Any]) -> Embedding:
@@ -107,21 +102,12 @@ def _embedding(table: pa.Table, header: Mapping[str, Any]) -> Embedding:
 
 
 def _layer(description: Mapping[str, Any], points_N2: np.ndarray) -> LayerEmbedding:
+    measured = {name: or_nan(description[name]) for name in _MEASURED}
     return LayerEmbedding(
         layer=description["layer"],
         shape=tuple(description["shape"]),
         dim=description["dim"],
         axes=description["axes"],
-        share=_or_nan(description["share"]),
         points_N2=points_N2,
-        divergence=_or_nan(description["divergence"]),
-        seconds=_or_nan(description["seconds"]),
+        **measured,
     )
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value

@@ -22,25 +22,20 @@ _COMMAND = "streamspread.Monitor"
 
 _K = {"threshold": pa.float64(), "low": pa.int64(), "high": pa.int64(), "limited": pa.bool_()}
 
-SCHEMA = pa.schema(
-    [
-        pa.field("step", pa.int64(), nullable=False),
-        pa.field("until", pa.int64(), nullable=False),
-        pa.field("layer", pa.string(), nullable=False),
-        pa.field("shape", pa.list_(pa.int64()), nullable=False),
-        pa.field("dim", pa.int64(), nullable=False),
-        pa.field("samples", pa.int64(), nullable=False),
-        pa.field("images", pa.int64(), nullable=False),
-        pa.field("view", pa.string(), nullable=False),
-        pa.field("method", pa.string(), nullable=False),
-        pa.field("rounding", pa.string(), nullable=False),
-        pa.field("ceiling", pa.int64(), nullable=False),
-        pa.field("components", pa.list_(pa.struct(_K)), nullable=False),
-        pa.field("total_variance", pa.float64()),
-        pa.field("seconds", pa.float64()),
-        pa.field("note", pa.string(), nullable=False),
-    ]
-)
+_COLUMNS = {
+    "step": pa.int64(),
+    "until": pa.int64(),
+    "layer": pa.string(),
+    "shape": pa.list_(pa.int64()),
+    **dict.fromkeys(("dim", "samples", "images"), pa.int64()),
+    **dict.fromkeys(("view", "method", "rounding"), pa.string()),
+    "ceiling": pa.int64(),
+    "components": pa.list_(pa.struct(_K)),
+    "total_variance": pa.float64(),
+    "seconds": pa.float64(),
+    "note": pa.string(),
+}
+SCHEMA = pa.schema([pa.field(name, kind, kind == pa.float64()) for name, kind in _COLUMNS.items()])
 
 
 def write_history(history: History, path: str | Path) -> None:

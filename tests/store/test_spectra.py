@@ -16,7 +16,7 @@ from streamspread.results.growth import Growth, Point
 from streamspread.results.metrics import metric_names
 from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.store import files
-from streamspread.store.columns import CLASSES, classes_in, classes_row
+from streamspread.store.columns import classes_in, classes_row
 from tests.spectra import complete, layer
 
 
@@ -94,7 +94,7 @@ def test_pyarrow_alone_reads_the_columns_and_the_provenance(spectra, written):
     assert header["provenance"] == {"model": "no1", "command": ["streamspread", "run"], "seed": 3}
 
 
-def test_the_source_of_a_layer_comes_back_and_from_older_files_what_it_lowers(tmp_path):
+def test_the_source_of_a_layer_comes_back(tmp_path):
     sources = {"c1": 5, "c2": None, "c3": 9, "c4": 60}
     known = Spectra([layer(name, dim=90, samples=21, source_dim=n) for name, n in sources.items()])
     store.write(known, tmp_path / "x.arrow")
@@ -102,8 +102,10 @@ def test_the_source_of_a_layer_comes_back_and_from_older_files_what_it_lowers(tm
     assert {name: s.source_dim for name, s in again.items()} == sources
     assert [s.directions for s in again.values()] == [5, 90, 9, 60]
     table, header = files.load(tmp_path / "x.arrow")
-    older = store.spectra.from_table(table.drop_columns("source_dim"), header, "older.arrow")
-    assert [s.source_dim for s in older.values()] == [5, None, 9, None]
+    with pytest.raises(
+        StoreError, match=r"'old\.arrow' lacks the columns source_dim: make it again with run"
+    ):
+        store.spectra.from_table(table.drop_columns("source_dim"), header, "old.arrow")
 
 
 def test_growth_comes_back_and_other_programs_read_estimates(tmp_path):
@@ -175,26 +177,6 @@ def test_classes_come_back_and_other_programs_read_k_within(tmp_path):
     with pa.ipc.open_file(pa.OSFile(str(tmp_path / "a.arrow"))) as reader:
         column = reader.read_all()["classes"].to_pylist()
     assert column[0]["components_within"] == [{"threshold": 0.7, "low": 2, "high": 2}]
-
-
-def test_files_from_before_the_means_had_directions_are_read(tmp_path):
-    store.write(
-        Spectra([layer("c1", classes=Classes(("cat", "dog"), (4, 5), 0.125, 2.5))]), tmp_path / "a.arrow"
-    )
-    table, header = files.load(tmp_path / "a.arrow")
-    index = table.column_names.index("classes")
-    old = pa.struct([part for part in CLASSES if part.name not in ("between", "span_share")])
-    kept = [
-        {k: v for k, v in row.items() if k in {part.name for part in old}}
-        for row in table["classes"].to_pylist()
-    ]
-    table = table.set_column(index, pa.field("classes", old), pa.array(kept, old))
-    files.save(
-        table, {key: value for key, value in header.items() if key != "format"}, tmp_path / "old.arrow"
-    )
-    found = store.read(tmp_path / "old.arrow")["c1"].classes
-    assert (found.between_share, found.nc1, len(found.between)) == (0.125, 2.5, 0)
-    assert math.isnan(found.span_share)
 
 
 EACH = {"threshold": 0.7, "name": "cat", "samples": 4, "components": 2, "mixed": 2.5}
