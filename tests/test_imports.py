@@ -166,6 +166,15 @@ def test_the_document_has_the_rooms_in_this_order():
     assert re.findall(r"\w+", plan) == [name for group in GROUPS for name in sorted(group)]
 
 
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_files_that_a_page_names_are_there(page):
+    text = (PACKAGE.parent / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?)`", text))
+    roots = (PACKAGE, PACKAGE.parent)
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not any((root / name).exists() for root in roots)] == []
+
+
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_files_are_small_and_functions_take_few_arguments(path):
     lines = source(path).count("\n")
