@@ -1,12 +1,21 @@
 """Named sets of images and texts: what ``--data`` means."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from streamspread.system.registry import lazily
 
 if TYPE_CHECKING:
-    from streamspread.datasets.images import ImageData, StreamedImages, nested
-    from streamspread.datasets.source import SOURCES, DataSource, data_forms
-    from streamspread.datasets.specs import Labelled, default, load, load_labelled, load_texts
+    from streamspread.datasets.images import ImageData as ImageData
+    from streamspread.datasets.images import StreamedImages as StreamedImages
+    from streamspread.datasets.images import nested as nested
+    from streamspread.datasets.source import SOURCES as SOURCES
+    from streamspread.datasets.source import DataSource as DataSource
+    from streamspread.datasets.source import data_forms as data_forms
+    from streamspread.datasets.specs import Labelled as Labelled
+    from streamspread.datasets.specs import default as default
+    from streamspread.datasets.specs import load as load
+    from streamspread.datasets.specs import load_labelled as load_labelled
+    from streamspread.datasets.specs import load_texts as load_texts
 
 # Public name → module that defines it, imported when the name is first asked for: importing this room, and
 # `source`, loads no library.
@@ -24,24 +33,4 @@ _HOMES = {
     "nested": "images",
 }
 
-__all__ = [
-    "SOURCES",
-    "DataSource",
-    "ImageData",
-    "Labelled",
-    "StreamedImages",
-    "data_forms",
-    "default",
-    "load",
-    "load_labelled",
-    "load_texts",
-    "nested",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazily(__name__, _HOMES)

@@ -1,9 +1,7 @@
 """Sets of RGB images, uint8: in memory, or read while they are used where they are too large for that."""
 
 import os
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from numbers import Integral
 from typing import Protocol
 
@@ -14,6 +12,7 @@ from streamspread.errors import DataError, OptionError, check_seed
 from streamspread.streams.resize import Side
 from streamspread.streams.stream import Stream, resolve_batch_size
 from streamspread.system.progress import Progress, tell
+from streamspread.system.threads import ahead
 
 #: Decoded images that take more are read while they are used.
 RESIDENT_BYTES = 4 * 2**30
@@ -114,7 +113,9 @@ class StreamedImages(Stream):
         """uint8 (n, 3, H, W)."""
         size = resolve_batch_size(batch_size)
         starts = range(first * size, len(self._rows), step * size)
-        return self._read_ahead([self._rows[i : i + size] for i in starts])
+        # Threads suffice: decoding and resizing release the interpreter's lock (measured: twice as fast on
+        # two cores). Processes would have to be started, and images pickled or put into shared memory.
+        return ahead(self._source.read, (self._rows[i : i + size] for i in starts), _READERS)
 
     def peek(self, n: int) -> Iterator[torch.Tensor]:
         return iter([self._source.read(self._rows[:n])])
@@ -122,21 +123,6 @@ class StreamedImages(Stream):
     def subset(self, rows: np.ndarray, description: str) -> "StreamedImages":
         """Some rows (int64, ascending) as a set of its own, which is read while it is used too."""
         return StreamedImages(self._source, self._rows[rows], self.name, description)
-
-    def _read_ahead(self, parts: list[np.ndarray]) -> Iterator[torch.Tensor]:
-        # Threads suffice: decoding and resizing release the interpreter's lock (measured: twice as fast on
-        # two cores). Processes would have to be started, and images pickled or put into shared memory.
-        pool = ThreadPoolExecutor(_READERS, thread_name_prefix="streamspread-read")
-        ahead: deque[Future[torch.Tensor]] = deque()
-        try:
-            for part in parts:
-                ahead.append(pool.submit(self._source.read, part))
-                if len(ahead) > _READERS:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 class TensorPixels:

@@ -1,14 +1,22 @@
 """The models that are analysed: reference networks, torchvision's, and the user's own."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from streamspread.system.registry import lazily
 
 if TYPE_CHECKING:
-    from streamspread.models.inputs import NormalizeUint8
-    from streamspread.models.network import ConvLayer, Network
-    from streamspread.models.plans import PLANS, parse_plan
-    from streamspread.models.source import SOURCES, Built, ModelSource, model_forms
-    from streamspread.models.specs import LoadedModel, default_layers, load
+    from streamspread.models.inputs import NormalizeUint8 as NormalizeUint8
+    from streamspread.models.network import ConvLayer as ConvLayer
+    from streamspread.models.network import Network as Network
+    from streamspread.models.plans import PLANS as PLANS
+    from streamspread.models.plans import parse_plan as parse_plan
+    from streamspread.models.source import SOURCES as SOURCES
+    from streamspread.models.source import Built as Built
+    from streamspread.models.source import ModelSource as ModelSource
+    from streamspread.models.source import model_forms as model_forms
+    from streamspread.models.specs import LoadedModel as LoadedModel
+    from streamspread.models.specs import default_layers as default_layers
+    from streamspread.models.specs import load as load
 
 # Public name → module that defines it, imported when the name is first asked for: importing this room,
 # `plans` and `source` loads no library.
@@ -27,25 +35,4 @@ _HOMES = {
     "parse_plan": "plans",
 }
 
-__all__ = [
-    "PLANS",
-    "SOURCES",
-    "Built",
-    "ConvLayer",
-    "LoadedModel",
-    "ModelSource",
-    "Network",
-    "NormalizeUint8",
-    "default_layers",
-    "load",
-    "model_forms",
-    "parse_plan",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazily(__name__, _HOMES)

@@ -17,7 +17,7 @@ from streamspread.models.plans import did_you_mean
 from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec
 from streamspread.models.weights import apply_weights, hash_of, read_weights
 from streamspread.streams.resize import Side
-from streamspread.system.modules import check_made, own
+from streamspread.system.tensors import check_made, own
 
 
 @dataclass(frozen=True)

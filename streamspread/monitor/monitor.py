@@ -27,8 +27,8 @@ from streamspread.results.metrics import metric_names
 from streamspread.results.spectra import LayerSpectrum, Spectra
 from streamspread.results.views import axes_rules
 from streamspread.streams.stream import Stream
-from streamspread.system.modules import check_made
 from streamspread.system.process import turn
+from streamspread.system.tensors import check_made
 from streamspread.system.torch_state import as_before
 from streamspread.system.version import __version__
 

@@ -28,8 +28,8 @@ from streamspread.streams.stream import Stream, kept
 from streamspread.streams.whole import TensorStream
 from streamspread.system.devices import Profile, resolve_device
 from streamspread.system.memory import LiveBytes, PeakMeter, free_bytes, parse_bytes, spare_bytes
-from streamspread.system.modules import check_made, own
 from streamspread.system.process import turn
+from streamspread.system.tensors import check_made, own
 from streamspread.system.torch_state import as_before
 
 _BUDGET_SHARE = 0.8  # of what is free on the device, where no budget is given

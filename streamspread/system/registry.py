@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +23,18 @@ def folders(package: str) -> dict[str, list[str]]:
         return {above: places}
     rooms = sorted(room for place in places for room in Path(place).iterdir() if (room / inside).is_dir())
     return {f"{above}.{room.name}.{inside}": [str(room / inside)] for room in rooms}
+
+
+def lazily(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a package whose names are imported when they are first asked for. ``homes``: the
+    module of the package that defines each."""
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(f"{package}.{homes[name]}"), name)
+
+    return get
 
 
 class Registry(Generic[T]):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, Generic, TypeVar
@@ -87,6 +88,21 @@ def one_by_one(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
             yield from pool.map(called, items)
     finally:
         torch.set_num_threads(threads)  # what threads to come begin with
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """``function(item)`` for each, in order, on so many threads, ahead of who asks by one item for each."""
+    pending: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="streamspread-ahead") as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class Room:

@@ -85,7 +85,7 @@ def test_streamed_images_closed_early_read_no_further_and_leave_no_thread():
     next(batches)
     batches.close()
     assert counting.reads <= 10
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("streamspread-read")]
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("streamspread-ahead")]
 
 
 class Watched:

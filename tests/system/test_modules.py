@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from streamspread.errors import ModelError
-from streamspread.system.modules import check_made, own
+from streamspread.system.tensors import check_made, own
 
 
 class HalfMade(nn.Module):

@@ -7,9 +7,7 @@ the machine too. So BLAS is kept to one there.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 from scipy.linalg import blas
 
-from streamspread.system.threads import blas_threads
+from streamspread.system.threads import ahead, blas_threads
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -189,11 +187,4 @@ def in_order(function: Callable[[T], R], items: Iterable[T], threads: int) -> It
     if len(first) < _ENOUGH:
         yield from map(function, chain(first, items))
         return
-    ahead: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in chain(first, items):
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    yield from ahead(function, chain(first, items), threads)
