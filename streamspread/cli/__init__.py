@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         code = _unwritten(error)
     if code == _INTERRUPTED:
-        _say("interrupted")
+        from streamspread.cli.terminal import say
+
+        say("interrupted")
         return 128 + came.number if came.number else code
     return code
 
@@ -167,11 +169,7 @@ def _fail(message: str) -> int:
     line = f"error: {' '.join(message.splitlines())}"
     if len(line) > _LONGEST:  # a value that is echoed; what is wrong with it and what to do stand around it
         line = f"{line[: _LONGEST * 2 // 3]} … {line[-_LONGEST // 4 :]}"
-    _say(line)
-    return _BAD_INPUT
-
-
-def _say(line: str) -> None:
     from streamspread.cli.terminal import say
 
     say(line)
+    return _BAD_INPUT

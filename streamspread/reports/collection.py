@@ -48,7 +48,11 @@ class Collection:
             for run in self.runs
             if run.study_part == "networks" or (run.study_part == "samples" and run.network not in whole)
         ]
-        return tuple(run for run in shown if not any(_outdoes(other, run) for other in shown))
+
+        def has_all(a: Run, b: Run) -> bool:
+            return a.network == b.network and a.samples > b.samples and set(b.spectra) <= set(a.spectra)
+
+        return tuple(run for run in shown if not any(has_all(other, run) for other in shown))
 
     @property
     def conflicts(self) -> list[tuple[str, str, list[Difference]]]:
@@ -72,11 +76,6 @@ class Collection:
     def thresholds(self) -> tuple[float, ...]:
         """All thresholds that any run was asked for, ascending."""
         return tuple(sorted({tau for run in self.runs for tau in run.spectra.thresholds}))
-
-
-def _outdoes(a: Run, b: Run) -> bool:
-    """Whether a has all layers of b, of the same network, from more images."""
-    return a.network == b.network and a.samples > b.samples and set(b.spectra) <= set(a.spectra)
 
 
 def collect(paths: Sequence[str | Path]) -> Collection:
@@ -255,12 +254,12 @@ def checkpoints(collection: Collection) -> dict[str, dict[str, Run]]:
             found.setdefault(key, []).append(run)
     several = [runs for runs in found.values() if len({run.network for run in runs}) >= _FEWEST_CHECKPOINTS]
     counts = Counter(runs[0].model for runs in several)
-    return {_name(series, counts): series for series in map(_in_order, several)}
-
-
-def _name(series: dict[str, Run], counts: Counter[str]) -> str:
-    first, *_, last = series.values()
-    return first.model if counts[first.model] == 1 else f"{first.model}: {first.name} … {last.name}"
+    named = {}
+    for series in map(_in_order, several):
+        first, *_, last = series.values()
+        model = first.model
+        named[model if counts[model] == 1 else f"{model}: {first.name} … {last.name}"] = series
+    return named
 
 
 def _in_order(runs: list[Run]) -> dict[str, Run]:

@@ -8,7 +8,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
-from itertools import count
+from itertools import chain, count
 from string import ascii_lowercase
 from types import ModuleType
 from typing import Any
@@ -73,7 +73,7 @@ def _printed(
 ) -> Spec:
     taus = known.taus if chart.rows == "taus" else [TAU]
     found: list[Row] = []
-    for letter, group in zip(_letters(), groups, strict=False):
+    for letter, group in zip(chain(ascii_lowercase, map(str, count(27))), groups, strict=False):
         panel = f"{letter}  {text.shortened(group.name)}" if len(groups) > 1 else ""
         rows = known.rows(chart.rows, group.series, None if chart.parts else "conv", taus)
         found += [row | {"panel": panel} for row in rows]
@@ -160,11 +160,6 @@ def _caption(runs: Iterable[Run], texts: Texts, tau: float | None) -> str:
     facts = [first_of(text.shortened(run.model) for run in runs), first_of(run.data.name for run in runs)]
     facts.append(texts["caption_images"].format(images=images))
     return " · ".join([*facts, *([f"τ = {tau:g}"] if tau is not None else [])])
-
-
-def _letters() -> Iterable[str]:
-    yield from ascii_lowercase
-    yield from (str(number) for number in count(27))
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:

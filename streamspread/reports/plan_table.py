@@ -32,7 +32,8 @@ def print_plan(plan: Any, output: Output) -> None:
         columns.append(Column("seconds, about", [text.seconds(ahead.layers[row.layer]) for row in rows]))
     print_widest_that_fits(output, [columns])
     everyone = [row.layer for row in rows]
-    for names, reason in text.alike((row.layer, _reason(row)) for row in rows):
+    reasons = [f"{row.why}; rejected {'; '.join(row.rejected)}" if row.rejected else row.why for row in rows]
+    for names, reason in text.alike(zip(everyone, reasons, strict=True)):
         print_line(output, f"{text.listed(names, everyone)}: {reason}")
     if plan.samples is not None and (limited := [row.layer for row in rows if row.ceiling < row.directions]):
         print_line(
@@ -44,9 +45,10 @@ def print_plan(plan: Any, output: Output) -> None:
         those = text.listed(step.layers, everyone)
         line = f"pass {step.index + 1} of {len(plan.passes)}, cut off after {step.deepest}: {those}"
         print_line(output, f"{line} ({text.size(step.bytes)})")
+    samples = "an unknown number of" if plan.samples is None else text.count(plan.samples)
     print_line(
         output,
-        f"{_samples(plan.samples)} {plan.called} in batches of {plan.batch_size:,} on {plan.device}: "
+        f"{samples} {plan.called} in batches of {plan.batch_size:,} on {plan.device}: "
         f"peak {text.size(plan.peak_bytes)} of a budget of {text.size(plan.budget)}",
         style="bold",
     )
@@ -102,15 +104,6 @@ def print_layers(taps: Sequence[Any], output: Output) -> None:
     if taken:
         asked = getattr(taps, "asked", "all")
         print_line(output, f"• {len(taken):,} of {len(taps):,}: what --layers {asked} takes")
-
-
-def _reason(row: Any) -> str:
-    """Why a layer is done so, and not otherwise."""
-    return f"{row.why}; rejected {'; '.join(row.rejected)}" if row.rejected else row.why
-
-
-def _samples(samples: int | None) -> str:
-    return "an unknown number of" if samples is None else text.count(samples)
 
 
 def _pass_numbers(indices: tuple[int, ...]) -> str:

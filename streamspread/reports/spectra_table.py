@@ -45,10 +45,6 @@ class ThresholdColumn(NamedTuple):
     priority: int = 0
 
 
-def _spread(layer: LayerSpectrum, tau: float) -> str:
-    return "constant" if layer.total_variance <= 0 else text.percent(layer.spread(tau))
-
-
 def _random(layer: LayerSpectrum, tau: float, twin: Spectra | None) -> str:
     fresh = None if twin is None else twin.get(layer.layer)
     return "–" if fresh is None else text.interval(fresh.components(tau))
@@ -74,7 +70,10 @@ _OF_THRESHOLD: Mapping[str, ThresholdColumn] = {
     "components": ThresholdColumn("K{tau}", lambda s, tau, _: text.interval(s.components(tau))),
     "random": ThresholdColumn("K{tau} random", _random),
     "estimate": ThresholdColumn("K{tau} at ∞", lambda s, tau, _: text.estimate(s, tau), 3),
-    "spread": ThresholdColumn("spread{tau}", lambda s, tau, _: _spread(s, tau)),
+    "spread": ThresholdColumn(
+        "spread{tau}",
+        lambda s, tau, _: "constant" if s.total_variance <= 0 else text.percent(s.spread(tau)),
+    ),
     "share": ThresholdColumn("K{tau} of K at most", lambda s, tau, _: text.filled(s, tau), 6),
 }
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -168,13 +167,10 @@ def print_line(output: Output, line: str, style: str | None = None) -> None:
 def markdown(table: Table) -> str:
     """A table in GitHub's Markdown, with its notes; the lines of a cell are kept."""
     rule = ["---" if column.left else "--:" for column in table.columns]
-    lines = [_markdown_row(row) for row in (table.header, rule, *table.rows)]
+    rows = (table.header, rule, *table.rows)
+    lines = [f"| {' | '.join('<br>'.join(map(escaped, lines_of(cell))) for cell in row)} |" for row in rows]
     notes = [line for note in table.notes for line in ("", escaped(note))]
     return "\n".join([*lines, *notes]) + "\n"
-
-
-def _markdown_row(cells: Sequence[Cell]) -> str:
-    return f"| {' | '.join('<br>'.join(map(escaped, lines_of(cell))) for cell in cells)} |"
 
 
 def escaped(line: str) -> str:
@@ -202,17 +198,10 @@ def _natural_width(console: Console, table: RichTable) -> int:
 
 
 def _print_rich(console: Console, table: RichTable, needed: int) -> None:
-    with _at_least(console, needed):
-        console.print(table, crop=False)
-
-
-@contextmanager
-def _at_least(console: Console, width: int) -> Iterator[None]:
-    """Makes the console at least so wide: Rich would cut numbers to fit a table into a narrower one, whereas
-    a terminal folds long lines by itself."""
-    before = console.width
-    console.width = max(width, before)
+    """On a console that is made as wide as the table: Rich would cut numbers to fit it into a narrower one,
+    whereas a terminal folds long lines by itself."""
+    before, console.width = console.width, max(needed, console.width)
     try:
-        yield
+        console.print(table, crop=False)
     finally:
         console.width = before

@@ -67,21 +67,8 @@ def test_images_larger_than_pillow_likes_are_no_warning(cli, tmp_path, monkeypat
 
 def test_its_points_join_a_report(cli, tmp_path):
     cli("embed", *given())
-    cli(
-        "run",
-        *[
-            "--model",
-            "plan:4,M,6",
-            "--weights",
-            "none",
-            "--data",
-            "noise",
-            "--samples",
-            "24",
-            "--out",
-            "r.arrow",
-        ],
-    )
+    options = "--model plan:4,M,6 --weights none --data noise --samples 24 --out r.arrow"
+    assert cli("run", *options.split()).code == 0
     code, _, err = cli("report", "r.arrow", "points.arrow")
     assert (code, err) == (0, "")
     assert 'id="latent-space"' in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")

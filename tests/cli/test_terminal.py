@@ -48,12 +48,6 @@ def test_no_layer_name_or_title_commands_a_terminal(cli, evil, form, monkeypatch
     assert "x1b]0;owned" in out or "u001b]0;owned" in out
 
 
-def test_an_error_that_names_such_a_file_does_neither(cli):
-    code, out, err = cli("show", f"{EVIL}.arrow")
-    assert (code, out, controls(err)) == (2, "", set())
-    assert err.count("\n") == 1
-
-
 def test_a_pipe_gets_the_names_as_they_are(cli, evil):
     assert json.loads(cli("show", evil, "--format", "json").out)["layers"][0]["layer"] == EVIL
 

@@ -265,14 +265,6 @@ def test_the_embedding_says_k_and_names_all_classes(study_files):
     assert len(marks(svg, "circle")) == 2 * 40
 
 
-def test_points_without_a_class_among_others_have_no_colours(study_files):
-    whole = collect(study_files).embeddings["no1-tsne"]
-    some = Embedding(whole.values(), labels_N=whole.labels_N - 1, classes=("cat", "dog"))
-    svg = figures.svg(latent(some, TEXTS))
-    assert "cat" not in svg
-    assert len(marks(svg, "circle")) == 2 * 40
-
-
 def test_of_many_points_some_are_printed_and_it_is_said():
     n = 2 * MOST_PRINTED + 2
     layer = LayerEmbedding(

@@ -5,7 +5,6 @@ import sys
 import pytest
 
 from streamspread.errors import MissingError, ModelError, OptionError
-from streamspread.models import load
 from streamspread.models.plans import parse_plan
 from streamspread.study.steps import DEPTHS, NETWORKS, PARTS, TrainingSpec, check, fewer, steps
 
@@ -106,11 +105,6 @@ def test_nonsense_is_refused(models, parts, error, words):
         steps(models, parts, 100, 4)
     with pytest.raises(error, match=words):
         check(models, parts)
-
-
-def test_a_plan_alone_is_refused_as_it_is_where_models_are_loaded():
-    with pytest.raises(ModelError, match="unknown model '4,M,6', did you mean 'plan:4,M,6'"):
-        load("4,M,6")
 
 
 def test_what_t_sne_needs_is_said_before_anything_is_done(monkeypatch):

@@ -28,10 +28,6 @@ def _with_early_share(spec: Spec) -> Spec:
     return {**spec, "layer": [*spec["layer"], rule, {**rule, "mark": label, "encoding": at_left}]}
 
 
-def _figure_4(texts: Texts, form: Form) -> Spec:
-    return _with_early_share(share_by_layer(texts, series(), form=form, ceiling=True))
-
-
 def _by_depth(texts: Texts, form: Form) -> Spec:
     """The share K(τ)/D of networks of different depth."""
     x = {"field": "depth", **quantity(texts["depth_axis"])}
@@ -80,7 +76,7 @@ CHARTS = (
         section="result",
         title="figure_4",
         file="figure4-spread",
-        spec=_figure_4,
+        spec=lambda texts, form: _with_early_share(share_by_layer(texts, series(), form=form, ceiling=True)),
         depends_on=("tau", "part"),
         shown=_of_paper,
     ),
