@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from streamspread.errors import DataError, MissingError
-from streamspread.system.downloads import downloads, expect_answer
+from streamspread.system.downloads import downloads, expect_answer, reason_of
 from streamspread.system.text import storable
 
 #: What splits are called, by what they are called here.
@@ -130,7 +130,7 @@ def _saved(name: str, split: str) -> Any:
     try:
         found = datasets.load_from_disk(str(path))
     except Exception as error:  # whatever its reader raises for broken files
-        raise DataError(f"data set {path} cannot be read ({_reason(error)})") from error
+        raise DataError(f"data set {path} cannot be read ({reason_of(error)})") from error
     if not isinstance(found, dict):
         return found
     called = next((each for each in _CALLED[split] if each in found), None)
@@ -150,11 +150,11 @@ def _cached(name: str, split: str) -> Any:
                 return datasets.load_dataset(known, config or None, split=called)
             except ValueError as error:
                 if "Unknown split" not in str(error):
-                    raise _not_to_be_had(name, silence or _reason(error)) from error
+                    raise _not_to_be_had(name, silence or reason_of(error)) from error
                 unknown = error
             except Exception as error:  # network, rights, names, disk: the user can do the same about each
-                raise _not_to_be_had(name, silence or _reason(error)) from error
-    raise DataError(f"data set {name!r}: {_reason(unknown)}")
+                raise _not_to_be_had(name, silence or reason_of(error)) from error
+    raise DataError(f"data set {name!r}: {reason_of(unknown)}")
 
 
 @contextmanager
@@ -183,7 +183,7 @@ def _asked_once() -> Iterator[str]:
     except urllib.error.HTTPError:  # an answer, whatever it says
         pass
     except Exception as error:
-        silence = f"{config.HF_ENDPOINT} cannot be reached: {getattr(error, 'reason', error)}"
+        silence = f"{config.HF_ENDPOINT} cannot be reached: {reason_of(error)}"
     config.HF_HUB_OFFLINE = before or bool(silence)
     try:
         yield silence
@@ -219,7 +219,3 @@ def _bytes(image: dict[str, Any] | None) -> bytes | None:
         return Path(image["path"]).read_bytes()
     except OSError as error:
         raise DataError(f"{image['path']} cannot be read ({error.strerror})") from error
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from streamspread.errors import StreamspreadError, WeightsError, first_line
 from streamspread.models.plans import did_you_mean, nearest
-from streamspread.system.downloads import downloads, expect_answer
+from streamspread.system.downloads import downloads, expect_answer, reason_of
 
 T = TypeVar("T")
 
@@ -44,14 +44,16 @@ def from_hub(load: Callable[[], T], what: str, kind: type[StreamspreadError], na
     try:
         expect_answer(constants.ENDPOINT, _ANSWER_SECONDS)
     except Exception as error:
-        reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
-        raise kind(f"{refuse}, and {constants.ENDPOINT} cannot be reached ({reason}){meant}") from error
+        raise kind(
+            f"{refuse}, and {constants.ENDPOINT} cannot be reached ({reason_of(error)}){meant}"
+        ) from error
     try:
         with downloads("huggingface_hub.utils.tqdm"):
             return load()
     except OSError as error:
-        reason = first_line(error)
-        raise kind(f"{refuse}, and {constants.ENDPOINT} does not give it ({reason}){meant}") from error
+        raise kind(
+            f"{refuse}, and {constants.ENDPOINT} does not give it ({first_line(error)}){meant}"
+        ) from error
 
 
 def from_url(load: Callable[[], T], what: str) -> T:
@@ -68,9 +70,9 @@ def from_url(load: Callable[[], T], what: str) -> T:
         with downloads("torch.hub"), redirect_stdout(io.StringIO()):
             return load()
     except OSError as error:  # of urllib: only weights are ever asked for
-        cache, reason = os.path.join(hub.get_dir(), "checkpoints"), str(getattr(error, "reason", error))
+        cache = os.path.join(hub.get_dir(), "checkpoints")
         raise WeightsError(
-            f"{what} are not in the cache {cache} and cannot be downloaded ({' '.join(reason.split())})"
+            f"{what} are not in the cache {cache} and cannot be downloaded ({reason_of(error)})"
         ) from error
 
 

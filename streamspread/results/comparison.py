@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,7 @@ class LayerComparison:
         return overlap(self.angles)
 
 
-class Comparison(Mapping[str, LayerComparison], Framed):
+class Comparison(ByLayer[LayerComparison], Framed):
     """Layers that two results share, by name, in the order of the first.
 
     Attributes:
@@ -66,22 +66,13 @@ class Comparison(Mapping[str, LayerComparison], Framed):
 
     def __init__(
         self,
-        layers: Mapping[str, LayerComparison],
+        layers: Iterable[LayerComparison],
         threshold: float,
         titles: tuple[str, str],
         notes: tuple[str, ...] = (),
     ) -> None:
-        self._layers = dict(layers)
+        super().__init__(layers)
         self.threshold, self.titles, self.notes = threshold, titles, notes
-
-    def __getitem__(self, layer: str) -> LayerComparison:
-        return self._layers[layer]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._layers)
-
-    def __len__(self) -> int:
-        return len(self._layers)
 
     def __repr__(self) -> str:
         known = [one.difference for one in self.values()]
@@ -120,8 +111,8 @@ def compare(
             "kind"
         )
     alike = _alike(grams)
-    layers = {
-        name: LayerComparison(
+    layers = [
+        LayerComparison(
             layer=name,
             dims=(a[name].dim, b[name].dim),
             a=a[name].components(threshold),
@@ -132,7 +123,7 @@ def compare(
             angles=_angles(a[name], b[name]),
         )
         for name in shared
-    }
+    ]
     return Comparison(layers, threshold, (_title(a), _title(b)), tuple(_notes(a, b)))
 
 
@@ -165,14 +156,10 @@ def _notes(a: ByLayer[Any], b: ByLayer[Any]) -> Iterator[str]:
     elif None in seen:
         yield "whether both saw the same data is not known"
     elif seen[0] != seen[1]:
-        yield f"they saw other data: {_data(a)}; {_data(b)}"
+        yield "they saw other data: " + "; ".join(one.provenance.get("data", "unknown") for one in (a, b))
     for one, other, which in ((a, b, "first"), (b, a, "second")):
         if only := [name for name in one if name not in other]:
             yield f"only in the {which}: {', '.join(only)}"
-
-
-def _data(spectra: ByLayer[Any]) -> str:
-    return str(spectra.provenance.get("data") or "unknown")
 
 
 def _title(spectra: ByLayer[Any]) -> str:

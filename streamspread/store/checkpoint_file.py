@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -70,7 +70,7 @@ def write_file(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], f
     head = json.dumps(described).encode()
     head += b" " * (-len(head) % 8)
     file.write(len(head).to_bytes(8, "little") + head)
-    found = {name: _write(tensors[name], file) for name in names}
+    found = {name: _checksum(tensors[name], file.write) for name in names}
     in_order = [zlib.crc32(head), *(found[name] for name in sorted(found))]
     file.write(b"".join(one.to_bytes(_WORD, "little") for one in in_order))
 
@@ -159,7 +159,7 @@ class _Lazy(Mapping[str, torch.Tensor]):
         if name not in self._names:
             raise KeyError(name)
         tensor = self._opened.get_tensor(name)
-        if name in self._sums and _sum(tensor) != self._sums[name]:
+        if name in self._sums and _checksum(tensor) != self._sums[name]:
             raise ValueError(f"the checksum of {name} differs")
         return tensor
 
@@ -185,24 +185,11 @@ def _parts(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
                 yield part
 
 
-def _bytes(tensor: torch.Tensor) -> Iterator[memoryview]:
-    if tensor.numel():
-        for part in _parts(tensor):
-            flat = part.detach().cpu().contiguous().reshape(-1)
-            yield flat.view(torch.uint8).numpy().data
-
-
-def _write(tensor: torch.Tensor, file: BinaryIO) -> int:
-    """Write a tensor; its checksum."""
+def _checksum(tensor: torch.Tensor, write: Callable[[memoryview], object] = len) -> int:
+    """The checksum of a tensor, all parts of which are given to ``write``."""
     found = 0
-    for part in _bytes(tensor):
-        file.write(part)
-        found = zlib.crc32(part, found)
-    return found
-
-
-def _sum(tensor: torch.Tensor) -> int:
-    found = 0
-    for part in _bytes(tensor):
-        found = zlib.crc32(part, found)
+    for part in _parts(tensor) if tensor.numel() else ():
+        content = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        write(content)
+        found = zlib.crc32(content, found)
     return found

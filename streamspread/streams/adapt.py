@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +31,6 @@ from streamspread.streams.stream import (
     DEFAULT_BATCH_SIZE,
     Stream,
     checked,
-    differing_shapes,
     kept,
     resolve_batch_size,
     some,
@@ -46,14 +44,7 @@ _ACCEPTED = (
 
 _NO_BATCHES = (str, bytes, tuple, set, frozenset, torch.nn.Module)  # iterable, and no data
 
-# torch's message where the samples of a batch differ in shape, also when a worker process passes it on.
-_RAGGED = re.compile(r"equal size, but got \[(.*?)\] at entry 0 and \[(.*?)\] at entry (\d+)")
-
-_RAGGED_LISTS = "each element in list of batch should be of equal size"  # of torch's too
-_HOW_TO_PAD = (
-    "samples are lists of differing lengths, which the loader does not pad: give the data set itself, or a "
-    "collate_fn that pads, such as transformers' DataCollatorWithPadding"
-)
+_RAGGED = "equal size"  # what torch's own collation says of samples that differ in shape, or lists in length
 
 
 def as_stream(data: Any) -> Stream:
@@ -224,10 +215,7 @@ class LoaderStream(Stream):
             except StopIteration:
                 return
             except RuntimeError as error:
-                if _RAGGED_LISTS in str(error):
-                    raise DataError(f"{self.description}: {_HOW_TO_PAD}") from None
-                ragged = _RAGGED.search(str(error))
-                if ragged is None:
+                if _RAGGED not in str(error):
                     raise
                 break
             made = batch_of(_upright(batch) if by_torch else batch, f"{self.description}: a batch")
@@ -235,8 +223,10 @@ class LoaderStream(Stream):
             yield made
         # Raised outside of `except`, since torch's error would keep the loader's processes alive.
         del source
-        first, other = (tuple(int(side) for side in sizes.split(",") if side) for sizes in ragged.group(1, 2))
-        raise differing_shapes(self.description, seen + int(ragged.group(3)), other, first, other=seen)
+        raise DataError(
+            f"{self.description}: the batch of sample {seen} has samples of differing shapes or lengths, "
+            "which the loader does not pad: give the data set itself, or a collate_fn that pads"
+        )
 
 
 class CallableStream(Stream):

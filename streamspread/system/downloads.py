@@ -92,6 +92,11 @@ def _telling(kind: Any, files: _Files) -> Any:
     return Telling
 
 
+def reason_of(error: BaseException) -> str:
+    """What an error of a download says, in one line; of urllib's, what lies beneath it."""
+    return " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
+
+
 def expect_answer(url: str, seconds: float) -> None:
     """Raises OSError, or what urllib raises, where the server gives no answer in so many seconds.
 

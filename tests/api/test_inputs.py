@@ -399,7 +399,7 @@ def test_mappings_that_a_model_cannot_be_given(data, said):
         ),
         (
             DataLoader(Items([{"x": [1]}, {"x": [1, 2]}]), batch_size=2),
-            "lists of differing lengths, which the loader does not pad: give the data set itself",
+            "samples of differing shapes or lengths, which the loader does not pad: give the data set itself",
         ),
         (LightningDataModule(), "LightningDataModule has no loader of its own; it has none at all"),
         (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from streamspread.datasets.source import DataSource, Request
 from streamspread.errors import DataError
-from streamspread.system.downloads import downloads, expect_answer
+from streamspread.system.downloads import downloads, expect_answer, reason_of
 
 if TYPE_CHECKING:
     from streamspread.datasets.images import PixelSource, TensorPixels
@@ -83,8 +83,7 @@ def open_cifar10(root: Path, split: str, image_size: int | None = None) -> Tenso
 
 
 def _missing(root: Path, error: Exception) -> Cifar10MissingError:
-    reason = " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
-    return Cifar10MissingError(f"CIFAR-10 is not in {root} and cannot be downloaded ({reason})")
+    return Cifar10MissingError(f"CIFAR-10 is not in {root} and cannot be downloaded ({reason_of(error)})")
 
 
 def _download(root: Path) -> None:
