@@ -70,102 +70,79 @@ def test_a_new_file_takes_the_place_of_none(spectra, written):
         pass
 
 
-def damaged(case, written):
-    """A path that read() must refuse, made from a good file, and the words of its refusal."""
-    path = written.parent / "damaged.arrow"
-    good = written.read_bytes()
-    table = pa.ipc.open_file(pa.BufferReader(good)).read_all()
-    header = json.loads(table.schema.metadata[b"streamspread"])
-
-    def rewritten(changed, **header_changes):
-        metadata = {b"streamspread": json.dumps(header | header_changes)}
-        with pa.ipc.new_file(str(path), changed.schema.with_metadata(metadata)) as writer:
-            writer.write_table(changed.replace_schema_metadata(metadata))
-
-    match case:
-        case "missing":
-            return path, r"no such file: .*damaged\.arrow"
-        case "folder":
-            return written.parent, r"is a folder: give an \.arrow file"
-        case "empty":
-            path.touch()
-            return path, r"is not an Arrow file: give a file that streamspread wrote"
-        case "text":
-            path.write_text("layer,dim\nc1,65536\n")
-            return path, r"is not an Arrow file"
-        case "cut in half":
-            path.write_bytes(good[: len(good) // 2])
-            return path, r"is cut off or damaged \(.*\): copy it again"
-        case "last byte missing":
-            path.write_bytes(good[:-1])
-            return path, r"is cut off or damaged"
-        case "another program's":
-            with pa.ipc.new_file(str(path), pa.schema({"x": pa.int8()})) as writer:
-                writer.write_table(pa.table({"x": pa.array([1], pa.int8())}))
-            return path, r"is an Arrow file of another program"
-        case "broken metadata":
-            metadata = {b"streamspread": b"{no json"}
-            with pa.ipc.new_file(str(path), table.schema.with_metadata(metadata)) as writer:
-                writer.write_table(table.replace_schema_metadata(metadata))
-            return path, r"has broken metadata"
-        case "another format":
-            rewritten(table, format=2)
-            return path, r"has format 2, this streamspread \(.*\) reads format 1"
-        case "a column missing":
-            rewritten(table.drop_columns(["dim", "proof"]))
-            return path, r"lacks the columns dim, proof"
-        case "a column of another type":
-            column = table.schema.get_field_index("dim")
-            rewritten(table.set_column(column, "dim", pa.array(["many"] * 3)))
-            return path, r"holds columns of another kind"
-        case "a null where a number must be":
-            column = table.schema.get_field_index("samples")
-            rewritten(table.set_column(column, "samples", pa.array([None] * 3, pa.int64())))
-            return path, r"holds columns of another kind"
-        case "no thresholds":
-            rewritten(table, thresholds=[])
-            return path, r"holds columns of another kind \(no threshold given"
-        case "fewer bounds than eigenvalues":
-            column = table.schema.get_field_index("upper_sums")
-            bounds = [sums[:-1] for sums in table["upper_sums"].to_pylist()]
-            rewritten(table.set_column(column, "upper_sums", pa.array(bounds, pa.list_(pa.float64()))))
-            return path, r"another kind \(layer blöcke\.2: 12 eigenvalues and bounds of 11 sums\)"
-        case "no features":
-            column = table.schema.get_field_index("dim")
-            rewritten(table.set_column(column, "dim", pa.array([40, 90, 0])))
-            return path, r"another kind \(layer dead: 0 features: a spectrum has 1 or more\)"
-        case "no provenance":
-            rewritten(table, provenance=[["model", "no1"]])
-            return path, r"another kind \(the provenance is no mapping\)"
-    raise AssertionError(case)
+def cut(length):
+    return lambda good: good[: length(len(good))]
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        "missing",
-        "folder",
-        "empty",
-        "text",
-        "cut in half",
-        "last byte missing",
-        "another program's",
-        "broken metadata",
-        "another format",
-        "a column missing",
-        "a column of another type",
-        "a null where a number must be",
-        "no thresholds",
-        "fewer bounds than eigenvalues",
-        "no features",
-        "no provenance",
-    ],
-)
+def rewritten(change=lambda table: table, **changes):
+    """The file with another table or another header, and no hash."""
+
+    def write(good):
+        table = pa.ipc.open_file(pa.BufferReader(good)).read_all()
+        header = json.loads(table.schema.metadata[b"streamspread"]) | changes
+        table = change(table).replace_schema_metadata({b"streamspread": json.dumps(header)})
+        return content(table)
+
+    return write
+
+
+def content(table):
+    with pa.ipc.new_file(sink := pa.BufferOutputStream(), table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def column(name, values, kind=None):
+    return lambda table: table.set_column(table.schema.get_field_index(name), name, pa.array(values, kind))
+
+
+#: What a good file becomes, and the words of its refusal.
+DAMAGED = {
+    "empty": (cut(lambda size: 0), r"is not an Arrow file: give a file that streamspread wrote"),
+    "text": (lambda good: b"layer,dim\nc1,65536\n", r"is not an Arrow file"),
+    "cut in half": (cut(lambda size: size // 2), r"is cut off or damaged \(.*\): copy it again"),
+    "last byte missing": (cut(lambda size: size - 1), r"is cut off or damaged"),
+    "another program's": (
+        lambda good: content(pa.table({"x": pa.array([1], pa.int8())})),
+        r"is an Arrow file of another program",
+    ),
+    "broken metadata": (
+        lambda good: content(pa.table({}).replace_schema_metadata({b"streamspread": b"{no json"})),
+        r"has broken metadata",
+    ),
+    "another format": (rewritten(format=2), r"has format 2, this streamspread \(.*\) reads format 1"),
+    "a column missing": (
+        rewritten(lambda table: table.drop_columns(["dim", "proof"])),
+        r"lacks the columns dim, proof",
+    ),
+    "a column of another type": (rewritten(column("dim", ["many"] * 3)), r"holds columns of another kind"),
+    "a null": (rewritten(column("samples", [None] * 3, pa.int64())), r"holds columns of another kind"),
+    "no thresholds": (rewritten(thresholds=[]), r"holds columns of another kind \(no threshold given"),
+    "no features": (
+        rewritten(column("dim", [40, 90, 0])),
+        r"another kind \(layer dead: 0 features: a spectrum has 1 or more\)",
+    ),
+    "no provenance": (
+        rewritten(provenance=[["model", "no1"]]),
+        r"another kind \(the provenance is no mapping\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
 def test_a_file_that_is_no_result_is_refused_in_one_line(case, written):
-    path, words = damaged(case, written)
+    damage, words = DAMAGED[case]
+    written.write_bytes(damage(written.read_bytes()))
     with pytest.raises(StoreError, match=words) as caught:
-        store.read(path)
+        store.read(written)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_file_is_refused_with_what_to_do(tmp_path):
+    with pytest.raises(StoreError, match=r"no such file: .*none\.arrow"):
+        store.read(tmp_path / "none.arrow")
+    with pytest.raises(StoreError, match=r"is a folder: give an \.arrow file"):
+        store.read(tmp_path)
 
 
 def test_a_name_that_is_not_utf_8_is_refused_before_and_at_writing_and_at_reading(spectra, written):

@@ -114,19 +114,6 @@ def test_the_first_element_is_the_input_but_of_mappings_all_are(wrap):
     assert torch.equal(joined(as_stream(iter([wrap(x)]))), x)
 
 
-def test_a_loader_of_dicts_and_of_tuples():
-    x = torch.rand(5, 3)
-    for items in ([{"image": i, "label": 1} for i in x], [(i, 1) for i in x]):
-        assert torch.equal(joined(as_stream(DataLoader(Items(items), batch_size=2))), x)
-
-
-def test_pil_images_become_uint8_channels_first():
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 5, 3), dtype=np.uint8)
-    got = joined(as_stream(Items([(Image.fromarray(p), 0) for p in pixels])))
-    assert got.dtype == torch.uint8
-    assert torch.equal(got, torch.from_numpy(pixels).permute(0, 3, 1, 2))
-
-
 def test_pil_palette_images_become_colours_and_grey_stays_grey():
     palette = Image.new("P", (2, 2), 1)
     palette.putpalette([0, 0, 0, 10, 20, 30])
@@ -263,17 +250,6 @@ def test_an_error_of_the_users_own_code_comes_through():
         iter([]),
         iter([torch.zeros(0, 3)]),
     ],
-    ids=[
-        "tensor",
-        "scalar",
-        "dataset",
-        "iterable",
-        "loader",
-        "iterable loader",
-        "callable",
-        "iterator",
-        "empty batch",
-    ],
 )
 def test_empty_data(data):
     with pytest.raises(DataError, match="no samples"):
@@ -343,7 +319,7 @@ def test_a_data_set_without_a_length():
 
 
 @pytest.mark.parametrize("memory", ["tensor", "numpy"])
-@pytest.mark.parametrize("looks", [[], [1], [5], [5, 9], [40]])
+@pytest.mark.parametrize("looks", [[], [5, 9], [40]])
 @pytest.mark.parametrize("kind", REFILLING)
 def test_batches_that_are_written_over_are_read_before_and_looks_outlive_them(kind, looks, memory):
     x = torch.randn(30, 2, 3)
@@ -357,38 +333,24 @@ def test_batches_that_are_written_over_are_read_before_and_looks_outlive_them(ki
         assert torch.equal(got, x[: len(got)])
 
 
-def test_frames_of_numbers_are_rows():
-    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
-    columns = {"a": [1.0, 2.0, 3.0], "b": [4, 5, 6]}
-    for frame in (pandas.DataFrame(columns), polars.DataFrame(columns)):
-        stream = as_stream(frame)
-        assert (stream.samples, stream.description) == (3, "DataFrame, 3 rows of 2 columns")
-        (batch,) = stream.batches()
-        assert batch.tolist() == [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+def test_frames_and_tables_of_numbers_are_rows():
+    pandas, polars, pyarrow = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    columns = {"a": [1.0, 2.0, 4.0], "b": [0.5, 0.0, 3.0]}
+    for make in (pandas.DataFrame, polars.DataFrame, pyarrow.table, pyarrow.record_batch):
+        stream = as_stream(make(columns))
+        assert stream.samples == 3
+        assert stream.description.endswith(", 3 rows of 2 columns")
+        assert torch.cat(list(stream.batches(2))).tolist() == [[1.0, 0.5], [2.0, 0.0], [4.0, 3.0]]
     model = torch.nn.Sequential(torch.nn.Linear(2, 2))
     found = streamspread.analyze(model, pandas.DataFrame(columns), device="cpu")
     assert next(iter(found.values())).samples == 3
 
 
-def test_tables_of_arrow_are_rows_too():
-    pyarrow = pytest.importorskip("pyarrow")
-    columns = {"a": [1.0, 2.0, 4.0], "b": [0.5, 0.0, 3.0]}
-    for frame in (pyarrow.table(columns), pyarrow.record_batch(columns)):
-        stream = as_stream(frame)
-        assert stream.description.endswith(", 3 rows of 2 columns")
-        assert torch.cat(list(stream.batches(2))).tolist() == [[1.0, 0.5], [2.0, 0.0], [4.0, 3.0]]
-    with pytest.raises(DataError, match=r"Table with columns that are no numbers"):
-        as_stream(pyarrow.table({"a": [1.0], "b": ["x"]}))
-
-
 def test_frames_with_other_columns_are_refused_with_what_to_do():
-    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
-    columns = {"a": [1.0, 2.0], "name": ["x", "y"]}
-    for frame in (pandas.DataFrame(columns), polars.DataFrame(columns)):
-        with pytest.raises(
-            DataError, match=r"DataFrame with columns that are no numbers.*frame\[\['a', 'b'\]\]"
-        ):
-            as_stream(frame)
+    pandas, polars, pyarrow = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    for make in (pandas.DataFrame, polars.DataFrame, pyarrow.table):
+        with pytest.raises(DataError, match=r"with columns that are no numbers.*frame\[\['a', 'b'\]\]"):
+            as_stream(make({"a": [1.0, 2.0], "name": ["x", "y"]}))
 
 
 def test_samples_of_webdataset_are_samples_though_what_gives_them_is_no_data_set():

@@ -91,18 +91,16 @@ def test_free_memory_is_what_the_system_says():
     [(1000, 600, 100, 500), (1000, 1600, 100, 0), (1000, 600, None, 400), ("max", 600, 100, None)],
 )
 def test_a_container_may_take_what_its_limit_leaves(limit, used, cached, free, tmp_path):
-    (tmp_path / "memory.max").write_text(f"{limit}\n")
-    (tmp_path / "memory.current").write_text(f"{used}\n")
-    stat = "anon 3\nfile 4\n" + ("" if cached is None else f"inactive_file {cached}\nslab 7\n")
-    (tmp_path / "memory.stat").write_text(stat)
+    group(tmp_path, limit, used, cached)
     assert memory._container_bytes(tmp_path, tmp_path / "none") == free
 
 
-def group(folder, limit, used, names=("memory.max", "memory.current", "inactive_file"), cached=0):
+def group(folder, limit, used, cached=0):
     folder.mkdir(parents=True, exist_ok=True)
-    for name, number in zip(names, (limit, used), strict=False):
-        (folder / name).write_text(f"{number}\n")
-    (folder / "memory.stat").write_text(f"anon 3\n{names[2]} {cached}\n")
+    (folder / "memory.max").write_text(f"{limit}\n")
+    (folder / "memory.current").write_text(f"{used}\n")
+    known = "" if cached is None else f"inactive_file {cached}\nslab 7\n"
+    (folder / "memory.stat").write_text(f"anon 3\nfile 4\n{known}")
 
 
 def listed(tmp_path, text):

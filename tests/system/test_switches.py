@@ -9,9 +9,7 @@ from streamspread.system import threads
 from streamspread.system.torch_state import switched
 
 CUDNN, MKLDNN, MATMUL = torch.backends.cudnn, torch.backends.mkldnn, torch.backends.cuda.matmul
-NEWER = hasattr(CUDNN, "conv")
-newer_torch = pytest.mark.skipif(not NEWER, reason="before torch 2.9 there is one way only")
-PARTS = [MATMUL, CUDNN.conv, CUDNN.rnn, MKLDNN.matmul, MKLDNN.conv, MKLDNN.rnn] if NEWER else []
+PARTS = [MATMUL, CUDNN.conv, CUDNN.rnn, MKLDNN.matmul, MKLDNN.conv, MKLDNN.rnn]
 
 
 def older():
@@ -24,7 +22,7 @@ def newer():
 
 def readable():
     """All that can be read, either way; None for what cannot."""
-    found = [torch.backends.fp32_precision, *(part.fp32_precision for part in PARTS)] if NEWER else []
+    found = [torch.backends.fp32_precision, *(part.fp32_precision for part in PARTS)]
     for read in (torch.get_float32_matmul_precision, lambda: CUDNN.allow_tf32, lambda: MATMUL.allow_tf32):
         try:
             found.append(read())
@@ -72,7 +70,6 @@ def test_what_is_not_named_stays():
     assert older() == (True, False, True, False)
 
 
-@newer_torch
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("before", ["tf32", "ieee"])
 def test_precisions_set_the_newer_way_are_restored(before, wanted):
@@ -93,7 +90,6 @@ def as_a_whole():
     torch.backends.fp32_precision = before
 
 
-@newer_torch
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_forbidden_is_forbidden_also_where_torch_as_a_whole_may(precision, as_a_whole):
     as_a_whole(precision)
@@ -115,7 +111,6 @@ def test_the_precision_of_matrix_products_is_read_afterwards_as_before(precision
     assert readable() == before
 
 
-@newer_torch
 @pytest.mark.parametrize("wanted", [True, False])
 @pytest.mark.parametrize("part", range(6))
 @pytest.mark.parametrize("value", ["tf32", "ieee"])
