@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from streamspread.accumulators.base import Impossible, Setting
@@ -66,20 +67,23 @@ def plan_tiles(layer: LayerShape, setting: Setting) -> TilePlan | Impossible:
     ) + Probes.nbytes(samples)
     turning = Turning.nbytes(samples, dim, count, setting.batch_size) if count > 0 else 0
 
-    def need(tile: int) -> tuple[int, int]:
+    @cache
+    def need(tile: int, max_block: int) -> tuple[int, int]:
         staging = _staging_bytes(samples, min(tile, share), share, setting)
         step = step_bytes(samples, constants.panel_rows, 2 * max(1, setting.classes), max_block, setting)
         # The tile is freed when the step begins.
         return panels + staging + turning, max(0, step - staging)
 
     least = min(_LEAST_TILE, share)
-    while max_block > LEAST_BLOCK and sum(need(least)) > setting.room:
+    while max_block > LEAST_BLOCK and sum(need(least, max_block)) > setting.room:
         max_block //= 2
     # The eigenvalue step takes its memory after the last tile, which may have as much.
-    largest = max(constants.tile_bytes, need(least)[1])
-    tile = _tile(share, lambda tile: need(tile)[0], largest, setting) if setting.same_again else share
+    largest = max(constants.tile_bytes, need(least, max_block)[1])
+    tile = (
+        _tile(share, lambda tile: need(tile, max_block)[0], largest, setting) if setting.same_again else share
+    )
     passes, more = -(-share // min(tile, share)), int(count > 0)
-    state, step = need(tile)
+    state, step = need(tile, max_block)
     last = step_operations(samples, max_block, setting)
     operations = setting.sum_cost * float(samples) ** 2 * share + last
     operations += constants.float64_cost * 2.0 * samples * float(share) * max(0, count)

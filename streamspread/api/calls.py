@@ -82,7 +82,8 @@ def _named(call: C) -> C:
             f"provenance must be facts by name, as {{'experiment': 7}}, not {type(facts).__name__}"
         )
     if isinstance(call, RunOptions) and isinstance(model := getattr(call, "model", None), nn.Module):
-        return replace(call, layers=layer_patterns(model, call.layers))
+        layers = layer_patterns(model, call.layers)
+        return call if layers is call.layers else replace(call, layers=layers)
     return call
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 
-from streamspread.accumulators.base import ACCUMULATORS, Candidate, Impossible, LayerShape, Setting
+from streamspread.accumulators.base import (
+    ACCUMULATORS,
+    Accumulator,
+    Candidate,
+    Impossible,
+    LayerShape,
+    Setting,
+)
 from streamspread.accumulators.costs import Travels
 from streamspread.accumulators.directions import Scoring
 from streamspread.engine.plan import LayerPlan, PassPlan, Plan
@@ -36,8 +43,10 @@ def make_plan(layers: Sequence[LayerShape], setting: Setting) -> Plan:
             "scores take a pass over the same samples in the same order, which this data does not give "
             "again: leave them out, or give data that repeats"
         )
-    _check_budget(layers, setting)
-    plan = _pack([_choose(layer, setting) for layer in layers], setting)
+    chosen = [one for layer in layers if (one := _choose(layer, setting)) is not None]
+    if len(chosen) < len(layers):
+        raise _too_little(layers, setting)
+    plan = _pack(chosen, setting)
     if len(plan.passes) > 1 and not setting.repeatable:
         raise DataError(
             f"{len(plan.passes)} passes are needed and the data is a one-shot iterator: give a callable that "
@@ -63,7 +72,8 @@ def candidates(layer: LayerShape, setting: Setting) -> tuple[list[Candidate], li
             f"layer {layer.name}: {asked_for}: {offer.why}; {offer.remedy}choose another method"
         )
     possible = [offer for offer in offers.values() if isinstance(offer, Candidate)]
-    possible += at_the_narrow_side(layer, setting)
+    exact = [ACCUMULATORS.get(offer.method) for offer in possible if offer.exact]
+    possible += at_the_narrow_side(layer, setting, exact)
     if setting.options.scores:
         possible = [offer if offer.scores else _with_scores(offer, layer, setting) for offer in possible]
     asked = [offer for offer in possible if asked_for in ("auto", offer.method)]
@@ -103,8 +113,8 @@ def peak_bytes(setting: Setting, together: Sequence[Candidate]) -> int:
     return setting.resident_bytes + states + max(setting.forward_bytes, *steps)
 
 
-def _check_budget(layers: Sequence[LayerShape], setting: Setting) -> None:
-    """Raise BudgetError where a layer fits by no method, naming the smallest budget that serves all."""
+def _too_little(layers: Sequence[LayerShape], setting: Setting) -> BudgetError:
+    """The error where a layer fits by no method; it names the smallest budget that serves all."""
     smallest = replace(setting, budget=0)
     needs = []
     for layer in layers:
@@ -113,27 +123,28 @@ def _check_budget(layers: Sequence[LayerShape], setting: Setting) -> None:
         reasons = [f"{label}: needs {at_least(peak)}" for label, peak in peaks.items()] + reasons
         needs.append((min(peaks.values()), layer, reasons))
     least, layer, reasons = max(needs, key=lambda need: need[0])
-    if least > setting.budget:
-        number = setting.of_layer(layer)[1].samples
-        samples = "unknown" if number is None else f"{number:,}"
-        raise BudgetError(
-            f"layer {layer.name} (D = {layer.dim:,}, N = {samples}) fits by no method into "
-            f"{format_bytes(setting.budget)}: the smallest budget that would do is {at_least(least)} "
-            f"({'; '.join(reasons)})"
-        )
+    number = setting.of_layer(layer)[1].samples
+    samples = "unknown" if number is None else f"{number:,}"
+    return BudgetError(
+        f"layer {layer.name} (D = {layer.dim:,}, N = {samples}) fits by no method into "
+        f"{format_bytes(setting.budget)}: the smallest budget that would do is {at_least(least)} "
+        f"({'; '.join(reasons)})"
+    )
 
 
-def _choose(layer: LayerShape, setting: Setting) -> LayerPlan:
-    """Of the methods that fit the budget (one does: it was checked) the one with the least work."""
+def _choose(layer: LayerShape, setting: Setting) -> LayerPlan | None:
+    """Of the methods that fit the budget the one with the least work; None where none fits."""
     possible, rejected = candidates(layer, setting)
-    peaks = {one.label: peak_bytes(setting, [one]) for one in possible}
-    fitting = [one for one in possible if peaks[one.label] <= setting.budget]
-    rejected += [f"{one.label}: needs {at_least(peaks[one.label])}" for one in possible if one not in fitting]
+    offers = [(one, one.label, peak_bytes(setting, [one])) for one in possible]
+    fitting = [one for one, _, peak in offers if peak <= setting.budget]
+    if not fitting:
+        return None
     best = _least_work(fitting, setting)
+    rejected += [f"{label}: needs {at_least(peak)}" for _, label, peak in offers if peak > setting.budget]
     rejected += [
-        f"{one.label}: {_times(one.operations / best.operations)}× the work"
-        for one in fitting
-        if one is not best
+        f"{label}: {_times(one.operations / best.operations)}× the work"
+        for one, label, peak in offers
+        if one is not best and peak <= setting.budget
     ]
     rounding, samples = best.rounding or setting.rounding, setting.of_layer(layer)[1].samples
     return LayerPlan(layer, best, samples, rounding, (), tuple(rejected))
@@ -204,8 +215,10 @@ _PASSES = 2  # through W for a unit vector: forward and backward
 _MADE = 1.5  # times as long as a float64 product takes an operation of a float64 convolution
 
 
-def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidate]:
-    """The exact ways to do the layer as rows that have its inner products and fewer numbers; none where it
+def at_the_narrow_side(
+    layer: LayerShape, setting: Setting, exact: Sequence[type[Accumulator]]
+) -> Iterator[Candidate]:
+    """The ``exact`` ways to do the layer as rows that have its inner products and fewer numbers; none where it
     has no such side, where such sides are left aside, or where directions are wanted: those of the rows are
     not the layer's."""
     side = layer.narrow
@@ -233,9 +246,9 @@ def at_the_narrow_side(layer: LayerShape, setting: Setting) -> Iterator[Candidat
         forward_bytes=max(setting.forward_bytes, side.making_bytes),
         itemsize=8,
     )
-    for method in dict(ACCUMULATORS.items()).values():
+    for method in exact:
         offer = method.candidate(shape, beside)
-        if isinstance(offer, Candidate) and offer.exact:
+        if isinstance(offer, Candidate):
             rows = making + offer.passes * applying
             yield replace(
                 offer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 
 import torch
 
@@ -40,11 +41,16 @@ def load_all() -> None:
 def _load_sums(roundings: Collection[str], dtypes: Collection[torch.dtype], device: torch.device) -> None:
     for rounding in sorted(roundings):
         for dtype in dtypes:
-            for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
-                shift_D = torch.zeros(columns, dtype=SUM_DTYPES[rounding], device=device)
-                tiny = Staging(Origin(shift_D, 1.0), 2, Precision(rounding))
-                tiny.push(torch.zeros(2, columns, dtype=dtype, device=device))
-                rows_ND = tiny.staged()
-                sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[rounding], device=device)
-                for_device(device).add_gram_rows(sums, rows_ND.mT)
-                FourthMoments(columns, device).add(rows_ND)
+            _load(rounding, dtype, device)
+
+
+@cache  # once in a process
+def _load(rounding: str, dtype: torch.dtype, device: torch.device) -> None:
+    for columns in (1, 4, 8):  # activations are read one number at a time, four, or eight
+        shift_D = torch.zeros(columns, dtype=SUM_DTYPES[rounding], device=device)
+        tiny = Staging(Origin(shift_D, 1.0), 2, Precision(rounding))
+        tiny.push(torch.zeros(2, columns, dtype=dtype, device=device))
+        rows_ND = tiny.staged()
+        sums = torch.zeros(columns, columns, dtype=SUM_DTYPES[rounding], device=device)
+        for_device(device).add_gram_rows(sums, rows_ND.mT)
+        FourthMoments(columns, device).add(rows_ND)

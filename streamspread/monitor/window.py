@@ -15,9 +15,8 @@ import torch
 from torch import nn
 
 from streamspread.errors import BudgetError, LayerError, StreamspreadError, first_line, kind_and_line
-from streamspread.observe.selection import Wanted, check_observable
+from streamspread.observe.selection import Wanted, check_observable, views_of
 from streamspread.observe.taps import Look, TapInfo, first_tensor, observable_modules, rows_given
-from streamspread.observe.views import views_of
 from streamspread.results.views import WHOLE, AxesRule
 from streamspread.streams.batch import MASK
 from streamspread.system.memory import format_bytes, free_bytes, parse_bytes

@@ -14,11 +14,10 @@ from streamspread.errors import DataError, DeviceError, ModelError, OptionError,
 from streamspread.kernels import constants_of
 from streamspread.observe.network import unwrapped
 from streamspread.observe.placement import Call, as_input, by, given, left_out, model_dtype, prepared
-from streamspread.observe.selection import select
+from streamspread.observe.selection import in_views, select
 from streamspread.observe.source import Source
 from streamspread.observe.taps import TapInfo, list_taps
 from streamspread.observe.tracing import find_sources
-from streamspread.observe.views import in_views
 from streamspread.options import RunOptions, ViewOptions
 from streamspread.ranks import ALONE, Ranks
 from streamspread.results.views import WHOLE, AxesRule, axes_rules

@@ -1,10 +1,11 @@
-"""Which of a network's taps were asked for, by names, globs and modules."""
+"""Which of a network's taps were asked for, by names, globs and modules, and in which views."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -13,8 +14,11 @@ from torch import nn
 from streamspread.errors import LayerError
 from streamspread.observe.network import named, pattern_texts
 from streamspread.observe.taps import TapInfo
+from streamspread.observe.views import View
+from streamspread.results.views import WHOLE, AxesRule, viewed_name
 
 ALL = "all"
+_USUAL_AXES = {3: "NTC, TNC or NCL", 4: "NCHW or NHWC", 5: "NCDHW or NDHWC"}
 _SUCH = "all, or names and globs such as 'blocks.*'"
 
 #: Of the classes that torch makes of a module's own: by fully_shard, and by a weight or spectral norm.
@@ -151,3 +155,52 @@ def _is_usual_kind(kind: str) -> bool:
     for prefix in _PREFIXES:
         kind = kind.removeprefix(prefix)
     return bool(_CONVOLUTION.match(kind)) or kind.startswith("Linear") or kind.endswith("Linear")
+
+
+def in_views(taps: Sequence[TapInfo], views: Sequence[str], rules: Sequence[AxesRule] = ()) -> list[TapInfo]:
+    """Each tap in each of the views, tap after tap; one whose outputs have no places once, as it is: all
+    views of it are alike.
+
+    Args:
+        rules: the axes that were asked for; the taps have them.
+
+    Raises:
+        LayerError: axes that are not known, or of another number than the output's, or of no tap.
+    """
+    for rule in rules:
+        if not any(_is_of(rule, tap) for tap in taps):
+            what = f"is called {rule.layers!r}" if rule.layers else f"has {len(rule.axes)} axes"
+            raise LayerError(f"axes {rule.axes} are given, and no layer that was asked for {what}")
+    return [one for tap in taps for one in views_of(tap, views)]
+
+
+def _is_of(rule: AxesRule, tap: TapInfo) -> bool:
+    if not rule.layers:
+        return len(rule.axes) == len(_output(tap)) + 1
+    return fnmatchcase(tap.name, rule.layers) or fnmatchcase(tap.module, rule.layers)
+
+
+def views_of(tap: TapInfo, views: Sequence[str]) -> Iterator[TapInfo]:
+    """A tap in each of the views; errors as :func:`in_views`."""
+    output, axes = _output(tap), tap.axes
+    count = len(output) + 1
+    shape = f"(N, {', '.join(map(str, output))})"
+    if axes and len(axes) != count:
+        raise LayerError(f"layer {tap.name!r}: axes {axes} are given, and its output {shape} has {count}")
+    for view in views if count > 2 else (WHOLE,):
+        if view == WHOLE:
+            yield tap
+        elif not axes:
+            usual = _USUAL_AXES.get(count, "a letter for each")
+            raise LayerError(
+                f"layer {tap.name!r} ({tap.kind}): its type does not tell which axis of its output {shape} "
+                f"holds features: give --axes, as {usual}; for it alone as '{tap.module}=…'"
+            )
+        else:
+            one = View(tap.name, view, axes, output)
+            name = viewed_name(tap.name, view)
+            yield replace(tap, name=name, shape=one.shape, dim=one.features, view=one)
+
+
+def _output(tap: TapInfo) -> tuple[int, ...]:
+    return tap.view.output if tap.view else tap.shape

@@ -139,8 +139,8 @@ def is_observable(x: torch.Tensor, samples: int, axis: int = 0) -> bool:
 def lies_channels_last(x: torch.Tensor) -> bool:
     """Whether it lies in memory as (N, H, W, C)."""
     return (
-        not unusual(x)
-        and x.ndim == 4
+        x.ndim == 4
+        and not unusual(x)
         and not x.is_contiguous()
         and x.is_contiguous(memory_format=torch.channels_last)
     )

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
-from streamspread.errors import ActivationError, LayerError
-from streamspread.results.views import POOLED, POOLED_MAX, POSITION, WHOLE, AxesRule, viewed_name
+from streamspread.errors import ActivationError
+from streamspread.results.views import POOLED, POOLED_MAX, POSITION, WHOLE
 from streamspread.system.devices import profile
 
-if TYPE_CHECKING:
-    from streamspread.observe.taps import TapInfo
-
 _BYTES = 2 * 8  # of a number of a slice, while its rows are made
-_USUAL = {3: "NTC, TNC or NCL", 4: "NCHW or NHWC", 5: "NCDHW or NDHWC"}
 
 #: Views of which rows are float64, whatever the activation is.
 WIDE = frozenset({POOLED})
@@ -146,52 +140,3 @@ class View:
         if self.name == POOLED_MAX:
             return x_NPC.masked_fill(left_out_NP1, -math.inf).amax(1)
         return x_NPC.double().masked_fill(left_out_NP1, 0.0).sum(1) / kept_NP.sum(1, keepdim=True)
-
-
-def in_views(taps: Sequence[TapInfo], views: Sequence[str], rules: Sequence[AxesRule] = ()) -> list[TapInfo]:
-    """Each tap in each of the views, tap after tap; one whose outputs have no places once, as it is: all
-    views of it are alike.
-
-    Args:
-        rules: the axes that were asked for; the taps have them.
-
-    Raises:
-        LayerError: axes that are not known, or of another number than the output's, or of no tap.
-    """
-    for rule in rules:
-        if not any(_is_of(rule, tap) for tap in taps):
-            what = f"is called {rule.layers!r}" if rule.layers else f"has {len(rule.axes)} axes"
-            raise LayerError(f"axes {rule.axes} are given, and no layer that was asked for {what}")
-    return [one for tap in taps for one in views_of(tap, views)]
-
-
-def _is_of(rule: AxesRule, tap: TapInfo) -> bool:
-    if not rule.layers:
-        return len(rule.axes) == len(_output(tap)) + 1
-    return fnmatchcase(tap.name, rule.layers) or fnmatchcase(tap.module, rule.layers)
-
-
-def views_of(tap: TapInfo, views: Sequence[str]) -> Iterator[TapInfo]:
-    """A tap in each of the views; errors as :func:`in_views`."""
-    output, axes = _output(tap), tap.axes
-    count = len(output) + 1
-    shape = f"(N, {', '.join(map(str, output))})"
-    if axes and len(axes) != count:
-        raise LayerError(f"layer {tap.name!r}: axes {axes} are given, and its output {shape} has {count}")
-    for view in views if count > 2 else (WHOLE,):
-        if view == WHOLE:
-            yield tap
-        elif not axes:
-            usual = _USUAL.get(count, "a letter for each")
-            raise LayerError(
-                f"layer {tap.name!r} ({tap.kind}): its type does not tell which axis of its output {shape} "
-                f"holds features: give --axes, as {usual}; for it alone as '{tap.module}=…'"
-            )
-        else:
-            one = View(tap.name, view, axes, output)
-            name = viewed_name(tap.name, view)
-            yield replace(tap, name=name, shape=one.shape, dim=one.features, view=one)
-
-
-def _output(tap: TapInfo) -> tuple[int, ...]:
-    return tap.view.output if tap.view else tap.shape

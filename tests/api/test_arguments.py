@@ -35,7 +35,7 @@ NET, X = nn.Sequential(nn.Linear(5, 4)), torch.rand(12, 5)
         (lambda: streamspread.layers(NET, X, layers=np.array(3)), LayerError, r"by texts, got array\(3\)"),
         (lambda: streamspread.SpreadLoss("x", "0"), OptionError, "the model must be a torch.nn.Module, got str"),
         (lambda: streamspread.SpreadLoss(NET, np.zeros(0)), LayerError, "no layer asked for"),
-        (lambda: streamspread.train(data=[1, 2]), DataError, "train and test images as two Labelled, not list"),
+        (lambda: streamspread.train(data=[1, 2]), DataError, "or two Labelled, not list"),
         (lambda: streamspread.train(label_smoothing=NET), OptionError, r"train\(\): an argument is of a kind"),
         (lambda: streamspread.data("noise", image_size=b"x"), OptionError, "image size b'x' asked for"),
         (lambda: streamspread.data("noise", split=np.zeros(0)), OptionError, "split .* asked for; there are"),

@@ -9,9 +9,9 @@ from torch import nn
 
 from streamspread.errors import ActivationError, LayerError, OptionError
 from streamspread.observe import views
-from streamspread.observe.selection import select
+from streamspread.observe.selection import in_views, select
 from streamspread.observe.taps import Watch, list_taps
-from streamspread.observe.views import View, in_views
+from streamspread.observe.views import View
 from streamspread.results.views import VIEWS, axes_rules, check_axes, check_views
 from streamspread.system.devices import profile
 from tests.views import rows_by_hand
