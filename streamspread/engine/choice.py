@@ -64,7 +64,8 @@ def candidates(layer: LayerShape, setting: Setting) -> tuple[list[Candidate], li
     """
     layer, setting = setting.of_layer(layer)
     asked_for = setting.options.method
-    offers = {name: method.candidate(layer, setting) for name, method in ACCUMULATORS.items()}
+    methods = dict(ACCUMULATORS.items())
+    offers = {name: method.candidate(layer, setting) for name, method in methods.items()}
     impossible = {name: offer for name, offer in offers.items() if isinstance(offer, Impossible)}
     if asked_for in impossible:
         offer = impossible[asked_for]
@@ -72,7 +73,7 @@ def candidates(layer: LayerShape, setting: Setting) -> tuple[list[Candidate], li
             f"layer {layer.name}: {asked_for}: {offer.why}; {offer.remedy}choose another method"
         )
     possible = [offer for offer in offers.values() if isinstance(offer, Candidate)]
-    exact = [ACCUMULATORS.get(offer.method) for offer in possible if offer.exact]
+    exact = [methods[offer.method] for offer in possible if offer.exact]
     possible += at_the_narrow_side(layer, setting, exact)
     if setting.options.scores:
         possible = [offer if offer.scores else _with_scores(offer, layer, setting) for offer in possible]
@@ -218,9 +219,9 @@ _MADE = 1.5  # times as long as a float64 product takes an operation of a float6
 def at_the_narrow_side(
     layer: LayerShape, setting: Setting, exact: Sequence[type[Accumulator]]
 ) -> Iterator[Candidate]:
-    """The ``exact`` ways to do the layer as rows that have its inner products and fewer numbers; none where it
-    has no such side, where such sides are left aside, or where directions are wanted: those of the rows are
-    not the layer's."""
+    """The ``exact`` ways to do the layer as rows that have its inner products and fewer numbers. There are
+    none where it has no such side, where the profile turns this off, or where directions are wanted: those of
+    the rows are not the layer's."""
     side = layer.narrow
     if side is None or setting.directions or not setting.profile.narrow_sides:
         return

@@ -45,7 +45,8 @@ def planned(
     stream = observed.stream
     values = Values(observed.device, observed.dtype, stream.repeatable, observed.profile)
     taps = observed.taps if taps is None else taps
-    return planned_at(values, options, lambda rounding: plan_for(observed, options, taps, rounding, exact))
+    shapes = [_shape(observed, tap) for tap in taps]
+    return planned_at(values, options, lambda rounding: _plan(observed, options, shapes, rounding, exact))
 
 
 class Values(NamedTuple):
@@ -73,9 +74,14 @@ def plan_for(
     observed: Observed, options: Options, taps: Sequence[TapInfo], rounding: str, exact: bool = False
 ) -> Plan:
     """The plan for some of the taps; ``exact``: which were unfit once."""
+    return _plan(observed, options, [_shape(observed, tap) for tap in taps], rounding, exact)
+
+
+def _plan(
+    observed: Observed, options: Options, shapes: Sequence[LayerShape], rounding: str, exact: bool
+) -> Plan:
     setting = replace(setting_for(observed, options, rounding), exact=exact)
-    plan = make_plan([_shape(observed, tap) for tap in taps], setting)
-    return replace(plan, called=observed.called)
+    return replace(make_plan(shapes, setting), called=observed.called)
 
 
 def setting_for(observed: Observed, options: Options, rounding: str) -> Setting:
@@ -168,7 +174,7 @@ def _shape(observed: Observed, tap: TapInfo) -> LayerShape:
     side = NarrowSide(
         dim=source.dim,
         operations=tap.operations - source.tap.operations,
-        making_bytes=Narrow.making_bytes(source),
+        making_bytes=Narrow.making_bytes(source, coupling),
         products=coupling.colours,
         factor_numbers=coupling.layout.numbers,
         factor_operations=coupling.layout.factor_operations,

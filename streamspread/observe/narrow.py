@@ -81,12 +81,10 @@ class Narrow:
         return {"layout": layout_3, "order": self.order_S, "factor": self.factor.flat}
 
     @staticmethod
-    def making_bytes(source: Source) -> int:
+    def making_bytes(source: Source, coupling: Coupling) -> int:
         """Bytes that R takes while it is made, beside itself: WᵀW or the images of all probes, some on their
         way, weights in float64, and what is made of a block."""
-        coupling, weights = Coupling.of(source), 0
-        for step in source.steps:
-            weights += sum(part.numel() for part in step.module.parameters())
+        weights = sum(part.numel() for step in source.steps for part in step.module.parameters())
         images, square = coupling.colours * source.dim, coupling.layout.numbers
         block = _COPIES * max(block.numbers for block in coupling.layout.blocks)
         on_their_way = _BYTES * source.widest * (_height(source) + 1) * _at_once(source.device)

@@ -103,7 +103,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         for one in documented(type(self)):
             value = getattr(self, one.name)
-            if get_args(one.type)[0] is bool:
+            if get_args(one.type)[0] is bool and not isinstance(value, bool):
                 check_flag(one.name, value)
         if self.batch_size is not None:
             check_whole("batch size", self.batch_size)
