@@ -1,7 +1,5 @@
 """Variance between classes and within them against float64 features, by accumulator, rounding and batch."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -232,26 +230,6 @@ def state_made(method, labels, samples=200):
         CPU, Options(classes=True), samples=samples, budget=1 << 30, rounding="fp32", labels=labels
     )
     return METHODS.get(method).candidate(LayerShape("c1", (40,), 40, 0.0), setting).make()
-
-
-@pytest.mark.parametrize("taken_at", [1, 3, 5])
-@pytest.mark.parametrize("method", EXACT)
-def test_a_state_that_was_taken_goes_on(method, taken_at):
-    x_ND, label_N = labelled()
-    labels = Labels(label_N.numpy(), tuple("abcde"))
-    whole, first, second = (state_made(method, labels) for _ in range(3))
-    going_on = first
-    for index, batch in enumerate(x_ND.split(37)):
-        if index == taken_at:
-            second.load_state({name: copy.deepcopy(part.tensor) for name, part in first.state().items()})
-            going_on = second
-        whole.update(batch)
-        going_on.update(batch)
-    whole.end_pass()
-    going_on.end_pass()
-    a, b = (one.spectrum(Options(thresholds=TAUS)).classes for one in (whole, going_on))
-    assert (a.between_share, a.nc1) == (b.between_share, b.nc1)
-    assert np.array_equal(a.within.eigenvalues, b.within.eigenvalues)
 
 
 def test_covariances_of_other_samples_merge():

@@ -8,15 +8,16 @@ import torch
 from torch import nn
 
 import streamspread
-from streamspread.accumulators.base import Candidate, Combine, LayerShape, Setting
+from streamspread.accumulators.base import Candidate, LayerShape, Setting
 from streamspread.cli import main
 from streamspread.errors import OptionError
 from streamspread.options import METHODS, Options
+from streamspread.streams.labels import Labels
 from tests.diagonal import Diagonal
 
 CPU = torch.device("cpu")
 DIM, SAMPLES = 40, 200
-ALL = [*METHODS.names()]
+LABELS = Labels(np.arange(SAMPLES) % 5, tuple("abcde"))
 
 
 @pytest.fixture
@@ -32,14 +33,13 @@ def batches(dim=DIM, samples=SAMPLES, offset=3.0):
     return list(x_ND.split(37))
 
 
-def made(method, rounding="fp32", **options):
+def made(method, rounding="fp32", labels=None, **options):
     """The accumulator that a plan would make of a layer, and what it offered."""
-    setting = Setting.of(
-        CPU, Options(method=method, **options), samples=SAMPLES, budget=1 << 30, rounding=rounding
-    )
+    asked = Options(method=method, **options)
+    setting = Setting.of(CPU, asked, samples=SAMPLES, budget=1 << 30, rounding=rounding)
     offer = METHODS.get(method).candidate(LayerShape("c1", (DIM,), DIM, 0.0), setting)
     assert isinstance(offer, Candidate)
-    return offer.make(), offer
+    return offer.make(**({} if labels is None else {"labels": labels})), offer
 
 
 def run(accumulator, passes, data):
@@ -54,18 +54,37 @@ def same(a, b):
         np.array_equal(a.eigenvalues, b.eigenvalues)
         and np.array_equal(a.upper_sums, b.upper_sums)
         and a.total_variance == b.total_variance
+        and a.growth == b.growth
     )
 
 
-@pytest.mark.parametrize("rounding", ["fp16", "bf16", "fp32", "fp64", "int16"])
-@pytest.mark.parametrize("method", ALL)
-@pytest.mark.parametrize("taken_at", range(14))
-def test_a_state_goes_on_to_the_same_bits(method, rounding, taken_at):
+def same_arrays(a, b):
+    """Of directions or classes: every array and number."""
+    for name, value in vars(a).items():
+        if isinstance(value, (np.ndarray, float)):
+            np.testing.assert_array_equal(value, getattr(b, name))
+
+
+#: Methods, and what may be asked beside the spectrum.
+CASES = [
+    ("covariance", {}),
+    ("gram", {}),
+    ("sketch", {"rank": 12}),
+    ("sketch", {"rank": 20, "directions": 6}),
+    ("covariance", {"directions": 6, "labels": LABELS}),
+    ("gram", {"directions": 6, "labels": LABELS}),
+]
+
+
+@pytest.mark.parametrize("rounding", ["fp16", "fp32", "int16"])
+@pytest.mark.parametrize(
+    ("method", "options"), CASES, ids=lambda one: one if isinstance(one, str) else len(one)
+)
+@pytest.mark.parametrize("taken_at", [0, 3, 6, 7, 10, 20])
+def test_a_state_goes_on_to_the_same_bits(method, options, rounding, taken_at):
     """Taken anywhere, also in the middle of a pass, a later one too; and what was taken may change."""
-    options = {"rank": 12} if method == "sketch" else {}
     (whole, offer), (first, _), (second, _) = (made(method, rounding, **options) for _ in range(3))
-    data = batches()
-    steps = [*data, None] * offer.passes  # None ends a pass
+    steps = [*batches(), None] * offer.passes  # None ends a pass
     taken_at = min(taken_at, len(steps) - 1)
     going_on = first
     for index, batch in enumerate(steps):
@@ -76,55 +95,21 @@ def test_a_state_goes_on_to_the_same_bits(method, rounding, taken_at):
                 tensor.zero_()
             going_on = second
         for accumulator in (whole, going_on):
-            if batch is None:
-                accumulator.end_pass()
-            else:
-                accumulator.update(batch)
+            accumulator.end_pass() if batch is None else accumulator.update(batch)
     assert going_on is second
     asked = Options(thresholds=(0.5, 0.9), proof=False)
-    assert same(whole.spectrum(asked), second.spectrum(asked))
-
-
-@pytest.mark.parametrize("method", [name for name in ALL if name != "gram"])
-@pytest.mark.parametrize("cut", [0, 1, 3, 6])
-def test_states_over_other_samples_merge(method, cut):
-    data = batches()
-    assert len(data) == 6
-    (one, _), (other, _), (whole, _) = (made(method) for _ in range(3))
-    for part, mine in ((one, data[:cut]), (other, data[cut:])):
-        for batch in mine:
-            part.update(batch)
-    one.merge(other)
-    assert one.samples == SAMPLES
-    run(whole, 1, data)
-    asked = Options(thresholds=(0.5, 0.9))
-    merged, direct = one.spectrum(asked), whole.spectrum(asked)
-    assert merged.total_variance == pytest.approx(direct.total_variance, rel=1e-6)
-    for tau in asked.thresholds:
-        k, reference = merged.components(tau), direct.components(tau)
-        assert k.low <= reference.high
-        assert k.high >= reference.low
+    one, other = whole.spectrum(asked), second.spectrum(asked)
+    assert same(one, other)
+    if "directions" in options:
+        same_arrays(one.leading, other.leading)
+    if "labels" in options:
+        same_arrays(one.classes, other.classes)
+        assert np.array_equal(one.classes.within.eigenvalues, other.classes.within.eigenvalues)
 
 
 def test_inner_products_over_other_samples_do_not_merge():
     with pytest.raises(OptionError, match="inner products over other samples do not merge"):
         made("gram")[0].merge(made("gram")[0])
-
-
-def test_states_of_another_size_do_not_merge():
-    mine, _ = made("covariance")
-    other = METHODS.get("covariance")(DIM + 1, precision=mine.precision, device=CPU)
-    with pytest.raises(OptionError, match=r"only states of one layer merge: 40 features .*, got 41 features"):
-        mine.merge(other)
-
-
-@pytest.mark.parametrize("method", ALL)
-def test_every_part_of_a_state_is_a_tensor_with_a_way_to_combine(method):
-    accumulator, offer = made(method)
-    run(accumulator, offer.passes, batches())
-    for name, part in accumulator.state().items():
-        assert isinstance(part.tensor, torch.Tensor), name
-        assert isinstance(part.combine, Combine), name
 
 
 def test_a_fourth_accumulator_is_known_everywhere(diagonal, tmp_path, capsys):

@@ -11,7 +11,6 @@ from streamspread.accumulators.base import Candidate, Impossible, LayerShape, Se
 from streamspread.accumulators.staging import Precision, Staging, origin_of
 from streamspread.errors import ActivationError
 from streamspread.options import METHODS, Options
-from streamspread.streams.labels import Labels
 from tests.devices import CPU, DEVICES
 
 SAMPLES, DIM, COUNT = 200, 90, 6
@@ -174,27 +173,6 @@ def test_inner_products_of_several_tiles(rounding, tile):
     check(leading, rounded(x_ND, 64, rounding, tile))
 
 
-@pytest.mark.parametrize("taken_at", range(0, 16, 2))
-@pytest.mark.parametrize("method", ["covariance", "gram", "sketch"])
-def test_a_state_goes_on_to_the_same_directions(method, taken_at):
-    (whole, offer), (first, _), (second, _) = (made(method, rank=20) for _ in range(3))
-    steps = [*samples().split(37), None] * offer.passes  # None ends a pass
-    going_on, taken_at = first, min(taken_at, len(steps) - 1)
-    for index, batch in enumerate(steps):
-        if index == taken_at:
-            taken = {name: part.tensor.clone() for name, part in first.state().items()}
-            second.load_state(taken)
-            for tensor in taken.values():
-                tensor.zero_()
-            going_on = second
-        for accumulator in (whole, going_on):
-            accumulator.end_pass() if batch is None else accumulator.update(batch)
-    assert going_on is second
-    mine, theirs = (each.spectrum(Options(proof=False)).leading for each in (whole, second))
-    for name, value in vars(mine).items():
-        np.testing.assert_array_equal(value, getattr(theirs, name))
-
-
 @pytest.mark.parametrize("method", ["covariance", "sketch"])
 def test_merged_states_have_the_directions_of_all_samples(method):
     x_ND = samples()
@@ -205,19 +183,6 @@ def test_merged_states_have_the_directions_of_all_samples(method):
     leading = one.spectrum(Options()).leading
     both_ND = torch.cat([x_ND[:70], x_ND[70:] + 1e-3]).double()
     check(leading, both_ND, loose=1.0 if method == "covariance" else 1e5)
-
-
-def test_classes_do_not_change_them():
-    x_ND = samples()
-    plain, _ = found("covariance", x_ND)
-    index_N = np.arange(SAMPLES) % 3
-    _, offer = made("covariance")
-    accumulator = offer.make(labels=Labels(index_N, ("a", "b", "c")))
-    for batch in x_ND.split(64):
-        accumulator.update(batch)
-    spectrum = accumulator.spectrum(Options())
-    assert spectrum.classes is not None
-    np.testing.assert_allclose(spectrum.leading.vectors_KD, plain.vectors_KD, atol=1e-6)
 
 
 def test_the_pass_for_directions_must_bring_the_same_samples():

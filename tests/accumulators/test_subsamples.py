@@ -122,19 +122,6 @@ def test_states_that_merge_have_the_eighths_of_both():
     agree(by_images(mine.spectrum(Options(thresholds=TAUS)))[4:], points_of(*both, 8))
 
 
-def test_a_state_taken_along_the_way_has_them_too():
-    x_ND, again = samples(), covariance()
-    first = covariance(x_ND[:90])
-    again.load_state({name: part.tensor.clone() for name, part in first.state().items()})
-    for rows in x_ND[90:].split(37):
-        again.update(rows)
-    whole = covariance()
-    for rows in (*x_ND[:90].split(37), *x_ND[90:].split(37)):
-        whole.update(rows)
-    asked = Options(thresholds=TAUS)
-    assert again.spectrum(asked).growth == whole.spectrum(asked).growth
-
-
 def shaped(variances, count=ORDER, seed=0):
     """Samples whose features have these variances."""
     generator = torch.Generator().manual_seed(seed)
@@ -250,21 +237,6 @@ def test_parts_of_several_places_of_each_image(places, monkeypatch):
     wanted = subsamples.growth_of_products(products(x_ND), (0.5, 0.7), most=ORDER, places=places)
     assert orders == [ORDER] * 4 + [ORDER // 2] * 8
     agree(points, wanted)
-
-
-@pytest.mark.parametrize(("variances", "searched"), [(RANK**-1.3, [4, 8]), (RANK**-1.05, [4])])
-def test_parts_half_as_large_are_searched_where_the_larger_ones_need_few(variances, searched, monkeypatch):
-    asked = []
-    leading_values = subsamples.leading_values
-
-    def counted(matrix_nn, *others):
-        asked.append(len(matrix_nn))
-        return leading_values(matrix_nn, *others)
-
-    monkeypatch.setattr(subsamples, "leading_values", counted)
-    monkeypatch.setattr(subsamples, "_LEAST_ORDER", ORDER // 2)
-    subsamples.growth_of_products(products(shaped(variances, 4 * ORDER)), (0.7,), most=ORDER)
-    assert sorted(asked) == sorted([4 * ORDER // parts for parts in searched for _ in range(parts)])
 
 
 def test_every_block_of_samples_gives_one_to_each_group():

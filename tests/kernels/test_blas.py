@@ -9,11 +9,10 @@ import torch
 from streamspread.kernels import blas, cpu
 from streamspread.system.torch_state import switched
 
-CPU = torch.device("cpu")
 UNIT = 2.0**-24
 there = pytest.mark.skipif(not blas.faster(), reason="oneDNN is not faster here, or not there")
 
-SHAPES = [(300, 700, 400), (1024, 512, 256), (1500, 2048, 16), (16, 3000, 600), (257, 1031, 259)]  # m, k, n
+SHAPES = [(300, 700, 400), (1500, 2048, 16), (16, 3000, 600), (257, 1031, 259)]  # m, k, n
 
 
 @pytest.fixture
@@ -139,15 +138,3 @@ def test_copies_of_factors_are_bounded(taken):
     assert [part.start for part in parts] == [0, 1024, 2048, 3072, 4096]
     assert len(blas.parts_of_terms(a.contiguous(), b)) == 1
     assert len(blas.parts_of_terms(a.double(), b.double())) == 1
-
-
-def test_exact_sums_are_held_against_the_update_that_float32_would_take(monkeypatch):
-    dtypes, add_gram_rows = [], blas.add_gram_rows
-
-    def recorded(c_RN, x_NK, **options):
-        dtypes.append(x_NK.dtype)
-        add_gram_rows(c_RN, x_NK, **options)
-
-    monkeypatch.setattr(blas, "add_gram_rows", recorded)
-    assert cpu._speeds.__wrapped__()[0] > 0.0
-    assert set(dtypes) == {torch.float32}

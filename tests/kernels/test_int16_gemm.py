@@ -35,33 +35,24 @@ def check_added(a_MK, b_NK, rng):
     columns=st.sampled_from([1, 3, 15, 16, 49, 100]),
     terms=st.sampled_from([1, 2, 3, 63, 64, 65, 301, 1000]),
     layouts=st.tuples(*[st.sampled_from(sorted(LAYOUTS))] * 2),
-    most=st.sampled_from([1, 700, REACH]),
+    most=st.sampled_from([1, 700, REACH, "signs alone"]),
+    large=st.sampled_from([None, 0, 1]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_products_are_those_of_int64(rows, columns, terms, layouts, most, seed):
+def test_products_are_those_of_int64(rows, columns, terms, layouts, most, large, seed):
+    """Of any numbers; of the largest there are alone; of small ones and one row of the largest, which says
+    how many terms a tile may add in int32."""
     rng = np.random.default_rng(seed)
-    a, b = (
-        torch.from_numpy(rng.integers(-most, most + 1, (count, terms))).short() for count in (rows, columns)
-    )
-    check_added(LAYOUTS[layouts[0]](a), LAYOUTS[layouts[1]](b), rng)
-
-
-@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, -1)], ids=str)
-@pytest.mark.parametrize("terms", [1, 2, 3, 4, 129])
-def test_the_largest_values_there_are_do_not_wrap(signs, terms):
-    a, b = (
-        torch.full((count, terms), sign * REACH).short() for count, sign in zip((9, 33), signs, strict=True)
-    )
-    check_added(a, b, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("large", ["left", "right"])
-def test_one_row_of_large_values_among_small_ones(large):
-    """It alone says how many terms a tile may add in int32."""
-    rng = np.random.default_rng(1)
-    a, b = (torch.from_numpy(rng.integers(-3, 4, (count, 700))).short() for count in (21, 50))
-    (a if large == "left" else b)[13] = REACH
-    check_added(a, b, rng)
+    factors = []
+    for number, count in enumerate((rows, columns)):
+        if most == "signs alone":
+            x = np.full((count, terms), rng.choice([-REACH, REACH]))
+        else:
+            x = rng.integers(-most, most + 1, (count, terms))
+        if number == large:
+            x[rng.integers(0, count)] = REACH
+        factors.append(LAYOUTS[layouts[number]](torch.from_numpy(x).short()))
+    check_added(*factors, rng)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (700, 3), (5, 700), (520, 530)])

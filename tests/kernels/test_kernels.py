@@ -19,7 +19,7 @@ SOURCES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 
 def run_stage(x_ND, shift_D, scale, rounding, device, batch=0):
-    out = torch.full(x_ND.shape, float("nan"), dtype=formats.staged_dtype(rounding, device), device=device)
+    out = torch.full(x_ND.shape, 77, dtype=formats.staged_dtype(rounding, device), device=device)
     sums = formats.new_sums(x_ND.shape[1], device)
     kernels.for_device(device).stage(x_ND, shift_D, scale, rounding, out, sums, batch)
     return out, sums.sum_D, sums.squares_D, sums.first_bad.tolist()
@@ -28,7 +28,7 @@ def run_stage(x_ND, shift_D, scale, rounding, device, batch=0):
 @pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ROUNDED)
 @pytest.mark.parametrize("source", SOURCES, ids=str)
-@pytest.mark.parametrize("columns", [1, 3, 12, 64, 520, 2056])  # by one, four or eight at a time on CUDA
+@pytest.mark.parametrize("columns", [3, 12, 520])  # by one, four or eight at a time on CUDA
 def test_stage_centres_scales_rounds_and_sums(device, rounding, source, columns):
     generator = torch.Generator().manual_seed(columns)
     x = (torch.randn(37, columns, generator=generator, dtype=torch.float64) * 3 + 5).to(source)
@@ -66,34 +66,23 @@ def test_16_bit_rounding_on_the_cpu_is_ieee_to_nearest_even(values, rounding):
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
+@pytest.mark.parametrize("rounding", ["fp32", "int16"])
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_stage_reads_activations_that_do_not_lie_row_by_row(device, view):
+def test_stage_reads_activations_that_do_not_lie_row_by_row(device, rounding, view):
     x = view(torch.arange(60.0, device=device).reshape(5, 12))
-    out, sums, _, _ = run_stage(x, torch.zeros(x.shape[1], device=device), 1.0, "fp32", device)
-    assert torch.equal(out, x)
+    shift = torch.zeros(12, dtype=formats.SUM_DTYPES[rounding], device=device)
+    out, sums, _, _ = run_stage(x, shift, 1.0, rounding, device)
+    assert torch.equal(out.double(), x.double())
     assert torch.equal(sums, x.double().sum(0))
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
-def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
-    x = torch.randn(8, 100, device=device)
-    shift = torch.zeros(40, device=device)
-    buffer = torch.zeros(20, 40, device=device)
-    window, sums = x[:, 33:73], formats.new_sums(40, device)
-    kernels.for_device(device).stage(window, shift, 1.0, "fp32", buffer[5:13], sums, 0)
-    assert torch.equal(buffer[5:13], window)
-    assert not buffer[:5].any()
-    assert not buffer[13:].any()
-
-
-@pytest.mark.parametrize("device", PLACES, indirect=True)
-@pytest.mark.parametrize("rounding", ROUNDED)
-@pytest.mark.parametrize("source", SOURCES, ids=str)
+@pytest.mark.parametrize("rounding", [*ROUNDED, "int16"])
+@pytest.mark.parametrize("source", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
     ("first", "columns", "stride", "length"),
     [
         (0, 40, 104, 8),  # all divide by eight
-        (8, 40, 104, 8),
         (4, 40, 104, 4),  # addresses only by four
         (0, 44, 104, 4),  # columns
         (0, 40, 100, 4),  # strides
@@ -102,19 +91,22 @@ def test_stage_reads_a_window_of_columns_and_writes_a_slice_of_rows(device):
         (0, 40, 103, 1),
     ],
 )
-def test_stage_takes_as_many_columns_at_once_as_lie_aligned(
+def test_stage_reads_a_window_and_writes_a_slice_of_rows_by_as_many_columns_as_lie_aligned(
     device, rounding, source, first, columns, stride, length
 ):
-    x = torch.arange(6.0 * stride, device=device).remainder(61).to(source).reshape(6, stride)
+    x = torch.arange(8.0 * stride, device=device).remainder(61).to(source).reshape(8, stride)
     window = x[:, first : first + columns]
-    out = torch.empty(6, columns, dtype=formats.staged_dtype(rounding, device), device=device)
+    buffer = formats.staging_buffer(rounding, 20, columns, device).zero_()
+    out, sums = buffer[5:13], formats.new_sums(columns, device)
     # Eight numbers of a wider dtype are no whole load: those are read by four.
     assert formats.vector_length(window, out) == (length if source.itemsize == 2 else min(length, 4))
     shift = torch.zeros(columns, dtype=formats.SUM_DTYPES[rounding], device=device)
-    out, sums, squares, _ = run_stage(window, shift, 1.0, rounding, device)
+    kernels.for_device(device).stage(window, shift, 1.0, rounding, out, sums, 0)
     assert torch.equal(out.double(), window.double())
-    assert torch.equal(sums, window.double().sum(0))
-    assert torch.equal(squares, window.double().square().sum(0))
+    assert torch.equal(sums.sum_D, window.double().sum(0))
+    assert torch.equal(sums.squares_D, window.double().square().sum(0))
+    assert not buffer[:5].any()
+    assert not buffer[13:].any()
 
 
 def test_the_staging_buffer_must_lie_aligned_too():
@@ -166,23 +158,8 @@ def test_stage_scales_float64_values_before_it_rounds_them(device, rounding):
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
-@pytest.mark.parametrize("rounding", ROUNDED)
-@pytest.mark.parametrize("transposed", [True, False])
-def test_add_product_adds_in_place_for_both_layouts(device, rounding, transposed):
-    dtype = formats.staged_dtype(rounding, device)
-    a = torch.randn(24, 40, device=device).to(dtype)
-    b = torch.randn(40, 56, device=device).to(dtype)
-    c = torch.randn(24, 56, device=device, dtype=formats.SUM_DTYPES[rounding])
-    expected = c.double() + a.double() @ b.double()
-    if transposed:
-        a, b = a.T.contiguous().T, b.T.contiguous().T
-    kernels.for_device(device).add_product(c, a, b)
-    torch.testing.assert_close(c.double(), expected, rtol=1e-5, atol=1e-4)
-
-
-@pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ["fp16", "bf16"])
-@pytest.mark.parametrize("columns", [63, 64, 65, 200])
+@pytest.mark.parametrize("columns", [64, 65, 200])
 @pytest.mark.parametrize("transposed", [True, False])
 def test_add_product_of_more_terms_than_are_summed_in_a_row(device, rounding, columns, transposed):
     x = torch.randn(24, columns, device=device).to(formats.staged_dtype(rounding, device))
@@ -210,14 +187,18 @@ def test_products_lose_no_more_of_the_trace_than_the_first_tensor_cores(device, 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
 @pytest.mark.parametrize("rounding", ROUNDED)
-@pytest.mark.parametrize("shape", [(1, 40, 56), (24, 1, 56), (24, 40, 1), (1, 40, 1), (1, 1, 1)], ids=str)
-def test_add_product_takes_single_rows_and_columns_whatever_their_strides(device, rounding, shape):
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize("shape", [(24, 40, 56), (1, 40, 56), (24, 1, 56), (24, 40, 1), (1, 1, 1)], ids=str)
+def test_add_product_adds_in_place_whatever_the_strides(device, rounding, transposed, shape):
     (m, k, n), dtype = shape, formats.staged_dtype(rounding, device)
-    buffers = [torch.randn(50, columns, device=device).to(dtype) for columns in (m, k, n)]
+    buffers = [torch.randn(60, columns, device=device).to(dtype) for columns in (m, k, n)]
     a_MK, b_KN = buffers[0][:k].T, buffers[2][:k]  # as windows of staging buffers: strides of 1 among them
-    c = torch.zeros(m, n, device=device, dtype=formats.SUM_DTYPES[rounding])
+    if transposed:
+        a_MK, b_KN = a_MK.contiguous(), b_KN.T.contiguous().T
+    c = torch.randn(m, n, device=device, dtype=formats.SUM_DTYPES[rounding])
+    expected = c.double() + a_MK.double() @ b_KN.double()
     kernels.for_device(device).add_product(c, a_MK, b_KN)
-    torch.testing.assert_close(c.double(), a_MK.double() @ b_KN.double(), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(c.double(), expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("device", PLACES, indirect=True)
