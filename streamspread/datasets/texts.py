@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,9 +10,7 @@ import torch
 
 from streamspread.datasets.images import choose
 from streamspread.errors import DataError
-from streamspread.streams.batch import Batch
-from streamspread.streams.items import batch_of
-from streamspread.streams.stream import Stream, checked, resolve_batch_size
+from streamspread.streams.whole import SlicedStream
 
 #: Texts → tokens, mask and whatever else a model takes, by name, a list for each text.
 Tokenizer = Callable[[Sequence[str]], Mapping[str, Any]]
@@ -33,7 +31,7 @@ class TextSource(Protocol):
         ...
 
 
-class Texts(Stream):
+class Texts(SlicedStream):
     """Texts as tokens with a mask, padded to the longest of a batch.
 
     Args:
@@ -42,8 +40,6 @@ class Texts(Stream):
     Raises:
         DataError: no text is left.
     """
-
-    seekable = True
 
     def __init__(self, source: TextSource, tokenizer: Tokenizer, rows: np.ndarray, name: str) -> None:
         parts = np.array_split(rows, -(-len(rows) // _LOOKED_AT))
@@ -58,12 +54,9 @@ class Texts(Stream):
         if empty := len(rows) - len(self._rows):
             self.description += f", {empty:,} empty ones left out"
 
-    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
+    def rows(self, begin: int, end: int) -> Mapping[str, Any]:
         """By name, (n, T) each with T the tokens of the longest text of the batch."""
-        what, size = self.description, resolve_batch_size(batch_size)
-        starts = range(first * size, len(self._rows), step * size)
-        parts = (self._source.read(self._rows[i : i + size]) for i in starts)
-        return checked((batch_of(self._tokenizer(texts), what) for texts in parts), what, starts)
+        return self._tokenizer(self._source.read(self._rows[begin:end]))
 
 
 def chosen(

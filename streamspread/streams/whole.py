@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,11 +42,24 @@ class TensorStream(Stream):
         return iter(list(self._data.split(resolve_batch_size(batch_size)))[first::step])
 
 
-class ArrayStream(Stream):
-    """Slices of whatever has a shape, a NumPy dtype and slices: arrays, memory maps, chunked stores. What a
-    slice needs is read, and no more."""
+class SlicedStream(Stream):
+    """Batches made of slices of what lies somewhere whole: what a slice needs is read, and no more."""
 
+    samples: int
     seekable = True
+
+    @abstractmethod
+    def rows(self, begin: int, end: int) -> Any:
+        """Samples ``begin`` to ``end``, or to the last one, as :func:`batch_of` takes them."""
+
+    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
+        what, size = self.description, resolve_batch_size(batch_size)
+        starts = range(first * size, self.samples, step * size)
+        return checked((batch_of(self.rows(i, i + size), what) for i in starts), what, starts)
+
+
+class ArrayStream(SlicedStream):
+    """Slices of whatever has a shape, a NumPy dtype and slices: arrays, memory maps, chunked stores."""
 
     def __init__(self, data: Any) -> None:
         shape, dtype = tuple(data.shape), np.dtype(data.dtype)
@@ -62,18 +76,13 @@ class ArrayStream(Stream):
         self.samples = int(shape[0])
         self.description = f"{kind} {shape}"
 
-    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
-        what, size = self.description, resolve_batch_size(batch_size)
-        starts = range(first * size, self.samples or 0, step * size)
-        parts = (self._data[i : i + size] for i in starts)
-        return checked((batch_of(np.asarray(part), what) for part in parts), what, starts)
+    def rows(self, begin: int, end: int) -> np.ndarray:
+        return np.asarray(self._data[begin:end])
 
 
-class ColumnsStream(Stream):
+class ColumnsStream(SlicedStream):
     """Columns by name, each of as many rows: a mapping of arrays, tensors or lists, or a data set of Hugging
     Face's, which gives a mapping for a slice of rows."""
-
-    seekable = True
 
     def __init__(self, data: Any) -> None:
         kind = type(data).__name__
@@ -93,16 +102,10 @@ class ColumnsStream(Stream):
         self._data = data
         self.description = f"{kind}, {self.samples:,} samples"
 
-    def batches(self, batch_size: int | None = None, first: int = 0, step: int = 1) -> Iterator[Batch]:
-        what, size = self.description, resolve_batch_size(batch_size)
-        starts = range(first * size, self.samples or 0, step * size)
-        parts = (slice(i, i + size) for i in starts)
-        return checked((batch_of(self._rows(part), what) for part in parts), what, starts)
-
-    def _rows(self, rows: slice) -> Any:
+    def rows(self, begin: int, end: int) -> Any:
         if not isinstance(self._data, Mapping):
-            return self._data[rows]
-        return {name: values[rows] for name, values in self._data.items()}
+            return self._data[begin:end]
+        return {name: values[begin:end] for name, values in self._data.items()}
 
 
 def _has_rows(values: Any) -> bool:
