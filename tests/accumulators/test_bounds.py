@@ -25,12 +25,6 @@ def assert_bounds_hold(state, x):
 ZEROS = torch.zeros(1, 60)
 
 
-@pytest.mark.parametrize("spectrum", ["nearly flat", "power law"])
-def test_many_updates_far_from_the_shift_exclude_no_k(spectrum):
-    x = with_spectrum(spectrum, 40_000, 60, 200.0, seed=1)
-    assert_bounds_hold(far_from_its_shift(x), torch.cat([ZEROS, x]))
-
-
 def test_updates_that_are_all_alike_exclude_no_k():
     generator = torch.Generator().manual_seed(1)
     rows, means = torch.randn(128, 60, generator=generator), torch.randn(60, generator=generator)
@@ -39,7 +33,7 @@ def test_updates_that_are_all_alike_exclude_no_k():
 
 
 @pytest.mark.parametrize("states", [1, 10])
-def test_a_merge_into_a_state_with_a_good_shift_does_not_mend_the_sums(states):
+def test_sums_far_from_their_shift_exclude_no_k_and_a_merge_into_better_ones_does_not_mend_them(states):
     x = with_spectrum("nearly flat", 60_000, 60, 400.0, seed=1)
     state = covariance(x[:20_000], batch=20_000, staging_rows=1024)
     for part in x[20_000:].chunk(states):
@@ -48,7 +42,7 @@ def test_a_merge_into_a_state_with_a_good_shift_does_not_mend_the_sums(states):
 
 
 @pytest.mark.parametrize("proof", [True, False])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_eigenvalues_that_rounding_made_beside_one_large_component_exclude_no_k(seed, proof):
     rng = np.random.default_rng(seed)
     x = (
@@ -68,7 +62,7 @@ def test_eigenvalues_that_rounding_made_beside_one_large_component_exclude_no_k(
 
 
 @pytest.mark.parametrize("batch", [1, 7])
-@pytest.mark.parametrize("amplitude", [20.0, 141.0, 600.0])
+@pytest.mark.parametrize("amplitude", [20.0, 600.0])
 @pytest.mark.parametrize("method", EXACT)
 def test_a_first_sample_far_from_all_others_excludes_no_k(method, amplitude, batch):
     generator = torch.Generator().manual_seed(0)
@@ -83,7 +77,7 @@ def test_a_first_sample_far_from_all_others_excludes_no_k(method, amplitude, bat
 
 
 @pytest.mark.parametrize("rounding", ["fp32", "fp64"])
-@pytest.mark.parametrize("batch", [1, 7, 128])
+@pytest.mark.parametrize("batch", [1, 128])
 @pytest.mark.parametrize("method", EXACT)
 def test_a_threshold_at_a_sum_is_left_open_whatever_the_precision(method, batch, rounding):
     x = torch.randn(20, 130, generator=torch.Generator().manual_seed(0)).repeat(5, 1)  # of rank 19

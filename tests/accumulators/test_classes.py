@@ -75,24 +75,33 @@ def analyzed(x_ND, label_N, method="auto", **options):
     return streamspread.analyze(nn.Sequential(nn.Identity()), data, ["0"], method=method, **given)["0"]
 
 
-@pytest.mark.parametrize("batch_size", [1, 37, 500])
-@pytest.mark.parametrize("rounding", ["fp32", "fp64", "int16"])
+#: Rounding, how far means lie apart, samples a batch; how near the share and NC1 come.
+SPLITS = [
+    *[("fp64", distance, 37, 1e-9, 1e-5) for distance in (0.0, 1e-3, 30.0, 1e4)],
+    *[("fp32", 1.0, batch_size, 1e-6, 1e-4) for batch_size in (1, 37, 500)],
+    *[("int16", 1.0, batch_size, 1e-5, 1e-3) for batch_size in (1, 500)],
+    *[(rounding, 1.0, 37, 1e-2, 5e-2) for rounding in ("fp16", "bf16")],
+]
+
+
+@pytest.mark.parametrize(("rounding", "distance", "batch_size", "near", "near_nc1"), SPLITS)
 @pytest.mark.parametrize("method", EXACT)
-def test_a_split_is_that_of_the_features(method, rounding, batch_size):
-    x_ND, label_N = labelled()
+def test_a_split_is_that_of_the_features(method, rounding, distance, batch_size, near, near_nc1):
+    x_ND, label_N = labelled(distance=distance)
     found = analyzed(x_ND, label_N, method, rounding=rounding, batch_size=batch_size).classes
     share, nc1, share_k = reference(x_ND, label_N)
     assert found.names == ("0", "1", "2", "3", "4")
     assert found.counts == tuple(np.bincount(label_N))
-    near = 1e-5 if rounding == "int16" else 1e-6
     assert found.between_share == pytest.approx(share, rel=near)
-    assert found.nc1 == pytest.approx(nc1, rel=100 * near)
+    assert found.nc1 == pytest.approx(nc1, rel=near_nc1)
+    if rounding in ("fp16", "bf16"):
+        return
     for tau in TAUS:
         low, high = found.within.components(tau)
-        assert low == high == needed(share_k, tau)
-    assert found.within.total_variance * (200 - 5) == pytest.approx(
-        (1 - share) * float(x_ND.double().var(0).sum()) * 199, rel=10 * near
-    )
+        assert low <= needed(share_k, tau) <= high <= low + (distance > 100)
+    if distance <= 30:
+        within = (1 - share) * float(x_ND.double().var(0).sum()) * 199
+        assert found.within.total_variance * (200 - 5) == pytest.approx(within, rel=10 * near)
 
 
 @pytest.mark.parametrize(("rounding", "near"), [("fp64", 1e-9), ("fp32", 1e-6), ("int16", 3e-4)])
@@ -129,27 +138,6 @@ def test_means_of_fewer_directions_than_classes(method):
     assert len(found.between) == 3
     np.testing.assert_allclose(found.between, [values[0], 0.0, 0.0], rtol=1e-9, atol=1e-9 * values[0])
     assert found.span_share == pytest.approx(along, rel=1e-9)
-
-
-@pytest.mark.parametrize("rounding", ["fp16", "bf16"])
-@pytest.mark.parametrize("method", EXACT)
-def test_sixteen_bits_tell_about_the_same(method, rounding):
-    x_ND, label_N = labelled()
-    found = analyzed(x_ND, label_N, method, rounding=rounding).classes
-    share, nc1, _ = reference(x_ND, label_N)
-    assert found.between_share == pytest.approx(share, rel=1e-2)
-    assert found.nc1 == pytest.approx(nc1, rel=5e-2)
-
-
-@pytest.mark.parametrize("distance", [0.0, 1e-3, 30.0, 1e4])
-@pytest.mark.parametrize("method", EXACT)
-def test_classes_that_coincide_and_classes_far_apart(method, distance):
-    x_ND, label_N = labelled(distance=distance)
-    found = analyzed(x_ND, label_N, method, rounding="fp64").classes
-    share, nc1, share_k = reference(x_ND, label_N)
-    assert found.between_share == pytest.approx(share, rel=1e-9)
-    assert found.nc1 == pytest.approx(nc1, rel=1e-5)
-    assert found.within.components(0.7).high == needed(share_k, 0.7)
 
 
 @pytest.mark.parametrize("method", EXACT)

@@ -107,11 +107,6 @@ def test_a_state_goes_on_to_the_same_bits(method, options, rounding, taken_at):
         assert np.array_equal(one.classes.within.eigenvalues, other.classes.within.eigenvalues)
 
 
-def test_inner_products_over_other_samples_do_not_merge():
-    with pytest.raises(OptionError, match="inner products over other samples do not merge"):
-        made("gram")[0].merge(made("gram")[0])
-
-
 def test_a_fourth_accumulator_is_known_everywhere(diagonal, tmp_path, capsys):
     """One file, added by name: analyze, plan, the file, show, the help and the messages know it."""
     torch.manual_seed(0)

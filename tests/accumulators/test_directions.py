@@ -15,7 +15,7 @@ from tests.devices import CPU, DEVICES
 
 SAMPLES, DIM, COUNT = 200, 90, 6
 ROUNDINGS = ["fp64", "fp32", "fp16", "bf16", "int16"]
-SPLITS = [200, 64, 7]
+SPLITS = [200, 7]
 
 
 def samples(dim=DIM, power=0.7, offset=3.0, seed=0):
@@ -116,9 +116,8 @@ def test_the_sketch(rounding, split, power, device):
     assert "Rayleigh" in spectrum.proof
 
 
-@pytest.mark.parametrize("power", [0.7, 2.0])
-def test_a_sketch_of_one_pass_bounds_its_directions_by_what_it_lost(power):
-    x_ND = samples(power=power)
+def test_a_sketch_of_one_pass_bounds_its_directions_by_what_it_lost():
+    x_ND = samples()
     leading, _ = found("sketch", x_ND, rank=40, max_passes=1)
     check(leading, rounded(x_ND, 64, "fp32"), loose=1e4)
 
@@ -155,8 +154,7 @@ def test_all_that_there_are_where_fewer_are(method):
     assert len(leading) == 5
 
 
-@pytest.mark.parametrize("rounding", ["fp64", "fp32", "fp16", "int16"])
-@pytest.mark.parametrize("tile", [17, 64])
+@pytest.mark.parametrize(("rounding", "tile"), [("fp32", 17), ("fp64", 64), ("int16", 17)])
 def test_inner_products_of_several_tiles(rounding, tile):
     """Tiles have origins of their own; the last pass takes the very numbers that they gave."""
     x_ND = samples()

@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.accumulators.base import Setting
-from streamspread.accumulators.methods.sketch import Sketch, rank_to_close
+from streamspread.accumulators.methods.sketch import rank_to_close
 from streamspread.accumulators.staging import Precision, Staging, origin_of
 from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import CPU, DEVICES
 from tests.samples import check_holds, dense, power_law
-from tests.spectra import bounded
 from tests.states import EXACT, SKETCHED, every, fed, sketch, solved
 
 
@@ -41,24 +39,6 @@ def test_noise_beside_a_component_with_nearly_everything_excludes_no_k(
         tau = float(sums[k - 1] - values[k - 1] / values.sum() / 2)
         low, high = spectrum.components(tau)
         assert low <= k <= high
-
-
-def test_staging_hands_out_as_many_rows_as_are_wanted():
-    x = torch.arange(60.0).reshape(20, 3)
-    precision = Precision("fp32")
-    staging, groups = Staging(origin_of(x[:1], precision), 10, precision), []
-
-    def take():
-        groups.append(staging.staged().clone())
-        staging.wanted = 7
-
-    staging.wanted = 4
-    for part in x.split([1, 12, 7]):
-        staging.fill(part, take)
-    groups.append(staging.staged())
-    assert [len(rows) for rows in groups] == [4, 7, 7, 2]
-    assert torch.equal(torch.cat(groups) / staging.origin.scale + x[0], x)
-    assert (staging.count, staging.batches) == (20, 3)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -94,16 +74,6 @@ def test_a_threshold_beyond_the_rank_has_a_low_and_says_which_rank_closes_it():
     assert rank_to_close(closed, (0.9,), enough) is None
 
 
-def test_the_rank_that_closes_follows_from_values_that_are_not_0():
-    some, none = (
-        bounded(values, np.linspace(60.0, 100.0, 40), 100.0, dim=500, samples=300)
-        for values in ([50.0, 4.0, 0.0, 0.0], [0.0, 0.0])
-    )
-    alike = bounded([50.0, 4.0], np.linspace(60.0, 100.0, 40), 100.0, dim=500, samples=300)
-    assert rank_to_close(some, (0.9,), 4) == rank_to_close(alike, (0.9,), 4) < 299
-    assert rank_to_close(none, (0.9,), 4) == 299
-
-
 def test_an_adaptive_sketch_keeps_what_the_threshold_needs():
     x = power_law(2000, 300, 1.5)
     fixed, adaptive = sketch(dim=300, rank=128), sketch(dim=300, rank=128, adaptive=True)
@@ -112,13 +82,3 @@ def test_an_adaptive_sketch_keeps_what_the_threshold_needs():
     spectrum = solved(fed(adaptive, x, 1))
     check_holds(spectrum, dense(x), SKETCHED)
     assert spectrum.components(0.7).closed
-
-
-def test_memory_is_as_announced_and_does_not_grow_with_the_samples():
-    setting = Setting.of(CPU, samples=None, budget=1 << 30, rounding="fp32")
-    state, finish = Sketch.nbytes(10_000, 64, 64, 3, setting)
-    one_pass, _ = Sketch.nbytes(10_000, 64, 64, 1, setting)
-    assert state - one_pass == 8 * 64 * 10_000
-    rows = 2 * 64 * 10_000 * 4
-    assert rows < one_pass < rows + 70e6
-    assert finish < 10e6

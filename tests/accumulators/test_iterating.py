@@ -75,7 +75,7 @@ CHANGES = {
 }
 
 
-@settings(max_examples=250, deadline=None, derandomize=True)
+@settings(max_examples=120, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(DRAWN),
     order=st.sampled_from(sorted(ORDERS)),
@@ -137,7 +137,7 @@ def test_k_is_that_of_rounded_values_of_any_scale():
     assert 0.0 < spectrum.moved < 1e-3
 
 
-@pytest.mark.parametrize("batch", [1, 7, 40, 64, 399, 400])
+@pytest.mark.parametrize("batch", [1, 64, 400])
 def test_the_size_of_batches_does_not_change_a_bit(batch):
     x = law()
     rest = len(x) - 30  # the first batch's mean is where all are measured from
@@ -149,7 +149,7 @@ def test_the_size_of_batches_does_not_change_a_bit(batch):
 
 #: Batches before a state is taken, of six a pass: before the first samples are complete, in the first pass,
 #: at its end, in the second one and at its end.
-TAKEN = [0, 1, 3, 6, 7, 9, 12, 13, 18]
+TAKEN = [0, 3, 6, 7, 12]
 
 
 @pytest.mark.parametrize("ended", [False, True], ids=["running", "ended"])
@@ -195,38 +195,48 @@ def test_a_state_that_knows_it_is_unfit_still_does():
             each.end_pass()
 
 
-@pytest.mark.parametrize("first", [50, 200, 500])
-def test_first_samples_that_need_too_many_directions_are_unfit(first):
-    x = whole(torch.randn(200, 60, generator=torch.Generator().manual_seed(0)))
-    with pytest.raises(Unfit, match="its first samples show no 12 directions that would tell K"):
-        fed(quick(60, rank=12, first=first), x)
-    assert fed(quick(60, rank=60, first=first), x).passes_done == 1
+def white(count, dim):
+    return whole(torch.randn(count, dim, generator=torch.Generator().manual_seed(0)))
 
 
-def test_first_samples_that_are_constant_before_others_are_unfit():
-    x = torch.cat([torch.full((64, 90), 3.0), law()])
-    with pytest.raises(Unfit, match="its first samples show no 90 directions that would tell K"):
-        fed(quick(90, first=64), x)
-    assert fed(quick(90, first=65), x).passes_done == 1
+#: Samples, most directions, first samples; what is said in which pass, of at most two.
+UNFIT = {
+    "more directions": (
+        white(200, 60),
+        12,
+        50,
+        1,
+        "no 12 directions that would tell K",
+    ),
+    "even of all": (white(200, 60), 12, 500, 1, "no 12 directions that would tell K"),
+    "constant first": (
+        *(torch.cat([torch.full((64, 90), 3.0), law()]), 90, 64, 1),
+        "no 90 directions that would tell K",
+    ),
+    "open after the last pass": (
+        *(first_of_their_own(law(), np.random.default_rng(0), size=100.0), 20, 40, 2),
+        "K stayed open in 2 passes",
+    ),
+    "never reached": (
+        *(first_of_their_own(white(600, 90), np.random.default_rng(0), 1, 500.0), 4, 60, 2),
+        "K is more than its 4 directions can tell",
+    ),
+}
 
 
-def test_what_is_open_after_the_last_pass_is_unfit_and_no_sooner():
-    rng = np.random.default_rng(0)
-    x = first_of_their_own(law(), rng, size=100.0)
-    state = quick(90, first=40, most=2, rank=20)
-    fed(state, x)
-    assert not state.satisfied(Options(thresholds=ONE, max_passes=2))
-    with pytest.raises(Unfit, match="K stayed open in 2 passes"):
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_is_unfit_says_why_and_no_sooner(name):
+    x, rank, first, passes, why = UNFIT[name]
+    most = 2 if "open" in name else 8
+    state = fed(quick(x.shape[1], first=first, most=most, rank=rank), x, passes - 1)
+    assert not state.passes_done or not state.satisfied(Options(thresholds=ONE, max_passes=most))
+    with pytest.raises(Unfit, match=why):
         fed(state, x)
 
 
-def test_sums_that_so_many_directions_never_reach_are_unfit_after_two_passes():
-    rng = np.random.default_rng(0)
-    x = first_of_their_own(whole(torch.from_numpy(rng.normal(size=(600, 90)))), rng, 1, 500.0)
-    state = quick(90, first=60, rank=4)
-    fed(state, x)
-    with pytest.raises(Unfit, match="K is more than its 4 directions can tell"):
-        fed(state, x)
+@pytest.mark.parametrize(("x", "first"), [(white(200, 60), 50), (UNFIT["constant first"][0], 65)])
+def test_first_samples_that_show_enough_directions_are_fit(x, first):
+    assert fed(quick(x.shape[1], first=first), x).passes_done == 1
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -7000.0])
@@ -262,9 +272,7 @@ def test_a_pass_that_brings_other_data_is_refused(other):
         fed(state, other(x))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("row", [3, 50, 390])
-@pytest.mark.parametrize("pass_", [1, 2])
+@pytest.mark.parametrize(("value", "row", "pass_"), [(float("nan"), 3, 1), (-float("inf"), 390, 2)])
 def test_a_number_that_is_not_finite_names_layer_and_batch(value, row, pass_):
     x = law()
     bad = x.clone()
@@ -278,7 +286,7 @@ def test_a_number_that_is_not_finite_names_layer_and_batch(value, row, pass_):
         fed(state, bad, 1, 16)
 
 
-@pytest.mark.parametrize("row", [3, 50, 390])
+@pytest.mark.parametrize("row", [3, 390])
 def test_overflow_is_never_silent(row):
     x = law()
     x[row, 5] = 40_000.0
@@ -314,12 +322,6 @@ def test_merging_is_refused_in_one_line(pair):
     with pytest.raises(OptionError, match=r"^sketches merge where they are Frequent Directions"):
         running.merge(quick(90))
     assert running.samples == 30
-
-
-def test_directions_are_refused():
-    state = fed(quick(90), law())
-    with pytest.raises(OptionError, match="keeps no directions"):
-        state._stage.leading(2)
 
 
 def test_both_forms_agree():

@@ -14,7 +14,7 @@ from tests.states import covariance, fed, gram, sketch, solved
 
 @settings(max_examples=40, deadline=None)
 @given(
-    cut=st.integers(1, 199),
+    cut=st.integers(0, 200),
     rounding=st.sampled_from(["fp32", "fp64"]),
     drift=st.sampled_from([0.0, 5.0, 300.0]),
 )
@@ -42,19 +42,8 @@ def test_states_of_very_different_scale_merge():
         assert solved(states[0], TAUS).total_variance == pytest.approx(want, rel=1e-5)
 
 
-def test_merging_with_an_empty_state_changes_nothing():
-    x = with_spectrum("steep", 100, 40, 1.0)
-    expected = dense(x).ks()
-    for pair in ((x, x[:0]), (x[:0], x)):
-        first, second = (covariance(part, "fp32", CPU, 32) for part in pair)
-        first.merge(second)
-        assert [solved(first, TAUS).components(tau).low for tau in TAUS] == expected
-
-
 @pytest.mark.parametrize("rounding", ["fp32", "fp16"])
-@pytest.mark.parametrize(
-    "sizes", [(1.0, 1e-20), (1e-20, 1.0), (1.0, 0.0), (0.0, 1e-20), (1e-30, 0.0)], ids=str
-)
+@pytest.mark.parametrize("sizes", [(1.0, 1e-20), (1e-20, 1.0), (1e-30, 0.0)], ids=str)
 def test_gram_tiles_of_any_sizes_add_in_one_scale(sizes, rounding):
     x = with_spectrum("power law", 80, 100, 1.0)
     x[:, :50] *= sizes[0]
@@ -70,6 +59,8 @@ def test_gram_tiles_of_any_sizes_add_in_one_scale(sizes, rounding):
 def test_states_of_different_layers_do_not_merge():
     with pytest.raises(OptionError, match="only states of one layer merge"):
         covariance(torch.randn(4, 10), "fp32", CPU, 4).merge(covariance(torch.randn(4, 11), "fp32", CPU, 4))
+    with pytest.raises(OptionError, match="inner products over other samples do not merge"):
+        gram(torch.randn(8, 10)).merge(gram(torch.randn(8, 10)))
 
 
 def test_sketches_of_very_different_scale_merge():
@@ -82,16 +73,6 @@ def test_sketches_of_very_different_scale_merge():
         assert np.all(np.isfinite(spectrum.eigenvalues))
         assert np.all(np.isfinite(spectrum.upper_sums))
         check_holds(spectrum, dense(torch.cat([part.double() for part in pair])), (0.3, 0.5))
-
-
-def test_a_sketch_merged_with_an_empty_one_is_as_before():
-    x = power_law(400, 90)
-    alone = solved(fed(sketch(), x, 1)).components(0.5)
-    left, right = sketch(), fed(sketch(), x, 1)
-    left.merge(right)
-    assert solved(left).components(0.5) == alone
-    left.merge(sketch())
-    assert solved(left).components(0.5) == alone
 
 
 def test_merged_sketches_of_parts_close_on_the_same_k_as_the_whole():

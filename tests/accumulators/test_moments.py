@@ -61,13 +61,6 @@ def test_states_merge_whatever_their_shifts_and_scales(factor):
     assert merged == pytest.approx(brute_force(torch.cat([ours, theirs])), rel=2e-5)
 
 
-def test_a_second_spectrum_of_the_same_sums_has_the_same():
-    accumulator = covariance(30)
-    accumulator.update(samples())
-    first = accumulator.spectrum(OPTIONS).fourth_moment
-    assert accumulator.spectrum(OPTIONS).fourth_moment == first
-
-
 def test_a_constant_layer_has_none_and_one_beyond_all_numbers_is_unknown():
     constant = covariance(30)
     constant.update(torch.ones(9, 30))

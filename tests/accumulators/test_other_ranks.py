@@ -89,11 +89,3 @@ def test_columns_of_a_sketch_are_cut_anew(sizes, at):
         if name.startswith("ritz."):  # the sign of an eigenvector is nobody's choice
             b = b * (a * b).sum(dim=-1, keepdim=True).sign()
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
-
-
-def test_columns_that_are_not_there_are_an_error():
-    state = {"x@0": torch.ones(2, 3), "x@5": torch.ones(2, 3)}
-    assert columns_in("x", state, 1, 3).shape == (2, 2)
-    for begin, end in ((2, 5), (3, 4), (6, 9)):
-        with pytest.raises(KeyError, match=f"x, {begin} to {end}"):
-            columns_in("x", state, begin, end)

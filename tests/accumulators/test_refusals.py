@@ -13,8 +13,7 @@ from tests.states import EXACT, covariance, fed, sketch, solved
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", EXACT)
-@pytest.mark.parametrize("row", [3, 90])
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("row", "value"), [(3, float("nan")), (90, float("inf"))])
 def test_a_number_that_is_not_finite_names_layer_and_batch(device, method, row, value):
     x = with_spectrum("steep", 100, 40, 0.0)
     x[row, 5] = value

@@ -72,15 +72,7 @@ def test_the_matrix_stays_as_it_is():
     assert torch.equal(panels.dense(torch.float64), before)
 
 
-def test_vectors_are_as_likely_to_miss_as_is_said():
-    """The share, against the distribution that it was made from: of M normal numbers none exceeds it."""
-    generator = torch.Generator().manual_seed(3)
-    z = torch.randn(400_000, generator=generator, dtype=torch.float64).abs()
-    one = float((z < chebyshev._SHARE).double().mean())
-    assert one**chebyshev._VECTORS == pytest.approx(1e-6 / ATTEMPTS / 2, rel=0.1)
-
-
-@pytest.mark.parametrize("share", [1e-5, 1e-3, 0.1, 1.0, -0.1])
+@pytest.mark.parametrize("share", [1e-5, 0.1, 1.0, -0.1])
 @pytest.mark.parametrize("missing", [0, 7])
 def test_float32_products_that_hide_an_eigenvalue_certify_nothing(missing, share, monkeypatch):
     """What a quick product loses of the eigenvector that the span misses, the measured errors give back."""
@@ -112,15 +104,6 @@ def test_where_float32_errs_too_much_products_are_float64s(monkeypatch):
     monkeypatch.setattr(chebyshev._Operator, "quick", lambda self, z: quick(self, z) + torch.randn(z.shape))
     bound = bounded(panels, spanned(panels), VALUES[SPAN], 1.2 * VALUES[SPAN])
     assert VALUES[SPAN] * (1 - 1e-5) <= bound <= 1.2 * VALUES[SPAN]
-
-
-def test_each_attempt_has_vectors_of_its_own():
-    panels = prescribed(VALUES, CPU, torch.float64)
-    q_NL = spanned(panels)
-    bounds = {
-        bounded(panels, q_NL, VALUES[SPAN], 1.5 * VALUES[SPAN], attempt=each) for each in range(ATTEMPTS)
-    }
-    assert len(bounds) == ATTEMPTS
 
 
 @pytest.mark.parametrize("lowest", [-0.5, -0.6, -0.1, 0.0])

@@ -8,7 +8,6 @@ import torch
 
 from streamspread.linalg.eigenpairs import dense_pairs, leading_bytes, leading_pairs
 from streamspread.linalg.panels import SymmetricPanels, of_square
-from streamspread.linalg.probes import PROBES, image_bounds
 from streamspread.system import devices
 from streamspread.system.memory import LiveBytes
 from tests.devices import CPU, DEVICES
@@ -76,16 +75,6 @@ def test_pairs_are_those_of_the_exact_matrix(device, power, dtype, n, count, sea
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_all_of_them(device, dtype):
-    values_N = falling(90, 1.0)
-    pairs = leading_pairs(prescribed(values_N, device, dtype), 90)
-    assert pairs.vectors_NK.shape == (90, 90)
-    assert (residuals(exact(values_N, dtype), pairs) <= pairs.residuals_K).all()
-    np.testing.assert_allclose(pairs.values_K, values_N, atol=1e-5 if dtype == torch.float32 else 1e-12)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("searched", [False, True])
 def test_the_correction_is_part_of_the_matrix(device, dtype, searched):
     """A mean a hundred times the deviations, which float32 sums of its square would drown."""
@@ -118,7 +107,7 @@ def test_fewer_directions_than_are_asked_for(device, dtype):
 @pytest.mark.parametrize("size", [1.0, 1e-8, 1e23])
 def test_none_is_missing_of_eigenvalues_that_differ_by_roundings_alone(size):
     """Of these LAPACK's solver for some pairs finds fewer than it is asked for, and says nothing."""
-    for seed in range(40):
+    for seed in range(15):
         vectors_NN = orthogonal(65, np.random.default_rng(seed))
         a_NN = torch.from_numpy(size * vectors_NN @ vectors_NN.T)
         panels = of_square((a_NN + a_NN.T) / 2, 64, torch.float64, copy=True)
@@ -165,21 +154,6 @@ def test_what_sums_lost_is_part_of_the_bound():
     assert (off > 1e3 * before).all()
     # Of the error along each vector, far below its norm as a whole.
     assert (pairs.residuals_K < 0.5 * float(torch.linalg.matrix_norm(error_NN))).all()
-
-
-def test_a_bound_on_images_fails_as_seldom_as_it_says():
-    """Held for many vectors at once, against the exact images under errors of every kind."""
-    generator = torch.Generator().manual_seed(11)
-    for rank in (1, 3, 80):
-        left_NR = torch.randn(80, rank, generator=generator, dtype=torch.float64)
-        error_NN = left_NR @ left_NR.T
-        v_NK = torch.linalg.qr(torch.randn(80, 80, generator=generator, dtype=torch.float64))[0]
-        true_K = torch.linalg.vector_norm(error_NN @ v_NK, dim=0)
-        for _ in range(20):
-            z_NM = torch.randn(80, PROBES, generator=generator, dtype=torch.float64)
-            bounds_K = image_bounds(v_NK.T @ (error_NN @ z_NM), 0.0)
-            assert (bounds_K >= true_K).all()
-            assert float((bounds_K / true_K).median()) < 5.0
 
 
 @pytest.mark.parametrize("searched", [False, True])

@@ -4,24 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.linalg.eigenvalues import Search, all_eigenvalues, leading_eigenvalues
+from streamspread.linalg.eigenvalues import Search, leading_eigenvalues
 from streamspread.linalg.panels import SymmetricPanels
 from streamspread.results.spectrum import components_for
 from tests.devices import CPU, DEVICES
 from tests.matrices import exact_panels, prescribed
 from tests.solving import METHODS, SPECTRA, THRESHOLDS, N, solved
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", SPECTRA)
-@pytest.mark.parametrize("in_place", [False, True])
-def test_all_eigenvalues(device, name, in_place):
-    values = SPECTRA[name]
-    panels = prescribed(values, device, torch.float64)
-    computed = all_eigenvalues(panels, float(values.sum()), N, in_place=in_place)
-    assert computed.complete
-    np.testing.assert_allclose(computed.values, values, rtol=0, atol=1e-11 * values[0])
-    np.testing.assert_allclose(computed.upper_sums, np.cumsum(values), rtol=1e-11)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -67,41 +55,15 @@ def test_orders_of_about_a_block(n, dense, proof):
         assert components_for(computed.upper_sums, tau * trace) == k
 
 
-def test_a_search_gives_the_same_bits_again():
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_search_gives_the_same_bits_again(dense):
+    search = Search(block=32, max_block=N // 2, dense=dense)
     one, other = (
-        leading_eigenvalues(
-            prescribed(SPECTRA["harmonic"], CPU, torch.float32),
-            *(6.57, (0.7,), N, Search(block=32, max_block=N // 2, dense=True)),
-        )
+        leading_eigenvalues(prescribed(SPECTRA["harmonic"], CPU, torch.float32), 6.57, (0.7,), N, search)
         for _ in range(2)
     )
     assert np.array_equal(one.values, other.values)
     assert np.array_equal(one.upper_sums, other.upper_sums)
-
-
-def test_without_proof_the_interval_still_holds_the_truth():
-    values = SPECTRA["harmonic"]
-    trace, target = float(values.sum()), 0.7 * float(values.sum())
-    computed = leading_eigenvalues(
-        prescribed(values, CPU, torch.float64), trace, (0.7,), N, Search(block=32, max_block=128, proof=False)
-    )
-    k = components_for(np.cumsum(values), target)
-    low, high = (
-        components_for(computed.upper_sums, target),
-        components_for(np.cumsum(computed.values), target),
-    )
-    assert computed.proof == "Frobenius norm"
-    assert low < k == high
-
-
-def test_without_proof_a_block_that_cannot_grow_far_enough_leaves_k_open():
-    values = SPECTRA["harmonic"]
-    trace = float(values.sum())
-    panels = prescribed(values, CPU, torch.float64)
-    computed = leading_eigenvalues(panels, trace, (0.99,), N, Search(block=16, max_block=32, proof=False))
-    assert len(computed.values) == 32
-    assert components_for(np.cumsum(computed.values), 0.99 * trace) is None
-    assert not panels.spent
 
 
 # K beyond the largest block; and within it, but with eigenvalues outside that are as large as those inside.
@@ -125,21 +87,6 @@ def test_where_no_bound_on_the_others_proves_k_all_eigenvalues_do(dtype, device,
         assert components_for(computed.upper_sums, threshold * trace) == k
         assert components_for(np.cumsum(computed.values), threshold * trace) == k
     assert len(shares) > 1
-
-
-def test_same_seed_same_bits():
-    runs = [
-        leading_eigenvalues(
-            prescribed(SPECTRA["harmonic"], CPU, torch.float32),
-            6.57,
-            (0.7,),
-            N,
-            Search(block=32, max_block=N, seed=3),
-        )
-        for _ in range(2)
-    ]
-    assert np.array_equal(runs[0].values, runs[1].values)
-    assert np.array_equal(runs[0].upper_sums, runs[1].upper_sums)
 
 
 def test_a_threshold_out_of_reach_does_not_leave_the_others_open():
@@ -169,7 +116,7 @@ def test_a_threshold_that_no_sum_can_reach_does_not_use_up_the_matrix():
     assert components_for(np.cumsum(computed.values), 0.5 * values.sum()) == k
 
 
-@pytest.mark.parametrize("k", range(46, 70, 3))
+@pytest.mark.parametrize("k", [46, 58, 67])
 def test_a_basis_that_fills_the_largest_block_is_not_trusted_with_a_hopeless_bound(k):
     values = SPECTRA["harmonic"][:300]
     trace, sums = float(values.sum()), np.cumsum(values)

@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamspread.linalg import products
 from streamspread.linalg.frequent_directions import FrequentDirections
 from streamspread.linalg.ritz import RitzPass
 from tests import matrices
@@ -86,19 +85,6 @@ def test_two_sketches_merge_across_origins_and_scales():
     assert left.total == pytest.approx(np.trace(scatter(x)), rel=1e-10)
 
 
-def test_a_sketch_of_rescaled_samples():
-    x = samples(5, 100, 25, offset=1.0)
-    first, second = (FrequentDirections(25, 12, torch.float32, CPU) for _ in range(2))
-    for part in x.split(25):
-        first.absorb(part)
-        second.absorb(part / 32)
-    first.multiply_(1 / 32)
-    assert torch.equal(first.rows_LD, second.rows_LD)
-    assert torch.equal(first.mean_D, second.mean_D)
-    for name in ("total", "shrinkage", "rounding_norm", "rounding_trace"):
-        assert getattr(first, name) == pytest.approx(getattr(second, name), rel=1e-12)
-
-
 @pytest.mark.parametrize("device", DEVICES)
 def test_ritz_passes_agree_with_the_dense_matrix(device):
     x = samples(3, 200, 40).to(device)
@@ -142,14 +128,3 @@ def test_directions_that_a_basis_lacks_are_counted_as_missed():
     outside = np.eye(30) - q @ q.T
     largest = np.linalg.eigvalsh(outside @ scatter(x) @ outside)[-1]
     assert largest <= missed <= largest * 1.5
-
-
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 1000), (5000, 300)])
-def test_chunks_cover_all_columns_once(rows, columns):
-    seen = []
-    for begin, end, chunk in products.column_chunks(rows, columns, CPU):
-        assert chunk.shape == (rows, end - begin)
-        assert chunk.dtype == torch.float64
-        assert chunk.nbytes <= products.chunk_nbytes(rows, columns, CPU)
-        seen += range(begin, end)
-    assert seen == list(range(columns))

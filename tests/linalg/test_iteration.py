@@ -133,7 +133,7 @@ def check_proved(one, solved, truth, samples):
     assert np.all(np.cumsum(found.lower_K) <= sums[: len(found.lower_K)] * (1 + 1e-12) + rounding)
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=250, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(DRAWN),
     order=st.sampled_from(sorted(ORDERS)),
@@ -162,7 +162,7 @@ def test_bounds_hold_in_every_pass(name, order, data, basis, count, dim, size, r
             check_proved(one, solved, truth, count)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(12))
 def test_bounds_hold_whatever_the_units_of_products(monkeypatch, seed):
     """Some products all become 0, others their signs: so a leading direction is lost on the way."""
     usual, rng = Iteration._units, np.random.default_rng(seed)
@@ -181,25 +181,20 @@ def test_bounds_hold_whatever_the_units_of_products(monkeypatch, seed):
             check_proved(one, solved, truth, len(x))
 
 
-def test_a_basis_without_the_leading_direction_is_found_out():
+@pytest.mark.parametrize("first", [0, 20, 31])
+def test_a_basis_that_misses_much_is_found_out(first):
+    """The leading direction; or all but first samples, that it holds wholly and that tell nothing."""
     x = integers("harmonic", 600, 80)
     truth = Dense(x)
-    begun = BASES["without the leading one"](x, truth, 30, None)
-    for number, (one, solved) in enumerate(passes(x, begun, 4, truth=truth)):
-        outside, _ = truth.beyond(one.q_RD[: one.size])
-        assert number or outside > 0.9 * truth.values_D[0]
-        assert outside <= solved.facts.missed <= 5.0 * outside
-
-
-@pytest.mark.parametrize("first", [20, 31])
-def test_first_samples_that_the_basis_holds_wholly_do_not_spoil_what_others_tell(first):
-    x = integers("harmonic", 600, 80)
-    truth = Dense(x)
-    one = Iteration(rows_as_integers(np.linalg.svd(x[:first].double().numpy(), full_matrices=False)[2]))
-    for part in x.split([first, 600 - first]):
+    rows = np.linalg.svd(x[:first].double().numpy(), full_matrices=False)[2] if first else None
+    one = Iteration(
+        BASES["without the leading one"](x, truth, 30, None) if rows is None else rows_as_integers(rows)
+    )
+    for part in x.split([first, 600 - first] if first else 97):
         one.add(part)
     outside, _ = truth.beyond(one.q_RD[: one.size])
-    assert outside <= one.solve(truth.mean_D, truth.total).facts.missed <= 8.0 * outside
+    assert first or outside > 0.9 * truth.values_D[0]
+    assert outside <= one.solve(truth.mean_D, truth.total).facts.missed <= (8.0 if first else 5.0) * outside
 
 
 def test_passes_turn_a_random_basis_to_the_leading_directions():
@@ -241,9 +236,9 @@ def test_sums_of_integers_are_exact(later):
     assert one.count == 150
 
 
-@pytest.mark.parametrize("taken", [0, 1, 2, 3])
+@pytest.mark.parametrize("taken", [1, 2])
 def test_a_state_goes_on_to_the_same_bits(taken):
-    """Taken before any batch, within the first pass, at its end and within the second one."""
+    """Taken within the first pass and at its end."""
     x = integers("harmonic", 240, 50)
     truth = Dense(x)
     one = other = Iteration(leading_rows(x[:60], 0.3, 40))
@@ -261,29 +256,14 @@ def test_a_state_goes_on_to_the_same_bits(taken):
         for each in {id(one): one, id(other): other}.values():
             each.add(part)
     assert one is not other
+    state = one.state()
+    with pytest.raises(OptionError, match="this state does not fit: 'y_RD' should be"):
+        Iteration.loaded({**state, "y_RD": state["y_RD"][:, :-1]})
     for name, tensor in one.state().items():
         assert torch.equal(tensor, other.state()[name]), name
     ends = [each.solve(truth.mean_D, truth.total) for each in (one, other)]
     for name, value in vars(ends[0].facts).items():
         np.testing.assert_array_equal(value, getattr(ends[1].facts, name))
-
-
-def test_solving_changes_nothing():
-    x = integers("harmonic", 100, 30)
-    truth = Dense(x)
-    ((one, first),) = passes(x, leading_rows(x, 0.3, 20), 1, truth=truth)
-    before = {name: tensor.clone() for name, tensor in one.state().items()}
-    again = one.solve(truth.mean_D, truth.total)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in one.state().items())
-    assert again.facts.missed == first.facts.missed
-    np.testing.assert_array_equal(again.facts.ritz_K, first.facts.ritz_K)
-
-
-def test_a_state_of_other_sizes_is_refused():
-    x = integers("harmonic", 100, 30)
-    state = Iteration(leading_rows(x, 0.3, 20)).state()
-    with pytest.raises(OptionError, match="this state does not fit: 'y_RD' should be"):
-        Iteration.loaded({**state, "y_RD": state["y_RD"][:, :-1]})
 
 
 def test_rows_that_depend_on_each_other_are_refused():

@@ -7,7 +7,7 @@ from streamspread.linalg.panels import SymmetricPanels
 from tests.devices import CPU, DEVICES
 from tests.matrices import packed
 
-SHAPES = [(1, 4), (7, 3), (64, 64), (65, 64), (300, 70)]
+SHAPES = [(1, 4), (7, 3), (65, 64), (300, 70)]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -20,6 +20,9 @@ def test_what_is_read_is_the_dense_matrix(device, n, rows):
     quotients = (q * (dense @ q)).sum(0) / q.square().sum(0)
     torch.testing.assert_close(panels.quotients(q.to(device)).cpu(), quotients)
     torch.testing.assert_close(panels.row_sums().cpu(), dense.sum(1))
+    square = panels.dense(torch.float32)
+    assert torch.equal(square, square.T)
+    assert torch.equal(square, panels.dense(torch.float64).float())
     assert panels.squared_norm() == pytest.approx(float(dense.square().sum()), rel=1e-12)
     assert panels.trace() == pytest.approx(float(dense.trace()), rel=1e-12)
 
@@ -50,16 +53,6 @@ def test_a_quick_copy_is_the_matrix_rounded_once(device, low_rank, n, rows):
     assert torch.equal(panels.dense(torch.float64), exact_NN)
 
 
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("n", "rows"), [*SHAPES, (700, 600)])
-def test_a_square_is_rounded_once_and_symmetric(device, dtype, n, rows):
-    panels, _ = packed(n, rows, device, dtype)
-    square = panels.dense(torch.float32)
-    assert torch.equal(square, square.T)
-    assert torch.equal(square, panels.dense(torch.float64).float())
-
-
 @pytest.mark.parametrize(
     ("columns", "dtype"), [(3, torch.float32), (200, torch.float32), (200, torch.float64)]
 )
@@ -69,20 +62,6 @@ def test_products_with_few_columns_and_with_many(columns, dtype):
     off = panels.matmul(q.to(dtype)).double() - dense @ q.to(dtype).double()
     size = dense.abs() @ q.abs()
     assert (off.abs() <= 8 * torch.finfo(dtype).eps * size).all()
-
-
-@pytest.mark.parametrize(("n", "rows"), SHAPES)
-def test_reading_changes_nothing(n, rows):
-    panels, _ = packed(n, rows, low_rank=True)
-    before = [panel.clone() for panel in panels.panels]
-    panels.dense(torch.float32)
-    panels.packed(2.0)
-    panels.squared_norm()
-    panels.row_sums()
-    panels.trace()
-    panels.matmul(torch.ones(n, 1, dtype=torch.float64))
-    panels.quotients(torch.ones(n, 1, dtype=torch.float64))
-    assert all(torch.equal(a, b) for a, b in zip(before, panels.panels, strict=True))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -120,7 +99,4 @@ def test_nbytes_is_what_the_panels_take(n, rows):
     assert sum(p.numel() * p.element_size() for p in panels.panels) == SymmetricPanels.nbytes(
         n, rows, torch.float32
     )
-
-
-def test_half_the_square_at_many_panels():
     assert SymmetricPanels.nbytes(65536, 512, torch.float32) < 0.51 * 65536**2 * 4

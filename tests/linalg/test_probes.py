@@ -38,7 +38,7 @@ def test_the_share_has_the_probability_of_chernoffs_bound(failure, count):
 
 @pytest.mark.parametrize("made", [symmetric, one_direction, one_entry])
 def test_the_bound_holds_for_any_error_and_is_not_far_above_it(made):
-    for seed in range(100):
+    for seed in range(40):
         error_NN = made(40, seed)
         z_NM = torch.randn(40, PROBES, generator=torch.Generator().manual_seed(9000 + seed)).double()
         bound, norm = norm_bound(error_NN @ z_NM), float(torch.linalg.matrix_norm(error_NN))

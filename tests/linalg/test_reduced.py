@@ -10,7 +10,7 @@ from tests.matrices import orthogonal
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.6, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize(
     "values",
     [
@@ -39,7 +39,7 @@ def test_values_and_vectors_are_those_of_the_matrix_whose_lower_triangle_is_give
     assert np.abs(off_NK).max(initial=0.0) <= 1e-14 * values.max(initial=1.0)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("difference", [1e-7, 1e-9, 1e-11, 1e-13])
 def test_the_largest_of_many_that_are_nearly_alike_is_among_the_leading_ones(difference, seed):
     # stemr alone takes another one in its place, in half of these cases on some processors.

@@ -98,13 +98,3 @@ def test_a_ritz_pass_over_shared_columns_agrees_with_the_dense_matrix(size):
         assert all(
             np.array_equal(getattr(other, name), getattr(facts, name)) for name in vars(RitzFacts(*[0] * 6))
         )
-
-
-@pytest.mark.parametrize("size", [2, 30])
-def test_of_a_constant_layer_some_rank_has_a_direction(size):
-    def basis(ranks):
-        sketch = sketched(ranks, torch.full((20, DIM), 3.0), 4, 10)
-        return sketch.basis_(sketch.decompose(torch.zeros(0, sketch.rows_LD.shape[1])), 4)[0].clone()
-
-    q_LD = torch.cat(together(size, basis), dim=1)
-    assert float(q_LD.norm()) == 1.0

@@ -1,11 +1,8 @@
 """Pieces on several threads: in order, to the bits of one thread, within the memory, and BLAS as it was."""
 
-import threading
-
 import numpy as np
 import pytest
 import torch
-from threadpoolctl import threadpool_limits
 
 from streamspread.accumulators.float64 import rows, running
 from streamspread.accumulators.float64.rows import NotFinite
@@ -25,28 +22,6 @@ def test_results_come_in_order_and_not_far_ahead():
     for count, result in enumerate(rows.in_order(lambda number: number**2, items(), 3)):
         assert result == count**2
         assert len(asked) <= count + 5
-
-
-@pytest.mark.parametrize(("items", "count"), [([], 4), ([7, 8, 9], 4), ([1, 2, 3, 4, 5], 1)])
-def test_a_few_items_or_one_thread_are_those_of_who_asks(items, count):
-    here = threading.get_ident()
-    found = list(rows.in_order(lambda item: (item, threading.get_ident()), items, count))
-    assert found == [(item, here) for item in items]
-
-
-def test_what_a_piece_raises_is_raised():
-    def fail(number):
-        if number == 3:
-            raise ValueError("the fourth")
-        return number
-
-    with pytest.raises(ValueError, match="the fourth"):
-        list(rows.in_order(fail, range(9), 2))
-
-
-def test_no_more_threads_than_were_given():
-    with threadpool_limits(1, user_api="blas"):
-        assert rows.threads_available() == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.int64])
