@@ -1,4 +1,4 @@
-"""States that do not fit are refused before anything is copied; those that fit: accumulators/test_contract.py."""
+"""States that do not fit are refused before anything is copied."""
 
 import numpy as np
 import pytest
