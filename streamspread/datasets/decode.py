@@ -72,10 +72,8 @@ class DecodedPixels:
         for row, image in zip(rows, images, strict=True):
             if tuple(image.shape) != shape:
                 odd, first = self._source.where(int(row)), self._source.where(first_row)
-                raise DataError(
-                    f"{odd} is {_size(image.shape)} pixels, {first} is {_size(shape)}; "
-                    "give an image size, to which all are scaled and cropped"
-                )
+                sizes = f"{odd} is {_size(image.shape)} pixels, {first} is {_size(shape)}"
+                raise DataError(f"{sizes}; give an image size, to which all are scaled and cropped")
         return torch.stack(images)
 
     def _decoded(self, rows: np.ndarray) -> list[torch.Tensor]:
@@ -113,10 +111,8 @@ class DecodedPixels:
 
     def _check_size(self, width: int, height: int, row: int) -> None:
         if width * height > MOST_IN_IMAGE:
-            raise DataError(
-                f"{self._source.where(row)} is {width}x{height} pixels, and at most {MOST_IN_IMAGE:,} are "
-                "decoded; scale it down"
-            )
+            where = self._source.where(row)
+            raise DataError(f"{where} is {width}x{height} pixels, more than {MOST_IN_IMAGE:,}; scale it down")
 
     @staticmethod
     def _resized(images: list[torch.Tensor], size: int) -> torch.Tensor:

@@ -21,7 +21,6 @@ _LABEL_NAMES = ("label", "labels", "fine_label")
 _TEXT_NAMES = ("text", "sentence", "content")
 _NO_LABEL = -1
 _BARS = ("datasets.utils.tqdm", "huggingface_hub.utils.tqdm")  # modules of the classes that draw them
-_ANSWER_SECONDS = 5.0  # for the hub's first answer: a user without a network waits no longer
 _SAVED = ("dataset_dict.json", "state.json")  # one of these is in a folder that save_to_disk wrote
 
 
@@ -41,16 +40,17 @@ class _Split:
         try:
             import datasets
         except ImportError as error:
-            raise MissingError(
-                "data of Hugging Face's need their library: pip install 'streamspread[hf]'"
-            ) from error
+            raise MissingError("hf: needs the datasets library: pip install 'streamspread[hf]'") from error
 
         self.name = name
         self._rows = _saved(name, split) if os.path.isdir(os.path.expanduser(name)) else _cached(name, split)
         self._kinds = self._rows.features
         known = [key for key, kind in self._kinds.items() if isinstance(kind, datasets.ClassLabel)]
         label = next((key for key in (*_LABEL_NAMES, *known) if key in self._kinds), None)
-        self.labels = None if label is None else _labels(self._rows, label)
+        values = [] if label is None else self._rows.select_columns(label)[:][label]
+        values = [_NO_LABEL if value is None else value for value in values]
+        whole = label is not None and all(isinstance(value, int) for value in values)
+        self.labels = torch.tensor(values, dtype=torch.int64) if whole else None
         names = getattr(self._kinds.get(label), "names", None) if self.labels is not None else None
         self.classes = tuple(storable(str(each)) for each in names) if names else None
 
@@ -105,16 +105,14 @@ class HubTexts(_Split):
     def __init__(self, name: str, split: str) -> None:
         super().__init__(name, split)
         hint = "a model that takes texts needs one"
-        self._column = self._column_of(_is_text, "texts", hint)
+        self._column = self._column_of(
+            lambda kind: getattr(kind, "dtype", None) in ("string", "large_string"), "texts", hint
+        )
         self._rows = self._rows.select_columns(self._column)
 
     def read(self, rows: np.ndarray) -> list[str]:
         """Some rows; empty where one has none."""
         return [text or "" for text in self._rows[rows.tolist()][self._column]]
-
-
-def _is_text(kind: Any) -> bool:
-    return getattr(kind, "dtype", None) in ("string", "large_string")
 
 
 def _saved(name: str, split: str) -> Any:
@@ -123,10 +121,7 @@ def _saved(name: str, split: str) -> Any:
 
     path = Path(os.path.expanduser(name))
     if not any((path / file).is_file() for file in _SAVED):
-        raise DataError(
-            f"folder {path} holds no data set that save_to_disk wrote; folders of images or of Parquet files "
-            f"are folder:{name} and parquet:{name}"
-        )
+        raise DataError(f"{path} is not of save_to_disk: did you mean folder:{name} or parquet:{name}?")
     try:
         found = datasets.load_from_disk(str(path))
     except Exception as error:  # whatever its reader raises for broken files
@@ -148,13 +143,16 @@ def _cached(name: str, split: str) -> Any:
         for called in _CALLED[split]:
             try:
                 return datasets.load_dataset(known, config or None, split=called)
-            except ValueError as error:
-                if "Unknown split" not in str(error):
-                    raise _not_to_be_had(name, silence or reason_of(error)) from error
-                unknown = error
             except Exception as error:  # network, rights, names, disk: the user can do the same about each
-                raise _not_to_be_had(name, silence or reason_of(error)) from error
-    raise DataError(f"data set {name!r}: {reason_of(unknown)}")
+                unknown = reason_of(error)
+                if isinstance(error, ValueError) and "Unknown split" in unknown:
+                    continue
+                cache = datasets.config.HF_DATASETS_CACHE
+                raise DataError(
+                    f"data set {name!r} is not in the cache {cache}, nor to be had from the hub "
+                    f"({silence or unknown}): give hf:NAME, hf:NAME:CONFIG or hf:FOLDER of save_to_disk"
+                ) from error
+    raise DataError(f"data set {name!r}: {unknown}")
 
 
 @contextmanager
@@ -179,7 +177,7 @@ def _asked_once() -> Iterator[str]:
     before, silence = config.HF_HUB_OFFLINE, ""
     try:
         if not before:
-            expect_answer(config.HF_ENDPOINT, _ANSWER_SECONDS)
+            expect_answer(config.HF_ENDPOINT)
     except urllib.error.HTTPError:  # an answer, whatever it says
         pass
     except Exception as error:
@@ -191,30 +189,13 @@ def _asked_once() -> Iterator[str]:
         config.HF_HUB_OFFLINE = before
 
 
-def _not_to_be_had(name: str, reason: str) -> DataError:
-    import datasets
-
-    return DataError(
-        f"data set {name!r} is not in the cache {datasets.config.HF_DATASETS_CACHE}, nor to be had from the "
-        f"hub ({reason}): give hf:NAME or hf:NAME:CONFIG, or hf:FOLDER that save_to_disk wrote"
-    )
-
-
-def _labels(rows: Any, name: str) -> torch.Tensor | None:
-    """The whole numbers of a column; None where it holds others."""
-    values = [_NO_LABEL if value is None else value for value in rows.select_columns(name)[:][name]]
-    if not all(isinstance(value, int) for value in values):
-        return None
-    return torch.tensor(values, dtype=torch.int64)
-
-
 def _bytes(image: dict[str, Any] | None) -> bytes | None:
     """An image as its file has it, which lies in the row or elsewhere."""
     if not image:
         return None
-    if image["bytes"] is not None or image["path"] is None:
-        found: bytes | None = image["bytes"]
-        return found
+    inside: bytes | None = image["bytes"]
+    if inside is not None or image["path"] is None:
+        return inside
     try:
         return Path(image["path"]).read_bytes()
     except OSError as error:

@@ -64,10 +64,8 @@ class ImageData(Stream):
         description: str | None = None,
     ) -> None:
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8 or images.numel() == 0:
-            raise DataError(
-                f"{name}: images have shape {tuple(images.shape)} and {images.dtype}; "
-                "needed are uint8 (N, 3, H, W) with N of 1 or more"
-            )
+            kind = f"{images.dtype} {tuple(images.shape)}"
+            raise DataError(f"{name}: images are {kind}; needed are uint8 (N, 3, H, W) with N of 1 or more")
         if labels is not None and labels.shape != images.shape[:1]:
             raise DataError(f"{name}: {images.shape[0]} images but labels of shape {tuple(labels.shape)}")
         self.images = self.tensor = images
@@ -185,9 +183,7 @@ def choose(total: int, samples: int | None, seed: int, name: str, what: str = "i
     if samples is None:
         return np.arange(total)
     if samples > total:
-        raise DataError(
-            f"{name}: {samples:,} samples asked for, but there are {total:,}; ask for that many or fewer"
-        )
+        raise DataError(f"{name}: {samples:,} samples asked for, but there are {total:,}")
     return np.sort(np.random.default_rng(seed).choice(total, samples, replace=False))
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from streamspread.errors import DataError
+from streamspread.system.downloads import reason_of
 from streamspread.system.text import storable
 
 _LABEL_NAMES = ("label", "labels", "fine_label")
@@ -49,7 +50,8 @@ class ParquetImages:
         self._groups = [(file, group) for file, group, _ in groups]
         # Group g holds the rows from starts[g] up to, but without, starts[g + 1].
         self._starts = np.cumsum([0, *(rows for _, _, rows in groups)])
-        label = _label_column(schemas[0])
+        integers = [field.name for field in schemas[0] if pa.types.is_integer(field.type)]
+        label = next((name for name in (*_LABEL_NAMES, *integers) if name in integers), None)
         self.labels = None if label is None else self._read_labels(label, footers)
         self.classes = None if label is None else _class_names(schemas[0], label)
         if self.labels is not None and self.classes is not None and (self.labels >= len(self.classes)).any():
@@ -122,8 +124,7 @@ def _guarded(path: Path, read: Callable[[pq.ParquetFile], Any]) -> Any:
         with pq.ParquetFile(path) as file:
             return read(file)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as a Parquet file ({reason})") from error
+        raise DataError(f"{path} cannot be read as a Parquet file ({reason_of(error)})") from error
 
 
 def _image_column(schema: pa.Schema, path: Path) -> str:
@@ -140,11 +141,6 @@ def _image_column(schema: pa.Schema, path: Path) -> str:
 def _check_unique(schema: pa.Schema, name: str, path: Path) -> None:
     if (count := schema.names.count(name)) > 1:
         raise DataError(f"{path} has {count} columns named {name}; give each a name of its own")
-
-
-def _label_column(schema: pa.Schema) -> str | None:
-    integers = [field.name for field in schema if pa.types.is_integer(field.type)]
-    return next((name for name in (*_LABEL_NAMES, *integers) if name in integers), None)
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:

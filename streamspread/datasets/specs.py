@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 
@@ -64,7 +64,13 @@ def load(
             raise OptionError(f"image size {image_size:,} asked for; it must be from 1 to {MOST_PIXELS:,}")
     source, request = _asked(spec, split, samples, seed, image_size)
     if image_size is not None:
-        _check_room(image_size)
+        # The two images that a network is first looked at with: a system that runs out of memory ends the
+        # program without a word.
+        height = Side.of(image_size).height
+        needed, free = _FIRST_LOOK * 3 * height * image_size, free_bytes(torch.device("cpu"))
+        if needed > free:
+            room = f"take {format_bytes(needed)} or more, and {format_bytes(free)} of memory are free"
+            raise BudgetError(f"images at {height:,}x{image_size:,} {room}: lower --image-size")
     pixels, name = _opened(spec, source.open, request)
     rows = choose(len(pixels), samples, seed, name)
     description = describe(name, len(rows), len(pixels), seed, image_size)
@@ -125,35 +131,14 @@ def load_labelled(
     return Labelled(data.images, data.labels, data.description)
 
 
-def default(
-    split: str = "train",
-    samples: int | None = None,
-    seed: int = 0,
-    image_size: int | None = None,
-    *,
-    resident_bytes: int = RESIDENT_BYTES,
-) -> tuple[ImageData | StreamedImages, str | None]:
+def default(*arguments: Any, **options: Any) -> tuple[ImageData | StreamedImages, str | None]:
     """CIFAR-10 and None where it is there or can be downloaded, else patches and one line that says why.
-
-    Errors as :func:`load`.
-    """
+    Takes and raises what :func:`load` does, but for the spec."""
     try:
-        return load("cifar10", split, samples, seed, image_size, resident_bytes=resident_bytes), None
+        return load("cifar10", *arguments, **options), None
     except Cifar10MissingError as error:
         message = f"{error.why}; using patches instead: crops of the two photographs that scikit-learn ships"
-    return load("patches", split, samples, seed, image_size, resident_bytes=resident_bytes), message
-
-
-def _check_room(size: int) -> None:
-    """Raises BudgetError where the two images that a network is first looked at with leave no room: a system
-    that runs out of memory ends the program without a word."""
-    height = Side.of(size).height
-    needed, free = _FIRST_LOOK * 3 * height * size, free_bytes(torch.device("cpu"))
-    if needed > free:
-        raise BudgetError(
-            f"images at {height:,}x{size:,} take {format_bytes(needed)} or more, and {format_bytes(free)} of "
-            "memory are free: lower --image-size"
-        )
+    return load("patches", *arguments, **options), message
 
 
 def _asked(
@@ -175,8 +160,11 @@ def _opened(spec: str, opening: Callable[[Request], T], request: Request) -> T:
     try:
         return opening(request)
     except DataError as error:
-        if (other := _meant(spec, request.argument)) and other not in str(error):
-            raise DataError(f"{error}; did you mean {other}?") from error
+        kinds = _holding(request.argument)
+        if kinds and spec.partition(":")[0] not in kinds:
+            other = f"{kinds[0]}:{request.argument}"
+            if other not in str(error):
+                raise DataError(f"{error}; did you mean {other}?") from error
         raise
 
 
@@ -197,16 +185,14 @@ def _source(spec: str) -> tuple[DataSource, str]:
     return source, argument
 
 
-def _meant(spec: str, argument: str) -> str | None:
-    """The spec of what lies at that path, where that is another source's."""
+def _holding(argument: str) -> list[str]:
+    """The sources that what lies at that path belongs to."""
     path = os.path.expanduser(argument)
-    kinds = [kind for kind, source in SOURCES.items() if source.holds is not None and source.holds(path)]
-    return None if not kinds or spec.partition(":")[0] in kinds else f"{kinds[0]}:{argument}"
+    return [kind for kind, source in SOURCES.items() if source.holds is not None and source.holds(path)]
 
 
 def _unknown(spec: str, name: str) -> DataError:
-    path = os.path.expanduser(spec)
-    fitting = [kind for kind, source in SOURCES.items() if source.holds is not None and source.holds(path)]
+    path, fitting = os.path.expanduser(spec), _holding(spec)
     fitting += [kind for kind, source in SOURCES.items() if source.fits is not None and source.fits(path)]
     close = difflib.get_close_matches(name, SOURCES.names(), 1)
     meant = ""

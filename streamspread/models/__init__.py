@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from streamspread.models.source import ModelSource as ModelSource
     from streamspread.models.source import model_forms as model_forms
     from streamspread.models.specs import LoadedModel as LoadedModel
-    from streamspread.models.specs import default_layers as default_layers
     from streamspread.models.specs import load as load
 
 # Public name → module that defines it, imported when the name is first asked for: importing this room,
@@ -29,7 +28,6 @@ _HOMES = {
     "ModelSource": "source",
     "Network": "network",
     "NormalizeUint8": "inputs",
-    "default_layers": "specs",
     "load": "specs",
     "model_forms": "source",
     "parse_plan": "plans",

@@ -15,8 +15,6 @@ from streamspread.system.downloads import downloads, expect_answer, reason_of
 
 T = TypeVar("T")
 
-_ANSWER_SECONDS = 5.0  # for the hub's first answer: a user without a network waits no longer
-
 
 def from_hub(load: Callable[[], T], what: str, kind: type[StreamspreadError], name: str = "") -> T:
     """What ``load`` finds in the cache; where it finds nothing there, what it finds at the hub.
@@ -42,11 +40,10 @@ def from_hub(load: Callable[[], T], what: str, kind: type[StreamspreadError], na
         if constants.HF_HUB_OFFLINE:
             raise kind(f"{refuse}, and HF_HUB_OFFLINE is set{meant}") from error
     try:
-        expect_answer(constants.ENDPOINT, _ANSWER_SECONDS)
+        expect_answer(constants.ENDPOINT)
     except Exception as error:
-        raise kind(
-            f"{refuse}, and {constants.ENDPOINT} cannot be reached ({reason_of(error)}){meant}"
-        ) from error
+        reason = reason_of(error)
+        raise kind(f"{refuse}, and {constants.ENDPOINT} cannot be reached ({reason}){meant}") from error
     try:
         with downloads("huggingface_hub.utils.tqdm"):
             return load()
@@ -71,9 +68,8 @@ def from_url(load: Callable[[], T], what: str) -> T:
             return load()
     except OSError as error:  # of urllib: only weights are ever asked for
         cache = os.path.join(hub.get_dir(), "checkpoints")
-        raise WeightsError(
-            f"{what} are not in the cache {cache} and cannot be downloaded ({reason_of(error)})"
-        ) from error
+        reason = f"are not in the cache {cache} and cannot be downloaded ({reason_of(error)})"
+        raise WeightsError(f"{what} {reason}") from error
 
 
 def cached_models() -> list[str]:

@@ -34,21 +34,15 @@ def parse_plan(plan: str | Sequence[int | str], image_size: int = IMAGE_SIZE) ->
             ``image_size`` pixels.
     """
     if not isinstance(plan, Sequence):
-        raise ModelError(
-            f"a plan is a text or a sequence of channels and M, such as 64,64,M,128,128, "
-            f"not of type {type(plan).__name__}"
-        )
+        raise ModelError(f"a plan is a text or a sequence, not of type {type(plan).__name__}")
     steps: Iterable[object] = re.split(r"[,\s]+", plan.strip()) if isinstance(plan, str) else plan
     parsed = tuple(_parse_step(step, plan) for step in steps)
     if all(step == POOL for step in parsed):
-        raise ModelError(
-            f"plan {_shown(plan)} has no convolution; write channels and M, e.g. 64,64,M,128,128"
-        )
+        raise ModelError(f"plan {_shown(plan)} has no convolution; write e.g. 64,64,M,128,128")
     pools, most = parsed.count(POOL), image_size.bit_length() - 1
     if pools > most:
         raise ModelError(
-            f"plan {_shown(plan)} pools {pools} times, which leaves nothing of {image_size}x{image_size} "
-            f"pixels; use at most {most} M"
+            f"plan {_shown(plan)} pools {pools} times: of {image_size} pixels, use at most {most} M"
         )
     return parsed
 
@@ -68,10 +62,8 @@ def find_plan(spec: str) -> Steps:
         return parse_plan(PLANS[spec])
     text = spec.removeprefix("plan:")
     if text == spec and not re.match(r"\s*[\dMm]", spec):
-        raise ModelError(
-            f"unknown reference network {spec!r}{did_you_mean(nearest(spec, PLANS))}; "
-            f"known: {', '.join(PLANS)}"
-        )
+        meant = did_you_mean(nearest(spec, PLANS))
+        raise ModelError(f"unknown reference network {spec!r}{meant}; known: {', '.join(PLANS)}")
     return parse_plan(text)
 
 
@@ -88,25 +80,15 @@ def did_you_mean(guess: str | None) -> str:
 def _parse_step(step: object, plan: str | Sequence[int | str]) -> int | str:
     if isinstance(step, str) and step.upper() == POOL:
         return POOL
-    channels = _channels(step)
-    if channels is None:
-        raise ModelError(
-            f"plan {_shown(plan)}: step {step!r} is neither a positive number of channels nor M (max-pool); "
-            "write e.g. 64,64,M,128,128"
-        )
+    channels = step
+    if isinstance(step, str) and step.isascii() and step.isdigit():
+        # int() raises for thousands of digits, and 20 are too many channels already.
+        channels = int(step) if len(step) < 20 else MOST_CHANNELS + 1
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels <= 0:
+        raise ModelError(f"plan {_shown(plan)}: step {step!r} is neither a positive number of channels nor M")
     if channels > MOST_CHANNELS:
         raise ModelError(f"plan {_shown(plan)} has {step} channels; use at most {MOST_CHANNELS:,}")
     return channels
-
-
-def _channels(step: object) -> int | None:
-    """A positive number of channels; None for anything else."""
-    if isinstance(step, str) and step.isascii() and step.isdigit():
-        # int() raises for thousands of digits, and 20 are too many channels already.
-        step = int(step) if len(step) < 20 else MOST_CHANNELS + 1
-    if isinstance(step, int) and not isinstance(step, bool) and step > 0:
-        return step
-    return None
 
 
 def _shown(plan: str | Sequence[int | str]) -> str:

@@ -75,7 +75,7 @@ SOURCES: Registry[ModelSource] = Registry("streamspread.models.sources", "SOURCE
 
 
 def model_forms() -> tuple[str, ...]:
-    """How model specs are written, one form for each source, such as ``("no1 ... no4", …)``."""
+    """How model specs are written, one form for each source, such as ``("hf:NAME", …)``."""
     return tuple(source.form for _, source in SOURCES.items())
 
 

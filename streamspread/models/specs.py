@@ -15,9 +15,9 @@ from streamspread.models.inputs import accept_uint8
 from streamspread.models.network import Network
 from streamspread.models.plans import did_you_mean
 from streamspread.models.source import Built, ModelSource, find_source, model_forms, nearest_spec
-from streamspread.models.weights import apply_weights, hash_of, read_weights
+from streamspread.models.weights import apply_weights, read_weights
 from streamspread.streams.resize import Side
-from streamspread.system.tensors import check_made, own
+from streamspread.system.tensors import check_made, own, sha256_of
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class LoadedModel:
         module: in eval mode, on the CPU; takes images (N, 3, H, W), uint8 or normalised floats.
         name: the spec. ``plan``: of a reference network, else None.
         image_size: of the images that it is meant for, and how others are brought to it.
-        default_layers: the layers that are observed unless others are named.
         weights: "shipped", the file's path, "default" (those that its makers publish), "none" (random), or
             "as built" (by the user's callable).
         weights_sha256: of the file; of published weights, that of the tensors; None where there were none.
@@ -44,7 +43,6 @@ class LoadedModel:
     name: str
     plan: str | None
     image_size: Side
-    default_layers: tuple[str, ...]
     weights: str
     weights_sha256: str | None
     note: dict[str, str] | None
@@ -75,12 +73,11 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
         OptionError: a seed out of range.
     """
     if not isinstance(spec, str):
-        raise ModelError(f"a model is named by a text such as {_forms()}, not by {type(spec).__name__}")
+        raise ModelError(f"a model is named by a text such as no1, not by {type(spec).__name__}")
     match = find_source(spec)
     if match is None:
-        raise ModelError(
-            f"unknown model {spec!r}{did_you_mean(nearest_spec(spec))}; a model is one of {_forms()}"
-        )
+        meant = did_you_mean(nearest_spec(spec))
+        raise ModelError(f"unknown model {spec!r}{meant}; a model is one of {', '.join(model_forms())}")
     source, text = match
     published = weights == "default" and source.published is not None
     built = source.published(text) if published and source.published else source.build(text, seed)
@@ -89,19 +86,22 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError("a TorchScript model cannot be observed: give the module that it was made from")
     path, origin = (None, "default") if published else _choose_weights(spec, weights, built, source)
-    note, sha256 = built.note, hash_of(module.state_dict()) if published else None
+    note, sha256 = built.note, sha256_of(module.state_dict().items()) if published else None
     if path is not None:
         tensors, note, sha256 = read_weights(path, module)
         apply_weights(module, tensors, path, note)
     if built.takes == "images":
         accept_uint8(module, built.mean, built.std)
+    try:
+        module.eval()  # which may be one of its own
+    except (Exception, SystemExit) as error:
+        raise ModelError(f"{type(module).__name__}.eval() raised {kind_and_line(error)}") from error
     own_size = own(module, "image_size", None)
     return LoadedModel(
-        module=_in_eval_mode(module),
+        module=module,
         name=spec,
         plan=module.plan if isinstance(module, Network) else None,
         image_size=Side(own_size) if isinstance(own_size, int) else built.image_size,
-        default_layers=default_layers(module),
         weights=origin,
         weights_sha256=sha256,
         note=note,
@@ -109,32 +109,6 @@ def load(spec: str, weights: str | os.PathLike[str] | None = None, seed: int = 0
         example=built.example,
         tokenizer=built.tokenizer,
     )
-
-
-def default_layers(module: nn.Module) -> tuple[str, ...]:
-    """The module's own ``default_layers``, else the names of its convolutions and linear layers, as defined.
-
-    Some of these may never run in a forward pass (auxiliary classifiers; projections whose weights an
-    attention block reads itself). Only observing them shows which.
-    """
-    named = own(module, "default_layers", None)
-    if isinstance(named, tuple):
-        return named
-    kinds = (nn.Linear, nn.modules.conv._ConvNd)
-    return tuple(name for name, child in module.named_modules() if name and isinstance(child, kinds))
-
-
-def _in_eval_mode(module: nn.Module) -> nn.Module:
-    """The module after its ``eval()``, which may be one of its own.
-
-    Raises:
-        ModelError: that raises, or ends the program.
-    """
-    try:
-        module.eval()
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"{type(module).__name__}.eval() raised {kind_and_line(error)}") from error
-    return module  # whatever it returned
 
 
 def _choose_weights(
@@ -152,7 +126,3 @@ def _choose_weights(
     what = "nobody publishes weights" if weights == "default" else "the package has no weights"
     others = ", or --weights default for those published" if source.published else ""
     raise WeightsError(f"{what} for {spec}; give --weights PATH, or --weights none for random ones{others}")
-
-
-def _forms() -> str:
-    return ", ".join(model_forms())

@@ -19,6 +19,7 @@ from streamspread.models.specs import LoadedModel, load
 _RESETS = ("reset_parameters", "_reset_parameters")  # torch's own modules have one or the other
 _STATISTICS = ("running_mean", "running_var")  # buffers that training sets
 _SHOWN = 5  # names in a message
+_GIVE_IT = "build one with fresh weights and give it as twin=…"
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,17 @@ def random_twin(model: nn.Module, seed: int) -> Twin:
     """
     devices = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
     if len(devices) > 1:
-        raise ModelError(
-            f"the network has no random twin: it is spread over {len(devices)} devices; build one with fresh "
-            "weights and give it as twin=…"
-        )
+        raise ModelError(f"the network has no random twin: it is on {len(devices)} devices; {_GIVE_IT}")
     module = _copied(model)
     with torch.no_grad():
         module.cpu()  # where the seed's generator is
         kept = _spoil(module)
         with seeded(seed):
             _refresh(module)
-        if stale := [name for name, tensor in _trained(module) if _is_stale(tensor)]:
-            raise ModelError(
-                f"the network has no random twin: {_listed(stale)} would keep trained numbers, since no "
-                "reset_parameters sets them; build one with fresh weights and give it as twin=…"
-            )
+        # Whole numbers, as of quantised weights, cannot be NaN: what set them is not known.
+        if stale := [name for name, x in _trained(module) if not _holds_nan(x) or bool(x.isnan().any())]:
+            unset = f"no reset_parameters sets {_listed(stale)}"
+            raise ModelError(f"the network has no random twin: {unset}; {_GIVE_IT}")
         for device in devices:
             module.to(device)
     note = f"the random twin has the same {_listed(kept)} as the network, which are buffers"
@@ -109,9 +106,7 @@ def _copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model)
     except Exception as error:  # whatever a module holds beside its weights
-        raise ModelError(
-            f"the network cannot be copied for its random twin: {kind_and_line(error)}"
-        ) from error
+        raise ModelError(f"the network has no random twin: no copy ({kind_and_line(error)})") from error
 
 
 def _trained(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -128,7 +123,7 @@ def _spoil(module: nn.Module) -> list[str]:
     """Make every number that training sets NaN; the names of stored buffers of numbers that may be trained or
     not, and are left alone."""
     for _, tensor in _trained(module):
-        if tensor.is_floating_point() or tensor.is_complex():
+        if _holds_nan(tensor):
             tensor.fill_(torch.nan)
     spoilt = {name for name, _ in _trained(module)}
     stored = module.state_dict()
@@ -139,16 +134,17 @@ def _spoil(module: nn.Module) -> list[str]:
     ]
 
 
-def _is_stale(tensor: Tensor) -> bool:
-    """Whether it holds what nothing has set; of whole numbers, as of quantised weights, that is not known."""
-    return not (tensor.is_floating_point() or tensor.is_complex()) or bool(tensor.isnan().any())
+def _holds_nan(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _refresh(module: nn.Module) -> None:
     rebuilt: set[int] = set()
     for part in module.modules():
         if id(part) not in rebuilt and _is_of_transformers(part):
-            _rebuild(part)
+            with _told(f"{type(part).__name__} cannot be built anew from its configuration"):
+                anew: Any = type(part)(copy.deepcopy(part.config))
+                part.load_state_dict(anew.state_dict(), strict=False)
             rebuilt |= {id(inner) for inner in part.modules()}
     for part in reversed(list(module.modules())):  # what contains others may set some of theirs otherwise
         reset = next((found for name in _RESETS if callable(found := getattr(part, name, None))), None)
@@ -156,11 +152,6 @@ def _refresh(module: nn.Module) -> None:
             continue
         with _told(f"{type(part).__name__}.{reset.__name__}() fails"):
             reset()
-
-
-def _rebuild(part: Any) -> None:
-    with _told(f"{type(part).__name__} cannot be built anew from its configuration"):
-        part.load_state_dict(type(part)(copy.deepcopy(part.config)).state_dict(), strict=False)
 
 
 @contextmanager

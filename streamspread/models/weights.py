@@ -154,15 +154,6 @@ def check_fit(
         raise WeightsError(f"{refuse}the model has no {unexpected}")
 
 
-def hash_of(state: Mapping[str, Tensor]) -> str:
-    """The SHA-256 of a state's names, shapes, dtypes and numbers, for weights that no one file holds."""
-    digest = hashlib.sha256()
-    for name, tensor in state.items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _rounded(tensor: Tensor) -> Tensor:
     if not tensor.is_floating_point():
         return tensor

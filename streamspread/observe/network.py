@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from streamspread.errors import LayerError, OptionError
+from streamspread.system.tensors import sha256_of
 
 _COMPILED = "_orig_mod"  # under this name torch.compile's wrapper holds the module that it compiled
 # Under these names wrappers of FSDP (the first) and of checkpointed activations hold a module of the network.
@@ -113,11 +112,7 @@ def parameters_sha256(model: nn.Module) -> str | None:
 
     Unlike the hash of a file of weights, it is known of any model, and the same wherever the model lies.
     """
-    digest = hashlib.sha256()
     try:
-        for name, tensor in sorted(chain(model.named_parameters(), model.named_buffers())):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return sha256_of(sorted(chain(model.named_parameters(), model.named_buffers())))
     except (RuntimeError, NotImplementedError, ValueError, TypeError):  # such as meta and quantised ones
         return None
-    return digest.hexdigest()

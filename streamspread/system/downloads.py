@@ -97,8 +97,9 @@ def reason_of(error: BaseException) -> str:
     return " ".join(str(getattr(error, "reason", error)).split()) or type(error).__name__
 
 
-def expect_answer(url: str, seconds: float) -> None:
-    """Raises OSError, or what urllib raises, where the server gives no answer in so many seconds.
+def expect_answer(url: str, seconds: float = 5.0) -> None:
+    """Raises OSError, or what urllib raises, where the server gives no answer in so many seconds: a user
+    without a network waits no longer.
 
     It is asked in a thread, since no timeout covers the look-up of its name, and with urllib, since that goes
     through the user's proxy.

@@ -8,8 +8,9 @@ however many ranks read them.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -115,6 +116,20 @@ def checksum(*tensors: torch.Tensor) -> str:
         flat = tensor.detach().reshape(-1).contiguous().cpu()
         crc = zlib.crc32(flat.view(torch.uint8).numpy().data, crc)
     return f"{crc:08x}"
+
+
+def sha256_of(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """The SHA-256 of tensors' names, dtypes, shapes and numbers, in the order in which they come; the same
+    wherever they lie.
+
+    Raises:
+        RuntimeError, NotImplementedError, ValueError, TypeError: numbers that cannot be read, as on "meta".
+    """
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def unusual(tensor: torch.Tensor) -> str:

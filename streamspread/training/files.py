@@ -14,12 +14,12 @@ from torch import Tensor
 
 from streamspread.datasets import Labelled
 from streamspread.errors import WeightsError
-from streamspread.models.weights import hash_of, read_weights, save_weights, writing
+from streamspread.models.weights import read_weights, save_weights, writing
 from streamspread.store.files import check_writable
 from streamspread.store.keeping import State, StateKeeper
 from streamspread.store.parts import read_checkpoint
 from streamspread.system.files import check_apart, place
-from streamspread.system.tensors import below, checksum
+from streamspread.system.tensors import below, checksum, sha256_of
 from streamspread.system.text import storable
 from streamspread.system.version import __version__
 from streamspread.training.recipe import Recipe
@@ -51,7 +51,7 @@ class TrainingKeeper(StateKeeper):
             **{f"option {name}": value for name, value in asdict(recipe).items()},
             "the precision": start.precision,
             "the device": start.device.type,
-            "the hash of the first weights": hash_of(start.network.state_dict()),
+            "the hash of the first weights": sha256_of(start.network.state_dict().items()),
             "the number of train images": len(train.labels),
             "the number of test images": len(test.labels),
             "the checksum of the train images": checksum(train.images, train.labels),

@@ -134,14 +134,14 @@ def test_a_network_without_a_twin_is_refused_before_its_data_are_read():
         raise AssertionError("data was read")
 
     model = nn.Sequential(nn.PReLU(), nn.ParameterList([torch.ones(2)]))
-    with pytest.raises(ModelError, match=r"no random twin: 1\.0 would keep trained numbers"):
+    with pytest.raises(ModelError, match=r"no reset_parameters sets 1\.0;"):
         streamspread.analyze(model, never, with_random=True)
 
 
 def test_a_twin_can_be_given():
     model, fresh = (Tokens(seed) for seed in (0, 1))
     data = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ModelError, match=r"token would keep trained numbers, .* give it as twin=…$"):
+    with pytest.raises(ModelError, match=r"no reset_parameters sets token; .* give it as twin=…$"):
         streamspread.analyze(model, data, with_random=True)
     spectra = streamspread.analyze(model, data, twin=fresh)
     assert spectra.provenance["options"]["with_random"]

@@ -90,10 +90,10 @@ def test_names_that_are_no_text_are_replaced_where_they_are_told(tmp_path):
 def test_folders_that_are_none(tmp_path):
     with pytest.raises(DataError, match=r"no folder .*nowhere; give a folder with one folder"):
         load(f"folder:{tmp_path / 'nowhere'}")
-    with pytest.raises(DataError, match="is not a folder with one folder of images per class"):
+    with pytest.raises(DataError, match="has no folders of images per class"):
         load(f"folder:{tmp_path}")
     (tmp_path / "cat").mkdir()
-    with pytest.raises(DataError, match="is not a folder with one folder of images per class") as caught:
+    with pytest.raises(DataError, match="has no folders of images per class") as caught:
         load(f"folder:{tmp_path}")
     assert "\n" not in str(caught.value)
 
@@ -112,7 +112,7 @@ def test_a_folder_that_may_not_be_looked_into_is_refused(tmp_path, monkeypatch):
 
     for name in ("stat", "scandir"):  # as for anyone but root, who may look everywhere
         monkeypatch.setattr(os, name, refused(name))
-    with pytest.raises(DataError, match=r"locked is not a folder .*Permission denied"):
+    with pytest.raises(DataError, match=r"locked has no folders .*Permission denied"):
         load(f"folder:{locked}")
 
 

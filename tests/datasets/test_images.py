@@ -42,9 +42,9 @@ def test_image_data_gives_views_of_its_images():
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
-        (torch.zeros(2, 3, 4, 4), None, r"shape \(2, 3, 4, 4\) and torch.float32"),
-        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, r"shape \(2, 1, 4, 4\)"),
-        (torch.zeros(3, 4, 4, dtype=torch.uint8), None, r"shape \(3, 4, 4\)"),
+        (torch.zeros(2, 3, 4, 4), None, r"images are torch.float32 \(2, 3, 4, 4\)"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), None, r"uint8 \(2, 1, 4, 4\)"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), None, r"uint8 \(3, 4, 4\)"),
         (torch.zeros(0, 3, 4, 4, dtype=torch.uint8), None, "N of 1 or more"),
         (pixels(2), torch.zeros(3), r"2 images but labels of shape \(3,\)"),
     ],

@@ -54,7 +54,7 @@ def test_another_size_crops_and_large_sets_are_cut_as_they_are_used():
 def test_more_than_there_are_and_larger_than_the_photographs():
     with pytest.raises(DataError, match="patches train: 50,001 samples asked for, but there are 50,000"):
         load("patches", samples=50_001)
-    with pytest.raises(DataError, match="428x428 crops asked for; the photographs give up to 427x427"):
+    with pytest.raises(DataError, match="428x428 asked for; at most 427x427"):
         load("patches", image_size=428)
 
 

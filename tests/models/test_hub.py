@@ -18,7 +18,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def answers(monkeypatch):
-    monkeypatch.setattr(hub, "expect_answer", lambda url, seconds: None)
+    monkeypatch.setattr(hub, "expect_answer", lambda url: None)
 
 
 def test_what_the_cache_has_is_not_asked_for(cache):

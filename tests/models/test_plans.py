@@ -44,15 +44,13 @@ def test_a_plan_needs_a_convolution(plan):
 @pytest.mark.parametrize("plan", [3, 1.5, None, torch.device("cpu"), object()])
 def test_what_is_neither_a_text_nor_a_sequence_is_no_plan(plan):
     kind = type(plan).__name__
-    with pytest.raises(ModelError, match=rf"a plan is a text or a sequence .*not of type {kind}\Z"):
+    with pytest.raises(ModelError, match=rf"a plan is a text or a sequence, not of type {kind}\Z"):
         parse_plan(plan)
 
 
 def test_pooling_may_reach_one_pixel_but_not_zero():
     assert parse_plan("4,M,M,M,M,M").count("M") == 5
-    with pytest.raises(
-        ModelError, match=r"pools 6 times, which leaves nothing of 32x32 pixels; use at most 5 M"
-    ):
+    with pytest.raises(ModelError, match=r"pools 6 times: of 32 pixels, use at most 5 M"):
         parse_plan("4,M,M,M,M,M,M")
 
 

@@ -41,7 +41,6 @@ def linear(tmp_path):
 def test_a_file_in_the_folder_is_a_source(linear):
     loaded = load("linear:5", "none", seed=1)
     assert (loaded.name, loaded.image_size, loaded.weights, loaded.plan) == ("linear:5", 4, "none", None)
-    assert loaded.default_layers == ("1",)
     assert "linear:OUTPUTS" in model_forms()
     with pytest.raises(WeightsError, match="the package has no weights for linear:5"):
         load("linear:5")
@@ -74,7 +73,7 @@ def test_a_source_can_be_added_for_a_time():
 
 
 def test_a_form_with_a_name_begins_with_that_of_its_file():
-    assert SOURCES.names() == ("hf", "networks", "plan", "timm", "torchvision", "user")
+    assert SOURCES.names() == ("hf", "reference", "timm", "torchvision", "user")
     for name, source in SOURCES.items():
         assert source.takes is not None or source.form.startswith(f"{name}:")
         assert source.about

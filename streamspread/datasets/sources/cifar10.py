@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"  # torchvision.datasets.CIFAR10.url
 _FOLDER, _ARCHIVE = "cifar-10-batches-py", URL.rpartition("/")[2]
-_ANSWER_SECONDS = 5.0  # for the server's first answer: a user without a network waits no longer
 _STALL_SECONDS = 30.0  # without a byte, within a download
 
 
@@ -51,9 +49,7 @@ def open_cifar10(root: Path, split: str, image_size: int | None = None) -> Tenso
     # os.path, since Path.exists would raise for a name that is too long.
     if not any(os.path.exists(root / name) for name in (_FOLDER, _ARCHIVE)):
         try:
-            expect_answer(
-                URL, _ANSWER_SECONDS
-            )  # before torchvision is imported, which takes most of a second
+            expect_answer(URL)  # before torchvision is imported, which takes most of a second
         except Exception as error:
             raise _missing(root, error) from error
     import torch
@@ -66,9 +62,7 @@ def open_cifar10(root: Path, split: str, image_size: int | None = None) -> Tenso
         dataset = CIFAR10(str(root), train=train)
     except Exception as first:  # RuntimeError where files are missing, other kinds where they are broken
         if os.path.exists(root / _FOLDER):
-            raise Cifar10MissingError(
-                f"CIFAR-10 in {root / _FOLDER} is broken (remove that folder to download it again)"
-            ) from first
+            raise Cifar10MissingError(f"CIFAR-10 in {root / _FOLDER} is broken: remove it") from first
         try:
             _download(root)
             dataset = CIFAR10(str(root), train=train)
@@ -94,34 +88,24 @@ def _download(root: Path) -> None:
     archive = root / CIFAR10.filename
     has_archive = check_integrity(archive, CIFAR10.tgz_md5)
     if not has_archive:
-        expect_answer(CIFAR10.url, _ANSWER_SECONDS)
+        expect_answer(CIFAR10.url)
     root.mkdir(parents=True, exist_ok=True)
     beside = tempfile.mkdtemp(prefix=".cifar10-", dir=root)
     try:
         if has_archive:
             extract_archive(archive, beside)
         else:
-            with downloads("torchvision.datasets.utils"), _silent(), _socket_timeout(_STALL_SECONDS):
-                CIFAR10(beside, download=True)
+            before = socket.getdefaulttimeout()
+            socket.setdefaulttimeout(_STALL_SECONDS)  # of sockets opened without one, as torchvision's are
+            try:
+                # Results go to standard output, and nothing else.
+                with downloads("torchvision.datasets.utils"), contextlib.redirect_stdout(io.StringIO()):
+                    CIFAR10(beside, download=True)
+            finally:
+                socket.setdefaulttimeout(before)
         os.replace(Path(beside) / _FOLDER, root / _FOLDER)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _silent() -> contextlib.redirect_stdout[io.StringIO]:
-    """Results go to standard output, and nothing else."""
-    return contextlib.redirect_stdout(io.StringIO())
-
-
-@contextlib.contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """Gives a timeout to sockets that are opened without one, as torchvision's are."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _open(request: Request) -> tuple[PixelSource, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from streamspread.datasets.source import IMAGE_ENDINGS, SPLITS, DataSource, Request
 from streamspread.errors import DataError
+from streamspread.system.downloads import reason_of
 from streamspread.system.files import PlaceError, open_regular
 from streamspread.system.text import storable
 
@@ -43,10 +44,7 @@ class FolderImages:
             names = _classes_in(self.root)
             listing = [_images_in(self.root / name) for name in names]
         except OSError as error:
-            reason = " ".join(str(error).split())
-            raise DataError(
-                f"{self.root} is not a folder with one folder of images per class ({reason})"
-            ) from error
+            raise DataError(f"{self.root} has no folders of images per class ({reason_of(error)})") from error
         self._paths = [file for files in listing for file in files]
         counts = torch.tensor([len(files) for files in listing])
         self.labels: torch.Tensor | None = torch.arange(len(listing)).repeat_interleave(counts)

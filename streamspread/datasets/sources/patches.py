@@ -44,10 +44,7 @@ class PatchPixels:
         largest = min(min(photograph.shape[1:]) for photograph in photographs)
         window = Side.of(size).height, int(size)
         if max(window) > largest:
-            raise DataError(
-                f"patches: {window[0]}x{window[1]} crops asked for; the photographs give up to "
-                f"{largest}x{largest}"
-            )
+            raise DataError(f"patches: {window[0]}x{window[1]} asked for; at most {largest}x{largest}")
         # All crops of a photograph as a view (3, rows, columns, H, W), so that nothing is copied here.
         self._windows = [
             np.lib.stride_tricks.sliding_window_view(photograph, window, axis=(1, 2))

@@ -64,7 +64,7 @@ def _made(name: str, build: Callable[[], T]) -> T:
         import transformers  # noqa: F401
     except ImportError as error:
         raise MissingError(
-            f"Hugging Face's models need transformers ({error}): pip install 'streamspread[hf]'"
+            f"hf:NAME models need transformers ({error}): pip install 'streamspread[hf]'"
         ) from error
     try:
         with _quiet():
@@ -181,9 +181,8 @@ class _Tokenizer:
 
         what = f"the tokenizer of {self._name!r}"
         found = _found(self._name, what, ModelError, AutoTokenizer.from_pretrained)
-        if set(found.get_vocab()) <= set(
-            found.all_special_tokens
-        ):  # transformers makes one that knows no word
+        # transformers makes one that knows no word.
+        if set(found.get_vocab()) <= set(found.all_special_tokens):
             raise ModelError(f"{what}: no vocabulary lies with the model")
         return found
 
@@ -206,9 +205,7 @@ def _processor(name: str) -> Any:
     from transformers import AutoImageProcessor
 
     try:
-        return _found(
-            name, f"the image processor of {name!r}", ModelError, AutoImageProcessor.from_pretrained
-        )
+        return _found(name, "the image processor", ModelError, AutoImageProcessor.from_pretrained)
     except ModelError:
         return None
 

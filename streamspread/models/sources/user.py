@@ -30,9 +30,8 @@ def _build(spec: str, seed: int) -> Built:
     except StreamspreadError:
         raise
     except (Exception, SystemExit) as error:  # a script that was imported may end with sys.exit()
-        raise ModelError(
-            f"cannot build the model {spec!r}: {kind_and_line(error)}{did_you_mean(nearest_spec(spec))}"
-        ) from error
+        meant = did_you_mean(nearest_spec(spec))
+        raise ModelError(f"cannot build the model {spec!r}: {kind_and_line(error)}{meant}") from error
     if not isinstance(module, nn.Module):
         raise ModelError(f"{spec!r} must return a torch.nn.Module, but returned {type(module).__name__}")
     mean, std = (CIFAR_MEAN, CIFAR_STD) if isinstance(module, Network) else (IMAGENET_MEAN, IMAGENET_STD)
@@ -53,13 +52,9 @@ def _current_folder_importable() -> Iterator[None]:
             sys.path.remove(folder)
 
 
-def _takes(spec: str) -> bool:
-    return _SPEC.fullmatch(spec) is not None
-
-
 SOURCE = ModelSource(
     form="package.module:callable",
     about="what the callable returns, called without arguments; the current folder is searched too",
     build=_build,
-    takes=_takes,
+    takes=lambda spec: _SPEC.fullmatch(spec) is not None,
 )

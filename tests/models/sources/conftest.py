@@ -17,7 +17,7 @@ def hub_cache(tmp_path, monkeypatch):
     if importlib.util.find_spec("transformers"):  # before its version 5 it had a name of its own for it
         monkeypatch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(cache), raising=False)
 
-    def no_network(url, seconds):
+    def no_network(url):
         raise OSError("no network in tests")
 
     monkeypatch.setattr("streamspread.models.hub.expect_answer", no_network)
