@@ -15,8 +15,7 @@ from streamspread.engine.choice import candidates, make_plan, peak_bytes
 from streamspread.engine.plan import Plan, work
 from streamspread.errors import BudgetError, DataError, DeviceError, OptionError
 from streamspread.kernels import exact_speed
-from streamspread.observe.coupling import Coupling
-from streamspread.observe.narrow import Narrow
+from streamspread.observe.narrow import Coupling, Narrow
 from streamspread.observe.observed import Observed
 from streamspread.observe.taps import TapInfo
 from streamspread.options import Options

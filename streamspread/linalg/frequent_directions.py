@@ -34,7 +34,7 @@ from streamspread.results.spectrum import components_for
 from streamspread.system.tensors import as_tensor, load
 
 if TYPE_CHECKING:
-    from streamspread.linalg.reduced import Reduced
+    from streamspread.linalg.square import Reduced
 
 _SHRINKAGE_SHARE = 0.6  # of the K-th eigenvalue: with no more, the second pass nearly always closes K
 
@@ -294,7 +294,7 @@ class FrequentDirections:
 
     def _reduced(self, gram_MM: torch.Tensor) -> Reduced | None:
         """Of the first rank, whose vectors are everyone's."""
-        from streamspread.linalg.reduced import Reduced  # with SciPy, which is slow to load
+        from streamspread.linalg.square import Reduced  # with SciPy, which is slow to load
 
         return Reduced(gram_MM) if self.ranks.leads else None
 

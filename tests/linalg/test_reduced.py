@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamspread.linalg.reduced import Reduced
+from streamspread.linalg.square import Reduced
 from tests.devices import DEVICES
 from tests.matrices import orthogonal
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from streamspread.observe import narrow
-from streamspread.observe.coupling import Coupling
+from streamspread.observe.narrow import Coupling
 from streamspread.observe.observed import observing
 from streamspread.options import RunOptions
 from tests.linalg.test_banded import dense

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from streamspread.accumulators.sketching.advice import rank_to_close
 from streamspread.accumulators.sketching.first import First, Sketched, Waiting, rows_to_stage
 from streamspread.accumulators.sketching.iterating import Iterated, Iterating
 from streamspread.accumulators.sketching.later import Refined, Refining
-from streamspread.accumulators.sketching.offer import most_passes, quick
+from streamspread.accumulators.sketching.offer import most_passes, quick, rank_to_close
 from streamspread.accumulators.sketching.stage import Sizes, Stage, Tensors, least_rank
 
 __all__ = [
