@@ -1,9 +1,9 @@
 """The narrow side of a layer: rows of fewer numbers that have the inner products of the layer's own.
 
-They are R·x with RᵀR = WᵀW, and (WᵀW)ᵢⱼ is 0 unless some output sees both i and j. So unit vectors whose images do
-not meet can share one product, and what comes back is told apart by where it lies (Curtis, Powell & Reid 1974,
-"On the estimation of sparse Jacobian matrices", doi:10.1093/imamat/13.1.117): a 3×3 convolution takes 25 for each
-channel, whatever the size of an image.
+They are R·x with RᵀR = WᵀW, and (WᵀW)ᵢⱼ is 0 unless some output sees both i and j. So unit vectors whose
+images do not meet can share one product, and what comes back is told apart by where it lies (Curtis, Powell &
+Reid 1974, "On the estimation of sparse Jacobian matrices", doi:10.1093/imamat/13.1.117): a 3×3 convolution
+takes 25 for each channel, whatever the size of an image.
 """
 
 from __future__ import annotations
