@@ -1,5 +1,5 @@
-"""What the quick form of a sketch costs, and where it is offered: subspace iteration on integers. Also which rank
-would close what a sketch left open."""
+"""What the quick form of a sketch costs, and where it is offered; and which rank would close what a sketch left
+open."""
 
 from __future__ import annotations
 
