@@ -1,4 +1,4 @@
-"""What the quick form of a sketch costs and where it is offered; which rank would close what one left open."""
+"""What the quick form of a sketch costs, where it is offered, and which rank would close what is open."""
 
 from __future__ import annotations
 
