@@ -166,7 +166,7 @@ def test_the_document_has_the_rooms_in_this_order():
     assert re.findall(r"\w+", plan) == [name for group in GROUPS for name in sorted(group)]
 
 
-@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md", "benchmarks/README.md"])
 def test_files_that_a_page_names_are_there(page):
     text = (PACKAGE.parent / page).read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?)`", text))
