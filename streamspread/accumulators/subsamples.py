@@ -76,7 +76,7 @@ class Eighths:
 
     def __init__(self, dim: int, device: torch.device, places: int = 1) -> None:
         self.places = places
-        self.scatter_GDD = torch.zeros(_EIGHTHS, dim, dim, device=device)
+        self.scatter_GDD = torch.zeros(_EIGHTHS, dim, dim, dtype=torch.float32, device=device)
         self.sum_GD = torch.zeros(_EIGHTHS, dim, dtype=torch.float64, device=device)
         self.count_G = torch.zeros(_EIGHTHS, dtype=torch.float64, device=device)
 

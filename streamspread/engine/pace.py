@@ -58,7 +58,7 @@ def _forward(observed: Observed, samples: int) -> float:
 
 def _wire(ranks: Ranks, device: torch.device) -> Wire:
     """How fast rows and sums go between the ranks, as an analysis sends them; all of them ask."""
-    x_ND = torch.zeros(_SENT_ROWS, _SENT_COLUMNS, device=device)
+    x_ND = torch.zeros(_SENT_ROWS, _SENT_COLUMNS, dtype=torch.float32, device=device)
     bounds, sources = bounds_of(_SENT_COLUMNS, ranks), range(ranks.size)
     own_ND = x_ND[:, bounds[ranks.rank] : bounds[ranks.rank + 1]].contiguous()
 

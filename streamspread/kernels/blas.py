@@ -73,7 +73,7 @@ def faster() -> bool:
     """Whether oneDNN's products are much faster than BLAS's, measured once in some milliseconds."""
     size, terms = _TRIAL
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(size, terms, generator=generator) for _ in range(2))
+    a, b = (torch.randn(size, terms, generator=generator, dtype=torch.float32) for _ in range(2))
     exact = a.double() @ b.double().mT
     try:
         with switched(matrices=False):

@@ -37,12 +37,14 @@ def orthonormal(z_NL: torch.Tensor) -> torch.Tensor:
 
 def _orthonormal(z_NL: torch.Tensor) -> tuple[torch.Tensor, float]:
     """The same, and by how much it makes larger what columns of length 1 have in common with others."""
+    if not z_NL.shape[1]:
+        return z_NL, 1.0
     gram_LL = inner(z_NL, z_NL)
     # With columns scaled to norm 1 only the angles between them are left of the condition.
     norm_L = gram_LL.diagonal().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
     factor, info = torch.linalg.cholesky_ex(gram_LL / norm_L[:, None] / norm_L[None, :])
     inverse = torch.linalg.solve_triangular(
-        factor.T, torch.eye(len(norm_L), device=z_NL.device).double(), upper=True
+        factor.T, torch.eye(len(norm_L), dtype=torch.float64, device=z_NL.device), upper=True
     )
     growth = float(inverse.abs().max()) if int(info) == 0 else math.inf
     if growth < 1e5:

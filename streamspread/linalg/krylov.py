@@ -45,9 +45,9 @@ def leading_values(
     order = len(matrix_NN)
     size, due, held = int(_MOST * order) // BLOCK * BLOCK, 0, 0.0
     generator = torch.Generator().manual_seed(0)
-    q_LN = torch.empty(size, order)
-    h_LL = torch.zeros(size, size)  # the lower triangle of QAQᵀ, but for rounding
-    fresh_BN = _orthonormal(torch.randn(BLOCK, order, generator=generator))
+    q_LN = torch.empty(size, order, dtype=torch.float32)
+    h_LL = torch.zeros(size, size, dtype=torch.float32)  # the lower triangle of QAQᵀ, but for rounding
+    fresh_BN = _orthonormal(torch.randn(BLOCK, order, generator=generator, dtype=torch.float32))
     for begin in range(0, size, BLOCK):
         if fresh_BN is None:
             return None

@@ -193,6 +193,6 @@ def _short(value: Any) -> str:
 def _trial(device: torch.device) -> str:
     """The checksum of products whose roundings depend on the order in which they are summed."""
     generator = torch.Generator().manual_seed(0)
-    x_ND = torch.randn(1500, 200, generator=generator).to(device)
+    x_ND = torch.randn(1500, 200, generator=generator, dtype=torch.float32).to(device)
     wide_ND = x_ND.double()
     return checksum(x_ND.T @ x_ND, x_ND @ x_ND[:300].T, wide_ND.T @ wide_ND, wide_ND.sum())

@@ -118,7 +118,7 @@ class Trainer:
         # Of the epoch at hand: the order of its images, None where none has begun; the number of batches that
         # were taken of it, and the sum of their losses.
         self._order: Tensor | None = None
-        self._at, self._total = 0, torch.zeros((), device=self.device)
+        self._at, self._total = 0, torch.zeros((), dtype=torch.float32, device=self.device)
         self.mean: AveragedModel | None = None
         if recipe.average:
             self.mean = AveragedModel(network, multi_avg_fn=self._average)
@@ -137,7 +137,7 @@ class Trainer:
         self.network.train()
         if self._order is None:
             self._order = torch.randperm(len(self.split.labels), device=self.device, generator=self.generator)
-            self._total = torch.zeros((), device=self.device)
+            self._total = torch.zeros((), dtype=torch.float32, device=self.device)
         for chosen in self._order.split(self.batch_size)[self._at : self.steps_per_epoch]:
             with self.autocast():
                 logits = self.network(self._augmented(chosen))

@@ -222,7 +222,8 @@ class Sketched:
         svd, facts = self.decomposition, self.facts
         worth = int((svd.squares_M > NEGLIGIBLE * float(svd.squares_M[:1].sum())).sum())
         squares_K = svd.squares_M[: min(count, worth)]
-        vectors_KD = torch.empty(len(squares_K), svd.stack.columns, device=self.sizes.device)
+        size = (len(squares_K), svd.stack.columns)
+        vectors_KD = torch.empty(size, dtype=torch.float32, device=self.sizes.device)
         turn_KM = svd.leading(len(squares_K)).T * squares_K.rsqrt()[:, None]
         lost_K = self.sizes.ranks.sum_(svd.stack.rotate_into(vectors_KD, turn_KM))
         # An error of the rows' inner products reaches v by way of Bᵀ, which is at most √total in norm.
