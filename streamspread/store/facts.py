@@ -132,6 +132,7 @@ def _is_texts_by_name(value: Any) -> bool:
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "command": ("a text or a list of texts", lambda v: v is None or isinstance(v, str) or _is_texts(v)),
     "title": ("a text", lambda v: v is None or isinstance(v, str)),
+    "plan": ("a text", lambda v: v is None or isinstance(v, str)),
     "notes": ("a list of texts", _is_texts),
     "weights_note": ("texts by name", lambda v: v is None or _is_texts_by_name(v)),
     "packages": ("texts by name", _is_texts_by_name),

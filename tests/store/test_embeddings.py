@@ -119,6 +119,7 @@ def rewritten(path, change):
             r"another kind \(a label has none of the 2 classes",
         ),
         (lambda t, h: (t, h | {"provenance": {"notes": 7}}), r"another kind \(notes is not a list of texts"),
+        (lambda t, h: (t, h | {"provenance": {"plan": ["64", {}]}}), r"another kind \(plan is not a text"),
     ],
 )
 def test_a_damaged_embedding_is_refused(embedding, tmp_path, change, words):
