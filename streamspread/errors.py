@@ -17,8 +17,8 @@ def _cut(word: str) -> str:
 class StreamspreadError(Exception):
     """Base of every error that bad input raises.
 
-    Its message is one clear line, whatever it echoes. A word of more than :data:`LONGEST_WORD` characters is cut
-    in the middle.
+    Its message is one clear line, whatever it echoes. A word of more than :data:`LONGEST_WORD` characters is
+    cut in the middle.
     """
 
     def __str__(self) -> str:
