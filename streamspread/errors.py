@@ -1,29 +1,15 @@
 """The errors a user can cause, one class per kind; the command line prints one line and exits with code 2."""
 
-import re
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-#: Characters of a word in a message, at the most.
-LONGEST_WORD = 200
-
-
-def _cut(word: str) -> str:
-    half = LONGEST_WORD // 2
-    return f"{word[: half - 1]}…{word[-half:]}"
-
 
 class StreamspreadError(Exception):
-    """Base of every error that bad input raises.
-
-    Its message is one clear line, whatever it echoes. A word of more than :data:`LONGEST_WORD` characters is
-    cut in the middle.
-    """
+    """Base of every error that bad input raises; its message is one clear line, whatever it echoes."""
 
     def __str__(self) -> str:
-        line = " ".join(part.strip() for part in super().__str__().splitlines())
-        return re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda word: _cut(word[0]), line)
+        return " ".join(part.strip() for part in super().__str__().splitlines())
 
 
 class ModelError(StreamspreadError):

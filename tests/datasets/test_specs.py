@@ -25,9 +25,9 @@ from streamspread.errors import DataError, OptionError
         ("folder:", "data 'folder:' names no path; give folder:PATH"),
         ("patches:here", "patches takes nothing after it"),
         ("noise:1", "noise takes nothing after it"),
-        ("x" * 300, "data 'x+…x+' is unknown; There are"),
-        (f"folder:{'x' * 300}", "no folder x+…x+; give a folder"),
-        (f"parquet:{'x' * 300}", "no file or folder x+…x+; give a Parquet file"),
+        ("x" * 300, f"data '{'x' * 300}' is unknown; There are"),
+        (f"folder:{'x' * 300}", f"no folder {'x' * 300}; give a folder"),
+        (f"parquet:{'x' * 300}", f"no file or folder {'x' * 300}; give a Parquet file"),
         ("folder:~nobody-of-this-name/x", "no folder ~nobody-of-this-name/x"),
     ],
 )

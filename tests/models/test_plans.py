@@ -30,8 +30,7 @@ def test_a_step_that_is_no_width_and_no_pool_is_named(step):
 
 @pytest.mark.parametrize("step", [MOST_CHANNELS + 1, "999999999", "99999999999999999999", "9" * 5000])
 def test_more_channels_than_any_memory_holds_are_refused(step):
-    said = step if len(str(step)) < 100 else "9+…9+"
-    with pytest.raises(ModelError, match=rf"\Aplan '8,{said}' has {said} channels; use at most 8,192\Z"):
+    with pytest.raises(ModelError, match=rf"\Aplan '8,{step}' has {step} channels; use at most 8,192\Z"):
         parse_plan(f"8,{step}")
     assert parse_plan([MOST_CHANNELS]) == (MOST_CHANNELS,)
 

@@ -89,7 +89,7 @@ def test_shipped_weights_are_taken_by_themselves(tmp_path, monkeypatch):
         load("plan:8", "default")
 
 
-@pytest.mark.parametrize("spec", ["plan:8,8", "torchvision:squeezenet1_1", f"plan:{','.join(['8'] * 90)}"])
+@pytest.mark.parametrize("spec", ["plan:8,8", "torchvision:squeezenet1_1", f"plan:{','.join(['8'] * 150)}"])
 def test_models_without_shipped_weights_ask_for_them(spec):
     with pytest.raises(WeightsError, match=f"no weights for {spec}; give --weights PATH, or --weights none"):
         load(spec)
