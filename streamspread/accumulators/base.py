@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import Any, ClassVar, Self
@@ -146,7 +146,6 @@ class Candidate:
         scores: whether the samples' scores come with its directions.
         scoring: whether the last of its passes is one for scores alone.
         travels: what goes between the ranks for it, in all passes.
-        label: the method, and the side where it is the narrow one.
     """
 
     method: str
@@ -170,11 +169,11 @@ class Candidate:
     travels: Travels = NOTHING
     usual_passes: int | None = None
     closes: bool = False
-    label: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        side = "" if self.summed_dim is None else f" of {self.summed_dim:,}"
-        object.__setattr__(self, "label", self.method + side)
+    @property
+    def label(self) -> str:
+        """The method, and the side where it is the narrow one."""
+        return self.method if self.summed_dim is None else f"{self.method} of {self.summed_dim:,}"
 
 
 @dataclass(frozen=True)
